@@ -1,0 +1,1 @@
+"""Pretraining sources: one module per family of inits, and the strict loading of their weights."""

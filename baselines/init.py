@@ -1,0 +1,119 @@
+"""The card of an init: where weights come from, and how the network wants its images."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from ..benchmark.registry import Registry
+from ..tasks.task import Places, Task
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input contract: what the weights were trained to see. It belongs to the init.
+
+    Attributes:
+        mean: per channel, in units of the value range.
+        std: per channel, likewise.
+        channels: order of the colour channels.
+        value_range: what white is before mean and std: 1.0, or 255.0 for networks fed raw bytes.
+        interpolation: how images are resized to the network's side.
+    """
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    value_range: Literal[1, 255] = 1
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A MedNet that has yet to be made: everything that decides its weights, and nothing else.
+
+    Attributes:
+        variant: gray or color.
+        sources: the tasks to pretrain on, sorted by name.
+        sizes: the stored image side to use of each source.
+        arch: timm architecture.
+        input_size: side in pixels of what the network sees.
+        identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
+    """
+
+    variant: str
+    sources: tuple[Task, ...]
+    sizes: tuple[int, ...]
+    arch: str
+    input_size: int
+    identity: str
+
+
+@dataclass(frozen=True)
+class InitCard:
+    """One init, resolved for one task and arch; cheap to make, nothing is loaded yet.
+
+    Attributes:
+        name: as in tables (`mednet`, `imagenet`, `scratch`).
+        label: one phrase for every table, e.g. "pretrained here on 7,308 images".
+        identity: decides the weights; part of every cell's key.
+        contract: the input contract.
+        file: the checkpoint, or None for random weights and for one that has yet to be made.
+        sha256: what `file` must hash to, or "" where nobody stated it.
+        excused: prefixes of tensors that may be missing or left over (the classifier), and only these.
+        rename: how the names of the file become timm's; "" is as they stand, "order" is one to one in
+            order and shape.
+        corpora: ids of data sets that the weights are declared to have seen.
+        pretraining: what must be made first, or None.
+        seeded: random weights: every seed draws its own.
+    """
+
+    name: str
+    label: str
+    identity: str
+    contract: Contract = field(default_factory=Contract)
+    file: Path | None = None
+    sha256: str = ""
+    excused: tuple[str, ...] = ()
+    rename: Literal["", "order"] = ""
+    corpora: tuple[str, ...] = ()
+    pretraining: Pretraining | None = None
+    seeded: bool = False
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an init is asked for.
+
+    Attributes:
+        task: the target.
+        arch: timm architecture.
+        input_size: side in pixels of what the network sees.
+        size: stored side in pixels of the run's images.
+        tasks: every task and source that is known, for an init that pretrains.
+        places: where data are.
+        path: what stood behind ``=`` in ``--inits name=PATH``, or None.
+        budget: hashable description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``.
+        cache: folder for weights made here.
+    """
+
+    task: Task
+    arch: str
+    input_size: int
+    size: int
+    tasks: tuple[Task, ...]
+    places: Places
+    path: Path | None
+    budget: str
+    cache: Path
+
+
+class Init(Protocol):
+    """A family of pretraining sources."""
+
+    def __call__(self, need: Need) -> InitCard:
+        """Resolve the init for a need; `UserError` says why it cannot be had, and the cure."""
+        ...
+
+
+INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits")

@@ -1,0 +1,1 @@
+"""The engine: plan, subsets, training, protocols, records and the command line."""

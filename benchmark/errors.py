@@ -1,0 +1,22 @@
+"""The one exception that a user is meant to read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A request that cannot be carried out, told in one sentence that names the cure (exit code 2)."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """Build the error for a name that nobody registered.
+
+    Args:
+        what: what the name should have been, in the singular (``"task"``).
+        name: the name as the user wrote it.
+        known: every valid name.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}."
+    return UserError(f"There is no {what} '{name}'; {hint}")

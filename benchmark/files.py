@@ -1,0 +1,126 @@
+"""Files that are either whole or absent: atomic writes, content hashes, locks that die with their owner."""
+
+import errno
+import hashlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from .errors import UserError
+
+
+class DiskFullError(Exception):
+    """The file system took no more; what was finished before is untouched (exit code 1)."""
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """Hold back Ctrl-C until the block has ended, so that a write is never cut in half."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held and callable(before):
+            before(*held[0])
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file so that a reader sees all of it or none: temporary file, fsync, rename.
+
+    Args:
+        path: where the file shall stand; its folder is made.
+        write: receives the open binary file.
+
+    Raises:
+        DiskFullError: there is no room left; the temporary file is removed.
+        UserError: the place cannot be written to.
+    """
+    try:
+        with deferred_interrupt():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError(
+                f"No room left while writing {path}: free some space and run the same command again; "
+                "what is finished is kept."
+            ) from error
+        raise UserError(f"Cannot write {path} ({error.strerror}): choose another folder.") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically; errors as `write_atomic`."""
+    write_atomic(path, lambda file: file.write(content))
+
+
+def writable_folder(path: Path) -> Path:
+    """Make the folder `path` and prove that a file can be written there; `UserError` where not."""
+    probe = path / f".probe-{os.getpid()}"
+    write_bytes(probe, b"")
+    probe.unlink()
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):  # hashlib.file_digest would need Python 3.11
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def claim(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock file `path` for the block; yields False where another process holds it.
+
+    The operating system frees the lock when its owner dies, even by kill -9, so that nothing has to
+    be cleaned up before a rerun.
+
+    Args:
+        path: the lock file; it stays on disk, empty.
+        wait: block until the lock is free instead of yielding False.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror}): choose another folder.") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def cache_folder() -> Path:
+    """Return the folder for pretrained weights and features: MEDNET_BENCH_CACHE, else the user's cache."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("MEDNET_BENCH_CACHE")
+    return Path(given).expanduser() if given else user_cache_path("mednet-bench")

@@ -1,0 +1,179 @@
+"""What a cell leaves behind, and the folder in which it is kept."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import write_atomic, write_bytes
+from .plan import Cell
+
+FORMAT = 1
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One validation during a training."""
+
+    step: int
+    seconds: float
+    train_loss: float
+    val_loss: float
+    val_score: float | None
+    """The primary metric on the validation labels of this cell; None where it is undefined."""
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A hyper-parameter chosen on validation, with everything that it was chosen from."""
+
+    name: str
+    value: float
+    grid: tuple[float, ...]
+    scores: tuple[float | None, ...]
+    """Validation score per grid value; None where that trial failed or the score is undefined."""
+    at_edge: bool
+    """The choice is the smallest or largest of the grid: a wider grid might do better."""
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many images the cell really saw."""
+
+    train: int
+    val: int
+    test: int
+    train_per_class: tuple[int, ...]
+    val_per_class: tuple[int, ...]
+
+
+class Hashes(msgspec.Struct, frozen=True, kw_only=True):
+    """Content hashes of everything that went in."""
+
+    data: str = ""
+    subset: str = ""
+    weights: str = ""
+
+
+class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a task's card that a report needs, so that a report needs no task."""
+
+    title: str
+    kind: str
+    classes: tuple[str, ...]
+    modality: str
+    variant: str
+    licence: str
+    citation: str
+    caveats: tuple[str, ...] = ()
+    generated: bool = False
+
+
+class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the weights came from and how images were fed to them."""
+
+    label: str
+    """For every table, e.g. "pretrained here on 7,308 images"."""
+    identity: str
+    contract: dict[str, object]
+    """Mean, std, channel order, value range, interpolation."""
+    adapted: tuple[str, ...] = ()
+    """What was done to fit the input, e.g. "1 channel repeated to 3"."""
+    corpora: tuple[str, ...] = ()
+    overlap: tuple[str, ...] = ()
+    """Declared corpora that share a parent data set with the task: contamination."""
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """With what, and on what, the cell was computed."""
+
+    versions: dict[str, str]
+    commit: str
+    """Of the project's checkout; "" where it runs from an installed wheel."""
+    dirty: bool
+    device: str
+    threads: int
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished or failed cell: plain data, versioned."""
+
+    key: str
+    cell: Cell
+    status: str
+    """"ok" or "failed"."""
+    format: int = FORMAT
+    protocol_version: int
+    recipe_hash: str
+    error: str = ""
+    metrics: dict[str, float | None] = {}
+    """Test metrics by name; None is undefined, with its reason in `undefined`."""
+    undefined: dict[str, str] = {}
+    per_class: dict[str, dict[str, float | None]] = {}
+    """Metric name -> class name -> value."""
+    val_metrics: dict[str, float | None] = {}
+    curve: tuple[Point, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    counts: Counts | None = None
+    hashes: Hashes = Hashes()
+    task: TaskFacts | None = None
+    init: InitFacts | None = None
+    provenance: Provenance
+    finished: str
+    """UTC, ISO 8601."""
+    seconds: float
+    peak_memory_mb: float
+    notes: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+class Store:
+    """The records and predictions of one run directory; safe for several processes.
+
+    Args:
+        folder: the run directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = folder / "records"
+        self.predictions = folder / "predictions"
+
+    def path(self, key: str) -> Path:
+        """Return where the record of `key` stands."""
+        return self.records / f"{key}.json"
+
+    def lock(self, key: str) -> Path:
+        """Return the lock file that whoever computes `key` holds."""
+        return self.folder / "locks" / f"{key}.lock"
+
+    def read(self, key: str) -> Record | None:
+        """Return the record of `key`; None where there is none or it cannot be read whole."""
+        try:
+            record = _decode(self.path(key).read_bytes())
+        except (OSError, msgspec.DecodeError):  # absent or truncated: either way the cell is run again
+            return None
+        return record if record.format == FORMAT and record.key == key else None
+
+    def read_all(self) -> Iterator[Record]:
+        """Iterate over every readable record, by key."""
+        keys: Iterable[str] = sorted(path.stem for path in self.records.glob("*.json"))
+        return (record for record in map(self.read, keys) if record is not None)
+
+    def unreadable(self) -> list[Path]:
+        """List the record files that cannot be read whole."""
+        return [path for path in sorted(self.records.glob("*.json")) if self.read(path.stem) is None]
+
+    def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> None:
+        """Write the predictions, then the record: a record never stands without its predictions."""
+        if predictions is not None:
+            path = self.predictions / f"{record.key}.npz"
+            write_atomic(path, lambda file: np.savez_compressed(file, **predictions))  # type: ignore[arg-type]
+        write_bytes(self.path(record.key), _encode(record))
+
+    def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays kept for `key`: `labels`, `scores` and, where known, `groups` of the test set."""
+        with np.load(self.predictions / f"{key}.npz", allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}

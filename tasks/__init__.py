@@ -1,0 +1,1 @@
+"""Downstream classification tasks: one module per data source, and their cards of facts."""

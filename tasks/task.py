@@ -1,0 +1,147 @@
+"""The card of a task, the arrays it holds, and the promise that every data source keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..benchmark.registry import Registry
+
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+Variant = Literal["gray", "color"]
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data may be looked for, in this order, and whether they may be downloaded.
+
+    Attributes:
+        roots: `--data-root`, then MEDNET_BENCH_DATA; each also with its `medmnist/` folder.
+        medmnist_cache: the folder of the medmnist package, `~/.medmnist`.
+        mirror: another base address for downloads, or "" for the publisher's.
+        download: whether missing files may be fetched.
+    """
+
+    roots: tuple[Path, ...] = ()
+    medmnist_cache: Path = field(default_factory=lambda: Path.home() / ".medmnist")
+    mirror: str = ""
+    download: bool = True
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A file that a task needs and that is not at hand.
+
+    Attributes:
+        name: the file's name as it must be called.
+        bytes_at_most: its size, or an upper bound where the publisher states none; 0 if unknown.
+        url: where it can be had, or "".
+    """
+
+    name: str
+    bytes_at_most: int = 0
+    url: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images and labels of one split.
+
+    Attributes:
+        images: uint8, [n, h, w] for grey or [n, h, w, 3] (RGB) for colour.
+        labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
+        groups: int64 [n], which patient, smear or lesion an image is of; None where not known.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Source(Protocol):
+    """Where a task's images come from; one implementation per data source."""
+
+    def fingerprint(self, size: int, places: Places) -> str:
+        """Identify the content without loading it, as ``"md5:..."`` or ``"sha256:..."``."""
+        ...
+
+    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+        """List the files that are not at hand; empty means that `load` needs no network."""
+        ...
+
+    def sizes(self, places: Places) -> tuple[int, ...]:
+        """List the image sides in pixels that are at hand, smallest first."""
+        ...
+
+    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+        """Load and check the splits; `UserError` names the file and the cure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is known of a task before its images are read.
+
+    Attributes:
+        name: how the user calls it.
+        title: one line for a person.
+        kind: what the labels are; ordinal is trained as classes and also scored by quadratic kappa.
+        classes: class names in label order.
+        modality: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, microscopy, ...
+        variant: gray or color, which also chooses the MedNet.
+        source_group: sets of one group never pretrain for each other.
+        parents: ids of the data sets that the images come from.
+        licence: of the images.
+        citation: whom to cite.
+        source: loads the images.
+        role: "task" may be a target and pretrain for others; "source" only pretrains.
+        pretrain_splits: the splits that may be trained on when it pretrains for another task.
+        sizes: image sides in pixels that exist; empty where any side is resized from one file.
+        split_sizes: number of images in (train, val, test), or None where only the file tells.
+        caveats: known defects that a report must repeat.
+        generated: made by a program; no evidence about real images.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    classes: tuple[str, ...]
+    modality: str
+    variant: Variant
+    source_group: str
+    parents: tuple[str, ...]
+    licence: str
+    citation: str
+    source: Source = field(repr=False, compare=False)
+    role: Literal["task", "source"] = "task"
+    pretrain_splits: tuple[str, ...] = ("train",)
+    sizes: tuple[int, ...] = ()
+    split_sizes: tuple[int, int, int] | None = None
+    caveats: tuple[str, ...] = ()
+    generated: bool = False
+    family: str = "local"
+
+    @property
+    def origin(self) -> frozenset[str]:
+        """The source group and every parent: two tasks that share one of them are not independent."""
+        return frozenset({self.source_group, *self.parents})
+
+    @property
+    def flips(self) -> tuple[bool, bool]:
+        """Whether (left-right, upside-down) mirroring leaves an image of this modality plausible.
+
+        Radiographs, ultrasound, OCT and slices of the body have an up and a down; cells, tissue and
+        skin have neither. Left-right is allowed everywhere but where laterality is the label.
+        """
+        lateral = any("left" in name.lower() or "right" in name.lower() for name in self.classes)
+        return (not lateral, self.modality in {"histopathology", "microscopy", "dermoscopy"})
+
+
+TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks")
