@@ -1,9 +1,12 @@
 """The grid of cells, plain data, resolved and written before anything runs."""
 
 import hashlib
+from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from .files import write_bytes
 
 PROTOCOL_VERSION = 1
 """Raise it whenever a change makes new records incomparable with old ones."""
@@ -72,3 +75,26 @@ def key_of(cell: Cell, *identities: str) -> str:
     """
     content = msgspec.json.encode([PROTOCOL_VERSION, cell, identities])
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The resolved grid of one invocation of `run`, as it stands in `plan.json`."""
+
+    format: int = 1
+    protocol_version: int = PROTOCOL_VERSION
+    request: dict[str, object]
+    """The resolved options, by the names of the command line."""
+    recipe: Recipe
+    cells: tuple[Planned, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write `plan.json` into the run directory `folder`."""
+        write_bytes(folder / "plan.json", msgspec.json.format(msgspec.json.encode(self), indent=1))
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """Return the plan of a run directory; None where there is none that can be read whole."""
+    try:
+        return msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError):
+        return None
