@@ -1,0 +1,63 @@
+"""From an init's card to a network with its weights, checked to the last tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..benchmark.errors import UserError
+from ..benchmark.files import sha256_file
+from .archs import build_backbone, classifier_names
+from .init import InitCard
+from .strict import load_total, read_tensors, renamed_by_order
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without classifier, and the proof of what is in it.
+
+    Attributes:
+        module: maps [batch, 3, side, side] to pooled features [batch, features]; on the CPU.
+        weights: "sha256:..." of the checkpoint, or "random:seed" for random weights.
+    """
+
+    module: nn.Module
+    weights: str
+
+
+def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Backbone:
+    """Build `arch` and load the weights that `card` names.
+
+    Args:
+        card: a resolved init; a pretraining that it needs must have been made.
+        arch: timm architecture.
+        input_size: side in pixels.
+        seed: draws random weights; of no effect on an init that loads all of them.
+
+    Raises:
+        UserError: the file is absent, damaged, not what its hash says, or does not fit.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_backbone(arch, input_size)
+    if card.file is None:
+        return Backbone(model, f"random:{seed}")
+    if not card.file.is_file():
+        raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
+    found = sha256_file(card.file)
+    if card.sha256 and found != card.sha256:
+        raise UserError(
+            f"{card.file} is not the file that the card of {card.name} describes "
+            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): fetch it again or correct the card."
+        )
+    tensors = read_tensors(card.file)
+    if card.rename == "order":
+        names = build_backbone(arch, input_size, classes=1000).state_dict()
+        tensors = renamed_by_order(tensors, names, card.name)
+    load_total(model, tensors, card.excused or classifier_names(arch), f"{card.name} ({card.file})")
+    return Backbone(model, f"sha256:{found}")

@@ -1,0 +1,87 @@
+"""`mednet`: weights from medical images that never saw the target; Gray-MedNet or Color-MedNet by its colour.
+
+No MedNet was ever released (arXiv 2110.06512 proposes one), so that by default the weights are made
+here, supervised, on the training splits of every other data set of the target's colour that is at
+hand, shares no source group and no parent with it, and is as real, or as generated, as the target.
+"""
+
+import hashlib
+import json
+
+from ..benchmark.errors import UserError
+from ..tasks.task import Task
+from .checkpoint import from_checkpoint
+from .init import INITS, Contract, InitCard, Need, Pretraining
+
+RECIPE = 1
+"""Raise it when the pretraining changes, so that cached weights are made anew."""
+
+
+@INITS.register("mednet")
+def mednet(need: Need) -> InitCard:
+    """Resolve to a user's checkpoint, or to a pretraining on every independent source at hand."""
+    if need.path is not None:
+        return from_checkpoint("mednet", need.path, need)
+    pretraining = plan_pretraining(need)
+    names = ", ".join(source.name for source in pretraining.sources)
+    return InitCard(
+        name="mednet",
+        label=f"{pretraining.variant.capitalize()}-MedNet pretrained here on {names}",
+        identity=f"mednet:{pretraining.identity}",
+        contract=Contract(),
+        file=need.cache / "mednet" / f"{pretraining.identity}.safetensors",
+        corpora=tuple(sorted(set().union(*(source.origin for source in pretraining.sources)))),
+        pretraining=pretraining,
+    )
+
+
+def independent(source: Task, target: Task) -> bool:
+    """Whether `source` may pretrain for `target`: same colour, same realness, no common origin."""
+    return (
+        source.variant == target.variant
+        and source.generated == target.generated
+        and not source.origin & target.origin
+    )
+
+
+def plan_pretraining(need: Need) -> Pretraining:
+    """Choose the sources and name the weights by everything that decides them.
+
+    Raises:
+        UserError: no independent source of that colour is at hand.
+    """
+    sources = sorted(
+        (task for task in need.tasks if independent(task, need.task) and _side(task, need)),
+        key=lambda task: task.name,
+    )
+    if not sources:
+        raise UserError(
+            f"mednet cannot be pretrained for {need.task.name}: no other {need.task.variant} data set that "
+            f"shares no parent with it is at hand; put one into the data root (`mednet-bench ls` shows them), "
+            "bring weights with mednet=PATH, or leave mednet out of --inits."
+        )
+    sides = tuple(_side(task, need) for task in sources)
+    facts = [
+        RECIPE,
+        need.arch,
+        need.input_size,
+        need.budget,
+        [
+            (task.name, task.source.fingerprint(side, need.places), side, task.pretrain_splits)
+            for task, side in zip(sources, sides, strict=True)
+        ],
+    ]
+    return Pretraining(
+        variant=need.task.variant,
+        sources=tuple(sources),
+        sizes=sides,
+        arch=need.arch,
+        input_size=need.input_size,
+        identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+    )
+
+
+def _side(task: Task, need: Need) -> int:
+    """Return the stored side to read of a source: the run's, else the largest at hand; 0 where none is."""
+    sides = task.source.sizes(need.places)
+    return need.size if need.size in sides else max(sides, default=0)

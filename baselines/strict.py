@@ -1,0 +1,106 @@
+"""Weights load totally or fail: every tensor is matched, or excused by name, or listed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a checkpoint without running any code from it.
+
+    Args:
+        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) that holds tensors only,
+            bare or under the key `state_dict` or `model`.
+
+    Raises:
+        UserError: absent, damaged, or in need of pickle code.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint at {path}: correct the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): fetch it again.") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} cannot be read without running code from it: convert it to safetensors first."
+        ) from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): fetch it again.") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):
+        raise UserError(f"{path} holds no plain mapping of tensors: export the network's state_dict.")
+    return dict(content)
+
+
+def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterable[str], origin: str) -> None:
+    """Load `tensors` into `model`, accounting for every one of them.
+
+    Args:
+        model: receives the weights.
+        tensors: by name, as the model calls them.
+        excused: prefixes of names that may stand on one side only: the classifier.
+        origin: what to call the weights in the error.
+
+    Raises:
+        UserError: lists what the model misses, what is left over, and what differs in shape.
+    """
+    prefixes = tuple(excused)
+    own = model.state_dict()
+
+    def matters(name: str) -> bool:
+        return not (prefixes and name.startswith(prefixes))
+
+    missing = [name for name in own if name not in tensors and matters(name)]
+    extra = [name for name in tensors if name not in own and matters(name)]
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    sides = [("missing", missing), ("left over", extra), ("of another shape", shapes)]
+    if complaints := [f"{len(names)} {side} ({_first(names)})" for side, names in sides if names]:
+        raise UserError(
+            f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
+            "use the arch that they were made for."
+        )
+    # strict: after the filter both sides hold the same names, and torch checks it once more
+    absent = {name: own[name] for name in own if name not in tensors}
+    model.load_state_dict({**absent, **{name: tensors[name] for name in own if name in tensors}}, strict=True)
+
+
+def _first(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def renamed_by_order(tensors: Mapping[str, Tensor], names: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
+    """Give `tensors` the keys of `names`, one to one in order; every shape must agree.
+
+    Raises:
+        UserError: the numbers or a shape differ.
+    """
+    pairs = list(zip(tensors.items(), names.items(), strict=False))
+    wrong = [f"{old} / {new}" for (old, a), (new, b) in pairs if a.shape != b.shape]
+    if len(tensors) != len(names) or wrong:
+        raise UserError(
+            f"The weights of {origin} do not match the network one to one: {len(tensors)} tensors for "
+            f"{len(names)}, other shapes: {_first(wrong) or 'none'}."
+        )
+    return {new: tensor for (_, tensor), (new, _) in pairs}
