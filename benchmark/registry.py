@@ -16,12 +16,13 @@ class Registry(Generic[T]):
 
     Args:
         what: the singular noun for messages (``"task"``).
-        package: the package whose modules are imported on first use; they call `add` or `register`.
+        package: the package whose modules are imported on first use; they call `add` or `register`;
+            "" where everything stands in the module that owns the registry.
         group: the entry-point group through which other packages contribute; each entry point
             loads to one thing, known under the entry point's name.
     """
 
-    def __init__(self, what: str, package: str, group: str = "") -> None:
+    def __init__(self, what: str, package: str = "", group: str = "") -> None:
         self.what, self._package, self._group = what, package, group
         self._things: dict[str, T] = {}
         self._discovered = False
@@ -60,8 +61,9 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True  # first, so that a module may look at the registry that it fills
-        package = importlib.import_module(self._package)
-        for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{self._package}.{module}")
+        if self._package:
+            folder = importlib.import_module(self._package).__path__
+            for module in sorted(found.name for found in pkgutil.iter_modules(folder)):
+                importlib.import_module(f"{self._package}.{module}")
         for point in entry_points(group=self._group) if self._group else ():
             self.add(point.name, point.load())
