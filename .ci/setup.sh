@@ -1,0 +1,49 @@
+#!/bin/sh
+# Makes the virtual environment that `make demo` and `make test` run in: setup.sh [EXTRA].
+#
+# The package is installed from its own metadata and editable, so that an edit in the checkout counts at once;
+# what a built wheel holds and whether it runs is packaging.sh's question. A stamp holds a checksum of what the
+# installation depends on: the same again takes no time, a changed pyproject.toml installs again, and an
+# interrupted installation has no stamp and is finished by the next run.
+# From the environment: PYTHON, VENV (default .venv), NEED_MB (free disk asked for).
+set -eu
+cd "$(dirname "$0")/.."
+. .ci/lib.sh
+
+extra=${1:-}
+VENV=${VENV:-.venv}
+log=build/install.log
+mkdir -p build 2>/dev/null || fail "$(pwd) cannot be written, so there is no place for build/ and .venv"
+
+# Two makes at once would install over each other; the second waits (where flock exists).
+if command -v flock >/dev/null 2>&1; then
+    exec 9>build/setup.lock
+    flock -n 9 || { say "another make is installing here; waiting for it"; flock 9; }
+fi
+
+wanted=$({ cat pyproject.toml constraints.txt; pwd; } | cksum)
+stamp="$VENV/.mednet-bench${extra:+-$extra}"
+installed() { [ "$(cat "$1" 2>/dev/null)" = "$wanted" ] && new_enough "$VENV/bin/python"; }
+
+if installed "$stamp" || installed "$VENV/.mednet-bench-dev"; then
+    say "$VENV is ready (installed before)"
+    exit 0
+fi
+
+python=$(find_python)
+if [ -e "$VENV/.mednet-bench" ] || [ -e "$VENV/.mednet-bench-dev" ]; then
+    check_disk "$VENV" 500 "updating $VENV"
+else
+    check_disk "$VENV" "$FRESH_MB" "a fresh $VENV with PyTorch"
+fi
+rm -f "$stamp" "$VENV/.mednet-bench-dev"
+
+say "making $VENV with $python ($("$python" -c 'import platform; print(platform.python_version())'))"
+make_venv "$python" "$VENV" "$log"
+say "installing mednet-bench${extra:+[$extra]} and its libraries; PyTorch is large, so this takes minutes (log: $log)"
+pip_install "$VENV" "$log" --constraint constraints.txt --editable ".${extra:+[$extra]}"
+say "checking that PyTorch and torchvision fit each other"
+"$VENV/bin/python" -c 'import torch, torchvision' >>"$log" 2>&1 ||
+    fail "what pip installed does not work: PyTorch or torchvision cannot be imported; the reason is at the end of $log"
+echo "$wanted" >"$stamp"
+say "$VENV is ready"

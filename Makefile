@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make` alone lists the rest.
+#
+# PYTHON=/path/to/python   the Python to build .venv with (default: the first on the PATH that is 3.10 or newer)
+# VENV=/path/to/venv       where the virtual environment goes (default: .venv)
+# PYTEST_ARGS=...          what pytest gets (default below)
+
+VENV ?= .venv
+export PYTHON VENV NEED_MB
+
+# The main job on the embedded tasks: no download, five minutes at most on two cores, seconds when run again.
+DEMO ?= run --tasks phantom --inits mednet,imagenet,scratch --protocols linear --fractions 0.1,0.5,1.0 \
+        --seeds 0..2 --size 28 --input-size 64 --out runs/demo
+
+# Two processes with one thread each: PyTorch with a thread per core in every worker only fights itself.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types package clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Install into .venv and run the main job on generated images: leaderboard and HTML report
+	@sh .ci/setup.sh
+	@echo "mednet-bench $(DEMO)"
+	@"$(VENV)/bin/mednet-bench" $(DEMO)
+
+test: ## Install into .venv with the development extras and run the tests
+	@sh .ci/setup.sh dev
+	@echo "pytest $(PYTEST_ARGS)"
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS)
+
+lint: ## Check style and format (ruff)
+	@sh .ci/setup.sh dev
+	@"$(VENV)/bin/ruff" check .
+	@"$(VENV)/bin/ruff" format --check .
+
+types: ## Check types (pyright)
+	@sh .ci/setup.sh dev
+	@mkdir -p build/typing && ln -sfn ../.. build/typing/mednet_bench
+	@"$(VENV)/bin/pyright" --pythonpath "$(VENV)/bin/python"
+
+package: ## Build the wheel, install it into a clean environment, run it from elsewhere
+	@bash .ci/packaging.sh
+
+clean: ## Remove build products and caches (keeps .venv and runs/)
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find benchmark tasks baselines reports tests -name __pycache__ -type d -prune -exec rm -rf {} +
