@@ -40,11 +40,15 @@ class Missing:
         name: the file's name as it must be called.
         bytes_at_most: its size, or an upper bound where the publisher states none; 0 if unknown.
         url: where it can be had, or "".
+        md5: its published sum; what has a url and a sum can be downloaded.
+        place: where it must stand, or None if any data root will do.
     """
 
     name: str
     bytes_at_most: int = 0
     url: str = ""
+    md5: str = ""
+    place: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

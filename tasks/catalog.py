@@ -1,0 +1,176 @@
+"""What tasks there are, which of them a request means, and whether their data are at hand."""
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..benchmark.errors import UserError, unknown
+from .download import OfflineError, Progress, download_missing
+from .local import cards_in, local_task
+from .task import TASKS, Missing, Places, Task
+
+GROUPS: dict[str, Callable[[Task, Places, int], bool]] = {
+    "all": lambda task, places, size: not task.generated,
+    "available": lambda task, places, size: not task.generated and at_hand(task, size, places),
+    "medmnist": lambda task, places, size: task.family == "medmnist",
+    "phantom": lambda task, places, size: task.family == "phantom",
+    "gray": lambda task, places, size: not task.generated and task.variant == "gray",
+    "color": lambda task, places, size: not task.generated and task.variant == "color",
+}
+"""The words that stand for several tasks; `all`, `available`, `gray` and `color` mean real images only."""
+
+
+def catalog(places: Places, task_files: Iterable[Path] = ()) -> dict[str, Task]:
+    """Return every known task and source by name: registered, named by a card, or found in a data root.
+
+    Args:
+        places: the roots whose cards are read.
+        task_files: further cards, as `--task-file` names them.
+
+    Raises:
+        UserError: a card is wrong, or two things have one name.
+    """
+    tasks = dict(TASKS.items())
+    origins = dict.fromkeys(tasks, "a task that is built in or comes from a plug-in")
+    cards = [*task_files, *(card for root in places.roots for card in cards_in(root))]
+    for card in dict.fromkeys(card.resolve() for card in cards):
+        task = local_task(card)
+        if task.name in GROUPS:
+            raise UserError(
+                f"{card}: key 'name': '{task.name}' is the name of a group of tasks: choose another."
+            )
+        if task.name in tasks:
+            raise UserError(
+                f"'{task.name}' is named by {card} and by {origins[task.name]}: rename one of them."
+            )
+        tasks[task.name], origins[task.name] = task, str(card)
+    return tasks
+
+
+def select(expression: str, tasks: Mapping[str, Task], places: Places, size: int) -> tuple[Task, ...]:
+    """Return the targets that an expression means, in the order of the expression, each once.
+
+    Args:
+        expression: names, globs and `GROUPS` between commas, in any case.
+        tasks: what `catalog` returned.
+        places: where `available` looks.
+        size: side in pixels of the stored images that `available` looks for.
+
+    Raises:
+        UserError: a name that is unknown or that only serves for pretraining, or nothing chosen.
+    """
+    chosen: dict[str, Task] = {}
+    for word in filter(None, (part.strip().lower() for part in expression.split(","))):
+        chosen |= {task.name: task for task in _matches(word, tasks, places, size)}
+    if not chosen:
+        raise UserError(
+            f"'{expression}' chooses no task: name one, or the group 'phantom', which needs no data."
+        )
+    return tuple(chosen.values())
+
+
+def _matches(word: str, tasks: Mapping[str, Task], places: Places, size: int) -> list[Task]:
+    targets = {name.lower(): task for name, task in tasks.items() if task.role == "task"}
+    if word in GROUPS:
+        return [task for task in targets.values() if GROUPS[word](task, places, size)]
+    if any(sign in word for sign in "*?["):
+        found = [task for name, task in targets.items() if fnmatchcase(name, word)]
+        if not found:
+            raise UserError(f"No task matches '{word}'; known: {', '.join(sorted(targets))}.")
+        return found
+    if word in targets:
+        return [targets[word]]
+    if word in (name.lower() for name in tasks):
+        raise UserError(
+            f"'{word}' only serves for pretraining (its card says role = \"source\"): choose a task."
+        )
+    raise unknown("task", word, [*targets, *GROUPS])
+
+
+def at_hand(task: Task, size: int, places: Places) -> bool:
+    """Whether a task can be loaded at this size without a network."""
+    return (not task.sizes or size in task.sizes) and not task.source.missing(size, places)
+
+
+def missing_files(tasks: Iterable[Task], size: int, places: Places) -> list[Missing]:
+    """List the files that these tasks lack, each once; `UserError` for a size that a task does not have."""
+    tasks = tuple(tasks)
+    for task in tasks:
+        if task.sizes and size not in task.sizes:
+            raise UserError(
+                f"{task.name} has no images of size {size}: choose one of {', '.join(map(str, task.sizes))}."
+            )
+    return list(dict.fromkeys(file for task in tasks for file in task.source.missing(size, places)))
+
+
+def fetch(tasks: Iterable[Task], size: int, places: Places, progress: Progress | None = None) -> None:
+    """Download what these tasks lack, where `places` allows it and somebody publishes it.
+
+    Raises:
+        UserError: without network the sentence of `require`; otherwise what `download` says.
+    """
+    tasks = tuple(tasks)
+    if not places.download:
+        return
+    for file in missing_files(tasks, size, places):
+        if file.url and file.md5:
+            try:
+                download_missing(file, places, progress)
+            except OfflineError as error:
+                raise UserError(_lack(tasks, size, places, str(error).rstrip("."))) from error
+
+
+def require(tasks: Iterable[Task], size: int, places: Places) -> None:
+    """Insist that everything is at hand.
+
+    Raises:
+        UserError: one sentence that names each missing file, its size, where to put it, and what can
+            be run without it.
+    """
+    tasks = tuple(tasks)
+    if missing_files(tasks, size, places):
+        raise UserError(_lack(tasks, size, places))
+
+
+def _lack(tasks: tuple[Task, ...], size: int, places: Places, reason: str = "") -> str:
+    files = missing_files(tasks, size, places)
+    anywhere = [file for file in files if file.place is None]
+    clauses = [reason] if reason else []
+    if anywhere:
+        names = ", ".join(_with_size(file) for file in anywhere)
+        pages = sorted({file.url.rsplit("/", 1)[0] for file in anywhere if file.url})
+        source = f" (from {', '.join(pages)})" if pages else ""
+        clauses.append(f"missing: {names}{source}; put {_them(anywhere)} into {_root(places)}")
+    fixed = [f"{file.place}" for file in files if file.place is not None]
+    if fixed:
+        clauses.append(f"missing: {', '.join(fixed)}, where a card says that data stand")
+    return f"{'; '.join(clauses)}; {_instead(tasks, size, places)}.".replace("missing", "Missing", not reason)
+
+
+def _instead(tasks: tuple[Task, ...], size: int, places: Places) -> str:
+    known = {task.name: task for task in (*dict(TASKS.items()).values(), *tasks)}
+    ready = [task.name for task in known.values() if GROUPS["available"](task, places, size)]
+    if ready:
+        return f"what is at hand runs with `--tasks available` ({', '.join(ready)})"
+    return "generated images need no data and run with `--tasks phantom`"
+
+
+def _with_size(file: Missing) -> str:
+    return f"{file.name} (at most {megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
+
+
+def _root(places: Places) -> str:
+    if places.roots:
+        return str(places.roots[0])
+    return "a folder that --data-root or MEDNET_BENCH_DATA names"
+
+
+def _them(files: list[Missing]) -> str:
+    return "it" if len(files) == 1 else "them"
+
+
+def megabytes(count: int) -> str:
+    """Write a number of bytes for a person: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"

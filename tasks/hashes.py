@@ -1,0 +1,57 @@
+"""Content hashes of data files, remembered so that an unchanged file is not read again."""
+
+import hashlib
+import time
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from ..benchmark.errors import UserError
+from ..benchmark.files import DiskFullError, cache_folder, write_bytes
+
+Algorithm = Literal["md5", "sha256"]
+
+_TICK = 2.0
+"""Seconds within which a file may change again without a new time stamp (FAT: 2 s)."""
+
+
+def file_hash(path: Path, algorithm: Algorithm) -> str:
+    """Return the hexadecimal hash of a file's content.
+
+    It is remembered in the user's cache under path, size and times of the file, because a run over
+    thousands of cells asks for it again and again, and some files have gigabytes.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+        # the change time too: `cp -p` and `touch -r` restore the modification time, not this one
+        key = f"{algorithm}|{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
+        settled = time.time() - max(state.st_mtime, state.st_ctime) > _TICK
+        return _remembered(key, path, algorithm) if settled else _read(path, algorithm)
+    except OSError as error:
+        raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
+
+
+@lru_cache(maxsize=1024)
+def _remembered(key: str, path: Path, algorithm: Algorithm) -> str:
+    note = cache_folder() / "hashes" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    length = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
+    with suppress(OSError, UnicodeDecodeError):
+        known = note.read_text(encoding="ascii")
+        if len(known) == length:
+            return known
+    digest = _read(path, algorithm)
+    with suppress(UserError, DiskFullError):  # without the note the file is hashed again next time
+        write_bytes(note, digest.encode())
+    return digest
+
+
+def _read(path: Path, algorithm: Algorithm) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

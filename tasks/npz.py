@@ -1,0 +1,232 @@
+"""The one reader of the MedMNIST npz layout: every defect of a file is one sentence, none a traceback."""
+
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ..benchmark.errors import UserError
+from .task import SPLITS, Kind, Split, Variant
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the arrays of a file must be.
+
+    Attributes:
+        kind: multilabel asks for labels [n, classes] of 0 and 1, everything else for class indices.
+        classes: number of classes.
+        variant: gray asks for images [n, side, side], color for [n, side, side, 3].
+        required: the splits that must be there and hold images; others are read where they exist.
+        cure: what a person does about a damaged file (``"download it again"``).
+    """
+
+    kind: Kind
+    classes: int
+    variant: Variant
+    required: tuple[str, ...] = SPLITS
+    cure: str = "copy it again"
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    bytes: int
+
+
+def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
+    """Read the splits of a file, checked against its layout.
+
+    Args:
+        path: an npz with ``{train,val,test}_images``, ``*_labels`` and optionally ``*_groups``.
+        layout: what must be in it.
+
+    Returns:
+        Per split that holds images: uint8 images, labels squeezed to int64, and groups, as `Split`
+        describes them. All images are square and have one side.
+
+    Raises:
+        UserError: it is missing, damaged, too big for this machine, or not of this layout; pickled
+            objects are never loaded.
+    """
+    with _opened(path, layout.cure) as archive:
+        headers = {name: _header(archive, name) for name in _arrays(archive)}
+        splits = [name for name in SPLITS if _holds_images(path, name, headers, layout)]
+        for name in splits:
+            _check_images(path, f"{name}_images", headers[f"{name}_images"], layout)
+        if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
+            raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
+        _check_memory(path, sum(header.bytes for header in headers.values()))
+        return {name: _split(path, archive, name, headers, layout) for name in splits}
+
+
+def image_side(path: Path) -> int:
+    """Return the side in pixels of the images in an npz, from its headers; `UserError` as `read_npz`."""
+    with _opened(path, "copy it again") as archive:
+        for name in _arrays(archive):
+            header = _header(archive, name)
+            if name.endswith("_images") and len(header.shape) >= 3:
+                return header.shape[1]
+    raise UserError(f"{path} has no array {SPLITS[0]}_images: save the images under that name.")
+
+
+def shared_groups(splits: Mapping[str, Split]) -> int:
+    """Count the groups (patients, smears) that stand in more than one split: a leak if not 0."""
+    seen = [set(np.unique(split.groups)) for split in splits.values() if split.groups is not None]
+    return len({group for i, one in enumerate(seen) for other in seen[:i] for group in one & other})
+
+
+@contextmanager
+def _opened(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}: correct the path or put it there.") from error
+    except MemoryError as error:
+        raise UserError(
+            f"{path} does not fit into the memory of this machine: choose a smaller size."
+        ) from error
+    except _DAMAGE as error:
+        raise UserError(f"{path} is cut short or damaged ({error}): {cure}.") from error
+    except OSError as error:
+        raise UserError(
+            f"Cannot read {path} ({error.strerror or error}): check it and its rights."
+        ) from error
+
+
+def _arrays(archive: zipfile.ZipFile) -> list[str]:
+    wanted = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels", "groups")}
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.removesuffix(".npy") in wanted]
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> _Header:
+    """Read shape and type without the content; the declared size must be the stored one."""
+    member = f"{name}.npy"
+    with archive.open(member) as file:
+        shape, dtype = _shape_and_dtype(file)
+        stored = archive.getinfo(member).file_size - file.tell()
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise UserError(
+            f"{archive.filename}: {name} holds Python objects, which are never loaded: save plain arrays."
+        )
+    if size != stored:  # or a forged header would have us reserve any amount of memory
+        raise ValueError(f"{name} declares {size} bytes and has {stored}")
+    return _Header(shape, dtype, size)
+
+
+def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"npy format {version} is not known")
+    shape, _, dtype = readers[version](file)
+    return shape, dtype
+
+
+def _holds_images(path: Path, split: str, headers: Mapping[str, _Header], layout: Layout) -> bool:
+    for what in ("images", "labels"):
+        name = f"{split}_{what}"
+        if split in layout.required and name not in headers:
+            raise UserError(
+                f"{path} has no array {name}: it needs images and labels of {_list(layout.required)}."
+            )
+    images = headers.get(f"{split}_images")
+    empty = images is None or not images.shape or images.shape[0] == 0
+    if empty and split in layout.required:
+        raise UserError(f"{path}: {split}_images is empty: put images into it.")
+    return not empty and f"{split}_labels" in headers
+
+
+def _check_images(path: Path, name: str, header: _Header, layout: Layout) -> None:
+    if header.dtype != np.uint8:
+        raise UserError(
+            f"{path}: {name} is {header.dtype} and must be uint8 with values from 0 to 255: convert it."
+        )
+    shape = header.shape[:-1] if layout.variant == "gray" and header.shape[3:] == (1,) else header.shape
+    fits = len(shape) == 3 if layout.variant == "gray" else len(shape) == 4 and shape[3] == 3
+    if not fits or shape[1] != shape[2] or shape[1] == 0:
+        wanted = "[n, side, side]" if layout.variant == "gray" else "[n, side, side, 3]"
+        raise UserError(
+            f"{path}: {name} has the shape {list(header.shape)}, but {layout.variant} images are {wanted}: "
+            "correct the file or its variant."
+        )
+
+
+def _check_memory(path: Path, needed: int) -> None:
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not POSIX: a MemoryError will tell
+        return
+    if needed > there:
+        raise UserError(
+            f"{path} unpacks to {needed / 1e9:.1f} GB and this machine has {there / 1e9:.1f} GB of memory: "
+            "choose a smaller size."
+        )
+
+
+def _split(
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, _Header], layout: Layout
+) -> Split:
+    images = _array(archive, f"{split}_images")
+    if layout.variant == "gray":
+        images = images.reshape(images.shape[:3])
+    labels = _labels(path, f"{split}_labels", _array(archive, f"{split}_labels"), len(images), layout)
+    name = f"{split}_groups"
+    if name not in headers:
+        return Split(images, labels)
+    groups = _array(archive, name)
+    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
+    if groups.shape != (len(images),) or groups.dtype.kind not in "iu":
+        raise UserError(
+            f"{path}: {name} is {groups.dtype} {list(groups.shape)} for {len(images)} images: it must hold "
+            "one whole number per image, its patient, smear or lesion."
+        )
+    return Split(images, labels, groups.astype(np.int64))
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray:
+    with archive.open(f"{name}.npy") as file:
+        return npy.read_array(file, allow_pickle=False)
+
+
+def _labels(path: Path, name: str, raw: NDArray, n: int, layout: Layout) -> NDArray[np.int64]:
+    multilabel = layout.kind == "multilabel"
+    labels = raw[:, 0] if not multilabel and raw.ndim == 2 and raw.shape[1] == 1 else raw
+    wanted = (n, layout.classes) if multilabel else (n,)
+    if labels.shape != wanted:
+        raise UserError(
+            f"{path}: {name} has the shape {list(raw.shape)}, and {n} images of a {layout.kind} set with "
+            f"{layout.classes} classes need {list(wanted)}: correct the labels or the kind and classes."
+        )
+    if labels.dtype.kind not in "iub" and not _whole(labels):
+        raise UserError(f"{path}: {name} must hold whole numbers and is {labels.dtype}: save class indices.")
+    top = 1 if multilabel else layout.classes - 1
+    if labels.min() < 0 or labels.max() > top:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise UserError(
+            f"{path}: {name} holds {wrong:g}, but labels run from 0 to {top} here ({layout.kind}, "
+            f"{layout.classes} classes): correct the labels or the classes."
+        )
+    return labels.astype(np.int64)
+
+
+def _whole(labels: NDArray) -> bool:
+    return labels.dtype.kind == "f" and bool(np.isfinite(labels).all() and (labels == np.rint(labels)).all())
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
