@@ -64,7 +64,8 @@ def select(expression: str, tasks: Mapping[str, Task], places: Places, size: int
         chosen |= {task.name: task for task in _matches(word, tasks, places, size)}
     if not chosen:
         raise UserError(
-            f"'{expression}' chooses no task: name one, or the group 'phantom', which needs no data."
+            f"'{expression}' chooses no task at size {size}: name a data folder with --data-root, a task that "
+            "can be downloaded, or the group 'phantom', which needs no data."
         )
     return tuple(chosen.values())
 
@@ -138,13 +139,14 @@ def _lack(tasks: tuple[Task, ...], size: int, places: Places, reason: str = "") 
     clauses = [reason] if reason else []
     if anywhere:
         names = ", ".join(_with_size(file) for file in anywhere)
-        pages = sorted({file.url.rsplit("/", 1)[0] for file in anywhere if file.url})
+        pages = sorted({file.url.split("/files/")[0] for file in anywhere if file.url})
         source = f" (from {', '.join(pages)})" if pages else ""
         clauses.append(f"missing: {names}{source}; put {_them(anywhere)} into {_root(places)}")
     fixed = [f"{file.place}" for file in files if file.place is not None]
     if fixed:
         clauses.append(f"missing: {', '.join(fixed)}, where a card says that data stand")
-    return f"{'; '.join(clauses)}; {_instead(tasks, size, places)}.".replace("missing", "Missing", not reason)
+    sentence = f"{'; '.join(clauses)}; {_instead(tasks, size, places)}."
+    return sentence[0].upper() + sentence[1:]
 
 
 def _instead(tasks: tuple[Task, ...], size: int, places: Places) -> str:
