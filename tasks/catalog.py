@@ -64,8 +64,8 @@ def select(expression: str, tasks: Mapping[str, Task], places: Places, size: int
         chosen |= {task.name: task for task in _matches(word, tasks, places, size)}
     if not chosen:
         raise UserError(
-            f"'{expression}' chooses no task at size {size}: name a data folder with --data-root, a task that "
-            "can be downloaded, or the group 'phantom', which needs no data."
+            f"'{expression}' chooses no task at size {size}: name a data folder with --data-root, a task "
+            "that can be downloaded, or the group 'phantom', which needs no data."
         )
     return tuple(chosen.values())
 
