@@ -42,7 +42,7 @@ types: ## Check types (pyright)
 	@"$(VENV)/bin/pyright" --pythonpath "$(VENV)/bin/python"
 
 package: ## Build the wheel, install it into a clean environment, run it from elsewhere
-	@bash .ci/packaging.sh
+	@sh .ci/packaging.sh
 
 clean: ## Remove build products and caches (keeps .venv and runs/)
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

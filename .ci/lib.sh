@@ -37,14 +37,15 @@ find_python() {
     fail "Python $MINIMUM or newer is needed and none is on the PATH ($found); install one, or name it, as in: make PYTHON=/path/to/python3.12"
 }
 
-# check_disk FOLDER MEGABYTES WHAT: is there room where the folder will be? NEED_MB overrides the estimate.
+# check_disk FOLDER MEGABYTES WHAT HOW: is there room where the folder will be, and if not, how to name another
+# place? NEED_MB overrides the estimate.
 check_disk() {
     need=${NEED_MB:-$2}
     place=$1
     while [ ! -d "$place" ]; do place=$(dirname "$place"); done
     free=$(df -Pk "$place" | awk 'NR == 2 { print int($4 / 1024) }')
     [ "${free:-$need}" -ge "$need" ] ||
-        fail "$3 needs about $need MB, but the disk that holds $place has $free MB free; make room there, or put the environment on another disk, as in: make VENV=/other/disk/venv (NEED_MB=... asks for less, where PyTorch comes without CUDA)"
+        fail "$3 needs about $need MB, but the disk that holds $place has $free MB free; make room there, or use another disk, as in: $4 (NEED_MB=... asks for less, where PyTorch comes without CUDA)"
 }
 
 # make_venv PYTHON FOLDER LOG: a virtual environment with a pip that runs; a broken one is made anew.
@@ -106,9 +107,9 @@ pip_install() {
     show_progress "$pid" "$log" "$home"
     status=0
     wait "$pid" || status=$?
-    trap - INT TERM HUP
+    trap 'exit 130' INT TERM HUP
     rm -rf "$home/tmp"
-    [ "$status" -eq 0 ] || explain_pip "$log"
+    [ "$status" -eq 0 ] || explain "$log" "pip could not install"
 }
 
 # A pip that was killed while it copied a package leaves one that looks installed. pip writes INSTALLER after
@@ -119,8 +120,8 @@ forget_halves() {
     done
 }
 
-# Turns the log of a pip that failed into one sentence.
-explain_pip() {
+# explain LOG WHAT: turns the log of a pip or build that failed into one sentence.
+explain() {
     if grep -qi 'No space left on device' "$1"; then
         fail "the disk became full while pip was installing; make room (about $FRESH_MB MB) and run the same command again (log: $1)"
     fi
@@ -138,5 +139,5 @@ explain_pip() {
     if grep -q 'Permission denied\|Read-only file system' "$1"; then
         fail "pip cannot write to the virtual environment; check who owns it (log: $1)"
     fi
-    fail "pip could not install: $(grep -iE '^ *error' "$1" | tail -n 1 | cut -c1-200) (log: $1)"
+    fail "$2: $(grep -iE '^ *error|Error: ' "$1" | tail -n 1 | cut -c1-200) (log: $1)"
 }

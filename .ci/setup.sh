@@ -32,9 +32,9 @@ fi
 
 python=$(find_python)
 if [ -e "$VENV/.mednet-bench" ] || [ -e "$VENV/.mednet-bench-dev" ]; then
-    check_disk "$VENV" 500 "updating $VENV"
+    check_disk "$VENV" 500 "updating $VENV" "make VENV=/other/disk/venv"
 else
-    check_disk "$VENV" "$FRESH_MB" "a fresh $VENV with PyTorch"
+    check_disk "$VENV" "$FRESH_MB" "a fresh $VENV with PyTorch" "make VENV=/other/disk/venv"
 fi
 rm -f "$stamp" "$VENV/.mednet-bench-dev"
 

@@ -1,0 +1,131 @@
+"""The house rule: a module imports only from rows above its own, and the command line stays light."""
+
+import ast
+import graphlib
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("benchmark", "tasks", "baselines", "reports")
+FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    """`benchmark/protocols/knn.py` is `benchmark.protocols.knn`, a folder's `__init__.py` the folder's own name."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in FILES}
+
+
+def absolute(node: ast.Import | ast.ImportFrom, file: Path) -> list[str]:
+    """Every dotted name that an import statement could load, with our own as `room.module`."""
+    if isinstance(node, ast.Import):
+        return [alias.name.removeprefix("mednet_bench.") for alias in node.names]
+    base = (node.module or "").removeprefix("mednet_bench").removeprefix(".") if not node.level else ""
+    if node.level:
+        folder = file.parents[node.level - 1].relative_to(ROOT).parts
+        base = ".".join([*folder, *((node.module or "").split(".") if node.module else [])])
+    return [f"{base}.{alias.name}".strip(".") for alias in node.names]
+
+
+def imports(file: Path) -> set[str]:
+    """Name what a file imports anywhere, late imports too: a rule that a function may break is no rule."""
+    statements = (
+        node
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    return {name for node in statements for name in absolute(node, file)}
+
+
+def own(file: Path) -> set[str]:
+    """The modules of the house among a file's imports."""
+    found = set()
+    for name in imports(file):
+        # `from .plan import Cell` names benchmark.plan.Cell, `from . import plan` benchmark.plan.
+        for candidate in (name, name.rpartition(".")[0]):
+            if candidate in MODULES:
+                found.add(candidate)
+                break
+    return found - {name_of(file)}
+
+
+GRAPH = {name: own(file) for name, file in MODULES.items()}
+ROOF = {name for name in MODULES if re.match(r"benchmark\.cli\b", name)}
+
+
+def strangers(room: str, allowed: str) -> list[str]:
+    """List what the modules of a room import beyond what it may."""
+    return [
+        f"{name} imports {used}"
+        for name in sorted(GRAPH)
+        if name.split(".")[0] == room
+        for used in sorted(GRAPH[name])
+        if not re.fullmatch(allowed, used)
+    ]
+
+
+def test_tasks_is_a_leaf() -> None:
+    assert strangers("tasks", r"tasks(\..*)?|benchmark\.(registry|errors|files)") == []
+
+
+def test_baselines_is_a_leaf_that_knows_what_a_task_is() -> None:
+    assert strangers("baselines", r"baselines(\..*)?|tasks\.task|benchmark\.(registry|errors|files)") == []
+
+
+def test_reports_read_only_records() -> None:
+    assert strangers("reports", r"reports(\..*)?|benchmark\.(records|plan|registry|errors|files)") == []
+
+
+def test_only_the_command_line_sees_the_reports_and_nobody_sees_the_command_line() -> None:
+    below = {name: used for name, used in GRAPH.items() if name not in ROOF}
+    assert {name for name, used in below.items() if used & ROOF} == set()
+    seen = {name for name, used in below.items() if any(other.startswith("reports") for other in used)}
+    assert {name for name in seen if not name.startswith("reports")} == set()
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graphlib.TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the modules
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_every_module_opens_with_a_sentence(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text())), f"{file} says nothing about itself"
+
+
+def test_every_library_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    canon = {
+        re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", line)[0]).lower() for line in project["dependencies"]
+    }
+    provided = packages_distributions()
+    foreign = {name.split(".")[0] for file in FILES for name in imports(file)} - set(ROOMS) - {"mednet_bench"}
+    undeclared = {
+        name
+        for name in foreign - set(sys.stdlib_module_names)
+        if not canon & {re.sub(r"[-_.]+", "-", dist).lower() for dist in provided.get(name, [name])}
+    }
+    assert undeclared == set()
+
+
+@pytest.mark.parametrize("module", ["benchmark.cli", "reports"])
+def test_torch_is_imported_only_when_something_is_computed(module: str) -> None:
+    if module not in MODULES:
+        pytest.skip(f"there is no {module} yet")
+    heavy = [name for name in GRAPH if name.startswith("reports")] if module == "reports" else [module]
+    code = "".join(f"import mednet_bench.{name}\n" for name in heavy)
+    code += "import sys\nassert 'torch' not in sys.modules, 'torch was imported'\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr

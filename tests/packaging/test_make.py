@@ -1,0 +1,171 @@
+"""`make demo` as a stranger meets it: real processes in a copy of the checkout, where things are missing."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what installing reads, so that nothing here touches the real build/ and .venv."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / ".ci", copy / ".ci")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.CompletedProcess[str]:
+    # Without the settings of the make that runs these tests, and of pip's configuration on this machine.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PIP_", "PYTHON")) and name not in ("VENV", "NEED_MB")
+    }
+    settings = {"PYTHON": sys.executable, **settings}
+    return subprocess.run(
+        ["make", "--no-print-directory", target],
+        cwd=checkout,
+        env=kept | settings,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def sentence(result: subprocess.CompletedProcess[str]) -> str:
+    """The one thing that a failing make says: a sentence, and after it only make's own closing line."""
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout + result.stderr
+    said = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert len(said) == 1, result.stderr
+    return said[0]
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+OLD = 'case "$2" in *platform*) echo "Python 3.8.10";; *) exit 1;; esac'
+
+
+def test_a_python_that_is_too_old_is_named(checkout: Path, tmp_path: Path) -> None:
+    old = program(tmp_path / "old-python", OLD)
+    said = sentence(make(checkout, PYTHON=str(old)))
+    assert "3.10 or newer" in said and "Python 3.8.10" in said and str(old) in said
+
+
+def test_no_python_on_the_path_is_new_enough(checkout: Path, tmp_path: Path) -> None:
+    for name in ("python", "python3", *(f"python3.{minor}" for minor in range(10, 16))):
+        program(tmp_path / "bin" / name, OLD)
+    said = sentence(make(checkout, PYTHON="", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
+    assert "3.10 or newer" in said and "none is on the PATH" in said
+
+
+def test_a_python_without_venv_says_what_to_install(checkout: Path, tmp_path: Path) -> None:
+    bare = program(tmp_path / "bare", f'[ "$1" = -m ] && exit 1\nexec "{sys.executable}" "$@"')
+    said = sentence(make(checkout, PYTHON=str(bare)))
+    assert "python3-venv" in said and "build/install.log" in said
+
+
+def test_a_disk_that_is_too_small_stops_before_anything_is_made(checkout: Path) -> None:
+    said = sentence(make(checkout, NEED_MB="999999999"))
+    assert "999999999 MB" in said and "MB free" in said
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_index_out_of_reach_is_one_sentence(checkout: Path) -> None:
+    said = sentence(
+        make(
+            checkout,
+            NEED_MB="0",
+            PIP_CONFIG_FILE=os.devnull,
+            PIP_INDEX_URL="http://127.0.0.1:9/simple",
+            PIP_RETRIES="0",
+        )
+    )
+    assert "package index is out of reach" in said and "build/install.log" in said
+
+
+# A build backend that needs no index: its wheel holds a mednet-bench that echoes, and a PyTorch to import.
+BACKEND = """
+import zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name = "mednet_bench-0.1.0-py3-none-any.whl"
+    info = "mednet_bench-0.1.0.dist-info"
+    metadata = ["Metadata-Version: 2.1", "Name: mednet-bench", "Version: 0.1.0", "Provides-Extra: dev", ""]
+    kind = ["Wheel-Version: 1.0", "Generator: test", "Root-Is-Purelib: true", "Tag: py3-none-any", ""]
+    files = {
+        "echo.py": "import sys\\ndef main():\\n    print('ran', *sys.argv[1:])\\n",
+        "torch.py": "",
+        "torchvision.py": "",
+        f"{info}/METADATA": "\\n".join(metadata),
+        f"{info}/WHEEL": "\\n".join(kind),
+        f"{info}/entry_points.txt": "[console_scripts]\\nmednet-bench = echo:main\\n",
+    }
+    record = "".join(f"{file},,\\n" for file in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        for file, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(file, text)
+    return name
+"""
+
+
+def test_installs_once_again_after_a_change_and_mends_what_was_cut_off(checkout: Path) -> None:
+    (checkout / "backend.py").write_text(BACKEND)
+    (checkout / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+
+    def demo() -> tuple[bool, str]:
+        result = make(checkout, NEED_MB="0", PIP_NO_INDEX="1", DEMO="run --out 'runs/demo'")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return "installing mednet-bench" in result.stdout, result.stdout.splitlines()[-1]
+
+    assert demo() == (True, "ran run --out runs/demo")
+    assert demo() == (False, "ran run --out runs/demo")
+
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write("# a change\n")
+    assert demo()[0]
+    assert not demo()[0]
+
+    # As a kill leaves it: no stamp, the package's metadata copied, its last files not.
+    venv = checkout / ".venv"
+    (venv / ".mednet-bench").unlink()
+    next(venv.glob("lib/python3*/site-packages/mednet_bench-*.dist-info/INSTALLER")).unlink()
+    (venv / "bin/mednet-bench").unlink()
+    assert demo() == (True, "ran run --out runs/demo")
+
+
+def test_the_workflow_and_ci_run_call_only_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    run = (ROOT / ".ci/run").read_text()
+    parts = re.findall(r"\.ci/run ([a-z ]+)$", workflow, re.MULTILINE)
+    called = {part for line in parts for part in line.split()}
+    by_default = set(re.findall(r"set -- ([a-z ]+)$", run, re.MULTILINE)[0].split())
+    # Outside users get every part that we run ourselves.
+    assert called == by_default
+    assert called | set(re.findall(r"\bmake ([a-z]+)$", workflow, re.MULTILINE)) <= targets
+
+
+def test_help_lists_every_target(checkout: Path) -> None:
+    result = make(checkout, "help")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert all(f"make {target} " in result.stdout for target in targets)
