@@ -21,7 +21,7 @@ FILES = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
 
 
 def name_of(file: Path) -> str:
-    """`benchmark/protocols/knn.py` is `benchmark.protocols.knn`, a folder's `__init__.py` the folder's own name."""
+    """`benchmark/plan.py` is `benchmark.plan`, a folder's `__init__.py` has the folder's name."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -42,12 +42,13 @@ def absolute(node: ast.Import | ast.ImportFrom, file: Path) -> list[str]:
 
 def imports(file: Path) -> set[str]:
     """Name what a file imports anywhere, late imports too: a rule that a function may break is no rule."""
-    statements = (
-        node
-        for node in ast.walk(ast.parse(file.read_text()))
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return {
+        name
+        for node in nodes
         if isinstance(node, ast.Import | ast.ImportFrom)
-    )
-    return {name for node in statements for name in absolute(node, file)}
+        for name in absolute(node, file)
+    }
 
 
 def own(file: Path) -> set[str]:
@@ -105,17 +106,19 @@ def test_every_module_opens_with_a_sentence(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text())), f"{file} says nothing about itself"
 
 
+def canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    canon = {
-        re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", line)[0]).lower() for line in project["dependencies"]
-    }
+    declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
     provided = packages_distributions()
     foreign = {name.split(".")[0] for file in FILES for name in imports(file)} - set(ROOMS) - {"mednet_bench"}
     undeclared = {
         name
         for name in foreign - set(sys.stdlib_module_names)
-        if not canon & {re.sub(r"[-_.]+", "-", dist).lower() for dist in provided.get(name, [name])}
+        if not declared & set(map(canonical, provided.get(name, [name])))
     }
     assert undeclared == set()
 
