@@ -43,12 +43,8 @@ def absolute(node: ast.Import | ast.ImportFrom, file: Path) -> list[str]:
 def imports(file: Path) -> set[str]:
     """Name what a file imports anywhere, late imports too: a rule that a function may break is no rule."""
     nodes = ast.walk(ast.parse(file.read_text()))
-    return {
-        name
-        for node in nodes
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in absolute(node, file)
-    }
+    statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for node in statements for name in absolute(node, file)}
 
 
 def own(file: Path) -> set[str]:
