@@ -1,0 +1,184 @@
+"""What the results cost: seconds, memory and images, of the cells and of what they share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..benchmark.records import Record
+from .pictures import Look, draw, looks, style, swatch, title
+from .results import Results, Row
+from .section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from .stats import describe
+from .wording import GENERATED, duration, metric, number, percent, place, task_entry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Place = tuple[str, str, int, int, str]
+"""(protocol, arch, size, input_size, init)"""
+
+
+@SECTIONS.register("cost")
+def cost(results: Results) -> Content | None:
+    """Show seconds and memory per kind of cell, of pretraining, and the score against the seconds."""
+    if not results.step("score") and not results.step("pretrain"):
+        return None
+    tables = [table for table in (_cells(results), _pretraining(results)) if table.rows]
+    lead = (
+        "Wall-clock seconds as the records hold them. Seconds of different devices, or of cells that ran side "
+        "by side, do not compare. What several cells share (pretrained weights, tuning, cached features) is paid "
+        "by the step or the cell that made it. Memory is the peak of the device; without a GPU, of the process "
+        "so far.",
+    )
+    return Content("Cost", 60, (Part(lead=lead, blocks=(*tables, *_figures(results))),))
+
+
+def _place(record: Record) -> Place:
+    cell = record.cell
+    return cell.protocol, cell.arch, cell.size, cell.input_size, cell.init
+
+
+def _seconds(records: Sequence[Record]) -> Datum:
+    """Write the mean and sd of the seconds of `records`; sorted by the mean."""
+    stat = describe(np.array([record.seconds for record in records]))
+    text = duration(stat.mean) + (f" ± {duration(stat.sd)}" if stat.n > 1 else "")
+    return Datum(stat.mean, text)
+
+
+def _total(records: Sequence[Record]) -> Datum:
+    total = sum(record.seconds for record in records)
+    return Datum(total, duration(total)) if records else Datum(None)
+
+
+def _memory(records: Sequence[Record]) -> float:
+    return max((r.peak_memory_mb for r in records), default=float("nan"))
+
+
+def _cells(results: Results) -> Table:
+    cells: dict[Place, list[Record]] = defaultdict(list)
+    tunings: dict[Place, list[Record]] = defaultdict(list)
+    for record in results.step("score"):
+        cells[_place(record)].append(record)
+    for record in results.step("tune"):
+        tunings[_place(record)].append(record)
+    rows: list[tuple[Entry, ...]] = []
+    for key in dict.fromkeys(
+        (row.protocol, row.arch, row.size, row.input_size, row.init) for row in results.rows
+    ):
+        protocol, arch, size, input_size, init = key
+        members, tuning = cells[key], tunings[key]
+        devices = ", ".join(sorted({record.provenance.device for record in members}))
+        rows.append(
+            (
+                init, protocol, place(arch, size, input_size), len(members), _seconds(members),
+                _total(members), _total(tuning), _memory(members), devices,
+            )
+        )  # fmt: skip
+    columns = (
+        Column("Init"),
+        Column("Protocol"),
+        Column("Network"),
+        Column("Cells", ",d"),
+        Column("Per cell", "g", "mean ± sd of the seconds of one cell"),
+        Column("All cells", "g"),
+        Column("Tuning", "g", "all choices of a learning rate together"),
+        Column("Peak memory, MiB", ",.0f"),
+        Column("Device"),
+    )
+    return Table("Cost of the cells", columns, tuple(rows))
+
+
+def _pretraining(results: Results) -> Table:
+    rows: list[tuple[Entry, ...]] = [
+        (
+            Datum(r.cell.init, r.cell.init, r.init.label if r.init else ""),
+            task_entry(results, r.cell.task),
+            place(r.cell.arch, r.cell.size, r.cell.input_size),
+            r.counts.train if r.counts else None,
+            Datum(r.seconds, duration(r.seconds)),
+            r.peak_memory_mb,
+            r.provenance.device,
+        )
+        for r in results.step("pretrain")
+    ]
+    columns = (
+        Column("Init"),
+        Column("Leaves out", "", "the first task that these weights never saw; others may share them"),
+        Column("Network"),
+        Column("Images", ",d", "different images trained on"),
+        Column("Took", "g"),
+        Column("Peak memory, MiB", ",.0f"),
+        Column("Device"),
+    )
+    return Table("Cost of pretraining, once per set of weights", columns, tuple(rows))
+
+
+def _figures(results: Results) -> tuple[Figure, ...]:
+    """Draw score against seconds at the largest fraction, one panel per protocol and network."""
+    seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for record in results.counted:
+        seconds[(*_place(record), record.cell.task, record.cell.fraction)].append(record.seconds)
+    panels: dict[tuple[str, str, int, int], list[tuple[Row, float]]] = defaultdict(list)
+    largest = max((row.fraction for row in results.rows), default=1.0)
+    for row in results.rows:
+        stat = row.stats.get(results.primary)
+        if stat and stat.n and row.fraction == largest:
+            where = (row.protocol, row.arch, row.size, row.input_size, row.init, row.task, row.fraction)
+            panels[where[:4]].append((row, float(np.mean(seconds[where]))))
+    panels = {key: points for key, points in panels.items() if len(points) > 1}
+    if not panels:
+        return ()
+    init_looks = looks([row.init for row in results.rows])
+    with style():
+        drawn = tuple(_panel(results, key, points, init_looks) for key, points in panels.items())
+        keys = tuple((swatch(look), init) for init, look in init_looks.items())
+    caption = (
+        f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} of the "
+        "labels: one mark per task and init. Pretraining is not included."
+    )
+    return (Figure("cost", caption, drawn, keys),)
+
+
+def _panel(
+    results: Results,
+    key: tuple[str, str, int, int],
+    points: Sequence[tuple[Row, float]],
+    init_looks: dict[str, Look],
+) -> Panel:
+    protocol, *network = key
+
+    def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        for row, seconds in points:
+            look = init_looks[row.init]
+            axes.plot(
+                seconds,
+                row.stats[results.primary].mean,
+                look.marker,
+                color=look.color,
+                markersize=6,
+                alpha=0.8,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("seconds per cell")
+        generated = any(results.generated(row.task) for row, _ in points)
+        title(
+            axes,
+            f"{protocol}: {place(*network)}",
+            f"includes tasks that are {GENERATED}" if generated else "",
+        )
+
+    told = (
+        f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
+        f"{number(row.stats[results.primary].mean)} after {duration(seconds)}"
+        for row, seconds in points
+    )
+    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.")

@@ -1,0 +1,82 @@
+"""The top of the report: what was compared, how much of it is there, and what must be known first."""
+
+from dataclasses import dataclass
+
+from .results import Results
+from .section import SECTIONS, Content
+from .wording import GENERATED, TIMES, count
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report as plain data, the same for every renderer.
+
+    Attributes:
+        title: of the document.
+        headline: one line that says what was compared.
+        tally: (number, what it counts, tone); tone is "good", "bad" or "open".
+        notices: warnings that belong before any number.
+        sections: (anchor, content) in the order of the page.
+    """
+
+    title: str
+    headline: str
+    tally: tuple[tuple[int, str, str], ...]
+    notices: tuple[str, ...]
+    sections: tuple[tuple[str, Content], ...]
+
+
+def page(results: Results) -> Page:
+    """Ask every registered section for its content and put them in order."""
+    found = ((name, section(results)) for name, section in SECTIONS.items())
+    sections = sorted(
+        ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
+    )
+    return Page("mednet-bench report", headline(results), tally(results), notices(results), tuple(sections))
+
+
+def headline(results: Results) -> str:
+    """Say in one line what was compared."""
+    rows = results.rows
+    if not rows:
+        return "No cell has finished: there is nothing to compare yet."
+    inits = list(dict.fromkeys(row.init for row in rows))
+    parts = (
+        count(len({row.task for row in rows}), "task"),
+        f"{count(len(inits), 'init')} ({', '.join(inits)})",
+        count(len({row.arch for row in rows}), "architecture"),
+        count(len({row.protocol for row in rows}), "protocol"),
+        count(len({row.fraction for row in rows}), "label fraction"),
+        count(len({seed for row in rows for seed in row.seeds}), "seed"),
+    )
+    return f"{f' {TIMES} '.join(parts)}: {count(len(results.counted), 'cell')}."
+
+
+def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
+    """Count the cells by what became of them; failed ones are not counted as missing again."""
+    waiting = sum(item.reason != "failed" for item in results.missing)
+    return (
+        (len(results.counted), "ok", "good"),
+        (len(results.failed), "failed", "bad" if results.failed else "good"),
+        (waiting, "missing", "open" if waiting else "good"),
+    )
+
+
+def notices(results: Results) -> tuple[str, ...]:
+    """Say what must be known before any number is read."""
+    tasks = {row.task for row in results.rows} or {record.cell.task for record in results.records}
+    made = sorted(task for task in tasks if results.generated(task))
+    found = []
+    if made and len(made) == len(tasks):
+        found.append(
+            f"Every task here is a phantom, {GENERATED}: these numbers show that the machinery works."
+        )
+    elif made:
+        found.append(f"{', '.join(made)}: {GENERATED}.")
+    if results.failed:
+        found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
+    if any(row.overlap for row in results.rows):
+        found.append("Some weights declare to have seen data that a task comes from; see What to doubt.")
+    if any(row.ambiguous for row in results.rows):
+        found.append("Some records here must not be averaged or compared with each other; see What to doubt.")
+    return tuple(found)

@@ -1,0 +1,244 @@
+"""From the files of a run directory to `Results`: what is comparable is averaged, the rest kept apart."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..benchmark.errors import UserError
+from ..benchmark.plan import Cell, Plan, read_plan
+from ..benchmark.records import Record, Store, TaskFacts
+from .results import Missing, Results, Row
+from .stats import Stat, describe_groups
+
+VISIBLE = ["task", "size", "input_size", "arch", "init", "protocol", "fraction"]
+COLUMNS = [*VISIBLE, "variant", "seed", "setting", "key", "metric", "value"]
+
+
+def read(folder: Path) -> Results:
+    """Read a run directory.
+
+    Raises:
+        UserError: it holds no readable record.
+    """
+    store = Store(folder)
+    records = tuple(store.read_all())
+    keys = {record.key for record in records}
+    unreadable = tuple(path for path in sorted(store.records.glob("*.json")) if path.stem not in keys)
+    if not records:
+        raise UserError(_nothing(folder, len(unreadable)))
+    plan = read_plan(folder)
+    counted, twice = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
+    scores = _scores(counted)
+    rows = _rows(counted, scores, _order(plan, counted))
+    return Results(
+        folder=folder,
+        plan=plan,
+        records=records,
+        counted=counted,
+        scores=scores,
+        rows=rows,
+        failed=_failed(records),
+        missing=tuple(_missing(plan, records)) if plan else (),
+        unreadable=unreadable,
+        warnings=(*_kept_apart(rows), *_doubts(counted), *twice),
+        tasks=_tasks(records),
+        metrics=tuple(sorted(scores["metric"].unique())),
+    )
+
+
+def _nothing(folder: Path, unreadable: int) -> str:
+    if not folder.is_dir():
+        return f"There is no run directory {folder}: name the folder that was given to `run --out`."
+    if unreadable:
+        return f"None of the {unreadable} records in {folder} can be read: run the same command again."
+    return f"There is no record in {folder}: start `mednet-bench run --out {folder}`, or name another folder."
+
+
+def setting(record: Record) -> str:
+    """Return the short hash of what two inits must share to be compared: data, protocol version, recipe."""
+    return _short(record.hashes.data, str(record.protocol_version), record.recipe_hash)
+
+
+def variant(record: Record) -> str:
+    """Return the short hash of what seeds must share to be averaged: the setting and the weights' identity."""
+    return _short(setting(record), record.init.identity if record.init else "")
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:6]
+
+
+def _visible(cell: Cell) -> tuple[str, int, int, str, str, str, float]:
+    return cell.task, cell.size, cell.input_size, cell.arch, cell.init, cell.protocol, cell.fraction
+
+
+def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], list[str]]:
+    """Keep the latest record of each comparable cell and seed, and say what that dropped."""
+    latest: dict[tuple[object, ...], Record] = {}
+    dropped: Counter[str] = Counter()
+    for record in sorted(records, key=lambda record: (record.finished, record.key)):
+        place = (*_visible(record.cell), variant(record), record.cell.seed)
+        if place in latest:
+            dropped[record.cell.task] += 1
+        latest[place] = record
+    kept = tuple(sorted(latest.values(), key=lambda record: record.key))
+    return kept, [
+        f"{task}: {count} records repeat a seed of the same cell; only the latest of each is counted."
+        for task, count in sorted(dropped.items())
+    ]
+
+
+def _scores(counted: Sequence[Record]) -> pd.DataFrame:
+    """Lay out one line per record and metric; plain lists first, because appending to frames is slow."""
+    lines = [
+        (
+            *_visible(r.cell),
+            variant(r),
+            r.cell.seed,
+            setting(r),
+            r.key,
+            name,
+            np.nan if value is None else value,
+        )
+        for r in counted
+        for name, value in r.metrics.items()
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _rows(counted: Sequence[Record], scores: pd.DataFrame, rank: Callable[[Row], object]) -> tuple[Row, ...]:
+    groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+    for record in counted:
+        groups[(*_visible(record.cell), variant(record))].append(record)
+    settings: dict[tuple[object, ...], set[str]] = defaultdict(
+        set
+    )  # of all inits that a table shows side by side
+    variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for members in groups.values():
+        cell = members[0].cell
+        settings[_beside(cell)].add(setting(members[0]))
+        variants[_visible(cell)].add(variant(members[0]))
+    stats = _stats(scores)
+    rows = []
+    for group, members in groups.items():
+        cell = members[0].cell
+        ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[_visible(cell)]) > 1
+        rows.append(_row(members, stats.get(group, {}), ambiguous))
+    return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
+
+
+def _beside(cell: Cell) -> tuple[object, ...]:
+    return cell.task, cell.size, cell.input_size, cell.arch, cell.protocol, cell.fraction
+
+
+def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> Row:
+    cell, init = members[-1].cell, members[-1].init
+    counts = [record.counts.train for record in members if record.counts]
+    return Row(
+        task=cell.task,
+        size=cell.size,
+        input_size=cell.input_size,
+        arch=cell.arch,
+        init=cell.init,
+        protocol=cell.protocol,
+        fraction=cell.fraction,
+        setting=setting(members[0]),
+        variant=variant(members[0]),
+        ambiguous=ambiguous,
+        label=init.label if init else "",
+        overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
+        n_train=float(np.mean(counts)) if counts else float("nan"),
+        seeds=tuple(sorted(record.cell.seed for record in members)),
+        stats=stats,
+    )
+
+
+def _stats(scores: pd.DataFrame) -> dict[tuple[object, ...], dict[str, Stat]]:
+    by = [*VISIBLE, "variant", "metric"]
+    grouped = scores.groupby(by, sort=False, observed=True)
+    number = grouped.ngroup().to_numpy(dtype=np.intp)
+    values = scores["value"].to_numpy(dtype=np.float64)
+    found = describe_groups(values, number, int(number.max()) + 1 if number.size else 0)
+    stats: dict[tuple[object, ...], dict[str, Stat]] = defaultdict(dict)
+    names = scores.loc[~scores.duplicated(by), by]  # in the order in which ngroup numbers them
+    for (*group, metric), stat in zip(names.itertuples(index=False, name=None), found, strict=True):
+        stats[tuple(group)][metric] = stat
+    return stats
+
+
+def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Row], object]:
+    """Order rows as the plan names things, then what only older records hold, by name."""
+    planned = [p.cell for p in plan.cells if p.cell.step == "score"] if plan else []
+    cells = planned + sorted((record.cell for record in counted), key=_visible)
+    protocols, tasks, archs, inits = (
+        (
+            {name: place for place, name in enumerate(dict.fromkeys(names))}
+            for names in zip(*((c.protocol, c.task, c.arch, c.init) for c in cells), strict=True)
+        )
+        if cells
+        else ({}, {}, {}, {})
+    )
+
+    def rank(row: Row) -> object:
+        return (
+            protocols[row.protocol], tasks[row.task], row.size, row.input_size, archs[row.arch],
+            row.fraction, inits[row.init], row.variant,
+        )  # fmt: skip
+
+    return rank
+
+
+def _failed(records: Sequence[Record]) -> tuple[Record, ...]:
+    """List the failures that nothing has made good: a retry under another key may have succeeded."""
+    good = {record.cell for record in records if record.status == "ok"}
+    return tuple(r for r in records if r.status != "ok" and r.cell not in good)
+
+
+def _missing(plan: Plan, records: Sequence[Record]) -> Iterable[Missing]:
+    status = {record.key: record.status for record in records}
+    for planned in plan.cells:
+        if planned.cell.step != "score" or status.get(planned.key) == "ok":
+            continue
+        if planned.key in status:
+            reason = "failed"
+        elif any(status.get(key, "ok") != "ok" for key in planned.needs):
+            reason = "a step that it needs failed"
+        else:
+            reason = "not run yet"
+        yield Missing(planned.cell, reason)
+
+
+def _kept_apart(rows: Sequence[Row]) -> list[str]:
+    """Name the tasks whose records look alike in a table and yet must not be averaged or compared."""
+    tasks = Counter((row.task, row.protocol) for row in rows if row.ambiguous)
+    return [
+        f"{task}, {protocol}: the folder holds records of different data, protocol version, recipe or weights. "
+        f"They stand apart as {count} rows with a Variant each, and are compared only where data, protocol "
+        "version and recipe are the same."
+        for (task, protocol), count in sorted(tasks.items())
+    ]
+
+
+def _doubts(counted: Sequence[Record]) -> list[str]:
+    """Name rows whose seeds were not computed alike, although they count as comparable."""
+    software: dict[tuple[object, ...], set[object]] = defaultdict(set)
+    device: dict[tuple[object, ...], set[object]] = defaultdict(set)
+    for record in counted:
+        place = (*_visible(record.cell), variant(record))
+        software[place].add(tuple(sorted(record.provenance.versions.items())))
+        device[place].add(record.provenance.device)
+    return [
+        f"{count} rows average seeds that were computed {what}; see Provenance."
+        for what, found in (("with different package versions", software), ("on different devices", device))
+        if (count := sum(len(values) > 1 for values in found.values()))
+    ]
+
+
+def _tasks(records: Iterable[Record]) -> dict[str, TaskFacts]:
+    """Return each task's card as the latest record has it."""
+    latest = sorted((r for r in records if r.task), key=lambda record: record.finished)
+    return {record.cell.task: record.task for record in latest if record.task}

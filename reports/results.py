@@ -1,0 +1,112 @@
+"""What a report is made of: a run directory, read once, as plain rows and tidy frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..benchmark.plan import Cell, Plan
+from ..benchmark.records import Record, TaskFacts
+from .stats import Stat
+
+PRIMARY = "auc"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a leaderboard: the seeds of one cell that may be averaged.
+
+    Attributes:
+        task: target.
+        size: side in pixels of the images as stored.
+        input_size: side in pixels of what the network saw.
+        arch: architecture.
+        init: pretraining source.
+        protocol: how the init met the task.
+        fraction: share of the labels, 0 to 1.
+        setting: short hash of what inits must share to be compared: data, protocol version, recipe.
+        variant: short hash of the setting and of the init's identity; only equal variants are averaged.
+        ambiguous: the visible columns alone do not say what may be compared: show the variant.
+        label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
+        overlap: declared corpora of the init that share a parent data set with the task.
+        n_train: labelled training images, mean over seeds; NaN where no record counts them.
+        seeds: the seeds, each once, ascending.
+        stats: metric -> statistics over the seeds where it is defined.
+    """
+
+    task: str
+    size: int
+    input_size: int
+    arch: str
+    init: str
+    protocol: str
+    fraction: float
+    setting: str
+    variant: str
+    ambiguous: bool
+    label: str
+    overlap: tuple[str, ...]
+    n_train: float
+    seeds: tuple[int, ...]
+    stats: dict[str, Stat]
+
+    @property
+    def block(self) -> tuple[str, int, int, str, str, float, str]:
+        """Within one block inits may be compared with each other; across blocks never."""
+        return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A planned score cell without an ok record, and why it has none."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything a report is made of.
+
+    Attributes:
+        folder: the run directory.
+        plan: of the last invocation, or None.
+        records: every readable record of every step, by key.
+        counted: the score records behind `rows`: ok, and every seed once.
+        scores: one line per counted record and metric, in the columns task, size, input_size, arch, init,
+            protocol, fraction, variant, seed, setting, key, metric, value (NaN where undefined).
+        rows: the averages, in the order in which tables show them.
+        failed: failed records of every step whose cell did not succeed otherwise.
+        missing: planned score cells without an ok record.
+        unreadable: record files that are not whole.
+        warnings: what was kept apart or counted once, a sentence each.
+        tasks: task -> facts, where any record holds them.
+        metrics: every metric that a counted record holds, sorted.
+    """
+
+    folder: Path
+    plan: Plan | None
+    records: tuple[Record, ...]
+    counted: tuple[Record, ...]
+    scores: pd.DataFrame
+    rows: tuple[Row, ...]
+    failed: tuple[Record, ...]
+    missing: tuple[Missing, ...]
+    unreadable: tuple[Path, ...]
+    warnings: tuple[str, ...]
+    tasks: dict[str, TaskFacts]
+    metrics: tuple[str, ...]
+
+    @property
+    def primary(self) -> str:
+        """The metric that leads: AUC where any record holds it, else the first by name."""
+        return PRIMARY if PRIMARY in self.metrics or not self.metrics else self.metrics[0]
+
+    def generated(self, task: str) -> bool:
+        """Tell whether a program made the images of `task`."""
+        facts = self.tasks.get(task)
+        return facts is not None and facts.generated
+
+    def step(self, step: str) -> tuple[Record, ...]:
+        """Return the ok records of one step: pretrain, tune or score."""
+        return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")

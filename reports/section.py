@@ -1,0 +1,138 @@
+"""What a section of the report is: plain data that every renderer reads, and where sections are found."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..benchmark.registry import Registry
+from .results import Results
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One entry of a table that is more than a bare value.
+
+    Attributes:
+        value: what is sorted by; None is shown as a dash.
+        text: what is shown; "" formats `value` as the column says.
+        note: small print that must stand beside it.
+        strong: marked typographically, nothing more.
+    """
+
+    value: str | int | float | None
+    text: str = ""
+    note: str = ""
+    strong: bool = False
+
+
+Entry = str | int | float | None | Datum
+
+
+@dataclass(frozen=True)
+class Column:
+    """The heading of a column and how its numbers are written.
+
+    Attributes:
+        title: heading.
+        format: a format specification for numbers, e.g. ".3f", "+.3f" or ",d"; "" marks a column of text.
+        help: one phrase for whoever does not know the heading.
+    """
+
+    title: str
+    format: str = ""
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: every row has one entry per column; the first column names the row.
+
+    Attributes:
+        caption: what is shown, so that the table can stand alone.
+        columns: headings.
+        rows: entries, in the order in which they are first shown.
+        folded: evidence that is opened on demand.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture, whose neutral colours are `currentColor` and `var(--paper)`, so that it has no theme.
+
+    Attributes:
+        svg: an `<svg>` element with a viewBox, without outside references.
+        width: natural width in CSS pixels.
+        height: natural height in CSS pixels.
+        alt: what a reader who cannot see it must know.
+    """
+
+    svg: str
+    width: float
+    height: float
+    alt: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that share a caption and a key; they flow side by side as the page is wide.
+
+    Attributes:
+        name: file name without suffix, of letters, digits, `-` and `_`.
+        caption: what is shown and how to read it.
+        panels: the pictures.
+        keys: (swatch, label) of the legend.
+        folded: evidence that is opened on demand.
+    """
+
+    name: str
+    caption: str
+    panels: tuple[Panel, ...]
+    keys: tuple[tuple[Panel, str], ...] = ()
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a section under a heading of its own.
+
+    Attributes:
+        title: heading, or "" for the section's first stretch.
+        lead: sentences before everything else.
+        points: a list, one sentence each.
+        blocks: tables and figures in reading order.
+    """
+
+    title: str = ""
+    lead: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    blocks: tuple[Table | Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """A section, ready to be rendered.
+
+    Attributes:
+        title: heading.
+        order: place in the page; 0 to 19 belong to the verdicts.
+        parts: at least one.
+    """
+
+    title: str
+    order: int
+    parts: tuple[Part, ...]
+
+
+class Section(Protocol):
+    """Makes one section of the report from plain results."""
+
+    def __call__(self, results: Results) -> Content | None:
+        """Return the section, or None where the results have nothing for it."""
+        ...
+
+
+SECTIONS: Registry[Section] = Registry("section", "mednet_bench.reports", "mednet_bench.sections")

@@ -1,0 +1,68 @@
+"""Statistics that take arrays and know no record."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What is said of one set of repeated values.
+
+    Attributes:
+        mean: arithmetic mean of the defined values; NaN where none is defined.
+        sd: standard deviation of a sample (divided by ``n - 1``); NaN for fewer than two values.
+        n: how many values are defined.
+        low: the smallest defined value, or NaN.
+        high: the largest defined value, or NaN.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    low: float
+    high: float
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Return (lower, upper) of what a figure may shade: mean -+ sd, or the range for fewer than three.
+
+        A standard deviation of two values says nothing that the two values do not say better.
+        """
+        if self.n < 3:
+            return self.low, self.high
+        return self.mean - self.sd, self.mean + self.sd
+
+
+def describe(values: Floats) -> Stat:
+    """Describe `values`, any shape; NaN counts as undefined."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return describe_groups(flat, np.zeros(flat.size, dtype=np.intp), 1)[0]
+
+
+def describe_groups(values: Floats, groups: NDArray[np.intp], count: int) -> list[Stat]:
+    """Describe every group of `values` in two passes over the whole array.
+
+    Args:
+        values: [m]; NaN counts as undefined.
+        groups: [m], the index of each value's group, in ``0..count-1``.
+        count: number of groups; a group may be empty.
+
+    Returns:
+        One `Stat` per group, by index.
+    """
+    defined = ~np.isnan(values)
+    x, g = values[defined], groups[defined]
+    n = np.bincount(g, minlength=count)
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, g, x)
+    np.maximum.at(high, g, x)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is the NaN that an empty group shall have
+        mean = np.bincount(g, weights=x, minlength=count) / n
+        squares = np.bincount(g, weights=(x - mean[g]) ** 2, minlength=count)
+        sd = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
+    low, high = np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+    return [Stat(*row) for row in zip(*(a.tolist() for a in (mean, sd, n, low, high)), strict=True)]

@@ -1,0 +1,149 @@
+"""How things are called and numbers are written, the same on every page."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .results import Results, Row
+from .section import Column, Datum, Entry
+from .stats import Stat
+
+GENERATED = "generated: not evidence about real images"
+NO_VERDICT = "A higher mean is not a verdict: it says nothing about how sure the order is."
+NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown.
+
+    Attributes:
+        title: heading.
+        help: what it is, in one phrase.
+        lower_is_better: true for errors.
+    """
+
+    title: str
+    help: str
+    lower_is_better: bool = False
+
+
+METRICS = {
+    "auc": Metric("AUC", "area under the ROC curve, macro one-vs-rest"),
+    "accuracy": Metric("Accuracy", "share of right decisions"),
+    "balanced_accuracy": Metric("Balanced acc.", "mean recall over classes"),
+    "macro_f1": Metric("Macro F1", "mean F1 over classes"),
+    "average_precision": Metric("Avg. precision", "area under the precision-recall curve, macro"),
+    "kappa": Metric("Kappa", "quadratic weighted kappa, ordinal tasks only"),
+    "ece": Metric("ECE", "expected calibration error, lower is better", lower_is_better=True),
+    "brier": Metric("Brier", "Brier score, lower is better", lower_is_better=True),
+}
+
+
+def metric(name: str) -> Metric:
+    """Return how `name` is shown; a metric that nobody described is called by its own name."""
+    return METRICS.get(name) or Metric(name, "")
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Order metrics as `METRICS` does, then the unknown ones by name."""
+    known = {name: place for place, name in enumerate(METRICS)}
+    return sorted(names, key=lambda name: (known.get(name, len(known)), name))
+
+
+def clean(text: str) -> str:
+    """Return `text` without characters that no document may hold or that reorder what is around them."""
+    return re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]", "\ufffd", text
+    )
+
+
+def percent(fraction: float) -> str:
+    """Write a share as percent, e.g. "10 %"."""
+    return f"{fraction * 100:.4g}{NBSP}%"
+
+
+def count(number: float, noun: str) -> str:
+    """Write a number with its noun, e.g. "1 task" and "3 tasks"."""
+    return f"{number:,.0f} {noun if number == 1 else noun + 's'}"
+
+
+def number(value: float | None, spec: str = ".3f") -> str:
+    """Write a number; what is absent or undefined is a dash."""
+    if value is None or math.isnan(value):
+        return DASH
+    if spec.endswith("d") and not float(value).is_integer():
+        spec = spec[:-1] + ".1f"
+    return format(int(value) if spec.endswith("d") else value, spec).replace("-", "\u2212")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as a person would, e.g. "4.2 s", "3 min 20 s" or "2 h 05 min"."""
+    if math.isnan(seconds):
+        return DASH
+    if seconds < 100:
+        return f"{seconds:.3g}{NBSP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{NBSP}min {rest:02d}{NBSP}s"
+    return f"{minutes // 60}{NBSP}h {minutes % 60:02d}{NBSP}min"
+
+
+def spread(stat: Stat | None, seeds: int | None = None, strong: bool = False) -> Datum:
+    """Write mean and sd, and n where it is not the number of seeds that the row states."""
+    if stat is None:
+        return Datum(None)
+    if stat.n == 0:
+        return Datum(None, "undefined", "see What to doubt")
+    text = number(stat.mean) if stat.n == 1 else f"{number(stat.mean)} ± {number(stat.sd)}"
+    return Datum(stat.mean, text, "" if stat.n == seeds else f"n = {stat.n}", strong)
+
+
+def task_entry(results: Results, task: str) -> Datum:
+    """Name a task, with the warning that must stand beside a generated one."""
+    return Datum(task, task, GENERATED if results.generated(task) else "")
+
+
+def init_entry(row: Row) -> Datum:
+    """Name an init, with where its weights came from and what they may have seen of the task."""
+    seen = f"declared overlap with this task: {', '.join(row.overlap)}" if row.overlap else ""
+    return Datum(row.init, row.init, "; ".join(filter(None, (row.label, seen))))
+
+
+def place(arch: str, size: int, input_size: int) -> str:
+    """Name the network and the images, e.g. "resnet18, 28 px images seen at 64 px"."""
+    seen = "" if size == input_size else f" seen at {input_size}{NBSP}px"
+    return f"{arch}, {size}{NBSP}px images{seen}"
+
+
+def varying(rows: Iterable[Row]) -> list[tuple[Column, str]]:
+    """Return the columns, with the field of `Row` that they show, in which `rows` differ."""
+    rows = list(rows)
+    columns = [
+        (Column("Architecture"), "arch"),
+        (Column("Images, px", "d", "side of the images as stored"), "size"),
+        (Column("Input, px", "d", "side of what the network sees"), "input_size"),
+    ]
+    found = [(column, field) for column, field in columns if len({getattr(row, field) for row in rows}) > 1]
+    if any(row.ambiguous for row in rows):
+        help = "short hash of data, protocol version, recipe and weights; only equal ones are averaged"
+        found.append((Column("Variant", "", help), "variant"))
+    return found
+
+
+def shown(entry: Entry, column: Column) -> Datum:
+    """Return any entry as a `Datum` whose text is ready to be escaped."""
+    datum = entry if isinstance(entry, Datum) else Datum(entry)
+    value = datum.value
+    if isinstance(value, float) and math.isnan(value):
+        value = None
+    if datum.text:
+        text = datum.text
+    elif value is None:
+        text = DASH
+    elif isinstance(value, str):
+        text = value
+    else:
+        text = number(value, column.format or "g")
+    return Datum(value, clean(text), clean(datum.note), datum.strong)

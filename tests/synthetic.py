@@ -1,0 +1,260 @@
+"""Plausible records without any training: what tests and a look at the report are made of."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from mednet_bench.benchmark.plan import Cell, Plan, Planned, Recipe, key_of
+from mednet_bench.benchmark.records import (
+    Choice,
+    Counts,
+    Hashes,
+    InitFacts,
+    Point,
+    Provenance,
+    Record,
+    Store,
+    TaskFacts,
+)
+
+METRICS = ("auc", "accuracy", "balanced_accuracy", "macro_f1", "average_precision", "ece", "brier")
+REAL = {
+    "breastmnist": ("binary", "ultrasound", 546),
+    "pneumoniamnist": ("binary", "x-ray", 4708),
+    "retinamnist": ("ordinal", "fundus", 1080),
+    "bloodmnist": ("multiclass", "microscopy", 11959),
+    "chestmnist": ("multilabel", "x-ray", 78468),
+    "dermamnist": ("multiclass", "dermoscopy", 7007),
+    "octmnist": ("multiclass", "oct", 97477),
+    "organamnist": ("multiclass", "ct", 34561),
+    "organcmnist": ("multiclass", "ct", 12975),
+    "organsmnist": ("multiclass", "ct", 13932),
+    "pathmnist": ("multiclass", "histopathology", 89996),
+    "tissuemnist": ("multiclass", "microscopy", 165466),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells to invent, and what befalls them.
+
+    Attributes:
+        tasks: names from `REAL`; a name that begins with "phantom" is a generated task.
+        fail: tells which cells fail.
+        skip: tells which planned cells were never run.
+        predictions: write scores for the test images too (slow for many cells).
+        data: goes into the data hash, so that two grids in one folder can be made incomparable.
+    """
+
+    tasks: tuple[str, ...] = ("breastmnist", "pneumoniamnist", "retinamnist")
+    inits: tuple[str, ...] = ("mednet", "imagenet", "scratch")
+    archs: tuple[str, ...] = ("tf_efficientnet_lite0",)
+    protocols: tuple[str, ...] = ("finetune",)
+    fractions: tuple[float, ...] = (0.1, 0.5, 1.0)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    size: int = 28
+    input_size: int = 64
+    fail: Callable[[Cell], bool] = lambda cell: False
+    skip: Callable[[Cell], bool] = lambda cell: False
+    predictions: bool = False
+    data: str = ""
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def cells(grid: Grid) -> list[Cell]:
+    """List the score cells of a grid."""
+    product = itertools.product(
+        grid.tasks, grid.archs, grid.inits, grid.protocols, grid.fractions, grid.seeds
+    )
+    return [
+        Cell(
+            task=t, size=grid.size, input_size=grid.input_size, arch=a, init=i, protocol=p, fraction=f, seed=s
+        )
+        for t, a, i, p, f, s in product
+    ]
+
+
+def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
+    """Write plan, records and predictions of a run that never happened; returns the records."""
+    grid = grid or Grid()
+    before = [
+        Cell(step="pretrain", task=t, size=grid.size, input_size=grid.input_size, arch=a, init="mednet")
+        for t in grid.tasks[:2]
+        if "mednet" in grid.inits
+        for a in grid.archs
+    ] + [
+        replace_cell(c, step="tune", seed=0)
+        for c in cells(grid)
+        if c.seed == grid.seeds[0] and c.protocol == "finetune"
+    ]
+    score = cells(grid)
+    everything = [*before, *score]
+    planned = tuple(Planned(cell=cell, key=_key(cell, grid)) for cell in everything)
+    plan = Plan(
+        request={"tasks": list(grid.tasks), "inits": list(grid.inits)}, recipe=grid.recipe, cells=planned
+    )
+    plan.write(folder)
+    store = Store(folder)
+    store.records.mkdir(parents=True, exist_ok=True)
+    records = [record_of(cell, grid, number) for number, cell in enumerate(everything) if not grid.skip(cell)]
+    for record in records:
+        if grid.predictions and record.cell.step == "score" and record.status == "ok":
+            store.write(record, _predictions(record))
+        else:  # straight to the file: ten thousand fsyncs would take longer than what is tested
+            store.path(record.key).write_bytes(msgspec.json.encode(record))
+    return records
+
+
+def replace_cell(cell: Cell, **changes: object) -> Cell:
+    """Return `cell` with some fields changed."""
+    return msgspec.structs.replace(cell, **changes)
+
+
+def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
+    """Invent the record of one cell; the same cell always gives the same numbers."""
+    rng = np.random.default_rng(int(key_of(cell), 16) % 2**32)
+    failed = grid.fail(cell)
+    kind, modality, n_train = REAL.get(cell.task, ("binary", "x-ray", 1200))
+    base = Record(
+        key=_key(cell, grid),
+        cell=cell,
+        status="failed" if failed else "ok",
+        error="DivergedError: the loss is not finite at step 40 with learning rate 0.003" if failed else "",
+        protocol_version=1,
+        recipe_hash=key_of(
+            cell.__class__(task="", size=0, input_size=0, arch="", init=""), repr(grid.recipe)
+        ),
+        task=_task_facts(cell.task, kind, modality),
+        provenance=_provenance(),
+        finished=(datetime(2026, 5, 1, tzinfo=timezone.utc) + timedelta(seconds=number)).isoformat(),
+        seconds=float(
+            rng.gamma(4, 2 if cell.protocol == "linear" else 9) * (30 if cell.step == "pretrain" else 1)
+        ),
+        peak_memory_mb=float(rng.normal(900, 40)),
+    )
+    if failed:
+        return base
+    return _filled(base, grid, rng, n_train)
+
+
+def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) -> Record:
+    cell = base.cell
+    auc = _auc(cell, rng)
+    seen = max(4, round(n_train * cell.fraction))
+    metrics: dict[str, float | None] = {
+        name: float(np.clip(auc - 0.06 + rng.normal(0, 0.01), 0, 1)) for name in METRICS
+    }
+    metrics |= {"auc": auc, "ece": float(rng.uniform(0.02, 0.2)), "brier": float((1 - auc) * 0.6)}
+    if base.task and base.task.kind == "ordinal":
+        metrics["kappa"] = float(2 * auc - 1.1)
+    choices = ()
+    if cell.step == "tune" or cell.protocol == "linear":
+        grid_values = grid.recipe.lr_grid if cell.step == "tune" else grid.recipe.l2_grid
+        best = int(rng.integers(len(grid_values)))
+        choices = (
+            Choice(
+                name="lr" if cell.step == "tune" else "l2", value=grid_values[best], grid=grid_values,
+                scores=tuple(float(auc - abs(i - best) * 0.01) for i in range(len(grid_values))),
+                criterion="validation AUC", at_edge=best in (0, len(grid_values) - 1),
+            ),
+        )  # fmt: skip
+    return msgspec.structs.replace(
+        base,
+        metrics=metrics if cell.step == "score" else {},
+        val_metrics={"auc": auc + 0.01},
+        per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
+        curve=_curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else (),
+        choices=choices,
+        counts=Counts(
+            train=seen,
+            val=max(4, seen // 8),
+            test=300,
+            train_per_class=(seen // 2,) * 2,
+            val_per_class=(4, 4),
+        ),
+        hashes=Hashes(
+            data=f"sha256:{cell.task}{cell.size}{grid.data}",
+            subset=f"{cell.fraction}-{cell.seed}",
+            weights=cell.init,
+        ),
+        init=_init_facts(cell),
+    )
+
+
+def _auc(cell: Cell, rng: np.random.Generator) -> float:
+    """A score that grows with labels, helped by pretraining most where labels are few."""
+    difficulty = (sum(map(ord, cell.task)) % 17) / 100
+    help_ = {"mednet": 0.06, "imagenet": 0.07, "scratch": 0.0}.get(cell.init, 0.03)
+    gap = 1 + np.log10(max(cell.fraction, 1e-3)) / 3
+    noise = rng.normal(0, 0.004 + 0.02 * (1 - gap))
+    return float(np.clip(0.66 + 0.22 * gap - difficulty + help_ * (1.6 - gap) + noise, 0.3, 0.9995))
+
+
+def _curve(auc: float, recipe: Recipe, rng: np.random.Generator) -> tuple[Point, ...]:
+    steps = np.linspace(recipe.steps / recipe.evaluations, recipe.steps, recipe.evaluations).astype(int)
+    rise = 1 - np.exp(-3 * steps / recipe.steps)
+    return tuple(
+        Point(
+            step=int(step), seconds=float(step) * 0.05, train_loss=float(1.2 - r), val_loss=float(1.3 - r),
+            val_score=float(0.5 + (auc - 0.5) * r + rng.normal(0, 0.008)),
+        )
+        for step, r in zip(steps, rise, strict=True)
+    )  # fmt: skip
+
+
+def _task_facts(task: str, kind: str, modality: str) -> TaskFacts:
+    return TaskFacts(
+        title=f"{task}, as a test invents it", kind=kind, classes=("benign", "malignant"), modality=modality,
+        variant="gray", licence="CC BY 4.0", citation="Yang et al. 2023",
+        generated=task.startswith("phantom"),
+        caveats=("lesions leak between the splits",) if task == "dermamnist" else (),
+    )  # fmt: skip
+
+
+def _init_facts(cell: Cell) -> InitFacts:
+    labels = {
+        "mednet": "Gray-MedNet pretrained here on 7,308 images",
+        "imagenet": "ImageNet-1k, from the package index",
+        "scratch": "random weights",
+    }
+    return InitFacts(
+        label=labels.get(cell.init, "a checkpoint of the user"),
+        identity=f"{cell.init}:1",
+        contract={
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "interpolation": "bilinear",
+            "channels": "rgb",
+        },
+        adapted=("1 channel repeated to 3",),
+        corpora=("imagenet-1k",) if cell.init == "imagenet" else (),
+        overlap=("nih-chestxray14",) if cell.init == "radimagenet" else (),
+    )
+
+
+def _provenance() -> Provenance:
+    return Provenance(
+        versions={"python": "3.11.9", "torch": "2.9.0", "timm": "1.0.20", "mednet-bench": "0.1.0"},
+        commit="0123456789abcdef0123456789abcdef01234567", dirty=False, device="cpu (x86_64)", threads=2,
+    )  # fmt: skip
+
+
+def _predictions(record: Record) -> dict[str, np.ndarray]:
+    """Draw test scores whose AUC lies near the record's own."""
+    rng = np.random.default_rng(int(record.key, 16) % 2**32)
+    labels = rng.integers(0, 2, 300)
+    shift = 4.5 * ((record.metrics["auc"] or 0.5) - 0.5)
+    positive = 1 / (1 + np.exp(-(rng.normal(0, 1, 300) + shift * labels)))
+    return {"labels": labels, "scores": np.stack([1 - positive, positive], axis=1).astype(np.float32)}
+
+
+def _key(cell: Cell, grid: Grid) -> str:
+    return key_of(cell, grid.data, repr(grid.recipe))
+
+
+__all__ = ["Grid", "cells", "record_of", "replace", "replace_cell", "write_run"]
