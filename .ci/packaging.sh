@@ -17,6 +17,7 @@ mkdir -p build
 python=$(find_python)
 place=$(mktemp -d "${TMPDIR:-/tmp}/mednet-bench-package.XXXXXX")
 trap 'rm -rf "$place"' EXIT
+trap 'exit 130' INT TERM HUP
 check_disk "$place" "$FRESH_MB" "a clean environment with PyTorch" "TMPDIR=/other/disk make package"
 
 say "building the sdist and, from it, the wheel (log: $log)"

@@ -1,11 +1,29 @@
 """What several rooms' tests share: the browser that opens reports."""
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+
+
+def major(program: str) -> str:
+    """Ask a browser or a driver for its major version: `Chromium 131.0.6778` says 131."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
+    return "".join(re.findall(r" (\d+)\.", said)[:1])
+
+
+def browser_and_driver() -> tuple[str, str] | None:
+    """Find a browser and the driver of the same version; a machine may hold several browsers."""
+    driver = shutil.which("chromedriver")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = [binary for binary in map(shutil.which, names) if binary]
+    if driver is None:
+        return None
+    return next(((binary, driver) for binary in found if major(binary) == major(driver)), None)
 
 
 @pytest.fixture(scope="session")
@@ -14,13 +32,15 @@ def browser() -> Iterator[webdriver.Chrome]:
 
     Without a browser the test is skipped, or fails where MEDNET_BENCH_REQUIRE_BROWSER=1 (as in .ci/run).
     """
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        reason = "no Chromium with chromedriver on the PATH (Debian: apt install chromium chromium-driver)"
+    found = browser_and_driver()
+    if found is None:
+        reason = (
+            "no Chromium with its chromedriver on the PATH (Debian: apt install chromium chromium-driver)"
+        )
         if os.environ.get("MEDNET_BENCH_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+    binary, driver = found
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
