@@ -99,9 +99,10 @@ pip_install() {
     shift 2
     forget_halves "$home"
     # pip unpacks GBs where TMPDIR points; /tmp is often a small memory disk, the environment's own disk is checked.
+    rm -rf "$home/tmp"
     mkdir -p "$home/tmp"
     TMPDIR=$(cd "$home/tmp" && pwd) "$home/bin/python" -m pip install --no-input --disable-pip-version-check \
-        --progress-bar off --no-compile "$@" >"$log" 2>&1 9>&- </dev/null &
+        --progress-bar off --no-compile "$@" >"$log" 2>&1 </dev/null &
     pid=$!
     trap 'kill $pid 2>/dev/null; wait $pid 2>/dev/null || :; rm -rf "$home/tmp"; echo "mednet-bench: interrupted; run the same command again to go on" >&2; exit 130' INT TERM HUP
     show_progress "$pid" "$log" "$home"

@@ -29,7 +29,7 @@ pip_install "$place/tools" "$log" "build>=1.2"
 {
     "$place/tools/bin/python" -m build --outdir "$place/dist" "$place/source" &&
         "$place/tools/bin/python" -m build --wheel --outdir "$place/direct" "$place/source"
-} >"$log" 2>&1 9>&- || explain "$log" "the package cannot be built"
+} >"$log" 2>&1 || explain "$log" "the package cannot be built"
 "$place/tools/bin/python" "$content" "$place/source" "$place"/dist/*.whl "$place"/direct/*.whl ||
     fail "the wheel is not what the tree says it should be"
 

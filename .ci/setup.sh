@@ -15,7 +15,8 @@ VENV=${VENV:-.venv}
 log=build/install.log
 mkdir -p build 2>/dev/null || fail "$(pwd) cannot be written, so there is no place for build/ and .venv"
 
-# Two makes at once would install over each other; the second waits (where flock exists).
+# Two makes at once would install over each other; the second waits (where flock exists). pip inherits the lock:
+# one that outlives a killed make is waited for too.
 if command -v flock >/dev/null 2>&1; then
     exec 9>build/setup.lock
     flock -n 9 || { say "another make is installing here; waiting for it"; flock 9; }
