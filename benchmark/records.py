@@ -31,7 +31,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     grid: tuple[float, ...]
     scores: tuple[float | None, ...]
-    """Validation score per grid value; None where that trial failed or the score is undefined."""
+    """Value of the criterion per grid value, higher is better; None where that trial failed."""
+    criterion: str
+    """What was compared, on the validation labels of the cell."""
     at_edge: bool
     """The choice is the smallest or largest of the grid: a wider grid might do better."""
 

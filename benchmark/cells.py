@@ -1,0 +1,206 @@
+"""Computes one cell: brings together data, subset, weights and protocol, and fills in the record."""
+
+import functools
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..baselines.init import InitCard
+from ..tasks.task import Task
+from . import subsets
+from .files import cache_folder
+from .grid import PRETRAIN_FIELDS, Grid, part_of
+from .loaded import TaskData
+from .metrics import Measured, Scored, measure
+from .plan import PROTOCOL_VERSION, Cell, Planned
+from .pretrain import made, pretrain
+from .protocol import PROTOCOLS, Job, Outcome
+from .provenance import peak_memory_mb, provenance
+from .records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts
+
+Predictions = dict[str, NDArray[np.generic]]
+
+
+class Bench:
+    """Where the cells of one grid are computed; keeps the last task in memory, since cells come sorted.
+
+    Args:
+        grid: the resolved request.
+        device: as torch calls it.
+    """
+
+    def __init__(self, grid: Grid, device: str) -> None:
+        self.grid, self.device = grid, device
+        self.data = functools.lru_cache(maxsize=1)(self._load)
+
+    def compute(self, planned: Planned, needs: Sequence[Record]) -> tuple[Record, Predictions | None]:
+        """Compute a cell.
+
+        Args:
+            planned: the cell and its key.
+            needs: the records of the cells that it needs, all of them ok.
+
+        Returns:
+            The record, and what shall be kept of its predictions.
+        """
+        started = time.perf_counter()
+        if planned.cell.step == "pretrain":
+            record, predictions = self._pretrain(planned), None
+        else:
+            job = self._job(planned.cell, needs)
+            if planned.cell.step == "tune":
+                choice = PROTOCOLS[job.cell.protocol].tune(job)
+                record, predictions = self._described(planned, job, (choice,)), None
+            else:
+                record, predictions = self._score(planned, job)
+        seconds = record.seconds or time.perf_counter() - started
+        return msgspec.structs.replace(record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)), predictions
+
+    def failure(self, planned: Planned, error: str, seconds: float) -> Record:
+        """Describe a cell that could not be computed."""
+        return msgspec.structs.replace(self._record(planned), status="failed", error=error, seconds=seconds)
+
+    def _load(self, task: str, size: int) -> TaskData:
+        card = self.grid.tasks[task]
+        splits = card.source.load(size, self.grid.places)
+        return TaskData(splits, card.source.fingerprint(size, self.grid.places), self.device)
+
+    def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
+        data = self.data(cell.task, cell.size)
+        subset = subsets.choose(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
+        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}"
+        subsets.write_manifest(self.grid.request.folder, name, subset)
+        tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
+        return Job(
+            cell=cell,
+            task=self.grid.tasks[cell.task],
+            data=data,
+            subset=subset,
+            card=self.grid.card(cell),
+            recipe=self.grid.request.recipe,
+            device=self.device,
+            cache=cache_folder(),
+            tuned=tunings[0] if tunings else None,
+        )
+
+    def _score(self, planned: Planned, job: Job) -> tuple[Record, Predictions]:
+        outcome = PROTOCOLS[job.cell.protocol].score(job)
+        test = job.data.splits["test"]
+        measured = self._measure(job, test.labels, outcome.test_scores)
+        on_val = self._measure(job, job.labels("val"), outcome.val_scores)
+        record = msgspec.structs.replace(
+            self._described(planned, job, outcome.choices, outcome),
+            metrics=measured.values,
+            undefined=measured.undefined,
+            per_class=measured.per_class,
+            val_metrics=on_val.values,
+            curve=outcome.curve,
+            notes=outcome.notes,
+        )
+        kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
+        return record, kept if test.groups is None else {**kept, "groups": test.groups}
+
+    def _measure(self, job: Job, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> Measured:
+        if not np.isfinite(scores).all():
+            raise ValueError("the network's predictions are not numbers")
+        truth = subsets.one_hot(labels, len(job.task.classes))
+        # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
+        return measure(Scored(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes)
+
+    def _pretrain(self, planned: Planned) -> Record:
+        card = self.grid.pretrainings()[planned.cell.task.partition(":")[2]]
+        if card.pretraining is None or card.file is None:
+            raise AssertionError("a pretrain cell has a pretraining")
+        earlier = made(card.file) is not None
+        facts = pretrain(card.pretraining, self.grid.request.recipe, self.grid.places, self.device, card.file)
+        return msgspec.structs.replace(
+            self._record(planned),
+            metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
+            curve=facts.curve,
+            counts=Counts(train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()),
+            hashes=Hashes(weights=f"sha256:{facts.sha256}"),
+            init=init_facts(card, None),
+            seconds=facts.seconds,
+            notes=("these weights were made by an earlier run and taken from the cache",) if earlier else (),
+        )
+
+    def _described(
+        self, planned: Planned, job: Job, choices: tuple[Choice, ...], outcome: Outcome | None = None
+    ) -> Record:
+        """Fill in what is known of a job: counts, hashes, the facts of task and init."""
+        width = len(job.task.classes)
+        per_class = [subsets.one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
+        return msgspec.structs.replace(
+            self._record(planned),
+            choices=choices,
+            counts=Counts(
+                train=len(job.subset.train),
+                val=len(job.subset.val),
+                test=len(job.data.splits["test"]),
+                train_per_class=tuple(per_class[0]),
+                val_per_class=tuple(per_class[1]),
+            ),
+            hashes=Hashes(
+                data=job.data.fingerprint,
+                subset=job.subset.digest,
+                weights=outcome.weights if outcome else "",
+            ),
+        )
+
+    def _record(self, planned: Planned) -> Record:
+        """Return a record with what is known before anything is computed."""
+        cell, recipe = planned.cell, self.grid.request.recipe
+        if cell.step == "pretrain":
+            task, init, fields = None, None, PRETRAIN_FIELDS
+        else:
+            task = self.grid.tasks[cell.task]
+            init, fields = self.grid.card(cell), PROTOCOLS[cell.protocol].recipe_fields
+        return Record(
+            key=planned.key,
+            cell=cell,
+            status="ok",
+            protocol_version=PROTOCOL_VERSION,
+            recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
+            task=task_facts(task) if task else None,
+            init=init_facts(init, task) if init else None,
+            provenance=provenance(self.device),
+            finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            seconds=0.0,
+            peak_memory_mb=0.0,
+        )
+
+
+def task_facts(task: Task) -> TaskFacts:
+    """Return the part of a task's card that a report needs."""
+    return TaskFacts(
+        title=task.title,
+        kind=task.kind,
+        classes=task.classes,
+        modality=task.modality,
+        variant=task.variant,
+        licence=task.licence,
+        citation=task.citation,
+        caveats=task.caveats,
+        generated=task.generated,
+    )
+
+
+def init_facts(card: InitCard, task: Task | None) -> InitFacts:
+    """Return where an init's weights came from, and what they share with the task."""
+    known = made(card.file) if card.pretraining and card.file else None
+    label = known.label(card.pretraining.variant) if known and card.pretraining else card.label
+    gray = task is not None and task.variant == "gray"
+    return InitFacts(
+        label=label,
+        identity=card.identity,
+        contract=msgspec.to_builtins(card.contract),
+        adapted=("1 channel repeated to 3",) if gray else (),
+        corpora=card.corpora,
+        overlap=tuple(sorted(set(card.corpora) & task.origin)) if task else (),
+    )
+

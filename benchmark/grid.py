@@ -1,0 +1,157 @@
+"""From a request to the plan: every cell with its key, and every card that a cell needs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ..baselines.init import INITS, InitCard, Need
+from ..tasks.task import Places, Task
+from .errors import UserError
+from .files import cache_folder
+from .plan import Cell, Plan, Planned, Recipe, key_of
+from .protocol import PROTOCOLS
+from .request import Request, fractions, named_inits, names, seeds
+
+TUNING_SEED = 0
+"""The seed whose subset chooses the learning rate of a group: fixed, so that more seeds change nothing."""
+
+PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A plan with what is needed to carry it out; the plan is data, the rest is found again from it.
+
+    Attributes:
+        request: the options.
+        plan: as written to `plan.json`.
+        tasks: targets by name.
+        cards: resolved inits by (task, arch, init).
+        places: where data are.
+    """
+
+    request: Request
+    plan: Plan
+    tasks: dict[str, Task]
+    cards: dict[tuple[str, str, str], InitCard]
+    places: Places
+
+    def card(self, cell: Cell) -> InitCard:
+        """Return the init of a score or tune cell."""
+        return self.cards[cell.task, cell.arch, cell.init]
+
+    def pretrainings(self) -> dict[str, InitCard]:
+        """Return the inits whose weights must be made first, by the identity of the pretraining."""
+        cards = (card for card in self.cards.values() if card.pretraining)
+        return {card.pretraining.identity: card for card in cards if card.pretraining}
+
+
+def part_of(recipe: Recipe, fields: Sequence[str]) -> str:
+    """Return the part of a recipe that decides a result, as canonical JSON."""
+    return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
+
+
+def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task], places: Places) -> Grid:
+    """Resolve a request.
+
+    Args:
+        request: the options.
+        targets: the tasks that `--tasks` selected.
+        known: every task and source, for inits that pretrain.
+        places: where data are.
+
+    Raises:
+        UserError: a name is unknown, or an init cannot be had.
+    """
+    cards = {
+        (task.name, arch, init): INITS[init](_need(request, task, arch, path, known, places))
+        for task in targets
+        for arch in names(request.archs, "archs")
+        for init, path in named_inits(request.inits)
+    }
+    for protocol in names(request.protocols, "protocols"):
+        PROTOCOLS[protocol]  # an unknown name ends here, before any work
+    cells = tuple(_unique(_cells(request, targets, cards, places)))
+    plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
+    return Grid(request, plan, {task.name: task for task in targets}, cards, places)
+
+
+def _need(request: Request, task: Task, arch: str, path, known: Sequence[Task], places: Places) -> Need:  # noqa: ANN001
+    return Need(
+        task=task,
+        arch=arch,
+        input_size=request.side,
+        size=request.size,
+        tasks=tuple(known),
+        places=places,
+        path=path,
+        budget=part_of(request.recipe, PRETRAIN_FIELDS),
+        cache=cache_folder(),
+    )
+
+
+def stored_size(task: Task, request: Request, places: Places) -> int:
+    """Return the stored side of a task: the run's, or that of the one file of a local set."""
+    if task.sizes:
+        if request.size not in task.sizes:
+            sides = ", ".join(map(str, task.sizes))
+            raise UserError(f"{task.name} is not stored at {request.size} px: pass --size with one of {sides}.")
+        return request.size
+    sides = task.source.sizes(places)
+    return request.size if request.size in sides or not sides else sides[-1]
+
+
+def _cells(
+    request: Request, targets: Sequence[Task], cards: dict[tuple[str, str, str], InitCard], places: Places
+) -> Iterator[Planned]:
+    for task in targets:
+        size = stored_size(task, request, places)
+        data = task.source.fingerprint(size, places)
+        for arch in names(request.archs, "archs"):
+            for init, _ in named_inits(request.inits):
+                card = cards[task.name, arch, init]
+                first = tuple(_pretraining(card, request, arch))
+                yield from first
+                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init)
+                for protocol in names(request.protocols, "protocols"):
+                    group = msgspec.structs.replace(base, protocol=protocol)
+                    yield from _group(request, group, (data, card.identity), tuple(p.key for p in first))
+
+
+def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planned]:
+    if card.pretraining:
+        cell = Cell(
+            step="pretrain",
+            task=f"{card.pretraining.variant}:{card.pretraining.identity}",
+            size=request.size,
+            input_size=request.side,
+            arch=arch,
+            init=card.name,
+        )
+        yield Planned(cell=cell, key=key_of(cell, card.identity))
+
+
+def _group(request: Request, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]) -> Iterator[Planned]:
+    """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
+    protocol = PROTOCOLS[group.protocol]
+    decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))
+    for fraction in fractions(request.fractions):
+        tuning: tuple[str, ...] = ()
+        if protocol.tunes:
+            cell = msgspec.structs.replace(group, step="tune", fraction=fraction, seed=TUNING_SEED)
+            planned = Planned(cell=cell, key=key_of(cell, *decisive), needs=needs)
+            tuning = (planned.key,)
+            yield planned
+        for seed in seeds(request.seeds):
+            cell = msgspec.structs.replace(group, fraction=fraction, seed=seed)
+            yield Planned(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
+
+
+def _unique(cells: Iterator[Planned]) -> Iterator[Planned]:
+    """Drop repetitions: tasks of one group share a pretraining."""
+    seen: set[str] = set()
+    for planned in cells:
+        if planned.key not in seen:
+            seen.add(planned.key)
+            yield planned

@@ -1,0 +1,31 @@
+"""A task's splits in memory, and each split on the device at most once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..tasks.task import Split
+from .data import as_bytes
+
+
+@dataclass(eq=False)
+class TaskData:
+    """The data of one (task, size).
+
+    Attributes:
+        splits: by name, as loaded.
+        fingerprint: of the content.
+        device: where `images` puts them.
+    """
+
+    splits: Mapping[str, Split]
+    fingerprint: str
+    device: str
+    _images: dict[str, Tensor] = field(default_factory=dict)
+
+    def images(self, split: str) -> Tensor:
+        """Return a whole split as uint8 [n, 1 or 3, h, w] on the device."""
+        if split not in self._images:
+            self._images[split] = as_bytes(self.splits[split], self.device)
+        return self._images[split]

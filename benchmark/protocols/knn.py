@@ -1,0 +1,70 @@
+"""`knn`: frozen backbone, the vote of the nearest training images by cosine similarity."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics import Scored, primary
+from ..plan import Recipe
+from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..records import Choice
+from ..subsets import one_hot
+
+Array = NDArray[np.float64]
+
+
+class Knn:
+    """k is chosen on validation from `Recipe.k_grid`, as far as the subset is large enough for it."""
+
+    recipe_fields = ("k_grid",)
+    tunes = False
+    frozen = True
+
+    def tune(self, job: Job) -> Choice:
+        """Not used: every cell chooses its own k."""
+        raise AssertionError("knn has no tune cells")
+
+    def score(self, job: Job) -> Outcome:
+        """Vote with similarity weights; probabilities are the weighted shares of the labels."""
+        from ..features import features_of
+
+        features = features_of(job)
+        train, val, test = (_unit(part) for part in features.seen(job))
+        votes = one_hot(job.labels("train"), len(job.task.classes)).astype(float)
+        truth = one_hot(job.labels("val"), len(job.task.classes))
+        grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
+        val_scores = _vote(val, train, votes, grid)
+        scores = tuple(primary(Scored(job.task.kind, truth, val_scores[k])) for k in grid)
+        best = max(range(len(grid)), key=lambda i: -1.0 if scores[i] is None else scores[i])
+        k = grid[best]
+        choice = chosen("k", tuple(map(float, grid)), scores, best, "validation AUC")
+        return Outcome(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
+
+    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+        """Neighbours cost next to nothing beside the features."""
+        return Work(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def _vote(
+    queries: NDArray[np.float32], train: NDArray[np.float32], votes: Array, grid: tuple[int, ...]
+) -> dict[int, Array]:
+    """Return probabilities [queries, classes] for every k, from one neighbour search.
+
+    Args:
+        queries: unit vectors [queries, features].
+        train: unit vectors [n, features].
+        votes: labels [n, classes] as 0 and 1.
+        grid: the numbers of neighbours.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=max(grid), metric="cosine", algorithm="brute").fit(train)
+    distance, index = search.kneighbors(queries)
+    weight = np.clip(2 - distance, 1e-6, None)[:, :, None]  # 1 + cosine: never negative
+    return {k: (weight[:, :k] * votes[index[:, :k]]).sum(1) / weight[:, :k].sum(1) for k in grid}
+
+
+PROTOCOLS.add("knn", Knn())

@@ -1,0 +1,107 @@
+"""`linear`: frozen backbone, standardised features, L2-regularised logistic regression."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..plan import Recipe
+from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..records import Choice
+from ..subsets import one_hot
+
+Array = NDArray[np.float64]
+ITERATIONS = 400
+
+
+class Linear:
+    """The penalty with the smallest validation loss of `Recipe.l2_grid` is taken, anew for every cell."""
+
+    recipe_fields = ("l2_grid",)
+    tunes = False
+    frozen = True
+
+    def tune(self, job: Job) -> Choice:
+        """Not used: every cell chooses its own penalty."""
+        raise AssertionError("linear has no tune cells")
+
+    def score(self, job: Job) -> Outcome:
+        """Fit one probe per penalty, from strong to weak, each starting from the last."""
+        from sklearn.preprocessing import StandardScaler
+
+        from ..features import features_of
+
+        features = features_of(job)
+        train, val, test = features.seen(job)
+        scaler = StandardScaler().fit(train)
+        train, val, test = (scaler.transform(part) for part in (train, val, test))
+        width = len(job.task.classes)
+        truth = one_hot(job.labels("val"), width)
+        grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
+        # one column of labels, or one per label of a multilabel task
+        columns = job.labels("train").reshape(len(train), -1).T
+        paths = [_path(train, column, grid, (val, test), width) for column in columns]
+        if job.task.kind == "multilabel":
+            fitted = [tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1)) for i in range(len(grid))]
+        else:
+            fitted = paths[0]
+        scores = tuple(-_log_loss(truth, on_val) for on_val, _ in fitted)
+        best = int(np.argmax(scores))
+        choice = chosen("l2", grid, scores, best, "validation log likelihood")
+        on_val, on_test = fitted[best]
+        return Outcome(on_test, on_val, features.weights, (choice,))
+
+    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+        """The solver's cost grows with the images and the length of the grid."""
+        return Work(seen=train + val + test, solver_seconds=0.05 + len(recipe.l2_grid) * train * 6e-5)
+
+
+def _path(
+    train: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    grid: tuple[float, ...],
+    parts: tuple[NDArray[np.float32], ...],
+    width: int,
+) -> list[tuple[Array, ...]]:
+    """Fit the probes of one label column and return, per penalty, the probabilities of each part.
+
+    Args:
+        train: standardised features [n, features].
+        labels: class indices [n]; 0 and 1 for a label of a multilabel task.
+        grid: penalties per image, strong first; scikit-learn's C is 1 / (penalty n).
+        parts: standardised features to predict.
+        width: number of classes of a single-label task.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    seen = np.unique(labels)
+    width = max(width, 2)
+    if len(seen) < 2:  # nothing to tell apart: certain of the one class
+        constant = tuple(np.tile(np.eye(width)[seen[0]], (len(part), 1)) for part in parts)
+        return [constant for _ in grid]
+    probe = LogisticRegression(max_iter=ITERATIONS, tol=1e-3, warm_start=True)
+    found = []
+    for penalty in grid:
+        probe.C = 1 / (penalty * len(train))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty on separable data never ends
+            probe.fit(train, labels)
+        found.append(tuple(_spread(probe.predict_proba(part), seen, width) for part in parts))
+    return found
+
+
+def _spread(known: Array, seen: NDArray[np.int64], width: int) -> Array:
+    """Give probabilities of the classes seen in training a column in all; the others get 0."""
+    out = np.zeros((len(known), width))
+    out[:, seen] = known
+    return out
+
+
+def _log_loss(truth: NDArray[np.bool_], scores: Array) -> float:
+    """Return the mean negative log likelihood; the complement counts too, as in multilabel BCE."""
+    scores = np.clip(scores, 1e-7, 1 - 1e-7)
+    return float(-np.where(truth, np.log(scores), np.log1p(-scores)).mean())
+
+
+PROTOCOLS.add("linear", Linear())

@@ -1,0 +1,140 @@
+"""Carries out a plan against a store: resume, failures as records, any number of processes."""
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cells import Bench
+from .files import DiskFullError, claim, write_bytes
+from .plan import Planned
+from .records import Record, Store
+
+POLL_SECONDS = 0.5
+"""How often a process looks again while others hold the cells that it waits for."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which cells are to be computed.
+
+    Attributes:
+        overwrite: "only-missing" computes what has no record or a failed one; "always" computes all
+            again; "never" touches nothing that has a record, failed ones included.
+        since: UNIX time; with "always", a record younger than this has been computed by this run.
+        limit: most score cells to compute; 0 is all.
+    """
+
+    overwrite: str = "only-missing"
+    since: float = 0.0
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told what happens; every function may be called from the loop of any process.
+
+    Attributes:
+        begun: a cell starts.
+        ended: a cell has a record, of this process (True) or of another (False).
+    """
+
+    begun: Callable[[Planned], None] = lambda planned: None
+    ended: Callable[[Record, bool], None] = lambda record, own: None
+
+
+def pending(cells: Iterable[Planned], store: Store, rules: Rules) -> list[Planned]:
+    """Return the cells that are to be computed, in order; reads every record once."""
+    wanted = [planned for planned in cells if not is_done(store, planned.key, rules)]
+    if not rules.limit:
+        return _needed(wanted)
+    scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
+    needs = {key for planned in scores for key in planned.needs}
+    return [planned for planned in wanted if planned in scores or planned.key in needs]
+
+
+def _needed(wanted: list[Planned]) -> list[Planned]:
+    """Drop tunings and pretrainings that no wanted cell needs: their caches may have been cleared since."""
+    needs = {key for planned in wanted for key in planned.needs}
+    return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
+
+
+def is_done(store: Store, key: str, rules: Rules) -> bool:
+    """Whether the rules leave the record of `key` as it is."""
+    record = store.read(key)
+    if record is None:
+        return False
+    if rules.overwrite == "always":
+        return store.path(key).stat().st_mtime >= rules.since
+    return rules.overwrite == "never" or record.status == "ok"
+
+
+def work(bench: Bench, store: Store, rules: Rules, watcher: Watcher) -> None:
+    """Compute every pending cell that no other process is computing, until none is left.
+
+    A cell is claimed by a lock that dies with its owner: a killed process leaves its cell to the
+    next one, and two processes on one run directory share the work.
+
+    Raises:
+        DiskFullError: the record of a cell could not be written.
+    """
+    waiting = pending(bench.grid.plan.cells, store, rules)
+    while waiting:
+        before = len(waiting)
+        waiting = [planned for planned in waiting if not _attempt(bench, store, rules, watcher, planned)]
+        if len(waiting) == before:  # all of them are held by others, or need what others hold
+            time.sleep(POLL_SECONDS)
+
+
+def _attempt(bench: Bench, store: Store, rules: Rules, watcher: Watcher, planned: Planned) -> bool:
+    """Compute a cell if it is free; False where it has to be looked at again later."""
+    needs = [store.read(key) for key in planned.needs]
+    if any(record is None for record in needs):
+        return False
+    with claim(store.lock(planned.key)) as mine:
+        if not mine:
+            return False
+        if is_done(store, planned.key, rules) and (record := store.read(planned.key)):
+            watcher.ended(record, False)  # another process was faster
+            return True
+        watcher.begun(planned)
+        watcher.ended(_compute(bench, store, planned, [record for record in needs if record]), True)
+        return True
+
+
+def _compute(bench: Bench, store: Store, planned: Planned, needs: list[Record]) -> Record:
+    """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
+    started = time.perf_counter()
+    try:
+        for record in needs:
+            if record.status != "ok":
+                raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
+        record, predictions = bench.compute(planned, needs)
+    except (DiskFullError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a failed cell is a record; the others go on
+        write_bytes(log_of(store, planned.key), traceback.format_exc().encode())
+        seconds = time.perf_counter() - started
+        record, predictions = bench.failure(planned, _sentence(error), seconds), None
+    store.write(record, predictions)
+    return record
+
+
+class NeedFailedError(RuntimeError):
+    """A cell cannot be computed because one that it needs has failed."""
+
+
+def log_of(store: Store, key: str) -> Path:
+    """Return where the traceback of a failed cell is kept."""
+    return store.folder / "logs" / f"{key}.txt"
+
+
+def _sentence(error: Exception) -> str:
+    first = str(error).strip().splitlines()
+    return first[0] if isinstance(error, NeedFailedError) else f"{type(error).__name__}: {first[0] if first else 'no message'}"
+
+
+def finished(cells: Iterable[Planned], store: Store) -> Iterator[Record]:
+    """Iterate over the records that the cells of a plan have."""
+    return (record for planned in cells if (record := store.read(planned.key)) is not None)
