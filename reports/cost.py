@@ -13,7 +13,7 @@ from .pictures import Look, draw, looks, style, swatch, title
 from .results import Results, Row
 from .section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from .stats import describe
-from .wording import GENERATED, duration, metric, number, percent, place, task_entry
+from .wording import GENERATED, compact, duration, metric, number, percent, place, task_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +29,10 @@ def cost(results: Results) -> Content | None:
         return None
     tables = [table for table in (_cells(results), _pretraining(results)) if table.rows]
     lead = (
-        "Wall-clock seconds as the records hold them. Seconds of different devices, or of cells that ran side "
-        "by side, do not compare. What several cells share (pretrained weights, tuning, cached features) is paid "
-        "by the step or the cell that made it. Memory is the peak of the device; without a GPU, of the process "
-        "so far.",
+        "Wall-clock seconds as the records hold them. Seconds of different devices, or of cells that ran "
+        "side by side, do not compare. What several cells share (pretrained weights, tuning, cached "
+        "features) is paid by the step or the cell that made it. Memory is the peak of the device; without "
+        "a GPU, of the process so far.",
     )
     return Content("Cost", 60, (Part(lead=lead, blocks=(*tables, *_figures(results))),))
 
@@ -45,8 +45,13 @@ def _place(record: Record) -> Place:
 def _seconds(records: Sequence[Record]) -> Datum:
     """Write the mean and sd of the seconds of `records`; sorted by the mean."""
     stat = describe(np.array([record.seconds for record in records]))
-    text = duration(stat.mean) + (f" ± {duration(stat.sd)}" if stat.n > 1 else "")
-    return Datum(stat.mean, text)
+    return Datum(stat.mean, duration(stat.mean), duration(stat.sd) if stat.n > 1 else "")
+
+
+def _labels(records: Sequence[Record]) -> str:
+    """Name where the weights came from; a colour of its own, and so a label, may go with every task."""
+    different = sorted({record.init.label for record in records if record.init})
+    return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
 
 
 def _total(records: Sequence[Record]) -> Datum:
@@ -74,8 +79,8 @@ def _cells(results: Results) -> Table:
         devices = ", ".join(sorted({record.provenance.device for record in members}))
         rows.append(
             (
-                init, protocol, place(arch, size, input_size), len(members), _seconds(members),
-                _total(members), _total(tuning), _memory(members), devices,
+                Datum(init, init, note=_labels(members)), protocol, place(arch, size, input_size),
+                len(members), _seconds(members), _total(members), _total(tuning), _memory(members), devices,
             )
         )  # fmt: skip
     columns = (
@@ -89,13 +94,13 @@ def _cells(results: Results) -> Table:
         Column("Peak memory, MiB", ",.0f"),
         Column("Device"),
     )
-    return Table("Cost of the cells", columns, tuple(rows))
+    return compact(Table("Cost of the cells", columns, tuple(rows)), "Network")
 
 
 def _pretraining(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = [
         (
-            Datum(r.cell.init, r.cell.init, r.init.label if r.init else ""),
+            Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
             task_entry(results, r.cell.task),
             place(r.cell.arch, r.cell.size, r.cell.input_size),
             r.counts.train if r.counts else None,
@@ -114,7 +119,8 @@ def _pretraining(results: Results) -> Table:
         Column("Peak memory, MiB", ",.0f"),
         Column("Device"),
     )
-    return Table("Cost of pretraining, once per set of weights", columns, tuple(rows))
+    table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows))
+    return compact(table, "Network")
 
 
 def _figures(results: Results) -> tuple[Figure, ...]:
@@ -137,8 +143,8 @@ def _figures(results: Results) -> tuple[Figure, ...]:
         drawn = tuple(_panel(results, key, points, init_looks) for key, points in panels.items())
         keys = tuple((swatch(look), init) for init, look in init_looks.items())
     caption = (
-        f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} of the "
-        "labels: one mark per task and init. Pretraining is not included."
+        f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} "
+        "of the labels: one mark per task and init. Pretraining is not included."
     )
     return (Figure("cost", caption, drawn, keys),)
 
@@ -149,7 +155,7 @@ def _panel(
     points: Sequence[tuple[Row, float]],
     init_looks: dict[str, Look],
 ) -> Panel:
-    protocol, *network = key
+    protocol, arch, size, input_size = key
 
     def paint(axes: Axes) -> None:
         from matplotlib.ticker import LogLocator, NullFormatter
@@ -172,7 +178,7 @@ def _panel(
         generated = any(results.generated(row.task) for row, _ in points)
         title(
             axes,
-            f"{protocol}: {place(*network)}",
+            f"{protocol}: {place(arch, size, input_size)}",
             f"includes tasks that are {GENERATED}" if generated else "",
         )
 

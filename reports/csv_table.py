@@ -8,8 +8,9 @@ from .results import Results, Row
 from .stats import Stat
 
 COLUMNS = (
-    "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds",
-    "metric", "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap", "generated",
+    "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
+    "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
+    "generated",
 )  # fmt: skip
 
 
@@ -31,9 +32,9 @@ def leaderboard_csv(results: Results) -> str:
 def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | int | float, ...]:
     return (
         plain(row.task), plain(row.arch), plain(row.init), plain(row.protocol), row.size, row.input_size,
-        row.fraction, _number(row.n_train), stat.n, plain(metric), _number(stat.mean), _number(stat.sd), _number(stat.low),
-        _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting, plain(row.label),
-        plain("; ".join(row.overlap)), str(results.generated(row.task)).lower(),
+        row.fraction, _number(row.n_train), stat.n, plain(metric), _number(stat.mean), _number(stat.sd),
+        _number(stat.low), _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting,
+        plain(row.label), plain("; ".join(row.overlap)), str(results.generated(row.task)).lower(),
     )  # fmt: skip
 
 

@@ -43,10 +43,12 @@ def difference_to_scratch(results: Results) -> Content | None:
     found = differences(results, BASELINE, results.primary)
     title = "Difference to scratch"
     if not found:
-        why = "no seed" if BASELINE in inits else f"no init called `{BASELINE}`"
-        lead = (
-            f"Nothing can be compared with training from scratch: these records hold {why} to compare with."
+        why = (
+            "no seed that two inits share on equal data"
+            if BASELINE in inits
+            else f"no init called {BASELINE}"
         )
+        lead = f"Nothing can be compared with training from scratch: there is {why}."
         return Content(title, 40, (Part(lead=(lead,)),))
     figures: dict[tuple[str, str, int, int], list[Difference]] = defaultdict(list)
     for item in found:
@@ -59,10 +61,10 @@ def difference_to_scratch(results: Results) -> Content | None:
             caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
     lead = (
-        f"{metric(results.primary).title} on the test set minus that of the same task, labels and seed trained "
-        "from scratch, mean over the seeds that both have. Blue is above scratch, orange below, grey close to "
-        f"none; the colours reach full strength at {number(scale, '.2f')}. They show size, not certainty. "
-        f"{NO_VERDICT}",
+        f"{metric(results.primary).title} on the test set minus that of the same task, labels and seed "
+        "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
+        f"grey close to none; the colours reach full strength at {number(scale, '.2f')}. They show size, "
+        f"not certainty. {NO_VERDICT}",
     )
     return Content(title, 40, (Part(lead=lead, blocks=(*blocks, _table(results, found))),))
 
@@ -126,13 +128,11 @@ def _heat(axes: Axes, grid: Sequence[Sequence[float]], scale: float) -> None:
     import seaborn
 
     values = np.array(grid, dtype=float)
-    texts = np.vectorize(lambda value: "" if np.isnan(value) else number(value, "+.3f"), otypes=[object])(
-        values
-    )
+    texts = np.array([["" if value != value else number(value, "+.3f") for value in row] for row in grid])
     colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
     seaborn.heatmap(
-        values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, annot=texts, fmt="", cbar=False, linewidths=1.2,
-        linecolor=PAPER, annot_kws={"fontsize": 7.5, "color": "#16181c"}, mask=np.isnan(values),
+        values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(values),
+        linewidths=1.2, linecolor=PAPER, annot=texts, fmt="", annot_kws={"fontsize": 7.5, "color": "#16181c"},
     )  # fmt: skip
     axes.grid(False)
     axes.tick_params(length=0)
@@ -144,8 +144,9 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
     """Write each fraction under its columns and part it from the next."""
     for fraction in dict.fromkeys(fractions):
         first, size = fractions.index(fraction), fractions.count(fraction)
+        name = f"{percent(fraction)} of labels" if size > 1 else percent(fraction)
         axes.annotate(
-            f"{percent(fraction)} of labels" if size > 1 else percent(fraction), (first + size / 2, 0), (0, -6),
+            name, (first + size / 2, 0), (0, -6),
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top", fontsize=8,
         )  # fmt: skip
         if first:

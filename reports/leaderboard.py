@@ -36,8 +36,9 @@ def leaderboard(results: Results) -> Content | None:
         )
         parts.append(Part(title=protocol, blocks=tuple(tables)))
     lead = (
-        f"Test scores as mean ± standard deviation over seeds. Bold marks the highest mean "
-        f"{metric(results.primary).title} among the inits of one task, architecture and image size. {NO_VERDICT}",
+        "Test scores as mean ± standard deviation over seeds. Bold marks the highest mean "
+        f"{metric(results.primary).title} among the inits of one task, architecture and image size. "
+        f"{NO_VERDICT}",
     )
     return Content("Leaderboard", 20, (Part(lead=lead), *parts))
 

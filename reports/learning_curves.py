@@ -46,8 +46,8 @@ def learning_curves(results: Results) -> Content | None:
                 blocks.append(_figure(results, f"learning-curves-{index + 1}", caption, drawn, init_looks))
     lead = (
         f"{metric(results.primary).title} over the number of labelled training images (logarithmic; "
-        "validation labels are scaled alike). The line is the mean over seeds, the band one standard deviation "
-        "to either side, or the range where there are fewer than three seeds.",
+        "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
+        "deviation to either side, or the range where there are fewer than three seeds.",
         *(
             (f"{count(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",)
             if left < 0
@@ -59,8 +59,7 @@ def learning_curves(results: Results) -> Content | None:
 
 def _without_curves() -> Content:
     lead = (
-        "Every task was run at one label fraction only: a curve needs more of them, for example "
-        "--fractions 0.1,0.5,1.0."
+        "Every task was run at one label fraction only: a curve needs several, for example 0.1, 0.5 and 1.0."
     )
     return Content("Learning curves", 30, (Part(lead=(lead,)),))
 
@@ -103,7 +102,8 @@ def _task_panel(results: Results, task: str, rows: Sequence[Row], init_looks: di
     )
     note = f" ({GENERATED})" if results.generated(task) else ""
     alt = f"{metric(results.primary).title} over labels on {task}{note}. {'; '.join(told)}."
-    return draw(paint, 330, 230, alt)
+    crowded = len({row.fraction for row in rows}) > 4
+    return draw(paint, 440 if crowded else 330, 230, alt)
 
 
 def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: str) -> None:
@@ -119,7 +119,7 @@ def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: st
     )
     if variant:
         axes.annotate(
-            variant, (x[-1], means[-1]), (3, 4), textcoords="offset points", fontsize=6.5, color=look.color
+            variant, (x[-1], means[-1]), (3, 4), textcoords="offset points", fontsize=6, color=look.color
         )
 
 
@@ -141,4 +141,4 @@ def _label_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xticks(list(ticks.values()), names)
     axes.margins(x=0.06)
     if len(ticks) > 4:
-        axes.tick_params(axis="x", labelsize=6)
+        axes.tick_params(axis="x", labelsize=7)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from .overview import Page
-from .section import Content, Figure, Panel, Part, Table
+from .section import Content, Datum, Figure, Panel, Part, Table
 from .wording import clean, shown
 
 WIDTH = 1020
@@ -64,7 +64,7 @@ def _table(table: Table) -> Iterator[str]:
     rows = []
     for row in table.rows:
         cells = [shown(entry, column) for column, entry in zip(table.columns, row, strict=True)]
-        rows.append([_cell(text(c.text), text(c.note), c.strong) for c in cells])
+        rows.append([_cell(datum) for datum in cells])
     align = tuple("right" if column.format else "left" for column in table.columns)
     headers = [text(column.title) for column in table.columns]
     yield from (f"**{text(table.caption)}**", "")
@@ -72,8 +72,9 @@ def _table(table: Table) -> Iterator[str]:
     yield ""
 
 
-def _cell(shown_text: str, note: str, strong: bool) -> str:
-    return (f"**{shown_text}**" if strong else shown_text) + (f" ({note})" if note else "")
+def _cell(datum: Datum) -> str:
+    words = text(datum.text) + (f" ± {text(datum.spread)}" if datum.spread else "")
+    return (f"**{words}**" if datum.strong else words) + (f" ({text(datum.note)})" if datum.note else "")
 
 
 def composed(figure: Figure) -> str:

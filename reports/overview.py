@@ -56,7 +56,7 @@ def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
     """Count the cells by what became of them; failed ones are not counted as missing again."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
-        (len(results.counted), "ok", "good"),
+        (len(results.counted), "ok", "good" if results.counted else "bad"),
         (len(results.failed), "failed", "bad" if results.failed else "good"),
         (waiting, "missing", "open" if waiting else "good"),
     )
@@ -69,7 +69,7 @@ def notices(results: Results) -> tuple[str, ...]:
     found = []
     if made and len(made) == len(tasks):
         found.append(
-            f"Every task here is a phantom, {GENERATED}: these numbers show that the machinery works."
+            f"Every task here is a phantom ({GENERATED}). These numbers show only that the machinery works."
         )
     elif made:
         found.append(f"{', '.join(made)}: {GENERATED}.")

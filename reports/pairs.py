@@ -65,7 +65,7 @@ def _place(row: Row) -> tuple[object, ...]:
 def _by_seed(results: Results, metric: str) -> dict[tuple[object, ...], dict[int, float]]:
     """Return the values of one metric: row -> seed -> value, NaN where undefined."""
     scores = results.scores
-    chosen = scores[scores["metric"] == metric]
+    chosen = scores.loc[scores["metric"] == metric]
     columns = [
         "task",
         "size",

@@ -57,7 +57,7 @@ def style() -> Iterator[None]:
     import matplotlib
     import seaborn
 
-    ours = {
+    ours: dict[str, object] = {
         "svg.fonttype": "none",  # text stays text: searchable, and set in the page's own font
         "svg.hashsalt": "mednet-bench",  # the same records give the same bytes
         "text.parse_math": False,  # a `$` in a name is a dollar
@@ -79,13 +79,16 @@ def style() -> Iterator[None]:
         "lines.linewidth": 1.7,
         "lines.markersize": 4.5,
     }
-    neutral = dict.fromkeys(
+    neutral: dict[str, object] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
     )
-    clear = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
+    clear: dict[str, object] = dict.fromkeys(
+        ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"
+    )
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font has it
-        matplotlib.rcParams.update(seaborn.axes_style("ticks") | ours | neutral | clear)
+        settings = {**seaborn.axes_style("ticks"), **ours, **neutral, **clear}
+        matplotlib.rcParams.update(settings)  # type: ignore[arg-type]
         yield
 
 

@@ -4,10 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ..benchmark.plan import Cell
-from ..benchmark.records import Record
 from .results import Results
 from .section import SECTIONS, Column, Content, Entry, Part, Table
-from .wording import GENERATED, count, metric, percent, place, task_entry
+from .wording import GENERATED, compact, count, metric, percent, place, task_entry
 
 ROWS = 300
 """Failures and gaps that are listed one by one; the rest are counted."""
@@ -16,7 +15,14 @@ ROWS = 300
 @SECTIONS.register("problems")
 def problems(results: Results) -> Content:
     """List everything that a reader must know before believing a number."""
-    points = (*_counts(results), *_generated(results), *_overlaps(results), *results.warnings)
+    points = (
+        *_counts(results),
+        *_generated(results),
+        *_overlaps(results),
+        *_kept_apart(results),
+        *_repeated(results),
+        *_unlike(results),
+    )
     tables = (
         _failed(results),
         _missing(results),
@@ -43,10 +49,8 @@ def _counts(results: Results) -> list[str]:
         points.append(f"{broken} cannot be read whole and will be run again: {names}{more}.")
     single = sum(len(row.seeds) == 1 for row in results.rows)
     if single:
-        points.append(
-            f"{single} of {count(len(results.rows), 'row')} rest on a single seed: there, the spread over seeds is "
-            "unknown."
-        )
+        share = f"{single} of {len(results.rows)}"
+        points.append(f"Rows that rest on a single seed, so that their spread is unknown: {share}.")
     dirty = sum(record.provenance.dirty for record in results.counted)
     if dirty:
         points.append(f"{count(dirty, 'cell')} ran from a checkout with uncommitted changes.")
@@ -61,14 +65,50 @@ def _generated(results: Results) -> list[str]:
 def _overlaps(results: Results) -> list[str]:
     seen = sorted({(row.init, row.task, corpus) for row in results.rows for corpus in row.overlap})
     return [
-        f"{_named(results, task)}: the weights of {init} declare to have seen {corpus}, which shares a parent data "
-        "set with this task; its scores there are contaminated."
+        f"{_named(results, task)}: the weights of {init} declare to have seen {corpus}, which shares a "
+        "parent data set with this task; its scores there are contaminated."
         for init, task, corpus in seen
     ]
 
 
 def _named(results: Results, task: str) -> str:
     return f"{task} ({GENERATED})" if results.generated(task) else task
+
+
+def _kept_apart(results: Results) -> list[str]:
+    """Name the tasks whose records look alike in a table and yet must not be averaged or compared."""
+    tasks = Counter((row.task, row.protocol) for row in results.rows if row.ambiguous)
+    return [
+        f"{_named(results, task)}, {protocol}: the folder holds records of different data, protocol "
+        f"version, recipe or weights. They stand apart as {rows} rows with a Variant each, and are compared "
+        "only where data, protocol version and recipe are the same."
+        for (task, protocol), rows in sorted(tasks.items())
+    ]
+
+
+def _repeated(results: Results) -> list[str]:
+    return [
+        f"{_named(results, task)}: {count(dropped, 'record')} left out because a later one repeats its seed."
+        for task, dropped in sorted(results.repeated.items())
+    ]
+
+
+def _unlike(results: Results) -> list[str]:
+    """Count the rows whose seeds were not computed alike, although they may be averaged."""
+    made = {record.key: record.provenance for record in results.counted}
+    differing = {
+        "with different package versions": lambda key: tuple(sorted(made[key].versions.items())),
+        "on different devices": lambda key: made[key].device,
+    }
+    found = {
+        what: sum(len({of(key) for key in row.keys}) > 1 for row in results.rows)
+        for what, of in differing.items()
+    }
+    return [
+        f"{count(rows, 'row')} average seeds that were computed {what}; see Provenance."
+        for what, rows in found.items()
+        if rows
+    ]
 
 
 def _where(results: Results, cell: Cell) -> tuple[Entry, ...]:
@@ -84,32 +124,39 @@ def _seeds(cells: Iterable[Cell]) -> str:
     return ", ".join(map(str, sorted(cell.seed for cell in cells)))
 
 
-def _capped(caption: str, rows: list[tuple[Entry, ...]]) -> tuple[str, tuple[tuple[Entry, ...], ...]]:
+def _located(
+    caption: str, columns: tuple[Column, ...], rows: list[tuple[Entry, ...]], folded: bool = False
+) -> Table:
+    """Make a table of cells, cut to a length that a person reads."""
     more = f" (the first {ROWS} of {len(rows)} lines)" if len(rows) > ROWS else ""
-    return caption + more, tuple(rows[:ROWS])
+    return compact(Table(caption + more, (*WHERE, *columns), tuple(rows[:ROWS]), folded), "Network")
 
 
 def _failed(results: Results) -> Table:
-    groups: dict[tuple[tuple[Entry, ...], str], list[Record]] = defaultdict(list)
-    for record in results.failed:
-        groups[_where(results, record.cell), record.error or "no error was recorded"].append(record)
+    groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
+    for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
+        groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
     rows: list[tuple[Entry, ...]] = [
-        (*where, _seeds(record.cell for record in members), error)
-        for (where, error), members in groups.items()
+        (*where, _seeds(cells), error) for (where, error), cells in groups.items()
     ]
-    caption, shown = _capped(f"{count(len(results.failed), 'cell')} failed", rows)
-    return Table(caption, (*WHERE, Column("Seeds"), Column("Error")), shown)
+    return _located(f"{count(len(results.failed), 'cell')} failed", (Column("Seeds"), Column("Error")), rows)
+
+
+def _by_place(cell: Cell) -> tuple[object, ...]:
+    steps = ("pretrain", "tune", "score")
+    return steps.index(cell.step), cell.task, cell.protocol, cell.arch, cell.init, cell.fraction, cell.seed
 
 
 def _missing(results: Results) -> Table:
+    waiting = [item for item in results.missing if item.reason != "failed"]
     groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
-    for item in results.missing:
+    for item in waiting:
         groups[_where(results, item.cell), item.reason].append(item.cell)
     rows: list[tuple[Entry, ...]] = [
         (*where, _seeds(cells), reason) for (where, reason), cells in groups.items()
     ]
-    caption, shown = _capped(f"{count(len(results.missing), 'planned cell')} without a result", rows)
-    return Table(caption, (*WHERE, Column("Seeds"), Column("Why")), shown, folded=len(shown) > 20)
+    caption = f"{count(len(waiting), 'planned cell')} without a record"
+    return _located(caption, (Column("Seeds"), Column("Why")), rows, folded=len(rows) > 20)
 
 
 def _undefined(results: Results) -> Table:
@@ -122,8 +169,8 @@ def _undefined(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = [
         (*where, name, cells, why) for (where, name, why), cells in found.items()
     ]
-    caption, shown = _capped("Undefined metrics: left out of the mean, never counted as 0", rows)
-    return Table(caption, (*WHERE, Column("Metric"), Column("Seeds", "d"), Column("Why")), shown)
+    caption = "Undefined metrics: left out of the mean, never counted as 0"
+    return _located(caption, (Column("Metric"), Column("Seeds", "d"), Column("Why")), rows)
 
 
 def _edges(results: Results) -> Table:
@@ -137,9 +184,9 @@ def _edges(results: Results) -> Table:
         (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
         for (where, name, grid), chosen in found.items()
     ]
-    caption, shown = _capped("Choices on the edge of their grid: a wider grid might do better", rows)
-    columns = (*WHERE, Column("Choice"), Column("Chosen"), Column("Grid"), Column("Seeds", "d"))
-    return Table(caption, columns, shown, folded=True)
+    caption = "Choices on the edge of their grid: a wider grid might do better"
+    columns = (Column("Choice"), Column("Chosen"), Column("Grid"), Column("Seeds", "d"))
+    return _located(caption, columns, rows, folded=True)
 
 
 def _caveats(results: Results) -> Table:
@@ -158,5 +205,5 @@ def _notes(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
-    caption, shown = _capped("Notes that the runner left", rows)
-    return Table(caption, (Column("Task"), Column("Note"), Column("Cells", "d")), shown, folded=True)
+    columns = (Column("Task"), Column("Note"), Column("Cells", "d"))
+    return Table("Notes that the runner left", columns, tuple(rows[:ROWS]), folded=True)

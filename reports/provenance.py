@@ -78,7 +78,7 @@ def _inits(results: Results) -> Table:
         facts = [init for _, init in members]
         rows.append(
             (
-                Datum(name, name, _some(init.label for init in facts)),
+                Datum(name, name, note=_some(init.label for init in facts)),
                 network,
                 _short(identity),
                 _some((record.hashes.weights for record, _ in members), shorten=True),
@@ -106,7 +106,7 @@ def _plain(value: object) -> str:
 def _software(results: Results) -> Table:
     """Show one row per different (versions, commit, device); a run has one unless something changed."""
     groups: Counter[tuple[str, str, str, str]] = Counter()
-    for record in results.counted:
+    for record in results.records:  # failed ones too: versions are what one looks at first
         made = record.provenance
         versions = ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
         state = " with uncommitted changes" if made.dirty else ""
@@ -115,11 +115,11 @@ def _software(results: Results) -> Table:
     rows = [
         (device, threads, commit, version, versions, cells)
         for (versions, commit, device, version), cells in groups.most_common()
-        for threads in (_threads(results.counted, device),)
+        for threads in (_threads(results.records, device),)
     ]
     columns = (
         Column("Device"), Column("Threads"), Column("Commit"), Column("Protocol version"), Column("Versions"),
-        Column("Cells", ",d"),
+        Column("Records", ",d"),
     )  # fmt: skip
     return Table("Software and devices", columns, tuple(rows))
 

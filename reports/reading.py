@@ -31,7 +31,7 @@ def read(folder: Path) -> Results:
     if not records:
         raise UserError(_nothing(folder, len(unreadable)))
     plan = read_plan(folder)
-    counted, twice = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
+    counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
     scores = _scores(counted)
     rows = _rows(counted, scores, _order(plan, counted))
     return Results(
@@ -44,7 +44,7 @@ def read(folder: Path) -> Results:
         failed=_failed(records),
         missing=tuple(_missing(plan, records)) if plan else (),
         unreadable=unreadable,
-        warnings=(*_kept_apart(rows), *_doubts(counted), *twice),
+        repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted(scores["metric"].unique())),
     )
@@ -64,20 +64,20 @@ def setting(record: Record) -> str:
 
 
 def variant(record: Record) -> str:
-    """Return the short hash of what seeds must share to be averaged: the setting and the weights' identity."""
-    return _short(setting(record), record.init.identity if record.init else "")
+    """Return what averaged seeds must share: the setting, and a short hash of the weights' identity."""
+    return f"{setting(record)}-{_short(record.init.identity if record.init else '')}"
 
 
 def _short(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:6]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def _visible(cell: Cell) -> tuple[str, int, int, str, str, str, float]:
     return cell.task, cell.size, cell.input_size, cell.arch, cell.init, cell.protocol, cell.fraction
 
 
-def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], list[str]]:
-    """Keep the latest record of each comparable cell and seed, and say what that dropped."""
+def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
+    """Keep the latest record of each comparable cell and seed; count what that drops, by task."""
     latest: dict[tuple[object, ...], Record] = {}
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
@@ -85,11 +85,7 @@ def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], list
         if place in latest:
             dropped[record.cell.task] += 1
         latest[place] = record
-    kept = tuple(sorted(latest.values(), key=lambda record: record.key))
-    return kept, [
-        f"{task}: {count} records repeat a seed of the same cell; only the latest of each is counted."
-        for task, count in sorted(dropped.items())
-    ]
+    return tuple(sorted(latest.values(), key=lambda record: record.key)), dict(dropped)
 
 
 def _scores(counted: Sequence[Record]) -> pd.DataFrame:
@@ -124,7 +120,8 @@ def _rows(counted: Sequence[Record], scores: pd.DataFrame, rank: Callable[[Row],
         variants[_visible(cell)].add(variant(members[0]))
     stats = _stats(scores)
     rows = []
-    for group, members in groups.items():
+    for group, found in groups.items():
+        members = sorted(found, key=lambda record: record.cell.seed)
         cell = members[0].cell
         ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[_visible(cell)]) > 1
         rows.append(_row(members, stats.get(group, {}), ambiguous))
@@ -152,7 +149,8 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> 
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
         n_train=float(np.mean(counts)) if counts else float("nan"),
-        seeds=tuple(sorted(record.cell.seed for record in members)),
+        seeds=tuple(record.cell.seed for record in members),
+        keys=tuple(record.key for record in members),
         stats=stats,
     )
 
@@ -210,32 +208,6 @@ def _missing(plan: Plan, records: Sequence[Record]) -> Iterable[Missing]:
         else:
             reason = "not run yet"
         yield Missing(planned.cell, reason)
-
-
-def _kept_apart(rows: Sequence[Row]) -> list[str]:
-    """Name the tasks whose records look alike in a table and yet must not be averaged or compared."""
-    tasks = Counter((row.task, row.protocol) for row in rows if row.ambiguous)
-    return [
-        f"{task}, {protocol}: the folder holds records of different data, protocol version, recipe or weights. "
-        f"They stand apart as {count} rows with a Variant each, and are compared only where data, protocol "
-        "version and recipe are the same."
-        for (task, protocol), count in sorted(tasks.items())
-    ]
-
-
-def _doubts(counted: Sequence[Record]) -> list[str]:
-    """Name rows whose seeds were not computed alike, although they count as comparable."""
-    software: dict[tuple[object, ...], set[object]] = defaultdict(set)
-    device: dict[tuple[object, ...], set[object]] = defaultdict(set)
-    for record in counted:
-        place = (*_visible(record.cell), variant(record))
-        software[place].add(tuple(sorted(record.provenance.versions.items())))
-        device[place].add(record.provenance.device)
-    return [
-        f"{count} rows average seeds that were computed {what}; see Provenance."
-        for what, found in (("with different package versions", software), ("on different devices", device))
-        if (count := sum(len(values) > 1 for values in found.values()))
-    ]
 
 
 def _tasks(records: Iterable[Record]) -> dict[str, TaskFacts]:

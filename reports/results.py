@@ -25,12 +25,13 @@ class Row:
         protocol: how the init met the task.
         fraction: share of the labels, 0 to 1.
         setting: short hash of what inits must share to be compared: data, protocol version, recipe.
-        variant: short hash of the setting and of the init's identity; only equal variants are averaged.
+        variant: the setting and a short hash of the init's identity; only equal variants are averaged.
         ambiguous: the visible columns alone do not say what may be compared: show the variant.
         label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
         overlap: declared corpora of the init that share a parent data set with the task.
         n_train: labelled training images, mean over seeds; NaN where no record counts them.
         seeds: the seeds, each once, ascending.
+        keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
     """
 
@@ -48,6 +49,7 @@ class Row:
     overlap: tuple[str, ...]
     n_train: float
     seeds: tuple[int, ...]
+    keys: tuple[str, ...]
     stats: dict[str, Stat]
 
     @property
@@ -79,7 +81,7 @@ class Results:
         failed: failed records of every step whose cell did not succeed otherwise.
         missing: planned score cells without an ok record.
         unreadable: record files that are not whole.
-        warnings: what was kept apart or counted once, a sentence each.
+        repeated: task -> records that repeat a seed and were left out in favour of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
     """
@@ -93,7 +95,7 @@ class Results:
     failed: tuple[Record, ...]
     missing: tuple[Missing, ...]
     unreadable: tuple[Path, ...]
-    warnings: tuple[str, ...]
+    repeated: dict[str, int]
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
 

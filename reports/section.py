@@ -14,12 +14,14 @@ class Datum:
     Attributes:
         value: what is sorted by; None is shown as a dash.
         text: what is shown; "" formats `value` as the column says.
+        spread: what follows after a plus-minus sign, or "".
         note: small print that must stand beside it.
         strong: marked typographically, nothing more.
     """
 
     value: str | int | float | None
     text: str = ""
+    spread: str = ""
     note: str = ""
     strong: bool = False
 

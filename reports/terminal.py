@@ -4,6 +4,7 @@ import shutil
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 from .overview import notices
 from .results import Results, Row
@@ -24,9 +25,12 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
     parts = [textwrap.fill(notice, width) for notice in notices(results)]
     for (protocol, arch, size, input_size), rows in tables.items():
-        what = f"{protocol}: {place(arch, size, input_size)}; test {metric(results.primary).title}, mean ± sd (seeds)"
+        score = f"test {metric(results.primary).title}, mean ± sd (seeds)"
+        what = f"{protocol}: {place(arch, size, input_size)}; {score}"
         parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
-    if not results.rows:
+    if results.rows:
+        parts.append(_weights(results.rows, width))
+    else:
         parts.append("No cell has finished: there is nothing to compare yet.")
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 
@@ -61,31 +65,47 @@ def _score(results: Results, row: Row) -> str:
     return f"{number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
 
 
-def _name(results: Results, task: str, before: str | None) -> str:
-    """Name a task where it first stands, with the warning that must stand beside a generated one."""
-    if task == before:
-        return ""
-    name = _one_line(task)
-    return "\n".join([name, *textwrap.wrap(GENERATED, 24)]) if results.generated(task) else name
+def _named(results: Results, tasks: Sequence[str]) -> list[str]:
+    """Name every task where it first stands; the warning about a generated one follows on its next lines."""
+    entries: list[str] = []
+    for task, run in groupby(tasks):
+        words = [_one_line(task), *(textwrap.wrap(GENERATED, 24) if results.generated(task) else ())]
+        lines = len(list(run))
+        entries += [*[*words, *[""] * lines][: lines - 1], "\n".join(words[lines - 1 :])]
+    return entries
 
 
 def _beside(results: Results, rows: Sequence[Row]) -> str:
     inits = list(dict.fromkeys(row.init for row in rows))
-    body, before = [], None
-    for (task, _), members in _lines(results, rows).items():
-        scores = ("\n".join(_score(results, row) for row in members if row.init == init) for init in inits)
-        body.append([_name(results, task, before), _labels(members[0]), *scores])
-        before = task
+    lines = _lines(results, rows)
+    names = _named(results, [task for task, _ in lines])
+    body = [
+        [
+            name,
+            _labels(members[0]),
+            *("\n".join(_score(results, row) for row in members if row.init == init) for init in inits),
+        ]
+        for name, members in zip(names, lines.values(), strict=True)
+    ]
     return _tabulated(body, ["task", "labels", *map(_one_line, inits)])
 
 
 def _below(results: Results, rows: Sequence[Row]) -> str:
-    body, before = [], None
-    for row in rows:
-        name = _name(results, row.task, before)
-        body.append([name, _labels(row), _one_line(row.init), _score(results, row)])
-        before = row.task
+    names = _named(results, [row.task for row in rows])
+    body = [
+        [name, _labels(row), _one_line(row.init), _score(results, row)]
+        for name, row in zip(names, rows, strict=True)
+    ]
     return _tabulated(body, ["task", "labels", "init", "score"])
+
+
+def _weights(rows: Sequence[Row], width: int) -> str:
+    """Say of every init where its weights came from."""
+    labels: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        labels[row.init][_one_line(row.label)] = None
+    lines = (f"{_one_line(init)}: {'; '.join(found)}" for init, found in labels.items() if any(found))
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 
 
 def _tabulated(body: list[list[str]], headers: list[str]) -> str:

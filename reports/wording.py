@@ -4,13 +4,15 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .results import Results, Row
-from .section import Column, Datum, Entry
+from .section import Column, Datum, Entry, Table
 from .stats import Stat
 
 GENERATED = "generated: not evidence about real images"
 NO_VERDICT = "A higher mean is not a verdict: it says nothing about how sure the order is."
+T = TypeVar("T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
 
@@ -95,20 +97,20 @@ def spread(stat: Stat | None, seeds: int | None = None, strong: bool = False) ->
     if stat is None:
         return Datum(None)
     if stat.n == 0:
-        return Datum(None, "undefined", "see What to doubt")
-    text = number(stat.mean) if stat.n == 1 else f"{number(stat.mean)} ± {number(stat.sd)}"
-    return Datum(stat.mean, text, "" if stat.n == seeds else f"n = {stat.n}", strong)
+        return Datum(None, "undefined", note="see What to doubt")
+    sd = number(stat.sd) if stat.n > 1 else ""
+    return Datum(stat.mean, number(stat.mean), sd, "" if stat.n == seeds else f"n = {stat.n}", strong)
 
 
 def task_entry(results: Results, task: str) -> Datum:
     """Name a task, with the warning that must stand beside a generated one."""
-    return Datum(task, task, GENERATED if results.generated(task) else "")
+    return Datum(task, task, note=GENERATED if results.generated(task) else "")
 
 
 def init_entry(row: Row) -> Datum:
     """Name an init, with where its weights came from and what they may have seen of the task."""
     seen = f"declared overlap with this task: {', '.join(row.overlap)}" if row.overlap else ""
-    return Datum(row.init, row.init, "; ".join(filter(None, (row.label, seen))))
+    return Datum(row.init, row.init, note="; ".join(filter(None, (row.label, seen))))
 
 
 def place(arch: str, size: int, input_size: int) -> str:
@@ -127,9 +129,25 @@ def varying(rows: Iterable[Row]) -> list[tuple[Column, str]]:
     ]
     found = [(column, field) for column, field in columns if len({getattr(row, field) for row in rows}) > 1]
     if any(row.ambiguous for row in rows):
-        help = "short hash of data, protocol version, recipe and weights; only equal ones are averaged"
+        help = (
+            "hashes of data, protocol version and recipe, then of the weights; only equal ones are averaged"
+        )
         found.append((Column("Variant", "", help), "variant"))
     return found
+
+
+def compact(table: Table, title: str) -> Table:
+    """Move the column `title` into the caption where all rows say the same there."""
+    place = [column.title for column in table.columns].index(title)
+    said = {row[place] for row in table.rows}
+    if len(said) != 1:
+        return table
+
+    def rest(entries: tuple[T, ...]) -> tuple[T, ...]:
+        return entries[:place] + entries[place + 1 :]
+
+    rows = tuple(rest(row) for row in table.rows)
+    return Table(f"{table.caption}; {said.pop()}", rest(table.columns), rows, table.folded)
 
 
 def shown(entry: Entry, column: Column) -> Datum:
@@ -146,4 +164,4 @@ def shown(entry: Entry, column: Column) -> Datum:
         text = value
     else:
         text = number(value, column.format or "g")
-    return Datum(value, clean(text), clean(datum.note), datum.strong)
+    return Datum(value, clean(text), datum.spread, clean(datum.note), datum.strong)

@@ -117,7 +117,7 @@ def replace_cell(cell: Cell, **changes: object) -> Cell:
 
 def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
     """Invent the record of one cell; the same cell always gives the same numbers."""
-    rng = np.random.default_rng(int(key_of(cell), 16) % 2**32)
+    rng = np.random.default_rng(int(key_of(cell, grid.data), 16) % 2**32)
     failed = grid.fail(cell)
     kind, modality, n_train = REAL.get(cell.task, ("binary", "x-ray", 1200))
     base = Record(
