@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..benchmark.errors import UserError, unknown
 
@@ -39,7 +39,7 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
     return timm.create_model(arch, num_classes=classes, **_flexible_size(arch, input_size))
 
 
-def _flexible_size(arch: str, input_size: int) -> dict[str, bool]:
+def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
     """Return timm's arguments that let a transformer take another side than it was made for.
 
     The position embedding stays at its native shape and is resampled in the forward pass, so that
@@ -56,7 +56,9 @@ def _flexible_size(arch: str, input_size: int) -> dict[str, bool]:
     module = inspect.getmodule(model_entrypoint(arch))
     if module is not None and "dynamic_img_size" in inspect.getsource(module):
         return {"dynamic_img_size": True, "dynamic_img_pad": True}
-    raise UserError(f"{arch} takes only {cfg.input_size[-1]} px inputs: pass --input-size {cfg.input_size[-1]}.")
+    raise UserError(
+        f"{arch} takes only {cfg.input_size[-1]} px inputs: pass --input-size {cfg.input_size[-1]}."
+    )
 
 
 def check_size(arch: str, input_size: int) -> None:
@@ -73,7 +75,9 @@ def check_size(arch: str, input_size: int) -> None:
             "pass a larger --input-size."
         ) from error
     if features.shape != (1, feature_width(model)):
-        raise UserError(f"{arch} yields features of shape {tuple(features.shape)}: it is no classifier backbone.")
+        raise UserError(
+            f"{arch} yields features of shape {tuple(features.shape)}: it is no classifier backbone."
+        )
 
 
 def feature_width(model: nn.Module) -> int:

@@ -1,18 +1,13 @@
 """A checkpoint of the user's own, described by a small TOML card beside it."""
 
-import sys
 from pathlib import Path
 
 import msgspec
 
 from ..benchmark.errors import UserError, unknown
 from ..benchmark.files import sha256_file
+from ..tasks.tomls import read_toml
 from .init import Contract, InitCard, Need
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 EXAMPLE = """name = "my-mednet"
 path = "weights.safetensors"   # relative to this card
@@ -43,12 +38,9 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 def read_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; `UserError` names the file and the key that is wrong."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"There is no card at {path}: write one there, for example:\n{EXAMPLE}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is not a readable TOML card ({error}): mend it.") from error
+    if not path.is_file():
+        raise UserError(f"There is no card at {path}: write one there, for example:\n{EXAMPLE}")
+    content = read_toml(path)
     for key in content:
         if key not in CheckpointCard.__struct_fields__:
             raise UserError(f"{path}: {unknown('key', key, CheckpointCard.__struct_fields__)}")
@@ -75,7 +67,10 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
     if not file.is_file():
         raise UserError(f"{card_path} names the weights {file}, which are not there: correct `path`.")
     if card.arch != need.arch:
-        raise UserError(f"{card_path} holds weights for {card.arch}, the run asks for {need.arch}: pass --archs {card.arch}.")
+        raise UserError(
+            f"{card_path} holds weights for {card.arch}, the run asks for {need.arch}: "
+            f"pass --archs {card.arch}."
+        )
     if card.variant and card.variant != need.task.variant:
         raise UserError(
             f"{card_path} is a {card.variant} network and {need.task.name} is {need.task.variant}: "
@@ -83,7 +78,9 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
         )
     digest = sha256_file(file)
     if digest != card.sha256.lower():
-        raise UserError(f"{file} does not hash to the sha256 of {card_path} (it is {digest}): correct the card.")
+        raise UserError(
+            f"{file} does not hash to the sha256 of {card_path} (it is {digest}): correct the card."
+        )
     return InitCard(
         name=name,
         label=f"checkpoint {card.name}",

@@ -58,7 +58,7 @@ def imagenet(need: Need) -> InitCard:
     if need.path is not None:
         return _from_file(need, need.path, f"timm weights from {need.path.name}")
     packaged = PACKAGED.get(need.arch)
-    if packaged and (file := _find(packaged)):
+    if packaged and (file := packaged_file(need.arch)):
         return InitCard(
             name="imagenet",
             label=f"ImageNet-1k, package {packaged.package}",
@@ -72,7 +72,9 @@ def imagenet(need: Need) -> InitCard:
     return _from_file(need, _from_hub(need, packaged), "ImageNet, timm's model hub")
 
 
-def _find(packaged: Packaged) -> Path | None:
+def packaged_file(arch: str) -> Path | None:
+    """Return where the packaged weights of an architecture stand; None where they are not installed."""
+    packaged = PACKAGED[arch]
     spec = importlib.util.find_spec(packaged.package.replace("-", "_"))
     folders = spec.submodule_search_locations if spec else None
     return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)

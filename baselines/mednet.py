@@ -57,7 +57,7 @@ def plan_pretraining(need: Need) -> Pretraining:
     if not sources:
         raise UserError(
             f"mednet cannot be pretrained for {need.task.name}: no other {need.task.variant} data set that "
-            f"shares no parent with it is at hand; put one into the data root (`mednet-bench ls` shows them), "
+            "shares no parent with it is at hand; put one into the data root (`mednet-bench ls` shows them), "
             "bring weights with mednet=PATH, or leave mednet out of --inits."
         )
     sides = tuple(_side(task, need) for task in sources)

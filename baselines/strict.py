@@ -90,7 +90,9 @@ def _first(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def renamed_by_order(tensors: Mapping[str, Tensor], names: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
+def renamed_by_order(
+    tensors: Mapping[str, Tensor], names: Mapping[str, Tensor], origin: str
+) -> dict[str, Tensor]:
     """Give `tensors` the keys of `names`, one to one in order; every shape must agree.
 
     Raises:

@@ -59,7 +59,9 @@ class Bench:
             else:
                 record, predictions = self._score(planned, job)
         seconds = record.seconds or time.perf_counter() - started
-        return msgspec.structs.replace(record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)), predictions
+        return msgspec.structs.replace(
+            record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
+        ), predictions
 
     def failure(self, planned: Planned, error: str, seconds: float) -> Record:
         """Describe a cell that could not be computed."""
@@ -110,7 +112,9 @@ class Bench:
             raise ValueError("the network's predictions are not numbers")
         truth = subsets.one_hot(labels, len(job.task.classes))
         # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
-        return measure(Scored(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes)
+        return measure(
+            Scored(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
+        )
 
     def _pretrain(self, planned: Planned) -> Record:
         card = self.grid.pretrainings()[planned.cell.task.partition(":")[2]]
@@ -122,7 +126,9 @@ class Bench:
             self._record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
             curve=facts.curve,
-            counts=Counts(train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()),
+            counts=Counts(
+                train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()
+            ),
             hashes=Hashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
@@ -134,7 +140,9 @@ class Bench:
     ) -> Record:
         """Fill in what is known of a job: counts, hashes, the facts of task and init."""
         width = len(job.task.classes)
-        per_class = [subsets.one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
+        per_class = [
+            subsets.one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")
+        ]
         return msgspec.structs.replace(
             self._record(planned),
             choices=choices,
@@ -203,4 +211,3 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         corpora=card.corpora,
         overlap=tuple(sorted(set(card.corpora) & task.origin)) if task else (),
     )
-

@@ -15,7 +15,7 @@ from ..baselines.load import load_backbone
 from ..tasks.task import SPLITS
 from .data import Prepare
 from .files import claim, write_atomic
-from .network import outputs_of
+from .network import outputs_of, placed
 from .protocol import Job
 
 VERSION = 1
@@ -88,10 +88,8 @@ def _read(path: Path) -> Features | None:
 
 def _compute(job: Job) -> Features:
     """Run every split through the backbone once; batch-norm statistics stay those of the init."""
-    import torch
-
     backbone = load_backbone(job.card, job.cell.arch, job.cell.input_size, job.cell.seed)
-    module = backbone.module.eval().to(job.device, memory_format=torch.channels_last)
+    module = placed(backbone.module.eval(), job.device)
     prepare = Prepare(job.card.contract, job.cell.input_size)
     splits = {name: outputs_of(module, prepare, job.data.images(name)).cpu().numpy() for name in SPLITS}
     return Features(splits, backbone.weights)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -77,7 +78,9 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
     return Grid(request, plan, {task.name: task for task in targets}, cards, places)
 
 
-def _need(request: Request, task: Task, arch: str, path, known: Sequence[Task], places: Places) -> Need:  # noqa: ANN001
+def _need(
+    request: Request, task: Task, arch: str, path: Path | None, known: Sequence[Task], places: Places
+) -> Need:
     return Need(
         task=task,
         arch=arch,
@@ -96,7 +99,9 @@ def stored_size(task: Task, request: Request, places: Places) -> int:
     if task.sizes:
         if request.size not in task.sizes:
             sides = ", ".join(map(str, task.sizes))
-            raise UserError(f"{task.name} is not stored at {request.size} px: pass --size with one of {sides}.")
+            raise UserError(
+                f"{task.name} is not stored at {request.size} px: pass --size with one of {sides}."
+            )
         return request.size
     sides = task.source.sizes(places)
     return request.size if request.size in sides or not sides else sides[-1]
@@ -132,7 +137,9 @@ def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planne
         yield Planned(cell=cell, key=key_of(cell, card.identity))
 
 
-def _group(request: Request, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]) -> Iterator[Planned]:
+def _group(
+    request: Request, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+) -> Iterator[Planned]:
     """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
     protocol = PROTOCOLS[group.protocol]
     decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))

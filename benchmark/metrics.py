@@ -60,7 +60,9 @@ class Scored:
     def confidence(self) -> tuple[Array, NDArray[np.bool_]]:
         """Confidence and correctness of every decision, flat; each label of a multilabel image is one."""
         if self.kind == "multilabel":
-            return np.where(self.predicted, self.scores, 1 - self.scores).ravel(), (self.predicted == self.truth).ravel()
+            return np.where(self.predicted, self.scores, 1 - self.scores).ravel(), (
+                self.predicted == self.truth
+            ).ravel()
         return self.scores.max(axis=1), self.scores.argmax(axis=1) == self.labels
 
 
@@ -96,7 +98,10 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         except UndefinedMetricError as reason:
             values[name], undefined[name] = None, str(reason)
     per_class = {
-        name: {label: None if np.isnan(value) else float(value) for label, value in zip(classes, of(scored), strict=True)}
+        name: {
+            label: None if np.isnan(value) else float(value)
+            for label, value in zip(classes, of(scored), strict=True)
+        }
         for name, of in PER_CLASS.items()
     }
     return Measured(values, undefined, per_class)
@@ -130,7 +135,9 @@ def _auc_per_class(scored: Scored) -> Array:
     ranks = rankdata(scored.scores, axis=0)
     rank_sum = np.where(scored.truth, ranks, 0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (rank_sum - positives * (positives + 1) / 2) / np.where(positives * negatives, positives * negatives, np.nan)
+        return (rank_sum - positives * (positives + 1) / 2) / np.where(
+            positives * negatives, positives * negatives, np.nan
+        )
 
 
 def _average_precision_per_class(scored: Scored) -> Array:
@@ -158,7 +165,10 @@ def _f1_per_class(scored: Scored) -> Array:
 
 
 PER_CLASS.update(
-    auc=_auc_per_class, average_precision=_average_precision_per_class, recall=_recall_per_class, f1=_f1_per_class
+    auc=_auc_per_class,
+    average_precision=_average_precision_per_class,
+    recall=_recall_per_class,
+    f1=_f1_per_class,
 )
 
 

@@ -1,6 +1,7 @@
 """A backbone with a fresh head, its loss, and its predictions."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from .data import Prepare
 from .train import precision
 
 EVAL_BATCH = 256
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Classifier(nn.Module):
@@ -39,6 +42,13 @@ class Classifier(nn.Module):
 def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of a kind of task: BCE for multilabel, cross-entropy (no smoothing) otherwise."""
     return F.binary_cross_entropy_with_logits if kind == "multilabel" else F.cross_entropy
+
+
+def placed(module: Module, device: str) -> Module:
+    """Move a network to the device, channels last: on a CPU up to four times as fast for depthwise nets."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    module.to(torch.device(device))
+    return module
 
 
 @torch.inference_mode()

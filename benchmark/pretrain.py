@@ -1,6 +1,7 @@
 """The making of a MedNet: one backbone, one head per source, supervised, from random weights."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from .augment import DRAWS, Augment
 from .data import Prepare, as_bytes
 from .files import claim, sha256_file, write_atomic, write_bytes
 from .metrics import Scored, primary
-from .network import Classifier, outputs_of, probabilities
+from .network import Classifier, outputs_of, placed, probabilities
 from .plan import Recipe
 from .records import Point
 from .subsets import one_hot
@@ -44,7 +45,9 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     def label(self, variant: str) -> str:
         """Return the phrase that every table shows."""
         names = ", ".join(self.images)
-        return f"{variant.capitalize()}-MedNet pretrained here on {sum(self.images.values()):,} images ({names})"
+        return (
+            f"{variant.capitalize()}-MedNet pretrained here on {sum(self.images.values()):,} images ({names})"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,18 +148,23 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         backbone = build_backbone(plan.arch, plan.input_size)
-    model = Classifier(backbone, pools[-1].outputs.stop, SEED).to(device, memory_format=torch.channels_last)
+    model = placed(Classifier(backbone, pools[-1].outputs.stop, SEED), device)
     prepare = _prepare(plan)
     steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
     hyper = Hyper(
-        lr=recipe.pretrain_lr, weight_decay=recipe.weight_decay, every=max(1, steps // EVALUATIONS), patience=EVALUATIONS + 1
+        lr=recipe.pretrain_lr,
+        weight_decay=recipe.weight_decay,
+        every=max(1, steps // EVALUATIONS),
+        patience=EVALUATIONS + 1,
     )
     feed = Feed(_batches(pools, prepare, steps, recipe, device), _Loss(pools, device), steps)
     fitted = fit(model, feed, hyper, lambda: _held_out(model, pools, prepare)[1])
     return model, fitted.curve
 
 
-def _batches(pools: list[_Pool], prepare: Prepare, steps: int, recipe: Recipe, device: str):  # noqa: ANN202 - Feed.batch
+def _batches(
+    pools: list[_Pool], prepare: Prepare, steps: int, recipe: Recipe, device: str
+) -> Callable[[int], tuple[Tensor, Tensor]]:
     """Draw every image of every batch before the training starts.
 
     Sources are drawn in proportion to the square root of their size: a large one does not drown the
@@ -179,7 +187,9 @@ def _batches(pools: list[_Pool], prepare: Prepare, steps: int, recipe: Recipe, d
     draws = torch.from_numpy(rng.random((steps, recipe.pretrain_batch, DRAWS), dtype=np.float32)).to(device)
     flips = np.array([pool.task.flips for pool in pools])
     augment = Augment(
-        mirror=bool(flips[:, 0].all()), invert=bool(flips[:, 1].all()), colour=pools[0].task.variant == "color"
+        mirror=bool(flips[:, 0].all()),
+        invert=bool(flips[:, 1].all()),
+        colour=pools[0].task.variant == "color",
     )
 
     def batch(step: int) -> tuple[Tensor, Tensor]:

@@ -24,14 +24,18 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> tuple[str, bool]:
-    """Return the commit of the checkout that the code runs from and whether it has changes; ("", False) for a wheel."""
+    """Return the checkout's commit and whether it has changes; ("", False) for an installed wheel."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return "", False
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30, check=True)
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+        status = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return "", False
     return head.stdout.strip(), bool(status.stdout.strip())
@@ -43,14 +47,18 @@ def provenance(device: str) -> Provenance:
     import torch
 
     head, dirty = commit()
-    named = f"{device} ({torch.cuda.get_device_name()})" if device.startswith("cuda") else f"cpu ({platform.machine()})"
+    named = (
+        f"{device} ({torch.cuda.get_device_name()})"
+        if device.startswith("cuda")
+        else f"cpu ({platform.machine()})"
+    )
     return Provenance(
         versions=versions(), commit=head, dirty=dirty, device=named, threads=torch.get_num_threads()
     )
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the peak memory in MiB: of the GPU since the last reset, else resident of this process so far."""
+    """Return the peak memory in MiB: the GPU's since the last reset, else resident of this process so far."""
     if device.startswith("cuda"):
         import torch
 

@@ -22,7 +22,8 @@ class Rules:
     Attributes:
         overwrite: "only-missing" computes what has no record or a failed one; "always" computes all
             again; "never" touches nothing that has a record, failed ones included.
-        since: UNIX time; with "always", a record younger than this has been computed by this run.
+        since: UNIX time at which the run started; a record younger than this is this run's own work and
+            is not computed again, failed or not.
         limit: most score cells to compute; 0 is all.
     """
 
@@ -50,8 +51,8 @@ def pending(cells: Iterable[Planned], store: Store, rules: Rules) -> list[Planne
     if not rules.limit:
         return _needed(wanted)
     scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
-    needs = {key for planned in scores for key in planned.needs}
-    return [planned for planned in wanted if planned in scores or planned.key in needs]
+    keep = {key for planned in scores for key in (planned.key, *planned.needs)}
+    return [planned for planned in wanted if planned.key in keep]
 
 
 def _needed(wanted: list[Planned]) -> list[Planned]:
@@ -65,9 +66,8 @@ def is_done(store: Store, key: str, rules: Rules) -> bool:
     record = store.read(key)
     if record is None:
         return False
-    if rules.overwrite == "always":
-        return store.path(key).stat().st_mtime >= rules.since
-    return rules.overwrite == "never" or record.status == "ok"
+    settled = rules.overwrite == "never" or (rules.overwrite == "only-missing" and record.status == "ok")
+    return settled or store.path(key).stat().st_mtime >= rules.since
 
 
 def work(bench: Bench, store: Store, rules: Rules, watcher: Watcher) -> None:
@@ -81,17 +81,17 @@ def work(bench: Bench, store: Store, rules: Rules, watcher: Watcher) -> None:
     """
     waiting = pending(bench.grid.plan.cells, store, rules)
     while waiting:
-        before = len(waiting)
-        waiting = [planned for planned in waiting if not _attempt(bench, store, rules, watcher, planned)]
-        if len(waiting) == before:  # all of them are held by others, or need what others hold
+        unsettled = {planned.key for planned in waiting}
+        for planned in waiting:
+            if unsettled.isdisjoint(planned.needs) and _attempt(bench, store, rules, watcher, planned):
+                unsettled.discard(planned.key)
+        if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
             time.sleep(POLL_SECONDS)
+        waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
 def _attempt(bench: Bench, store: Store, rules: Rules, watcher: Watcher, planned: Planned) -> bool:
     """Compute a cell if it is free; False where it has to be looked at again later."""
-    needs = [store.read(key) for key in planned.needs]
-    if any(record is None for record in needs):
-        return False
     with claim(store.lock(planned.key)) as mine:
         if not mine:
             return False
@@ -99,13 +99,14 @@ def _attempt(bench: Bench, store: Store, rules: Rules, watcher: Watcher, planned
             watcher.ended(record, False)  # another process was faster
             return True
         watcher.begun(planned)
-        watcher.ended(_compute(bench, store, planned, [record for record in needs if record]), True)
+        watcher.ended(_compute(bench, store, planned), True)
         return True
 
 
-def _compute(bench: Bench, store: Store, planned: Planned, needs: list[Record]) -> Record:
+def _compute(bench: Bench, store: Store, planned: Planned) -> Record:
     """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
     started = time.perf_counter()
+    needs = [record for key in planned.needs if (record := store.read(key))]
     try:
         for record in needs:
             if record.status != "ok":
@@ -132,7 +133,11 @@ def log_of(store: Store, key: str) -> Path:
 
 def _sentence(error: Exception) -> str:
     first = str(error).strip().splitlines()
-    return first[0] if isinstance(error, NeedFailedError) else f"{type(error).__name__}: {first[0] if first else 'no message'}"
+    return (
+        first[0]
+        if isinstance(error, NeedFailedError)
+        else f"{type(error).__name__}: {first[0] if first else 'no message'}"
+    )
 
 
 def finished(cells: Iterable[Planned], store: Store) -> Iterator[Record]:

@@ -40,7 +40,10 @@ def choose(train: Split, val: Split, fraction: float, seed: int) -> Subset:
         fraction: share of both splits, in (0, 1].
         seed: draws the order in which images (or groups) join.
     """
-    parts = [_take(split, fraction, np.random.default_rng([seed, place])) for place, split in enumerate((train, val))]
+    parts = [
+        _take(split, fraction, np.random.default_rng([seed, place]))
+        for place, split in enumerate((train, val))
+    ]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
@@ -59,7 +62,9 @@ def _take(split: Split, fraction: float, rng: np.random.Generator) -> Index:
     """Take whole groups in a stratified random order until the share of images is reached."""
     if not len(split):
         return np.zeros(0, np.int64)
-    groups = np.arange(len(split)) if split.groups is None else np.unique(split.groups, return_inverse=True)[1]
+    groups = (
+        np.arange(len(split)) if split.groups is None else np.unique(split.groups, return_inverse=True)[1]
+    )
     member = one_hot(split.labels)  # [images, classes]
     counts = np.zeros((int(groups.max()) + 1, member.shape[1]))
     np.add.at(counts, groups, member)  # [groups, classes]

@@ -88,7 +88,9 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
         DivergedError: the loss became infinite or NaN.
     """
     device = next(model.parameters()).device
-    optimiser = torch.optim.AdamW(model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
+    )
     losses = torch.zeros(feed.steps, device=device)
     stepper = _Stepper(model, feed, optimiser)
     started, seen, stale = time.perf_counter(), 0, 0
@@ -138,7 +140,9 @@ class _Stepper:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"memory was short: each batch was accumulated in {self.parts} parts",) if self.parts > 1 else ()
+        return (
+            (f"memory was short: each batch was accumulated in {self.parts} parts",) if self.parts > 1 else ()
+        )
 
     def __call__(self, step: int) -> Tensor:
         inputs, targets = self.feed.batch(step)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..metrics import Scored, primary
 from ..plan import Recipe
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Finetune:
     """AdamW with warm-up and cosine; the budget is a number of steps, equal for every init."""
 
-    recipe_fields = (
+    recipe_fields: tuple[str, ...] = (
         "steps",
         "batch_size",
         "lr_grid",
@@ -93,16 +94,13 @@ class _Training:
 
     @classmethod
     def of(cls, job: Job) -> _Training:
-        import torch
-
         from ...baselines.load import load_backbone
         from ..data import Prepare
-        from ..network import Classifier
+        from ..network import Classifier, placed
 
         cell = job.cell
         backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
-        model = Classifier(backbone.module, len(job.task.classes), cell.seed)
-        model = model.to(job.device, memory_format=torch.channels_last)
+        model = placed(Classifier(backbone.module, len(job.task.classes), cell.seed), job.device)
         return cls(job, model, Prepare(job.card.contract, cell.input_size), backbone.weights)
 
     def run(self, lr: float) -> Fitted:
@@ -173,7 +171,7 @@ class _Training:
         truth = one_hot(labels, len(self.job.task.classes))
         return Validation(loss, primary(Scored(kind, truth, probabilities(logits, kind))))
 
-    def predict(self, split: str) -> np.ndarray:
+    def predict(self, split: str) -> NDArray[np.float64]:
         """Return probabilities [n, classes]."""
         from ..network import probabilities
 

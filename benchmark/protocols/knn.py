@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 class Knn:
     """k is chosen on validation from `Recipe.k_grid`, as far as the subset is large enough for it."""
 
-    recipe_fields = ("k_grid",)
+    recipe_fields: tuple[str, ...] = ("k_grid",)
     tunes = False
     frozen = True
 
@@ -34,7 +34,7 @@ class Knn:
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
         val_scores = _vote(val, train, votes, grid)
         scores = tuple(primary(Scored(job.task.kind, truth, val_scores[k])) for k in grid)
-        best = max(range(len(grid)), key=lambda i: -1.0 if scores[i] is None else scores[i])
+        best = int(np.argmax([-1.0 if score is None else score for score in scores]))
         k = grid[best]
         choice = chosen("k", tuple(map(float, grid)), scores, best, "validation AUC")
         return Outcome(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))

@@ -17,7 +17,7 @@ ITERATIONS = 400
 class Linear:
     """The penalty with the smallest validation loss of `Recipe.l2_grid` is taken, anew for every cell."""
 
-    recipe_fields = ("l2_grid",)
+    recipe_fields: tuple[str, ...] = ("l2_grid",)
     tunes = False
     frozen = True
 
@@ -32,9 +32,9 @@ class Linear:
         from ..features import features_of
 
         features = features_of(job)
-        train, val, test = features.seen(job)
-        scaler = StandardScaler().fit(train)
-        train, val, test = (scaler.transform(part) for part in (train, val, test))
+        seen = features.seen(job)
+        scaler = StandardScaler().fit(seen[0])
+        train, val, test = (np.asarray(scaler.transform(part), np.float32) for part in seen)
         width = len(job.task.classes)
         truth = one_hot(job.labels("val"), width)
         grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
@@ -42,7 +42,10 @@ class Linear:
         columns = job.labels("train").reshape(len(train), -1).T
         paths = [_path(train, column, grid, (val, test), width) for column in columns]
         if job.task.kind == "multilabel":
-            fitted = [tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1)) for i in range(len(grid))]
+            fitted = [
+                tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1))
+                for i in range(len(grid))
+            ]
         else:
             fitted = paths[0]
         scores = tuple(-_log_loss(truth, on_val) for on_val, _ in fitted)

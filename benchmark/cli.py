@@ -1,0 +1,260 @@
+"""`mednet-bench`: the roof, and the only module that sees both the runner and the reports."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .errors import UserError
+from .files import DiskFullError
+
+if TYPE_CHECKING:  # what computes is imported by the command that needs it
+    from .grid import Grid
+
+Values = dict[str, Any]
+
+
+class _Command(click.Command):
+    """A command whose function takes its options as one mapping, and that shows an example."""
+
+    def __init__(
+        self, name: str, action: Callable[[Values], int], params: Sequence[click.Parameter], example: str
+    ) -> None:
+        super().__init__(
+            name,
+            params=list(params),
+            help=action.__doc__,
+            epilog=f"\b\nExample:\n  {example}",
+            callback=lambda: None,
+        )
+        self.action = action
+
+    def invoke(self, ctx: click.Context) -> int:
+        return self.action(ctx.params)
+
+
+class _Group(click.Group):
+    """Commands in their own order; a name that is nearly right is suggested."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from .errors import unknown
+
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise UserError(f"{unknown('command', args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def run(values: Values) -> int:
+    """Run every cell of the grid that has no record yet, then write the report."""
+    from . import runner
+    from .records import Store
+
+    grid, folder = _planned(values)
+    rules = runner.Rules(values["overwrite"], time.time(), values["limit"])
+    store = Store(folder)
+    waiting = runner.pending(grid.plan.cells, store, rules)
+    if waiting:
+        from .executor import execute
+        from .preflight import check, resolve_device
+
+        device = resolve_device(grid.request.device)
+        check(grid, waiting)
+        share = f"{len(waiting)} of {len(grid.plan.cells)}"
+        _say(f"{share} cells to compute on {device}; records in {folder}/records")
+        execute(grid, waiting, rules, values["jobs"], device)
+    else:
+        _say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
+    failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
+    if values["report"]:
+        _report(folder, None)
+    for record in failed[:5]:
+        _say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
+    if failed:
+        _say(f"{len(failed)} cells failed; their tracebacks are in {folder}/logs. Run again to retry them.")
+    return 1 if failed else 0
+
+
+def plan(values: Values) -> int:
+    """Print the grid of cells, what has been done of it, and an estimate of the rest."""
+    from . import runner
+    from .records import Store
+    from .show import plan_text
+
+    grid = _resolved(values)
+    waiting = runner.pending(grid.plan.cells, Store(grid.request.folder), runner.Rules())
+    if not values["estimate_only"]:
+        click.echo(plan_text(grid, waiting))
+    if waiting:
+        from .estimate import estimate
+        from .preflight import resolve_device
+        from .progress import duration
+
+        device = resolve_device(grid.request.device)
+        took = estimate(grid, waiting, device, values["jobs"])
+        cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
+        click.echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
+    else:
+        click.echo(f"all {len(grid.plan.cells)} cells have their records")
+    return 0
+
+
+def report(values: Values) -> int:
+    """Write the HTML and Markdown report of a run directory anew."""
+    _report(values["folder"], values["to"])
+    return 0
+
+
+def ls(values: Values) -> int:
+    """List tasks, inits, protocols and groups, and which data are at hand."""
+    from .show import listing
+
+    click.echo(listing(values["data_root"], values["task_file"]))
+    return 0
+
+
+def info(values: Values) -> int:
+    """Show the card of a task: classes, splits, licence, citation, caveats, files."""
+    from .show import card
+
+    click.echo(card(values["task"], values["data_root"], values["task_file"]))
+    return 0
+
+
+def download(values: Values) -> int:
+    """Download the data of tasks, verified by MD5; an interrupted download is resumed."""
+    from ..tasks.catalog import catalog, fetch, require, select
+    from ..tasks.places import places_from
+
+    places = places_from(values["data_root"])
+    tasks = catalog(places)
+    chosen = select(",".join(values["tasks"]), tasks, places, values["size"])
+    with _fetching() as progress:
+        fetch(chosen, values["size"], places, progress)
+    require(chosen, values["size"], places)
+    click.echo(f"at hand at {values['size']} px: {', '.join(task.name for task in chosen)}")
+    return 0
+
+
+def doctor(values: Values) -> int:
+    """Print versions, devices, data and weights that are found, and what would work."""
+    from .doctor import diagnosis
+
+    click.echo(diagnosis(values["data_root"]))
+    return 0
+
+
+def _resolved(values: Values) -> "Grid":
+    from .resolve import resolve
+
+    request = options.request_of(values)
+    with _fetching() as progress:
+        return resolve(request, progress)
+
+
+def _planned(values: Values) -> "tuple[Grid, Path]":
+    from .files import writable_folder
+
+    folder = writable_folder(Path(values["out"]))  # before a download, so that an hour is not lost
+    grid = _resolved(values)
+    grid.plan.write(folder)
+    return grid, folder
+
+
+def _fetching() -> "AbstractContextManager[Callable[[str, int, int], None]]":
+    from .progress import fetching
+
+    return fetching()
+
+
+def _report(folder: Path, to: Path | None) -> None:
+    from ..reports.build import build
+    from ..reports.terminal import leaderboard_text
+
+    built = build(folder, to)
+    click.echo(leaderboard_text(built.results))
+    click.echo(f"report: {built.html.resolve()}")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _commands() -> dict[str, click.Command]:
+    data_root = [click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data.")]
+    cards = [click.Option(["--task-file"], multiple=True, help="Card of a local data set.")]
+    folder = click.Argument(["folder"], type=click.Path(path_type=Path))
+    to = click.Option(
+        ["--to"], type=click.Path(path_type=Path), help="Where to write; FOLDER/report by default."
+    )
+    only = click.Option(
+        ["--estimate-only"], is_flag=True, help="Print only the time that is left, as a range."
+    )
+    size = click.Option(["--size"], type=int, default=28, show_default=True, help="Side in pixels.")
+    grid = [*options.selection(), *options.recipe()]
+    main_job = "mednet-bench run --tasks all --inits mednet,imagenet,scratch"
+    commands = [
+        _Command("run", run, [*grid, *options.execution()], main_job),
+        _Command(
+            "plan",
+            plan,
+            [*grid, *options.execution(), only],
+            "mednet-bench plan --tasks available --protocols linear",
+        ),
+        _Command("report", report, [folder, to], "mednet-bench report runs/latest"),
+        _Command("ls", ls, [*data_root, *cards], "mednet-bench ls"),
+        _Command(
+            "info", info, [click.Argument(["task"]), *data_root, *cards], "mednet-bench info dermamnist"
+        ),
+        _Command(
+            "download",
+            download,
+            [click.Argument(["tasks"], nargs=-1, required=True), size, *data_root],
+            "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
+        ),
+        _Command("doctor", doctor, data_root, "mednet-bench doctor"),
+    ]
+    return {str(command.name): command for command in commands}
+
+
+cli = _Group(
+    "mednet-bench",
+    commands=_commands(),
+    help="Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task "
+    "with your number of labels?",
+    epilog="Exit codes: 0 all well, 1 some cell failed, 2 the request was wrong, 3 a threshold was broken.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+click.version_option(package_name="mednet-bench")(cli)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except UserError as error:
+        _say(f"mednet-bench: {error}")
+        sys.exit(2)
+    except DiskFullError as error:
+        _say(f"mednet-bench: {error}")
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        _say("Interrupted: what is finished is kept; run the same command again to go on.")
+        sys.exit(130)
+    except BrokenPipeError:  # `mednet-bench ls | head`
+        sys.stderr.close()
+        sys.exit(0)

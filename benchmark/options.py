@@ -1,0 +1,159 @@
+"""The options of the command line, and how a configuration file and a command line become a request."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .errors import UserError, unknown
+from .plan import Recipe
+from .request import Request
+
+
+def _floats(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, ...] | None:
+    """Read `1e-4,1e-3`, or the list of a configuration file."""
+    if value is None:
+        return None
+    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not a list of numbers like 0.001,0.01") from None
+
+
+def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Make the file's values the defaults of the command, so that the command line goes over the file."""
+    if value is None:
+        return None
+    from ..tasks.tomls import read_toml
+
+    content = {key.replace("-", "_"): found for key, found in read_toml(value).items()}
+    known = {str(option.name): option for option in context.command.params if option.name != "config"}
+    for key, found in content.items():
+        if key not in known:
+            raise UserError(f"{value}: {unknown('key', key, known)}")
+        if isinstance(found, list) and not known[key].multiple:  # type: ignore[attr-defined]
+            content[key] = ",".join(map(str, found))
+    context.default_map = content
+    return value
+
+
+def option(flag: str, text: str, **settings: Any) -> click.Option:
+    """Make one option; its default is that of `Request` or `Recipe`, shown in the help."""
+    return click.Option([flag], help=text, show_default=settings.pop("show_default", True), **settings)
+
+
+_DEFAULTS = Request()
+_RECIPE = _DEFAULTS.recipe
+_GRID = "grid of {}, comma-separated, the same for every init"
+
+
+def selection() -> list[click.Option]:
+    """Return the options that say what is compared; `run` and `plan` share them."""
+    d = _DEFAULTS
+    return [
+        click.Option(
+            ["--config"],
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            is_eager=True,
+            callback=_read_config,
+            help="TOML file with any of these options; the command line goes over it.",
+        ),
+        option(
+            "--tasks",
+            "Names, globs or groups: all, available, medmnist, phantom, gray, color.",
+            default=d.tasks,
+        ),
+        option("--inits", "Pretraining sources; NAME=PATH brings weights of your own.", default=d.inits),
+        option("--archs", "timm architectures.", default=d.archs),
+        option("--protocols", "finetune, linear, knn.", default=d.protocols),
+        option("--fractions", "Shares of the training and validation labels.", default=d.fractions),
+        option("--seeds", "As 0..4 or 0,1,2.", default=d.seeds),
+        option(
+            "--size", "Side of the stored images in pixels: 28, 64, 128 or 224.", default=d.size, type=int
+        ),
+        option(
+            "--input-size",
+            "Side of what the network sees; 0 is the same as --size.",
+            default=0,
+            type=click.IntRange(0),
+        ),
+        option("--out", "Run directory; run again to resume.", default=d.out),
+        option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", default="", show_default=False),
+        option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str),
+        option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
+        option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
+    ]
+
+
+def recipe() -> list[click.Option]:
+    """Return the options that say how a cell is trained, equal for every init."""
+    r = _RECIPE
+    positive = click.IntRange(1)
+    grids = {
+        "--lr-grid": ("AdamW learning rates", r.lr_grid),
+        "--l2-grid": ("the linear probe's penalties", r.l2_grid),
+        "--k-grid": ("numbers of neighbours", r.k_grid),
+    }
+    return [
+        option("--steps", "Optimiser steps of a fine-tuning at most.", default=r.steps, type=positive),
+        option("--batch-size", "Images per step.", default=r.batch_size, type=positive),
+        option("--weight-decay", "Of AdamW.", default=r.weight_decay, type=click.FloatRange(0)),
+        option("--evaluations", "Validations per fine-tuning.", default=r.evaluations, type=positive),
+        option(
+            "--patience",
+            "Validations without improvement before it stops.",
+            default=r.patience,
+            type=positive,
+        ),
+        option("--augment/--no-augment", "Augmentation that respects the modality.", default=r.augment),
+        *(
+            option(
+                flag, f"The {_GRID.format(what)}.", default=",".join(f"{v:g}" for v in grid), callback=_floats
+            )
+            for flag, (what, grid) in grids.items()
+        ),
+        option(
+            "--pretrain-images",
+            "Images that a MedNet made here sees.",
+            default=r.pretrain_images,
+            type=positive,
+        ),
+        option(
+            "--pretrain-lr",
+            "Its learning rate.",
+            default=r.pretrain_lr,
+            type=click.FloatRange(0, min_open=True),
+        ),
+        option("--pretrain-batch", "Its batch.", default=r.pretrain_batch, type=positive),
+    ]
+
+
+def execution() -> list[click.Option]:
+    """Return the options that say how a plan is carried out; they change no result."""
+    return [
+        option("--jobs", "Processes that share the cells.", default=1, type=click.IntRange(1)),
+        option("--limit", "Most evaluations to compute now; 0 is all.", default=0, type=click.IntRange(0)),
+        option(
+            "--overwrite",
+            "only-missing also retries failed cells; never leaves them; always computes all anew.",
+            default="only-missing",
+            type=click.Choice(["only-missing", "always", "never"]),
+        ),
+        option("--report/--no-report", "Write the report at the end.", default=True),
+    ]
+
+
+def request_of(values: dict[str, Any]) -> Request:
+    """Build the request from parsed options; `UserError` names what does not make sense."""
+    trained = {name: values[name] for name in Recipe.__struct_fields__}
+    for name in ("lr_grid", "l2_grid", "k_grid"):
+        if not trained[name] or min(trained[name]) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must hold positive numbers.")
+        trained[name] = tuple(dict.fromkeys(trained[name]))
+    trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
+    chosen = {name: values[name] for name in Request.__struct_fields__ if name != "recipe"}
+    if chosen["size"] < 1:
+        raise UserError(f"--size {chosen['size']} is no side of an image: pass 28, 64, 128 or 224.")
+    return msgspec.convert({**chosen, "recipe": trained}, Request)

@@ -1,0 +1,134 @@
+"""What a person sees while cells are computed: a live line in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from .plan import Cell, Planned
+from .records import Record
+
+
+def describe(cell: Cell) -> str:
+    """Return one line that tells a cell from the others."""
+    if cell.step == "pretrain":
+        return f"pretrain {cell.init} ({cell.task.partition(':')[0]}) {cell.arch} {cell.input_size} px"
+    what = f"{cell.task} {cell.init} {cell.protocol} {cell.fraction:g}"
+    return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Counts the cells of a run and says what is going on and how long it may yet take.
+
+    Args:
+        waiting: the cells that are to be computed.
+        jobs: processes that share them.
+        console: where to write; standard error by default, so that standard output stays parseable.
+    """
+
+    def __init__(self, waiting: Iterable[Planned], jobs: int = 1, console: Console | None = None) -> None:
+        self.waiting = {planned.key: planned.cell for planned in waiting}
+        self.total, self.jobs = len(self.waiting), max(1, jobs)
+        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.failed = 0
+        self.running = ""
+        self._seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._started = time.perf_counter()
+        self._live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """Show the live line for the block, where the console is a terminal."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with Live(
+            get_renderable=lambda: escape(self.line()), console=self.console, refresh_per_second=4
+        ) as live:
+            self._live = live
+            yield self
+            self._live = None
+
+    def begun(self, planned: Planned) -> None:
+        """Note that a cell starts."""
+        self.running = describe(planned.cell)
+
+    def ended(self, record: Record, own: bool = True) -> None:
+        """Note that a cell has its record, and say so."""
+        if self.waiting.pop(record.key, None) is None:
+            return
+        self.failed += record.status != "ok"
+        self._seconds[_sort(record.cell)].append(record.seconds if own else 0.0)
+        if record.status != "ok":
+            self._say(f"FAILED {describe(record.cell)}: {record.error}")
+        elif self._live is None:
+            score = record.metrics.get("auc")
+            found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
+            self._say(f"{self.line(short=True)} {describe(record.cell)}{found} ({duration(record.seconds)})")
+
+    def line(self, short: bool = False) -> str:
+        """Return the state in one line."""
+        done = self.total - len(self.waiting)
+        head = f"[{done}/{self.total}]"
+        left = f"about {duration(self.left())} left" if done and self.waiting else ""
+        if short:
+            return f"{head} {left}:" if left else head
+        failed = f", {self.failed} failed" if self.failed else ""
+        spent = duration(time.perf_counter() - self._started)
+        return f"{head}{failed} {spent}{', ' + left if left else ''}  {self.running}"
+
+    def left(self) -> float:
+        """Estimate the seconds that are left from the mean of what cells of the same sort took."""
+        known = [second for seconds in self._seconds.values() for second in seconds]
+        overall = sum(known) / len(known) if known else 0.0
+        means = {sort: sum(seconds) / len(seconds) for sort, seconds in self._seconds.items()}
+        return sum(means.get(_sort(cell), overall) for cell in self.waiting.values()) / self.jobs
+
+    def _say(self, text: str) -> None:
+        self.console.print(escape(text), soft_wrap=True)
+
+
+def _sort(cell: Cell) -> tuple[str, str, str]:
+    return (cell.step, cell.protocol, "" if cell.step == "pretrain" else cell.task)
+
+
+@contextmanager
+def fetching() -> Iterator[Callable[[str, int, int], None]]:
+    """Show downloads: a bar in a terminal, a line per tenth elsewhere; yields (name, done, total) -> None."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(file=sys.stderr, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
+    known: dict[str, int] = {}
+    tenths: dict[str, int] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        if console.is_terminal:
+            if name not in known:
+                bars.start()
+                known[name] = bars.add_task(escape(name))
+            bars.update(known[name], completed=done, total=total or None)  # type: ignore[arg-type]
+        elif total and (tenth := 10 * done // total) != tenths.get(name):
+            tenths[name] = tenth
+            console.print(f"{escape(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
+
+    try:
+        yield show
+    finally:
+        bars.stop()

@@ -1,0 +1,114 @@
+"""Plans, tasks and cards as text for a terminal."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from ..baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
+from ..baselines.init import INITS
+from ..tasks.catalog import GROUPS, at_hand, catalog, megabytes
+from ..tasks.places import places_from
+from ..tasks.task import Places, Task
+from .errors import unknown
+from .grid import Grid
+from .plan import Planned
+from .protocol import PROTOCOLS
+
+
+def plan_text(grid: Grid, waiting: list[Planned]) -> str:
+    """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
+    open_keys = {planned.key for planned in waiting}
+    rows: dict[tuple[str, ...], Counter[str]] = {}
+    for planned in grid.plan.cells:
+        cell = planned.cell
+        line = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init, cell.protocol)
+        count = rows.setdefault(line, Counter())
+        count["cells"] += 1
+        count["to do"] += planned.key in open_keys
+    body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
+    headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
+    inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
+    return "\n\n".join(
+        [
+            tabulate(body, headers=headers, tablefmt="simple"),
+            tabulate(inits, headers=["task", "init", "weights"]),
+        ]
+    )
+
+
+def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
+    """Return every task, with what is at hand, and the names of everything else that can be asked for."""
+    places = places_from(data_root)
+    tasks = catalog(places, [Path(path) for path in task_files])
+    body = [
+        [
+            task.name,
+            task.kind,
+            task.modality,
+            task.variant,
+            len(task.classes),
+            "generated" if task.generated else ("pretraining only" if task.role == "source" else "target"),
+            _sizes(task, places),
+        ]
+        for task in tasks.values()
+    ]
+    headers = ["task", "kind", "modality", "colour", "classes", "role", "at hand (px)"]
+    return "\n".join(
+        [
+            tabulate(body, headers=headers, tablefmt="simple"),
+            "",
+            f"groups:    {', '.join(GROUPS)}",
+            f"inits:     {', '.join(INITS)} (NAME=PATH for weights of your own)",
+            f"protocols: {', '.join(PROTOCOLS)}",
+            f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
+        ]
+    )
+
+
+def _sizes(task: Task, places: Places) -> str:
+    if task.generated:
+        return "any of " + ", ".join(map(str, task.sizes))
+    return ", ".join(map(str, task.source.sizes(places))) or "-"
+
+
+def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
+    """Return a task's card of facts."""
+    places = places_from(data_root)
+    tasks = catalog(places, [Path(path) for path in task_files])
+    if name not in tasks:
+        raise unknown("task", name, tasks)
+    task = tasks[name]
+    splits = dict(zip(("train", "val", "test"), task.split_sizes or (), strict=False))
+    facts = {
+        "title": task.title,
+        "kind": task.kind,
+        "classes": ", ".join(f"{place} {label}" for place, label in enumerate(task.classes)),
+        "modality": f"{task.modality}, {task.variant}",
+        "role": "pretraining only" if task.role == "source" else "target, and pretraining source for others",
+        "images": ", ".join(f"{split} {count:,}" for split, count in splits.items()) or "as the file says",
+        "origin": f"group {task.source_group}; parents {', '.join(task.parents) or 'none'}",
+        "licence": task.licence,
+        "citation": task.citation,
+        "generated": "yes: not evidence about real images" if task.generated else "no",
+    }
+    lines = [f"{task.name}", *(f"  {key:10} {value}" for key, value in facts.items())]
+    lines += [f"  caveat     {caveat}" for caveat in task.caveats]
+    return "\n".join([*lines, *(f"  {line}" for line in _files(task, places))])
+
+
+def _files(task: Task, places: Places) -> list[str]:
+    """Return a line per stored size: at hand, or which file is missing."""
+    sides = task.sizes or task.source.sizes(places)
+    lines = []
+    for side in sides:
+        if at_hand(task, side, places):
+            lines.append(f"{side} px: at hand")
+            continue
+        names = ", ".join(
+            f"{file.name} (at most {megabytes(file.bytes_at_most)})"
+            for file in task.source.missing(side, places)
+        )
+        lines.append(f"{side} px: missing {names}")
+    return lines
