@@ -151,19 +151,19 @@ def doctor(values: Values) -> int:
     return 0
 
 
-def _resolved(values: Values) -> "Grid":
+def _resolved(values: Values, ready: Callable[[], object] = lambda: None) -> "Grid":
     from .resolve import resolve
 
     request = options.request_of(values)
     with _fetching() as progress:
-        return resolve(request, progress)
+        return resolve(request, progress, ready)
 
 
 def _planned(values: Values) -> "tuple[Grid, Path]":
     from .files import writable_folder
 
-    folder = writable_folder(Path(values["out"]))  # before a download, so that an hour is not lost
-    grid = _resolved(values)
+    folder = Path(values["out"])
+    grid = _resolved(values, lambda: writable_folder(folder))
     grid.plan.write(folder)
     return grid, folder
 

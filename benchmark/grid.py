@@ -53,6 +53,16 @@ def part_of(recipe: Recipe, fields: Sequence[str]) -> str:
     return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
 
 
+def check_words(request: Request) -> None:
+    """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
+    seeds(request.seeds)
+    fractions(request.fractions)
+    for init, _ in named_inits(request.inits):
+        INITS[init]
+    for protocol in names(request.protocols, "protocols"):
+        PROTOCOLS[protocol]
+
+
 def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task], places: Places) -> Grid:
     """Resolve a request.
 
@@ -71,8 +81,6 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
         for arch in names(request.archs, "archs")
         for init, path in named_inits(request.inits)
     }
-    for protocol in names(request.protocols, "protocols"):
-        PROTOCOLS[protocol]  # an unknown name ends here, before any work
     cells = tuple(_unique(_cells(request, targets, cards, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
     return Grid(request, plan, {task.name: task for task in targets}, cards, places)

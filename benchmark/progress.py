@@ -131,4 +131,5 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield show
     finally:
-        bars.stop()
+        if known:
+            bars.stop()

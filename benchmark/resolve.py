@@ -5,28 +5,31 @@ from pathlib import Path
 
 from ..tasks.catalog import catalog, fetch, require, select
 from ..tasks.places import places_from
-from .grid import Grid, build_grid
-from .request import Request, fractions, named_inits, seeds
+from .grid import Grid, build_grid, check_words
+from .request import Request
 
 FetchProgress = Callable[[str, int, int], None]
 
 
-def resolve(request: Request, fetching: FetchProgress | None = None) -> Grid:
+def resolve(
+    request: Request, fetching: FetchProgress | None = None, ready: Callable[[], object] = lambda: None
+) -> Grid:
     """Resolve a request.
 
     Args:
         request: the options.
         fetching: told (file name, bytes done, bytes in all) while missing data are downloaded; None
             downloads nothing and refuses a task whose data are not at hand.
+        ready: called when every name is known to be right, before anything is fetched.
 
     Raises:
         UserError: something asked for does not exist or cannot be had; it says what to do.
     """
-    for read, text in ((seeds, request.seeds), (fractions, request.fractions), (named_inits, request.inits)):
-        read(text)  # a slip of the pen shall not wait for a download
+    check_words(request)  # a slip of the pen shall not wait for a download
     places = places_from(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
     targets = select(request.tasks, tasks, places, request.size)
+    ready()
     if fetching and request.download:
         fetch(targets, request.size, places, fetching)
     require(targets, request.size, places)
