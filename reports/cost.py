@@ -125,16 +125,14 @@ def _pretraining(results: Results) -> Table:
 
 def _figures(results: Results) -> tuple[Figure, ...]:
     """Draw score against seconds at the largest fraction, one panel per protocol and network."""
-    seconds: dict[tuple[object, ...], list[float]] = defaultdict(list)
-    for record in results.counted:
-        seconds[(*_place(record), record.cell.task, record.cell.fraction)].append(record.seconds)
+    seconds = {record.key: record.seconds for record in results.counted}
     panels: dict[tuple[str, str, int, int], list[tuple[Row, float]]] = defaultdict(list)
     largest = max((row.fraction for row in results.rows), default=1.0)
     for row in results.rows:
         stat = row.stats.get(results.primary)
         if stat and stat.n and row.fraction == largest:
-            where = (row.protocol, row.arch, row.size, row.input_size, row.init, row.task, row.fraction)
-            panels[where[:4]].append((row, float(np.mean(seconds[where]))))
+            mean = float(np.mean([seconds[key] for key in row.keys]))
+            panels[row.protocol, row.arch, row.size, row.input_size].append((row, mean))
     panels = {key: points for key, points in panels.items() if len(points) > 1}
     if not panels:
         return ()
@@ -146,7 +144,7 @@ def _figures(results: Results) -> tuple[Figure, ...]:
         f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} "
         "of the labels: one mark per task and init. Pretraining is not included."
     )
-    return (Figure("cost", caption, drawn, keys),)
+    return (Figure("score-against-cost", caption, drawn, keys),)
 
 
 def _panel(
@@ -176,15 +174,12 @@ def _panel(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("seconds per cell")
         generated = any(results.generated(row.task) for row, _ in points)
-        title(
-            axes,
-            f"{protocol}: {place(arch, size, input_size)}",
-            f"includes tasks that are {GENERATED}" if generated else "",
-        )
+        note = f"\nincludes tasks that are {GENERATED}" if generated else ""
+        title(axes, protocol, place(arch, size, input_size) + note)
 
     told = (
         f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
         f"{number(row.stats[results.primary].mean)} after {duration(seconds)}"
         for row, seconds in points
     )
-    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.")
+    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True)

@@ -67,10 +67,26 @@ def _without_curves() -> Content:
 def _figure(
     results: Results, name: str, caption: str, tasks: dict[str, list[Row]], init_looks: dict[str, Look]
 ) -> Figure:
-    panels = tuple(_task_panel(results, task, rows, init_looks) for task, rows in tasks.items())
+    panels = tuple(
+        _task_panel(results, task, setting, line_rows, init_looks)
+        for task, rows in tasks.items()
+        for setting, line_rows in by_setting(rows).items()
+    )
     shown = {row.init for rows in tasks.values() for row in rows}
     keys = tuple((swatch(look), init) for init, look in init_looks.items() if init in shown)
     return Figure(name, caption, panels, keys)
+
+
+def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Split the rows of a task into panels: what must not be compared shares no axes.
+
+    Returns:
+        What a panel says of its setting, "" where there is one setting only -> rows.
+    """
+    panels: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        panels[row.setting].append(row)
+    return {"": list(rows)} if len(panels) == 1 else {f"variants {name}": of for name, of in panels.items()}
 
 
 def curves(rows: Sequence[Row]) -> dict[Curve, list[Row]]:
@@ -81,29 +97,29 @@ def curves(rows: Sequence[Row]) -> dict[Curve, list[Row]]:
     return dict(lines)
 
 
-def _task_panel(results: Results, task: str, rows: Sequence[Row], init_looks: dict[str, Look]) -> Panel:
+def _task_panel(
+    results: Results, task: str, setting: str, rows: Sequence[Row], init_looks: dict[str, Look]
+) -> Panel:
     lines = curves(rows)
     several = {init for init, variant in lines if sum(other == init for other, _ in lines) > 1}
+    note = ", ".join(filter(None, (setting, GENERATED if results.generated(task) else "")))
 
     def paint(axes: Axes) -> None:
         for (init, variant), line in lines.items():
-            _line(axes, line, results.primary, init_looks[init], variant if init in several else "")
+            _line(axes, line, results.primary, init_looks[init], variant[-8:] if init in several else "")
         _label_axis(axes, rows)
-        title(axes, task, GENERATED if results.generated(task) else "")
+        title(axes, task, note)
 
-    told = (
-        f"{init}: "
-        + ", ".join(
-            f"{number(row.stats[results.primary].mean)} at {percent(row.fraction)}"
-            for row in line
-            if results.primary in row.stats
-        )
-        for (init, _), line in lines.items()
-    )
-    note = f" ({GENERATED})" if results.generated(task) else ""
-    alt = f"{metric(results.primary).title} over labels on {task}{note}. {'; '.join(told)}."
+    told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
+    named = f"{task} ({note})" if note else task
+    alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}."
     crowded = len({row.fraction for row in rows}) > 4
     return draw(paint, 440 if crowded else 330, 230, alt)
+
+
+def _told(line: Sequence[Row], primary: str) -> str:
+    known = (row for row in line if primary in row.stats)
+    return ", ".join(f"{number(row.stats[primary].mean)} at {percent(row.fraction)}" for row in known)
 
 
 def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: str) -> None:
@@ -118,9 +134,8 @@ def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: st
         x, [low for low, _ in bands], [high for _, high in bands], color=look.color, alpha=0.18, lw=0
     )
     if variant:
-        axes.annotate(
-            variant, (x[-1], means[-1]), (3, 4), textcoords="offset points", fontsize=6, color=look.color
-        )
+        at = (x[0], means[0])
+        axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
 
 
 def _labels(row: Row) -> float:

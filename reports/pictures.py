@@ -116,7 +116,7 @@ def draw(paint: Callable[[Axes], None], width: float, height: float, alt: str, t
 
 def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
     """Write a panel's title, and under it in small print what must stand beside it."""
-    axes.set_title(shorten(text, width), pad=16 if note else 6)
+    axes.set_title(shorten(text, width), pad=6 + 10 * (note.count("\n") + 1) if note else 6)
     if note:
         axes.annotate(
             note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"

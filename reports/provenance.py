@@ -9,7 +9,7 @@ import msgspec
 from ..benchmark.records import InitFacts, Record
 from .results import Results
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
-from .wording import count, place, task_entry
+from .wording import GENERATED, compact, count, place, task_entry
 
 HASH = 12
 """Digits of a hash or commit that a table shows."""
@@ -92,11 +92,20 @@ def _inits(results: Results) -> Table:
         Column("Init"), Column("Network"), Column("Identity"), Column("Weights"), Column("Input contract"),
         Column("Adapted"), Column("Has seen"), Column("Used for"),
     )  # fmt: skip
-    return Table("Inits: where the weights came from and how images were fed to them", columns, tuple(rows))
+    caption = "Inits: where the weights came from and how images were fed to them"
+    return compact(Table(caption, columns, tuple(rows)), "Network")
 
 
 def _contract(init: InitFacts) -> str:
     return "; ".join(f"{key} {_plain(value)}" for key, value in init.contract.items())
+
+
+def _warned(results: Results, value: object) -> Datum:
+    """Write an option; where it names generated tasks, the warning stands beside it."""
+    named = value if isinstance(value, (list, tuple)) else [value]
+    made = sorted(task for task in named if isinstance(task, str) and results.generated(task))
+    text = _plain(value)
+    return Datum(text, text, note=f"{', '.join(made)}: {GENERATED}" if made else "")
 
 
 def _plain(value: object) -> str:
@@ -133,7 +142,7 @@ def _recipe(results: Results) -> Table:
     if results.plan:
         asked = {f"--{name.replace('_', '-')}": value for name, value in results.plan.request.items()}
         trained = msgspec.to_builtins(results.plan.recipe)
-        rows = [(name, _plain(value)) for name, value in {**asked, **trained}.items()]
+        rows = [(name, _warned(results, value)) for name, value in {**asked, **trained}.items()]
     recipes = _grouped(
         results.counted, lambda record: f"{record.cell.protocol}: {_short(record.recipe_hash)}"
     )

@@ -153,12 +153,12 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
     if base.task and base.task.kind == "ordinal":
         metrics["kappa"] = float(2 * auc - 1.1)
     choices = ()
-    if cell.step == "tune" or cell.protocol == "linear":
-        grid_values = grid.recipe.lr_grid if cell.step == "tune" else grid.recipe.l2_grid
+    if cell.step != "pretrain":
+        grid_values = grid.recipe.lr_grid if cell.protocol == "finetune" else grid.recipe.l2_grid
         best = int(rng.integers(len(grid_values)))
         choices = (
             Choice(
-                name="lr" if cell.step == "tune" else "l2", value=grid_values[best], grid=grid_values,
+                name="lr" if cell.protocol == "finetune" else "l2", value=grid_values[best], grid=grid_values,
                 scores=tuple(float(auc - abs(i - best) * 0.01) for i in range(len(grid_values))),
                 criterion="validation AUC", at_edge=best in (0, len(grid_values) - 1),
             ),
