@@ -1,0 +1,149 @@
+"""The drawing board of the phantoms: soft shapes in continuous coordinates, and dice that are reproducible.
+
+Only IEEE arithmetic, a few elementary functions and uniform draws are used (no BLAS, no other distribution of
+numpy, whose streams may change between versions), so that every machine draws the same images.
+"""
+
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float64]
+"""[size, size], one value per pixel."""
+
+
+class Dice:
+    """Reproducible draws; one per patient and one per image, so that no image depends on another.
+
+    Args:
+        key: integers that name the stream.
+    """
+
+    def __init__(self, *key: int) -> None:
+        self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+    def between(self, low: float, high: float) -> float:
+        """Draw uniformly from [low, high)."""
+        return low + (high - low) * float(self._generator.random())
+
+    def chance(self, probability: float) -> bool:
+        """Return True with this probability."""
+        return self.between(0, 1) < probability
+
+    def count(self, low: int, high: int) -> int:
+        """Draw a whole number from low to high, both included."""
+        return int(self.between(low, high + 1))
+
+    def sign(self) -> int:
+        """Return -1 or 1."""
+        return 1 if self.chance(0.5) else -1
+
+    def order(self, n: int) -> NDArray[np.int64]:
+        """Return a permutation of 0 .. n-1."""
+        return np.argsort(self._generator.random(n), kind="stable")
+
+    def noise(self, *shape: int) -> NDArray[np.float64]:
+        """Draw nearly normal values of mean 0 and variance 1: sums of four uniform draws."""
+        return (self._generator.random((4, *shape)).sum(axis=0) - 2) * 3**0.5
+
+
+class Canvas:
+    """A square from -1 to 1 in x (rightwards) and y (downwards), seen through `size` pixels.
+
+    Args:
+        size: side in pixels.
+        blur: half width of every edge; never less than half a pixel, so that small shapes fade
+            instead of flickering between sizes.
+    """
+
+    def __init__(self, size: int, blur: float = 0.0) -> None:
+        self.size = size
+        ticks = (np.arange(size) + 0.5) / size * 2 - 1
+        self.x, self.y = ticks[None, :], ticks[:, None]
+        self.edge = max(blur, 1 / size)
+
+    def disc(self, cx: float, cy: float, rx: float, ry: float | None = None, angle: float = 0.0) -> Plane:
+        """Cover an ellipse: 1 inside, 0 outside, less than 1 everywhere if it is thinner than the blur."""
+        ry = rx if ry is None else ry
+        radius = self.radius(cx, cy, rx, ry, angle)
+        unit = min(rx, ry) / self.edge
+        return (np.tanh((1 - radius) * unit) + np.tanh((1 + radius) * unit)) / 2
+
+    def radius(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Plane:
+        """Measure the distance from a centre in units of an ellipse's radii: 1 on its outline."""
+        cos, sin = np.cos(angle), np.sin(angle)
+        u = (self.x - cx) * cos + (self.y - cy) * sin
+        v = (self.y - cy) * cos - (self.x - cx) * sin
+        return np.sqrt((u / rx) ** 2 + (v / ry) ** 2)
+
+    def ring(self, cx: float, cy: float, rx: float, ry: float, width: float, angle: float = 0.0) -> Plane:
+        """Cover the outline of an ellipse with a line of half width `width`."""
+        away = np.abs(self.radius(cx, cy, rx, ry, angle) - 1) * min(rx, ry)
+        return self._stroke(away, width)
+
+    def line(self, x0: float, y0: float, x1: float, y1: float, width: float) -> Plane:
+        """Cover the stretch between two points with a line of half width `width`."""
+        dx, dy = x1 - x0, y1 - y0
+        along = ((self.x - x0) * dx + (self.y - y0) * dy) / max(dx * dx + dy * dy, 1e-12)
+        along = np.clip(along, 0, 1)
+        away = np.sqrt((self.x - x0 - along * dx) ** 2 + (self.y - y0 - along * dy) ** 2)
+        return self._stroke(away, width)
+
+    def glow(self, cx: float, cy: float, rx: float, ry: float | None = None, angle: float = 0.0) -> Plane:
+        """Return a bell of height 1 with these standard deviations."""
+        blurred = [(r**2 + self.edge**2) ** 0.5 for r in (rx, rx if ry is None else ry)]
+        return np.exp(-0.5 * self.radius(cx, cy, blurred[0], blurred[1], angle) ** 2)
+
+    def dab(
+        self,
+        picture: Plane,
+        amount: float,
+        cx: float,
+        cy: float,
+        rx: float,
+        ry: float | None = None,
+        angle: float = 0.0,
+    ) -> None:
+        """Add `amount` times a small disc in place, looking only at the pixels around it."""
+        reach = max(rx, ry or rx) + 4 * self.edge
+        first_x, last_x = np.searchsorted(self.x[0], (cx - reach, cx + reach))
+        first_y, last_y = np.searchsorted(self.y[:, 0], (cy - reach, cy + reach))
+        rows, columns = slice(first_y, last_y), slice(first_x, last_x)
+        window = copy(self)
+        window.x, window.y = self.x[:, columns], self.y[rows]
+        picture[rows, columns] += amount * window.disc(cx, cy, rx, ry, angle)
+
+    def waves(self, dice: Dice, waves: int, low: float, high: float) -> Plane:
+        """Return a smooth random pattern of about unit variance, with `low` to `high` periods per side."""
+        pattern = np.zeros((self.size, self.size))
+        for _ in range(waves):
+            direction, phase = dice.between(0, 2 * np.pi), dice.between(0, 2 * np.pi)
+            frequency = dice.between(low, high) * np.pi
+            # a pixel averages over its width, and blur over more: fine waves fade
+            fade = np.exp(-0.25 * (frequency * self.edge) ** 2)
+            where = self.x * np.cos(direction) + self.y * np.sin(direction)
+            pattern += fade * np.cos(frequency * where + phase)
+        return pattern * (2 / waves) ** 0.5
+
+    def _stroke(self, away: Plane, width: float) -> Plane:
+        return (np.tanh((width - away) / self.edge) + np.tanh((width + away) / self.edge)) / 2
+
+
+def mix(below: Plane, above: Plane | float, cover: Plane) -> Plane:
+    """Lay `above` over `below` where `cover` is 1."""
+    return below + (above - below) * cover
+
+
+def develop(picture: NDArray[np.float64], dice: Dice, noise: float, gain: float = 1.0, lift: float = 0.0):
+    """Turn a picture of values from 0 to 1 into uint8, with contrast `gain`, brightness `lift` and noise.
+
+    Args:
+        picture: [size, size] or [size, size, 3].
+        dice: gives the noise; drawn last, because it is all that depends on the size.
+        noise: its standard deviation.
+        gain: 1 leaves the contrast.
+        lift: is added.
+    """
+    seen = (picture - 0.5) * gain + 0.5 + lift + noise * dice.noise(*picture.shape)
+    return np.clip(np.rint(seen * 255), 0, 255).astype(np.uint8)
