@@ -115,11 +115,13 @@ def primary(scored: Scored) -> float | None:
         return None
 
 
-def _over_classes(per_class: Callable[[Scored], Array]) -> Metric:
+def _over_classes(per_class: Callable[[Scored], Array], first: int = 0) -> Metric:
+    """Make the mean over the classes from number `first` on; undefined where one of them is."""
+
     def macro(scored: Scored) -> float:
-        values = per_class(scored)
+        values = per_class(scored)[first:]
         if np.isnan(values).any():
-            which = ", ".join(map(str, np.flatnonzero(np.isnan(values))))
+            which = ", ".join(map(str, first + np.flatnonzero(np.isnan(values))))
             raise UndefinedMetricError(f"class {which} has no positive, or no negative, image in this split")
         return float(values.mean())
 
@@ -175,9 +177,7 @@ PER_CLASS.update(
 @METRICS.register("auc")
 def auc(scored: Scored) -> float:
     """Macro one-vs-rest area under the ROC curve; of a binary task, that of class 1."""
-    if scored.kind == "binary":
-        return _over_classes(lambda s: _auc_per_class(s)[-1:])(scored)
-    return _over_classes(_auc_per_class)(scored)
+    return _over_classes(_auc_per_class, first=1 if scored.kind == "binary" else 0)(scored)
 
 
 @METRICS.register("accuracy")
@@ -209,9 +209,7 @@ def macro_f1(scored: Scored) -> float:
 @METRICS.register("average_precision")
 def average_precision(scored: Scored) -> float:
     """Macro area under the precision-recall curve (step-wise); of a binary task, that of class 1."""
-    if scored.kind == "binary":
-        return _over_classes(lambda s: _average_precision_per_class(s)[-1:])(scored)
-    return _over_classes(_average_precision_per_class)(scored)
+    return _over_classes(_average_precision_per_class, first=1 if scored.kind == "binary" else 0)(scored)
 
 
 @METRICS.register("kappa")
