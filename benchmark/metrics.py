@@ -154,9 +154,17 @@ def _average_precision_per_class(scored: Scored) -> Array:
 
 
 def _recall_per_class(scored: Scored) -> Array:
-    positives = scored.truth.sum(axis=0)
-    hits = (scored.truth & scored.predicted).sum(axis=0)
-    return np.where(positives, hits / np.maximum(positives, 1), np.nan)
+    return _share_of_hits(scored.truth, scored.predicted)
+
+
+def _specificity_per_class(scored: Scored) -> Array:
+    return _share_of_hits(~scored.truth, ~scored.predicted)
+
+
+def _share_of_hits(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Array:
+    """Share [classes] of the true ones that are predicted; NaN for a class that has none."""
+    count = truth.sum(axis=0)
+    return np.where(count, (truth & predicted).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _f1_per_class(scored: Scored) -> Array:
@@ -193,8 +201,7 @@ def balanced_accuracy(scored: Scored) -> float:
     """Mean recall over classes; of a multilabel task, mean of (sensitivity + specificity) / 2 over labels."""
     if scored.kind != "multilabel":
         return _over_classes(_recall_per_class)(scored)
-    flipped = Scored(scored.kind, ~scored.truth, 1 - scored.scores)
-    return _over_classes(lambda s: (_recall_per_class(s) + _recall_per_class(flipped)) / 2)(scored)
+    return _over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(scored)
 
 
 @METRICS.register("macro_f1")
