@@ -226,7 +226,8 @@ def kappa(scored: Scored) -> float:
 
     if len(np.unique(np.concatenate([scored.labels, scored.decisions]))) < 2:
         raise UndefinedMetricError("every label and every prediction is the same class")
-    return float(cohen_kappa_score(scored.labels, scored.decisions, weights="quadratic"))
+    grades = np.arange(scored.truth.shape[1])  # all of them: distances are in grades, not in ranks
+    return float(cohen_kappa_score(scored.labels, scored.decisions, labels=grades, weights="quadratic"))
 
 
 @METRICS.register("ece")
