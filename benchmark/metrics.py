@@ -94,6 +94,8 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         if name == "kappa" and scored.kind != "ordinal":
             continue
         try:
+            if not len(scored.truth):
+                raise UndefinedMetricError("there is no image in this split")
             values[name] = metric(scored)
         except UndefinedMetricError as reason:
             values[name], undefined[name] = None, str(reason)
