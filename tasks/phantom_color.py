@@ -148,7 +148,7 @@ def _vessels(
         turn = patient.between(-1.3, 1.3) + (0 if side > 0 else np.pi)
         length = patient.between(0.3, 0.6)
         tip = (eye[0] + length * np.cos(turn), eye[1] + length * np.sin(turn) * 1.5)
-        blood += 0.4 * canvas.line(*eye, *tip, 0.014)
+        blood = np.maximum(blood, 0.4 * canvas.line(*eye, *tip, 0.014))
     return blood
 
 

@@ -1,4 +1,4 @@
-"""Grey phantoms: chest radiographs with nodules, abdominal CT crops by organ, heads with findings."""
+"""Grey phantoms with one label: chest radiographs with or without a nodule, abdominal CT crops by organ."""
 
 import numpy as np
 
@@ -84,7 +84,14 @@ ORGANS = ("bladder", "kidney", "liver", "pancreas", "spleen")
 def organ(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
     """Draw a crop of an abdominal CT slice around one of `ORGANS`, between fat, bowel and bone.
 
-    Args: and Returns: as `chest`; `label` is the index of the organ.
+    Args:
+        canvas: the drawing board.
+        patient: decides the tones of fat and organs.
+        dice: decides position, rotation, size and what lies around.
+        label: index of the organ.
+
+    Returns:
+        Values of about 0 to 1.
     """
     fat, soft = patient.between(0.2, 0.32), patient.between(0.5, 0.62)
     x, y, turn = dice.between(-0.25, 0.25), dice.between(-0.25, 0.25), dice.between(-np.pi, np.pi)
