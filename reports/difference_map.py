@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .pairs import Difference, differences
 from .pictures import PAPER, draw, shorten, style
 from .results import Results
-from .section import SECTIONS, Column, Content, Entry, Figure, Panel, Part, Table
+from .section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from .wording import (
     GENERATED,
     NO_VERDICT,
@@ -158,7 +158,7 @@ def _table(results: Results, found: Sequence[Difference]) -> Table:
     columns = (
         Column("Task"),
         Column("Protocol"),
-        Column("Labels", ".4g"),
+        Column("Labels", "g"),
         Column("Init"),
         *(column for column, _ in extra),
         Column("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
@@ -170,7 +170,7 @@ def _table(results: Results, found: Sequence[Difference]) -> Table:
         (
             task_entry(results, item.row.task),
             item.row.protocol,
-            percent(item.row.fraction),
+            Datum(item.row.fraction, percent(item.row.fraction)),
             init_entry(item.row),
             *(getattr(item.row, field) for _, field in extra),
             item.stat.mean,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ..benchmark.plan import Cell
 from .results import Results
-from .section import SECTIONS, Column, Content, Entry, Part, Table
+from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from .wording import GENERATED, compact, count, metric, percent, place, task_entry
 
 ROWS = 300
@@ -114,10 +114,16 @@ def _unlike(results: Results) -> list[str]:
 def _where(results: Results, cell: Cell) -> tuple[Entry, ...]:
     step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
     network = place(cell.arch, cell.size, cell.input_size)
-    return task_entry(results, cell.task), cell.init, step, percent(cell.fraction), network
+    return (
+        task_entry(results, cell.task),
+        cell.init,
+        step,
+        Datum(cell.fraction, percent(cell.fraction)),
+        network,
+    )
 
 
-WHERE = (Column("Task"), Column("Init"), Column("Protocol"), Column("Labels"), Column("Network"))
+WHERE = (Column("Task"), Column("Init"), Column("Protocol"), Column("Labels", "g"), Column("Network"))
 
 
 def _seeds(cells: Iterable[Cell]) -> str:
