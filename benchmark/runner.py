@@ -5,11 +5,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .cells import Bench
 from .files import DiskFullError, claim, write_bytes
 from .plan import Planned
 from .records import Record, Store
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a run that has nothing to compute shall end at once
+    from .cells import Bench
 
 POLL_SECONDS = 0.5
 """How often a process looks again while others hold the cells that it waits for."""
@@ -70,7 +73,7 @@ def is_done(store: Store, key: str, rules: Rules) -> bool:
     return settled or store.path(key).stat().st_mtime >= rules.since
 
 
-def work(bench: Bench, store: Store, rules: Rules, watcher: Watcher) -> None:
+def work(bench: "Bench", store: Store, rules: Rules, watcher: Watcher) -> None:
     """Compute every pending cell that no other process is computing, until none is left.
 
     A cell is claimed by a lock that dies with its owner: a killed process leaves its cell to the
@@ -90,7 +93,7 @@ def work(bench: Bench, store: Store, rules: Rules, watcher: Watcher) -> None:
         waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
-def _attempt(bench: Bench, store: Store, rules: Rules, watcher: Watcher, planned: Planned) -> bool:
+def _attempt(bench: "Bench", store: Store, rules: Rules, watcher: Watcher, planned: Planned) -> bool:
     """Compute a cell if it is free; False where it has to be looked at again later."""
     with claim(store.lock(planned.key)) as mine:
         if not mine:
@@ -103,7 +106,7 @@ def _attempt(bench: Bench, store: Store, rules: Rules, watcher: Watcher, planned
         return True
 
 
-def _compute(bench: Bench, store: Store, planned: Planned) -> Record:
+def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
     """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
