@@ -1,4 +1,4 @@
-"""What the tests of the science share: generated tasks in memory, and the real images where they are at hand."""
+"""What the tests of the science share: generated tasks, and the real images where they are at hand."""
 
 import os
 import sys

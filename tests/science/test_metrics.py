@@ -51,7 +51,7 @@ def everything(scored: Scored) -> Measured:
 
 @pytest.fixture(scope="module")
 def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Callable, Callable]]:
-    """`getAUC` and `getACC` of MedMNIST, imported late and with a spare home: the import makes a folder there."""
+    """`getAUC` and `getACC` of MedMNIST, with a spare home: their import makes a folder there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         from medmnist.evaluator import getACC, getAUC
@@ -220,9 +220,7 @@ def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
     constant = np.full(scored.scores.shape, 1 / (2 if kind == "multilabel" else KINDS[kind]))
     values = everything(Scored(kind, scored.truth, constant)).values
     assert values["auc"] == pytest.approx(0.5, abs=EXACT)
-    if (
-        kind != "multilabel"
-    ):  # argmax takes the first class for every image: chance, however unequal the classes
+    if kind != "multilabel":  # the first class for every image: chance, however unequal they are
         assert values["balanced_accuracy"] == pytest.approx(1 / KINDS[kind], abs=EXACT)
 
 

@@ -1,11 +1,12 @@
 """Small generated tasks that live in memory, and everything that a protocol needs to meet one."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mednet_bench.baselines.init import Contract, InitCard, Need
 from mednet_bench.benchmark import subsets
@@ -15,7 +16,7 @@ from mednet_bench.benchmark.protocol import Job
 from mednet_bench.tasks.task import SPLITS, Missing, Places, Split, Task
 
 ARCH = "test_efficientnet"
-"""timm's own network for tests: batch norm and depthwise convolutions as in the default arch, 0.1 M weights."""
+"""timm's own network for tests: batch norm and depthwise convolutions as in the default arch, but tiny."""
 
 NOWHERE = Places(roots=(), medmnist_cache=Path("/nonexistent"), download=False)
 
@@ -195,7 +196,18 @@ def need_of(task: Task, cache: Path, **facts: object) -> Need:
     return replace(need, **facts)
 
 
-def labelled(labels: list[int] | NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> Split:
-    """A split of which only the labels matter."""
-    values = np.asarray(labels, np.int64)
-    return Split(np.zeros((len(values), 1, 1), np.uint8), values, groups)
+def write_card(folder: Path, weights: Path | None = None, **facts: object) -> Path:
+    """Write the card of a user's own checkpoint; `facts` replace its keys, None leaves a key away."""
+    file = weights or write_weights(folder / "weights.safetensors")
+    keys: dict[str, object] = {
+        "name": "own",
+        "path": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "arch": ARCH,
+        "corpora": ["somewhere"],
+        **facts,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
+    card = folder / "weights.toml"
+    card.write_text("\n".join([*lines, "[input]", "mean = [0.5, 0.5, 0.5]", "std = [0.5, 0.5, 0.5]"]))
+    return card
