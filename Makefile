@@ -9,7 +9,7 @@ export PYTHON VENV NEED_MB
 
 # The main job on the embedded tasks: no download, five minutes at most on two cores, seconds when run again.
 DEMO ?= run --tasks phantom --inits mednet,imagenet,scratch --protocols linear --fractions 0.1,0.5,1.0 \
-        --seeds 0..2 --size 28 --input-size 64 --out runs/demo
+        --seeds 0..2 --size 28 --input-size 64 --pretrain-images 3000 --out runs/demo
 
 # Two processes with one thread each: PyTorch with a thread per core in every worker only fights itself.
 PYTEST_ARGS ?= -n 2 --dist loadfile
