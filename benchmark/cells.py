@@ -117,7 +117,7 @@ class Bench:
         )
 
     def _pretrain(self, planned: Planned) -> Record:
-        card = self.grid.pretrainings()[planned.cell.task.partition(":")[2]]
+        card = self.grid.pretraining(planned.cell)
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
         earlier = made(card.file) is not None

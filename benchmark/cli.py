@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .errors import UserError
-from .files import DiskFullError
+from .errors import StoppedError, UserError
 
 if TYPE_CHECKING:  # what computes is imported by the command that needs it
     from .grid import Grid
@@ -60,7 +59,7 @@ def run(values: Values) -> int:
     grid, folder = _planned(values)
     rules = runner.Rules(values["overwrite"], time.time(), values["limit"])
     store = Store(folder)
-    waiting = runner.pending(grid.plan.cells, store, rules)
+    waiting = runner.pending(grid, store, rules)
     if waiting:
         from .executor import execute
         from .preflight import check, resolve_device
@@ -89,7 +88,7 @@ def plan(values: Values) -> int:
     from .show import plan_text
 
     grid = _resolved(values)
-    waiting = runner.pending(grid.plan.cells, Store(grid.request.folder), runner.Rules())
+    waiting = runner.pending(grid, Store(grid.request.folder), runner.Rules())
     if not values["estimate_only"]:
         click.echo(plan_text(grid, waiting))
     if waiting:
@@ -249,7 +248,7 @@ def main() -> None:
     except UserError as error:
         _say(f"mednet-bench: {error}")
         sys.exit(2)
-    except DiskFullError as error:
+    except StoppedError as error:
         _say(f"mednet-bench: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):

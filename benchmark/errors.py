@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The two exceptions that a user is meant to read."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """A request that cannot be carried out, told in one sentence that names the cure (exit code 2)."""
+
+
+class StoppedError(Exception):
+    """A run that could not go on, told in one sentence; what is finished is kept (exit code 1)."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:

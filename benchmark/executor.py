@@ -4,94 +4,146 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from pathlib import Path
+from contextlib import suppress
+from typing import IO
 
-from .errors import UserError
-from .files import DiskFullError
+import msgspec
+
+from .errors import StoppedError, UserError
 from .grid import Grid
-from .plan import Planned, read_plan
+from .plan import Planned
 from .progress import Progress
 from .records import Store
+from .request import Request
 from .runner import Rules, Watcher, is_done, work
 
 WATCH_SECONDS = 0.5
+FAREWELL_SECONDS = 60.0
+"""How long an interrupted worker may take to let go of its cell before it is killed."""
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process is told, on its standard input."""
+
+    request: Request
+    device: str
+    rules: Rules
+    keys: tuple[str, ...]
+    """The cells that are to be computed, by all workers together."""
+    parent: int
+    """Process id of whoever started it; a worker that has lost its parent ends after its cell."""
 
 
 def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device: str) -> None:
     """Compute the waiting cells and show how far they are.
 
     Args:
-        grid: the resolved request; its plan has been written.
+        grid: the resolved request.
         waiting: what is to be computed, as `runner.pending` returned it.
         rules: which records count.
         jobs: number of processes; they share cells through the locks of the run directory.
         device: as torch calls it.
+
+    Raises:
+        StoppedError: the disk is full, or every worker ended before all was done.
     """
-    store = Store(grid.request.folder)
     progress = Progress(waiting, jobs)
     with progress.shown():
         if jobs > 1:
-            _in_processes(grid, rules, jobs, device, progress)
+            keys = tuple(planned.key for planned in waiting)
+            share = Share(request=grid.request, device=device, rules=rules, keys=keys, parent=os.getpid())
+            _watch(grid, waiting, rules, progress, [_Worker(share, jobs) for _ in range(jobs)])
         else:
             from .cells import Bench
 
-            work(Bench(grid, device), store, rules, Watcher(progress.begun, progress.ended))
+            work(Bench(grid, device), waiting, rules, Watcher(progress.begun, progress.ended))
 
 
-def _in_processes(grid: Grid, rules: Rules, jobs: int, device: str, progress: Progress) -> None:
-    """Start the workers and watch the records that they leave."""
+def _watch(
+    grid: Grid, waiting: list[Planned], rules: Rules, progress: Progress, workers: list["_Worker"]
+) -> None:
+    """Show the records that the workers leave, until the last of them has ended."""
     store = Store(grid.request.folder)
-    threads = max(1, (os.cpu_count() or jobs) // jobs)
-    command = [sys.executable, "-m", f"{__package__}.worker", str(store.folder), device]
-    command += [rules.overwrite, repr(rules.since), str(rules.limit)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    workers = [
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(jobs)
-    ]
     try:
-        while any(worker.poll() is None for worker in workers):
+        while any(worker.process.poll() is None for worker in workers):
             time.sleep(WATCH_SECONDS)
-            _note(store, rules, progress)
-        _note(store, rules, progress)
+            _note(grid, store, waiting, rules, progress)
+        _note(grid, store, waiting, rules, progress)
     except BaseException:
         for worker in workers:
-            worker.send_signal(signal.SIGINT)
+            worker.process.send_signal(signal.SIGINT)
         for worker in workers:
-            worker.wait()
+            worker.farewell()
         raise
-    complaints = [worker.communicate()[1].strip() for worker in workers if worker.returncode]
-    if any(worker.returncode == 1 for worker in workers):
-        raise DiskFullError(
-            complaints[0].splitlines()[-1] if complaints[0] else "A worker process ended early."
+    for worker in workers:
+        if worker.process.returncode == 2:
+            raise UserError(worker.last_words())
+    if progress.waiting:  # what one left because it was killed, the others have taken over, if any lived
+        codes = ", ".join(str(worker.process.returncode) for worker in workers)
+        said = next((words for worker in workers if (words := worker.last_words())), "they said nothing")
+        raise StoppedError(
+            f"The worker processes ended before all was done (exit {codes}: {said}); "
+            "run the same command again."
         )
-    if complaints:
-        codes = ", ".join(str(worker.returncode) for worker in workers)
-        last = complaints[0].splitlines()[-1] if complaints[0] else "it said nothing"
-        raise UserError(f"A worker process ended early (exit {codes}: {last}); run the same command again.")
 
 
-def _note(store: Store, rules: Rules, progress: Progress) -> None:
-    for key in list(progress.waiting):
-        if store.path(key).exists() and (record := store.read(key)):
-            fresh = store.path(key).stat().st_mtime >= rules.since
-            if fresh or is_done(store, key, rules):
+def _note(grid: Grid, store: Store, waiting: list[Planned], rules: Rules, progress: Progress) -> None:
+    for planned in waiting:
+        # the cheap look first: thousands of cells wait, and most have no record yet
+        if planned.key in progress.waiting and store.path(planned.key).exists():
+            record = store.read(planned.key)
+            if record and is_done(grid, store, planned, rules):
                 progress.ended(record)
 
 
-def serve(folder: Path, device: str, rules: Rules) -> None:
-    """Do a worker's share of the plan that stands in `folder`."""
-    import msgspec
+class _Worker:
+    """One worker process; what it complains of goes to a file, since nobody reads a pipe meanwhile."""
 
+    def __init__(self, share: Share, jobs: int) -> None:
+        threads = max(1, (os.cpu_count() or jobs) // jobs)
+        with suppress(KeyError, ValueError):
+            threads = min(threads, int(os.environ["OMP_NUM_THREADS"]))
+        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker"],
+            # safe path: with -m Python would look for modules in the user's folder first
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._complaints,
+        )
+        if self.process.stdin is None:
+            raise AssertionError("a pipe was asked for")
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # broken: its exit code will tell
+            pipe.write(msgspec.json.encode(share))
+
+    def last_words(self) -> str:
+        """Return the last line that the worker wrote to standard error."""
+        self._complaints.seek(0)
+        return self._complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+
+    def farewell(self) -> None:
+        """Wait until the worker has let go of its cell; kill it where it does not."""
+        try:
+            self.process.wait(FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def serve(share: Share) -> None:
+    """Do a worker's part of a share."""
     from .cells import Bench
-    from .request import Request
     from .resolve import resolve
 
-    plan = read_plan(folder)
-    if plan is None:
-        raise UserError(f"There is no readable plan in {folder}: run the same command again.")
-    request = msgspec.convert(plan.request, Request)
-    work(Bench(resolve(request), device), Store(folder), rules, Watcher())
+    grid = resolve(share.request)
+    wanted = set(share.keys)
+    waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
+
+    def begun(planned: Planned) -> None:
+        if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
+            raise KeyboardInterrupt
+
+    work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from .errors import UserError
+from .errors import StoppedError, UserError
 
 
-class DiskFullError(Exception):
-    """The file system took no more; what was finished before is untouched (exit code 1)."""
+class DiskFullError(StoppedError):
+    """The file system took no more."""
 
 
 @contextmanager

@@ -42,10 +42,11 @@ class Grid:
         """Return the init of a score or tune cell."""
         return self.cards[cell.task, cell.arch, cell.init]
 
-    def pretrainings(self) -> dict[str, InitCard]:
-        """Return the inits whose weights must be made first, by the identity of the pretraining."""
+    def pretraining(self, cell: Cell) -> InitCard:
+        """Return the init whose weights a pretrain cell makes."""
+        identity = cell.task.partition(":")[2]
         cards = (card for card in self.cards.values() if card.pretraining)
-        return {card.pretraining.identity: card for card in cards if card.pretraining}
+        return next(card for card in cards if card.pretraining and card.pretraining.identity == identity)
 
 
 def part_of(recipe: Recipe, fields: Sequence[str]) -> str:

@@ -147,6 +147,10 @@ class Store:
         """Return where the record of `key` stands."""
         return self.records / f"{key}.json"
 
+    def predictions_of(self, key: str) -> Path:
+        """Return where the predictions of `key` stand."""
+        return self.predictions / f"{key}.npz"
+
     def lock(self, key: str) -> Path:
         """Return the lock file that whoever computes `key` holds."""
         return self.folder / "locks" / f"{key}.lock"
@@ -171,11 +175,11 @@ class Store:
     def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> None:
         """Write the predictions, then the record: a record never stands without its predictions."""
         if predictions is not None:
-            path = self.predictions / f"{record.key}.npz"
+            path = self.predictions_of(record.key)
             write_atomic(path, lambda file: np.savez_compressed(file, **predictions))  # type: ignore[arg-type]
         write_bytes(self.path(record.key), _encode(record))
 
     def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
         """Return the arrays kept for `key`: `labels`, `scores` and, where known, `groups` of the test set."""
-        with np.load(self.predictions / f"{key}.npz", allow_pickle=False) as arrays:
+        with np.load(self.predictions_of(key), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import DiskFullError, claim, write_bytes
+from .errors import StoppedError
+from .files import claim, write_bytes
+from .grid import Grid
 from .plan import Planned
 from .records import Record, Store
 
@@ -48,9 +50,9 @@ class Watcher:
     ended: Callable[[Record, bool], None] = lambda record, own: None
 
 
-def pending(cells: Iterable[Planned], store: Store, rules: Rules) -> list[Planned]:
+def pending(grid: Grid, store: Store, rules: Rules) -> list[Planned]:
     """Return the cells that are to be computed, in order; reads every record once."""
-    wanted = [planned for planned in cells if not is_done(store, planned.key, rules)]
+    wanted = [planned for planned in grid.plan.cells if not is_done(grid, store, planned, rules)]
     if not rules.limit:
         return _needed(wanted)
     scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
@@ -64,41 +66,58 @@ def _needed(wanted: list[Planned]) -> list[Planned]:
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
 
-def is_done(store: Store, key: str, rules: Rules) -> bool:
-    """Whether the rules leave the record of `key` as it is."""
-    record = store.read(key)
+def is_done(grid: Grid, store: Store, planned: Planned, rules: Rules) -> bool:
+    """Whether the rules leave the record of a cell as it is."""
+    record = store.read(planned.key)
     if record is None:
         return False
-    settled = rules.overwrite == "never" or (rules.overwrite == "only-missing" and record.status == "ok")
-    return settled or store.path(key).stat().st_mtime >= rules.since
+    if rules.overwrite == "never":
+        return True
+    if rules.overwrite == "only-missing" and record.status == "ok":
+        return _is_whole(grid, store, planned)
+    return store.path(planned.key).stat().st_mtime >= rules.since
 
 
-def work(bench: "Bench", store: Store, rules: Rules, watcher: Watcher) -> None:
-    """Compute every pending cell that no other process is computing, until none is left.
+def _is_whole(grid: Grid, store: Store, planned: Planned) -> bool:
+    """Whether what stood beside an ok record is still there: the predictions, or the weights in the cache."""
+    if planned.cell.step == "score":
+        return store.predictions_of(planned.key).is_file()
+    weights = grid.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
+    return weights is None or weights.is_file()
+
+
+def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher) -> None:
+    """Compute every waiting cell that no other process is computing, until none is left.
 
     A cell is claimed by a lock that dies with its owner: a killed process leaves its cell to the
     next one, and two processes on one run directory share the work.
 
+    Args:
+        bench: where cells are computed.
+        waiting: what `pending` returned.
+        rules: which records count.
+        watcher: is told what happens.
+
     Raises:
-        DiskFullError: the record of a cell could not be written.
+        StoppedError: the record of a cell could not be written.
     """
-    waiting = pending(bench.grid.plan.cells, store, rules)
     while waiting:
         unsettled = {planned.key for planned in waiting}
         for planned in waiting:
-            if unsettled.isdisjoint(planned.needs) and _attempt(bench, store, rules, watcher, planned):
+            if unsettled.isdisjoint(planned.needs) and _attempt(bench, planned, rules, watcher):
                 unsettled.discard(planned.key)
         if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
             time.sleep(POLL_SECONDS)
         waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
-def _attempt(bench: "Bench", store: Store, rules: Rules, watcher: Watcher, planned: Planned) -> bool:
+def _attempt(bench: "Bench", planned: Planned, rules: Rules, watcher: Watcher) -> bool:
     """Compute a cell if it is free; False where it has to be looked at again later."""
+    store = Store(bench.grid.request.folder)
     with claim(store.lock(planned.key)) as mine:
         if not mine:
             return False
-        if is_done(store, planned.key, rules) and (record := store.read(planned.key)):
+        if is_done(bench.grid, store, planned, rules) and (record := store.read(planned.key)):
             watcher.ended(record, False)  # another process was faster
             return True
         watcher.begun(planned)
@@ -115,7 +134,7 @@ def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
             if record.status != "ok":
                 raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
         record, predictions = bench.compute(planned, needs)
-    except (DiskFullError, KeyboardInterrupt):
+    except (StoppedError, KeyboardInterrupt):
         raise
     except Exception as error:  # a failed cell is a record; the others go on
         write_bytes(log_of(store, planned.key), traceback.format_exc().encode())

@@ -1,23 +1,21 @@
-"""The process that `run --jobs N` starts N times: `python -m mednet_bench.benchmark.worker FOLDER ...`."""
+"""The process that `run --jobs N` starts N times; it is told its share on standard input."""
 
 import sys
-from pathlib import Path
 
-from .errors import UserError
-from .executor import serve
-from .files import DiskFullError
-from .runner import Rules
+import msgspec
+
+from .errors import StoppedError, UserError
+from .executor import Share, serve
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Work until no cell is left; the last line on standard error says what went wrong."""
-    folder, device, overwrite, since, limit = arguments
     try:
-        serve(Path(folder), device, Rules(overwrite, float(since), int(limit)))
+        serve(msgspec.json.decode(sys.stdin.buffer.read(), type=Share))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    except DiskFullError as error:
+    except StoppedError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -26,4 +24,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
