@@ -60,7 +60,7 @@ class InitCard:
         contract: the input contract.
         file: the checkpoint, or None for random weights and for one that has yet to be made.
         sha256: what `file` must hash to, or "" where nobody stated it.
-        excused: prefixes of tensors that may be missing or left over (the classifier), and only these.
+        excused: prefixes of tensors that may be left over (the classifier), and only these.
         rename: how the names of the file become timm's; "" is as they stand, "order" is one to one in
             order and shape.
         corpora: ids of data sets that the weights are declared to have seen.

@@ -56,7 +56,7 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
     Args:
         model: receives the weights.
         tensors: by name, as the model calls them.
-        excused: prefixes of names that may stand on one side only: the classifier.
+        excused: prefixes of names that may be left over: the classifier, which `model` does not have.
         origin: what to call the weights in the error.
 
     Raises:
@@ -64,12 +64,8 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
     """
     prefixes = tuple(excused)
     own = model.state_dict()
-
-    def matters(name: str) -> bool:
-        return not (prefixes and name.startswith(prefixes))
-
-    missing = [name for name in own if name not in tensors and matters(name)]
-    extra = [name for name in tensors if name not in own and matters(name)]
+    missing = [name for name in own if name not in tensors]
+    extra = [name for name in tensors if name not in own and not name.startswith(prefixes)]
     shapes = [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own
@@ -82,8 +78,7 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
             "use the arch that they were made for."
         )
     # strict: after the filter both sides hold the same names, and torch checks it once more
-    absent = {name: own[name] for name in own if name not in tensors}
-    model.load_state_dict({**absent, **{name: tensors[name] for name in own if name in tensors}}, strict=True)
+    model.load_state_dict({name: tensors[name] for name in own}, strict=True)
 
 
 def _first(names: list[str], most: int = 4) -> str:
