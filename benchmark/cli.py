@@ -54,9 +54,11 @@ class _Group(click.Group):
 def run(values: Values) -> int:
     """Run every cell of the grid that has no record yet, then write the report."""
     from . import runner
+    from .files import writable_folder
     from .records import Store
 
-    grid, folder = _planned(values)
+    folder = Path(values["out"])
+    grid = _resolved(values, lambda: writable_folder(folder))
     rules = runner.Rules(values["overwrite"], time.time(), values["limit"])
     store = Store(folder)
     waiting = runner.pending(grid, store, rules)
@@ -66,10 +68,12 @@ def run(values: Values) -> int:
 
         device = resolve_device(grid.request.device)
         check(grid, waiting)
+        grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         _say(f"{share} cells to compute on {device}; records in {folder}/records")
         execute(grid, waiting, rules, values["jobs"], device)
     else:
+        grid.plan.write(folder)
         _say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
     failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
     if values["report"]:
@@ -156,15 +160,6 @@ def _resolved(values: Values, ready: Callable[[], object] = lambda: None) -> "Gr
     request = options.request_of(values)
     with _fetching() as progress:
         return resolve(request, progress, ready)
-
-
-def _planned(values: Values) -> "tuple[Grid, Path]":
-    from .files import writable_folder
-
-    folder = Path(values["out"])
-    grid = _resolved(values, lambda: writable_folder(folder))
-    grid.plan.write(folder)
-    return grid, folder
 
 
 def _fetching() -> "AbstractContextManager[Callable[[str, int, int], None]]":
