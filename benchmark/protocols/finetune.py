@@ -51,7 +51,7 @@ class Finetune:
         failures: list[str] = []
         for place, lr in enumerate(job.recipe.lr_grid):
             try:
-                result = _Training.of(job).run(lr).best
+                result = Training.of(job).run(lr).best
             except DivergedError as failure:
                 scores.append(None)
                 failures.append(str(failure))
@@ -67,7 +67,7 @@ class Finetune:
         """Train with the group's learning rate; predict the test split with the best validation epoch."""
         if job.tuned is None:
             raise AssertionError("a finetune cell needs its tune cell")
-        training = _Training.of(job)
+        training = Training.of(job)
         fitted = training.run(job.tuned.value)
         return Outcome(
             test_scores=training.predict("test"),
@@ -84,7 +84,7 @@ class Finetune:
 
 
 @dataclass(eq=False)
-class _Training:
+class Training:
     """One network on its way from an init to a task."""
 
     job: Job
@@ -93,7 +93,7 @@ class _Training:
     weights: str
 
     @classmethod
-    def of(cls, job: Job) -> _Training:
+    def of(cls, job: Job) -> Training:
         from ...baselines.load import load_backbone
         from ..data import Prepare
         from ..network import Classifier, placed
@@ -119,9 +119,9 @@ class _Training:
         devices = [torch.device(self.job.device)] if self.job.device.startswith("cuda") else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.job.cell.seed)  # dropout draws from torch's own generator
-            return fit(self.model, self._feed(), hyper, self.validate)
+            return fit(self.model, self.feed(), hyper, self.validate)
 
-    def _feed(self) -> Feed:
+    def feed(self) -> Feed:
         """Lay out order and augmentation of the whole training; drawn from the seed, equal for every init."""
         import torch
 

@@ -1,0 +1,129 @@
+"""Every command that the README shows is run, word by word, made small by options added at the end."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+# A later option goes over an earlier one: the grid stays the README's, its size does not.
+SMALL_TRAINING = (
+    "--steps 2 --evaluations 1 --lr-grid 0.001 --pretrain-images 64 --pretrain-batch 32 --l2-grid 1"
+)
+SMALL = f"{SMALL_TRAINING} --seeds 0 --fractions 0.1 --limit 1 --input-size 32"
+
+
+def data() -> Path:
+    """The folder with real MedMNIST files; the README's commands are about real data."""
+    folder = Path(os.environ.get("MEDNET_BENCH_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "medmnist" / "breastmnist.npz").is_file():
+        pytest.skip(
+            "no MedMNIST files: MEDNET_BENCH_DATA names no folder that holds medmnist/breastmnist.npz"
+        )
+    return folder.resolve()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a reader of the README works: data, weights with a card, a local set with a card."""
+    desk = tmp_path_factory.mktemp("desk")
+    (desk / "data").symlink_to(data())
+    _weights(desk)
+    _cells(desk)
+    return desk
+
+
+def _weights(desk: Path) -> None:
+    """Write timm-named weights of the default arch and the README's card for them."""
+    from safetensors.torch import save_file
+
+    from mednet_bench.baselines.archs import build_backbone
+    from mednet_bench.benchmark.files import sha256_file
+
+    save_file(
+        build_backbone("tf_efficientnet_lite0", 32, classes=1000).state_dict(), desk / "weights.safetensors"
+    )
+    card = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[0]
+    digest = sha256_file(desk / "weights.safetensors")
+    (desk / "weights.toml").write_text(
+        card.replace('sha256 = "..."', f'sha256 = "{digest}"'), encoding="utf-8"
+    )
+
+
+def _cells(desk: Path) -> None:
+    """Write a local set and the card of docs/tasks.md."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 60), ("val", 30), ("test", 30)):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(count) % 3).astype(np.uint8)[:, None]
+    np.savez(desk / "cells.npz", **arrays)
+    text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (desk / "cells.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0], encoding="utf-8")
+
+
+def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README on the desk, as the installed program of this environment."""
+    words = shlex.split(command)
+    words[0] = str(Path(sys.executable).parent / words[0])
+    environment = {
+        **os.environ,
+        "MEDNET_BENCH_DATA": "data",
+        "MEDNET_BENCH_CACHE": str(desk / "cache"),
+        "MEDNET_BENCH_MIRROR": "http://127.0.0.1:9",  # no test may depend on a network
+    }
+    return subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True, timeout=300)
+
+
+OURS = [command for command in COMMANDS if command.startswith("mednet-bench")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in OURS if "--tasks all" not in c])
+def test_command_of_the_readme_works(command: str, desk: Path) -> None:
+    verb = command.split()[1]
+    if verb == "report":  # needs the run that the README makes before
+        first = next(c for c in OURS if f"--out {command.split()[-1]}" in c)
+        assert run(f"{first} {SMALL}", desk).returncode == 0
+    ended = run(f"{command} {SMALL}" if verb in ("run", "plan") else command, desk)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    if verb in ("run", "report"):
+        page = Path(ended.stdout.rpartition("report: ")[2].strip())
+        assert page.name == "report.html"
+        assert page.stat().st_size > 10_000
+
+
+def test_all_tasks_without_network_is_one_answer_before_any_work(desk: Path) -> None:
+    (command,) = [c for c in OURS if "--tasks all" in c]
+    ended = run(command, desk)
+    assert ended.returncode == 2
+    assert "chestmnist.npz" in ended.stderr
+    assert "--tasks available" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list((desk / "runs").glob("latest/records/*"))
+
+
+def test_every_other_command_is_run_by_the_check_that_guards_the_branch() -> None:
+    checks = "".join(
+        path.read_text() for path in [ROOT / ".ci" / "run", *sorted((ROOT / ".ci").glob("*.sh"))]
+    )
+    for command in COMMANDS:
+        if not command.startswith(("mednet-bench", "export")):
+            wanted = command.removeprefix("python -m ").removesuffix(" .")
+            assert wanted in checks, f"nothing runs `{command}`"
+
+
+def test_what_the_readme_points_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target

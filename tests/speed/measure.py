@@ -1,0 +1,274 @@
+"""How fast the training loop and the cached features are, as ratios within one run.
+
+    python tests/speed/measure.py            # everything, several minutes on two cores
+    python tests/speed/measure.py loop       # our loop against a bare PyTorch loop
+    python tests/speed/measure.py medmnist   # an epoch of BreastMNIST as MedMNIST's script does it, and ours
+    python tests/speed/measure.py features   # 6 fractions x 5 seeds of linear probes against one pass
+
+Machines are shared and noisy: the contestants take turns, and the best turn of each is compared.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mednet_bench.baselines.archs import build_backbone
+from mednet_bench.baselines.init import Contract, InitCard
+from mednet_bench.benchmark import features, subsets
+from mednet_bench.benchmark.data import Prepare, as_bytes
+from mednet_bench.benchmark.loaded import TaskData
+from mednet_bench.benchmark.network import Classifier, outputs_of, placed
+from mednet_bench.benchmark.plan import Cell, Recipe
+from mednet_bench.benchmark.protocol import PROTOCOLS, Job
+from mednet_bench.benchmark.protocols.finetune import Training
+from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
+from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.places import places_from
+from mednet_bench.tasks.task import Places, Split, Task
+
+LIMITS = {"loop": 0.95, "medmnist": 1.5, "features": 1.5}
+"""Promised: at least 0.95 of the bare loop, at least 1.5 times MedMNIST's epoch, at most 1.5 passes."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One contestant: does `images` images' worth of work when called."""
+
+    name: str
+    work: Callable[[], object]
+    images: int
+
+
+def rates(turns: list[Turn], rounds: int) -> dict[str, float]:
+    """Let the contestants take turns and return each one's best images per second."""
+    best = dict.fromkeys((turn.name for turn in turns), 0.0)
+    for turn in turns:
+        turn.work()  # warm-up: allocations and kernel choices
+    for _ in range(rounds):
+        for turn in turns:
+            started = time.perf_counter()
+            turn.work()
+            best[turn.name] = max(best[turn.name], turn.images / (time.perf_counter() - started))
+    return best
+
+
+def job_of(task: Task, splits: dict[str, Split], arch: str, side: int, recipe: Recipe, device: str) -> Job:
+    """Return a fine-tuning from random weights on all of a task's labels."""
+    cell = Cell(task=task.name, size=28, input_size=side, arch=arch, init="scratch", protocol="finetune")
+    card = InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)
+    return Job(
+        cell=cell,
+        task=task,
+        data=TaskData(splits, "measured", device),
+        subset=subsets.choose(splits["train"], splits["val"], 1.0, 0),
+        card=card,
+        recipe=recipe,
+        device=device,
+        cache=Path(tempfile.gettempdir()),
+    )
+
+
+def ours(job: Job, steps: int, batch: int) -> Turn:
+    """Our loop on real bytes: gather, resize, augment, normalise, step; one validation at the end excluded."""
+    training = Training.of(job)
+    feed = training.feed()
+    hyper = Hyper(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
+    nothing = Validation(0.0, None)
+    return Turn(
+        "ours",
+        lambda: fit(training.model, Feed(feed.batch, feed.loss, steps), hyper, lambda: nothing),
+        steps * batch,
+    )
+
+
+def bare(arch: str, side: int, steps: int, batch: int, device: str) -> Turn:
+    """The least that PyTorch needs: the same model and optimiser on one ready batch, nothing else."""
+    model = placed(Classifier(build_backbone(arch, side), 2, 0), device).train()
+    images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    targets = torch.zeros(batch, dtype=torch.long, device=device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+
+    def work() -> None:
+        for _ in range(steps):
+            optimiser.zero_grad(set_to_none=True)
+            with autocast:
+                outputs = model(images)
+            loss = nn.functional.cross_entropy(outputs.float(), targets)
+            loss.backward()
+            optimiser.step()
+        loss.item()  # waits for the device
+
+    return Turn("bare", work, steps * batch)
+
+
+def measure_loop(device: str, arch: str, side: int, rounds: int = 5) -> dict[str, float]:
+    """Compare our loop with the bare one; the ratio is ours / bare."""
+    batch = 32 if device == "cpu" else 256
+    steps = 12 if device == "cpu" else 60
+    task = catalog(Places())["phantom-tissue"]
+    splits = dict(task.source.load(28, Places()))
+    job = job_of(task, splits, arch, side, Recipe(steps=steps, batch_size=batch), device)
+    found = rates([bare(arch, side, steps, batch, device), ours(job, steps, batch)], rounds)
+    return {**found, "ratio": found["ours"] / found["bare"]}
+
+
+def measure_medmnist(rounds: int = 2) -> dict[str, float]:
+    """Compare an epoch of BreastMNIST, ResNet-18 with the CIFAR stem, batch 128, float32, on the CPU.
+
+    MedMNIST's script (experiments, MedMNIST2D/train_and_eval_pytorch.py) reads PIL images one by one
+    through ToTensor, Normalize and a DataLoader, and after each epoch predicts train, val and test.
+    Ours trains on the same number of images, augmentation included, and predicts val.
+    """
+    places = places_from()
+    task = catalog(places)["breastmnist"]
+    splits = dict(task.source.load(28, places))
+    n = len(splits["train"])
+    steps, batch = round(n / 32), 32
+    job = job_of(task, splits, "resnet18_cifar", 28, Recipe(steps=steps, batch_size=batch), "cpu")
+    training = Training.of(job)
+    feed, hyper = training.feed(), Hyper(lr=1e-3, weight_decay=0.01, every=steps, patience=1)
+    turns = [
+        Turn("published_train", _published(splits, evaluate=False), n),
+        Turn("published_epoch", _published(splits, evaluate=True), n),
+        ours(job, steps, batch),
+        Turn("ours_epoch", lambda: fit(training.model, feed, hyper, training.validate), steps * batch),
+    ]
+    found = rates(turns, rounds)
+    return {
+        **{f"{name}_seconds": n / rate for name, rate in found.items()},
+        "ratio_training_only": found["ours"] / found["published_train"],
+        "ratio": found["ours_epoch"] / found["published_epoch"],
+    }
+
+
+class _OneByOne(torch.utils.data.Dataset):
+    """Images as medmnist's data set class hands them out: a PIL image through torchvision's transforms."""
+
+    def __init__(self, split: Split) -> None:
+        from torchvision import transforms
+
+        self.split = split
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(mean=[0.5], std=[0.5])]
+        )
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.split.images[index])), self.split.labels[index : index + 1]
+
+
+def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]:
+    """Return an epoch by MedMNIST's protocol: Adam 1e-3, batch 128, a loss read back in every step."""
+    backbone = build_backbone("resnet18_cifar", 28)
+    backbone.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)  # their network takes one channel
+    model = Classifier(backbone, 2, 0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    criterion = nn.CrossEntropyLoss()
+    loader = torch.utils.data.DataLoader(_OneByOne(splits["train"]), batch_size=128, shuffle=True)
+    evaluated = [torch.utils.data.DataLoader(_OneByOne(split), batch_size=128) for split in splits.values()]
+
+    def epoch() -> None:
+        model.train()
+        for inputs, targets in loader:
+            optimiser.zero_grad()
+            loss = criterion(model(inputs), targets.squeeze(1).long())
+            loss.item()
+            loss.backward()
+            optimiser.step()
+        if evaluate:
+            model.eval()
+            with torch.no_grad():
+                for inputs, _ in (pair for part in evaluated for pair in part):
+                    model(inputs).softmax(dim=1)
+
+    return epoch
+
+
+def measure_features(rounds: int = 2) -> dict[str, float]:
+    """Compare 30 linear cells (6 fractions x 5 seeds) with one pass over the images plus their solvers."""
+    task = catalog(Places())["phantom-tissue"]
+    splits = dict(task.source.load(28, Places()))
+    side, linear = 64, PROTOCOLS["linear"]
+    prepare = Prepare(Contract(), side)
+    base = job_of(task, splits, "tf_efficientnet_lite0", side, Recipe(), "cpu")
+
+    def cells(cache: Path) -> None:
+        weights = InitCard(name="fixed", label="one draw", identity=f"draw {cache.name}")
+        for fraction in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0):
+            for seed in range(5):
+                cell = Cell(
+                    task=task.name,
+                    size=28,
+                    input_size=side,
+                    arch=base.cell.arch,
+                    init="fixed",
+                    fraction=fraction,
+                    seed=seed,
+                )
+                subset = subsets.choose(splits["train"], splits["val"], fraction, seed)
+                linear.score(Job(cell, task, base.data, subset, weights, base.recipe, "cpu", cache))
+
+    best = {"pass": 1e9, "solvers": 1e9, "cells": 1e9}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            model = placed(build_backbone(base.cell.arch, side).eval(), "cpu")
+            started = time.perf_counter()
+            for split in splits.values():
+                outputs_of(model, prepare, as_bytes(split, "cpu"))
+            passed = time.perf_counter()
+            cells(Path(folder))  # features and solvers
+            computed = time.perf_counter()
+            cells(Path(folder))  # solvers alone: every feature is there
+            again = time.perf_counter()
+        found = {"pass": passed - started, "cells": computed - passed, "solvers": again - computed}
+        best = {name: min(best[name], seconds) for name, seconds in found.items()}
+    features._from_disk.cache_clear()
+    return {**best, "ratio": (best["cells"] - best["solvers"]) / best["pass"]}
+
+
+def main() -> int:
+    """Measure what is asked for; exit 3 where a limit is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=[*LIMITS, "all"], default="all")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    chosen = parser.parse_args()
+    broken = False
+    print(
+        f"{chosen.device}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
+    )
+    for what in LIMITS if chosen.what == "all" else [chosen.what]:
+        if what == "loop":
+            archs = [("tf_efficientnet_lite0", 28), ("tf_efficientnet_lite0", 64), ("resnet18", 28)]
+            found = {f"{arch} {side} px": measure_loop(chosen.device, arch, side) for arch, side in archs}
+        else:
+            found = {what: measure_medmnist() if what == "medmnist" else measure_features()}
+        for name, figures in found.items():
+            kept = (
+                figures["ratio"] <= LIMITS[what] if what == "features" else figures["ratio"] >= LIMITS[what]
+            )
+            broken |= not kept
+            print(
+                f"{what}: {name}: {json.dumps({k: round(v, 3) for k, v in figures.items()})} {'ok' if kept else 'BROKEN'}"
+            )
+    return 3 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
