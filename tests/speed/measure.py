@@ -79,7 +79,7 @@ def job_of(task: Task, splits: dict[str, Split], arch: str, side: int, recipe: R
 
 
 def ours(job: Job, steps: int, batch: int) -> Turn:
-    """Our loop on real bytes: gather, resize, augment, normalise, step; one validation at the end excluded."""
+    """Our loop on real bytes: gather, resize, augment, normalise, step; without the validation at the end."""
     training = Training.of(job)
     feed = training.feed()
     hyper = Hyper(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
@@ -251,7 +251,7 @@ def main() -> int:
     chosen = parser.parse_args()
     broken = False
     print(
-        f"{chosen.device}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
+        f"{chosen.device}, {torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
     )
     for what in LIMITS if chosen.what == "all" else [chosen.what]:
         if what == "loop":
