@@ -238,7 +238,7 @@ def main() -> None:
         click.echo(error.format_message())
         sys.exit(0)
     except click.ClickException as error:
-        error.show()
+        _say(f"mednet-bench: {error.format_message()}")
         sys.exit(2)
     except UserError as error:
         _say(f"mednet-bench: {error}")

@@ -1,5 +1,6 @@
 """The options of the command line, and how a configuration file and a command line become a request."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,32 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
         return None
     from ..tasks.tomls import read_toml
 
-    content = {key.replace("-", "_"): found for key, found in read_toml(value).items()}
     known = {str(option.name): option for option in context.command.params if option.name != "config"}
-    for key, found in content.items():
-        if key not in known:
+    defaults: dict[str, Any] = {}
+    for key, found in read_toml(value).items():
+        name = key.replace("-", "_")
+        if name not in known:
             raise UserError(f"{value}: {unknown('key', key, known)}")
-        if isinstance(found, list) and not known[key].multiple:  # type: ignore[attr-defined]
-            content[key] = ",".join(map(str, found))
-    context.default_map = content
+        try:
+            defaults[name] = _as_typed(found, known[name])
+            known[name].type_cast_value(context, defaults[name])
+        except (click.BadParameter, UserError) as error:
+            raise UserError(f"{value}: key '{key}': {str(error).rstrip('.')}.") from error
+    context.default_map = defaults
     return value
+
+
+def _as_typed(found: Any, parameter: click.Parameter) -> str | list[str]:
+    """Return a value of a configuration file as a person would have typed it."""
+    flag = isinstance(parameter, click.Option) and parameter.is_flag
+    if flag or isinstance(found, bool):
+        if not (flag and isinstance(found, bool)):
+            raise UserError("it takes true or false" if flag else "it does not take true or false")
+        return str(found)
+    parts = found if isinstance(found, list) else [found]
+    if not all(isinstance(part, (str, int, float)) and not isinstance(part, bool) for part in parts):
+        raise UserError("it takes a text, a number, or a list of them")
+    return [str(part) for part in parts] if parameter.multiple else ",".join(map(str, parts))
 
 
 def option(flag: str, text: str, **settings: Any) -> click.Option:
@@ -149,9 +167,14 @@ def request_of(values: dict[str, Any]) -> Request:
     """Build the request from parsed options; `UserError` names what does not make sense."""
     trained = {name: values[name] for name in Recipe.__struct_fields__}
     for name in ("lr_grid", "l2_grid", "k_grid"):
-        if not trained[name] or min(trained[name]) <= 0:
+        if not all(math.isfinite(value) and value > 0 for value in trained[name]):
             raise UserError(f"--{name.replace('_', '-')} must hold positive numbers.")
         trained[name] = tuple(dict.fromkeys(trained[name]))
+    for name in ("weight_decay", "pretrain_lr"):
+        if not math.isfinite(trained[name]):
+            raise UserError(f"--{name.replace('_', '-')} {trained[name]} is no finite number.")
+    if not all(k.is_integer() for k in trained["k_grid"]):
+        raise UserError("--k-grid must hold whole numbers: it counts neighbours.")
     trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
     chosen = {name: values[name] for name in Request.__struct_fields__ if name != "recipe"}
     if chosen["size"] < 1:

@@ -38,6 +38,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.input_size or self.size
 
 
+LARGEST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
+MOST_SEEDS = 100_000
+"""More in one range are a slip of the pen."""
+
+
 def names(text: str, what: str) -> list[str]:
     """Split a comma-separated list; empty is an error, repetitions count once."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -55,8 +61,10 @@ def seeds(text: str) -> list[int]:
             low, high = int(first), int(last) if dots else int(first)
         except ValueError:
             raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
-        if not 0 <= low <= high:
-            raise UserError(f"--seeds {text}: '{part}' must rise from 0 or more.")
+        if not 0 <= low <= high <= LARGEST_SEED:
+            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {LARGEST_SEED}.")
+        if high - low >= MOST_SEEDS:
+            raise UserError(f"--seeds {text}: '{part}' are more than {MOST_SEEDS:,} seeds.")
         found.extend(range(low, high + 1))
     return list(dict.fromkeys(found))
 
