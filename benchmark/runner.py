@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import StoppedError
+from .errors import StoppedError, UserError
 from .files import claim, write_bytes
 from .grid import Grid
 from .plan import Planned
@@ -134,6 +134,7 @@ def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
             if record.status != "ok":
                 raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
         record, predictions = bench.compute(planned, needs)
+        log_of(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
     except (StoppedError, KeyboardInterrupt):
         raise
     except Exception as error:  # a failed cell is a record; the others go on
@@ -154,12 +155,8 @@ def log_of(store: Store, key: str) -> Path:
 
 
 def _sentence(error: Exception) -> str:
-    first = str(error).strip().splitlines()
-    return (
-        first[0]
-        if isinstance(error, NeedFailedError)
-        else f"{type(error).__name__}: {first[0] if first else 'no message'}"
-    )
+    first = next(iter(str(error).strip().splitlines()), "no message")
+    return first if isinstance(error, (NeedFailedError, UserError)) else f"{type(error).__name__}: {first}"
 
 
 def finished(cells: Iterable[Planned], store: Store) -> Iterator[Record]:
