@@ -62,12 +62,17 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
                 Path(temporary).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(
-                f"No room left while writing {path}: free some space and run the same command again; "
-                "what is finished is kept."
-            ) from error
-        raise UserError(f"Cannot write {path} ({error.strerror}): choose another folder.") from error
+        raise _told(path, error) from error
+
+
+def _told(path: Path, error: OSError) -> UserError | DiskFullError:
+    """Say what it means that `path` cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFullError(
+            f"No room left while writing {path}: free some space and run the same command again; "
+            "what is finished is kept."
+        )
+    return UserError(f"Cannot write {path} ({error.strerror}): choose another folder.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -111,7 +116,7 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
         yield False
         return
     except OSError as error:
-        raise UserError(f"Cannot write {path} ({error.strerror}): choose another folder.") from error
+        raise _told(path, error) from error
     try:
         yield True
     finally:
