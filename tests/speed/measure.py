@@ -260,13 +260,11 @@ def main() -> int:
         else:
             found = {what: measure_medmnist() if what == "medmnist" else measure_features()}
         for name, figures in found.items():
-            kept = (
-                figures["ratio"] <= LIMITS[what] if what == "features" else figures["ratio"] >= LIMITS[what]
-            )
+            limit, ratio = LIMITS[what], figures["ratio"]
+            kept = ratio <= limit if what == "features" else ratio >= limit
             broken |= not kept
-            print(
-                f"{what}: {name}: {json.dumps({k: round(v, 3) for k, v in figures.items()})} {'ok' if kept else 'BROKEN'}"
-            )
+            rounded = json.dumps({key: round(value, 3) for key, value in figures.items()})
+            print(f"{what}: {name}: {rounded} {'ok' if kept else f'BROKEN, limit {limit}'}", flush=True)
     return 3 if broken else 0
 
 
