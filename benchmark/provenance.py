@@ -58,7 +58,10 @@ def provenance(device: str) -> Provenance:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the peak memory in MiB: the GPU's since the last reset, else resident of this process so far."""
+    """Return the peak memory in MiB: the GPU's since the last reset, else resident of this process so far.
+
+    0 where the system keeps no such figure.
+    """
     if device.startswith("cuda"):
         import torch
 
@@ -68,6 +71,6 @@ def peak_memory_mb(device: str) -> float:
     try:
         import resource
     except ImportError:  # Windows keeps no such figure
-        return float("nan")
+        return 0.0  # a NaN would be null in the record, which could not be read again
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)

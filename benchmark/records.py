@@ -20,6 +20,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     train_loss: float
     val_loss: float
+    """The largest number where the network overflowed: JSON has no infinity, and null is no loss."""
     val_score: float | None
     """The primary metric on the validation labels of this cell; None where it is undefined."""
 

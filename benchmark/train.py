@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
             step=seen,
             seconds=time.perf_counter() - started,
             train_loss=mean_loss,
-            val_loss=now.loss,
+            val_loss=min(now.loss, sys.float_info.max),
             val_score=now.score,
         )
         curve.append(point)
