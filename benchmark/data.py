@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,20 +50,28 @@ class Prepare:
         """Turn floats 0..255 [batch, 1 or 3, side, side] into the network's input, channels last."""
         if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
             images = images.flip(1)
-        mean = torch.tensor(self.contract.mean, device=images.device).view(1, CHANNELS, 1, 1)
-        std = torch.tensor(self.contract.std, device=images.device).view(1, CHANNELS, 1, 1)
+        scale, shift = _affine(self.contract, images.device)
         # one multiplication and one addition; broadcasting repeats a single channel three times
-        out = images * (self.contract.value_range / 255 / std) - mean / std
-        return out.contiguous(memory_format=torch.channels_last)
+        return (images * scale + shift).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Resize and normalise, without augmentation."""
         return self.normalise(self.resize(images))
 
 
+@functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
+def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return scale and shift [1, 3, 1, 1] that turn 0..255 into the contract's units."""
+    with torch.inference_mode(False):  # they outlive the validation that may ask for them first
+        mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
+        std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)
+        return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)
+
+
 def as_bytes(split: Split, device: str) -> Tensor:
     """Move a split's images to the device as uint8 [n, 1 or 3, h, w]."""
-    images = torch.from_numpy(np.ascontiguousarray(split.images))
+    # C order, and writable: torch warns of arrays that are not, although nothing writes to them
+    images = torch.from_numpy(np.require(split.images, requirements="CW"))
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous().to(device)
 
