@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,17 +69,21 @@ def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
         return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)
 
 
+def _shared(array: NDArray[Any]) -> Tensor:
+    """Wrap an array without copying it, but where it is read-only: torch warns of that, for good reason."""
+    return torch.from_numpy(np.require(array, requirements="CW"))
+
+
 def as_bytes(split: Split, device: str) -> Tensor:
     """Move a split's images to the device as uint8 [n, 1 or 3, h, w]."""
-    # C order, and writable: torch warns of arrays that are not, although nothing writes to them
-    images = torch.from_numpy(np.require(split.images, requirements="CW"))
+    images = _shared(split.images)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous().to(device)
 
 
 def as_targets(labels: NDArray[np.int64], device: str) -> Tensor:
     """Move labels to the device: class indices as int64 [n], multilabel as float32 [n, classes]."""
-    targets = torch.from_numpy(labels)
+    targets = _shared(labels)
     return (targets.float() if labels.ndim == 2 else targets).to(device)
 
 
