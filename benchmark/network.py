@@ -76,5 +76,5 @@ def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
 
 def probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:
     """Return probabilities [n, classes] of logits, as float64 on the CPU."""
-    logits = logits.double().cpu()
+    logits = logits.cpu().double()  # in this order: not every device knows float64
     return (logits.sigmoid() if kind == "multilabel" else logits.softmax(dim=1)).numpy()
