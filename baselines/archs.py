@@ -55,7 +55,9 @@ def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
         return {}
     module = inspect.getmodule(model_entrypoint(arch))
     if module is not None and "dynamic_img_size" in inspect.getsource(module):
-        return {"dynamic_img_size": True, "dynamic_img_pad": True}
+        # Swin pads its windows by itself and does not know the second argument
+        pad = {} if "swin" in module.__name__ else {"dynamic_img_pad": True}
+        return {"dynamic_img_size": True, **pad}
     raise UserError(
         f"{arch} takes only {cfg.input_size[-1]} px inputs: pass --input-size {cfg.input_size[-1]}."
     )
