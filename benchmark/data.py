@@ -71,7 +71,7 @@ def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _shared(array: NDArray[Any]) -> Tensor:
     """Wrap an array without copying it, but where it is read-only: torch warns of that, for good reason."""
-    return torch.from_numpy(np.require(array, requirements="CW"))
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def as_bytes(split: Split, device: str) -> Tensor:
