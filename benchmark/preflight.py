@@ -1,5 +1,6 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
+from ..tasks.task import Task
 from .errors import UserError
 from .grid import Grid
 from .plan import Planned
@@ -26,7 +27,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def check(grid: Grid, waiting: list[Planned]) -> None:
-    """Load every checkpoint strictly and run every arch once, as far as the waiting cells need them.
+    """Run every arch once, load every checkpoint strictly and read all data, as the waiting cells need them.
 
     Raises:
         UserError: what does not fit, and the cure.
@@ -46,3 +47,20 @@ def check(grid: Grid, waiting: list[Planned]) -> None:
         if card.file and not card.pretraining and (cell.arch, card.identity) not in proven:
             load_backbone(card, cell.arch, cell.input_size, seed=0)
             proven.add((cell.arch, card.identity))
+    for (_, size), task in _data(grid, waiting).items():
+        task.source.load(size, grid.places)
+
+
+def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:
+    """Return what is read from files, by (task, size): targets, and sources of weights yet to be made."""
+    found: dict[tuple[str, int], Task] = {}
+    for planned in waiting:
+        cell = planned.cell
+        if cell.step != "pretrain":
+            found[cell.task, cell.size] = grid.tasks[cell.task]
+            continue
+        card = grid.pretraining(cell)
+        if card.pretraining and card.file and not card.file.is_file():
+            sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
+            found |= {(task.name, size): task for task, size in sources}
+    return {place: task for place, task in found.items() if not task.generated}
