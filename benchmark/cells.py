@@ -75,7 +75,8 @@ class Bench:
     def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
         data = self.data(cell.task, cell.size)
         subset = subsets.choose(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
-        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}"
+        # part of the hash, since one run directory may outlive a change of the data
+        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.grid.request.folder, name, subset)
         tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
         return Job(
