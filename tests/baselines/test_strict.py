@@ -1,0 +1,357 @@
+"""Weights load totally or fail: every fault that can be planted gives one sentence that names both sides.
+
+The papers that this benchmark wants to correct were often wrong here: half-loaded networks, a missing
+checkpoint replaced by random weights, and a table that called the result "medical pretraining".
+"""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mednet_bench.baselines.archs import build_backbone
+from mednet_bench.baselines.checkpoint import from_checkpoint
+from mednet_bench.baselines.init import InitCard
+from mednet_bench.baselines.load import load_backbone
+from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
+from mednet_bench.benchmark.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+
+State = dict[str, Tensor]
+STEM = "conv_stem.weight"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.write_weights(tmp_path_factory.mktemp("weights") / "whole.safetensors")
+
+
+def resolve(card: Path, task: toys.Toy | None = None, **need: object) -> InitCard:
+    target = toys.task_of(task or toys.Toy())
+    return from_checkpoint("mednet", card, toys.need_of(target, card.parent, **need))
+
+
+def load(card: Path) -> torch.nn.Module:
+    """The whole way from `--inits mednet=CARD` to a network."""
+    return load_backbone(resolve(card), toys.ARCH, 16, seed=0).module
+
+
+def planted(tmp_path: Path, weights: Path, change: Callable[[State], State]) -> Path:
+    """The card of a changed copy of the weights; its hash is right, so that only the content is wrong."""
+    file = tmp_path / "weights.safetensors"
+    save_file(change(load_file(weights)), file)
+    return toys.write_card(tmp_path, file)
+
+
+def one_sentence(error: pytest.ExceptionInfo[UserError]) -> str:
+    said = str(error.value)
+    assert "\n" not in said and said.endswith((".", "?"))
+    return said
+
+
+def test_every_tensor_that_is_loaded_is_the_tensor_of_the_file(tmp_path: Path, weights: Path) -> None:
+    module = load(planted(tmp_path, weights, lambda state: state))
+    loaded, file = module.state_dict(), load_file(weights)
+    assert loaded.keys() == file.keys()
+    assert all(torch.equal(loaded[name], file[name]) for name in file)
+    # and not by chance: another seed's random weights differ
+    assert not torch.equal(build_backbone(toys.ARCH, 16).state_dict()[STEM], file[STEM])
+
+
+def renamed(state: State) -> State:
+    return {("conv_stern.weight" if name == STEM else name): value for name, value in state.items()}
+
+
+def cut(state: State) -> State:
+    return {**state, STEM: state[STEM][:, :1].contiguous()}
+
+
+FAULTS: dict[str, tuple[Callable[[State], State], tuple[str, ...]]] = {
+    "one tensor renamed": (renamed, (f"1 missing ({STEM})", "1 left over (conv_stern.weight)")),
+    "one tensor missing": (
+        lambda state: {name: value for name, value in state.items() if name != STEM},
+        (f"1 missing ({STEM})",),
+    ),
+    "one tensor too many": (
+        lambda state: {**state, "conv_extra.weight": torch.zeros(3)},
+        ("1 left over (conv_extra.weight)",),
+    ),
+    "one tensor of another shape": (
+        cut,
+        ("1 of another shape", STEM, " (24, 1, 3, 3) instead of (24, 3, 3, 3)"),
+    ),
+    "a prefix before every name": (
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        ("missing (conv_stem.weight", "left over (module.", ", ...)"),
+    ),
+    "statistics of batch norm left away": (
+        lambda state: {name: value for name, value in state.items() if "running_mean" not in name},
+        ("missing", "running_mean"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_do_not_fit_name_what_is_wrong_on_either_side(
+    fault: str, tmp_path: Path, weights: Path
+) -> None:
+    change, wanted = FAULTS[fault]
+    card = planted(tmp_path, weights, change)
+    with pytest.raises(UserError) as error:
+        load(card)
+    said = one_sentence(error)
+    for part in (*wanted, "weights.safetensors"):
+        assert part in said
+
+
+def test_a_fault_leaves_the_network_as_it_was(weights: Path) -> None:
+    # load_state_dict copies tensor by tensor: an error in the middle must not leave half of a network
+    model = build_backbone(toys.ARCH, 16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UserError):
+        load_total(model, renamed(load_file(weights)), (), "test")
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_classifier_alone_is_excused(tmp_path: Path, weights: Path) -> None:
+    with_classifier = planted(
+        tmp_path,
+        weights,
+        lambda state: {**state, "classifier.weight": torch.zeros(9, 256), "classifier.bias": torch.zeros(9)},
+    )
+    assert load(with_classifier)
+    almost = planted(tmp_path, weights, lambda state: {**state, "classifier2.weight": torch.zeros(9)})
+    with pytest.raises(UserError, match=r"1 left over \(classifier2\.weight\)"):
+        load(almost)
+
+
+def test_a_card_may_name_its_own_classifier(tmp_path: Path, weights: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({**load_file(weights), "my_head.weight": torch.zeros(9, 256)}, file)
+    assert load(toys.write_card(tmp_path, file, excused=["my_head."]))
+    with pytest.raises(UserError, match=r"left over \(my_head\.weight\)"):
+        load(toys.write_card(tmp_path, file))
+
+
+@pytest.mark.parametrize("excused", [[""], ["conv"], [STEM]])
+def test_no_card_can_excuse_a_tensor_that_the_network_needs(
+    excused: list[str], tmp_path: Path, weights: Path
+) -> None:
+    # or a slip in `excused` would leave random weights in the backbone, the very thing that must not happen
+    file = tmp_path / "weights.safetensors"
+    save_file({name: value for name, value in load_file(weights).items() if name != STEM}, file)
+    with pytest.raises(UserError, match=r"1 missing \(conv_stem\.weight\)"):
+        load(toys.write_card(tmp_path, file, excused=excused))
+
+
+def test_weights_of_another_arch_are_refused_before_they_are_loaded(tmp_path: Path) -> None:
+    card = toys.write_card(tmp_path, arch="resnet50")
+    with pytest.raises(UserError) as error:
+        load(card)
+    said = one_sentence(error)
+    assert "resnet50" in said and toys.ARCH in said and "--archs resnet50" in said
+
+
+def test_a_card_that_lies_about_its_arch_is_found_out_by_the_tensors(tmp_path: Path) -> None:
+    file = toys.write_weights(tmp_path / "weights.safetensors", arch="test_resnet")
+    with pytest.raises(UserError) as error:
+        load(toys.write_card(tmp_path, file))
+    said = one_sentence(error)
+    assert "missing (conv_stem.weight" in said and "left over" in said
+
+
+def test_a_network_of_the_other_colour_is_refused(tmp_path: Path) -> None:
+    card = toys.write_card(tmp_path, variant="color")
+    assert resolve(card, toys.Toy(variant="color"))
+    with pytest.raises(UserError) as error:
+        resolve(card, toys.Toy(variant="gray"))
+    said = one_sentence(error)
+    assert "color" in said and "toy is gray" in said
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("kept", [0, 10, 1000, 0.5, 0.999])
+def test_a_file_that_was_cut_short_is_called_damaged(suffix: str, kept: float, tmp_path: Path) -> None:
+    whole = toys.write_weights(tmp_path / "whole.safetensors")
+    file = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        file.write_bytes(whole.read_bytes())
+    else:
+        torch.save(load_file(whole), file)
+    os.truncate(file, int(kept if kept >= 1 or kept == 0 else kept * file.stat().st_size))
+    with pytest.raises(UserError) as error:
+        load(toys.write_card(tmp_path, file))
+    said = one_sentence(error)
+    assert str(file) in said and "damaged" in said
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_flipped_bytes_are_called_damage_or_need_of_code_and_never_a_traceback(
+    zipped: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"a": torch.zeros(3), "b": torch.ones(4)}, file, _use_new_zipfile_serialization=zipped)
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=3):
+            content[place] = rng.integers(256)
+        file.write_bytes(content)
+        try:
+            read_tensors(file)  # a flipped pixel of a weight is the hash's affair
+        except UserError as error:
+            refused += 1
+            assert str(file) in str(error)
+    assert refused > 20
+
+
+class _Code:
+    """What an attacker puts into a pickle: a call that runs while it is read."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Callable, tuple[str]]:
+        return os.mkdir, (str(self.proof),)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(how: str, tmp_path: Path) -> None:
+    file, proof = tmp_path / "weights.pth", tmp_path / "proof"
+    if how == "torch":
+        torch.save({"a": torch.zeros(1), "b": _Code(proof)}, file)
+    else:
+        file.write_bytes(pickle.dumps(_Code(proof)))
+    with pytest.raises(UserError) as error:
+        load(toys.write_card(tmp_path, file))
+    said = one_sentence(error)
+    assert str(file) in said and "code" in said
+    assert not proof.exists()
+    torch.load(file, weights_only=False) if how == "torch" else pickle.loads(file.read_bytes())
+    assert proof.exists()  # the attack is a real one
+
+
+def test_a_whole_network_in_a_file_is_no_state_dict(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(build_backbone(toys.ARCH, 16), file)
+    with pytest.raises(UserError, match="without running code"):
+        load(toys.write_card(tmp_path, file))
+    torch.save({"weights": [1, 2, 3]}, file)
+    with pytest.raises(UserError, match="state_dict"):
+        load(toys.write_card(tmp_path, file))
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_the_usual_wrappings_are_unpacked(wrapper: str | None, tmp_path: Path, weights: Path) -> None:
+    state, file = load_file(weights), tmp_path / "weights.pth"
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, file)
+    assert read_tensors(file).keys() == state.keys()
+
+
+def test_another_file_than_the_card_describes_is_refused(tmp_path: Path, weights: Path) -> None:
+    card = planted(tmp_path, weights, lambda state: state)
+    wrong = toys.write_card(tmp_path, tmp_path / "weights.safetensors", sha256="0" * 64)
+    with pytest.raises(UserError, match="does not hash to the sha256"):
+        load(wrong)
+    # changed between the start of a run and the cell that loads it
+    card = toys.write_card(tmp_path, tmp_path / "weights.safetensors")
+    resolved = resolve(card)
+    toys.write_weights(tmp_path / "weights.safetensors", seed=8)
+    with pytest.raises(UserError) as error:
+        load_backbone(resolved, toys.ARCH, 16, seed=0)
+    said = one_sentence(error)
+    digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    assert digest[:12] in said and resolved.sha256[:12] in said
+
+
+def test_weights_that_are_gone_are_not_replaced_by_random_ones(tmp_path: Path) -> None:
+    card = resolve(toys.write_card(tmp_path))
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="are not at"):
+        load_backbone(card, toys.ARCH, 16, seed=0)
+
+
+def test_the_proof_of_what_was_loaded_is_its_hash_or_the_seed(tmp_path: Path) -> None:
+    card = resolve(toys.write_card(tmp_path))
+    digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    assert load_backbone(card, toys.ARCH, 16, seed=0).weights == f"sha256:{digest}"
+    assert load_backbone(toys.RANDOM, toys.ARCH, 16, seed=3).weights == "random:3"
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (
+        load_backbone(toys.RANDOM, toys.ARCH, 16, seed).module.state_dict() for seed in (3, 3, 4)
+    )
+    torch.rand(5)  # whatever else draws
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first[STEM], other[STEM])
+
+
+def test_renaming_by_order_needs_equal_numbers_and_shapes() -> None:
+    file = {"a": torch.zeros(2), "b": torch.ones(3)}
+    names = {"x": torch.empty(2), "y": torch.empty(3)}
+    assert renamed_by_order(file, names, "test").keys() == names.keys()
+    assert renamed_by_order(file, names, "test")["y"] is file["b"]
+    with pytest.raises(UserError, match="2 tensors for 1"):
+        renamed_by_order(file, {"x": torch.empty(2)}, "test")
+    with pytest.raises(UserError, match="b / y"):
+        renamed_by_order(file, {**names, "y": torch.empty(4)}, "test")
+
+
+CARD_FAULTS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
+    "unknown key": ({"sha265": "0"}, ("sha265", "did you mean 'sha256'?")),
+    "missing key": ({"corpora": None}, ("corpora",)),
+    "wrong type": ({"corpora": "radimagenet"}, ("corpora",)),
+}
+
+
+@pytest.mark.parametrize("fault", CARD_FAULTS)
+def test_a_wrong_card_is_told_with_its_file_and_key(fault: str, tmp_path: Path) -> None:
+    facts, wanted = CARD_FAULTS[fault]
+    card = toys.write_card(tmp_path, **facts)
+    with pytest.raises(UserError) as error:
+        resolve(card)
+    said = one_sentence(error)
+    for part in (str(card), *wanted):
+        assert part in said
+
+
+def test_a_wrong_key_of_the_input_contract_is_told_too(tmp_path: Path) -> None:
+    card = toys.write_card(tmp_path)
+    card.write_text(card.read_text() + '\ninterpolation = "lanczos"')
+    with pytest.raises(UserError, match="interpolation"):
+        resolve(card)
+    card.write_text(card.read_text().replace("interpolation", "resize"))
+    with pytest.raises(UserError, match="resize"):
+        resolve(card)
+
+
+def test_a_missing_card_is_shown_how_it_should_look(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        resolve(tmp_path / "nothing.toml")
+    assert str(tmp_path / "nothing.toml") in str(error.value) and "sha256 = " in str(error.value)
+    weights = toys.write_weights(tmp_path / "alone.safetensors")  # weights without a card
+    with pytest.raises(UserError, match=r"no card at .*alone\.toml"):
+        resolve(weights)
+
+
+def test_a_card_whose_weights_are_elsewhere_names_where_it_looked(tmp_path: Path) -> None:
+    card = toys.write_card(tmp_path)
+    card.write_text(card.read_text().replace("weights.safetensors", "moved.safetensors"))
+    with pytest.raises(UserError, match=r"moved\.safetensors"):
+        resolve(card)
+
+
+def test_the_weights_may_be_named_in_place_of_their_card(tmp_path: Path) -> None:
+    card = toys.write_card(tmp_path)
+    assert resolve(tmp_path / "weights.safetensors") == resolve(card)
