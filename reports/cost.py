@@ -13,7 +13,7 @@ from .pictures import Look, draw, looks, style, swatch, title
 from .results import Results, Row
 from .section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from .stats import describe
-from .wording import GENERATED, compact, duration, metric, number, percent, place, task_entry
+from .wording import GENERATED, compact, duration, metric, number, percent, place, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def _seconds(records: Sequence[Record]) -> Datum:
 
 def _labels(records: Sequence[Record]) -> str:
     """Name where the weights came from; a colour of its own, and so a label, may go with every task."""
-    different = sorted({record.init.label for record in records if record.init})
+    different = sorted({short(record.init.label) for record in records if record.init})
     return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
 
 
@@ -101,9 +101,10 @@ def _pretraining(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = [
         (
             Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
-            task_entry(results, r.cell.task),
+            _users(results, r),
             place(r.cell.arch, r.cell.size, r.cell.input_size),
             r.counts.train if r.counts else None,
+            _held_out(r),
             Datum(r.seconds, duration(r.seconds)),
             r.peak_memory_mb,
             r.provenance.device,
@@ -112,15 +113,29 @@ def _pretraining(results: Results) -> Table:
     ]
     columns = (
         Column("Init"),
-        Column("Leaves out", "", "the first task that these weights never saw; others may share them"),
+        Column("Used for"),
         Column("Network"),
         Column("Images", ",d", "different images trained on"),
+        Column("Held-out AUC", "", "on images that were kept back of each source"),
         Column("Took", "g"),
         Column("Peak memory, MiB", ",.0f"),
         Column("Device"),
     )
     table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows))
     return compact(table, "Network")
+
+
+def _users(results: Results, made: Record) -> Datum:
+    """Name the tasks that were scored with these weights."""
+    identity = made.init.identity if made.init else None
+    tasks = sorted({r.cell.task for r in results.counted if r.init and r.init.identity == identity})
+    names = ", ".join(tasks)
+    return Datum(names or None, names, note=GENERATED if any(map(results.generated, tasks)) else "")
+
+
+def _held_out(made: Record) -> str | None:
+    found = ((name.rpartition(": ")[2], number(value)) for name, value in made.metrics.items())
+    return ", ".join(" ".join(pair) for pair in found) or None
 
 
 def _figures(results: Results) -> tuple[Figure, ...]:

@@ -46,7 +46,7 @@ def difference_to_scratch(results: Results) -> Content | None:
         why = (
             "no seed that two inits share on equal data"
             if BASELINE in inits
-            else f"no init called {BASELINE}"
+            else f"no record of an init called {BASELINE}"
         )
         lead = f"Nothing can be compared with training from scratch: there is {why}."
         return Content(title, 40, (Part(lead=(lead,)),))

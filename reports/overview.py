@@ -64,7 +64,9 @@ def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
 
 def notices(results: Results) -> tuple[str, ...]:
     """Say what must be known before any number is read."""
-    tasks = {row.task for row in results.rows} or {record.cell.task for record in results.records}
+    tasks = {row.task for row in results.rows} or {
+        r.cell.task for r in results.records if r.cell.step == "score"
+    }
     made = sorted(task for task in tasks if results.generated(task))
     found = []
     if made and len(made) == len(tasks):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ..benchmark.plan import Cell
 from .results import Results
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from .stats import Stat
 from .wording import GENERATED, compact, count, metric, percent, place, task_entry
 
 ROWS = 300
@@ -51,10 +52,21 @@ def _counts(results: Results) -> list[str]:
     if single:
         share = f"{single} of {len(results.rows)}"
         points.append(f"Rows that rest on a single seed, so that their spread is unknown: {share}.")
+    still = sum(_still(row.stats.get(results.primary)) for row in results.rows)
+    if still:
+        share = f"{still} of {len(results.rows)}"
+        points.append(
+            f"Rows in which every seed gives the same score: {share}. Nothing there depends on the seed, so "
+            "that a spread of 0 is no sign of certainty."
+        )
     dirty = sum(record.provenance.dirty for record in results.counted)
     if dirty:
         points.append(f"{count(dirty, 'cell')} ran from a checkout with uncommitted changes.")
     return points
+
+
+def _still(stat: Stat | None) -> bool:
+    return stat is not None and stat.n > 1 and stat.low == stat.high
 
 
 def _generated(results: Results) -> list[str]:

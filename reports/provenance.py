@@ -3,14 +3,17 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
+from ..benchmark.plan import Plan
 from ..benchmark.records import InitFacts, Record
 from .results import Results
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from .wording import GENERATED, compact, count, place, task_entry
 
+PATHS = ("out", "data_root", "task_file", "config")
 HASH = 12
 """Digits of a hash or commit that a table shows."""
 
@@ -100,6 +103,18 @@ def _contract(init: InitFacts) -> str:
     return "; ".join(f"{key} {_plain(value)}" for key, value in init.contract.items())
 
 
+def _request(plan: Plan) -> dict[str, object]:
+    """Return what was asked for, of paths their last name only: a report travels, a folder's name may not."""
+    found: dict[str, object] = {}
+    for name, value in plan.request.items():
+        if name in PATHS:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            value = ", ".join(Path(str(path)).name for path in values if path)
+        if name != "recipe":  # is shown by itself
+            found[name] = value
+    return found
+
+
 def _warned(results: Results, value: object) -> Datum:
     """Write an option; where it names generated tasks, the warning stands beside it."""
     named = value if isinstance(value, (list, tuple)) else [value]
@@ -140,7 +155,7 @@ def _threads(records: Sequence[Record], device: str) -> str:
 def _recipe(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = []
     if results.plan:
-        asked = {f"--{name.replace('_', '-')}": value for name, value in results.plan.request.items()}
+        asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
         trained = msgspec.to_builtins(results.plan.recipe)
         rows = [(name, _warned(results, value)) for name, value in {**asked, **trained}.items()]
     recipes = _grouped(

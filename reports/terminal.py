@@ -8,7 +8,7 @@ from itertools import groupby
 
 from .overview import notices
 from .results import Results, Row
-from .wording import GENERATED, NBSP, clean, metric, number, percent, place
+from .wording import GENERATED, NBSP, clean, metric, number, percent, place, short
 
 
 def leaderboard_text(results: Results, width: int | None = None) -> str:
@@ -103,7 +103,7 @@ def _weights(rows: Sequence[Row], width: int) -> str:
     """Say of every init where its weights came from."""
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
-        labels[row.init][_one_line(row.label)] = None
+        labels[row.init][_one_line(short(row.label))] = None
     lines = (f"{_one_line(init)}: {'; '.join(found)}" for init, found in labels.items() if any(found))
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 

@@ -107,10 +107,15 @@ def task_entry(results: Results, task: str) -> Datum:
     return Datum(task, task, note=GENERATED if results.generated(task) else "")
 
 
+def short(label: str) -> str:
+    """Leave out what stands in brackets at the end of a long label; Provenance holds it whole."""
+    return label.partition(" (")[0] if len(label) > 60 and label.endswith(")") else label
+
+
 def init_entry(row: Row) -> Datum:
     """Name an init, with where its weights came from and what they may have seen of the task."""
     seen = f"declared overlap with this task: {', '.join(row.overlap)}" if row.overlap else ""
-    return Datum(row.init, row.init, note="; ".join(filter(None, (row.label, seen))))
+    return Datum(row.init, row.init, note="; ".join(filter(None, (short(row.label), seen))))
 
 
 def place(arch: str, size: int, input_size: int) -> str:

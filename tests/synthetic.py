@@ -83,7 +83,14 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     """Write plan, records and predictions of a run that never happened; returns the records."""
     grid = grid or Grid()
     before = [
-        Cell(step="pretrain", task=t, size=grid.size, input_size=grid.input_size, arch=a, init="mednet")
+        Cell(
+            step="pretrain",
+            task=f"gray:{t}",
+            size=grid.size,
+            input_size=grid.input_size,
+            arch=a,
+            init="mednet",
+        )
         for t in grid.tasks[:2]
         if "mednet" in grid.inits
         for a in grid.archs
@@ -129,7 +136,7 @@ def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
         recipe_hash=key_of(
             cell.__class__(task="", size=0, input_size=0, arch="", init=""), repr(grid.recipe)
         ),
-        task=_task_facts(cell.task, kind, modality),
+        task=None if cell.step == "pretrain" else _task_facts(cell.task, kind, modality),
         provenance=_provenance(),
         finished=(datetime(2026, 5, 1, tzinfo=timezone.utc) + timedelta(seconds=number)).isoformat(),
         seconds=float(
@@ -152,6 +159,7 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
     metrics |= {"auc": auc, "ece": float(rng.uniform(0.02, 0.2)), "brier": float((1 - auc) * 0.6)}
     if base.task and base.task.kind == "ordinal":
         metrics["kappa"] = float(2 * auc - 1.1)
+    held_out = {"held-out auc: bloodmnist": auc} if cell.step == "pretrain" else {}
     choices = ()
     if cell.step != "pretrain":
         grid_values = grid.recipe.lr_grid if cell.protocol == "finetune" else grid.recipe.l2_grid
@@ -165,7 +173,7 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
         )  # fmt: skip
     return msgspec.structs.replace(
         base,
-        metrics=metrics if cell.step == "score" else {},
+        metrics=metrics if cell.step == "score" else held_out,
         val_metrics={"auc": auc + 0.01},
         per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
         curve=_curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else (),

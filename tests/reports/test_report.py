@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from synthetic import Grid, write_run
 
+from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import Built, build
 from mednet_bench.reports.markdown_page import text
@@ -266,3 +267,29 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "True"] and done.stderr == ""
+
+
+def test_seeds_that_change_nothing_are_no_sign_of_certainty(tmp_path: Path):
+    # A linear probe on all labels is solved exactly: every seed gives the same score, and an sd of 0.
+    store = Store(tmp_path)
+    for record in write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet",), fractions=(1.0,))):
+        store.write(replace(record, metrics={"auc": 0.8}) if record.cell.step == "score" else record)
+    assert "every seed gives the same score: 1 of 1" in build(tmp_path).html.read_text()
+
+
+def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet",), fractions=(1.0,)))
+    plan = read_plan(tmp_path)
+    assert plan
+    replace(plan, request={"out": "/home/j.doe/secret/run", "data_root": "/clinic/data"}).write(tmp_path)
+    built = build(tmp_path)
+    for path in (built.html, built.markdown, built.csv):
+        assert "secret" not in path.read_text() and "clinic" not in path.read_text()
+
+
+def test_a_phantom_that_has_not_run_yet_is_known_by_its_name(tmp_path: Path):
+    grid = Grid(tasks=("breastmnist", "phantom-thorax"), skip=lambda cell: cell.task == "phantom-thorax")
+    write_run(tmp_path, grid)
+    rows = re.findall(r"<tr.*?</tr>", build(tmp_path).html.read_text(), flags=re.S)
+    named = [row for row in rows if "phantom-thorax" in row]
+    assert named and all(GENERATED in row for row in named)
