@@ -4,13 +4,16 @@ Only IEEE arithmetic, a few elementary functions and uniform draws are used (no 
 numpy, whose streams may change between versions), so that every machine draws the same images.
 """
 
-from copy import copy
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float64]
 """[size, size], one value per pixel."""
+
+Point = tuple[float, float]
+"""x and y."""
 
 
 class Dice:
@@ -66,16 +69,11 @@ class Canvas:
     def disc(self, cx: float, cy: float, rx: float, ry: float | None = None, angle: float = 0.0) -> Plane:
         """Cover an ellipse: 1 inside, 0 outside, less than 1 everywhere if it is thinner than the blur."""
         ry = rx if ry is None else ry
-        radius = self.radius(cx, cy, rx, ry, angle)
-        unit = min(rx, ry) / self.edge
-        return (np.tanh((1 - radius) * unit) + np.tanh((1 + radius) * unit)) / 2
+        return self._cover(self.radius(cx, cy, rx, ry, angle), min(rx, ry))
 
     def radius(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Plane:
         """Measure the distance from a centre in units of an ellipse's radii: 1 on its outline."""
-        cos, sin = np.cos(angle), np.sin(angle)
-        u = (self.x - cx) * cos + (self.y - cy) * sin
-        v = (self.y - cy) * cos - (self.x - cx) * sin
-        return np.sqrt((u / rx) ** 2 + (v / ry) ** 2)
+        return _radius(self.x - cx, self.y - cy, rx, ry, angle)
 
     def ring(self, cx: float, cy: float, rx: float, ry: float, width: float, angle: float = 0.0) -> Plane:
         """Cover the outline of an ellipse with a line of half width `width`."""
@@ -96,23 +94,18 @@ class Canvas:
         return np.exp(-0.5 * self.radius(cx, cy, blurred[0], blurred[1], angle) ** 2)
 
     def dab(
-        self,
-        picture: Plane,
-        amount: float,
-        cx: float,
-        cy: float,
-        rx: float,
-        ry: float | None = None,
-        angle: float = 0.0,
+        self, picture: Plane, amount: float, place: Point, rx: float, ry: float = 0.0, angle: float = 0.0
     ) -> None:
-        """Add `amount` times a small disc in place, looking only at the pixels around it."""
-        reach = max(rx, ry or rx) + 4 * self.edge
-        first_x, last_x = np.searchsorted(self.x[0], (cx - reach, cx + reach))
-        first_y, last_y = np.searchsorted(self.y[:, 0], (cy - reach, cy + reach))
-        rows, columns = slice(first_y, last_y), slice(first_x, last_x)
-        window = copy(self)
-        window.x, window.y = self.x[:, columns], self.y[rows]
-        picture[rows, columns] += amount * window.disc(cx, cy, rx, ry, angle)
+        """Add `amount` times a small disc (round if `ry` is 0) in place, from the pixels around it alone."""
+        cx, cy = place
+        ry = ry or rx
+        reach = max(rx, ry) + 4 * self.edge
+        left, right, top, bottom = (
+            min(max(int((end + 1) / 2 * self.size + 0.5), 0), self.size)
+            for end in (cx - reach, cx + reach, cy - reach, cy + reach)
+        )
+        radius = _radius(self.x[:, left:right] - cx, self.y[top:bottom] - cy, rx, ry, angle)
+        picture[top:bottom, left:right] += amount * self._cover(radius, min(rx, ry))
 
     def waves(self, dice: Dice, waves: int, low: float, high: float) -> Plane:
         """Return a smooth random pattern of about unit variance, with `low` to `high` periods per side."""
@@ -126,8 +119,18 @@ class Canvas:
             pattern += fade * np.cos(frequency * where + phase)
         return pattern * (2 / waves) ** 0.5
 
+    def _cover(self, radius: Plane, thin: float) -> Plane:
+        unit = thin / self.edge
+        return (np.tanh((1 - radius) * unit) + np.tanh((1 + radius) * unit)) / 2
+
     def _stroke(self, away: Plane, width: float) -> Plane:
         return (np.tanh((width - away) / self.edge) + np.tanh((width + away) / self.edge)) / 2
+
+
+def _radius(x: Plane, y: Plane, rx: float, ry: float, angle: float) -> Plane:
+    cos, sin = math.cos(angle), math.sin(angle)
+    u, v = x * (cos / rx) + y * (sin / rx), y * (cos / ry) - x * (sin / ry)
+    return np.sqrt(u * u + v * v)
 
 
 def mix(below: Plane, above: Plane | float, cover: Plane) -> Plane:

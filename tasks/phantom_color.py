@@ -52,7 +52,7 @@ def _anywhere(dice: Dice) -> tuple[float, float]:
 
 def _lymphoid(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
     for _ in range(dice.count(30, 80)):
-        canvas.dab(nuclei, dice.between(0.8, 1.4), *_anywhere(dice), dice.between(0.05, 0.085))
+        canvas.dab(nuclei, dice.between(0.8, 1.4), _anywhere(dice), dice.between(0.05, 0.085))
     return 0.22 + 0.05 * canvas.waves(dice, 6, 1, 4)
 
 
@@ -67,7 +67,7 @@ def _bands(canvas: Canvas, dice: Dice, along: float, frequency: float, bend: flo
 def _spindles(canvas: Canvas, dice: Dice, nuclei: Plane, count: int, along: float, spread: float) -> None:
     for _ in range(count):
         angle = along + dice.between(-spread, spread)
-        canvas.dab(nuclei, dice.between(0.7, 1.3), *_anywhere(dice), dice.between(0.08, 0.15), 0.04, angle)
+        canvas.dab(nuclei, dice.between(0.7, 1.3), _anywhere(dice), dice.between(0.08, 0.15), 0.04, angle)
 
 
 def _stroma(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
@@ -93,7 +93,7 @@ def _gland(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
         for step in range(steps):  # nuclei stand in a row at the outer edge
             turn = 2 * np.pi * step / steps + dice.between(-0.1, 0.1)
             place = (x + radius * np.cos(turn), y + radius * np.sin(turn))
-            canvas.dab(nuclei, dice.between(0.7, 1.3), *place, dice.between(0.06, 0.09), 0.045, turn)
+            canvas.dab(nuclei, dice.between(0.7, 1.3), place, dice.between(0.06, 0.09), 0.045, turn)
     return fibres
 
 
@@ -101,7 +101,7 @@ def _carcinoma(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
     for _ in range(dice.count(24, 44)):
         long = dice.between(0.065, 0.13)
         shape = (long, long * dice.between(0.55, 1.0), dice.between(0, 3))
-        canvas.dab(nuclei, dice.between(0.4, 1.3), *_anywhere(dice), *shape)
+        canvas.dab(nuclei, dice.between(0.4, 1.3), _anywhere(dice), *shape)
     return 0.36 + 0.1 * canvas.waves(dice, 6, 1, 4)
 
 
@@ -170,14 +170,14 @@ def _lesions(
         return far * np.cos(around), far * np.sin(around)
 
     for _ in range(dice.count(*_COUNTS["dots"][grade])):
-        canvas.dab(blood, dice.between(0.4, 0.9), *spot(), dice.between(0.02, 0.035))
+        canvas.dab(blood, dice.between(0.4, 0.9), spot(), dice.between(0.02, 0.035))
     for _ in range(dice.count(*_COUNTS["blots"][grade])):
-        canvas.dab(blood, dice.between(0.5, 1.0), *spot(), dice.between(0.05, 0.1), dice.between(0.04, 0.07))
+        canvas.dab(blood, dice.between(0.5, 1.0), spot(), dice.between(0.05, 0.1), dice.between(0.04, 0.07))
     for _ in range(dice.count(*_COUNTS["exudates"][grade])):
-        canvas.dab(pale, dice.between(0.3, 0.8), *spot(), dice.between(0.025, 0.055))
+        canvas.dab(pale, dice.between(0.3, 0.8), spot(), dice.between(0.025, 0.055))
     if grade == 4 and dice.chance(0.6):  # a bleeding into the vitreous
         canvas.dab(
-            blood, dice.between(0.4, 1.0), *spot(), dice.between(0.2, 0.4), dice.between(0.12, 0.25), 0.3
+            blood, dice.between(0.4, 1.0), spot(), dice.between(0.2, 0.4), dice.between(0.12, 0.25), 0.3
         )
     elif grade == 4:  # a tuft of new vessels at the disc
         for _ in range(dice.count(8, 14)):
@@ -186,4 +186,4 @@ def _lesions(
                 *eye, eye[0] + length * np.cos(turn), eye[1] + length * np.sin(turn), 0.014
             )
     for _ in range(dice.count(0, 2)):  # drusen and dust, in every grade
-        canvas.dab(pale, dice.between(0.15, 0.4), *spot(), dice.between(0.02, 0.035))
+        canvas.dab(pale, dice.between(0.15, 0.4), spot(), dice.between(0.02, 0.035))

@@ -1,0 +1,160 @@
+"""What `--tasks` means, and what a person is told when the data are not there."""
+
+import shutil
+
+import pytest
+
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.tasks.catalog import GROUPS, at_hand, catalog, fetch, require, select
+from mednet_bench.tasks.places import download_folder, places_from
+from mednet_bench.tasks.task import TASKS, Places
+
+PHANTOMS = ["phantom-findings", "phantom-fundus", "phantom-nodule", "phantom-organ", "phantom-tissue"]
+ORGANS = ["organamnist", "organcmnist", "organsmnist"]
+
+
+@pytest.fixture
+def nowhere(tmp_path) -> Places:
+    return Places(medmnist_cache=tmp_path / "cache", download=False)
+
+
+def chosen(expression: str, places: Places, size: int = 28) -> list[str]:
+    return [task.name for task in select(expression, catalog(places), places, size)]
+
+
+def test_names_globs_and_groups_choose(nowhere):
+    assert chosen("breastmnist", nowhere) == ["breastmnist"]
+    assert chosen(" BloodMNIST , organ?mnist,", nowhere) == ["bloodmnist", *ORGANS]
+    assert chosen("organ*,organamnist,ORGANCMNIST", nowhere) == ORGANS
+    assert sorted(chosen("phantom", nowhere)) == PHANTOMS
+    assert len(chosen("medmnist", nowhere)) == 12
+
+
+def test_the_groups_of_real_tasks_hold_no_phantom(nowhere, write_set):
+    root = write_set().parent
+    places = Places((root,), nowhere.medmnist_cache)
+    everything = chosen("all", places)
+    assert "cells" in everything and len(everything) == 13
+    gray, color = chosen("gray", places), chosen("color", places)
+    assert sorted(gray + color) == sorted(everything) and "cells" in gray and "retinamnist" in color
+
+
+def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path):
+    root = write_set().parent
+    assert chosen("available", Places((root,), nowhere.medmnist_cache)) == ["cells"]
+    assert chosen("available", real) == ["breastmnist", "pneumoniamnist", "retinamnist", "bccd-cells"]
+    assert chosen("available", real, size=64) == ["bccd-cells"]  # a local set has one size, which serves all
+    shutil.copy(real.roots[0] / "medmnist" / "breastmnist.npz", root / "breastmnist_128.npz")
+    assert at_hand(TASKS["breastmnist"], 128, Places((root,)))
+    with pytest.raises(
+        UserError, match=r"'available' chooses no task at size 28.*'phantom', which needs no data"
+    ):
+        chosen("available", nowhere)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("breastmist", "no task 'breastmist'; did you mean 'breastmnist'?"),
+        ("grey", "did you mean 'gray'?"),
+        ("breastmnist,xyz", "There is no task 'xyz'"),
+        ("xyz*", "No task matches 'xyz*'; known: bloodmnist"),
+        (" , ", "chooses no task"),
+    ],
+)
+def test_a_wrong_expression_says_what_it_could_be(nowhere, expression, words):
+    with pytest.raises(UserError) as caught:
+        chosen(expression, nowhere)
+    assert words in str(caught.value)
+
+
+def test_a_source_is_no_target(write_set, card_text):
+    places = Places((write_set(card_text + '\nrole = "source"').parent,))
+    assert catalog(places)["cells"].role == "source"
+    assert "cells" not in chosen("all", places)
+    with pytest.raises(UserError, match="'cells' only serves for pretraining"):
+        chosen("cells", places)
+
+
+def test_two_things_of_one_name_are_refused(write_set, card_text, tmp_path_factory):
+    card = write_set()
+    other = tmp_path_factory.mktemp("other") / "again.toml"
+    other.write_text(card_text)
+    places = Places((card.parent,))
+    assert "cells" in catalog(places, [card])  # the same card twice is one card
+    with pytest.raises(UserError) as caught:
+        catalog(places, [other])
+    assert str(card) in str(caught.value) and str(other) in str(caught.value)
+    other.write_text(card_text.replace('name = "cells"', 'name = "breastmnist"'))
+    with pytest.raises(
+        UserError, match=r"'breastmnist' is named by .*again\.toml and by a task that is built in"
+    ):
+        catalog(Places(), [other])
+    other.write_text(card_text.replace('name = "cells"', 'name = "available"'))
+    with pytest.raises(UserError, match="name of a group"):
+        catalog(Places(), [other])
+
+
+def test_a_task_file_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"Cannot read .*no.toml \(No such file"):
+        catalog(Places(), [tmp_path / "no.toml"])
+
+
+def test_what_is_missing_is_one_sentence_with_every_cure(nowhere, write_set, real, tmp_path):
+    tasks = [TASKS["bloodmnist"], TASKS["pathmnist"], TASKS["phantom-organ"]]
+    with pytest.raises(UserError) as caught:
+        require(tasks, 224, nowhere)
+    assert str(caught.value) == (
+        "Missing: bloodmnist_224.npz (at most 2.6 GB), pathmnist_224.npz (at most 16.1 GB) "
+        "(from https://zenodo.org/records/10519652); put them into a folder that --data-root or "
+        "MEDNET_BENCH_DATA names; generated images need no data and run with `--tasks phantom`."
+    )
+    with pytest.raises(UserError) as caught:
+        require([TASKS["bloodmnist"]], 28, real)
+    assert f"put it into {real.roots[0]}" in str(caught.value)
+    assert "run" in str(caught.value) and "`--tasks available` (breastmnist, pneumonia" in str(caught.value)
+    require([TASKS["breastmnist"], TASKS["phantom-organ"]], 28, real)
+    card = write_set()
+    (card.parent / "cells.npz").unlink()
+    with pytest.raises(UserError, match=f"Missing: {card.parent}/cells.npz, where a card says"):
+        require([catalog(Places((card.parent,)))["cells"]], 28, nowhere)
+
+
+def test_a_size_that_does_not_exist_lists_those_that_do(nowhere, write_set):
+    for act in (require, fetch):
+        with pytest.raises(
+            UserError, match="breastmnist has no images of size 48: choose one of 28, 64, 128"
+        ):
+            act([TASKS["breastmnist"]], 48, Places(medmnist_cache=nowhere.medmnist_cache))
+    require([catalog(Places((write_set().parent,)))["cells"]], 48, nowhere)
+
+
+def test_nothing_is_fetched_where_it_is_not_allowed(nowhere):
+    fetch([TASKS["bloodmnist"]], 28, nowhere)
+    assert not nowhere.medmnist_cache.exists()
+
+
+def test_every_group_is_a_word_of_the_command_line():
+    assert set(GROUPS) == {"all", "available", "medmnist", "phantom", "gray", "color"}
+    assert not set(GROUPS) & set(TASKS)
+
+
+def test_places_come_from_the_command_line_and_the_environment(tmp_path, monkeypatch):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.setenv("MEDNET_BENCH_DATA", str(second))
+    monkeypatch.setenv("MEDNET_BENCH_MIRROR", "http://mirror.example/files")
+    places = places_from(first)
+    assert places.roots == (first, second) and places.mirror == "http://mirror.example/files"
+    assert places_from(second, download=False) == Places((second,), mirror=places.mirror, download=False)
+    assert download_folder(places) == first
+    with pytest.raises(UserError, match=r"c \(--data-root\) does not exist"):
+        places_from(tmp_path / "c")
+    monkeypatch.setenv("MEDNET_BENCH_DATA", str(tmp_path / "c"))
+    with pytest.raises(UserError, match=r"c \(MEDNET_BENCH_DATA\) does not exist"):
+        places_from()
+    monkeypatch.setenv("MEDNET_BENCH_DATA", "")
+    monkeypatch.setenv("MEDNET_BENCH_MIRROR", "file:///etc")
+    with pytest.raises(UserError, match="must start with http"):
+        places_from()
