@@ -130,7 +130,9 @@ def _users(results: Results, made: Record) -> Datum:
     identity = made.init.identity if made.init else None
     tasks = sorted({r.cell.task for r in results.counted if r.init and r.init.identity == identity})
     names = ", ".join(tasks)
-    return Datum(names or None, names, note=GENERATED if any(map(results.generated, tasks)) else "")
+    made_up = ", ".join(filter(results.generated, tasks))
+    warning = GENERATED if made_up == names else f"{made_up}: {GENERATED}"
+    return Datum(names or None, names, note=warning if made_up else "")
 
 
 def _held_out(made: Record) -> str | None:
