@@ -67,7 +67,7 @@ def plan_pretraining(need: Need) -> Pretraining:
         need.input_size,
         need.budget,
         [
-            (task.name, task.source.fingerprint(side, need.places), side, task.pretrain_splits)
+            (task.name, task.source.fingerprint(side, need.places), side, *_of_card(task))
             for task, side in zip(sources, sides, strict=True)
         ],
     ]
@@ -79,6 +79,11 @@ def plan_pretraining(need: Need) -> Pretraining:
         input_size=need.input_size,
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
     )
+
+
+def _of_card(task: Task) -> tuple[object, ...]:
+    """Return what a card, and not the file, decides of the training: images, outputs, loss, augmentation."""
+    return task.pretrain_splits, len(task.classes), task.kind, task.flips
 
 
 def _side(task: Task, need: Need) -> int:
