@@ -1,19 +1,16 @@
 """What the tests of the science share: generated tasks, and the real images where they are at hand."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `toys`, which the tests of baselines share
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `toys`
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with real images, or a skip that says how to get one."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    root = Path(os.environ.get("MEDNET_BENCH_DATA") or beside)
-    if not root.is_dir():
-        pytest.skip("no real images: set MEDNET_BENCH_DATA to a folder with MedMNIST files and local sets")
-    return root
+    """The folder with real images; the test is skipped where there is none."""
+    from toys import real_data
+
+    return real_data()

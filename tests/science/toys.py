@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mednet_bench.baselines.init import Contract, InitCard, Need
 from mednet_bench.benchmark import subsets
@@ -14,6 +16,16 @@ from mednet_bench.benchmark.loaded import TaskData
 from mednet_bench.benchmark.plan import Cell, Recipe
 from mednet_bench.benchmark.protocol import Job
 from mednet_bench.tasks.task import SPLITS, Missing, Places, Split, Task
+
+
+def real_data() -> Path:
+    """The folder with real images, or a skip that says how to get one."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    root = Path(os.environ.get("MEDNET_BENCH_DATA") or beside)
+    if not root.is_dir():
+        pytest.skip("no real images: set MEDNET_BENCH_DATA to a folder with MedMNIST files and local sets")
+    return root
+
 
 ARCH = "test_efficientnet"
 """timm's own network for tests: batch norm and depthwise convolutions as in the default arch, but tiny."""
