@@ -89,21 +89,26 @@ def download(
             return target  # another process was quicker
         _reach(url, patience.connect)
         part = target.with_name(f"{target.name}.{md5[:8]}.part")
-        resumed = part.exists()
-        resumed |= _transfer(url, part, report, patience)
-        found = file_hash(part, "md5")
-        if found != md5 and resumed:  # the pieces may be of different files: once more, in one piece
-            part.unlink()
-            _transfer(url, part, report, patience)
-            found = file_hash(part, "md5")
-        if found != md5:
-            part.unlink()
-            raise UserError(
-                f"{url} serves another file than published (MD5 {found} instead of {md5}): try later, or "
-                "name another server in MEDNET_BENCH_MIRROR."
-            )
+        _complete(url, part, md5, report, patience)
         part.replace(target)
         return target
+
+
+def _complete(url: str, part: Path, md5: str, report: Progress, patience: Patience) -> None:
+    """Fill `part` until its sum is right; what is wrong is not kept."""
+    resumed = part.exists()
+    resumed |= _transfer(url, part, report, patience)
+    found = file_hash(part, "md5")
+    if found != md5 and resumed:  # the pieces may be of different files: once more, in one piece
+        part.unlink()
+        _transfer(url, part, report, patience)
+        found = file_hash(part, "md5")
+    if found != md5:
+        part.unlink()
+        raise UserError(
+            f"{url} serves another file than published (MD5 {found} instead of {md5}): try later, or "
+            "name another server in MEDNET_BENCH_MIRROR."
+        )
 
 
 def _reach(url: str, seconds: float) -> None:

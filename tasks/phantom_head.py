@@ -39,13 +39,8 @@ def head(canvas: Canvas, patient: Dice, dice: Dice, labels: Sequence[int]) -> Pl
     if infarct:
         picture = _infarct(canvas, dice, picture, pose, reach, inside)
     if mass:
-        spot, size = _somewhere(dice, pose, reach, 0.35, 0.65), dice.between(0.12, 0.2)
-        picture = mix(picture, brain - dice.between(0.04, 0.14), canvas.glow(*spot, size * 1.3) * inside)
-        picture += (
-            dice.between(0.1, 0.28)
-            * canvas.ring(*spot, size, size * 0.85, 0.035, dice.between(0, 3))
-            * inside
-        )
+        spot = _somewhere(dice, pose, reach, 0.35, 0.65)
+        picture = _mass(canvas, dice, picture, brain, spot, inside)
     if bleed:
         picture = _bleed(canvas, dice, picture, pose, reach, inside)
     if dice.chance(0.35):  # a calcified spot, which means nothing
@@ -101,6 +96,16 @@ def _infarct(
         canvas.disc(*base, dice.between(0.26, 0.4)), canvas.line(*tip, *base, dice.between(0.1, 0.16))
     )
     return picture - dice.between(0.12, 0.3) * cover * inside
+
+
+def _mass(
+    canvas: Canvas, dice: Dice, picture: Plane, brain: float, spot: tuple[float, float], inside: Plane
+) -> Plane:
+    """Draw a bright ring in a dark halo."""
+    size = dice.between(0.12, 0.2)
+    picture = mix(picture, brain - dice.between(0.04, 0.14), canvas.glow(*spot, size * 1.3) * inside)
+    white = dice.between(0.1, 0.28)
+    return picture + white * canvas.ring(*spot, size, size * 0.85, 0.035, dice.between(0, 3)) * inside
 
 
 def _bleed(
