@@ -6,7 +6,7 @@ import msgspec
 
 from ..benchmark.errors import UserError, unknown
 from ..benchmark.files import sha256_file
-from ..tasks.tomls import read_toml
+from ..benchmark.tomls import read_toml
 from .init import Contract, InitCard, Need
 
 EXAMPLE = """name = "my-mednet"

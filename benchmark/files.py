@@ -4,8 +4,8 @@ import errno
 import hashlib
 import os
 import signal
-import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,15 +51,15 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     try:
         with deferred_interrupt():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
             try:
-                with os.fdopen(handle, "wb") as file:
+                with temporary.open("xb") as file:  # unlike mkstemp's, readable as the umask allows
                     write(file)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(temporary).replace(path)
+                temporary.replace(path)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
         raise _told(path, error) from error

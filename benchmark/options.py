@@ -27,7 +27,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     """Make the file's values the defaults of the command, so that the command line goes over the file."""
     if value is None:
         return None
-    from ..tasks.tomls import read_toml
+    from .tomls import read_toml
 
     known = {str(option.name): option for option in context.command.params if option.name != "config"}
     defaults: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -66,6 +66,8 @@ class Progress:
     def begun(self, planned: Planned) -> None:
         """Note that a cell starts."""
         self.running = describe(planned.cell)
+        if self._live is None and planned.cell.step != "score":  # minutes, not seconds: say that it goes on
+            self._say(f"{self.line(short=True)} {self.running} ...")
 
     def ended(self, record: Record, own: bool = True) -> None:
         """Note that a cell has its record, and say so."""
@@ -84,19 +86,30 @@ class Progress:
         """Return the state in one line."""
         done = self.total - len(self.waiting)
         head = f"[{done}/{self.total}]"
-        left = f"about {duration(self.left())} left" if done and self.waiting else ""
+        seconds = self.left()
+        left = f"about {duration(seconds)} left" if seconds is not None and self.waiting else ""
         if short:
             return f"{head} {left}:" if left else head
         failed = f", {self.failed} failed" if self.failed else ""
         spent = duration(time.perf_counter() - self._started)
         return f"{head}{failed} {spent}{', ' + left if left else ''}  {self.running}"
 
-    def left(self) -> float:
-        """Estimate the seconds that are left from the mean of what cells of the same sort took."""
-        known = [second for seconds in self._seconds.values() for second in seconds]
-        overall = sum(known) / len(known) if known else 0.0
-        means = {sort: sum(seconds) / len(seconds) for sort, seconds in self._seconds.items()}
-        return sum(means.get(_sort(cell), overall) for cell in self.waiting.values()) / self.jobs
+    def left(self) -> float | None:
+        """Estimate the seconds that are left from the mean of what cells of the same sort took.
+
+        A task of which nothing has run yet counts as the others of its protocol; None while a protocol,
+        or the pretraining, has not been seen at all.
+        """
+        seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        for sort, seconds in self._seconds.items():
+            seen[sort] += seconds
+            seen[sort[:2]] += seconds
+        means = {sort: sum(seconds) / len(seconds) for sort, seconds in seen.items()}
+        sorts = Counter(_sort(cell) for cell in self.waiting.values())
+        guesses = {sort: means.get(sort, means.get(sort[:2])) for sort in sorts}
+        if None in guesses.values():
+            return None
+        return sum(guess * sorts[sort] for sort, guess in guesses.items() if guess) / self.jobs
 
     def _say(self, text: str) -> None:
         self.console.print(escape(text), soft_wrap=True)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from ..benchmark.errors import UserError, unknown
+from ..benchmark.tomls import read_toml
 from .hashes import file_hash
 from .npz import Layout, image_side, read_npz
 from .task import SPLITS, Kind, Missing, Places, Split, Task, Variant
-from .tomls import read_toml
 
 SplitName = Literal["train", "val", "test"]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 
 from ..benchmark.errors import UserError
+from ..benchmark.tomls import read_toml
 from .download import download_missing
 from .hashes import file_hash
 from .npz import Layout, read_npz
 from .places import find
 from .task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
-from .tomls import read_toml
 
 CARDS = Path(__file__).with_suffix(".toml")
 

@@ -94,6 +94,7 @@ class Training:
 
     @classmethod
     def of(cls, job: Job) -> Training:
+        """Load the weights and put a fresh head on them."""
         from ...baselines.load import load_backbone
         from ..data import Prepare
         from ..network import Classifier, placed

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..benchmark.errors import UserError
+from .errors import UserError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
