@@ -1,5 +1,6 @@
 """The twelve cards against the package that publishes them, and the files against the cards."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_listing_all_tasks_imports_neither_torch_nor_medmnist(tmp_path):
         text=True,
         check=True,
         cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PATH": ""},
+        env={**os.environ, "HOME": str(tmp_path)},
     )
     assert answer.stdout.strip() == "[]"
     assert list(tmp_path.iterdir()) == []
