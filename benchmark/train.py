@@ -86,7 +86,7 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
         validate: scores the model on the validation labels; it sets no mode and takes no gradient.
 
     Raises:
-        DivergedError: the loss became infinite or NaN.
+        DivergedError: the loss became infinite or NaN, or no validation's loss was finite.
     """
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(
@@ -127,6 +127,8 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
             break
     if best is None:
         raise DivergedError("there was no step to train")
+    if not math.isfinite(best.loss):
+        raise DivergedError(f"no validation loss was a number with learning rate {hyper.lr:g}")
     model.load_state_dict(kept)
     model.eval()
     return Fitted(tuple(curve), best, stepper.notes)
