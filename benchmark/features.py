@@ -78,7 +78,7 @@ def _from_disk(path: Path, _modified: int) -> Features | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Features({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: compute it again
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: compute it again
         return None
 
 
