@@ -1,0 +1,118 @@
+"""Several processes on one run directory, and Ctrl-C: every cell once, nothing lost, nobody left behind."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import (
+    FINISHED,
+    PATIENCE,
+    QUICK,
+    CommandLine,
+    cells_in,
+    crowd,
+    planned_records,
+    records_in,
+    sentence,
+    states,
+    tally,
+    wait_until,
+)
+
+from mednet_bench.benchmark.records import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    # the plans overlap without being equal, and one of the two has workers: whose plan.json stands is chance
+    common = [*QUICK, "--fractions", "0.5,1", "--out", tmp_path / "run"]
+    pace = {"QUICK_CROWD": "3", "QUICK_SECONDS": "0.05"}
+    first = mednet_bench.start(*common, "--seeds", "0..19", "--jobs", "2", **pace)
+    second = mednet_bench.start(*common, "--seeds", "10..29", **pace)
+    told = [process.communicate(timeout=PATIENCE)[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), told
+    assert [len(text.splitlines()) for text in told] == [41, 41], "each tells of all cells of its own plan"
+
+    lines = tally(tmp_path / "tally")
+    assert len(cells_in(lines)) == len(set(cells_in(lines))) == 2 * 30
+    assert len(crowd(tmp_path / "tally")) == 3
+    records = list(Store(tmp_path / "run").read_all())
+    assert {(r.cell.fraction, r.cell.seed) for r in records} == {(f, s) for f in (0.5, 1) for s in range(30)}
+
+
+def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, finished: Path, tmp_path: Path):
+    ended = mednet_bench("run", *FINISHED, "--jobs", "2", "--out", "run")
+    assert ended.returncode == 0, ended.stderr
+    alone = {record.key: record for record in planned_records(finished)}
+    together = {record.key: record for record in planned_records(tmp_path / "run")}
+    assert alone.keys() == together.keys()
+    for key, record in together.items():
+        assert record.provenance.threads == alone[key].provenance.threads == 1
+        assert record.metrics == alone[key].metrics
+        assert record.hashes == alone[key].hashes
+
+
+@pytest.mark.parametrize(
+    ("jobs", "send"),
+    [(1, os.killpg), (2, os.kill)],
+    ids=["one process, by its terminal", "two jobs, by a signal to the parent alone"],
+)
+def test_an_interrupted_run_exits_130_keeps_what_is_finished_and_leaves_nobody_behind(
+    jobs: int, send: Callable[[int, int], None], mednet_bench: CommandLine, tmp_path: Path
+):
+    out = tmp_path / "run"
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..11", "--jobs", jobs, "--out", out]
+    with mednet_bench.start(*command, QUICK_SECONDS="0.3") as process:
+        wait_until(lambda: len(records_in(out)) >= 2, process)
+        send(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1] == (
+        "Interrupted: what is finished is kept; run the same command again to go on."
+    )
+    with pytest.raises(ProcessLookupError):  # nobody is left in the group
+        os.killpg(process.pid, 0)
+    kept = states(out)
+    records = list(Store(out).read_all())
+    assert 2 <= len(records) < 12
+    assert {record.status for record in records} == {"ok"}, "an interrupted cell is no failed cell"
+
+    if jobs > 1:  # the rerun is the same for all
+        return
+    assert mednet_bench(*command).returncode == 0
+    assert len(planned_records(out)) == 12
+    now = states(out)
+    assert {name: now[name] for name in kept} == kept
+
+
+def test_the_cells_of_a_worker_that_was_killed_are_taken_over_and_the_limit_counts_for_both(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..14", "--jobs", "2", "--out", tmp_path / "run"]
+    with mednet_bench.start(*command, "--limit", "8", QUICK_SECONDS="0.2", QUICK_CROWD="2") as process:
+        wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
+        os.kill(crowd(tmp_path / "tally")[1], signal.SIGKILL)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
+    assert {record.cell.seed for record in Store(tmp_path / "run").read_all()} == set(range(8))
+
+
+def test_a_run_whose_workers_were_all_killed_exits_1_and_says_what_to_do(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..3", "--jobs", "2", "--out", tmp_path / "run"]
+    with mednet_bench.start(*command, QUICK_CROWD="3") as process:
+        wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
+        for worker in crowd(tmp_path / "tally"):
+            os.kill(worker, signal.SIGKILL)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    ended = subprocess.CompletedProcess(command, process.returncode, "", told)
+    assert "run the same command again" in sentence(ended)
