@@ -63,7 +63,7 @@ def _vote(
 
     search = NearestNeighbors(n_neighbors=max(grid), metric="cosine", algorithm="brute").fit(train)
     distance, index = search.kneighbors(queries)
-    weight = np.clip(2 - distance, 1e-6, None)[:, :, None]  # 1 + cosine: never negative
+    weight = np.clip(2 - distance.astype(float), 1e-6, None)[:, :, None]  # 1 + cosine: never negative
     return {k: (weight[:, :k] * votes[index[:, :k]]).sum(1) / weight[:, :k].sum(1) for k in grid}
 
 
