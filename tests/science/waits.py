@@ -7,7 +7,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mednet_bench.benchmark.train import Validation
 
-
 HOST = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "lift_fresh"}
 """Operations that read a value back, or bring one from the host (`torch.tensor(...)` is a lift_fresh)."""
 
