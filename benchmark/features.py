@@ -5,6 +5,7 @@ import hashlib
 import json
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -66,6 +67,9 @@ def _key(job: Job) -> str:
         job.cell.input_size,
         job.cell.arch,
         job.card.identity,
+        job.card.sha256,
+        version("torch"),
+        version("timm"),
         job.cell.seed if job.card.seeded else -1,
         msgspec.to_builtins(job.card.contract),
         job.device.partition(":")[0],

@@ -127,10 +127,11 @@ def _cells(
                 card = cards[task.name, arch, init]
                 first = tuple(_pretraining(card, request, arch))
                 yield from first
+                decisive = (data, task.decisive, card.decisive)
                 base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init)
                 for protocol in names(request.protocols, "protocols"):
                     group = msgspec.structs.replace(base, protocol=protocol)
-                    yield from _group(request, group, (data, card.identity), tuple(p.key for p in first))
+                    yield from _group(request, group, decisive, tuple(p.key for p in first))
 
 
 def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planned]:

@@ -248,3 +248,17 @@ def brier(scored: Scored) -> float:
     if scored.kind == "binary":
         return float(squared[:, -1].mean())
     return float(squared.mean() if scored.kind == "multilabel" else squared.sum(axis=1).mean())
+
+
+def log_loss(truth: NDArray[np.bool_], scores: Array, kind: str) -> float:
+    """Return the mean negative log likelihood, by which hyper-parameters are chosen on few images.
+
+    Args:
+        truth: [n, classes].
+        scores: probabilities, likewise; kept away from 0 and 1, so that one certain error is not infinite.
+        kind: of a multilabel task every label counts, otherwise the probability of the true class.
+    """
+    scores = np.clip(scores, 1e-7, 1 - 1e-7)
+    if kind == "multilabel":
+        return float(-np.where(truth, np.log(scores), np.log1p(-scores)).mean())
+    return float(-np.log(scores[truth]).mean())

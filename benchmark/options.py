@@ -9,7 +9,7 @@ import msgspec
 
 from .errors import UserError, unknown
 from .plan import Recipe
-from .request import Request
+from .request import LEAST_SIDE, Request
 
 
 def _floats(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, ...] | None:
@@ -93,7 +93,7 @@ def selection() -> list[click.Option]:
         ),
         option(
             "--input-size",
-            "Side of what the network sees; 0 is the same as --size.",
+            f"Side of what the network sees; 0 is the larger of --size and {LEAST_SIDE}.",
             default=0,
             type=click.IntRange(0),
         ),
@@ -155,7 +155,7 @@ def execution() -> list[click.Option]:
         option("--limit", "Most evaluations to compute now; 0 is all.", default=0, type=click.IntRange(0)),
         option(
             "--overwrite",
-            "only-missing also retries failed cells; never leaves them; always computes all anew.",
+            "only-missing also retries failed cells; never leaves them; always computes all cells anew (cached features and MedNets stay).",
             default="only-missing",
             type=click.Choice(["only-missing", "always", "never"]),
         ),

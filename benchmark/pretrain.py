@@ -30,12 +30,19 @@ HELD_OUT, HELD_OUT_MOST = 0.05, 256
 """Share, and largest number, of a source's training images kept back to choose the best weights."""
 SEED = 0
 
+Drawn = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Whose image, and which row of that pool, stands where: both [steps, batch]."""
+
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What stands beside the weights: how they were made. Also the label of every table."""
 
     images: dict[str, int]
-    """Images of each source, held-out ones included."""
+    """Different images of each source that the network was trained on."""
+    draws: int
+    """Images shown in all, repetitions included."""
+    side: int
+    """Side in pixels at which they were shown."""
     scores: dict[str, float | None]
     """Primary metric on the held-out images of each source."""
     curve: tuple[Point, ...]
@@ -44,10 +51,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     def label(self, variant: str) -> str:
         """Return the phrase that every table shows."""
-        names = ", ".join(self.images)
-        return (
-            f"{variant.capitalize()}-MedNet pretrained here on {sum(self.images.values()):,} images ({names})"
-        )
+        count, names = f"{sum(self.images.values()):,}", ", ".join(self.images)
+        return f"{variant.capitalize()}-MedNet pretrained here on {count} images at {self.side} px ({names})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +96,15 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
             return already
         started = time.perf_counter()
         pools = _load(plan, recipe, places, device)
-        model, curve = _train(plan, recipe, pools, device)
+        drawn = _drawn(pools, max(1, recipe.pretrain_images // recipe.pretrain_batch), recipe.pretrain_batch)
+        model, curve = _train(plan, recipe, pools, drawn, device)
         state = {name: value.cpu().contiguous() for name, value in model.backbone.state_dict().items()}
         content = save(state, metadata={"arch": plan.arch, "identity": plan.identity})
         write_atomic(weights, lambda file: file.write(content))
         facts = Made(
-            images={pool.task.name: len(pool.images) for pool in pools},
+            images=_shown(pools, drawn),
+            draws=drawn[0].size,
+            side=plan.input_size,
             scores=_held_out(model, pools, _prepare(plan))[0],
             curve=curve,
             seconds=time.perf_counter() - started,
@@ -142,35 +150,51 @@ def _resized(images: Tensor, prepare: Prepare) -> Tensor:
     return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])
 
 
+def _shown(pools: list[_Pool], drawn: Drawn) -> dict[str, int]:
+    """Count the different images of each source that were drawn."""
+    whose, rows = drawn
+    return {pool.task.name: len(np.unique(rows[whose == at])) for at, pool in enumerate(pools)}
+
+
 def _train(
-    plan: Pretraining, recipe: Recipe, pools: list[_Pool], device: str
+    plan: Pretraining, recipe: Recipe, pools: list[_Pool], drawn: Drawn, device: str
 ) -> tuple[Classifier, tuple[Point, ...]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         backbone = build_backbone(plan.arch, plan.input_size)
     model = placed(Classifier(backbone, pools[-1].outputs.stop, SEED), device)
     prepare = _prepare(plan)
-    steps = max(1, recipe.pretrain_images // recipe.pretrain_batch)
+    steps = len(drawn[0])
     hyper = Hyper(
         lr=recipe.pretrain_lr,
         weight_decay=recipe.weight_decay,
         every=max(1, steps // EVALUATIONS),
-        patience=EVALUATIONS + 1,
+        patience=EVALUATIONS + 1,  # never stops early: the budget is what the label says
     )
-    feed = Feed(_batches(pools, prepare, steps, recipe, device), _Loss(pools, device), steps)
+    feed = Feed(_batches(pools, drawn, prepare, device), _Loss(pools, device), steps)
     fitted = fit(model, feed, hyper, lambda: _held_out(model, pools, prepare)[1])
     return model, fitted.curve
 
 
-def _batches(
-    pools: list[_Pool], prepare: Prepare, steps: int, recipe: Recipe, device: str
-) -> Callable[[int], tuple[Tensor, Tensor]]:
-    """Draw every image of every batch before the training starts.
+def _drawn(pools: list[_Pool], steps: int, batch: int) -> Drawn:
+    """Draw every image of every batch: whose it is, and which row of that pool, both [steps, batch].
 
     Sources are drawn in proportion to the square root of their size: a large one does not drown the
     others, a small one is not repeated to death.
     """
     rng = np.random.default_rng([SEED, len(pools)])
+    shares = np.sqrt([len(pool.train) for pool in pools])
+    whose = rng.choice(len(pools), size=(steps, batch), p=shares / shares.sum())
+    rows = np.empty_like(whose)
+    for place, pool in enumerate(pools):
+        rows[whose == place] = rng.choice(pool.train, size=int((whose == place).sum()))
+    return whose, rows
+
+
+def _batches(
+    pools: list[_Pool], drawn: Drawn, prepare: Prepare, device: str
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Lay out all batches on the device before the training starts."""
     images = torch.cat([pool.images for pool in pools])
     truth = np.zeros((len(images), pools[-1].outputs.stop + 1), np.float32)
     starts = np.cumsum([0, *(len(pool.images) for pool in pools)])
@@ -178,13 +202,10 @@ def _batches(
         truth[start : start + len(pool.images), pool.outputs] = pool.truth
         truth[start : start + len(pool.images), -1] = place  # the last column says whose image it is
     targets = torch.from_numpy(truth).to(device)
-    shares = np.sqrt([len(pool.train) for pool in pools])
-    whose = rng.choice(len(pools), size=(steps, recipe.pretrain_batch), p=shares / shares.sum())
-    rows = np.empty_like(whose)
-    for place, pool in enumerate(pools):
-        rows[whose == place] = starts[place] + rng.choice(pool.train, size=int((whose == place).sum()))
-    order = torch.from_numpy(rows).to(device)
-    draws = torch.from_numpy(rng.random((steps, recipe.pretrain_batch, DRAWS), dtype=np.float32)).to(device)
+    whose, rows = drawn
+    order = torch.from_numpy(starts[whose] + rows).to(device)
+    numbers = np.random.default_rng([SEED, 1]).random((*rows.shape, DRAWS), dtype=np.float32)
+    draws = torch.from_numpy(numbers).to(device)
     flips = np.array([pool.task.flips for pool in pools])
     augment = Augment(
         mirror=bool(flips[:, 0].all()),

@@ -37,7 +37,7 @@ def commit() -> tuple[str, bool]:
             [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return "", False
+        return "unknown", True  # a checkout that git cannot read is no clean state
     return head.stdout.strip(), bool(status.stdout.strip())
 
 

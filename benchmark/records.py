@@ -53,6 +53,8 @@ class Hashes(msgspec.Struct, frozen=True, kw_only=True):
     """Content hashes of everything that went in."""
 
     data: str = ""
+    card: str = ""
+    """Of what a task's card decides: kind, classes, colour, plausible flips."""
     subset: str = ""
     weights: str = ""
 

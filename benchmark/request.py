@@ -8,6 +8,10 @@ from .errors import UserError
 from .plan import Recipe
 
 
+LEAST_SIDE = 64
+"""Below it, networks made for 224 px lose far more than networks that are pretrained here at the run's side."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The resolved options of one invocation; written into `plan.json`, from which workers read it."""
 
@@ -19,7 +23,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seeds: str = "0..2"
     size: int = 28
     input_size: int = 0
-    """0 is the same as `size`."""
+    """0 is the larger of `size` and `LEAST_SIDE`."""
     out: str = "runs/latest"
     data_root: str = ""
     task_file: tuple[str, ...] = ()
@@ -35,7 +39,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def side(self) -> int:
         """Side in pixels of what the network sees."""
-        return self.input_size or self.size
+        return self.input_size or max(self.size, LEAST_SIDE)
 
 
 LARGEST_SEED = 2**32 - 1

@@ -1,6 +1,7 @@
 """From the files of a run directory to `Results`: what is comparable is averaged, the rest kept apart."""
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -59,13 +60,21 @@ def _nothing(folder: Path, unreadable: int) -> str:
 
 
 def setting(record: Record) -> str:
-    """Return the short hash of what two inits must share to be compared: data, protocol version, recipe."""
-    return _short(record.hashes.data, str(record.protocol_version), record.recipe_hash)
+    """Return the short hash of what two inits must share to be compared.
+
+    Data, the card's part in the result, protocol version, recipe, and the kind of device: a GPU trains in
+    another precision.
+    """
+    device = record.provenance.device.split(" ")[0].partition(":")[0]
+    hashes = record.hashes
+    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device)
 
 
 def variant(record: Record) -> str:
-    """Return what averaged seeds must share: the setting, and a short hash of the weights' identity."""
-    return f"{setting(record)}-{_short(record.init.identity if record.init else '')}"
+    """Return what averaged seeds must share: the setting, and a short hash of the weights and their input."""
+    weights = "" if record.hashes.weights.startswith("random:") else record.hashes.weights
+    init = (record.init.identity, json.dumps(record.init.contract, sort_keys=True)) if record.init else ()
+    return f"{setting(record)}-{_short(weights, *init)}"
 
 
 def _short(*parts: str) -> str:

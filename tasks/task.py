@@ -1,6 +1,7 @@
 """The card of a task, the arrays it holds, and the promise that every data source keeps."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -134,8 +135,21 @@ class Task:
 
     @property
     def origin(self) -> frozenset[str]:
-        """The source group and every parent: two tasks that share one of them are not independent."""
-        return frozenset({self.source_group, *self.parents})
+        """Name, source group and parents, in lower case: two tasks that share one are not independent."""
+        return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
+
+    def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
+        """Return which of the corpora that weights declare hold, or are, images of this task.
+
+        Ids are compared in lower case; a whole family (``"medmnist"``) holds each of its members.
+        """
+        mine = self.origin | {self.family.casefold(), f"{self.family.casefold()}-v2"}
+        return tuple(sorted(corpus for corpus in set(corpora) if corpus.casefold() in mine))
+
+    @property
+    def decisive(self) -> str:
+        """Everything but the images that decides a result; part of every cell's key."""
+        return json.dumps([self.kind, self.variant, self.classes, self.flips])
 
     @property
     def flips(self) -> tuple[bool, bool]:

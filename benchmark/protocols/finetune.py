@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ..train import Feed, Fitted, Validation
 
 
+FEW = 50
+"""Validation images below which the loss, and not the AUC, chooses the epoch and the learning rate."""
+
+
 class Finetune:
     """AdamW with warm-up and cosine; the budget is a number of steps, equal for every init."""
 
@@ -56,12 +60,13 @@ class Finetune:
                 scores.append(None)
                 failures.append(str(failure))
                 continue
-            scores.append(result.score)
+            scores.append(-result.loss if result.few else result.score)
             if result.beats(best):
                 best, at = result, place
         if best is None:
             raise DivergedError("; ".join(failures))
-        return chosen("lr", job.recipe.lr_grid, tuple(scores), at, "validation AUC, then validation loss")
+        criterion = "negative validation loss" if best.few else "validation AUC, then validation loss"
+        return chosen("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
 
     def score(self, job: Job) -> Outcome:
         """Train with the group's learning rate; predict the test split with the best validation epoch."""
@@ -170,7 +175,8 @@ class Training:
         if not math.isfinite(loss):  # a network that overflowed is worse than any other
             return Validation(math.inf, None)
         truth = one_hot(labels, len(self.job.task.classes))
-        return Validation(loss, primary(Scored(kind, truth, probabilities(logits, kind))))
+        score = primary(Scored(kind, truth, probabilities(logits, kind)))
+        return Validation(loss, score, few=len(labels) < FEW)
 
     def predict(self, split: str) -> NDArray[np.float64]:
         """Return probabilities [n, classes]."""

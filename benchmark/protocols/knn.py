@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import Scored, primary
+from ..metrics import Scored, log_loss, primary
 from ..plan import Recipe
 from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
 from ..records import Choice
@@ -34,9 +34,13 @@ class Knn:
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
         val_scores = _vote(val, train, votes, grid)
         scores = tuple(primary(Scored(job.task.kind, truth, val_scores[k])) for k in grid)
-        best = int(np.argmax([-1.0 if score is None else score for score in scores]))
+        losses = [log_loss(truth, val_scores[k], job.task.kind) for k in grid]
+        ranks = [
+            (-1.0 if score is None else score, -loss) for score, loss in zip(scores, losses, strict=True)
+        ]
+        best = max(range(len(grid)), key=ranks.__getitem__)
         k = grid[best]
-        choice = chosen("k", tuple(map(float, grid)), scores, best, "validation AUC")
+        choice = chosen("k", tuple(map(float, grid)), scores, best, "validation AUC, then validation loss")
         return Outcome(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics import log_loss
 from ..plan import Recipe
 from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
 from ..records import Choice
@@ -50,7 +51,7 @@ class Linear:
             ]
         else:
             fitted = paths[0]
-        scores = tuple(-_log_loss(truth, on_val) for on_val, _ in fitted)
+        scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val, _ in fitted)
         best = int(np.argmax(scores))
         choice = chosen("l2", grid, scores, best, "validation log likelihood")
         on_val, on_test = fitted[best]
@@ -101,12 +102,6 @@ def _spread(known: Array, seen: NDArray[np.int64], width: int) -> Array:
     out = np.zeros((len(known), width))
     out[:, seen] = known
     return out
-
-
-def _log_loss(truth: NDArray[np.bool_], scores: Array) -> float:
-    """Return the mean negative log likelihood; the complement counts too, as in multilabel BCE."""
-    scores = np.clip(scores, 1e-7, 1 - 1e-7)
-    return float(-np.where(truth, np.log(scores), np.log1p(-scores)).mean())
 
 
 PROTOCOLS.add("linear", Linear())
