@@ -52,8 +52,13 @@ def mednet_bench(tmp_path: Path, environment: dict[str, str]) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
-    """A run directory with eight finished cells of two real protocols; copy it before you change it."""
+    """A run directory with eight finished cells of two real protocols; copy it before you change it.
+
+    What the process said stands beside it, as `stdout` and `stderr`.
+    """
     folder = tmp_path_factory.mktemp("finished")
     ended = CommandLine(folder, environment)("run", *FINISHED, "--out", "run")
     assert ended.returncode == 0, ended.stderr
+    (folder / "stdout").write_text(ended.stdout)
+    (folder / "stderr").write_text(ended.stderr)
     return folder / "run"

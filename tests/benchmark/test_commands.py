@@ -1,0 +1,193 @@
+"""The commands as a person meets them: quick where nothing is computed, helpful, and alive while it is."""
+
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import COMMAND, FINISHED, PATIENCE, QUICK, SMALL, CommandLine
+
+pytestmark = pytest.mark.timeout(600)
+
+COMMANDS = ("run", "plan", "report", "ls", "info", "download", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_that_parses(command: str, mednet_bench: CommandLine):
+    ended = mednet_bench(command, "--help")
+    assert ended.returncode == 0
+    example = re.search(r"Example:\n +mednet-bench (.+)", ended.stdout)
+    assert example, ended.stdout
+    assert example.group(1).split()[0] == command
+    # with --help behind it click reads the example without carrying it out, and refuses unknown options
+    assert mednet_bench(*example.group(1).split(), "--help").returncode == 0
+
+
+def test_the_help_names_every_command_and_the_exit_codes(mednet_bench: CommandLine):
+    for arguments in ((), ("--help",), ("-h",)):
+        ended = mednet_bench(*arguments)
+        assert ended.returncode == 0
+        assert all(re.search(rf"^  {command} ", ended.stdout, re.MULTILINE) for command in COMMANDS)
+        assert "Exit codes: 0 all well, 1 some cell failed, 2 the request was wrong" in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["ls", "--help", "run --help"])
+def test_what_computes_nothing_answers_at_once_and_without_torch(command: str, mednet_bench: CommandLine):
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert mednet_bench(*command.split()).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # the processor's time: on a quiet machine that is what a person waits, and a busy one does not matter
+    assert min(seconds) < 0.5, seconds
+
+    script = f"import sys; sys.argv[1:] = {command.split()}\n"
+    script += "from mednet_bench.benchmark.cli import main\n"
+    script += "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=mednet_bench.environment, capture_output=True, text=True
+    )
+    loaded = set(ended.stderr.split())
+    assert "mednet_bench.benchmark.cli" in loaded
+    assert not loaded & {"torch", "timm", "sklearn", "scipy", "pandas", "matplotlib", "medmnist"}
+
+
+def test_ls_lists_what_can_be_asked_for(mednet_bench: CommandLine):
+    ended = mednet_bench("ls")
+    assert ended.returncode == 0
+    for name in (
+        "breastmnist",
+        "phantom-fundus",
+        "available",
+        "mednet",
+        "imagenet",
+        "scratch",
+        "linear",
+        "knn",
+    ):
+        assert name in ended.stdout
+    assert "quick" in ended.stdout, "what a plug-in brings is listed too"
+
+
+def test_info_shows_the_card_of_a_task(mednet_bench: CommandLine):
+    ended = mednet_bench("info", "dermamnist")
+    assert ended.returncode == 0
+    for fact in ("melanoma", "ham10000", "7,007", "CC BY-NC", "caveat", "dermamnist_224.npz"):
+        assert fact in ended.stdout
+
+
+def test_doctor_tells_versions_devices_data_weights_and_what_would_work(mednet_bench: CommandLine):
+    ended = mednet_bench("doctor")
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^torch +\d", ended.stdout, re.MULTILINE)
+    assert re.search(r"^device +cpu", ended.stdout, re.MULTILINE)
+    assert re.search(r"^weights +tf_efficientnet_lite0: found", ended.stdout, re.MULTILINE)
+    assert "would work   mednet-bench run --tasks phantom" in ended.stdout
+    assert mednet_bench.environment["MEDNET_BENCH_CACHE"] in ended.stdout
+
+
+def test_the_version_is_that_of_the_package(mednet_bench: CommandLine):
+    assert re.search(r"\d+\.\d+", mednet_bench("--version").stdout)
+
+
+@pytest.mark.slow
+def test_plan_prints_the_grid_and_a_range_and_leaves_nothing(mednet_bench: CommandLine, tmp_path: Path):
+    command = [*SMALL, "--inits", "scratch,imagenet", "--protocols", "finetune,linear", "--out", "run"]
+    ended = mednet_bench("plan", *command, "--fractions", "0.1,1", "--seeds", "0..2")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    for init in ("scratch", "imagenet"):
+        assert [
+            "score",
+            "phantom-organ",
+            "28->32",
+            "tf_efficientnet_lite0",
+            init,
+            "linear",
+            "6",
+            "6",
+        ] in lines
+        assert [
+            "tune",
+            "phantom-organ",
+            "28->32",
+            "tf_efficientnet_lite0",
+            init,
+            "finetune",
+            "2",
+            "2",
+        ] in lines
+    assert re.search(r"^28 of 28 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_plan_of_a_finished_run_has_nothing_to_estimate(mednet_bench: CommandLine, finished: Path):
+    ended = mednet_bench("plan", *FINISHED, "--estimate-only", "--out", finished)
+    assert ended.returncode == 0
+    assert ended.stdout == "all 8 cells have their records\n"
+    ended = mednet_bench("plan", *FINISHED, "--seeds", "3,4", "--estimate-only", "--out", finished)
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"8 of 16 cells on cpu: between .+ and .+\n", ended.stdout)
+
+
+def test_report_writes_where_it_is_told_and_its_lines_go_to_standard_output(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    ended = mednet_bench("report", finished, "--to", tmp_path / "there")
+    assert ended.returncode == 0, ended.stderr
+    names = {path.name for path in (tmp_path / "there").iterdir()}
+    assert names >= {"report.html", "report.md", "leaderboard.csv"}
+    assert "phantom-organ" in ended.stdout
+    assert ended.stdout.endswith(f"report: {tmp_path / 'there' / 'report.html'}\n")
+
+
+def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finished: Path):
+    told = (finished.parent / "stderr").read_text()
+    first, *lines = told.splitlines()
+    assert first == "8 of 8 cells to compute on cpu; records in run/records"
+    assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
+    assert re.match(
+        r"\[3/8\] about \d+ s left: phantom-organ scratch knn 0.2 seed 3 test AUC 0\.\d{3} \(\d+ s\)",
+        lines[2],
+    )
+    assert "left" not in lines[-1]
+    assert "\x1b" not in told, "no colours and no cursor movements in a file"
+    assert not (finished.parent / "stdout").read_text(), "nothing but the report goes to standard output"
+    assert not (finished / "report").exists(), "--no-report"
+
+
+@pytest.mark.slow
+def test_progress_is_one_living_line_in_a_terminal(mednet_bench: CommandLine, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *QUICK, "--fractions", "1", "--seeds", "0..4", "--out", "run"],
+        cwd=tmp_path,
+        env={**mednet_bench.environment, "QUICK_SECONDS": "0.6", "QUICK_FAIL": "score scratch 1 1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = bytearray()
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:  # Linux: nobody holds the other end any more
+            break
+        if not block:  # and how macOS says so
+            break
+        shown += block
+    os.close(ours)
+    assert process.wait(PATIENCE) == 1
+    text = shown.decode()
+    assert re.search(r"\[2/5\], 1 failed \d+ s, about \d+ s left  phantom-organ scratch quick 1 seed 2", text)
+    assert "\r" in text
+    assert "\x1b[2K" in text, "the line is drawn over"
+    assert "FAILED phantom-organ scratch quick 1 seed 1: ArithmeticError" in text, "what failed stays in view"
+    assert "test AUC" not in text, "what went well needs no line of its own"
