@@ -16,6 +16,10 @@ ITERATIONS = 400
 TOLERANCE = 1e-4
 """Scikit-learn's own; at ten times as much the warm start stands still where the penalty is weak."""
 
+ONE_THREAD = 50_000_000
+"""Numbers in the feature matrix below which the solver keeps to one thread: its products are so small that
+threads wait for one another, on a busy machine for up to 25 times as long as the work takes."""
+
 
 class Linear:
     """The penalty with the smallest validation loss of `Recipe.l2_grid` is taken, anew for every cell."""
@@ -31,6 +35,7 @@ class Linear:
     def score(self, job: Job) -> Outcome:
         """Fit one probe per penalty, from strong to weak, each starting from the last."""
         from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits
 
         from ..features import features_of
 
@@ -43,7 +48,8 @@ class Linear:
         grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
         # one column of labels, or one per label of a multilabel task
         columns = job.labels("train").reshape(len(train), -1).T
-        paths = [_path(train, column, grid, (val, test), width) for column in columns]
+        with threadpool_limits(1 if train.size < ONE_THREAD else None):
+            paths = [_path(train, column, grid, (val, test), width) for column in columns]
         if job.task.kind == "multilabel":
             fitted = [
                 tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1))
