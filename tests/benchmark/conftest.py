@@ -1,5 +1,6 @@
 """Fixtures: the command line in an empty folder, with a plug-in and a cache that tests share."""
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -50,6 +51,12 @@ def mednet_bench(tmp_path: Path, environment: dict[str, str]) -> CommandLine:
     return CommandLine(tmp_path, {**environment, "QUICK_TALLY": str(tmp_path / "tally")})
 
 
+@pytest.fixture
+def fresh(mednet_bench: CommandLine) -> CommandLine:
+    """The same, with a new interpreter for every command."""
+    return dataclasses.replace(mednet_bench, fresh=True)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
     """A run directory with eight finished cells of two real protocols; copy it before you change it.
@@ -57,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, st
     What the process said stands beside it, as `stdout` and `stderr`.
     """
     folder = tmp_path_factory.mktemp("finished")
-    ended = CommandLine(folder, environment)("run", *FINISHED, "--out", "run")
+    ended = CommandLine(folder, environment, fresh=True)("run", *FINISHED, "--out", "run")
     assert ended.returncode == 0, ended.stderr
     (folder / "stdout").write_text(ended.stdout)
     (folder / "stderr").write_text(ended.stderr)

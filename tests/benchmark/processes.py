@@ -1,9 +1,15 @@
 """Real processes of the command line, in an environment that owes nothing to the machine's."""
 
+import functools
+import multiprocessing
+import multiprocessing.context
+import multiprocessing.forkserver
+import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,54 +40,142 @@ Ended = subprocess.CompletedProcess[str]
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Starts `mednet-bench` in a folder of its own.
+    """Starts `mednet-bench` in a folder of its own, always as a process of its own.
 
     Attributes:
         folder: the working directory.
         environment: of every process.
+        fresh: start a new interpreter; otherwise fork one that has imported torch already, since half of a
+            test's time would be imports. Workers of `--jobs` are always fresh.
     """
 
     folder: Path
     environment: Mapping[str, str]
+    fresh: bool = False
 
-    def __call__(self, *arguments: object, **settings: str) -> Ended:
-        """Run a command to its end; `settings` go over the environment."""
-        with self.start(*arguments, **settings) as process:
-            try:
-                out, err = process.communicate(timeout=PATIENCE)
-            except BaseException:
-                process.kill()
-                raise
-        return Ended(arguments, process.returncode, out, err)
+    def __call__(
+        self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
+    ) -> Ended:
+        """Run a command to its end; arguments as those of `start`."""
+        with self.start(*arguments, prepare=prepare, **settings) as process:
+            out, err = process.communicate()
+            return Ended(arguments, process.returncode, out, err)
 
     def start(
-        self, *arguments: object, prepare: Callable[[], None] | None = None, **settings: str
-    ) -> subprocess.Popen[str]:
+        self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
+    ) -> "Running":
         """Start a command in a process group of its own.
 
         Args:
             arguments: of the command line.
-            prepare: called in the child before the program, e.g. to set a limit.
+            prepare: called in the process before the program, e.g. to set a limit.
             settings: go over the environment.
         """
+        orders = Orders([*map(str, arguments)], str(self.folder), {**self.environment, **settings}, prepare)
+        return Running(orders, self.fresh)
 
-        def ready() -> None:
-            # a shell's background job ignores Ctrl-C, and hands that down
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            if prepare:
-                prepare()
 
-        return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
-            cwd=self.folder,
-            env={**self.environment, **settings},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=ready,
-        )
+@dataclass(frozen=True)
+class Orders:
+    """What a process is to do, as it is sent to one that is forked."""
+
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+    prepare: Callable[[], object] | None
+
+    def begin(self) -> None:
+        """Make the process what it shall be, before the program starts in it."""
+        os.setsid()
+        # a shell's background job ignores Ctrl-C, and hands that down
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.prepare:
+            self.prepare()
+
+
+class Running:
+    """A process of the command line; killed where a test leaves it before it has ended."""
+
+    def __init__(self, orders: Orders, fresh: bool) -> None:
+        self._told = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed by __exit__
+        out, err = (file.name for file in self._told)
+        if fresh:
+            self._process = subprocess.Popen(
+                [*COMMAND, *orders.arguments],
+                cwd=orders.folder,
+                env=orders.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._told[0],
+                stderr=self._told[1],
+                preexec_fn=orders.begin,
+            )
+        else:
+            self._process = forking().Process(target=forked, args=(orders, out, err))
+            self._process.start()
+        self.pid = int(self._process.pid or 0)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, minus the signal that killed it, or None while it runs."""
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; returns what it said on standard output and standard error."""
+        wait_until(lambda: self.returncode is not None)
+        out, err = (Path(file.name).read_text() for file in self._told)
+        return out, err
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does, and wait until it is gone."""
+        self._process.kill()
+        self.communicate()
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.returncode is None:
+            self.kill()
+        for file in self._told:
+            file.close()
+
+
+@functools.cache
+def forking() -> multiprocessing.context.ForkServerContext:
+    """Start the process that the others are forked from: one thread, everything imported, nothing done."""
+    context = multiprocessing.get_context("forkserver")
+    rooms = (
+        "benchmark.cli",
+        "benchmark.cells",
+        "benchmark.preflight",
+        "benchmark.executor",
+        "baselines.load",
+    )
+    learn = ("sklearn.linear_model", "sklearn.metrics", "sklearn.neighbors", "sklearn.preprocessing")
+    context.set_forkserver_preload(["torch", "timm", *learn, *(f"mednet_bench.{room}" for room in rooms)])
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported
+    multiprocessing.forkserver.ensure_running()
+    if before is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = before
+    return context
+
+
+def forked(orders: Orders, out: str, err: str) -> None:
+    """Do in a forked process what a fresh one would do."""
+    from mednet_bench.benchmark.cli import main
+
+    orders.begin()
+    for number, name in enumerate((out, err), start=1):
+        os.dup2(os.open(name, os.O_WRONLY), number)
+    os.chdir(orders.folder)
+    os.environ.clear()
+    os.environ.update(orders.environment)
+    sys.path[:0] = orders.environment["PYTHONPATH"].split(os.pathsep)
+    sys.argv = ["mednet-bench", *orders.arguments]
+    main()
 
 
 def tally(path: Path) -> list[str]:
@@ -99,11 +193,11 @@ def cells_in(lines: Sequence[str]) -> list[str]:
     return [line.partition(" ")[2] for line in lines]
 
 
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+def wait_until(true: Callable[[], object], process: "Running | None" = None) -> None:
     """Wait for something that must come; a process that ends before has failed the test."""
     end = time.monotonic() + PATIENCE
     while not true():
-        assert process is None or process.poll() is None, process and process.communicate()
+        assert process is None or process.returncode is None, process and process.communicate()
         assert time.monotonic() < end, "it never came"
         time.sleep(0.005)
 

@@ -17,30 +17,30 @@ COMMANDS = ("run", "plan", "report", "ls", "info", "download", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_shows_an_example_that_parses(command: str, mednet_bench: CommandLine):
-    ended = mednet_bench(command, "--help")
+def test_the_help_of_a_command_shows_an_example_that_parses(command: str, fresh: CommandLine):
+    ended = fresh(command, "--help")
     assert ended.returncode == 0
     example = re.search(r"Example:\n +mednet-bench (.+)", ended.stdout)
     assert example, ended.stdout
     assert example.group(1).split()[0] == command
     # with --help behind it click reads the example without carrying it out, and refuses unknown options
-    assert mednet_bench(*example.group(1).split(), "--help").returncode == 0
+    assert fresh(*example.group(1).split(), "--help").returncode == 0
 
 
-def test_the_help_names_every_command_and_the_exit_codes(mednet_bench: CommandLine):
+def test_the_help_names_every_command_and_the_exit_codes(fresh: CommandLine):
     for arguments in ((), ("--help",), ("-h",)):
-        ended = mednet_bench(*arguments)
+        ended = fresh(*arguments)
         assert ended.returncode == 0
         assert all(re.search(rf"^  {command} ", ended.stdout, re.MULTILINE) for command in COMMANDS)
         assert "Exit codes: 0 all well, 1 some cell failed, 2 the request was wrong" in ended.stdout
 
 
 @pytest.mark.parametrize("command", ["ls", "--help", "run --help"])
-def test_what_computes_nothing_answers_at_once_and_without_torch(command: str, mednet_bench: CommandLine):
+def test_what_computes_nothing_answers_at_once_and_without_torch(command: str, fresh: CommandLine):
     seconds = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert mednet_bench(*command.split()).returncode == 0
+        assert fresh(*command.split()).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     # the processor's time: on a quiet machine that is what a person waits, and a busy one does not matter
@@ -50,15 +50,15 @@ def test_what_computes_nothing_answers_at_once_and_without_torch(command: str, m
     script += "from mednet_bench.benchmark.cli import main\n"
     script += "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
     ended = subprocess.run(
-        [sys.executable, "-c", script], env=mednet_bench.environment, capture_output=True, text=True
+        [sys.executable, "-c", script], env=fresh.environment, capture_output=True, text=True
     )
     loaded = set(ended.stderr.split())
     assert "mednet_bench.benchmark.cli" in loaded
     assert not loaded & {"torch", "timm", "sklearn", "scipy", "pandas", "matplotlib", "medmnist"}
 
 
-def test_ls_lists_what_can_be_asked_for(mednet_bench: CommandLine):
-    ended = mednet_bench("ls")
+def test_ls_lists_what_can_be_asked_for(fresh: CommandLine):
+    ended = fresh("ls")
     assert ended.returncode == 0
     for name in (
         "breastmnist",
@@ -74,8 +74,8 @@ def test_ls_lists_what_can_be_asked_for(mednet_bench: CommandLine):
     assert "quick" in ended.stdout, "what a plug-in brings is listed too"
 
 
-def test_info_shows_the_card_of_a_task(mednet_bench: CommandLine):
-    ended = mednet_bench("info", "dermamnist")
+def test_info_shows_the_card_of_a_task(fresh: CommandLine):
+    ended = fresh("info", "dermamnist")
     assert ended.returncode == 0
     for fact in ("melanoma", "ham10000", "7,007", "CC BY-NC", "caveat", "dermamnist_224.npz"):
         assert fact in ended.stdout
@@ -91,8 +91,8 @@ def test_doctor_tells_versions_devices_data_weights_and_what_would_work(mednet_b
     assert mednet_bench.environment["MEDNET_BENCH_CACHE"] in ended.stdout
 
 
-def test_the_version_is_that_of_the_package(mednet_bench: CommandLine):
-    assert re.search(r"\d+\.\d+", mednet_bench("--version").stdout)
+def test_the_version_is_that_of_the_package(fresh: CommandLine):
+    assert re.search(r"\d+\.\d+", fresh("--version").stdout)
 
 
 @pytest.mark.slow
@@ -163,12 +163,12 @@ def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finishe
 
 
 @pytest.mark.slow
-def test_progress_is_one_living_line_in_a_terminal(mednet_bench: CommandLine, tmp_path: Path):
+def test_progress_is_one_living_line_in_a_terminal(fresh: CommandLine, tmp_path: Path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *QUICK, "--fractions", "1", "--seeds", "0..4", "--out", "run"],
         cwd=tmp_path,
-        env={**mednet_bench.environment, "QUICK_SECONDS": "0.6", "QUICK_FAIL": "score scratch 1 1"},
+        env={**fresh.environment, "QUICK_SECONDS": "0.6", "QUICK_FAIL": "score scratch 1 1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=theirs,

@@ -1,5 +1,6 @@
 """A disk that fills up: one sentence, exit 1, whole files only, and a rerun that completes."""
 
+import functools
 import resource
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import FINISHED, PATIENCE, QUICK, CommandLine, Ended, planned_records, records_in, sentence
+from processes import FINISHED, QUICK, CommandLine, planned_records, records_in, sentence
 
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
@@ -15,15 +16,9 @@ from mednet_bench.benchmark.records import Store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def files_up_to(limit: int) -> Callable[[], None]:
-    """Let no file of a child grow beyond `limit` bytes: to a program that looks like a full disk."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-
-def limited(start: CommandLine, limit: int, *arguments: object, **settings: str) -> Ended:
-    with start.start(*arguments, prepare=files_up_to(limit), **settings) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    return Ended(arguments, process.returncode, out, err)
+def files_up_to(limit: int) -> Callable[[], object]:
+    """Let no file of a process grow beyond `limit` bytes: to a program that looks like a full disk."""
+    return functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
 
 
 def test_a_disk_that_is_full_at_any_stage_ends_the_run_with_one_sentence_and_the_rerun_completes(
@@ -32,18 +27,18 @@ def test_a_disk_that_is_full_at_any_stage_ends_the_run_with_one_sentence_and_the
     out = tmp_path / "run"
     command = [*QUICK, "--seeds", "0..1", "--fractions", "1", "--report", "--out", out]
 
-    ended = limited(mednet_bench, 512, *command)
+    ended = mednet_bench(*command, prepare=files_up_to(512))
     assert ended.returncode == 1
     assert str(out / "plan.json") in sentence(ended)
     assert read_plan(out) is None
 
     # the plan and the subsets fit, predictions do not; two workers meet it, and it is told once
-    ended = limited(mednet_bench, 4096, *command, "--jobs", "2")
+    ended = mednet_bench(*command, "--jobs", "2", prepare=files_up_to(4096))
     assert ended.returncode == 1
     assert "predictions" in sentence(ended)
     assert not records_in(out), "a record without its predictions"
 
-    ended = limited(mednet_bench, 16384, *command)  # all cells fit, the report does not
+    ended = mednet_bench(*command, prepare=files_up_to(16384))  # all cells fit, the report does not
     assert ended.returncode == 1
     assert f"No room left while writing {out / 'report'}" in sentence(ended)
     assert [record.status for record in planned_records(out)] == ["ok", "ok"]
@@ -57,9 +52,8 @@ def test_a_disk_that_is_full_at_any_stage_ends_the_run_with_one_sentence_and_the
 
 def test_a_full_disk_under_the_cache_of_features_is_no_failed_cell(mednet_bench: CommandLine, tmp_path: Path):
     cache = tmp_path / "cache"  # empty: features would have to be written
-    ended = limited(
-        mednet_bench, 100_000, "run", *FINISHED, "--out", tmp_path / "run", MEDNET_BENCH_CACHE=str(cache)
-    )
+    command = ["run", *FINISHED, "--out", tmp_path / "run"]
+    ended = mednet_bench(*command, prepare=files_up_to(100_000), MEDNET_BENCH_CACHE=str(cache))
     assert ended.returncode == 1
     assert str(cache / "features") in sentence(ended)
     assert not records_in(tmp_path / "run")

@@ -2,16 +2,15 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from processes import (
     FINISHED,
-    PATIENCE,
     QUICK,
     CommandLine,
+    Ended,
     cells_in,
     crowd,
     planned_records,
@@ -35,7 +34,8 @@ def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
     pace = {"QUICK_CROWD": "3", "QUICK_SECONDS": "0.05"}
     first = mednet_bench.start(*common, "--seeds", "0..19", "--jobs", "2", **pace)
     second = mednet_bench.start(*common, "--seeds", "10..29", **pace)
-    told = [process.communicate(timeout=PATIENCE)[1] for process in (first, second)]
+    with first, second:
+        told = [process.communicate()[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), told
     assert [len(text.splitlines()) for text in told] == [41, 41], "each tells of all cells of its own plan"
 
@@ -71,7 +71,7 @@ def test_an_interrupted_run_exits_130_keeps_what_is_finished_and_leaves_nobody_b
     with mednet_bench.start(*command, QUICK_SECONDS="0.3") as process:
         wait_until(lambda: len(records_in(out)) >= 2, process)
         send(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in told
     assert told.splitlines()[-1] == (
@@ -99,7 +99,7 @@ def test_the_cells_of_a_worker_that_was_killed_are_taken_over_and_the_limit_coun
     with mednet_bench.start(*command, "--limit", "8", QUICK_SECONDS="0.2", QUICK_CROWD="2") as process:
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
         os.kill(crowd(tmp_path / "tally")[1], signal.SIGKILL)
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate()
     assert process.returncode == 0, told
     assert {record.cell.seed for record in Store(tmp_path / "run").read_all()} == set(range(8))
 
@@ -112,7 +112,6 @@ def test_a_run_whose_workers_were_all_killed_exits_1_and_says_what_to_do(
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
         for worker in crowd(tmp_path / "tally"):
             os.kill(worker, signal.SIGKILL)
-        _, told = process.communicate(timeout=PATIENCE)
+        _, told = process.communicate()
     assert process.returncode == 1
-    ended = subprocess.CompletedProcess(command, process.returncode, "", told)
-    assert "run the same command again" in sentence(ended)
+    assert "run the same command again" in sentence(Ended(command, process.returncode, "", told))
