@@ -155,7 +155,7 @@ def execution() -> list[click.Option]:
         option("--limit", "Most evaluations to compute now; 0 is all.", default=0, type=click.IntRange(0)),
         option(
             "--overwrite",
-            "only-missing also retries failed cells, never leaves them, always computes all anew (caches stay).",
+            "only-missing also retries failed cells; never leaves them; always computes anew (caches stay).",
             default="only-missing",
             type=click.Choice(["only-missing", "always", "never"]),
         ),

@@ -8,7 +8,7 @@ from .errors import UserError
 from .plan import Recipe
 
 LEAST_SIDE = 64
-"""In pixels; below it, weights made at 224 px lose far more than weights that are made here at the run's side."""
+"""In pixels; below it, weights made at 224 px lose far more than those made here at the run's side."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

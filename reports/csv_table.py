@@ -10,7 +10,7 @@ from .stats import Stat
 COLUMNS = (
     "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
     "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
-    "generated",
+    "generated", "n_val",
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | in
         row.fraction, _number(row.n_train), stat.n, plain(metric), _number(stat.mean), _number(stat.sd),
         _number(stat.low), _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting,
         plain(row.label), plain("; ".join(row.overlap)), str(results.generated(row.task)).lower(),
+        _number(row.n_val),
     )  # fmt: skip
 
 

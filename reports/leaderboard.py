@@ -46,7 +46,9 @@ def leaderboard(results: Results) -> Content | None:
 def highest(rows: Iterable[Row], name: str) -> set[Row]:
     """Return the rows with the best mean of metric `name` among those that may be compared.
 
-    A row that has nothing to be compared with is not marked, and neither are rows that all tie.
+    A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
+    block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
+    its init; nor is an init whose declared corpora hold the task's images.
     """
     blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -55,6 +57,12 @@ def highest(rows: Iterable[Row], name: str) -> set[Row]:
     sign = -1 if metric(name).lower_is_better else 1
     found: set[Row] = set()
     for block in blocks.values():
+        if len({frozenset(row.seeds) for row in block}) > 1:
+            continue
+        clean = [row for row in block if not row.overlap]
+        block = clean if len(clean) > 1 else []
+        if not block:
+            continue
         best = max(sign * row.stats[name].mean for row in block)
         ties = [row for row in block if sign * row.stats[name].mean == best]
         if len(ties) < len(block):
@@ -73,6 +81,7 @@ def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -
         Column(metric(first).title, ".3f", metric(first).help),
         Column("Seeds", "d"),
         Column("Train labels", ",d", "labelled training images, mean over seeds"),
+        Column("Val labels", ",d", "labelled validation images, mean over seeds"),
         *(Column(metric(name).title, ".3f", metric(name).help) for name in others),
     )
     body: list[tuple[Entry, ...]] = [
@@ -83,6 +92,7 @@ def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -
             spread(row.stats.get(first), len(row.seeds), strong=row in best),
             len(row.seeds),
             row.n_train,
+            row.n_val,
             *(spread(row.stats.get(name), len(row.seeds)) for name in others),
         )
         for row in rows

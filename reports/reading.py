@@ -143,7 +143,7 @@ def _beside(cell: Cell) -> tuple[object, ...]:
 
 def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> Row:
     cell, init = members[-1].cell, members[-1].init
-    counts = [record.counts.train for record in members if record.counts]
+    counts = [record.counts for record in members if record.counts]
     return Row(
         task=cell.task,
         size=cell.size,
@@ -157,7 +157,8 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> 
         ambiguous=ambiguous,
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
-        n_train=float(np.mean(counts)) if counts else float("nan"),
+        n_train=float(np.mean([each.train for each in counts])) if counts else float("nan"),
+        n_val=float(np.mean([each.val for each in counts])) if counts else float("nan"),
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,

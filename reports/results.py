@@ -30,6 +30,7 @@ class Row:
         label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
         overlap: declared corpora of the init that share a parent data set with the task.
         n_train: labelled training images, mean over seeds; NaN where no record counts them.
+        n_val: labelled validation images, likewise.
         seeds: the seeds, each once, ascending.
         keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
@@ -48,6 +49,7 @@ class Row:
     label: str
     overlap: tuple[str, ...]
     n_train: float
+    n_val: float
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
     stats: dict[str, Stat]
