@@ -104,7 +104,7 @@ def _from_file(need: Need, file: Path, label: str) -> InitCard:
 
 
 def _corpora(cfg: PretrainedCfg) -> tuple[str, ...]:
-    """Return what timm's default weights of an arch have seen, by their tag: some saw more than ImageNet-1k."""
+    """Return what timm's default weights have seen, by their tag: some saw more than ImageNet-1k."""
     larger = {"in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k"}
     return ("imagenet-1k", *(name for tag, name in larger.items() if tag in str(cfg.tag)))
 

@@ -82,7 +82,7 @@ class InitCard:
 
     @property
     def decisive(self) -> str:
-        """Everything that decides what the network computes, and what is declared of it; part of every key."""
+        """What decides the network's output, and what is declared of it; part of every key."""
         facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
         return msgspec.json.encode(facts).decode()
 

@@ -224,4 +224,5 @@ def _notes(results: Results) -> Table:
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
     columns = (Column("Task"), Column("Note"), Column("Cells", "d"))
-    return Table("Notes that the runner left", columns, tuple(rows[:ROWS]), folded=True)
+    cut = f" (the first {ROWS} of {len(rows)})" if len(rows) > ROWS else ""
+    return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:ROWS]), folded=True)
