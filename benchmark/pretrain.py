@@ -99,7 +99,8 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
         drawn = _drawn(pools, max(1, recipe.pretrain_images // recipe.pretrain_batch), recipe.pretrain_batch)
         model, curve = _train(plan, recipe, pools, drawn, device)
         state = {name: value.cpu().contiguous() for name, value in model.backbone.state_dict().items()}
-        content = save(state, metadata={"arch": plan.arch, "identity": plan.identity})
+        # one entry only: safetensors writes several in an order that changes, and the hash with it
+        content = save(state, metadata={"identity": plan.identity})
         write_atomic(weights, lambda file: file.write(content))
         facts = Made(
             images=_shown(pools, drawn),
