@@ -252,3 +252,12 @@ def main() -> None:
     except BrokenPipeError:  # `mednet-bench ls | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        from .files import FULL
+
+        if error.errno not in FULL:
+            raise
+        _say(
+            "mednet-bench: No room left for what is printed or kept meanwhile: free some space and try again."
+        )
+        sys.exit(1)

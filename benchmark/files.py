@@ -16,6 +16,9 @@ from filelock import FileLock, Timeout
 
 from .errors import StoppedError, UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when there is no room left: on the disk, in the quota, within the size limit."""
+
 
 class DiskFullError(StoppedError):
     """The file system took no more."""
@@ -67,7 +70,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 def _told(path: Path, error: OSError) -> UserError | DiskFullError:
     """Say what it means that `path` cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return DiskFullError(
             f"No room left while writing {path}: free some space and run the same command again; "
             "what is finished is kept."

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import FINISHED, QUICK, CommandLine, planned_records, records_in, sentence
+from processes import (
+    COMMAND,
+    FINISHED,
+    QUICK,
+    CommandLine,
+    Ended,
+    only_sentence,
+    planned_records,
+    records_in,
+    sentence,
+)
 
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
@@ -58,6 +68,16 @@ def test_a_full_disk_under_the_cache_of_features_is_no_failed_cell(mednet_bench:
     assert str(cache / "features") in sentence(ended)
     assert not records_in(tmp_path / "run")
     assert not list(cache.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_what_is_printed_onto_a_full_disk_is_missed_with_a_sentence(fresh: CommandLine):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "ls"], env=fresh.environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert "No room left for what is printed" in only_sentence(Ended("ls", 1, "", ended.stderr))
 
 
 @pytest.fixture
