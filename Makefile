@@ -16,7 +16,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types package clean
+.PHONY: help demo test lint types package bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -47,3 +47,7 @@ package: ## Build the wheel, install it into a clean environment, run it from el
 clean: ## Remove build products and caches (keeps .venv and runs/)
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find benchmark tasks baselines reports tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bench: ## Measure the promised ratios of speed (several minutes on a quiet machine)
+	@sh .ci/setup.sh dev
+	@"$(VENV)/bin/python" tests/speed/measure.py
