@@ -160,10 +160,6 @@ def _shown(pools: list[_Pool], drawn: Drawn) -> dict[str, int]:
 def _train(
     plan: Pretraining, recipe: Recipe, pools: list[_Pool], drawn: Drawn, device: str
 ) -> tuple[Classifier, tuple[Point, ...]]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        backbone = build_backbone(plan.arch, plan.input_size)
-    model = placed(Classifier(backbone, pools[-1].outputs.stop, SEED), device)
     prepare = _prepare(plan)
     steps = len(drawn[0])
     hyper = Hyper(
@@ -173,7 +169,12 @@ def _train(
         patience=EVALUATIONS + 1,  # never stops early: the budget is what the label says
     )
     feed = Feed(_batches(pools, drawn, prepare, device), _Loss(pools, device), steps)
-    fitted = fit(model, feed, hyper, lambda: _held_out(model, pools, prepare)[1])
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(SEED)  # the first weights, and dropout, draw from torch's own generator
+        backbone = build_backbone(plan.arch, plan.input_size)
+        model = placed(Classifier(backbone, pools[-1].outputs.stop, SEED), device)
+        fitted = fit(model, feed, hyper, lambda: _held_out(model, pools, prepare)[1])
     return model, fitted.curve
 
 
