@@ -108,7 +108,8 @@ def test_one_common_parent_is_enough_to_keep_two_sets_apart() -> None:
     one = toys.task_of(toys.Toy(), "one", parents=("a", "b"))
     assert not independent(toys.task_of(toys.Toy(), "two", parents=("b", "c")), one)
     assert not independent(toys.task_of(toys.Toy(), "two", source_group="one"), one)
-    # a group that is named as the other's parent is the same origin too
+    # a group, or a name, that is the other's parent is the same origin too, in any spelling
+    assert not independent(toys.task_of(toys.Toy(), "A"), one)
     assert not independent(toys.task_of(toys.Toy(), "two", source_group="a"), one)
     assert independent(toys.task_of(toys.Toy(), "two", parents=("c",)), one)
 
@@ -193,7 +194,8 @@ def test_the_card_says_what_was_seen_and_where_the_weights_will_stand() -> None:
     assert isinstance(card.pretraining, Pretraining)
     assert card.label.startswith("Color-MedNet pretrained here on bccd-cells, bloodmnist")
     assert card.file == Path("/cache/mednet") / f"{card.pretraining.identity}.safetensors"
-    assert {"bccd", "ham10000", "nct-crc", "nct-crc-he-100k", "pbc"} == set(card.corpora)
+    parents = {"bccd", "ham10000", "nct-crc", "nct-crc-he-100k", "pbc"}
+    assert set(card.corpora) == parents | EXPECTED["retinamnist"]
     assert init_facts(card, known["retinamnist"]).overlap == ()
 
 
@@ -208,6 +210,11 @@ def test_a_checkpoint_that_saw_the_targets_parent_is_marked(tmp_path: Path) -> N
     assert facts("chestmnist") == ("nih-chestxray14",)
     assert facts("breastmnist") == ("busi",)
     assert facts("octmnist") == ()
+    # the set by its own name, its collection, and any spelling
+    for corpora in (["OctMNIST"], ["MedMNIST"], ["medmnist-v2"], ["Kermany-OCT"]):
+        path = toys.write_card(tmp_path, corpora=corpora)
+        assert facts("octmnist") == tuple(corpora)
+    path = toys.write_card(tmp_path, corpora=["radimagenet", "nih-chestxray14", "busi"])
     # MedNIST's sister shares the parent, not the name
     child = replace(known["octmnist"], parents=("kermany-oct", "nih-chestxray14"))
     asked = toys.need_of(child, tmp_path, path=path)

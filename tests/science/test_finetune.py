@@ -11,7 +11,7 @@ import toys
 from torch import Tensor, nn
 from waits import watched
 
-from mednet_bench.benchmark.metrics import Scored, primary
+from mednet_bench.benchmark.metrics import Scored, log_loss, primary
 from mednet_bench.benchmark.network import loss_of
 from mednet_bench.benchmark.plan import Recipe
 from mednet_bench.benchmark.protocol import PROTOCOLS, Job, Outcome
@@ -116,7 +116,21 @@ def test_batches_of_the_tuning_are_those_of_the_cell(tmp_path: Path) -> None:
     here = bench(tmp_path, lr_grid=(3e-3,))
     choice = FINETUNE.tune(here.job("finetune"))
     outcome = FINETUNE.score(here.job("finetune", tuned=choice))
-    assert max(point.val_score or 0 for point in outcome.curve) == choice.scores[0]
+    assert choice.scores == (-min(point.val_loss for point in outcome.curve),)
+
+
+@pytest.mark.parametrize(("images", "few"), [(30, True), (module.FEW - 1, True), (module.FEW, False)])
+def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
+    images: int, few: bool, tmp_path: Path
+) -> None:
+    # An AUC over a handful of images has a handful of values: ties and luck would choose.
+    here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
+    choice = FINETUNE.tune(here.job("finetune"))
+    assert Training.of(here.job("finetune")).validate().few == few
+    assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
+    scores = [score for score in choice.scores if score is not None]
+    assert all(score <= 0 for score in scores) if few else all(0 <= score <= 1 for score in scores)
+    assert choice.value == choice.grid[choice.scores.index(max(scores))]
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, results: dict[float, Validation | None]) -> list[float]:
@@ -225,9 +239,10 @@ def test_the_validation_of_a_cell_sees_its_subset_of_validation_labels(tmp_path:
     job = here.job("finetune", fraction=0.5, tuned=TUNED)
     outcome = FINETUNE.score(job)
     assert outcome.val_scores.shape == (15, 3) and outcome.test_scores.shape == (45, 3)
+    best = min(outcome.curve, key=lambda point: point.val_loss)
     truth = one_hot(job.labels("val"), 3)
-    best = max(point.val_score for point in outcome.curve if point.val_score is not None)
-    assert primary(Scored("multiclass", truth, outcome.val_scores)) == pytest.approx(best, abs=1e-6)
+    assert primary(Scored("multiclass", truth, outcome.val_scores)) == pytest.approx(best.val_score, abs=1e-6)
+    assert log_loss(truth, outcome.val_scores, "multiclass") == pytest.approx(best.val_loss, abs=1e-5)
 
 
 def test_between_validations_the_real_feed_never_waits(tmp_path: Path) -> None:

@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from mednet_bench.baselines.init import Contract, InitCard
 from mednet_bench.baselines.load import Backbone, load_backbone
 from mednet_bench.benchmark import features as module
+from mednet_bench.benchmark.cells import SAME, Bench
 from mednet_bench.benchmark.data import Prepare
 from mednet_bench.benchmark.features import features_of
+from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.protocol import PROTOCOLS, Outcome
+from mednet_bench.benchmark.request import Request
 from mednet_bench.tasks.task import SPLITS
 
 FRACTIONS, SEEDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0), range(5)
@@ -189,6 +192,32 @@ def test_the_record_of_a_cached_cell_still_names_the_weights(tmp_path: Path, loa
     fresh = run(here, "knn")
     module._from_disk.cache_clear()
     assert run(here, "knn").weights == fresh.weights == load_backbone(loaded, toys.ARCH, 16, 0).weights
+
+
+def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    task = toys.task_of(toys.Toy(clear=0.5))
+    request = Request(
+        inits=f"mednet={toys.write_card(tmp_path)}",
+        archs=toys.ARCH,
+        protocols="knn",
+        fractions="0.2,1",
+        seeds="0..1",
+        size=16,
+        input_size=16,
+        out=str(tmp_path / "run"),
+    )
+    grid = build_grid(request, [task], [task], toys.NOWHERE)
+    together = Bench(grid, "cpu")
+    records = [together.compute(planned, [])[0] for planned in grid.plan.cells]
+    alone = [Bench(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells]
+    assert [record.metrics for record in records] == [record.metrics for record in alone]
+    part, other, whole, again = records
+    assert part.hashes.subset != other.hashes.subset and not other.notes
+    assert whole.hashes.subset == again.hashes.subset and again.notes == (SAME,)
+    assert whole.metrics == again.metrics != part.metrics
 
 
 def test_phantoms_and_their_read_only_arrays_pass_without_a_warning(tmp_path: Path, loaded: InitCard) -> None:

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from mednet_bench.benchmark.metrics import METRICS, Measured, Scored, UndefinedMetricError, measure, primary
+from mednet_bench.benchmark.metrics import (
+    METRICS,
+    Measured,
+    Scored,
+    UndefinedMetricError,
+    log_loss,
+    measure,
+    primary,
+)
 from mednet_bench.benchmark.subsets import one_hot
 
 KINDS = {"binary": 2, "multiclass": 5, "multilabel": 4, "ordinal": 5}
@@ -151,10 +159,11 @@ def slow_ece(scored: Scored) -> float:
     return total
 
 
+@pytest.mark.parametrize("ties", [False, True], ids=["all-different", "ties"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_calibration_error_is_that_of_a_slow_reference(kind: str) -> None:
+def test_calibration_error_is_that_of_a_slow_reference(kind: str, ties: bool) -> None:
     for seed in range(5):
-        scored = draw(kind, seed)
+        scored = draw(kind, seed, ties=ties)  # .2, .4, .6 and .8 stand on the edges of bins
         assert everything(scored).values["ece"] == pytest.approx(slow_ece(scored), abs=EXACT)
 
 
@@ -195,6 +204,32 @@ def test_a_label_that_every_image_has_leaves_its_auc_without_value() -> None:
     assert measured.values["auc"] is None and "class 2" in measured.undefined["auc"]
     # precision needs positives only: where all are positive it is 1 by definition
     assert measured.per_class["average_precision"]["c"] == 1
+
+
+def test_a_class_that_neither_occurs_nor_is_predicted_does_not_lower_the_f1() -> None:
+    labels, decisions = np.array([0, 2, 2, 0]), np.array([0, 2, 0, 0])
+    scored = Scored("multiclass", one_hot(labels, 4), np.eye(4)[decisions])
+    theirs = reference.f1_score(labels, decisions, average="macro")
+    assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
+    # but one that is predicted and never right does
+    wrong = np.array([0, 2, 1, 0])
+    scored = Scored("multiclass", one_hot(labels, 4), np.eye(4)[wrong])
+    theirs = reference.f1_score(labels, wrong, average="macro")
+    assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
+    scored = draw(kind, 4)
+    if kind == "multilabel":
+        columns = zip(scored.truth.T, scored.scores.T, strict=True)
+        theirs = float(np.mean([reference.log_loss(truth, p, labels=[0, 1]) for truth, p in columns]))
+    else:
+        theirs = reference.log_loss(scored.labels, scored.scores, labels=range(KINDS[kind]))
+    assert log_loss(scored.truth, scored.scores, kind) == pytest.approx(theirs, abs=1e-5)
+    # one certain error is dear, but not infinite: it must not decide alone among 50 images
+    certain = Scored("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
+    assert log_loss(certain.truth, certain.scores, "binary") == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -185,6 +185,7 @@ def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest
         fractions="0.2",
         seeds="4",
         size=16,
+        input_size=16,
         out=str(tmp_path / "run"),
     )
     task = toys.task_of(toys.Toy())

@@ -5,6 +5,7 @@ kept the last epoch instead of the best, the comparison would be of accidents.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,13 @@ def test_the_weights_of_the_best_validation_are_kept(
     assert fitted.best == Validation(*scores[best])
     assert all(torch.equal(model.state_dict()[name], value) for name, value in seen[best].items())
     assert not all(torch.equal(seen[-1][name], value) for name, value in seen[best].items())
+
+
+def test_few_validation_images_are_judged_by_their_loss() -> None:
+    low, high = Validation(0.4, 0.6, few=True), Validation(0.5, 0.9, few=True)
+    assert low.beats(high) and not high.beats(low)
+    low, high = replace(low, few=False), replace(high, few=False)
+    assert high.beats(low) and not low.beats(high)
 
 
 def test_training_stops_when_patience_is_at_an_end() -> None:
