@@ -77,16 +77,21 @@ def _watch(
         for worker in workers:
             worker.farewell()
         raise
+    if progress.waiting:  # what one left because it was killed, the others have taken over, if any lived
+        raise _reason(workers)
+
+
+def _reason(workers: list["_Worker"]) -> StoppedError | UserError:
+    """Say why the workers ended before all was done."""
     for worker in workers:
         if worker.process.returncode == 2:
-            raise UserError(worker.last_words())
-    if progress.waiting:  # what one left because it was killed, the others have taken over, if any lived
-        codes = ", ".join(str(worker.process.returncode) for worker in workers)
-        said = next((words for worker in workers if (words := worker.last_words())), "they said nothing")
-        raise StoppedError(
-            f"The worker processes ended before all was done (exit {codes}: {said}); "
-            "run the same command again."
-        )
+            return UserError(worker.last_words())
+    codes = ", ".join(str(worker.process.returncode) for worker in workers)
+    said = next((words for worker in workers if (words := worker.last_words())), "they said nothing")
+    return StoppedError(
+        f"The worker processes ended before all was done (exit {codes}: {said.rstrip('.')}); "
+        "run the same command again."
+    )
 
 
 def _note(grid: Grid, store: Store, waiting: list[Planned], rules: Rules, progress: Progress) -> None:
