@@ -167,6 +167,12 @@ def test_calibration_error_is_that_of_a_slow_reference(kind: str, ties: bool) ->
         assert everything(scored).values["ece"] == pytest.approx(slow_ece(scored), abs=EXACT)
 
 
+def test_an_edge_belongs_to_the_bin_below_it() -> None:
+    # .6 is the end of (8/15, 9/15]: it must not be averaged with the .61 of the next bin
+    scored = Scored("binary", one_hot(np.array([1, 0]), 2), np.array([[0.6, 0.4], [0.61, 0.39]]))
+    assert METRICS["ece"](scored) == pytest.approx((0.6 + 0.39) / 2, abs=EXACT) == slow_ece(scored)
+
+
 def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not() -> None:
     # a confidence of exactly 1 belongs to the last bin; beside it it would fall out of the sum
     right = Scored("binary", one_hot(np.array([0, 1, 1]), 2), np.eye(2)[[0, 1, 1]])
