@@ -46,10 +46,10 @@ def training_curves(results: Results) -> Content | None:
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (
-        f"{metric(results.primary).title} on the validation labels of the cell over optimiser steps, one "
-        f"line per seed, at most {SEEDS} per init; the circle marks its best score. A line that ends early was "
-        "stopped early; one that still rises at its end might have gained from more steps. Few validation "
-        "labels make these curves coarse.",
+        f"{metric(results.primary).title} on the validation labels of the cell over optimiser steps, a line "
+        f"per seed, at most {SEEDS} per init; the circle marks its best score. A line that ends early was "
+        "stopped early; one that still rises at its end might have gained from more steps. Few "
+        "validation labels make these curves coarse.",
         *(
             (f"{count(-left, 'panel')} of smaller fractions or further networks were left out.",)
             if left < 0
