@@ -208,17 +208,7 @@ class Bench:
 
 def task_facts(task: Task) -> TaskFacts:
     """Return the part of a task's card that a report needs."""
-    return TaskFacts(
-        title=task.title,
-        kind=task.kind,
-        classes=task.classes,
-        modality=task.modality,
-        variant=task.variant,
-        licence=task.licence,
-        citation=task.citation,
-        caveats=task.caveats,
-        generated=task.generated,
-    )
+    return msgspec.convert(task, TaskFacts, from_attributes=True)
 
 
 def init_facts(card: InitCard, task: Task | None) -> InitFacts:
