@@ -49,7 +49,7 @@ def test_the_example_cards_load(real):
     cells = tasks["bccd-cells"].source.load(28, real)
     groups = [set(np.unique(split.groups)) for split in cells.values()]
     assert groups[0].isdisjoint(groups[1]) and groups[0].isdisjoint(groups[2])
-    assert tasks["mednist-sample"].origin == {"mednist", "nih-chestxray14"}
+    assert tasks["mednist-sample"].origin == {"mednist", "nih-chestxray14", "mednist-sample"}
 
 
 @pytest.mark.parametrize(
