@@ -13,6 +13,7 @@ import msgspec
 
 from .errors import StoppedError, UserError
 from .grid import Grid
+from .interrupt import kept_interrupt
 from .plan import Planned
 from .progress import Progress
 from .records import Store
@@ -58,7 +59,13 @@ def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device:
         else:
             from .cells import Bench
 
-            work(Bench(grid, device), waiting, rules, Watcher(progress.begun, progress.ended))
+            with kept_interrupt() as check:
+
+                def begun(planned: Planned) -> None:
+                    check()
+                    progress.begun(planned)
+
+                work(Bench(grid, device), waiting, rules, Watcher(begun, progress.ended))
 
 
 def _watch(
@@ -147,8 +154,11 @@ def serve(share: Share) -> None:
     wanted = set(share.keys)
     waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
 
-    def begun(planned: Planned) -> None:
-        if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
-            raise KeyboardInterrupt
+    with kept_interrupt() as check:
 
-    work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))
+        def begun(planned: Planned) -> None:
+            check()
+            if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
+                raise KeyboardInterrupt
+
+        work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))

@@ -3,18 +3,16 @@
 import errno
 import hashlib
 import os
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
 from .errors import StoppedError, UserError
+from .interrupt import deferred_interrupt
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room left: on the disk, in the quota, within the size limit."""
@@ -22,22 +20,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class DiskFullError(StoppedError):
     """The file system took no more."""
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C until the block has ended, so that a write is never cut in half."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held and callable(before):
-            before(*held[0])
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:

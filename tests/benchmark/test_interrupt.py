@@ -1,0 +1,48 @@
+"""Ctrl-C at a moment at which Python drops it."""
+
+import os
+import signal
+
+import pytest
+
+from mednet_bench.benchmark.interrupt import deferred_interrupt, kept_interrupt
+
+
+class Dying:
+    """Is interrupted while it is collected, where Python can only report a KeyboardInterrupt and go on."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_dropped_is_raised_at_the_next_check():
+    with kept_interrupt() as check:
+        check()
+        Dying()
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_is_raised_at_once_where_python_can():
+    with pytest.raises(KeyboardInterrupt), kept_interrupt():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_during_a_write_is_kept_as_well():
+    with kept_interrupt() as check:
+        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+
+
+def test_a_background_job_that_ignores_interrupts_goes_on_ignoring_them():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with kept_interrupt() as check:
+            signal.raise_signal(signal.SIGINT)
+            check()
+    finally:
+        signal.signal(signal.SIGINT, before)
