@@ -77,7 +77,7 @@ def run(values: Values) -> int:
         _say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
     failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
     if values["report"]:
-        _report(folder, None)
+        _report([folder], None)
     for record in failed[:5]:
         _say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
     if failed:
@@ -110,8 +110,8 @@ def plan(values: Values) -> int:
 
 
 def report(values: Values) -> int:
-    """Write the HTML and Markdown report of a run directory anew."""
-    _report(values["folder"], values["to"])
+    """Write the HTML and Markdown report of a run directory anew, or of several as one."""
+    _report(values["runs"], values["to"])
     return 0
 
 
@@ -168,11 +168,11 @@ def _fetching() -> "AbstractContextManager[Callable[[str, int, int], None]]":
     return fetching()
 
 
-def _report(folder: Path, to: Path | None) -> None:
+def _report(folders: Sequence[Path], to: Path | None) -> None:
     from ..reports.build import build
     from ..reports.terminal import leaderboard_text
 
-    built = build(folder, to)
+    built = build(folders, to)
     click.echo(leaderboard_text(built.results))
     click.echo(f"report: {built.html.resolve()}")
 
@@ -184,9 +184,11 @@ def _say(text: str) -> None:
 def _commands() -> dict[str, click.Command]:
     data_root = [click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data.")]
     cards = [click.Option(["--task-file"], multiple=True, help="Card of a local data set.")]
-    folder = click.Argument(["folder"], type=click.Path(path_type=Path))
+    runs = click.Argument(["runs"], nargs=-1, required=True, type=click.Path(path_type=Path))
     to = click.Option(
-        ["--to"], type=click.Path(path_type=Path), help="Where to write; FOLDER/report by default."
+        ["--to"],
+        type=click.Path(path_type=Path),
+        help="Where to write; RUN/report by default, needed for several runs.",
     )
     only = click.Option(
         ["--estimate-only"], is_flag=True, help="Print only the time that is left, as a range."
@@ -202,7 +204,7 @@ def _commands() -> dict[str, click.Command]:
             [*grid, *options.execution(), only],
             "mednet-bench plan --tasks available --protocols linear",
         ),
-        _Command("report", report, [folder, to], "mednet-bench report runs/latest"),
+        _Command("report", report, [runs, to], "mednet-bench report runs/latest"),
         _Command("ls", ls, [*data_root, *cards], "mednet-bench ls"),
         _Command(
             "info", info, [click.Argument(["task"]), *data_root, *cards], "mednet-bench info dermamnist"

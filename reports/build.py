@@ -1,8 +1,10 @@
-"""From a run directory to the files of its report."""
+"""From run directories to the files of one report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..benchmark.errors import UserError
 from ..benchmark.files import write_bytes
 from .csv_table import leaderboard_csv
 from .html_page import html
@@ -31,19 +33,22 @@ class Built:
     results: Results
 
 
-def build(folder: Path, out: Path | None = None) -> Built:
+def build(folders: Sequence[Path], out: Path | None = None) -> Built:
     """Write `report.html`, `report.md`, `leaderboard.csv` and `figures/*.svg`.
 
     Args:
-        folder: a run directory.
-        out: where the files go; `report/` in the run directory where not given.
+        folders: one run directory, or several that are reported as one.
+        out: where the files go; `report/` in the run directory where not given, and only one is.
 
     Raises:
-        UserError: there is no readable record, or `out` cannot be written to.
+        UserError: a folder holds no readable record, several folders come without `out`, or `out` cannot be
+            written to.
         DiskFullError: there is no room left; every file is then whole or as it was.
     """
-    results = read(folder)
-    out = out or folder / "report"
+    results = read(folders)
+    if out is None and len(results.folders) > 1:
+        raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
+    out = out or results.folders[0] / "report"
     whole = page(results)
     text, drawings = markdown(whole)
     figures = {out / "figures" / name: drawing for name, drawing in drawings.items()}

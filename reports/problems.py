@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ..benchmark.plan import Cell
+from .merged import merged
 from .results import Results
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from .stats import Stat
@@ -17,6 +18,7 @@ ROWS = 300
 def problems(results: Results) -> Content:
     """List everything that a reader must know before believing a number."""
     points = (
+        *merged(results),
         *_counts(results),
         *_generated(results),
         *_overlaps(results),
@@ -38,11 +40,10 @@ def problems(results: Results) -> Content:
 
 
 def _counts(results: Results) -> list[str]:
-    points = []
-    if results.plan is None:
-        points.append(
-            "There is no readable plan in the folder, so that nobody can tell whether cells are missing."
-        )
+    points = [
+        f"There is no readable plan in {folder}, so that nobody can tell whether cells are missing there."
+        for folder in results.planless
+    ]
     if results.unreadable:
         names = ", ".join(path.name for path in results.unreadable[:5])
         more = f" and {len(results.unreadable) - 5} more" if len(results.unreadable) > 5 else ""

@@ -1,4 +1,4 @@
-"""From the files of a run directory to `Results`: what is comparable is averaged, the rest kept apart."""
+"""From the records of run directories to `Results`: what is comparable is averaged, the rest kept apart."""
 
 import hashlib
 import json
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..benchmark.errors import UserError
-from ..benchmark.plan import Cell, Plan, read_plan
-from ..benchmark.records import Record, Store, TaskFacts
+from ..benchmark.plan import Cell, Plan
+from ..benchmark.records import Record, TaskFacts
+from .folders import gather
 from .results import Missing, Results, Row
 from .stats import Stat, describe_groups
 
@@ -19,44 +19,33 @@ VISIBLE = ["task", "size", "input_size", "arch", "init", "protocol", "fraction"]
 COLUMNS = [*VISIBLE, "variant", "seed", "setting", "key", "metric", "value"]
 
 
-def read(folder: Path) -> Results:
-    """Read a run directory.
+def read(folders: Sequence[Path]) -> Results:
+    """Read one run directory, or several as one.
 
     Raises:
-        UserError: it holds no readable record.
+        UserError: a folder holds no readable record.
     """
-    store = Store(folder)
-    records = tuple(store.read_all())
-    keys = {record.key for record in records}
-    unreadable = tuple(path for path in sorted(store.records.glob("*.json")) if path.stem not in keys)
-    if not records:
-        raise UserError(_nothing(folder, len(unreadable)))
-    plan = read_plan(folder)
+    found = gather(folders)
+    records, plan = found.records, found.plan
     counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
     scores = _scores(counted)
-    rows = _rows(counted, scores, _order(plan, counted))
     return Results(
-        folder=folder,
+        folders=found.folders,
+        places=found.places,
+        differing=found.differing,
         plan=plan,
+        planless=found.planless,
         records=records,
         counted=counted,
         scores=scores,
-        rows=rows,
+        rows=_rows(counted, scores, _order(plan, counted)),
         failed=_failed(records),
         missing=tuple(_missing(plan, records)) if plan else (),
-        unreadable=unreadable,
+        unreadable=found.unreadable,
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted(scores["metric"].unique())),
     )
-
-
-def _nothing(folder: Path, unreadable: int) -> str:
-    if not folder.is_dir():
-        return f"There is no run directory {folder}: name the folder that was given to `run --out`."
-    if unreadable:
-        return f"None of the {unreadable} records in {folder} can be read: run the same command again."
-    return f"There is no record in {folder}: start `mednet-bench run --out {folder}`, or name another folder."
 
 
 def setting(record: Record) -> str:

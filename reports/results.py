@@ -1,4 +1,4 @@
-"""What a report is made of: a run directory, read once, as plain rows and tidy frames."""
+"""What a report is made of: run directories, read once, as plain rows and tidy frames."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..benchmark.plan import Cell, Plan
-from ..benchmark.records import Record, TaskFacts
+from ..benchmark.records import Record, Store, TaskFacts
 from .stats import Stat
 
 PRIMARY = "auc"
@@ -73,8 +73,11 @@ class Results:
     """Everything a report is made of.
 
     Attributes:
-        folder: the run directory.
-        plan: of the last invocation, or None.
+        folders: the run directories, each once.
+        places: key -> the folders that hold a record of it; the one whose record counts is first.
+        differing: keys whose records hold other scores in one folder than in another.
+        plan: of the last invocation in each folder, united; None where no folder has a readable one.
+        planless: folders without a readable plan.
         records: every readable record of every step, by key.
         counted: the score records behind `rows`: ok, and every seed once.
         scores: one line per counted record and metric, in the columns task, size, input_size, arch, init,
@@ -88,8 +91,11 @@ class Results:
         metrics: every metric that a counted record holds, sorted.
     """
 
-    folder: Path
+    folders: tuple[Path, ...]
+    places: dict[str, tuple[Path, ...]]
+    differing: tuple[str, ...]
     plan: Plan | None
+    planless: tuple[Path, ...]
     records: tuple[Record, ...]
     counted: tuple[Record, ...]
     scores: pd.DataFrame
@@ -117,3 +123,9 @@ class Results:
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""
         return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")
+
+    def predictions_of(self, key: str) -> Path | None:
+        """Return the file with the predictions behind the record `key`; None where there is none."""
+        held = self.places.get(key, ())
+        path = Store(held[0]).predictions_of(key) if held else None
+        return path if path and path.is_file() else None

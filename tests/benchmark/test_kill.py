@@ -59,7 +59,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     assert len(set(done)) == 60 + 2  # the two protocols' cells have the same names in the tally
     assert len(done) <= len(records) + 3, "each kill may cost the one cell that was running"
 
-    board = pd.read_csv(build(out).csv)
+    board = pd.read_csv(build([out]).csv)
     assert set(board["n_seeds"]) == {30}
 
 
@@ -79,7 +79,7 @@ def test_what_a_killed_process_left_half_written_is_not_counted(
         (folder / f".{name}.x7f_q0ab.tmp").write_bytes(record.read_bytes()[:99])
     assert {record.key for record in Store(out).read_all()} == before
     assert not Store(out).unreadable()
-    assert build(out).results.unreadable == ()
+    assert build([out]).results.unreadable == ()
 
 
 def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(

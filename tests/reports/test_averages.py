@@ -52,7 +52,7 @@ def test_groups_without_values_are_undefined_and_two_values_span_their_range():
 
 def test_every_seed_of_a_cell_goes_into_one_row(tmp_path: Path):
     keep(tmp_path, one("a", 0.80), one("b", 0.82, seed=1), one("c", 0.87, seed=2))
-    (row,) = read(tmp_path).rows
+    (row,) = read([tmp_path]).rows
     assert row.seeds == (0, 1, 2) and row.keys == ("a", "b", "c")
     assert row.stats["auc"].mean == pytest.approx(0.83)
     assert row.stats["auc"].sd == pytest.approx(0.0360555, abs=1e-7)
@@ -60,7 +60,7 @@ def test_every_seed_of_a_cell_goes_into_one_row(tmp_path: Path):
 
 
 def test_an_undefined_metric_is_left_out_of_mean_and_n_and_of_nothing_else(tmp_path: Path):
-    results = read(keep(tmp_path, one("a", 0.8), one("b", None, seed=1), one("c", 0.9, seed=2)))
+    results = read([keep(tmp_path, one("a", 0.8), one("b", None, seed=1), one("c", 0.9, seed=2))])
     (row,) = results.rows
     assert row.stats["auc"].n == 2 and row.stats["auc"].mean == pytest.approx(0.85)
     assert row.stats["accuracy"].n == 3
@@ -78,7 +78,7 @@ def test_an_undefined_metric_is_left_out_of_mean_and_n_and_of_nothing_else(tmp_p
 )
 def test_records_that_differ_in_what_decides_them_are_never_averaged(tmp_path: Path, change):
     keep(tmp_path, one("a", 0.8), change(one("b", 0.9, seed=1)))
-    rows = read(tmp_path).rows
+    rows = read([tmp_path]).rows
     assert sorted(row.stats["auc"].mean for row in rows) == [0.8, 0.9]
     assert all(row.ambiguous and row.stats["auc"].n == 1 for row in rows)
     assert len({row.variant for row in rows}) == 2
@@ -86,7 +86,7 @@ def test_records_that_differ_in_what_decides_them_are_never_averaged(tmp_path: P
 
 def test_inits_on_different_data_are_neither_compared_nor_subtracted(tmp_path: Path):
     other = one("b", 0.9, init="imagenet")
-    results = read(keep(tmp_path, one("a", 0.8), replace(other, hashes=replace(other.hashes, data="x"))))
+    results = read([keep(tmp_path, one("a", 0.8), replace(other, hashes=replace(other.hashes, data="x")))])
     assert highest(results.rows, "auc") == set()
     assert differences(results, "scratch", "auc") == []
     assert all(row.ambiguous for row in results.rows)
@@ -99,7 +99,7 @@ def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_pat
         replace(late, finished="2026-05-02T00:00:00Z"),
         replace(early, finished="2026-05-01T00:00:00Z"),
     )
-    results = read(tmp_path)
+    results = read([tmp_path])
     assert [row.stats["auc"].mean for row in results.rows] == [0.9]
     assert results.repeated == {"breastmnist": 1}
 
@@ -107,7 +107,7 @@ def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_pat
 def test_differences_pair_seeds_and_count_those_that_have_no_partner(tmp_path: Path):
     ours = [one(f"o{s}", v, seed=s, init="imagenet") for s, v in enumerate((0.90, 0.95, 0.99))]
     theirs = [one(f"t{s}", v, seed=s) for s, v in ((0, 0.80), (1, 0.90), (5, 0.10))]
-    (found,) = differences(read(keep(tmp_path, *ours, *theirs)), "scratch", "auc")
+    (found,) = differences(read([keep(tmp_path, *ours, *theirs)]), "scratch", "auc")
     assert found.stat.n == 2 and found.unpaired == 2
     assert found.stat.mean == pytest.approx((0.10 + 0.05) / 2)
 
@@ -119,7 +119,7 @@ def test_the_highest_mean_is_marked_within_a_block_only_and_never_alone(tmp_path
         one("c", 0.7, task="retinamnist"),
         one("d", 0.5, task="bloodmnist"), one("e", 0.5, task="bloodmnist", init="imagenet"),
     )  # fmt: skip
-    marked = highest(read(tmp_path).rows, "auc")
+    marked = highest(read([tmp_path]).rows, "auc")
     assert {(row.task, row.init) for row in marked} == {("breastmnist", "imagenet")}
 
 
@@ -132,7 +132,7 @@ def test_records_outside_the_plan_count_and_planned_cells_without_one_are_missin
         Planned(cell=cells[2], key="never"),
     )
     Plan(request={}, recipe=Recipe(), cells=planned).write(tmp_path)
-    results = read(tmp_path)
+    results = read([tmp_path])
     assert [row.keys for row in results.rows] == [("old",)]
     assert [record.error for record in results.failed] == ["no room"]
     assert [item.reason for item in results.missing] == [
@@ -144,13 +144,13 @@ def test_records_outside_the_plan_count_and_planned_cells_without_one_are_missin
 
 def test_a_failure_that_another_record_made_good_is_no_failure(tmp_path: Path):
     keep(tmp_path, replace(one("a", 0.1), status="failed", error="no room"), one("b", 0.8))
-    assert read(tmp_path).failed == ()
+    assert read([tmp_path]).failed == ()
 
 
 def test_an_unreadable_record_is_named_and_the_others_count(tmp_path: Path):
     keep(tmp_path, one("a", 0.8))
     (tmp_path / "records" / "cut.json").write_text('{"key": "cu')
-    results = read(tmp_path)
+    results = read([tmp_path])
     assert [path.name for path in results.unreadable] == ["cut.json"] and len(results.rows) == 1
 
 
@@ -164,11 +164,11 @@ def test_a_folder_without_any_record_gives_one_sentence_with_its_cure(tmp_path: 
     if made == "broken":
         (folder / "records" / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"run"):
-        read(folder)
+        read([folder])
 
 
 def test_rows_stand_in_the_order_of_the_plan(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "breastmnist"), inits=("scratch", "imagenet")))
-    rows = read(tmp_path).rows
+    rows = read([tmp_path]).rows
     assert list(dict.fromkeys(row.task for row in rows)) == ["retinamnist", "breastmnist"]
     assert list(dict.fromkeys(row.init for row in rows)) == ["scratch", "imagenet"]

@@ -17,7 +17,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, Grid(tasks=("breastmnist", "phantom-thorax", EVIL), protocols=("finetune", "linear")))
-    return build(folder).html
+    return build([folder]).html
 
 
 @pytest.fixture(autouse=True)

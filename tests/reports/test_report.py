@@ -55,7 +55,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Built:
         if record.cell.seed == 0 and record.cell.task == "dermamnist" and record.metrics:
             metrics = {**record.metrics, "brier": None}
             store.write(replace(record, metrics=metrics, undefined={"brier": f"because {EVIL}"}))
-    return build(folder)
+    return build([folder])
 
 
 class Page(HTMLParser):
@@ -144,7 +144,7 @@ def test_a_generated_task_is_never_named_without_its_warning(hostile: Built):
 
 def test_a_run_of_phantoms_alone_says_so_first(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("phantom-thorax",), inits=("scratch",), fractions=(1.0,)))
-    built = build(tmp_path)
+    built = build([tmp_path])
     assert built.html.read_text().index("Every task here is a phantom") < built.html.read_text().index("<h2")
     assert leaderboard_text(built.results, 80).startswith("Every task here is a phantom")
 
@@ -161,7 +161,7 @@ def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: B
 
 def test_the_label_of_pretrained_weights_stands_in_the_leaderboard(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=(0,)))
-    built = build(tmp_path)
+    built = build([tmp_path])
     label = "pretrained here on 7,308 images"
     table = re.search(r"<table>.*?</table>", built.html.read_text(), flags=re.S)
     assert table and label in table[0]
@@ -192,7 +192,7 @@ def test_the_csv_is_tidy_sorted_and_complete(hostile: Built):
 
 
 def test_the_same_records_give_the_same_bytes(hostile: Built, tmp_path: Path):
-    again = build(hostile.results.folder, tmp_path)
+    again = build(hostile.results.folders, tmp_path)
     for ours, theirs in (
         (hostile.html, again.html),
         (hostile.csv, again.csv),
@@ -217,7 +217,7 @@ def test_the_terminal_table_fits_and_warns(hostile: Built, width: int):
 
 def test_a_run_in_which_all_failed_still_makes_a_report(tmp_path: Path):
     write_run(tmp_path, Grid(fail=lambda cell: True))
-    built = build(tmp_path)
+    built = build([tmp_path])
     assert "No cell has finished" in built.html.read_text()
     assert built.csv.read_text().count("\n") == 1
 
@@ -229,7 +229,7 @@ def test_a_single_record_makes_a_report_without_invented_spread(tmp_path: Path):
             tasks=("breastmnist",), inits=("imagenet",), protocols=("linear",), fractions=(1.0,), seeds=(0,)
         ),
     )
-    built = build(tmp_path)
+    built = build([tmp_path])
     assert "±" not in re.sub(r"mean ± standard|mean ± sd", "", built.html.read_text())
     assert "single seed" in built.html.read_text()
 
@@ -260,7 +260,7 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0, 1)))
     code = (
         "import sys, pathlib, matplotlib; before = dict(matplotlib.rcParams); "
-        "from mednet_bench.reports.build import build; build(pathlib.Path(sys.argv[1])); "
+        "from mednet_bench.reports.build import build; build([pathlib.Path(sys.argv[1])]); "
         "print('torch' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
     done = subprocess.run(
@@ -274,7 +274,7 @@ def test_seeds_that_change_nothing_are_no_sign_of_certainty(tmp_path: Path):
     store = Store(tmp_path)
     for record in write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet",), fractions=(1.0,))):
         store.write(replace(record, metrics={"auc": 0.8}) if record.cell.step == "score" else record)
-    assert "every seed gives the same score: 1 of 1" in build(tmp_path).html.read_text()
+    assert "every seed gives the same score: 1 of 1" in build([tmp_path]).html.read_text()
 
 
 def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
@@ -282,7 +282,7 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
     plan = read_plan(tmp_path)
     assert plan
     replace(plan, request={"out": "/home/j.doe/secret/run", "data_root": "/clinic/data"}).write(tmp_path)
-    built = build(tmp_path)
+    built = build([tmp_path])
     for path in (built.html, built.markdown, built.csv):
         assert "secret" not in path.read_text() and "clinic" not in path.read_text()
 
@@ -290,6 +290,6 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
 def test_a_phantom_that_has_not_run_yet_is_known_by_its_name(tmp_path: Path):
     grid = Grid(tasks=("breastmnist", "phantom-thorax"), skip=lambda cell: cell.task == "phantom-thorax")
     write_run(tmp_path, grid)
-    rows = re.findall(r"<tr.*?</tr>", build(tmp_path).html.read_text(), flags=re.S)
+    rows = re.findall(r"<tr.*?</tr>", build([tmp_path]).html.read_text(), flags=re.S)
     named = [row for row in rows if "phantom-thorax" in row]
     assert named and all(GENERATED in row for row in named)

@@ -20,7 +20,7 @@ def test_ten_thousand_records_take_less_than_a_minute(tmp_path: Path):
     )
     assert len(write_run(tmp_path, grid)) > 10_000
     start = time.process_time()  # one thread: the wall time of a machine with nothing else to do
-    built = build(tmp_path)
+    built = build([tmp_path])
     assert time.process_time() - start < 60
     assert len(built.results.counted) == 9720
     assert built.html.stat().st_size < 12_000_000
