@@ -8,6 +8,14 @@ import pytest
 from mednet_bench.benchmark.interrupt import deferred_interrupt, kept_interrupt
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Heed Ctrl-C also where the tests run as a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Dying:
     """Is interrupted while it is collected, where Python can only report a KeyboardInterrupt and go on."""
 
