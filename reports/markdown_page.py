@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from .overview import Page
-from .section import Content, Datum, Figure, Panel, Part, Table
+from .section import Answer, Content, Datum, Figure, Panel, Part, Table
 from .wording import clean, shown
 
 WIDTH = 1020
@@ -24,6 +24,9 @@ def markdown(page: Page) -> tuple[str, dict[str, bytes]]:
     lines += [", ".join(f"**{number:,}** {text(what)}" for number, what, _ in page.tally) + ".", ""]
     for notice in page.notices:
         lines += [f"> **Note:** {text(notice)}", ""]
+    titles = {anchor: content.title for anchor, content in page.sections}
+    for answer in page.answers:
+        lines += _answer(answer, titles[answer.see], drawings)
     for _, content in page.sections:
         lines += _section(content, drawings)
     return "\n".join(lines).rstrip() + "\n", drawings
@@ -34,6 +37,13 @@ def text(value: str) -> str:
     flat = " ".join(clean(value).split(" ")).replace("\n", " ").replace("\t", " ")
     flat = re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", flat)
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+
+
+def _answer(answer: Answer, evidence: str, drawings: dict[str, bytes]) -> Iterator[str]:
+    yield from (f"## {text(answer.question)}", "", f"**{text(answer.sentence)}**", "")
+    if answer.figure:
+        yield from _figure(answer.figure, drawings)
+    yield from (f"Evidence: {text(evidence)}, below.", "")
 
 
 def _section(content: Content, drawings: dict[str, bytes]) -> Iterator[str]:
@@ -50,12 +60,13 @@ def _part(part: Part, drawings: dict[str, bytes]) -> Iterator[str]:
     if part.points:
         yield from (*(f"- {text(point)}" for point in part.points), "")
     for block in part.blocks:
-        if isinstance(block, Table):
-            yield from _table(block)
-            continue
-        drawings[f"{block.name}.svg"] = composed(block).encode()
-        alt = "; ".join(panel.alt for panel in block.panels[:6])
-        yield from (text(block.caption), "", f"![{text(alt)}](figures/{block.name}.svg)", "")
+        yield from _table(block) if isinstance(block, Table) else _figure(block, drawings)
+
+
+def _figure(figure: Figure, drawings: dict[str, bytes]) -> Iterator[str]:
+    drawings[f"{figure.name}.svg"] = composed(figure).encode()
+    alt = "; ".join(panel.alt for panel in figure.panels[:6])
+    yield from (text(figure.caption), "", f"![{text(alt)}](figures/{figure.name}.svg)", "")
 
 
 def _table(table: Table) -> Iterator[str]:

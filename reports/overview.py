@@ -1,9 +1,10 @@
 """The top of the report: what was compared, how much of it is there, and what must be known first."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from .results import Results
-from .section import SECTIONS, Content
+from .section import SECTIONS, Answer, Content
 from .wording import GENERATED, TIMES, count
 
 
@@ -16,6 +17,7 @@ class Page:
         headline: one line that says what was compared.
         tally: (number, what it counts, tone); tone is "good", "bad" or "open".
         notices: warnings that belong before any number.
+        answers: of all sections, in order; `see` names the anchor of a section that is there.
         sections: (anchor, content) in the order of the page.
     """
 
@@ -23,6 +25,7 @@ class Page:
     headline: str
     tally: tuple[tuple[int, str, str], ...]
     notices: tuple[str, ...]
+    answers: tuple[Answer, ...]
     sections: tuple[tuple[str, Content], ...]
 
 
@@ -32,7 +35,25 @@ def page(results: Results) -> Page:
     sections = sorted(
         ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
     )
-    return Page("mednet-bench report", headline(results), tally(results), notices(results), tuple(sections))
+    return Page(
+        title="mednet-bench report",
+        headline=headline(results),
+        tally=tally(results),
+        notices=notices(results),
+        answers=answers(sections),
+        sections=tuple(sections),
+    )
+
+
+def answers(sections: Sequence[tuple[str, Content]]) -> tuple[Answer, ...]:
+    """Collect the answers in the order of their questions; each points at a section that is there."""
+    there = {anchor for anchor, _ in sections}
+    found = [
+        replace(answer, see=answer.see if answer.see in there else anchor)
+        for anchor, content in sections
+        for answer in content.answers
+    ]
+    return tuple(sorted(found, key=lambda answer: (answer.order, answer.question)))
 
 
 def headline(results: Results) -> str:

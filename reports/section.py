@@ -1,10 +1,17 @@
 """What a section of the report is: plain data that every renderer reads, and where sections are found."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..benchmark.registry import Registry
 from .results import Results
+
+FACETS = ("task", "modality", "protocol", "fraction", "init")
+"""What a reader can filter by. Whoever names a task need not name its modality: the page knows it."""
+
+Facts = Mapping[str, str | float | tuple[str | float, ...]]
+"""Facet -> the value that something is about, or the several values; what is not named is never filtered."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,7 @@ class Datum:
         spread: what follows after a plus-minus sign, or "".
         note: small print that must stand beside it.
         strong: marked typographically, nothing more.
+        stands_for: the values of its column's facet, where `value` is not the one, as in "a against b".
     """
 
     value: str | int | float | None
@@ -24,6 +32,7 @@ class Datum:
     spread: str = ""
     note: str = ""
     strong: bool = False
+    stands_for: tuple[str | float, ...] = ()
 
 
 Entry = str | int | float | None | Datum
@@ -37,11 +46,14 @@ class Column:
         title: heading.
         format: a format specification for numbers, e.g. ".3f", "+.3f" or ",d"; "" marks a column of text.
         help: one phrase for whoever does not know the heading.
+        facet: one of `FACETS` where the column's values are those of a facet, e.g. "task"; of a column that
+            names the facet's values otherwise, e.g. 0.1 as "10 %", `Datum.value` is what counts.
     """
 
     title: str
     format: str = ""
     help: str = ""
+    facet: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,16 @@ class Table:
         columns: headings.
         rows: entries, in the order in which they are first shown.
         folded: evidence that is opened on demand.
+        facts: what all rows have in common beyond what the columns say, e.g. ``{"protocol": "linear"}``.
+        keys: for each row the keys of the records behind it; () where no row has any.
     """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Entry, ...], ...]
     folded: bool = False
+    facts: Facts = field(default_factory=dict)
+    keys: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,12 +86,14 @@ class Panel:
         width: natural width in CSS pixels.
         height: natural height in CSS pixels.
         alt: what a reader who cannot see it must know.
+        facts: what it is about, so that a filter on another task leaves it out.
     """
 
     svg: str
     width: float
     height: float
     alt: str
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +133,26 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One sentence and one picture for a question that a reader brings; all answers stand on top of the page.
+
+    Attributes:
+        question: in the reader's words.
+        sentence: the answer with its n; that one cannot tell is an answer too.
+        order: place among the answers.
+        figure: one small picture, with a name of its own, or None.
+        see: anchor of the section with the evidence, which is the name of its registration; "" is the
+            section that gives the answer.
+    """
+
+    question: str
+    sentence: str
+    order: int
+    figure: Figure | None = None
+    see: str = ""
+
+
+@dataclass(frozen=True)
 class Content:
     """A section, ready to be rendered.
 
@@ -122,11 +160,13 @@ class Content:
         title: heading.
         order: place in the page; 0 to 19 belong to the verdicts.
         parts: at least one.
+        answers: what its evidence answers in one sentence each, for the top of the page.
     """
 
     title: str
     order: int
     parts: tuple[Part, ...]
+    answers: tuple[Answer, ...] = ()
 
 
 class Section(Protocol):

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .results import Results, Row
@@ -152,7 +152,7 @@ def compact(table: Table, title: str) -> Table:
         return entries[:place] + entries[place + 1 :]
 
     rows = tuple(rest(row) for row in table.rows)
-    return Table(f"{table.caption}; {said.pop()}", rest(table.columns), rows, table.folded)
+    return replace(table, caption=f"{table.caption}; {said.pop()}", columns=rest(table.columns), rows=rows)
 
 
 def shown(entry: Entry, column: Column) -> Datum:
@@ -169,4 +169,4 @@ def shown(entry: Entry, column: Column) -> Datum:
         text = value
     else:
         text = number(value, column.format or "g")
-    return Datum(value, clean(text), datum.spread, clean(datum.note), datum.strong)
+    return Datum(value, clean(text), datum.spread, clean(datum.note), datum.strong, datum.stands_for)
