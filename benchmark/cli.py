@@ -1,5 +1,6 @@
 """`mednet-bench`: the roof, and the only module that sees both the runner and the reports."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import click
 
 from . import options
 from .errors import StoppedError, UserError
+from .parity import study as studies
 
 if TYPE_CHECKING:  # what computes is imported by the command that needs it
     from .grid import Grid
@@ -115,6 +117,21 @@ def report(values: Values) -> int:
     return 0
 
 
+def parity(values: Values) -> int:
+    """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, as it did, and judge each value IN or OUT."""
+    from .parity import outcome
+
+    study = studies.study_of(values["study"])
+    arguments = studies.arguments(study, values)
+    _say(f"Parity is this run: mednet-bench run {shlex.join(arguments)}")
+    run_values = _commands()["run"].make_context("run", arguments).params
+    run(run_values)  # a cell that failed is a value that is missing below
+    found = outcome.outcome_of(study, Path(run_values["out"]))
+    outcome.write(found, Path(run_values["out"]))
+    click.echo(outcome.text(found))
+    return found.exit_code
+
+
 def ls(values: Values) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
     from .show import listing
@@ -205,6 +222,7 @@ def _commands() -> dict[str, click.Command]:
             "mednet-bench plan --tasks available --protocols linear",
         ),
         _Command("report", report, [runs, to], "mednet-bench report runs/latest"),
+        _Command("parity", parity, studies.parameters(), "mednet-bench parity medmnist-v2"),
         _Command("ls", ls, [*data_root, *cards], "mednet-bench ls"),
         _Command(
             "info", info, [click.Argument(["task"]), *data_root, *cards], "mednet-bench info dermamnist"

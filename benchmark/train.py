@@ -42,6 +42,7 @@ class Hyper:
         every: steps between two validations.
         patience: validations without improvement before the loop stops.
         warmup: share of the steps during which the rate rises linearly; it then falls as a cosine.
+        schedule: maps a step to the rate in units of the peak, instead of warm-up and cosine.
     """
 
     lr: float
@@ -49,6 +50,11 @@ class Hyper:
     every: int
     patience: int
     warmup: float = 0.1
+    schedule: Callable[[int], float] | None = None
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step among `steps`."""
+        return self.lr * (self.schedule(step) if self.schedule else _schedule(step, steps, self.warmup))
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
     model.train()
     for step in range(feed.steps):
         for group in optimiser.param_groups:
-            group["lr"] = hyper.lr * _schedule(step, feed.steps, hyper.warmup)
+            group["lr"] = hyper.rate(step, feed.steps)
         losses[step] = stepper(step)
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue

@@ -1,0 +1,1 @@
+"""Published results, repeated by their own protocol and judged."""

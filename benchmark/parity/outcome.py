@@ -1,0 +1,124 @@
+"""From the records of a parity run to its table: judged, printed, and written beside the records."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from tabulate import tabulate
+
+from ..errors import UserError
+from ..files import write_bytes
+from ..plan import read_plan
+from ..records import Record, Store
+from .judge import CAP, FLOOR, Judged, judged
+from .study import Study
+
+HEADERS = ("task", "arch", "px", "metric", "published", "ours ± sd (seeds)", "difference", "tolerance", "")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What `parity.json` holds."""
+
+    format: int = 1
+    study: str
+    source: str
+    rule: str
+    note: str
+    rows: tuple[Judged, ...]
+    kept: tuple[str, ...]
+    """What each training says of the epoch that it kept."""
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a value is missing, 3 where one is OUT, otherwise 0."""
+        verdicts = {row.verdict for row in self.rows}
+        return 1 if "FAILED" in verdicts else 3 if "OUT" in verdicts else 0
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        count = {
+            verdict: sum(row.verdict == verdict for row in self.rows) for verdict in ("IN", "OUT", "FAILED")
+        }
+        failed = f", {count['FAILED']} without a value" if count["FAILED"] else ""
+        return f"{count['IN']} of {len(self.rows)} published values IN, {count['OUT']} OUT{failed}."
+
+    def table(self, form: str) -> str:
+        """Return the rows as a table in one of tabulate's forms."""
+        return tabulate(
+            [_cells(row) for row in self.rows], headers=HEADERS, tablefmt=form, disable_numparse=True
+        )
+
+
+RULE = (
+    "IN where |ours - published| is within t(.975) x the standard error of the difference of the two means, "
+    f"but at least {FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as ours; a "
+    f"single seed has only {FLOOR:g}."
+)
+
+
+def outcome_of(study: Study, folder: Path) -> Outcome:
+    """Judge the records of a run directory.
+
+    Raises:
+        UserError: there is no plan that can be read.
+    """
+    plan, store = read_plan(folder), Store(folder)
+    if plan is None:
+        raise UserError(f"There is no run directory {folder}: pass another --out.")
+    found: dict[tuple[str, str, int], list[Record | None]] = defaultdict(list)
+    for planned in plan.cells:
+        cell = planned.cell
+        found[cell.task, cell.arch, cell.size].append(store.read(planned.key))
+    facts = study.facts
+    rows = (
+        judged(place, published, [_value(record, published.metric) for record in records])
+        for place, records in found.items()
+        for published in facts.published(*place)
+    )
+    kept = (
+        f"{record.cell.task} {record.cell.arch} seed {record.cell.seed}: {'; '.join(record.notes)}"
+        for records in found.values()
+        for record in records
+        if record and record.notes
+    )
+    return Outcome(
+        study=study.name,
+        source=facts.source,
+        rule=RULE,
+        note=facts.note.strip(),
+        rows=tuple(rows),
+        kept=tuple(kept),
+    )
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Write `parity.json` and `parity.md` into a run directory."""
+    write_bytes(folder / "parity.json", msgspec.json.format(msgspec.json.encode(outcome), indent=1))
+    parts = [f"# Parity with {outcome.study}", outcome.summary, outcome.table("github")]
+    kept = "\n".join(f"- {line}" for line in outcome.kept)
+    parts += [f"Published: {outcome.source}.", outcome.note, outcome.rule, kept]
+    write_bytes(folder / "parity.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
+
+
+def text(outcome: Outcome) -> str:
+    """Return what a terminal shows."""
+    head = f"{outcome.study}: {outcome.source}"
+    return "\n\n".join([head, outcome.table("simple"), outcome.note, outcome.rule, outcome.summary])
+
+
+def _value(record: Record | None, metric: str) -> float | None:
+    return record.metrics.get(metric) if record and record.status == "ok" else None
+
+
+def _cells(row: Judged) -> Sequence[object]:
+    published = f"{row.published:.3f}" + ("" if row.published_sd is None else f" ± {row.published_sd:.3f}")
+    if row.ours is None or row.difference is None or row.tolerance is None:
+        ours, difference, allowed = row.reason, "", ""
+    else:
+        spread = "" if row.sd is None else f" ± {row.sd:.3f}"
+        ours = f"{row.ours:.3f}{spread} ({row.seeds})"
+        difference, allowed = f"{row.difference:+.3f}", f"{row.tolerance:.3f}"
+    place = (row.task, row.arch, row.size, row.metric)
+    return (*place, f"{published} (≥{row.published_runs})", ours, difference, allowed, row.verdict)

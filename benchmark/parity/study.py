@@ -1,0 +1,185 @@
+"""What `parity` can repeat, and how a request for it becomes the arguments of `run`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import UserError, unknown
+from .facts import Facts, read_facts
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Study:
+    """A publication and the protocol that repeats it.
+
+    Attributes:
+        name: of the study and of its protocol.
+        init: what the networks start from.
+        arch: the architecture by default.
+        input_size: side in pixels of what the networks see.
+        light: the tasks by default: short enough for two CPU cores.
+        more: those that come with a GPU.
+    """
+
+    name: str
+    init: str
+    arch: str
+    input_size: int
+    light: tuple[str, ...] = ("breastmnist",)
+    more: tuple[str, ...] = field(default=("pneumoniamnist", "retinamnist"))
+
+    @property
+    def facts(self) -> Facts:
+        """The published values."""
+        return read_facts(HERE / f"{self.name.replace('-', '_')}.toml")
+
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study("medmnist-v2", init="scratch", arch="resnet18_cifar", input_size=28),
+        Study("medmnist-plus", init="imagenet", arch="resnet18", input_size=224),
+    )
+}
+
+
+def parameters() -> list[click.Parameter]:
+    """Return the parameters of `parity`; none of them changes the protocol."""
+    path = click.Path(path_type=Path)
+    return [
+        click.Argument(["study"]),
+        click.Option(
+            ["--tasks"],
+            default="",
+            help="Names, globs or groups, as for run; breastmnist by default, with a GPU also pneumoniamnist "
+            "and retinamnist; available for every published task at hand.",
+        ),
+        click.Option(
+            ["--archs"], default="", help="resnet18_cifar or resnet50_cifar; resnet18 or densenet121."
+        ),
+        click.Option(["--size"], default=28, show_default=True, type=int, help="Side of the stored images."),
+        click.Option(["--seeds"], default="0..2", show_default=True, help="As 0..4 or 0,1,2."),
+        click.Option(["--out"], default="", help="Run directory; runs/parity-STUDY by default."),
+        click.Option(
+            ["--imagenet"], type=path, help="File of timm's weights, for medmnist-plus and one arch."
+        ),
+        click.Option(["--data-root"], type=path, help="Folder with data; before MEDNET_BENCH_DATA."),
+        click.Option(["--download/--no-download"], default=True, help="Fetch data and weights."),
+        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+        click.Option(["--jobs"], default=1, show_default=True, type=click.IntRange(1), help="Processes."),
+    ]
+
+
+def study_of(name: str) -> Study:
+    """Return a study; `UserError` for a name that is none."""
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    return STUDIES[name]
+
+
+def arguments(study: Study, values: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of the `run` that repeats a study.
+
+    Args:
+        study: what is repeated.
+        values: of `parameters`.
+
+    Raises:
+        UserError: nothing was published for what is asked for, or it cannot be had.
+    """
+    facts, size = study.facts, values["size"]
+    archs = _archs(study, facts, values)
+    known = [task for task in facts.tasks(size, archs[0]) if all(task in facts.tasks(size, a) for a in archs)]
+    tasks = _tasks(study, known, values)
+    init = study.init
+    if values["imagenet"]:
+        if study.init != "imagenet" or len(archs) > 1:
+            raise UserError(
+                f"--imagenet brings weights of one arch to a study of ImageNet: {study.name} with "
+                f"--archs {','.join(archs)} cannot use it."
+            )
+        init = f"imagenet={values['imagenet']}"
+    elif study.init == "imagenet":
+        _insist_on_weights(archs, tasks[0], values)
+    given = {
+        "--tasks": ",".join(tasks),
+        "--inits": init,
+        "--archs": ",".join(archs),
+        "--protocols": study.name,
+        "--fractions": "1",
+        "--seeds": values["seeds"],
+        "--size": str(size),
+        "--input-size": str(study.input_size),
+        "--out": values["out"] or f"runs/parity-{study.name}",
+        "--device": values["device"],
+        "--jobs": str(values["jobs"]),
+        **({"--data-root": str(values["data_root"])} if values["data_root"] else {}),
+    }
+    switch = [] if values["download"] else ["--no-download"]
+    return [*(word for pair in given.items() for word in pair), *switch]
+
+
+def _archs(study: Study, facts: Facts, values: Mapping[str, Any]) -> list[str]:
+    from ..request import names
+
+    known, sides = facts.archs(values["size"]), ", ".join(facts.rows)
+    if not known:
+        raise UserError(
+            f"{study.name} has nothing published at --size {values['size']}: pass one of {sides}."
+        )
+    wanted = names(values["archs"] or study.arch, "archs")
+    for arch in wanted:
+        if arch not in known:
+            raise UserError(
+                f"{study.name} has nothing published for {arch}: pass --archs {' or '.join(known)}."
+            )
+    return wanted
+
+
+def _tasks(study: Study, known: list[str], values: Mapping[str, Any]) -> list[str]:
+    """Return the tasks asked for; groups and globs mean those of their members that were published."""
+    from ...tasks.catalog import GROUPS, catalog, select
+    from ...tasks.places import places_from
+    from ..preflight import resolve_device
+    from ..request import names
+
+    places = places_from(values["data_root"], values["download"])
+    if not values["tasks"]:
+        return [*study.light, *(() if resolve_device(values["device"]) == "cpu" else study.more)]
+    tasks, found = catalog(places), []
+    for word in names(values["tasks"].lower(), "tasks"):
+        chosen = [task.name for task in select(word, tasks, places, values["size"])]
+        several = word in GROUPS or any(sign in word for sign in "*?[")
+        if not several and chosen[0] not in known:
+            raise UserError(f"{study.name} has nothing published for {word}: pass one of {', '.join(known)}.")
+        found += [name for name in chosen if name in known]
+    if not found:
+        raise UserError(
+            f"--tasks {values['tasks']} holds no task of {study.name} at {values['size']} px: name one of "
+            f"{', '.join(known)}, and where its data are with --data-root."
+        )
+    return list(dict.fromkeys(found))
+
+
+def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
+    """Prove that ImageNet weights can be had; the init's own message proposes other networks."""
+    from ...baselines.init import INITS, Need
+    from ...tasks.catalog import catalog
+    from ...tasks.places import places_from
+    from ..files import cache_folder
+
+    places = places_from(values["data_root"], values["download"])
+    for arch in archs:
+        need = Need(catalog(places)[task], arch, 224, values["size"], (), places, None, "", cache_folder())
+        try:
+            INITS["imagenet"](need)
+        except UserError as error:
+            raise UserError(
+                f"The ImageNet weights of {arch} are neither in the model hub's local cache nor to be had "
+                f"from the hub: pass timm's file as --imagenet FILE with --archs {arch}."
+            ) from error

@@ -1,0 +1,106 @@
+"""`medmnist-v2` and `medmnist-plus`: training as two published scripts do it, for parity with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..plan import Recipe
+from ..protocol import PROTOCOLS, Job, Outcome, Work
+from ..records import Choice
+
+
+@dataclass(frozen=True)
+class Script:
+    """The settings of a published training script; they are facts, so no option changes them.
+
+    Attributes:
+        epochs: at most; each shows every image once, and its last batch is what is left.
+        batch: images per step.
+        lr: initial learning rate of AdamW, which without decay is Adam.
+        weight_decay: decoupled.
+        rate: maps an epoch, from 0, to the rate in units of `lr`.
+        keeps: "auc" keeps the first epoch with the highest validation AUC, "loss" that with the lowest loss.
+        patience: epochs without a better one before it stops.
+        head_only: the backbone's weights stay, though its batch normalisation sees training batches.
+        padded: small images are surrounded by zeros (after normalisation) instead of being resized.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    rate: Callable[[int], float]
+    keeps: Literal["auc", "loss"]
+    patience: int
+    head_only: bool = False
+    padded: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """A protocol that does what a script does, without any choice of its own."""
+
+    script: Script
+    recipe_fields: tuple[str, ...] = ()
+    tunes: bool = False
+    frozen: bool = False
+
+    def tune(self, job: Job) -> Choice:
+        """Not used: the scripts tune nothing."""
+        raise AssertionError("a published script has no tune cells")
+
+    def score(self, job: Job) -> Outcome:
+        """Train, and predict the test split with the epoch that the script would have kept."""
+        from ..epochwise import start, train
+
+        training = start(job, self.script)
+        fitted, kept = train(training, self.script)
+        return Outcome(
+            test_scores=training.predict("test"),
+            val_scores=training.predict("val"),
+            weights=training.weights,
+            curve=fitted.curve,
+            notes=(
+                *fitted.notes,
+                f"kept epoch {kept} of {len(fitted.curve)}, by validation {self.script.keeps}",
+            ),
+        )
+
+    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+        """Every epoch shows all training images and is validated."""
+        epochs, seen = self.script.epochs, self.script.epochs * val + val + test
+        return Work(seen=epochs * train + seen) if self.script.head_only else Work(epochs * train, seen)
+
+
+def _tenths(epoch: int) -> float:
+    """Return the rate that falls to a tenth after half, and again after three quarters, of 100 epochs."""
+    return 0.1 ** ((epoch >= 50) + (epoch >= 75))
+
+
+def _late_cosine(epoch: int) -> float:
+    """Return timm's cosine over 100 epochs, one epoch late: the script steps it by the epoch just ended."""
+    return 0.5 * (1 + math.cos(math.pi * max(0, epoch - 1) / 100))
+
+
+# MedMNIST/experiments, MedMNIST2D/train_and_eval_pytorch.py at 8b0f553 (Yang et al. 2023).
+MEDMNIST_V2 = Script(
+    epochs=100, batch=128, lr=1e-3, weight_decay=0.0, rate=_tenths, keeps="auc", patience=100
+)
+# sdoerrich97/rethinking-model-prototyping-MedMNISTPlus, train.py and config.yaml at b34dfc5 (linear probing).
+MEDMNIST_PLUS = Script(
+    epochs=100,
+    batch=64,
+    lr=1e-4,
+    weight_decay=0.01,
+    rate=_late_cosine,
+    keeps="loss",
+    patience=5,
+    head_only=True,
+    padded=True,
+)
+
+PROTOCOLS.add("medmnist-v2", Published(MEDMNIST_V2))
+PROTOCOLS.add("medmnist-plus", Published(MEDMNIST_PLUS))
