@@ -71,9 +71,8 @@ def _cells(results: Results) -> Table:
     for record in results.step("tune"):
         tunings[_place(record)].append(record)
     rows: list[tuple[Entry, ...]] = []
-    for key in dict.fromkeys(
-        (row.protocol, row.arch, row.size, row.input_size, row.init) for row in results.rows
-    ):
+    places = dict.fromkeys((r.protocol, r.arch, r.size, r.input_size, r.init) for r in results.rows)
+    for key in places:
         protocol, arch, size, input_size, init = key
         members, tuning = cells[key], tunings[key]
         devices = ", ".join(sorted({record.provenance.device for record in members}))
@@ -84,8 +83,8 @@ def _cells(results: Results) -> Table:
             )
         )  # fmt: skip
     columns = (
-        Column("Init"),
-        Column("Protocol"),
+        Column("Init", facet="init"),
+        Column("Protocol", facet="protocol"),
         Column("Network"),
         Column("Cells", ",d"),
         Column("Per cell", "g", "mean ± sd of the seconds of one cell"),
@@ -94,7 +93,8 @@ def _cells(results: Results) -> Table:
         Column("Peak memory, MiB", ",.0f"),
         Column("Device"),
     )
-    return compact(Table("Cost of the cells", columns, tuple(rows)), "Network")
+    keys = tuple(tuple(record.key for record in (*cells[key], *tunings[key])) for key in places)
+    return compact(Table("Cost of the cells", columns, tuple(rows), keys=keys), "Network")
 
 
 def _pretraining(results: Results) -> Table:
@@ -112,8 +112,8 @@ def _pretraining(results: Results) -> Table:
         for r in results.step("pretrain")
     ]
     columns = (
-        Column("Init"),
-        Column("Used for"),
+        Column("Init", facet="init"),
+        Column("Used for", facet="task"),
         Column("Network"),
         Column("Images", ",d", "different images trained on"),
         Column("Held-out AUC", "", "on images that were kept back of each source"),
@@ -121,7 +121,8 @@ def _pretraining(results: Results) -> Table:
         Column("Peak memory, MiB", ",.0f"),
         Column("Device"),
     )
-    table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows))
+    keys = tuple((record.key,) for record in results.step("pretrain"))
+    table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows), keys=keys)
     return compact(table, "Network")
 
 
@@ -132,7 +133,7 @@ def _users(results: Results, made: Record) -> Datum:
     names = ", ".join(tasks)
     made_up = ", ".join(filter(results.generated, tasks))
     warning = GENERATED if made_up == names else f"{made_up}: {GENERATED}"
-    return Datum(names or None, names, note=warning if made_up else "")
+    return Datum(names or None, names, note=warning if made_up else "", stands_for=tuple(tasks))
 
 
 def _held_out(made: Record) -> str | None:
@@ -199,4 +200,5 @@ def _panel(
         f"{number(row.stats[results.primary].mean)} after {duration(seconds)}"
         for row, seconds in points
     )
-    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True)
+    facts = {"protocol": protocol, "task": tuple({row.task: None for row, _ in points})}
+    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True, facts=facts)

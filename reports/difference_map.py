@@ -126,7 +126,12 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
         for task in tasks
     )
     alt = f"Mean difference in {metric(results.primary).title} to {BASELINE}. {'; '.join(told)}."
-    return draw(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True)
+    facts = {
+        "task": tuple(tasks),
+        "protocol": items[0].row.protocol,
+        "fraction": tuple(fraction for fraction, _ in columns),
+    }
+    return draw(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True, facts=facts)
 
 
 def _heat(axes: Axes, grid: Sequence[Sequence[float]], scale: float) -> None:
@@ -162,10 +167,10 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
 def _table(results: Results, found: Sequence[Difference]) -> Table:
     extra = varying(item.row for item in found)
     columns = (
-        Column("Task"),
-        Column("Protocol"),
-        Column("Labels", "g"),
-        Column("Init"),
+        Column("Task", facet="task"),
+        Column("Protocol", facet="protocol"),
+        Column("Labels", "g", facet="fraction"),
+        Column("Init", facet="init"),
         *(column for column, _ in extra),
         Column("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
         Column("SD", ".3f", "standard deviation of the differences over seeds"),
@@ -187,5 +192,9 @@ def _table(results: Results, found: Sequence[Difference]) -> Table:
         for item in found
     ]
     return Table(
-        f"The numbers of the map, with n: difference to {BASELINE}", columns, tuple(rows), folded=True
+        f"The numbers of the map, with n: difference to {BASELINE}",
+        columns,
+        tuple(rows),
+        folded=True,
+        keys=tuple(item.keys for item in found),
     )

@@ -5,12 +5,34 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 
+from .facets import Marks, row_facts, told
 from .overview import Page
 from .pictures import in_tags
-from .section import Column, Datum, Entry, Figure, Panel, Table
+from .section import Column, Datum, Figure, Panel, Table
 from .wording import clean, shown
+
+SCRIPTS = ("address.js", "tables.js", "filters.js", "page.js")
+"""Each needs those before it; together they are one script of the page."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table as the template needs it.
+
+    Attributes:
+        again: it goes on naming the thing of the row before.
+        marks: what filters ask it for.
+        cells: its columns and entries.
+        records: files behind it, relative to the run directory.
+    """
+
+    again: bool
+    marks: str
+    cells: list[tuple[Column, Datum]]
+    records: list[str]
 
 
 def html(page: Page) -> str:
@@ -26,10 +48,12 @@ def html(page: Page) -> str:
         finalize=_cleaned,
     )
     numbers = itertools.count()
+    marks = Marks(page.facets, page.modalities)
     environment.filters["drawing"] = lambda panel: Markup(_drawing(panel, next(numbers)))
-    environment.filters["shown"] = _rows
+    environment.filters["lines"] = lambda table: _lines(table, marks, page.homes)
+    environment.filters["marks"] = lambda panel: marks.of(told(panel.facts))
     environment.tests["figure"] = lambda block: isinstance(block, Figure)
-    script = _resource("table.js")
+    script = "".join(map(_resource, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(_resource("template.html"))
     return template.render(
@@ -37,7 +61,8 @@ def html(page: Page) -> str:
         style=Markup(_resource("style.css")),
         script=Markup(script),
         # With this policy a browser runs our script only and asks nobody for anything, whatever a name says.
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'",
+        policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
+        f"img-src data:; script-src 'sha256-{digest}'",
     )
 
 
@@ -58,13 +83,11 @@ def _drawing(panel: Panel, number: int) -> str:
     return in_tags(panel.svg, own)
 
 
-def _rows(table: Table) -> Iterator[tuple[bool, list[tuple[Column, Datum]]]]:
-    """Yield each row of a table with whether it goes on naming the thing of the row before."""
+def _lines(table: Table, marks: Marks, homes: dict[str, str]) -> Iterator[Line]:
     before = None
-    for row in table.rows:
-        yield row[0] == before, [(column, shown(entry, column)) for column, entry in _paired(table, row)]
+    keys = table.keys or ((),) * len(table.rows)
+    for row, behind in zip(table.rows, keys, strict=True):
+        cells = [(column, shown(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
+        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in behind]
+        yield Line(row[0] == before, marks.of(row_facts(table, row)), cells, records)
         before = row[0]
-
-
-def _paired(table: Table, row: tuple[Entry, ...]) -> Iterator[tuple[Column, Entry]]:
-    return zip(table.columns, row, strict=True)

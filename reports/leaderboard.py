@@ -75,8 +75,8 @@ def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -
     first, others = results.primary, ordered({name for row in rows for name in row.stats} - {results.primary})
     best = highest(rows, first)
     columns = (
-        Column("Task"),
-        Column("Init"),
+        Column("Task", facet="task"),
+        Column("Init", facet="init"),
         *(column for column, _ in extra),
         Column(metric(first).title, ".3f", metric(first).help),
         Column("Seeds", "d"),
@@ -101,4 +101,5 @@ def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -
     where = {place(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
     caption = f"{protocol}, {percent(rows[0].fraction)} of the labels: {count(tasks, 'task')}{network}"
-    return Table(caption, columns, tuple(body), folded)
+    facts = {"protocol": protocol, "fraction": rows[0].fraction}
+    return Table(caption, columns, tuple(body), folded, facts, tuple(row.keys for row in rows))

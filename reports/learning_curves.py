@@ -114,7 +114,8 @@ def _task_panel(
     named = f"{task} ({note})" if note else task
     alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}."
     crowded = len({row.fraction for row in rows}) > 4
-    return draw(paint, 440 if crowded else 330, 230, alt)
+    facts = {"task": task, "protocol": rows[0].protocol}
+    return draw(paint, 440 if crowded else 330, 230, alt, facts=facts)
 
 
 def _told(line: Sequence[Row], primary: str) -> str:

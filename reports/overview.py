@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .facets import Facet, facets
 from .results import Results
 from .section import SECTIONS, Answer, Content
 from .wording import GENERATED, TIMES, count
@@ -19,6 +20,9 @@ class Page:
         notices: warnings that belong before any number.
         answers: of all sections, in order; `see` names the anchor of a section that is there.
         sections: (anchor, content) in the order of the page.
+        facets: what the page can be filtered by.
+        modalities: task -> modality, so that whatever names its task answers to both.
+        homes: record key -> name of its run directory, where the report is of several; else empty.
     """
 
     title: str
@@ -27,6 +31,9 @@ class Page:
     notices: tuple[str, ...]
     answers: tuple[Answer, ...]
     sections: tuple[tuple[str, Content], ...]
+    facets: tuple[Facet, ...]
+    modalities: dict[str, str]
+    homes: dict[str, str]
 
 
 def page(results: Results) -> Page:
@@ -42,7 +49,17 @@ def page(results: Results) -> Page:
         notices=notices(results),
         answers=answers(sections),
         sections=tuple(sections),
+        facets=facets(results),
+        modalities={task: facts.modality for task, facts in results.tasks.items()},
+        homes=homes(results),
     )
+
+
+def homes(results: Results) -> dict[str, str]:
+    """Name the run directory of every record, of its path the last part only: a report travels."""
+    if len(results.folders) == 1:
+        return {}
+    return {key: held[0].resolve().name for key, held in results.places.items()}
 
 
 def answers(sections: Sequence[tuple[str, Content]]) -> tuple[Answer, ...]:

@@ -17,11 +17,13 @@ class Difference:
         row: the row that is compared.
         stat: statistics of ``row - baseline``, one difference per common seed.
         unpaired: seeds that only one of the two has, or where the metric is undefined for one.
+        keys: of the records behind both.
     """
 
     row: Row
     stat: Stat
     unpaired: int
+    keys: tuple[str, ...]
 
 
 def differences(results: Results, baseline: str, metric: str) -> list[Difference]:
@@ -54,7 +56,8 @@ def differences(results: Results, baseline: str, metric: str) -> list[Difference
         )
         if common:
             stat = describe(np.array([ours[seed] - theirs[seed] for seed in common]))
-            found.append(Difference(row, stat, len(ours.keys() | theirs.keys()) - len(common)))
+            unpaired = len(ours.keys() | theirs.keys()) - len(common)
+            found.append(Difference(row, stat, unpaired, row.keys + others[0].keys))
     return found
 
 

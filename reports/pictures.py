@@ -8,10 +8,10 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .section import Panel
+from .section import Facts, Panel
 from .wording import clean
 
 if TYPE_CHECKING:
@@ -92,7 +92,14 @@ def style() -> Iterator[None]:
         yield
 
 
-def draw(paint: Callable[[Axes], None], width: float, height: float, alt: str, tight: bool = False) -> Panel:
+def draw(
+    paint: Callable[[Axes], None],
+    width: float,
+    height: float,
+    alt: str,
+    tight: bool = False,
+    facts: Facts | None = None,
+) -> Panel:
     """Draw one pair of axes inside `style`.
 
     Args:
@@ -102,6 +109,7 @@ def draw(paint: Callable[[Axes], None], width: float, height: float, alt: str, t
         alt: text alternative.
         tight: let the labels decide the margins, for names of unknown length; otherwise panels of one
             figure keep the same margins and line up.
+        facts: what the picture is about, for the page's filters.
     """
     from matplotlib.figure import Figure
 
@@ -111,7 +119,7 @@ def draw(paint: Callable[[Axes], None], width: float, height: float, alt: str, t
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if tight else None)
-    return _panel(buffer.getvalue(), clean(alt))
+    return replace(_panel(buffer.getvalue(), clean(alt)), facts=facts or {})
 
 
 def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:

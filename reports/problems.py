@@ -136,7 +136,13 @@ def _where(results: Results, cell: Cell) -> tuple[Entry, ...]:
     )
 
 
-WHERE = (Column("Task"), Column("Init"), Column("Protocol"), Column("Labels", "g"), Column("Network"))
+WHERE = (
+    Column("Task", facet="task"),
+    Column("Init", facet="init"),
+    Column("Protocol", facet="protocol"),
+    Column("Labels", "g", facet="fraction"),
+    Column("Network"),
+)
 
 
 def _seeds(cells: Iterable[Cell]) -> str:
@@ -216,7 +222,7 @@ def _caveats(results: Results) -> Table:
         if (facts := results.tasks.get(task))
         for caveat in facts.caveats
     ]
-    return Table("Known caveats of the tasks", (Column("Task"), Column("Caveat")), tuple(rows))
+    return Table("Known caveats of the tasks", (Column("Task", facet="task"), Column("Caveat")), tuple(rows))
 
 
 def _notes(results: Results) -> Table:
@@ -224,6 +230,6 @@ def _notes(results: Results) -> Table:
     rows: list[tuple[Entry, ...]] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
-    columns = (Column("Task"), Column("Note"), Column("Cells", "d"))
+    columns = (Column("Task", facet="task"), Column("Note"), Column("Cells", "d"))
     cut = f" (the first {ROWS} of {len(rows)})" if len(rows) > ROWS else ""
     return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:ROWS]), folded=True)

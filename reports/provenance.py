@@ -64,8 +64,8 @@ def _tasks(results: Results) -> Table:
             )
         )
     columns = (
-        Column("Task"), Column("Title"), Column("Kind"), Column("Modality"), Column("Test images", ",d"),
-        Column("Data"), Column("Licence"), Column("Cite"),
+        Column("Task", facet="task"), Column("Title"), Column("Kind"), Column("Modality"),
+        Column("Test images", ",d"), Column("Data"), Column("Licence"), Column("Cite"),
     )  # fmt: skip
     return Table("Tasks", columns, tuple(rows))
 
@@ -92,8 +92,8 @@ def _inits(results: Results) -> Table:
             )
         )
     columns = (
-        Column("Init"), Column("Network"), Column("Identity"), Column("Weights"), Column("Input contract"),
-        Column("Adapted"), Column("Has seen"), Column("Used for"),
+        Column("Init", facet="init"), Column("Network"), Column("Identity"), Column("Weights"),
+        Column("Input contract"), Column("Adapted"), Column("Has seen"), Column("Used for"),
     )  # fmt: skip
     caption = "Inits: where the weights came from and how images were fed to them"
     return compact(Table(caption, columns, tuple(rows)), "Network")

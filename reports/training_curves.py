@@ -91,7 +91,9 @@ def _panel(results: Results, task: str, records: Sequence[Record], init_looks: d
     told = ", ".join(f"{init}: {count(len(members), 'seed')}" for init, members in drawn.items())
     named = f"{task} ({note})" if note else task
     alt = f"Validation {metric(results.primary).title} over up to {steps} steps on {named}. {told}."
-    return draw(paint, 330, 220, alt)
+    cell = records[0].cell
+    facts = {"task": task, "protocol": cell.protocol, "fraction": cell.fraction}
+    return draw(paint, 330, 220, alt, facts=facts)
 
 
 def _line(axes: Axes, record: Record, look: Look) -> None:
