@@ -118,7 +118,7 @@ def report(values: Values) -> int:
 
 
 def parity(values: Values) -> int:
-    """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, as it did, and judge each value IN or OUT."""
+    """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, and judge each value as IN or OUT."""
     from .parity import outcome
 
     study = studies.study_of(values["study"])
