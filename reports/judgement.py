@@ -1,0 +1,180 @@
+"""Judges a run against a baseline, with tolerances that know what the seeds alone can do."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..benchmark.errors import UserError, unknown
+from ..benchmark.records import Record
+from .baseline import Baseline, Held, Line, basis_of, held
+from .changes import Place, place_of
+from .results import Results
+from .wording import metric, percent
+
+FLOOR = 0.005
+"""Smallest fall that counts: below it lies what another processor's rounding can do (docs/regression.md)."""
+REMADE = 0.10
+"""The same for weights that were pretrained anew: another processor ends at other weights, whose scores
+differ by as much (measured, docs/regression.md)."""
+ALPHA = 0.01
+"""Share of reruns, seeds drawn anew, in which any row at all may go red without a change."""
+
+Verdict = Literal["fell", "missing", "unsure", "rose", "held"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one row of the baseline.
+
+    Attributes:
+        line: the row.
+        verdict: fell and missing are red; unsure could not be judged; rose and held are green.
+        before: mean of the baseline, over the seeds that the judgement uses.
+        now: mean of the run; NaN where missing.
+        seeds: how many seeds of (baseline, run) the judgement uses.
+        allowed: largest change that counts as none, in units of the metric.
+        why: how the tolerance was come by, or why there is no judgement.
+    """
+
+    line: Line
+    verdict: Verdict
+    before: float
+    now: float
+    seeds: tuple[int, int]
+    allowed: float
+    why: str
+
+    @property
+    def red(self) -> bool:
+        """Whether it breaks the build."""
+        return self.verdict in ("fell", "missing")
+
+    @property
+    def change(self) -> float:
+        """``now - before``."""
+        return self.now - self.before
+
+
+def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> list[Judgement]:
+    """Judge every row of a baseline.
+
+    Args:
+        baseline: a good run.
+        results: the run that is judged.
+        inits: judge only these inits; none means all.
+
+    Raises:
+        UserError: the run rests on other data, recipe, protocol version or sources of weights.
+    """
+    for name in inits:
+        if name not in (known := {line.init for line in baseline.lines}):
+            raise unknown("init of the baseline", name, known)
+    lines = [line for line in baseline.lines if line.init in (inits or (line.init,))]
+    found: dict[Place, list[Record]] = defaultdict(list)
+    for record in results.counted:
+        found[place_of(record.cell)].append(record)
+    failed = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
+    return [
+        _judged(line, _comparable(line, found[line.place]), failed.get(line.place, ""), len(lines))
+        for line in lines
+    ]
+
+
+def named(line: Line) -> str:
+    """Name a row in a sentence."""
+    return f"{line.task}, {line.init}, {line.protocol}, {percent(line.fraction)} of the labels"
+
+
+def _comparable(line: Line, records: Sequence[Record]) -> dict[int, Held]:
+    """Return the run's scores of a row by seed, or refuse a run that rests on something else."""
+    same = [record for record in records if basis_of(record) == line.basis]
+    if records and not same:
+        there, here = line.basis, basis_of(records[0])
+        names = (name for name in there.__struct_fields__ if getattr(there, name) != getattr(here, name))
+        what = ", ".join(f"{WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names)
+        raise UserError(
+            f"The baseline cannot judge {named(line)}, since the run has {what}: use what the baseline was "
+            "made with, judge other --inits, or write a new baseline with --update."
+        )
+    same.sort(key=lambda record: record.finished)
+    kept = {record.cell.seed: held(record, line.metric) for record in same}
+    return {seed: value for seed, value in kept.items() if value is not None}
+
+
+WORDS = {
+    "data": "other data",
+    "card": "another task card",
+    "protocol_version": "another protocol version",
+    "recipe": "another recipe",
+    "identity": "weights of another origin",
+}
+
+
+def _judged(line: Line, now: dict[int, Held], error: str, rows: int) -> Judgement:
+    """Judge one row by the sharpest comparison that is fair to it."""
+    if not now:
+        nan = float("nan")
+        why = f"failed: {error}" if error else "the run has no score"
+        return Judgement(line, "missing", line.mean, nan, (len(line.values), 0), nan, why)
+    again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
+    before = [line.values[seed].value for seed in again or line.values]
+    after = [now[seed].value for seed in again or now]
+    if again:
+        allowed, why = FLOOR, "same labels and weights: a rerun repeats the score but for rounding"
+    else:
+        spread = seed_tolerance(before, len(after), rows)
+        allowed, why = max(FLOOR, spread), f"seeds drawn anew; sd over {len(before)} seeds {_sd(before):.4f}"
+        if _remade(line, now):
+            allowed, why = math.hypot(REMADE, spread), f"weights pretrained anew, and {why}"
+    old, new = float(np.mean(before)), float(np.mean(after))
+    sign = -1 if metric(line.metric).lower_is_better else 1
+    return Judgement(
+        line, _verdict(sign * (new - old), allowed), old, new, (len(before), len(after)), allowed, why
+    )
+
+
+def _verdict(rise: float, allowed: float) -> Verdict:
+    if math.isnan(allowed):
+        return "unsure"
+    return "fell" if rise < -allowed else "rose" if rise > allowed else "held"
+
+
+def _repeats(before: Held, now: Held) -> bool:
+    return before.subset == now.subset and before.weights == now.weights
+
+
+def _remade(line: Line, now: dict[int, Held]) -> bool:
+    """Whether the weights are other ones of the same origin: a MedNet that was pretrained anew."""
+    if line.basis.identity.startswith("sha256:"):  # a file that may have one content only
+        return False
+    loaded = {each.weights for each in line.values.values() if not each.weights.startswith("random:")}
+    return bool(loaded) and not {each.weights for each in now.values()} <= loaded
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def seed_tolerance(before: Sequence[float], now: int, rows: int) -> float:
+    """Return how far the mean of new seeds may lie from that of the old ones by the draw of seeds alone.
+
+    The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni),
+    with the row's own standard deviation: rows differ several-fold in it, so that a common one would be
+    blind for the quiet rows and cry wolf for the noisy ones.
+
+    Args:
+        before: scores of the baseline's seeds.
+        now: number of new seeds.
+        rows: how many rows are judged together.
+
+    Returns:
+        In units of the metric; 0 where no seed changes anything; NaN for a single old seed.
+    """
+    from scipy.stats import t
+
+    quantile = float(t.ppf(1 - ALPHA / rows, len(before) - 1)) if len(before) > 1 else float("nan")
+    return quantile * _sd(before) * math.sqrt(1 / len(before) + 1 / now)
