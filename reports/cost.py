@@ -14,6 +14,7 @@ from .results import Results, Row
 from .section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from .stats import describe
 from .wording import GENERATED, compact, duration, metric, number, percent, place, short
+from .worth import worth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,8 @@ def cost(results: Results) -> Content | None:
         "features) is paid by the step or the cell that made it. Memory is the peak of the device; without "
         "a GPU, of the process so far.",
     )
-    return Content("Cost", 60, (Part(lead=lead, blocks=(*tables, *_figures(results))),))
+    part = Part(lead=lead, blocks=(*tables, *_figures(results)))
+    return Content("Cost", 60, (part,), tuple(filter(None, (worth(results),))))
 
 
 def _place(record: Record) -> Place:

@@ -8,6 +8,7 @@ from .merged import merged
 from .results import Results
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from .stats import Stat
+from .trust import trust
 from .wording import GENERATED, compact, count, metric, percent, place, task_entry
 
 ROWS = 300
@@ -36,7 +37,7 @@ def problems(results: Results) -> Content:
     )
     blocks = tuple(table for table in tables if table.rows)
     lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
-    return Content("What to doubt", 70, (Part(lead=lead, points=points, blocks=blocks),))
+    return Content("What to doubt", 70, (Part(lead=lead, points=points, blocks=blocks),), (trust(results),))
 
 
 def _counts(results: Results) -> list[str]:

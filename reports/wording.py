@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -69,6 +69,11 @@ def percent(fraction: float) -> str:
 def count(number: float, noun: str) -> str:
     """Write a number with its noun, e.g. "1 task" and "3 tasks"."""
     return f"{number:,.0f} {noun if number == 1 else noun + 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts as a sentence does, e.g. "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def number(value: float | None, spec: str = ".3f") -> str:

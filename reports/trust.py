@@ -1,0 +1,88 @@
+"""Can I trust these numbers? What could not be computed, and how many averages each doubt touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .pictures import INK, draw, style
+from .results import Results, Row
+from .section import Answer, Figure
+from .wording import count, listed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def trust(results: Results) -> Answer:
+    """Answer from the tally of the cells and from the doubts of each average."""
+    touched = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
+    touched = {name: rows for name, rows in touched.items() if rows}
+    figure = _figure(touched, len(results.rows)) if touched else None
+    return Answer("Can I trust these numbers?", _sentence(results, touched), 90, figure)
+
+
+def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
+    """Name each doubt so that it ends the words "averages with"."""
+    records = {record.key: record for record in results.counted}
+    lost = {
+        (c.task, c.size, c.input_size, c.arch, c.init, c.protocol, c.fraction)
+        for c in (item.cell for item in results.missing)
+    }
+
+    def edge(row: Row) -> bool:
+        return any(choice.at_edge for key in row.keys for choice in records[key].choices)
+
+    def gap(row: Row) -> bool:
+        return (row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction) in lost
+
+    def undefined(row: Row) -> bool:
+        stat = row.stats.get(results.primary)
+        return stat is None or stat.n < len(row.seeds)
+
+    return {
+        "generated images": lambda row: results.generated(row.task),
+        "weights that may have seen the task": lambda row: bool(row.overlap),
+        "records that must not be mixed": lambda row: row.ambiguous,
+        "failed or missing seeds": gap,
+        "undefined scores": undefined,
+        "a single seed": lambda row: len(row.seeds) == 1,
+        "a choice on the edge of its grid": edge,
+    }
+
+
+def _sentence(results: Results, touched: dict[str, int]) -> str:
+    if not results.rows:
+        return "No: no cell has finished."
+    waiting = sum(item.reason != "failed" for item in results.missing)
+    lost = [f"{len(results.failed):,} failed"] * bool(results.failed)
+    lost += [f"{waiting:,} are missing"] * bool(waiting)
+    cells = f"{count(len(results.counted), 'cell')} finished, {listed(lost) or 'none failed or is missing'}"
+    seeds = [len(row.seeds) for row in results.rows]
+    spans = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
+    averages = count(len(results.rows), "average")
+    if not touched:
+        return f"{cells}; no flag was raised on the {averages}, each over {spans} seeds."
+    doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
+    return f"{cells}. Of {averages}, each over {spans} seeds, doubt {doubts}."
+
+
+def _figure(touched: dict[str, int], rows: int) -> Figure:
+    names = list(touched)[::-1]
+
+    def paint(axes: Axes) -> None:
+        axes.barh(names, [touched[name] for name in names], color=INK, alpha=0.55, height=0.6)
+        for place, name in enumerate(names):
+            axes.annotate(
+                f"{touched[name]:,}", (touched[name], place), (4, 0), textcoords="offset points", va="center"
+            )
+        axes.set_xlim(0, rows)
+        axes.set_xlabel(f"averages, of {rows:,}")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False)
+
+    told = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
+    with style():
+        alt = f"Bars: of {count(rows, 'average')}, {told}."
+        panel = draw(paint, 250, 50 + 22 * len(names), alt, tight=True)
+    return Figure("answer-trust", "How many averages each doubt touches.", (panel,))
