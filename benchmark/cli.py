@@ -132,6 +132,44 @@ def parity(values: Values) -> int:
     return found.exit_code
 
 
+def leaderboard(values: Values) -> int:
+    """Print the leaderboard of one or several run directories."""
+    from ..reports.board import Wanted, board
+    from .request import fractions, names
+
+    protocols = tuple(names(values["protocol"], "protocol")) if values["protocol"] else ()
+    shares = tuple(fractions(values["fraction"])) if values["fraction"] else ()
+    wanted = Wanted(protocols, shares, values["metric"])
+    click.echo(board(values["runs"], wanted, values["format"]), nl=False)
+    return 0
+
+
+def compare(values: Values) -> int:
+    """Print what changed from RUN_A to RUN_B, paired by seed where their cells agree."""
+    from ..reports.compare import compare
+
+    click.echo(compare(values["run_a"], values["run_b"], values["metric"]), nl=False)
+    return 0
+
+
+def regress(values: Values) -> int:
+    """Judge RUN against a baseline, for continuous integration: exit code 3 where a score fell."""
+    from ..reports.regress import append, regress, update
+    from .request import names
+
+    inits = names(values["inits"], "inits") if values["inits"] else []
+    if values["update"]:
+        if inits:
+            raise UserError("--update writes every row of the run: leave out --inits.")
+        click.echo(update(values["run"], values["against"], names(values["metrics"], "metrics")))
+        return 0
+    summary, red = regress(values["run"], values["against"], inits)
+    click.echo(summary, nl=False)
+    if values["summary"]:
+        append(values["summary"], summary)
+    return 3 if red else 0
+
+
 def ls(values: Values) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
     from .show import listing
@@ -201,7 +239,6 @@ def _say(text: str) -> None:
 def _commands() -> dict[str, click.Command]:
     data_root = [click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data.")]
     cards = [click.Option(["--task-file"], multiple=True, help="Card of a local data set.")]
-    runs = click.Argument(["runs"], nargs=-1, required=True, type=click.Path(path_type=Path))
     to = click.Option(
         ["--to"],
         type=click.Path(path_type=Path),
@@ -221,7 +258,17 @@ def _commands() -> dict[str, click.Command]:
             [*grid, *options.execution(), only],
             "mednet-bench plan --tasks available --protocols linear",
         ),
-        _Command("report", report, [runs, to], "mednet-bench report runs/latest"),
+        _Command("report", report, [options.runs(), to], "mednet-bench report runs/latest"),
+        _Command(
+            "leaderboard",
+            leaderboard,
+            options.leaderboard(),
+            "mednet-bench leaderboard runs/latest --format latex",
+        ),
+        _Command("compare", compare, options.compare(), "mednet-bench compare runs/before runs/after"),
+        _Command(
+            "regress", regress, options.regress(), "mednet-bench regress runs/latest --against baseline.json"
+        ),
         _Command("parity", parity, studies.parameters(), "mednet-bench parity medmnist-v2"),
         _Command("ls", ls, [*data_root, *cards], "mednet-bench ls"),
         _Command(

@@ -180,3 +180,51 @@ def request_of(values: dict[str, Any]) -> Request:
     if chosen["size"] < 1:
         raise UserError(f"--size {chosen['size']} is no side of an image: pass 28, 64, 128 or 224.")
     return msgspec.convert({**chosen, "recipe": trained}, Request)
+
+
+def runs() -> click.Argument:
+    """Return the argument of commands that read one or several run directories."""
+    return click.Argument(["runs"], nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+def leaderboard() -> list[click.Parameter]:
+    """Return the parameters of `leaderboard`."""
+    return [
+        runs(),
+        option("--protocol", "Only these, comma-separated.", default="", show_default=False),
+        option(
+            "--fraction", "Only these shares of the labels, comma-separated.", default="", show_default=False
+        ),
+        option("--metric", "Instead of the one that leads.", default="", show_default=False),
+        option(
+            "--format",
+            "latex is for the package booktabs.",
+            default="table",
+            type=click.Choice(["table", "markdown", "csv", "latex"]),
+        ),
+    ]
+
+
+def compare() -> list[click.Parameter]:
+    """Return the parameters of `compare`."""
+    folder = click.Path(path_type=Path)
+    return [
+        click.Argument(["run_a"], type=folder),
+        click.Argument(["run_b"], type=folder),
+        option("--metric", "Instead of the one that leads.", default="", show_default=False),
+    ]
+
+
+def regress() -> list[click.Parameter]:
+    """Return the parameters of `regress`."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    return [
+        click.Argument(["run"], type=click.Path(path_type=Path)),
+        click.Option(["--against"], type=file, required=True, help="Baseline file."),
+        option(
+            "--update", "Write the baseline from this run.", is_flag=True, default=False, show_default=False
+        ),
+        option("--inits", "Judge only these, comma-separated.", default="", show_default=False),
+        option("--metrics", "With --update: what the baseline holds, comma-separated.", default="auc"),
+        click.Option(["--summary"], type=file, help="Append the summary to this file too."),
+    ]
