@@ -57,14 +57,16 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{len(results.failed):,} failed"] * bool(results.failed)
     lost += [f"{waiting:,} are missing"] * bool(waiting)
-    cells = f"{count(len(results.counted), 'cell')} finished, {listed(lost) or 'none failed or is missing'}"
+    cells = (
+        f"{count(len(results.counted), 'cell')} finished, {listed(lost) or 'none failed and none is missing'}"
+    )
     seeds = [len(row.seeds) for row in results.rows]
-    spans = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
+    spans = (f"{min(seeds)} to " if min(seeds) < max(seeds) else "") + count(max(seeds), "seed")
     averages = count(len(results.rows), "average")
     if not touched:
-        return f"{cells}; no flag was raised on the {averages}, each over {spans} seeds."
+        return f"{cells}; no flag was raised on the {averages}, each over {spans}."
     doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
-    return f"{cells}. Of {averages}, each over {spans} seeds, doubt {doubts}."
+    return f"{cells}. Of {averages}, each over {spans}, there are {doubts}."
 
 
 def _figure(touched: dict[str, int], rows: int) -> Figure:

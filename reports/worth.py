@@ -12,7 +12,7 @@ import numpy as np
 from .pictures import draw, looks, style, swatch
 from .results import Results, Row
 from .section import Answer, Figure
-from .wording import GENERATED, count, duration, metric, number, listed, percent, place
+from .wording import GENERATED, count, duration, metric, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,18 +47,17 @@ def worth(results: Results) -> Answer | None:
     prices = _prices(results, rows)
     first, tasks = rows[0], {row.task for row in rows}
     made = any(map(results.generated, tasks))
-    where = (
-        f"{first.protocol}, {percent(first.fraction)} of the labels, mean over {count(len(tasks), 'task')}"
-    )
-    told = listed([_told(price, metric(results.primary).title) for price in prices])
+    over = f"Mean {metric(results.primary).title} over {count(len(tasks), 'task')}"
+    told = "; ".join(map(_told, prices))
     warning = f" Some of these tasks are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
-    sentence = f"{where}: {told}. These are means, not verdicts.{seen}{warning}"
+    where = f"{first.protocol}, {percent(first.fraction)} of the labels"
+    sentence = f"{over} ({where}): {told}. These are means, not verdicts.{seen}{warning}"
     return Answer("Is it worth its cost?", sentence, 60, _figure(results, prices, first, made))
 
 
 def _shared(results: Results) -> list[Row]:
-    """Return the rows of the setting with most of them, over the tasks that all its inits have, seed by seed."""
+    """Return the rows of the largest setting, of the tasks where all its inits have the same seeds."""
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in results.rows:
         stat = row.stats.get(results.primary)
@@ -87,7 +86,7 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
     for init in dict.fromkeys(row.init for row in rows):
         ours = [row for row in rows if row.init == init]
         members = [[records[key] for key in row.keys] for row in ours]
-        used = {record.init.identity for record in sum(members, []) if record.init}
+        used = {record.init.identity for each in members for record in each if record.init}
         pretraining = [r for r in results.step("pretrain") if r.init and r.init.identity in used]
         prices.append(
             Price(
@@ -102,13 +101,11 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
     return prices
 
 
-def _told(price: Price, score: str) -> str:
-    once = f" after {duration(price.once)} of pretraining, once" if price.once else ""
-    star = "*" if price.seen else ""
-    return (
-        f"{price.init}{star} reached {score} {number(price.score)} in {duration(price.seconds)} a cell "
-        f"(n = {price.cells:,}){once}"
-    )
+def _told(price: Price) -> str:
+    once = f" and {duration(price.once)} of pretraining, once" if price.once else ""
+    name = f"{price.init}*" if price.seen else price.init
+    took = f"{duration(price.seconds)} a cell{once}"
+    return f"{name} {number(price.score)} for {took} (n = {count(price.cells, 'cell')})"
 
 
 def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -> Figure:
