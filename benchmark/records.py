@@ -67,6 +67,8 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     modality: str
     variant: str
+    source_group: str = ""
+    """Tasks of one group share their images' origin: they are not independent evidence."""
     licence: str
     citation: str
     caveats: tuple[str, ...] = ()

@@ -12,15 +12,19 @@ import pandas as pd
 from ..benchmark.plan import Cell, Plan
 from ..benchmark.records import Record, TaskFacts
 from .folders import gather
-from .results import Missing, Results, Row
+from .results import MARGIN, Missing, Results, Row
 from .stats import Stat, describe_groups
 
 VISIBLE = ["task", "size", "input_size", "arch", "init", "protocol", "fraction"]
 COLUMNS = [*VISIBLE, "variant", "seed", "setting", "key", "metric", "value"]
 
 
-def read(folders: Sequence[Path]) -> Results:
+def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     """Read one run directory, or several as one.
+
+    Args:
+        folders: run directories.
+        margin: differences of the primary metric that are smaller than this count as none.
 
     Raises:
         UserError: a folder holds no readable record.
@@ -45,6 +49,7 @@ def read(folders: Sequence[Path]) -> Results:
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted(scores["metric"].unique())),
+        margin=margin,
     )
 
 

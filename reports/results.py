@@ -10,6 +10,8 @@ from ..benchmark.records import Record, Store, TaskFacts
 from .stats import Stat
 
 PRIMARY = "auc"
+MARGIN = 0.01
+"""Differences of the primary metric that are smaller than this count as none, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,7 @@ class Results:
         repeated: task -> records that repeat a seed and were left out in favour of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
+        margin: of equivalence, in units of the primary metric.
     """
 
     folders: tuple[Path, ...]
@@ -106,6 +109,7 @@ class Results:
     repeated: dict[str, int]
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
+    margin: float = MARGIN
 
     @property
     def primary(self) -> str:

@@ -1,0 +1,75 @@
+"""How much each test image moves the AUC: its sampling error without a single resample.
+
+The AUC is a mean over pairs of images, and the share of each image in it, its placement, is known from one
+sort. The sum of squared shares is DeLong's variance; that of the difference of two networks on the same
+images is DeLong's paired variance; summed within groups first, it is Obuchowski's for clustered data. It is
+what a bootstrap of the images converges to, and a test holds it against one.
+
+Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; Obuchowski 1997, Biometrics 53:567.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Return the AUC of each network on the same images, and what each image adds to its error.
+
+    Args:
+        truth: [n] booleans, true for the positive images; both classes occur.
+        scores: [..., n], higher is more positive; ties count half.
+
+    Returns:
+        The AUC [...] in 0 to 1, and the influence [..., n], whose squares sum to the variance of the AUC
+        over draws of n images. A class with a single image has no variance: its influence is NaN.
+    """
+    from scipy.stats import rankdata
+
+    placement = np.empty(scores.shape)
+    ranks = rankdata(scores, axis=-1)
+    n = {True: int(truth.sum()), False: int((~truth).sum())}
+    for side, of in ((True, truth), (False, ~truth)):
+        # share of the other class that lies below, ties half; for a negative image, that lies above
+        below = (ranks[..., of] - rankdata(scores[..., of], axis=-1)) / n[not side]
+        placement[..., of] = below if side else 1 - below
+    auc = placement[..., truth].mean(axis=-1)
+    size = np.where(truth, n[True], n[False]).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence = (placement - auc[..., None]) / np.sqrt(size * (size - 1))
+    return auc, influence
+
+
+def macro_auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+    """Do the same for the mean over classes, one against the rest.
+
+    Args:
+        truth: [n, classes] booleans.
+        scores: [..., n, classes]; of a binary task give the positive class alone.
+
+    Raises:
+        ValueError: a class has no positive or no negative image.
+    """
+    if (truth.all(axis=0) | ~truth.any(axis=0)).any():
+        raise ValueError("a class has no positive, or no negative, test image")
+    auc, influence = 0.0, 0.0
+    for place in range(truth.shape[1]):
+        of_class = auc_influence(truth[:, place], scores[..., place])
+        auc, influence = auc + of_class[0], influence + of_class[1]
+    return np.asarray(auc / truth.shape[1]), np.asarray(influence / truth.shape[1])
+
+
+def summed_within(influence: Floats, groups: NDArray[np.generic] | None) -> Floats:
+    """Sum the influence [..., n] within groups: images of one patient are not independent draws.
+
+    Returns:
+        [..., groups], widened for estimating a variance from that many groups; unchanged without groups.
+    """
+    if groups is None:
+        return influence
+    names, place = np.unique(groups, return_inverse=True)
+    flat = influence.reshape(-1, influence.shape[-1])
+    sums = np.stack([np.bincount(place, weights=row, minlength=len(names)) for row in flat])
+    widen = np.sqrt(len(names) / max(len(names) - 1, 1))
+    return widen * sums.reshape(*influence.shape[:-1], len(names))
