@@ -61,7 +61,7 @@ class Paired:
         return 10**high
 
     def p_equivalent(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests: small where the difference is surely within the margin."""
+        """Return the p-value of two one-sided tests: small where the difference is within it."""
         if abs(self.difference) >= margin:
             return 1.0
         return max(self.p_value(margin), self.p_value(-margin)) / 2

@@ -37,7 +37,8 @@ class Verdict:
         verdict: one of `VERDICTS`, after Holm's correction over the tasks of the family.
         p: two-sided p-value of no difference, as it is and after Holm.
         p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
-        mde: least true difference that so many seeds and images show with power 0.8; NaN if unknown.
+        mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
+            Holm asks of the first task of the family; NaN if unknown.
         seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
             shown with power 0.8; infinite where only more test images would help, NaN where not asked.
         flags: reasons to doubt.
@@ -124,7 +125,6 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
         paired=measured,
         p=(measured.p_value(), math.nan),
         p_equivalent=(measured.p_equivalent(margin), math.nan),
-        mde=detectable(measured),
     )
 
 
@@ -170,7 +170,7 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
         differ = holm([found[place].p[0] for place in members])
         equal = holm([found[place].p_equivalent[0] for place in members])
         for place, p, q in zip(members, differ, equal, strict=True):
-            decided[place] = _decided(found[place], p, q)
+            decided[place] = _decided(found[place], p, q, ALPHA / len(members))
     return tuple(decided)
 
 
@@ -178,15 +178,21 @@ def _excluded(verdict: Verdict) -> bool:
     return any(flag.name in EXCLUDING for flag in verdict.flags)
 
 
-def _decided(verdict: Verdict, p: float, q: float) -> Verdict:
-    known = replace(verdict, p=(verdict.p[0], p), p_equivalent=(verdict.p_equivalent[0], q))
+def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
+    if verdict.paired is None:
+        raise AssertionError("what has a p-value has been measured")
+    known = replace(
+        verdict,
+        p=(verdict.p[0], p),
+        p_equivalent=(verdict.p_equivalent[0], q),
+        mde=detectable(verdict.paired, alpha),
+    )
     if q < ALPHA:  # a difference that is sure and sure to be smaller than the margin is none that matters
         return replace(known, verdict=EQUIVALENT)
     if p < ALPHA:
         return replace(known, verdict=BETTER if verdict.difference > 0 else WORSE)
-    if verdict.paired is None:
-        return known
-    return replace(known, seeds_needed=needed(verdict.paired, max(abs(verdict.difference), verdict.margin)))
+    wanted = max(abs(verdict.difference), verdict.margin)
+    return replace(known, seeds_needed=needed(verdict.paired, wanted, alpha))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -199,18 +205,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable(measured: Paired, power: float = POWER) -> float:
-    """Return the least true difference that is found with this power, at 5 % error, uncorrected."""
-    return measured.half_width(ALPHA) + measured.half_width(2 * (1 - power))
+def detectable(measured: Paired, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return the least true difference that a two-sided test at `alpha` finds with this power."""
+    return measured.half_width(alpha) + measured.half_width(2 * (1 - power))
 
 
-def needed(measured: Paired, difference: float, power: float = POWER) -> float:
+def needed(measured: Paired, difference: float, alpha: float = ALPHA, power: float = POWER) -> float:
     """Return with how many seeds a true difference of this size is found; infinite if with none."""
-    if detectable(measured.with_seeds(MOST_SEEDS), power) > difference:
+    if detectable(measured.with_seeds(MOST_SEEDS), alpha, power) > difference:
         return math.inf
     few, many = 2, MOST_SEEDS
     while few < many:
         middle = (few + many) // 2
-        enough = detectable(measured.with_seeds(middle), power) <= difference
+        enough = detectable(measured.with_seeds(middle), alpha, power) <= difference
         few, many = (few, middle) if enough else (middle + 1, many)
     return float(few)
