@@ -39,14 +39,19 @@ class Script:
     padded: bool = False
 
 
-@dataclass(frozen=True)
 class Published:
-    """A protocol that does what a script does, without any choice of its own."""
+    """A protocol that does what a script does, without any choice of its own.
 
-    script: Script
+    Args:
+        script: its settings.
+    """
+
     recipe_fields: tuple[str, ...] = ()
-    tunes: bool = False
-    frozen: bool = False
+    tunes = False
+    frozen = False
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
 
     def tune(self, job: Job) -> Choice:
         """Not used: the scripts tune nothing."""
