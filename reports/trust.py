@@ -73,18 +73,23 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
     names = list(touched)[::-1]
 
     def paint(axes: Axes) -> None:
-        axes.barh(names, [touched[name] for name in names], color=INK, alpha=0.55, height=0.6)
+        axes.barh(names, [rows] * len(names), color=INK, alpha=0.1, height=0.55)
+        axes.barh(names, [touched[name] for name in names], color=INK, alpha=0.6, height=0.55)
         for place, name in enumerate(names):
             axes.annotate(
-                f"{touched[name]:,}", (touched[name], place), (4, 0), textcoords="offset points", va="center"
+                f"{touched[name]:,} of {rows:,}",
+                (rows, place),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
             )
-        axes.set_xlim(0, rows)
-        axes.set_xlabel(f"averages, of {rows:,}")
-        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.tick_params(axis="both", length=0, labelbottom=False)
+        axes.spines[:].set_visible(False)
         axes.grid(visible=False)
 
     told = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
     with style():
         alt = f"Bars: of {count(rows, 'average')}, {told}."
-        panel = draw(paint, 250, 50 + 22 * len(names), alt, tight=True)
+        panel = draw(paint, 220, 74 + 20 * len(names), alt, tight=True)
     return Figure("answer-trust", "How many averages each doubt touches.", (panel,))

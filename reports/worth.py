@@ -51,7 +51,8 @@ def worth(results: Results) -> Answer | None:
     told = "; ".join(map(_told, prices))
     warning = f" Some of these tasks are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
-    where = f"{first.protocol}, {percent(first.fraction)} of the labels"
+    each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
+    where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
     sentence = f"{over} ({where}): {told}. These are means, not verdicts.{seen}{warning}"
     return Answer("Is it worth its cost?", sentence, 60, _figure(results, prices, first, made))
 
@@ -104,8 +105,7 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
 def _told(price: Price) -> str:
     once = f" and {duration(price.once)} of pretraining, once" if price.once else ""
     name = f"{price.init}*" if price.seen else price.init
-    took = f"{duration(price.seconds)} a cell{once}"
-    return f"{name} {number(price.score)} for {took} (n = {count(price.cells, 'cell')})"
+    return f"{name} {number(price.score)} for {duration(price.seconds)} a cell{once}"
 
 
 def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -> Figure:
@@ -113,12 +113,13 @@ def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -
     score = metric(results.primary).title
 
     def paint(axes: Axes) -> None:
-        from matplotlib.ticker import NullFormatter
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         for price in prices:
             look = init_looks[price.init]
             axes.plot(price.seconds, price.score, look.marker, color=look.color, markersize=8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("seconds of one cell, without pretraining")

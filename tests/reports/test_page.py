@@ -1,0 +1,89 @@
+"""What the page says before any script runs: answers first, and rows that name their records."""
+
+import re
+from pathlib import Path
+
+import pytest
+from synthetic import Grid, write_run
+
+from mednet_bench.reports.build import Built, build
+from mednet_bench.reports.facets import Facet, Marks, row_facts
+from mednet_bench.reports.overview import answers
+from mednet_bench.reports.section import Answer, Column, Content, Datum, Part, Table
+
+MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
+FACETS = (
+    Facet("task", "Task", (("breastmnist", "breastmnist"), ("retinamnist", "retinamnist"))),
+    Facet("modality", "Modality", (("ultrasound", "ultrasound"), ("fundus", "fundus"))),
+    Facet("fraction", "Labels", (("0.1", "10 %"), ("1", "100 %"))),
+    Facet("init", "Init", (("mednet", "mednet"), ("imagenet", "imagenet"), ("scratch", "scratch"))),
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, Grid(tasks=("breastmnist", "retinamnist"), fractions=(0.1, 1.0)))
+    return build([folder])
+
+
+def marks(columns: tuple[Column, ...], row: tuple, **facts: str | float) -> set[str]:
+    table = Table("", columns, (row,), facts=facts)
+    return set(Marks(FACETS, MODALITIES).of(row_facts(table, row)).split())
+
+
+def test_a_row_carries_its_facets_and_the_modality_of_its_task():
+    columns = (Column("Task", facet="task"), Column("Init", facet="init"), Column("AUC", ".3f"))
+    row = (Datum("retinamnist", note="x"), "scratch", 0.7)
+    assert marks(columns, row, fraction=1.0) == {"task-1", "modality-1", "init-2", "fraction-1"}
+
+
+def test_a_row_about_two_inits_answers_to_both():
+    columns = (Column("Pair", facet="init"),)
+    assert marks(columns, (Datum("a", "mednet against scratch", stands_for=("mednet", "scratch")),)) == {
+        "init-0",
+        "init-2",
+    }
+
+
+def test_what_nobody_can_filter_by_leaves_a_row_in_every_view():
+    columns = (Column("Task", facet="task"), Column("Init", facet="init"))
+    assert marks(columns, ("gray:breastmnist", None), protocol="finetune") == set()
+
+
+def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: Built):
+    content = built.html.read_text()
+    cards = re.findall(r'<article class="card">.*?</article>', content, flags=re.S)
+    assert len(cards) >= 2 and content.index("<article") < content.index('<section id="leaderboard"')
+    for card in cards:
+        link = re.search(r'<a href="#([\w-]+)"', card)
+        assert link and f'<section id="{link[1]}"' in content
+    questions = re.findall(r"<article.*?<h3>(.*?)</h3>", content, flags=re.S)
+    markdown = built.markdown.read_text()
+    places = [markdown.index(f"## {question}") for question in questions]
+    assert places == sorted(places) and places[-1] < markdown.index("## Leaderboard")
+
+
+def test_answers_are_ordered_and_point_at_a_section_that_is_there():
+    late, early = Answer("Late?", "Yes.", 2, see="gone"), Answer("Early?", "No.", 1, see="b")
+    sections = [("a", Content("A", 0, (Part(),), (late, early))), ("b", Content("B", 1, (Part(),)))]
+    assert [(answer.question, answer.see) for answer in answers(sections)] == [
+        ("Early?", "b"),
+        ("Late?", "a"),
+    ]
+
+
+def test_every_counted_record_is_named_by_a_row_of_the_leaderboard(built: Built):
+    leaderboard = built.html.read_text().split('<section id="leaderboard"')[1].split("</section>")[0]
+    named = set(re.findall(r"records/\w+\.json", leaderboard))
+    assert named == {f"records/{record.key}.json" for record in built.results.counted}
+    assert all((built.results.folders[0] / path).is_file() for path in named)
+
+
+def test_a_report_of_two_runs_names_the_folder_of_each_record(tmp_path: Path):
+    for name, seeds in (("first", (0, 1)), ("second", (2,))):
+        write_run(tmp_path / name, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=seeds))
+    content = build([tmp_path / "first", tmp_path / "second"], tmp_path / "out").html.read_text()
+    paths = set(re.findall(r"\w+/records/\w+\.json", content))
+    assert {path.split("/")[0] for path in paths} == {"first", "second"}
+    assert all((tmp_path / path).is_file() for path in paths)
