@@ -13,7 +13,7 @@ from .data import Prepare, as_targets
 from .network import Classifier, loss_of, placed
 from .protocol import Job
 from .protocols.finetune import Training
-from .protocols.published import Script
+from .script import Script
 from .train import Feed, Fitted, Hyper, Validation, fit
 
 
