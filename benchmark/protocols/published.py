@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 from ..plan import Recipe
 from ..protocol import PROTOCOLS, Job, Outcome, Work
 from ..records import Choice
