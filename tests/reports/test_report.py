@@ -163,7 +163,7 @@ def test_the_label_of_pretrained_weights_stands_in_the_leaderboard(tmp_path: Pat
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=(0,)))
     built = build([tmp_path])
     label = "pretrained here on 7,308 images"
-    table = re.search(r"<table>.*?</table>", built.html.read_text(), flags=re.S)
+    table = re.search(r'<table id="leaderboard-1">.*?</table>', built.html.read_text(), flags=re.S)
     assert table and label in table[0]
     assert label in built.markdown.read_text() and label in leaderboard_text(built.results, 100)
 
