@@ -48,7 +48,7 @@ def build(folders: Sequence[Path], out: Path | None = None) -> Built:
     results = read(folders)
     if out is None and len(results.folders) > 1:
         raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
-    out = out or results.folders[0] / "report"
+    out = out or next(iter(results.folders)) / "report"
     whole = page(results)
     text, drawings = markdown(whole)
     figures = {out / "figures" / name: drawing for name, drawing in drawings.items()}

@@ -99,7 +99,7 @@ def _sentence(judgement: Judgement) -> str:
 
 
 def _interval(judgement: Judgement) -> str:
-    if math.isnan(judgement.allowed):
+    if not math.isfinite(judgement.allowed):
         return DASH
     low, high = judgement.before - judgement.allowed, judgement.before + judgement.allowed
     return f"{number(low, '.4f')} to {number(high, '.4f')}"
