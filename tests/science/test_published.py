@@ -62,12 +62,12 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     training = start(job, SHORT)
     model = deepcopy(training.model)
     order = feed(training, SHORT, batches=4)
-    _, kept = train(training, SHORT)
+    fitted, kept = train(training, SHORT)
 
     criterion = nn.BCEWithLogitsLoss() if kind == "multilabel" else nn.CrossEntropyLoss()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)  # as ours, to the bit
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[2, 3], gamma=0.1)
-    best, best_auc, best_epoch = model, 0.0, 0
+    best, best_auc, best_epoch, losses = model, 0.0, 0, []
     for epoch in range(4):
         model.train()
         for place in range(4):
@@ -76,10 +76,13 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
             criterion(model(inputs), targets).backward()
             optimiser.step()
         scheduler.step()
-        auc = replace(training, model=model).validate().score or 0.0
+        found = replace(training, model=model).validate()
+        auc = found.score or 0.0
+        losses.append(found.loss)
         if auc > best_auc:
             best, best_auc, best_epoch = deepcopy(model), auc, epoch + 1
     assert kept == best_epoch
+    np.testing.assert_allclose([point.val_loss for point in fitted.curve], losses, atol=1e-5)
     theirs = replace(training, model=best).predict("test")
     np.testing.assert_allclose(training.predict("test"), theirs, atol=1e-5)
 
