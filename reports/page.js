@@ -25,7 +25,7 @@ function dress(theme) {
   if (theme) root.dataset.theme = theme;
   else delete root.dataset.theme;
   themes.textContent = dark() ? "Light" : "Dark";
-  themes.title = `Switch to the ${dark() ? "light" : "dark"} theme`;
+  themes.ariaLabel = themes.title = `Switch to the ${dark() ? "light" : "dark"} theme`;
 }
 
 function dark() {

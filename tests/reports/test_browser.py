@@ -102,7 +102,8 @@ def test_the_theme_can_be_chosen_and_is_in_the_link(browser: Chrome, hostile_pag
 
 def test_paper_shows_every_row_and_no_controls(browser: Chrome, hostile_page: Path, screen: Screen):
     browser.get(hostile_page.as_uri())
-    screen(medium="print")
+    screen(width=740, medium="print")  # A4 with its margins
+    assert overflow(browser) <= 0
     hidden = "return [...document.querySelectorAll('tbody tr, .panel')].filter(i => !i.offsetHeight).length"
     assert browser.execute_script(hidden) == 0
     assert not browser.execute_script("return document.querySelector('#filters').checkVisibility()")
