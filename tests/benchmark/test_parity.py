@@ -126,6 +126,27 @@ def test_a_wrong_request_is_answered_with_its_cure(name: str, mednet_bench: Comm
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
+    values = {"tasks": "organ?mnist,breastmnist", "archs": "densenet121", "size": 64, "seeds": "3", "out": ""}
+    values |= {"imagenet": Path("w"), "data_root": None, "download": False, "device": "cpu", "jobs": 2}
+    given = studies.arguments(STUDIES["medmnist-plus"], values)
+    options = dict(zip(given[:-1:2], given[1::2], strict=True))
+    assert (
+        options.items()
+        >= {
+            "--tasks": "organamnist,organcmnist,organsmnist,breastmnist",
+            "--inits": "imagenet=w",
+            "--archs": "densenet121",
+            "--protocols": "medmnist-plus",
+            "--fractions": "1",
+            "--size": "64",
+            "--input-size": "224",
+            "--out": "runs/parity-medmnist-plus",
+        }.items()
+    )
+    assert given[-1] == "--no-download"
+
+
 def toy_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let `parity toy` repeat a training of seconds on generated images, against facts in `folder`."""
     script = replace(MEDMNIST_V2, epochs=4, batch=64, lr=3e-3, rate=lambda epoch: 1.0)
