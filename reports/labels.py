@@ -1,0 +1,232 @@
+"""How many labels does it save? The labels with which one init reaches what another has, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .labels_saved import Saved
+from .pictures import INK, Look, draw, looks, shorten, style, swatch
+from .results import Results
+from .savings import Saving, savings
+from .section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Part, Table
+from .wording import GENERATED, count, listed, number, percent, place, task_entry, varying
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 24
+"""Lines of the small picture; the table holds all."""
+NOT_REACHED = "not reached"
+
+
+@SECTIONS.register("labels-saved")
+def labels(results: Results) -> Content | None:
+    """Show per task and pair what the reference has with all its labels, and folded with fewer."""
+    found = savings(results)
+    if not found:
+        return None
+    told = [each for each in found if each.saved]
+    lead = (
+        "With how many labelled training images does an init reach the mean score that the reference has? "
+        "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
+        f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u201cat most\u201d "
+        "are where the measured budgets end. The 95 % interval is over test images and seeds; with three "
+        "seeds it is wide, and one that reaches from the smallest budget to \u201cnot reached\u201d says "
+        "nothing. No difference shown is not a proof that there is none.",
+    )
+    blocks: list[Table | Figure] = []
+    if told:
+        blocks.append(_table(results, told, largest=True))
+        if any(len(each.saved) > 1 for each in told):
+            blocks.append(_table(results, told, largest=False))
+    reasons = Counter(each.why for each in found if each.why)
+    points = tuple(f"{count(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
+    part = Part(lead=lead, points=points, blocks=tuple(blocks))
+    answer = _answer(results, told) if told else None
+    return Content("Labels saved", 12, (part,), (answer,) if answer else ())
+
+
+def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
+    chosen = [
+        (each, place)
+        for each in told
+        for place in range(len(each.saved))
+        if (place == len(each.saved) - 1) == largest
+    ]
+    extra = varying(each.init for each, _ in chosen)
+    columns = (
+        Column("Task", facet="task"),
+        Column("Protocol", facet="protocol"),
+        Column("Init", facet="init"),
+        Column("Reaches what", facet="init", help="the reference"),
+        *(column for column, _ in extra),
+        Column("has with", ",d", "labelled training images of the reference", facet="fraction"),
+        Column("with", ",.0f", "labelled training images that the init needs for the same mean score"),
+        Column("95 % interval", "", "over test images and seeds"),
+        Column("Share", ".2f", "labels needed / labels of the reference; below 1 saves labels"),
+        Column("Seeds", "d"),
+        Column("No difference from", "g", "smallest measured share of labels from which on none is shown"),
+    )
+    rows: list[tuple[Entry, ...]] = []
+    for each, at in chosen:
+        saved, smallest = each.saved[at], each.saved[0].labels
+        share = saved.needed / saved.labels
+        rows.append(
+            (
+                task_entry(results, each.init.task), each.init.protocol, each.init.init, each.reference.init,
+                *(getattr(each.init, field) for _, field in extra),
+                Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
+                Datum(saved.needed, written(saved.needed, smallest)),
+                Datum(saved.low, interval(saved, smallest)),
+                Datum(share, _share(saved, smallest)),
+                len(each.seeds),
+                _crossover(each),
+            )
+        )  # fmt: skip
+    what = "all its labels" if largest else "fewer labels"
+    caption = f"Labels needed to reach what the reference has with {what}"
+    keys = tuple(tuple(key for of in each.keys for key in of) for each, _ in chosen)
+    return Table(caption, columns, tuple(rows), folded=not largest, keys=keys)
+
+
+def written(needed: float, smallest: float) -> str:
+    """Write a number of labels, or where the measured budgets end."""
+    if math.isinf(needed):
+        return NOT_REACHED
+    return ("at most " if needed == smallest else "") + number(round(needed), ",d")
+
+
+def interval(saved: Saved, smallest: float) -> str:
+    """Write the interval of a number of labels."""
+    return f"{written(saved.low, smallest)} to {written(saved.high, smallest)}"
+
+
+def _share(saved: Saved, smallest: float) -> str:
+    if math.isinf(saved.needed):
+        return ""
+    below = "\u2264\u00a0" if saved.needed == smallest else ""
+    return below + number(saved.needed / saved.labels, ".2f")
+
+
+def _crossover(each: Saving) -> Datum:
+    """Write from where on no difference is shown."""
+    if each.crossover is None:
+        return Datum(None, "none measured")
+    first = each.crossover == each.fractions[0]
+    return Datum(each.crossover, f"{percent(each.crossover)}{' (all)' if first else ''}")
+
+
+def focus(told: Sequence[Saving]) -> list[Saving]:
+    """Choose what the page's top speaks of: one init, MedNet where there is one, in its largest setting."""
+    init = next((each.init.init for each in told if each.init.init == "mednet"), told[0].init.init)
+    ours = [each for each in told if each.init.init == init]
+    where = Counter((s.init.protocol, s.init.arch, s.init.size, s.init.input_size) for s in ours)
+    most = where.most_common(1)[0][0]
+    return [s for s in ours if (s.init.protocol, s.init.arch, s.init.size, s.init.input_size) == most]
+
+
+def _answer(results: Results, told: Sequence[Saving]) -> Answer:
+    chosen = focus(told)
+    first = chosen[0].init
+    references = list(dict.fromkeys(each.reference.init for each in chosen))
+    parts = [tally([s for s in chosen if s.reference.init == name], name) for name in references]
+    seeds = sorted({len(each.seeds) for each in chosen})
+    over = f"{first.protocol}, {listed(list(map(str, seeds)))} seeds"
+    made = f" Some of these tasks are {GENERATED}." if _generated(results, chosen) else ""
+    sentence = (
+        f"To reach what another init has with all labels, {first.init} needs ({over}) {'; '.join(parts)}."
+        f" Surely means that the 95 % interval leaves no other reading.{made}"
+    )
+    return Answer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
+
+
+def tally(chosen: Sequence[Saving], reference: str) -> str:
+    """Count on how many tasks an init surely needs fewer labels than a reference, or more."""
+    last = [each.saved[-1] for each in chosen]
+    fewer = sum(saved.high < saved.labels for saved in last)
+    more = sum(saved.low > saved.labels for saved in last)
+    shares = sorted(saved.needed / saved.labels for saved in last)
+    middle = shares[(len(shares) - 1) // 2]
+    median = f"median {percent(middle)} of its labels" if math.isfinite(middle) else "median not reached"
+    parts = [
+        f"surely fewer on {fewer}",
+        f"surely more on {more}",
+        f"cannot tell on {len(last) - fewer - more}",
+    ]
+    return f"against {reference} {listed(parts)} of {count(len(last), 'task')} ({median})"
+
+
+def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str]) -> Figure:
+    shown = list(chosen[:SHOWN])
+    init_looks = looks([row.init for row in results.rows])
+    names = list(dict.fromkeys(each.init.task for each in shown))
+
+    def paint(axes: Axes) -> None:
+        edge = _limits(axes, shown)
+        for each in shown:
+            step = references.index(each.reference.init) - (len(references) - 1) / 2
+            _mark(
+                axes, each, names.index(each.init.task) + 0.26 * step, init_looks[each.reference.init], edge
+            )
+        axes.set_yticks(range(len(names)), [shorten(name, 26) for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+
+    first = shown[0].init
+    told = "; ".join(map(_told, shown))
+    made = f" Some tasks are {GENERATED}." if _generated(results, shown) else ""
+    caption = (
+        f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval; "
+        f"left of the line saves labels, an arrow points beyond what was measured. {first.protocol}, "
+        f"{place(first.arch, first.size, first.input_size)}.{made}"
+    )
+    with style():
+        height = 62 + len(names) * max(24, 14 * len(references))
+        panel = draw(paint, 330, height, f"Labels that {first.init} needs. {told}.{made}", tight=True)
+        keys = tuple((swatch(init_looks[name]), f"against {name}") for name in references)
+    return Figure("answer-labels", caption, (panel,), keys)
+
+
+def _told(each: Saving) -> str:
+    last = each.saved[-1]
+    needed = written(last.needed, each.saved[0].labels)
+    return f"{each.init.task} against {each.reference.init}: {needed} of {number(last.labels, ',d')}"
+
+
+def _generated(results: Results, chosen: Sequence[Saving]) -> bool:
+    return any(results.generated(each.init.task) for each in chosen)
+
+
+def _limits(axes: Axes, shown: Sequence[Saving]) -> tuple[float, float]:
+    """Set up the axis of shares; return its ends, where arrows stand for what lies beyond."""
+    smallest = min(each.saved[0].labels / each.saved[-1].labels for each in shown)
+    axes.set_xscale("log")
+    ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if t >= smallest * 0.99]
+    axes.set_xticks(ticks, [percent(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    edge = smallest / 1.12, 1.35
+    axes.set_xlim(edge[0] / 1.08, edge[1] * 1.08)
+    axes.axvline(1, color=INK, linewidth=0.9, alpha=0.7)
+    axes.set_xlabel("labels needed, of the reference's")
+    return edge
+
+
+def _mark(axes: Axes, each: Saving, y: float, look: Look, edge: tuple[float, float]) -> None:
+    """Draw a point and its interval; ends that were not measured become arrows."""
+    saved, smallest = each.saved[-1], each.saved[0].labels
+
+    def at(value: float) -> float:
+        share = edge[1] if math.isinf(value) else value / saved.labels
+        return edge[0] if value == smallest else share
+
+    axes.plot([at(saved.low), at(saved.high)], [y, y], color=look.color, linewidth=1.4, alpha=0.75)
+    if math.isinf(saved.high):
+        axes.plot(edge[1], y, ">", color=look.color, markersize=4)
+    if saved.low == smallest:
+        axes.plot(edge[0], y, "<", color=look.color, markersize=4)
+    filled = look.color if math.isfinite(saved.needed) else "none"
+    axes.plot(at(saved.needed), y, look.marker, color=look.color, markerfacecolor=filled, markersize=6)

@@ -1,0 +1,115 @@
+"""What holds over tasks: mean difference and its interval, Wilcoxon, ranks, Friedman and Nemenyi.
+
+Sources: Demšar 2006, JMLR 7:1; Wilcoxon and Friedman by scipy, Nemenyi by scikit-posthocs.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .influence import Floats
+from .paired import ALPHA, quantile
+
+MEAN_UNITS, WILCOXON_UNITS, RANK_UNITS, RANK_INITS = 3, 6, 5, 3
+"""Fewest independent tasks for an interval, for Wilcoxon (which cannot reach p < 0.05 below), and for
+Friedman and Nemenyi, which also need three inits to be more than a comparison of two."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean difference over independent tasks.
+
+    Attributes:
+        difference: mean over tasks.
+        low: lower end of the 95 % interval over tasks; NaN for fewer than three.
+        high: upper end, likewise.
+        units: independent tasks.
+        positive: how many of them have a difference above 0.
+        p: two-sided p-value of Wilcoxon's signed-rank test; NaN for fewer than six.
+    """
+
+    difference: float
+    low: float
+    high: float
+    units: int
+    positive: int
+    p: float
+
+
+def mean_over(differences: Floats) -> Mean:
+    """Describe the differences [units] of two inits, one per independent task, at least one.
+
+    The interval is Student's over the tasks: each difference has its own noise of seeds and test images, so
+    that their spread holds that noise too.
+    """
+    units = len(differences)
+    mean = float(differences.mean())
+    reach = math.nan
+    if units >= MEAN_UNITS:
+        reach = quantile(ALPHA, units - 1) * float(differences.std(ddof=1)) / math.sqrt(units)
+    positive = int((differences > 0).sum())
+    return Mean(mean, mean - reach, mean + reach, units, positive, wilcoxon(differences))
+
+
+def wilcoxon(differences: Floats) -> float:
+    """Return the p-value of the signed-rank test on [units]; NaN for fewer than six, 1 where all are 0."""
+    from scipy import stats
+
+    if len(differences) < WILCOXON_UNITS:
+        return math.nan
+    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """How inits rank over independent tasks.
+
+    Attributes:
+        mean: [inits] mean rank, 1 is best; ties share a rank.
+        borda: [inits] how many other inits each beats, summed over tasks; a tie counts half.
+        units: independent tasks.
+        chi2: Friedman's statistic, corrected for ties; NaN for too few tasks or inits.
+        p: its p-value, 1 where all inits tie everywhere; NaN likewise.
+        critical: Nemenyi's critical difference of two mean ranks at 0.05; NaN likewise.
+        nemenyi: [inits, inits] p-values of every pair; empty likewise.
+    """
+
+    mean: Floats
+    borda: Floats
+    units: int
+    chi2: float
+    p: float
+    critical: float
+    nemenyi: Floats
+
+
+def rank(scores: Floats) -> Ranks:
+    """Rank the scores [units, inits], higher is better, none NaN."""
+    from scipy.stats import friedmanchisquare, rankdata
+
+    units, inits = scores.shape
+    ranks = rankdata(-scores, axis=1)
+    mean, borda = ranks.mean(axis=0), (inits - ranks).sum(axis=0)
+    if units < RANK_UNITS or inits < RANK_INITS:
+        return Ranks(mean, borda, units, math.nan, math.nan, math.nan, np.empty((0, 0)))
+    if (ranks == ranks[0, 0]).all():
+        chi2, p = 0.0, 1.0  # scipy divides by the variance of the ranks
+    else:
+        chi2, p = map(float, friedmanchisquare(*scores.T))
+    return Ranks(mean, borda, units, chi2, p, critical_difference(inits, units), nemenyi(scores))
+
+
+def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
+    """Return how far two mean ranks must lie apart to differ, after Nemenyi."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(1 - alpha, inits, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(inits * (inits + 1) / (6 * units))
+
+
+def nemenyi(scores: Floats) -> Floats:
+    """Return the p-values [inits, inits] of Nemenyi's test on scores [units, inits]."""
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    return posthoc_nemenyi_friedman(scores).to_numpy(dtype=float)
