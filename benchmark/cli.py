@@ -170,6 +170,25 @@ def regress(values: Values) -> int:
     return 3 if red else 0
 
 
+def calibrate(values: Values) -> int:
+    """Simulate experiments with a known truth and show how often a verdict would be wrong."""
+    from ..reports.calibration import calibrate as simulate
+    from ..reports.calibration_page import calibration_csv, calibration_markdown
+    from .files import writable_folder, write_bytes
+
+    folder = writable_folder(values["out"]) if values["out"] else None
+    with click.progressbar(length=1000, label="experiments", file=sys.stderr) as bar:
+        found = simulate(
+            values["experiments"], values["jobs"], lambda done, of: bar.update(done * 1000 // of - bar.pos)
+        )
+    text = calibration_markdown(found)
+    click.echo(text)
+    if folder:
+        write_bytes(folder / "calibration.md", text.encode())
+        write_bytes(folder / "calibration.csv", calibration_csv(found).encode())
+    return 0 if all(rate.holds for rate in found) else 3
+
+
 def ls(values: Values) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
     from .show import listing
@@ -270,6 +289,9 @@ def _commands() -> dict[str, click.Command]:
             "regress", regress, options.regress(), "mednet-bench regress runs/latest --against baseline.json"
         ),
         _Command("parity", parity, studies.parameters(), "mednet-bench parity medmnist-v2"),
+        _Command(
+            "calibrate", calibrate, options.calibrate(), "mednet-bench calibrate --jobs 2 --out calibration"
+        ),
         _Command("ls", ls, [*data_root, *cards], "mednet-bench ls"),
         _Command(
             "info", info, [click.Argument(["task"]), *data_root, *cards], "mednet-bench info dermamnist"

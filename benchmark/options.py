@@ -228,3 +228,14 @@ def regress() -> list[click.Parameter]:
         option("--metrics", "With --update: what the baseline holds, comma-separated.", default="auc"),
         click.Option(["--summary"], type=file, help="Append the summary to this file too."),
     ]
+
+
+def calibrate() -> list[click.Parameter]:
+    """Return the parameters of `calibrate`."""
+    return [
+        option("--experiments", "Experiments per truth.", default=1000, type=click.IntRange(1)),
+        option("--jobs", "Processes.", default=1, type=click.IntRange(1)),
+        click.Option(
+            ["--out"], type=click.Path(path_type=Path), help="Also write calibration.md and .csv here."
+        ),
+    ]

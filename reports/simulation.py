@@ -33,11 +33,12 @@ class Truth:
     seed_sd: float
 
 
-def experiment(truth: Truth, rng: np.random.Generator) -> Paired:
-    """Draw one experiment and measure its difference, second init minus first."""
+def experiment(truth: Truth, rng: np.random.Generator) -> tuple[Paired, Floats, Floats]:
+    """Draw one experiment; return its difference, second init minus first, and what it was measured from."""
     scores, labels = draw(truth, rng)
     auc, influence = auc_influence(labels, scores)
-    return paired(auc[1] - auc[0], influence[1] - influence[0])
+    values, shares = auc[1] - auc[0], influence[1] - influence[0]
+    return paired(values, shares), values, shares
 
 
 def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:
@@ -84,3 +85,20 @@ def distance(auc: float, seed_sd: float) -> tuple[float, float]:
 
     sd = float(brentq(excess, 0.0, 20.0))  # type: ignore[arg-type]
     return mean_of(sd), sd
+
+
+def percentile_bootstrap(
+    differences: Floats, influences: Floats, rng: np.random.Generator, draws: int = 500
+) -> tuple[float, float]:
+    """Return the plain 95 % percentile interval over resampled seeds and images, to show why it is not used.
+
+    Args:
+        differences: [seeds].
+        influences: [seeds, images], of the difference; the resampled AUC is taken to first order.
+    """
+    seeds, images = influences.shape
+    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds  # [draws, seeds]
+    times = rng.multinomial(images, np.full(images, 1 / images), draws) - 1  # [draws, images]
+    moved = chosen @ differences + ((chosen @ influences) * times).sum(axis=1)
+    low, high = np.quantile(moved, [0.025, 0.975])
+    return float(low), float(high)
