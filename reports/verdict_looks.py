@@ -1,0 +1,92 @@
+"""How a verdict looks: by colour, by shape and by word, any one of which is enough to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .pictures import PAPER, draw
+from .section import Panel
+from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class VerdictLook:
+    """The look of one verdict.
+
+    Attributes:
+        color: at least 3:1 against the light and the dark page, and told apart by colour-blind eyes.
+        marker: of matplotlib; alone it tells the verdict on grey paper.
+        filled: whether the marker is; what cannot be told is an empty circle.
+        hatch: of the bar, for grey paper.
+        glyph: the marker as a letter of text, none of which any system shows as an emoji.
+    """
+
+    color: str
+    marker: str
+    filled: bool
+    hatch: str
+    glyph: str
+
+    @property
+    def face(self) -> str:
+        """Fill of the marker and of the bar."""
+        return self.color if self.filled else PAPER
+
+
+LOOKS = {
+    BETTER: VerdictLook("#2f6fe0", "^", True, "", "▲"),
+    EQUIVALENT: VerdictLook("#3a9a5a", "s", True, "....", "■"),
+    CANNOT_TELL: VerdictLook("#85898f", "o", False, "", "○"),
+    WORSE: VerdictLook("#c8561b", "v", True, "/////", "▼"),
+}
+
+
+def mark(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> None:
+    """Draw the marker of a verdict."""
+    look = LOOKS[verdict]
+    axes.plot(
+        x, y, look.marker, color=look.color, markerfacecolor=look.face, markeredgewidth=1.4, markersize=size
+    )
+
+
+def marker_keys() -> tuple[tuple[Panel, str], ...]:
+    """Return the legend of a picture of markers; call it inside `style`."""
+
+    def paint_of(verdict: str) -> Panel:
+        def paint(axes: Axes) -> None:
+            _bare(axes)
+            mark(axes, 1, 0, verdict)
+
+        return draw(paint, 34, 12, "")
+
+    return tuple((paint_of(verdict), verdict) for verdict in LOOKS)
+
+
+def bar_keys() -> tuple[tuple[Panel, str], ...]:
+    """Return the legend of a picture of bars; call it inside `style`."""
+
+    def paint_of(verdict: str) -> Panel:
+        def paint(axes: Axes) -> None:
+            _bare(axes)
+            bar(axes, 0, 0, 2, verdict)
+
+        return draw(paint, 34, 12, "")
+
+    return tuple((paint_of(verdict), f"{LOOKS[verdict].glyph} {verdict}") for verdict in LOOKS)
+
+
+def bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
+    """Draw one stretch of a horizontal bar."""
+    look = LOOKS[verdict]
+    edge = PAPER if look.filled else look.color
+    axes.barh(y, length, 0.62, left, facecolor=look.face, edgecolor=edge, hatch=look.hatch, linewidth=0.8)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_axis_off()
+    axes.set(xlim=(-0.1, 2.1), ylim=(-0.5, 0.5))
+    axes.set_position((0, 0, 1, 1))

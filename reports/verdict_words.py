@@ -1,0 +1,104 @@
+"""How verdicts are told: pairs by name, counts by verdict, ranges with their n."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .verdicts import BETTER, EXCLUDING, VERDICTS, WORSE, Verdict
+from .wording import count, number
+
+Pair = tuple[str, str]
+"""(init whose difference is stated, init that is subtracted)"""
+
+
+def pair_name(pair: Pair) -> str:
+    """Name a pair, e.g. "mednet against scratch"."""
+    return f"{pair[0]} against {pair[1]}"
+
+
+def pair_of(verdict: Verdict) -> Pair:
+    """Return the two inits that are compared."""
+    return verdict.a.init, verdict.b.init
+
+
+def by_pair(verdicts: Iterable[Verdict]) -> dict[Pair, list[Verdict]]:
+    """Gather the comparisons of each pair, in the order in which pairs first stand."""
+    found: dict[Pair, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        found[pair_of(verdict)].append(verdict)
+    return dict(found)
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Count the verdicts; each of `VERDICTS` has a count, 0 included."""
+    found = Counter(verdict.verdict for verdict in verdicts)
+    return {name: found[name] for name in VERDICTS}
+
+
+def tally_text(verdicts: Sequence[Verdict]) -> str:
+    """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9"."""
+    counts = ", ".join(f"{name} {n}" for name, n in tally(verdicts).items())
+    return f"{counts} of {len(verdicts)}"
+
+
+def seen_from(verdict: Verdict, init: str) -> Verdict:
+    """Return the comparison with `init` first, as it is or turned round.
+
+    Raises:
+        ValueError: `init` is neither of the two.
+    """
+    if init not in pair_of(verdict):
+        raise ValueError(f"{init} is not compared here")
+    if verdict.a.init == init:
+        return verdict
+    turned = {BETTER: WORSE, WORSE: BETTER}.get(verdict.verdict, verdict.verdict)
+    measured = verdict.paired and replace(verdict.paired, difference=-verdict.paired.difference)
+    return replace(verdict, a=verdict.b, b=verdict.a, paired=measured, verdict=turned)
+
+
+def between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:
+    """Return the comparisons of two inits, seen from `ours`."""
+    return [seen_from(v, ours) for v in verdicts if {v.a.init, v.b.init} == {ours, theirs}]
+
+
+def spans(numbers: Iterable[int], noun: str) -> str:
+    """Write a range with its noun, e.g. "3 seeds" or "2 to 3 seeds"."""
+    held = sorted(set(numbers))
+    return (f"{held[0]:,} to " if len(held) > 1 else "") + count(held[-1], noun)
+
+
+def extent(verdicts: Iterable[Verdict]) -> str:
+    """Write the range of the differences, e.g. "from −0.244 to −0.077"; "" where none is known."""
+    known = [v.difference for v in verdicts if not np.isnan(v.difference)]
+    if not known:
+        return ""
+    low, high = (number(value, "+.3f") for value in (min(known), max(known)))
+    return f"from {low} to {high}" if low != high else low
+
+
+def told(verdict: Verdict) -> str:
+    """Write difference and interval, e.g. "−0.103 (−0.216 to +0.009)"."""
+    low, high = (number(value, "+.3f") for value in verdict.interval)
+    return f"{number(verdict.difference, '+.3f')} ({low} to {high})"
+
+
+def barred(verdict: Verdict) -> str:
+    """Return the flag that forbids a verdict, or ""."""
+    return next((flag.name for flag in verdict.flags if flag.name in EXCLUDING), "")
+
+
+def flag_names(verdict: Verdict) -> tuple[str, ...]:
+    """Return the names of the flags, each once."""
+    return tuple(dict.fromkeys(flag.name for flag in verdict.flags))
+
+
+def keys_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return the records of the paired seeds of both inits; of all where nothing could be paired."""
+    return tuple(
+        key
+        for row in (verdict.a, verdict.b)
+        for seed, key in zip(row.seeds, row.keys, strict=True)
+        if seed in verdict.seeds or not verdict.seeds
+    )
