@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..benchmark.errors import UserError, unknown
 from ..benchmark.records import Record
@@ -21,7 +22,10 @@ REMADE = 0.10
 """The same for weights that were pretrained anew: another processor ends at other weights, whose scores
 differ by as much (measured, docs/regression.md)."""
 ALPHA = 0.001
-"""Share of reruns, seeds drawn anew, in which any row at all may go red without a change."""
+"""Share of reruns, seeds drawn anew, in which any row at all may go red without a change, if the spread over
+seeds is normal; a tenth of what is promised, since it need not be."""
+PROMISED = 0.01
+"""The same, as it is told to a reader."""
 
 Verdict = Literal["fell", "missing", "unsure", "rose", "held"]
 
@@ -59,6 +63,14 @@ class Judgement:
         return self.now - self.before
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A standard deviation over seeds, and from how many degrees of freedom it is known."""
+
+    sd: float
+    freedom: int
+
+
 def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> list[Judgement]:
     """Judge every row of a baseline.
 
@@ -77,11 +89,16 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
     found: dict[Place, list[Record]] = defaultdict(list)
     for record in results.counted:
         found[place_of(record.cell)].append(record)
-    failed = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
-    return [
-        _judged(line, _comparable(line, found[line.place]), failed.get(line.place, ""), len(lines))
-        for line in lines
-    ]
+    errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
+    spreads = pools(lines)
+    judgements = []
+    for line in lines:
+        now = _comparable(line, found[line.place])
+        if now:
+            judgements.append(_judged(line, now, spreads.get(_beside(line)), len(lines)))
+        else:
+            judgements.append(_missing(line, errors.get(line.place, "")))
+    return judgements
 
 
 def named(line: Line) -> str:
@@ -114,27 +131,30 @@ WORDS = {
 }
 
 
-def _judged(line: Line, now: dict[int, Held], error: str, rows: int) -> Judgement:
+def _missing(line: Line, error: str) -> Judgement:
+    why = f"failed: {error}" if error else "the run has no score"
+    return Judgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why)
+
+
+def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int) -> Judgement:
     """Judge one row by the sharpest comparison that is fair to it."""
-    if not now:
-        nan = float("nan")
-        why = f"failed: {error}" if error else "the run has no score"
-        return Judgement(line, "missing", line.mean, nan, (len(line.values), 0), nan, why)
     again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
     after = [now[seed].value for seed in again or now]
     if again:
         allowed, why = FLOOR, "same labels and weights: a rerun repeats the score but for rounding"
     else:
-        spread = seed_tolerance(before, len(after), rows)
-        allowed, why = max(FLOOR, spread), f"seeds drawn anew; sd over {len(before)} seeds {_sd(before):.4f}"
+        spread = seed_tolerance(before, pool, len(after), rows)
+        allowed, why = max(FLOOR, spread), "what other seeds may change"
         if _remade(line, now):
-            allowed, why = math.hypot(REMADE, spread), f"weights pretrained anew, and {why}"
+            allowed, why = (
+                math.hypot(REMADE, spread),
+                "weights pretrained anew, and what other seeds may change",
+            )
     old, new = float(np.mean(before)), float(np.mean(after))
     sign = -1 if metric(line.metric).lower_is_better else 1
-    return Judgement(
-        line, _verdict(sign * (new - old), allowed), old, new, (len(before), len(after)), allowed, why
-    )
+    verdict = _verdict(sign * (new - old), allowed)
+    return Judgement(line, verdict, old, new, (len(before), len(after)), allowed, why)
 
 
 def _verdict(rise: float, allowed: float) -> Verdict:
@@ -155,28 +175,52 @@ def _remade(line: Line, now: dict[int, Held]) -> bool:
     return bool(loaded) and not {each.weights for each in now.values()} <= loaded
 
 
-def _sd(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+def pools(lines: Sequence[Line]) -> dict[object, Pool]:
+    """Pool the spread over seeds of the inits of one task, network, protocol and fraction.
+
+    They share the draw of labels and the test set, so that their standard deviations are alike, while
+    those of two tasks differ several-fold. Rows in which no seed changes anything have no part in it.
+    """
+    groups: dict[object, list[NDArray[np.float64]]] = defaultdict(list)
+    for line in lines:
+        values = np.array([each.value for each in line.values.values()])
+        if np.ptp(values) > 0:
+            groups[_beside(line)].append(values)
+    found: dict[object, Pool] = {}
+    for group, rows in groups.items():
+        freedom = sum(len(values) - 1 for values in rows)
+        squares = sum(float(((values - values.mean()) ** 2).sum()) for values in rows)
+        found[group] = Pool(math.sqrt(squares / freedom), freedom)
+    return found
 
 
-def seed_tolerance(before: Sequence[float], now: int, rows: int) -> float:
+def _beside(line: Line) -> object:
+    return *(part for part in line.place if part != line.init), line.metric
+
+
+def seed_tolerance(before: Sequence[float], pool: Pool | None, now: int, rows: int) -> float:
     """Return how far the mean of new seeds may lie from that of the old ones by the draw of seeds alone.
 
-    The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni),
-    with the row's own standard deviation: rows differ several-fold in it, so that a common one would be
-    blind for the quiet rows and cry wolf for the noisy ones.
+    The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni).
+    Its standard deviation is the pool's, or the row's own where that is larger, so that a noisy row among
+    quiet ones does not cry wolf.
 
     Args:
         before: scores of the baseline's seeds.
+        pool: of the rows beside it; None where none of them has a spread.
         now: number of new seeds.
         rows: how many rows are judged together.
 
     Returns:
-        In units of the metric; 0 where no seed changes anything; infinite for a single old seed.
+        In units of the metric; 0 where no seed changes anything; infinite where no spread is known.
     """
     from scipy.special import stdtrit  # scipy.stats takes seconds to import
 
-    if len(before) < 2:
+    own = float(np.std(before, ddof=1)) if len(before) > 1 else math.nan
+    if len(before) > 1 and np.ptp(before) == 0:
+        return 0.0
+    if pool is None:
         return math.inf
-    quantile = float(stdtrit(len(before) - 1, 1 - ALPHA / rows))
-    return quantile * _sd(before) * math.sqrt(1 / len(before) + 1 / now)
+    sd = max(pool.sd, own) if own > 0 else pool.sd
+    quantile = float(stdtrit(pool.freedom, 1 - ALPHA / rows))
+    return quantile * sd * math.sqrt(1 / len(before) + 1 / now)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..benchmark.errors import UserError, unknown
 from .baseline import Baseline, baseline_of, read_baseline
-from .judgement import ALPHA, Judgement, judge, named
+from .judgement import PROMISED, Judgement, judge, named
 from .markdown_page import text
 from .reading import read
 from .results import PRIMARY
@@ -73,8 +73,8 @@ def page(judgements: Sequence[Judgement], baseline: Baseline, path: Path) -> str
 def _origin(baseline: Baseline, path: Path) -> str:
     commit = f", commit {baseline.commit[:12]}" if baseline.commit else ""
     return (
-        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {percent(ALPHA)} of "
-        "reruns with other seeds go red."
+        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {percent(PROMISED)} "
+        "of reruns with other seeds go red."
     )
 
 

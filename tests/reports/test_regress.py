@@ -10,7 +10,16 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.records import Point, Record, Store
 from mednet_bench.reports.baseline import Baseline, baseline_of, read_baseline
-from mednet_bench.reports.judgement import ALPHA, FLOOR, REMADE, Judgement, judge, seed_tolerance
+from mednet_bench.reports.judgement import (
+    ALPHA,
+    FLOOR,
+    REMADE,
+    Judgement,
+    Pool,
+    judge,
+    pools,
+    seed_tolerance,
+)
 from mednet_bench.reports.reading import read
 from mednet_bench.reports.regress import append, regress, update
 
@@ -41,18 +50,31 @@ def judged(tmp_path: Path, before: Path, after: Path) -> list[Judgement]:
 
 
 def test_the_tolerance_is_the_one_worked_out_by_hand():
-    # sd of .70 .72 .74 .76 is .0258199; t(3 df, 1 - .001/1) = 10.2145; sqrt(1/4 + 1/2) = .866025
+    # t(3 df, 1 - .001/1) = 10.2145; sqrt(1/4 + 1/2) = .866025; sd of .70 .72 .74 .76 is .0258199
     assert ALPHA == 0.001
-    assert seed_tolerance([0.70, 0.72, 0.74, 0.76], 2, 1) == pytest.approx(0.22840, abs=2e-5)
-    assert seed_tolerance([0.7, 0.7, 0.7], 5, 10) < 1e-9
-    assert seed_tolerance([0.7], 5, 10) == np.inf
+    values = [0.70, 0.72, 0.74, 0.76]
+    assert seed_tolerance(values, Pool(0.01, 3), 2, 1) == pytest.approx(0.22840, abs=2e-5), "own is larger"
+    assert seed_tolerance(values, Pool(0.05, 3), 2, 1) == pytest.approx(0.44230, abs=2e-5), "pool's is larger"
+    assert seed_tolerance([0.7, 0.7, 0.7], Pool(0.05, 3), 5, 10) == 0, "no seed changes anything"
+    assert seed_tolerance([0.7], None, 5, 10) == np.inf
+
+
+def test_spreads_are_pooled_over_the_inits_of_a_task_and_those_without_spread_left_out(tmp_path: Path):
+    run = scored(tmp_path, {"a": [0.80, 0.82], "b": [0.70, 0.74], "c": [0.9, 0.9]})
+    (pool,) = pools(baseline(run).lines).values()
+    # .01^2 + .01^2 = .0002, .02^2 + .02^2 = .0008: together .0010 over 2 degrees of freedom
+    assert pool.freedom == 2 and pool.sd == pytest.approx(0.0005**0.5)
 
 
 def test_reruns_with_new_seeds_go_red_as_rarely_as_promised():
     rng = np.random.default_rng(0)
-    draws = rng.normal(0.8, 0.03, (40000, 13))
-    alarms = sum(row[10:].mean() < row[:10].mean() - seed_tolerance(row[:10].tolist(), 3, 1) for row in draws)
-    assert 15 <= alarms <= 65, "40 expected, sd 6.3"
+    draws = rng.normal(0.8, 0.03, (10000, 13))
+    spreads = [Pool(float(np.std(row[:10], ddof=1)), 9) for row in draws]
+    alarms = sum(
+        row[10:].mean() < row[:10].mean() - seed_tolerance(row[:10].tolist(), pool, 3, 1)
+        for row, pool in zip(draws, spreads, strict=True)
+    )
+    assert alarms <= 22, "10 expected, sd 3.2"
 
 
 def test_the_same_seeds_must_repeat_their_scores(tmp_path: Path):
