@@ -79,7 +79,7 @@ def run(values: Values) -> int:
         _say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
     failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
     if values["report"]:
-        _report([folder], None)
+        _report([folder], None, values["margin"])
     for record in failed[:5]:
         _say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
     if failed:
@@ -113,7 +113,7 @@ def plan(values: Values) -> int:
 
 def report(values: Values) -> int:
     """Write the HTML and Markdown report of a run directory anew, or of several as one."""
-    _report(values["runs"], values["to"])
+    _report(values["runs"], values["to"], values["margin"])
     return 0
 
 
@@ -242,12 +242,13 @@ def _fetching() -> "AbstractContextManager[Callable[[str, int, int], None]]":
     return fetching()
 
 
-def _report(folders: Sequence[Path], to: Path | None) -> None:
+def _report(folders: Sequence[Path], to: Path | None, margin: float) -> None:
     from ..reports.build import build
-    from ..reports.terminal import leaderboard_text
+    from ..reports.terminal import leaderboard_text, verdict_text
 
-    built = build(folders, to)
+    built = build(folders, to, margin)
     click.echo(leaderboard_text(built.results))
+    click.echo(verdict_text(built.results))
     click.echo(f"report: {built.html.resolve()}")
 
 
@@ -277,7 +278,7 @@ def _commands() -> dict[str, click.Command]:
             [*grid, *options.execution(), only],
             "mednet-bench plan --tasks available --protocols linear",
         ),
-        _Command("report", report, [options.runs(), to], "mednet-bench report runs/latest"),
+        _Command("report", report, [options.runs(), to, options.margin()], "mednet-bench report runs/latest"),
         _Command(
             "leaderboard",
             leaderboard,

@@ -23,6 +23,18 @@ def _floats(context: click.Context, parameter: click.Parameter, value: Any) -> t
         raise click.BadParameter(f"'{value}' is not a list of numbers like 0.001,0.01") from None
 
 
+def _margin(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not 0 < value < 0.5:  # NaN is neither
+        raise click.BadParameter(f"{value:g} is no margin: pass a difference of AUC above 0 and below 0.5.")
+    return value
+
+
+def margin() -> click.Option:
+    """Return the option of what verdicts count as no difference."""
+    text = "Differences of AUC that are smaller count as none in verdicts."
+    return option("--margin", text, default=0.01, type=float, callback=_margin)
+
+
 def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     """Make the file's values the defaults of the command, so that the command line goes over the file."""
     if value is None:
@@ -160,6 +172,7 @@ def execution() -> list[click.Option]:
             type=click.Choice(["only-missing", "always", "never"]),
         ),
         option("--report/--no-report", "Write the report at the end.", default=True),
+        margin(),
     ]
 
 

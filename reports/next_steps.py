@@ -3,10 +3,12 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from ..benchmark.plan import Recipe
 from .results import Results
-from .section import Answer
-from .verdict_words import barred, pair_name, pair_of, spans
+from .section import Answer, Column, Table
+from .verdict_words import barred, spans
 from .verdicts import CANNOT_TELL, Verdict
 from .wording import GENERATED, count, listed, percent
 
@@ -14,108 +16,135 @@ CHEAPEST = 5
 """Comparisons that are named one by one; of the others the number is told."""
 GRIDS = {"lr": "--lr-grid", "l2": "--l2-grid", "k": "--k-grid"}
 """Name of a choice -> the option that holds its grid."""
-IN_ANSWER = 3
+IN_ANSWER = 2
+LEAST_SEEDS = 3
 
 
-def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return what to run, the surest gain first; each with the options of `mednet-bench run`."""
+@dataclass(frozen=True)
+class Next:
+    """One thing to run.
+
+    Attributes:
+        gain: what it would tell, as a sentence without its full stop.
+        options: of `mednet-bench run`, those that change; "" where the same command is meant.
+        where: the options that name the cells that this is about.
+    """
+
+    gain: str
+    options: str = ""
+    where: str = ""
+
+
+def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...]:
+    """Return what to run, the surest gain first."""
     found = (
         _gaps(results),
         _inits(results, verdicts),
+        _real(results),
         _single(verdicts),
         _refused(verdicts),
         _seeds(results, verdicts),
         _images(verdicts),
         _grids(results),
         _steps(results, verdicts),
-        _real(results),
     )
     return tuple(step for steps in found for step in steps)
 
 
-def next_answer(steps: Sequence[str]) -> Answer:
+def next_answer(steps: Sequence[Next]) -> Answer:
     """Answer with the first steps."""
-    told = " ".join(f"({place}) {step}" for place, step in enumerate(steps[:IN_ANSWER], 1))
-    more = f" And {count(len(steps) - IN_ANSWER, 'more step')} below." if len(steps) > IN_ANSWER else ""
+    parts = [f"{step.gain}{f': {step.options}' if step.options else ''}." for step in steps[:IN_ANSWER]]
+    more = f" {count(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
     nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
-    return Answer("What should I run next to know more?", f"{told}{more}" if steps else nothing, 80)
+    return Answer(
+        "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
+    )
 
 
-def _gaps(results: Results) -> Iterator[str]:
+def next_table(steps: Sequence[Next]) -> Table:
+    """List every step with its options."""
+    rows = tuple((step.gain, " ".join(filter(None, (step.where, step.options))) or None) for step in steps)
+    columns = (Column("What it would tell"), Column("Options", "", "of mednet-bench run, beside the others"))
+    return Table("What to run next, the surest gain first", columns, rows)
+
+
+def _gaps(results: Results) -> Iterator[Next]:
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{count(len(results.failed), 'cell')} failed"] * bool(results.failed)
     lost += [f"{count(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
         waiting
     )
     if lost:
-        yield f"Run the same command again: {listed(lost)}."
+        yield Next(f"{listed(lost)}: run the same command again")
 
 
-def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     if results.rows and not verdicts:
-        yield "There is nothing to compare yet: add --inits mednet,imagenet,scratch."
+        yield Next("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
 
 
-def _single(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _real(results: Results) -> Iterator[Next]:
+    if results.rows and all(results.generated(row.task) for row in results.rows):
+        yield Next(f"Every task here is {GENERATED}; take real ones", "--tasks available")
+
+
+def _single(verdicts: Sequence[Verdict]) -> Iterator[Next]:
     alone = [verdict for verdict in verdicts if barred(verdict) == "single-seed"]
     if alone:
         held = {seed for verdict in alone for seed in verdict.seeds}
-        told = "rests" if len(alone) == 1 else "rest"
-        yield (
-            f"{count(len(alone), 'comparison')} {told} on a single seed and can have no verdict: "
-            f"--seeds {written(more_seeds(held, 3))}."
-        )
+        rest = "rests" if len(alone) == 1 else "rest"
+        seeds = written(more_seeds(held, LEAST_SEEDS))
+        gain = f"{count(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
+        yield Next(gain, f"--seeds {seeds}")
 
 
-def _refused(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _refused(verdicts: Sequence[Verdict]) -> Iterator[Next]:
     refused = sum(barred(verdict) == "not-comparable" for verdict in verdicts)
     if refused:
-        yield (
-            f"{count(refused, 'comparison')} refused, since the two inits did not meet the same data, "
-            "options or kind of device: run both in one command and a new --out."
-        )
+        why = "the inits did not meet the same data, options or kind of device; run them in one command"
+        yield Next(f"{count(refused, 'comparison')} refused: {why}", "--out runs/anew")
 
 
-def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     """Name the comparisons that the fewest more seeds would settle."""
     open_ = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isfinite(v.seeds_needed)]
     open_.sort(key=lambda verdict: (results.generated(verdict.a.task), verdict.seeds_needed))
     for verdict in open_[:CHEAPEST]:
         a, b = verdict.a, verdict.b
-        seeds = written(more_seeds(verdict.seeds, int(verdict.seeds_needed)))
         made = f" ({GENERATED})" if results.generated(a.task) else ""
-        yield (
+        yield Next(
             f"{verdict.seeds_needed:,.0f} seeds instead of {len(verdict.seeds)} would tell {a.init} from "
             f"{b.init} on {a.task}{made} at {percent(a.fraction)} of the labels ({a.protocol}), if the "
-            f"difference is as large as it looks: --tasks {a.task} --inits {a.init},{b.init} "
-            f"--protocols {a.protocol} --fractions {a.fraction:g} --seeds {seeds}."
+            "difference is as large as it looks",
+            f"--seeds {written(more_seeds(verdict.seeds, int(verdict.seeds_needed)))}",
+            f"--tasks {a.task} --inits {a.init},{b.init} --protocols {a.protocol} --fractions {a.fraction:g}",
         )
     if len(open_) > CHEAPEST:
         needed = sorted(int(verdict.seeds_needed) for verdict in open_[CHEAPEST:])
-        yield (
-            f"{count(len(needed), 'further comparison')} would need {spans(needed, 'seed')}: the column Seeds "
-            "needed says which."
+        yield Next(
+            f"{count(len(needed), 'further comparison')} would need {spans(needed, 'seed')}; the column "
+            "Seeds needed says which",
+            f"--seeds 0..{needed[-1] - 1}",
         )
 
 
-def _images(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
     hopeless = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isinf(v.seeds_needed)]
     tasks = Counter((verdict.a.task, verdict.n_test, verdict.generated) for verdict in hopeless)
-    if tasks:
-        told = listed(
-            [
-                f"{task}{f' ({GENERATED})' if made else ''} ({n} of them, {images:,} test images)"
-                for (task, images, made), n in tasks.most_common(CHEAPEST)
-            ]
-        )
-        more = f" and {len(tasks) - CHEAPEST} more tasks" if len(tasks) > CHEAPEST else ""
-        yield (
-            f"No number of seeds would settle {count(len(hopeless), 'comparison')}; more test images would, "
-            f"so look for a larger set of the same kind: {told}{more}."
-        )
+    if not tasks:
+        return
+    parts = [
+        f"{task}{f' ({GENERATED})' if made else ''} ({n} of them, {images:,} test images)"
+        for (task, images, made), n in tasks.most_common(CHEAPEST)
+    ]
+    parts += [count(len(tasks) - CHEAPEST, "more task")] * (len(tasks) > CHEAPEST)
+    yield Next(
+        f"No number of seeds would settle {count(len(hopeless), 'comparison')}, only more test images: look "
+        f"for larger sets of the same kind than {listed(parts)}"
+    )
 
 
-def _grids(results: Results) -> Iterator[str]:
+def _grids(results: Results) -> Iterator[Next]:
     """Widen every grid from whose edge something was chosen."""
     edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
     for record in results.counted:
@@ -125,26 +154,21 @@ def _grids(results: Results) -> Iterator[str]:
     for (name, grid), chosen in edges.items():
         wide = wider(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
         if len(wide) > len(grid):
-            values = ",".join(f"{value:g}" for value in wide)
-            yield (
-                f"{count(len(chosen), 'cell')} chose {name} from the edge of the grid, and might do better "
-                f"beyond it: {GRIDS[name]} {values}. What uses this grid is then computed anew."
+            gain = (
+                f"{count(len(chosen), 'cell')} chose {name} from the edge of the grid and might do better "
+                "beyond it; all cells that use the grid are then computed anew"
             )
+            yield Next(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
 
 
-def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     late = [v for v in verdicts if any(flag.name == "still-improving" for flag in v.flags)]
     if late:
-        steps = results.plan.recipe.steps if results.plan else 0
-        option = f"--steps {2 * steps}" if steps else "more --steps"
-        pairs = listed([*dict.fromkeys(pair_name(pair_of(verdict)) for verdict in late)][:CHEAPEST])
+        steps = results.plan.recipe.steps if results.plan else Recipe().steps
         where = count(len(late), "comparison")
-        yield f"In {where} an init was still improving at the end ({pairs}): {option}."
-
-
-def _real(results: Results) -> Iterator[str]:
-    if results.rows and all(results.generated(row.task) for row in results.rows):
-        yield f"Every task here is {GENERATED}: take real ones with --tasks available."
+        yield Next(
+            f"In {where} an init was still improving at the end of its training", f"--steps {2 * steps}"
+        )
 
 
 def more_seeds(held: Iterable[int], wanted: int) -> list[int]:

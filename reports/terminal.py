@@ -8,6 +8,8 @@ from itertools import groupby
 
 from .overview import notices
 from .results import Results, Row
+from .verdict_words import by_pair, pair_name, tally_text
+from .verdicts import judge
 from .wording import GENERATED, NBSP, clean, metric, number, percent, place, short
 
 
@@ -33,6 +35,31 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
     else:
         parts.append("No cell has finished: there is nothing to compare yet.")
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
+
+
+def verdict_text(results: Results, width: int | None = None) -> str:
+    """Return the count of verdicts of every pair as text, "" where nothing can be compared.
+
+    Args:
+        results: the run.
+        width: columns of the terminal; asked of the terminal where not given.
+    """
+    width = width or shutil.get_terminal_size((100, 24)).columns
+    verdicts = judge(results)
+    if not verdicts:
+        return ""
+    head = (
+        f"verdicts, first init against second: 5 % errors after Holm over tasks, margin {results.margin:g} "
+        "AUC; each with its interval and flags in the report and in verdicts.csv"
+    )
+    told = [textwrap.fill(head, width), ""]
+    for made in (False, True):
+        chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
+        warning = f" ({GENERATED})" if made else ""
+        for pair, members in by_pair(chosen).items():
+            line = _one_line(f"{pair_name(pair)}{warning}: {tally_text(members)}")
+            told.append(textwrap.fill(line, width, subsequent_indent="  "))
+    return "\n".join(told).replace(NBSP, " ") + "\n"
 
 
 def _one_line(text: str) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH, LINE = 350, 22
 """CSS pixels: of the picture, of one line."""
+AROUND = 72
+"""What `draw` keeps free above and below the axes, in CSS pixels; cut off again where labels are tight."""
 LINES = 24
 """Bars that stay legible in an answer."""
 
@@ -44,7 +46,7 @@ def bars(name: str, caption: str, lines: Mapping[str, Mapping[str, int]]) -> Fig
         for line, counts in shown.items()
     )
     with style():
-        panel = draw(paint, WIDTH, 16 + LINE * len(shown), f"{caption} {told}.", tight=True)
+        panel = draw(paint, WIDTH, AROUND + LINE * len(shown), f"{caption} {told}.", tight=True)
         return Figure(name, caption + cut, (panel,), bar_keys())
 
 

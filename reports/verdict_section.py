@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .forest import forests
 from .helps import helps
-from .next_steps import next_answer, next_steps
+from .next_steps import next_answer, next_steps, next_table
 from .reach import reach, reach_table
 from .results import Results, Row
 from .section import SECTIONS, Column, Content, Datum, Entry, Part, Table
@@ -22,9 +22,9 @@ from .verdict_words import (
     tally_text,
 )
 from .verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
-from .wording import DASH, GENERATED, count, listed, number, percent, place, short, task_entry, varying
+from .wording import GENERATED, NBSP, count, listed, number, percent, place, short, task_entry, varying
 
-MORE_IMAGES = "more test images, not seeds"
+MORE_IMAGES = "more images"
 OPTIONAL_STOPPING = (
     "Settle the number of seeds beforehand and give it to all inits: who adds seeds to one comparison until "
     "it has a verdict will find one by chance."
@@ -43,7 +43,7 @@ def verdict_section(results: Results) -> Content | None:
     if verdicts:
         parts.append(_doubts(results, verdicts))
     if steps:
-        parts.append(Part("What to run next", (OPTIONAL_STOPPING,), steps))
+        parts.append(Part("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
     return Content("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
 
 
@@ -56,13 +56,14 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> Part:
         "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
         "over seeds of the first one's test AUC minus the second one's: above 0 favours the first. Its 95 % "
         "interval says how far other test images and other training seeds could have moved it.",
-        "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the margin, "
-        f"{margin} AUC, is refuted on both sides. Each kind of claim has an error rate of 5 % after Holm's "
-        "correction over the tasks of which one question is asked: the same pair, protocol, network and share "
-        "of labels. Cannot tell: neither is refuted, which is not the same as equal. The interval is not "
-        "corrected, so that it may leave out 0 where one cannot tell.",
+        "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
+        f"margin, {margin} AUC, is refuted on both sides. Each kind of claim has an error rate of 5 % after "
+        "Holm's correction over the tasks of which one question is asked: the same pair, protocol, network "
+        "and share of labels. Cannot tell: neither is refuted, which is not the same as equal. The interval "
+        "is not corrected, so that it may leave out 0 where one cannot tell.",
         "Detectable is the smallest true difference that so many seeds and images would have shown with 80 % "
-        "probability. Seeds needed would show the difference as large as it looks now.",
+        "probability. Seeds needed would show the difference as large as it looks now; where no number of "
+        "seeds would, only more test images can.",
     )
     return Part(lead=lead, points=tuple(_counts(results, verdicts)))
 
@@ -116,7 +117,7 @@ def _table(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> Tabl
         ),
         Column("Verdict"),
         Column("Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"),
-        Column("Seeds needed", ",.0f", "to show the difference as it looks now"),
+        Column("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
         Column(
             "p (Holm)", ".3f", "of no difference, corrected over the tasks; its note is that of equivalence"
         ),
@@ -158,7 +159,7 @@ def _difference(verdict: Verdict) -> Datum:
     low, high = verdict.interval
     if math.isnan(low):
         return Datum(verdict.difference)
-    return Datum(verdict.difference, note=f"{number(low, '+.3f')} to {number(high, '+.3f')}")
+    return Datum(verdict.difference, note=f"{number(low, '+.3f')}{NBSP}to{NBSP}{number(high, '+.3f')}")
 
 
 def _verdict(verdict: Verdict) -> Datum:
@@ -168,7 +169,7 @@ def _verdict(verdict: Verdict) -> Datum:
 
 def _needed(verdict: Verdict) -> Datum:
     if math.isinf(verdict.seeds_needed):
-        return Datum(verdict.seeds_needed, DASH, note=MORE_IMAGES)
+        return Datum(None, MORE_IMAGES)
     return Datum(verdict.seeds_needed)
 
 
@@ -179,7 +180,7 @@ def _p(verdict: Verdict) -> Datum:
 
 
 def _small(p: float) -> str:
-    return "<\u00a00.001" if p < 0.001 else number(p)
+    return f"<{NBSP}0.001" if p < 0.001 else number(p)
 
 
 def _doubts(results: Results, verdicts: Sequence[Verdict]) -> Part:

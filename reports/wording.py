@@ -11,7 +11,7 @@ from .section import Column, Datum, Entry, Table
 from .stats import Stat
 
 GENERATED = "generated: not evidence about real images"
-NO_VERDICT = "A higher mean is not a verdict: it says nothing about how sure the order is."
+NO_VERDICT = "A higher mean is not a verdict: how sure an order is stands in the section Verdicts."
 T = TypeVar("T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
