@@ -54,7 +54,7 @@ def evidence(results: Results, row: Row, records: dict[str, Record]) -> Evidence
         return Evidence(problem="the AUC is undefined on this test set")
     scores, images, first = [], set(), None
     for record in members:
-        read = _read(results.predictions_of(record.key))
+        read = read_predictions(results.predictions_of(record.key))
         if read is None:
             return Evidence(problem=f"the predictions of record {record.key} cannot be read")
         labels, of_record, groups = read
@@ -97,7 +97,8 @@ def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
 Read = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]
 
 
-def _read(path: Path | None) -> Read | None:
+def read_predictions(path: Path | None) -> Read | None:
+    """Return labels, scores [n, classes] and groups of one record; None where they cannot be read."""
     if path is None:
         return None
     try:

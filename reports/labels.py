@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from .pictures import INK, Look, draw, looks, shorten, style, swatch
 from .results import Results
 from .savings import Saving, savings
 from .section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Part, Table
-from .wording import GENERATED, count, listed, number, percent, place, task_entry, varying
+from .wording import GENERATED, NBSP, count, listed, number, percent, place, task_entry, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Lines of the small picture; the table holds all."""
 NOT_REACHED = "not reached"
+LAST = 1e18
+"""What sorts after every number of labels; a page's script cannot read an infinite one."""
 
 
 @SECTIONS.register("labels-saved")
@@ -79,9 +81,9 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
                 task_entry(results, each.init.task), each.init.protocol, each.init.init, each.reference.init,
                 *(getattr(each.init, field) for _, field in extra),
                 Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
-                Datum(saved.needed, written(saved.needed, smallest)),
-                Datum(saved.low, interval(saved, smallest)),
-                Datum(share, _share(saved, smallest)),
+                Datum(min(saved.needed, LAST), written(saved.needed, smallest)),
+                Datum(min(saved.low, LAST), interval(saved, smallest)),
+                Datum(min(share, LAST), _share(saved, smallest)),
                 len(each.seeds),
                 _crossover(each),
             )
@@ -101,12 +103,13 @@ def written(needed: float, smallest: float) -> str:
 
 def interval(saved: Saved, smallest: float) -> str:
     """Write the interval of a number of labels."""
-    return f"{written(saved.low, smallest)} to {written(saved.high, smallest)}"
+    ends = written(saved.low, smallest), written(saved.high, smallest)
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _share(saved: Saved, smallest: float) -> str:
     if math.isinf(saved.needed):
-        return ""
+        return NOT_REACHED
     below = "\u2264\u00a0" if saved.needed == smallest else ""
     return below + number(saved.needed / saved.labels, ".2f")
 
@@ -119,26 +122,29 @@ def _crossover(each: Saving) -> Datum:
     return Datum(each.crossover, f"{percent(each.crossover)}{' (all)' if first else ''}")
 
 
-def focus(told: Sequence[Saving]) -> list[Saving]:
+def focus(results: Results, told: Sequence[Saving]) -> list[Saving]:
     """Choose what the page's top speaks of: one init, MedNet where there is one, in its largest setting."""
     init = next((each.init.init for each in told if each.init.init == "mednet"), told[0].init.init)
-    ours = [each for each in told if each.init.init == init]
-    where = Counter((s.init.protocol, s.init.arch, s.init.size, s.init.input_size) for s in ours)
-    most = where.most_common(1)[0][0]
-    return [s for s in ours if (s.init.protocol, s.init.arch, s.init.size, s.init.input_size) == most]
+    settings: dict[tuple[object, ...], list[Saving]] = defaultdict(list)
+    for each in told:
+        row = each.init
+        if row.init == init:
+            real = not results.generated(row.task)
+            settings[real, row.protocol, row.arch, row.size, row.input_size].append(each)
+    return max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
 
 
 def _answer(results: Results, told: Sequence[Saving]) -> Answer:
-    chosen = focus(told)
+    chosen = focus(results, told)
     first = chosen[0].init
     references = list(dict.fromkeys(each.reference.init for each in chosen))
     parts = [tally([s for s in chosen if s.reference.init == name], name) for name in references]
     seeds = sorted({len(each.seeds) for each in chosen})
     over = f"{first.protocol}, {listed(list(map(str, seeds)))} seeds"
-    made = f" Some of these tasks are {GENERATED}." if _generated(results, chosen) else ""
+    made = f" These images are {GENERATED}." if results.generated(first.task) else ""
     sentence = (
-        f"To reach what another init has with all labels, {first.init} needs ({over}) {'; '.join(parts)}."
-        f" Surely means that the 95 % interval leaves no other reading.{made}"
+        f"Labels that {first.init} needs to reach what another init has with all of them ({over}): "
+        f"{'; '.join(parts)}. Surely means that the whole 95 % interval says so.{made}"
     )
     return Answer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
 
@@ -148,15 +154,23 @@ def tally(chosen: Sequence[Saving], reference: str) -> str:
     last = [each.saved[-1] for each in chosen]
     fewer = sum(saved.high < saved.labels for saved in last)
     more = sum(saved.low > saved.labels for saved in last)
-    shares = sorted(saved.needed / saved.labels for saved in last)
-    middle = shares[(len(shares) - 1) // 2]
-    median = f"median {percent(middle)} of its labels" if math.isfinite(middle) else "median not reached"
-    parts = [
-        f"surely fewer on {fewer}",
-        f"surely more on {more}",
-        f"cannot tell on {len(last) - fewer - more}",
-    ]
-    return f"against {reference} {listed(parts)} of {count(len(last), 'task')} ({median})"
+    median = _median(chosen)
+    counts = {"surely fewer": fewer, "surely more": more, "cannot tell": len(last) - fewer - more}
+    parts = listed([f"{name} on {n}" for name, n in counts.items() if n])
+    return f"against {reference} {parts} of {count(len(last), 'task')} (median {median})"
+
+
+def _median(chosen: Sequence[Saving]) -> str:
+    """Write the median over tasks of the share of the reference's labels that is needed."""
+    shares = sorted(
+        (each.saved[-1].needed / each.saved[-1].labels, each.saved[-1].needed == each.saved[0].labels)
+        for each in chosen
+    )
+    middle = shares[(len(shares) - 1) // 2 : len(shares) // 2 + 1]  # one, or the two in the middle
+    share = sum(value for value, _ in middle) / len(middle)
+    if math.isinf(share):
+        return NOT_REACHED
+    return f"{'at most ' if any(bound for _, bound in middle) else ''}{share * 100:.0f}{NBSP}% of its labels"
 
 
 def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str]) -> Figure:
@@ -178,7 +192,7 @@ def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str
 
     first = shown[0].init
     told = "; ".join(map(_told, shown))
-    made = f" Some tasks are {GENERATED}." if _generated(results, shown) else ""
+    made = f" The images are {GENERATED}." if results.generated(first.task) else ""
     caption = (
         f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval; "
         f"left of the line saves labels, an arrow points beyond what was measured. {first.protocol}, "
@@ -195,10 +209,6 @@ def _told(each: Saving) -> str:
     last = each.saved[-1]
     needed = written(last.needed, each.saved[0].labels)
     return f"{each.init.task} against {each.reference.init}: {needed} of {number(last.labels, ',d')}"
-
-
-def _generated(results: Results, chosen: Sequence[Saving]) -> bool:
-    return any(results.generated(each.init.task) for each in chosen)
 
 
 def _limits(axes: Axes, shown: Sequence[Saving]) -> tuple[float, float]:

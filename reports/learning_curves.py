@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .arrows import Arrow, arrows, draw_arrows
 from .pictures import Look, draw, looks, style, swatch, title
 from .results import Results, Row
 from .section import SECTIONS, Content, Figure, Panel, Part
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 PANELS = 120
 """More panels than this help nobody; the tables hold every number."""
+
+POINTED = (
+    "An arrow leads from what a reference has to where another curve has the same, with the share of the "
+    "labels: to the left it saves labels, to the right it costs labels. It is dotted where the 95 % interval "
+    "does not exclude that it does neither; Labels saved has the intervals."
+)
 
 Curve = tuple[str, str]
 """(init, variant) of one line; records that may not be averaged never share a line."""
@@ -35,7 +42,11 @@ def learning_curves(results: Results) -> Content | None:
     if not several:
         return _without_curves() if results.rows else None
     init_looks = looks([row.init for row in results.rows])
-    blocks, left = [], PANELS
+    blocks, left, pointed = (
+        [],
+        PANELS,
+        any(arrows(results, rows) for t in several.values() for rows in t.values()),
+    )
     with style():
         for index, ((protocol, arch, size, input_size), tasks) in enumerate(several.items()):
             drawn = dict(list(tasks.items())[: max(left, 0)])
@@ -48,6 +59,7 @@ def learning_curves(results: Results) -> Content | None:
         f"{metric(results.primary).title} over the number of labelled training images (logarithmic; "
         "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
         "deviation to either side, or the range where there are fewer than three seeds.",
+        *((POINTED,) if pointed else ()),
         *(
             (f"{count(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",)
             if left < 0
@@ -102,17 +114,19 @@ def _task_panel(
 ) -> Panel:
     lines = curves(rows)
     several = {init for init, variant in lines if sum(other == init for other, _ in lines) > 1}
+    pointing = arrows(results, rows)
     note = ", ".join(filter(None, (setting, GENERATED if results.generated(task) else "")))
 
     def paint(axes: Axes) -> None:
         for (init, variant), line in lines.items():
             _line(axes, line, results.primary, init_looks[init], variant[-8:] if init in several else "")
+        draw_arrows(axes, pointing, init_looks)
         _label_axis(axes, rows)
         title(axes, task, note)
 
     told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
     named = f"{task} ({note})" if note else task
-    alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}."
+    alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
     crowded = len({row.fraction for row in rows}) > 4
     facts = {"task": task, "protocol": rows[0].protocol}
     return draw(paint, 440 if crowded else 330, 230, alt, facts=facts)
@@ -121,6 +135,15 @@ def _task_panel(
 def _told(line: Sequence[Row], primary: str) -> str:
     known = (row for row in line if primary in row.stats)
     return ", ".join(f"{number(row.stats[primary].mean)} at {percent(row.fraction)}" for row in known)
+
+
+def _pointed(pointing: Sequence[Arrow]) -> str:
+    """Say in words what the arrows show."""
+    return "".join(
+        f" {arrow.init} reaches {number(arrow.score)} with "
+        f"{number(arrow.needed / arrow.labels, '.2g')} times the labels{'' if arrow.sure else ', not sure'}."
+        for arrow in pointing
+    )
 
 
 def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: str) -> None:
