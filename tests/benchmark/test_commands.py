@@ -13,7 +13,9 @@ from processes import COMMAND, FINISHED, PATIENCE, QUICK, SMALL, CommandLine
 
 pytestmark = pytest.mark.timeout(600)
 
-COMMANDS = ("run", "plan", "report", "ls", "info", "download", "doctor")
+COMMANDS = (
+    "run", "plan", "report", "leaderboard", "compare", "regress", "ls", "info", "download", "doctor",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -145,6 +147,31 @@ def test_report_writes_where_it_is_told_and_its_lines_go_to_standard_output(
     assert names >= {"report.html", "report.md", "leaderboard.csv"}
     assert "phantom-organ" in ended.stdout
     assert ended.stdout.endswith(f"report: {tmp_path / 'there' / 'report.html'}\n")
+
+
+def test_a_run_is_judged_against_its_own_baseline_and_red_is_exit_code_3(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    against = ("--against", tmp_path / "baseline.json")
+    assert mednet_bench("regress", finished, *against).returncode == 2
+    assert mednet_bench("regress", finished, *against, "--update").returncode == 0
+    green = mednet_bench("regress", finished, *against, "--summary", tmp_path / "summary.md")
+    assert green.returncode == 0 and "Green" in green.stdout
+    assert (tmp_path / "summary.md").read_text() == green.stdout
+    baseline = tmp_path / "baseline.json"
+    raised = re.sub(r'(?<="3":\[)[0-9.]+', "1.5", baseline.read_text())
+    baseline.write_text(raised)
+    red = mednet_bench("regress", finished, *against)
+    assert red.returncode == 3 and "Red" in red.stdout and not red.stderr
+
+
+def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Path):
+    compared = mednet_bench("compare", finished, finished)
+    assert compared.returncode == 0 and "every paired seed scores exactly the same" in compared.stdout
+    shown = mednet_bench(
+        "leaderboard", finished, "--protocol", "knn", "--fraction", "1.0", "--format", "latex"
+    )
+    assert shown.returncode == 0 and shown.stdout.count(r"\toprule") == 1
 
 
 def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finished: Path):
