@@ -22,7 +22,7 @@ ROWS = 400
 """Comparisons that are drawn in one report; the table holds every one."""
 LINES = 44
 """Lines of one panel: as many as stay within a screen."""
-WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 34
+WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 38
 """CSS pixels: of a panel, beside the axes, of one line, above and below them."""
 FARTHEST = 0.25
 """Axes reach no farther than this beyond the outermost point, so that one wide interval hides no other."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from .results import Results
 from .section import Answer
 from .verdict_bars import bars
-from .verdict_words import barred, between, extent, spans, tally
+from .verdict_words import barred, between, extent, spans, tally, tally_text
 from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from .wording import GENERATED, count, listed
 
@@ -34,7 +34,7 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
         f"Verdicts by pair: {n_of(everything)}.{warning}",
         {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()},
     )
-    return Answer(question, f"{note}{told} n = {n_of(everything)}.{warning}", 10, figure)
+    return Answer(question, f"{warning} {note}{told} n = {n_of(everything)}.".strip(), 10, figure)
 
 
 def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
@@ -59,17 +59,13 @@ def n_of(verdicts: Sequence[Verdict]) -> str:
 
 
 def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
-    """Answer for one pair, e.g. "Over scratch: no. mednet is better in 0, ... and worse in 6 of 9 ..."."""
+    """Answer for one pair, e.g. "mednet over scratch: no, it is worse (better 0, ..., worse 6 of 9 ...)"."""
     counts = tally(held)
-    decided = listed([f"{name} in {counts[name]}" for name in (BETTER, EQUIVALENT, WORSE)])
-    untold = f"; {counts[CANNOT_TELL]} cannot be told" if counts[CANNOT_TELL] else ""
-    differences = f" (differences in AUC {span})" if (span := extent(held)) else ""
+    differences = f"; difference in AUC {span}" if (span := extent(held)) else ""
     refused = sorted({name for verdict in held if (name := barred(verdict))})
-    why = f", some because of flags ({', '.join(refused)})" if refused else ""
-    return (
-        f"Over {theirs}: {_gist(counts)}. {ours} is {decided} of {count(len(held), 'comparison')}"
-        f"{untold}{why}{differences}."
-    )
+    why = f"; no verdict where flagged {' or '.join(refused)}" if refused else ""
+    comparisons = f"{tally_text(held)} {'comparison' if len(held) == 1 else 'comparisons'}"
+    return f"{ours} over {theirs}: {_gist(counts)} ({comparisons}{differences}{why})."
 
 
 def _gist(counts: dict[str, int]) -> str:
@@ -78,5 +74,5 @@ def _gist(counts: dict[str, int]) -> str:
     if counts[BETTER]:
         return "yes, in some places" if counts[CANNOT_TELL] or counts[EQUIVALENT] else "yes"
     if counts[WORSE]:
-        return "no, it does worse"
+        return "no, it is worse"
     return "no difference that matters" if counts[EQUIVALENT] else "cannot tell"

@@ -10,7 +10,7 @@ from .results import Results
 from .section import Answer, Column, Table
 from .verdict_words import barred, spans
 from .verdicts import CANNOT_TELL, Verdict
-from .wording import GENERATED, count, listed, percent
+from .wording import DASH, GENERATED, count, listed, percent
 
 CHEAPEST = 5
 """Comparisons that are named one by one; of the others the number is told."""
@@ -63,8 +63,11 @@ def next_answer(steps: Sequence[Next]) -> Answer:
 
 def next_table(steps: Sequence[Next]) -> Table:
     """List every step with its options."""
-    rows = tuple((step.gain, " ".join(filter(None, (step.where, step.options))) or None) for step in steps)
-    columns = (Column("What it would tell"), Column("Options", "", "of mednet-bench run, beside the others"))
+    rows = tuple((" ".join(filter(None, (step.where, step.options))) or DASH, step.gain) for step in steps)
+    columns = (
+        Column("Options", "", "of mednet-bench run, beside the others"),
+        Column("What they would tell"),
+    )
     return Table("What to run next, the surest gain first", columns, rows)
 
 

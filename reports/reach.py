@@ -8,10 +8,17 @@ from .results import Results
 from .section import Answer, Column, Datum, Entry, Table
 from .verdict_bars import bars
 from .verdict_words import between, extent, tally
-from .verdicts import BETTER, CANNOT_TELL, VERDICTS, Verdict
+from .verdicts import BETTER, VERDICTS, Verdict
 from .wording import GENERATED, count, listed, percent
 
 UNKNOWN = "unknown"
+NEVER = {
+    "modality": "in {}",
+    "kind of task": "in {} tasks",
+    "colour": "on {} images",
+    "labels": "at {} of the labels",
+}
+"""Dimension -> how a value of it follows the word never."""
 Groups = dict[str, list[Verdict]]
 
 
@@ -32,7 +39,7 @@ def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
         dict(sorted(lines.items())),
     )
     untold = "Where it cannot be told, transfer may work all the same."
-    sentence = f"{told} {untold}{warning}"
+    sentence = f"{warning} {told} {untold}".strip()
     return Answer("For which modalities and kinds of data does transfer stop working?", sentence, 20, figure)
 
 
@@ -97,30 +104,25 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
 
 
 def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
-    """Say of one init where it is never better, with counts."""
+    """Say of one init where it is never better, with what it is instead."""
     grouped = _grouped(results, verdicts)
     better = tally(verdicts)[BETTER]
-    start = f"{init} is shown to be better than {SCRATCH} in {better or 'none'} of {_others(verdicts)}"
+    of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"
+    start = f"{init} is shown to be better than {SCRATCH} in {of}"
     if not better:
         return f"{start}, and so in no modality: {listed(sorted(grouped['modality']))}."
-    phrases = {
-        "modality": "in {}",
-        "kind of task": "in {} tasks",
-        "colour": "on {} images",
-        "labels": "at {}",
-    }
     never = [
-        f"{phrases[what].format(value)}, {_others(held)}"
+        NEVER[what].format(value) + _rest(held)
         for what, groups in grouped.items()
         for value, held in groups.items()
-        if len(groups) > 1 and not tally(held)[BETTER]
+        if not tally(held)[BETTER]
     ]
-    return f"{start}{'; never ' + listed(never) if never else ', and in every modality and kind of task'}."
+    where = f"never {listed(never)}" if never else "in every modality and kind of task"
+    return f"{start}; {where}."
 
 
-def _others(verdicts: Sequence[Verdict]) -> str:
-    """Write how many comparisons there are, and the verdicts other than better."""
+def _rest(verdicts: Sequence[Verdict]) -> str:
+    """Write the verdicts other than better in brackets, or ""."""
     counts = tally(verdicts)
-    rest = [f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name]]
-    told = "all cannot tell" if counts[CANNOT_TELL] == len(verdicts) else ", ".join(rest)
-    return f"{count(len(verdicts), 'comparison')}{f' ({told})' if told else ''}"
+    told = ", ".join(f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name])
+    return f" ({told})" if told else ""
