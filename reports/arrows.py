@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .pictures import Look
+from .pictures import PAPER, Look
 from .results import Results, Row
 from .savings import Saving, savings
 from .wording import TIMES, number
@@ -69,9 +69,9 @@ def draw_arrows(axes: Axes, found: Iterable[Arrow], looks: dict[str, Look]) -> N
     for arrow in found:
         color = looks[arrow.init].color
         how = {
-            "arrowstyle": "-|>,head_width=0.18,head_length=0.35",
+            "arrowstyle": "-|>,head_width=0.22,head_length=0.45",
             "color": color,
-            "linewidth": 1.0,
+            "linewidth": 1.2,
             "linestyle": "-" if arrow.sure else (0, (1.5, 1.5)),
             "shrinkA": 3,
             "shrinkB": 0,
@@ -80,4 +80,5 @@ def draw_arrows(axes: Axes, found: Iterable[Arrow], looks: dict[str, Look]) -> N
         axes.annotate("", *ends, arrowprops=how)
         middle = math.sqrt(arrow.needed * arrow.labels), arrow.score
         share = f"{number(arrow.needed / arrow.labels, '.2g')}{TIMES}"
-        axes.annotate(share, middle, (0, 3), textcoords="offset points", ha="center", fontsize=7, color=color)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
+        axes.annotate(share, middle, ha="center", va="center", fontsize=7.5, color=color, bbox=box)

@@ -81,15 +81,14 @@ def needed(results: Results) -> str:
         made = results.generated(each.init.task)
         groups[each.init.protocol, each.reference.init, made].append(each)
     parts = [
-        f"{protocol}{f' ({GENERATED})' if made else ''}: {tally(of, reference)}"
+        f"{tally(of, reference)}, {protocol}{f' ({GENERATED})' if made else ''}"
         for (protocol, reference, made), of in groups.items()
     ]
     plain = [v for v in judge(results) if {v.a.init, v.b.init} == {MEDICAL, NOTHING}]
     gain = _counted(plain, MEDICAL) if plain else ""
     if not parts:
         return f"The labels that it saves cannot be measured here; Labels saved says why. {gain}".strip()
-    what = f"Labels that {MEDICAL} needs to reach what the other has with all of them"
-    return f"{what}: {'; '.join(parts)}. {gain}".strip()
+    return f"Labels that {MEDICAL} needs for {'; for '.join(parts)}. {gain}".strip()
 
 
 def limits(results: Results) -> str:

@@ -12,7 +12,19 @@ from .pictures import INK, Look, draw, looks, shorten, style, swatch
 from .results import Results
 from .savings import Saving, savings
 from .section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Part, Table
-from .wording import GENERATED, NBSP, count, listed, number, percent, place, task_entry, varying
+from .wording import (
+    DASH,
+    GENERATED,
+    NBSP,
+    compact,
+    count,
+    listed,
+    number,
+    percent,
+    place,
+    task_entry,
+    varying,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Lines of the small picture; the table holds all."""
 NOT_REACHED = "not reached"
+AT_MOST = f"\u2264{NBSP}"
 LAST = 1e18
 """What sorts after every number of labels; a page's script cannot read an infinite one."""
 
@@ -34,7 +47,7 @@ def labels(results: Results) -> Content | None:
     lead = (
         "With how many labelled training images does an init reach the mean score that the reference has? "
         "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
-        f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u201cat most\u201d "
+        f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u2264 "
         "are where the measured budgets end. The 95 % interval is over test images and seeds; with three "
         "seeds it is wide, and one that reaches from the smallest budget to \u201cnot reached\u201d says "
         "nothing. No difference shown is not a proof that there is none.",
@@ -61,13 +74,13 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
     extra = varying(each.init for each, _ in chosen)
     columns = (
         Column("Task", facet="task"),
-        Column("Protocol", facet="protocol"),
         Column("Init", facet="init"),
-        Column("Reaches what", facet="init", help="the reference"),
+        Column("Reference", facet="init", help="whose score is to be reached"),
+        Column("Protocol", facet="protocol"),
         *(column for column, _ in extra),
-        Column("has with", ",d", "labelled training images of the reference", facet="fraction"),
-        Column("with", ",.0f", "labelled training images that the init needs for the same mean score"),
-        Column("95 % interval", "", "over test images and seeds"),
+        Column("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
+        Column("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
+        Column("95 % interval", "", "of the labels needed, over test images and seeds"),
         Column("Share", ".2f", "labels needed / labels of the reference; below 1 saves labels"),
         Column("Seeds", "d"),
         Column("No difference from", "g", "smallest measured share of labels from which on none is shown"),
@@ -78,7 +91,7 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
         share = saved.needed / saved.labels
         rows.append(
             (
-                task_entry(results, each.init.task), each.init.protocol, each.init.init, each.reference.init,
+                task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
                 Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
                 Datum(min(saved.needed, LAST), written(saved.needed, smallest)),
@@ -91,14 +104,16 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
     what = "all its labels" if largest else "fewer labels"
     caption = f"Labels needed to reach what the reference has with {what}"
     keys = tuple(tuple(key for of in each.keys for key in of) for each, _ in chosen)
-    return Table(caption, columns, tuple(rows), folded=not largest, keys=keys)
+    protocols = tuple(dict.fromkeys(each.init.protocol for each, _ in chosen))
+    facts = {"protocol": protocols}  # where the table has one only, the column goes
+    return compact(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
 
 
 def written(needed: float, smallest: float) -> str:
     """Write a number of labels, or where the measured budgets end."""
     if math.isinf(needed):
         return NOT_REACHED
-    return ("at most " if needed == smallest else "") + number(round(needed), ",d")
+    return (AT_MOST if needed == smallest else "") + number(round(needed), ",d")
 
 
 def interval(saved: Saved, smallest: float) -> str:
@@ -109,9 +124,8 @@ def interval(saved: Saved, smallest: float) -> str:
 
 def _share(saved: Saved, smallest: float) -> str:
     if math.isinf(saved.needed):
-        return NOT_REACHED
-    below = "\u2264\u00a0" if saved.needed == smallest else ""
-    return below + number(saved.needed / saved.labels, ".2f")
+        return DASH
+    return (AT_MOST if saved.needed == smallest else "") + number(saved.needed / saved.labels, ".2f")
 
 
 def _crossover(each: Saving) -> Datum:
@@ -143,8 +157,8 @@ def _answer(results: Results, told: Sequence[Saving]) -> Answer:
     over = f"{first.protocol}, {listed(list(map(str, seeds)))} seeds"
     made = f" These images are {GENERATED}." if results.generated(first.task) else ""
     sentence = (
-        f"Labels that {first.init} needs to reach what another init has with all of them ({over}): "
-        f"{'; '.join(parts)}. Surely means that the whole 95 % interval says so.{made}"
+        f"Labels that {first.init} needs ({over}) for {'; for '.join(parts)}. Surely: the whole 95 % "
+        f"interval says so.{made}"
     )
     return Answer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
 
@@ -157,7 +171,9 @@ def tally(chosen: Sequence[Saving], reference: str) -> str:
     median = _median(chosen)
     counts = {"surely fewer": fewer, "surely more": more, "cannot tell": len(last) - fewer - more}
     parts = listed([f"{name} on {n}" for name, n in counts.items() if n])
-    return f"against {reference} {parts} of {count(len(last), 'task')} (median {median})"
+    return (
+        f"what {reference} has with all its labels: {parts} of {count(len(last), 'task')} (median {median})"
+    )
 
 
 def _median(chosen: Sequence[Saving]) -> str:
@@ -170,7 +186,7 @@ def _median(chosen: Sequence[Saving]) -> str:
     share = sum(value for value, _ in middle) / len(middle)
     if math.isinf(share):
         return NOT_REACHED
-    return f"{'at most ' if any(bound for _, bound in middle) else ''}{share * 100:.0f}{NBSP}% of its labels"
+    return f"{AT_MOST if any(bound for _, bound in middle) else ''}{share * 100:.0f}{NBSP}% of them"
 
 
 def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str]) -> Figure:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 from .across import Overall, Ranking, Setting, gather, overall, ranking
@@ -64,12 +65,32 @@ def _points(results: Results) -> tuple[str, ...]:
     return tuple(points)
 
 
+TASKS = Column(
+    "Tasks", "d", "independent ones: those whose images have one origin count as one", facet="task"
+)
 SETTING = (Column("Protocol", facet="protocol"), Column("Labels", "g", facet="fraction"), Column("Network"))
 
 
 def _setting(of: Setting) -> tuple[Entry, ...]:
     fraction = Datum(of.fraction, percent(of.fraction))
     return of.protocol, fraction, place(of.arch, of.size, of.input_size)
+
+
+def _tasks(units: int, tasks: Sequence[str]) -> Datum:
+    """Count independent tasks, and say where there are more that share an origin."""
+    note = f"of {count(len(tasks), 'task')}" if len(tasks) > units else ""
+    return Datum(units, note=note, stands_for=tuple(tasks))
+
+
+def _measured(table: Table) -> Table:
+    """Leave out the columns that have no number in any row, and a network that all rows share."""
+    kept = [
+        place
+        for place, column in enumerate(table.columns)
+        if not column.format or any(row[place] == row[place] for row in table.rows)  # NaN is not itself
+    ]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return compact(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
 
 
 def _named(of: Setting, *inits: str) -> Datum:
@@ -85,9 +106,8 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
         Column("Difference", "+.3f", "mean over independent tasks"),
         Column("95 % interval", "", "Student's, over independent tasks"),
         Column("Wilcoxon p", ".3f", "two-sided signed-rank test over independent tasks"),
-        Column("Above 0 on", "d", "independent tasks on which the first of the pair is higher"),
-        Column("Independent tasks", "d"),
-        Column("Tasks", "d"),
+        Column("Higher on", "d", "independent tasks on which the first of the pair is higher"),
+        TASKS,
     )
     body: list[tuple[Entry, ...]] = [
         (
@@ -97,8 +117,7 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
             Datum(each.mean.low, _interval(each)),
             each.mean.p,
             each.mean.positive,
-            each.mean.units,
-            len(each.tasks),
+            _tasks(each.mean.units, each.tasks),
         )
         for each in rows
     ]
@@ -106,7 +125,7 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
     table = Table(
         f"Mean differences over tasks {what}", columns, tuple(body), folded, keys=tuple(e.keys for e in rows)
     )
-    return compact(table, "Network")
+    return _measured(table)
 
 
 def _interval(each: Overall) -> str:
@@ -121,9 +140,8 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
         Column("Mean rank", ".2f", "1 is best; ties share a rank"),
         Column("Borda", "g", "other inits beaten, summed over independent tasks; a tie counts half"),
         Column("Friedman p", ".3f", "of all inits alike, corrected for ties"),
-        Column("Critical difference", ".2f", "of two mean ranks, Nemenyi at 0.05"),
-        Column("Independent tasks", "d"),
-        Column("Tasks", "d"),
+        Column("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
+        TASKS,
     )
     body: list[tuple[Entry, ...]] = []
     keys = []
@@ -138,8 +156,7 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
                     float(ranks.borda[at]),
                     ranks.p,
                     ranks.critical,
-                    ranks.units,
-                    len(each.tasks),
+                    _tasks(ranks.units, each.tasks),
                 )
             )
             keys.append(each.keys[at])
@@ -147,7 +164,7 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
     table = Table(
         f"Ranks over the tasks that all inits share, {what}", columns, tuple(body), folded, keys=tuple(keys)
     )
-    return compact(table, "Network")
+    return _measured(table)
 
 
 def _diagrams(results: Results, ranked: Sequence[Ranking]) -> Figure | None:

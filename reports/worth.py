@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .across import Setting, overall
 from .pictures import draw, looks, style, swatch
 from .results import Results, Row
 from .section import Answer, Figure
@@ -16,6 +18,9 @@ from .wording import GENERATED, count, duration, metric, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+BASELINE = "scratch"
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,20 @@ def worth(results: Results) -> Answer | None:
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
     each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
     where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
-    sentence = f"{over} ({where}): {told}. These are means, not verdicts.{seen}{warning}"
-    return Answer("Is it worth its cost?", sentence, 60, _figure(results, prices, first, made))
+    gains = "; ".join(_gains(results, first, made))
+    sentence = f"{over} ({where}): {told}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
+    return Answer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
+
+
+def _gains(results: Results, first: Row, made: bool) -> Iterator[str]:
+    """Say how far each init lies above scratch over the tasks, with what is known of the error."""
+    where = Setting(first.protocol, first.arch, first.size, first.input_size, first.fraction, made)
+    for each in overall(results):
+        if each.setting == where and each.b == BASELINE:
+            mean = each.mean
+            ends = f"95 % interval {number(mean.low, '+.3f')} to {number(mean.high, '+.3f')}"
+            known = "too few tasks for an interval" if math.isnan(mean.low) else ends
+            yield f"{each.a} is {number(mean.difference, '+.3f')} from {BASELINE} ({known}, n = {mean.units})"
 
 
 def _shared(results: Results) -> list[Row]:
@@ -118,10 +135,13 @@ def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -
         for price in prices:
             look = init_looks[price.init]
             axes.plot(price.seconds, price.score, look.marker, color=look.color, markersize=8)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        if max(p.seconds for p in prices) > 3 * min(p.seconds for p in prices):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("seconds of one cell, without pretraining")
         axes.set_ylabel(score)
         axes.margins(0.2)
