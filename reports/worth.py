@@ -51,10 +51,10 @@ def worth(results: Results) -> Answer | None:
         return None
     prices = _prices(results, rows)
     first, tasks = rows[0], {row.task for row in rows}
-    made = any(map(results.generated, tasks))
+    made = results.generated(first.task)
     over = f"Mean {metric(results.primary).title} over {count(len(tasks), 'task')}"
     told = "; ".join(map(_told, prices))
-    warning = f" Some of these tasks are {GENERATED}." if made else ""
+    warning = f" These images are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
     each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
     where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
@@ -80,9 +80,12 @@ def _shared(results: Results) -> list[Row]:
     for row in results.rows:
         stat = row.stats.get(results.primary)
         if stat and stat.n == len(row.seeds) and not row.ambiguous:
-            groups[row.protocol, row.arch, row.size, row.input_size, row.fraction].append(row)
+            made = results.generated(row.task)
+            groups[row.protocol, row.arch, row.size, row.input_size, row.fraction, made].append(row)
     found = [shared for rows in groups.values() if (shared := _complete(rows))]
-    return max(found, key=lambda rows: (rows[0].fraction, len(rows)), default=[])
+    return max(
+        found, key=lambda rows: (not results.generated(rows[0].task), rows[0].fraction, len(rows)), default=[]
+    )
 
 
 def _complete(rows: Sequence[Row]) -> list[Row]:
@@ -147,7 +150,7 @@ def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -
         axes.margins(0.2)
 
     told = "; ".join(f"{p.init}: {number(p.score)} in {duration(p.seconds)}" for p in prices)
-    warning = f" Some tasks are {GENERATED}." if made else ""
+    warning = f" The images are {GENERATED}." if made else ""
     with style():
         panel = draw(paint, 330, 190, f"Mean {score} over seconds of one cell. {told}.{warning}", tight=True)
         keys = tuple((swatch(init_looks[p.init]), p.init) for p in prices)

@@ -1,0 +1,100 @@
+"""How fast a training converges, and the sections that only show what others measured."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Grid, write_run
+
+from mednet_bench.reports.convergence import first_within, ratios
+from mednet_bench.reports.essay import essay
+from mednet_bench.reports.modality_map import modality_map
+from mednet_bench.reports.pace import convergence, paces
+from mednet_bench.reports.per_class import per_class
+from mednet_bench.reports.reading import read
+from mednet_bench.reports.reliability import binned, decisions, reliability
+from mednet_bench.reports.section import Figure, Table
+
+
+def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall():
+    assert first_within([0.5, 0.77, 0.7, 0.8], 0.8) == 1
+    assert first_within([0.76], 0.8) == 0  # exactly 95 %
+    assert first_within([math.nan, 0.9], 0.9) == 1
+    assert first_within([0.1, 0.2], 0.8) is None
+
+
+def test_ratios_pair_the_seeds_that_both_have():
+    assert ratios({0: 40, 1: 60, 3: 20}, {1: 120, 3: 10, 5: 7}).tolist() == [0.5, 2.0]
+
+
+def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,)))
+    results = read([tmp_path])
+    records = {(r.cell.init, r.cell.seed): r for r in results.counted}
+    for pace in paces(results):
+        for seed, steps in pace.steps.items():
+            record = records[pace.row.init, seed]
+            near = [p for p in record.curve if (p.val_score or 0) >= 0.95 * (record.val_metrics["auc"] or 0)]
+            assert (steps, pace.seconds[seed]) == (near[0].step, near[0].seconds)
+        assert len(pace.ratio) == (0 if pace.row.init == "scratch" else len(pace.steps))
+    content = convergence(results)
+    assert content and content.answers[0].order == 40 and "1 task" in content.answers[0].sentence
+
+
+def test_protocols_without_training_do_not_converge(tmp_path: Path):
+    write_run(tmp_path, Grid(protocols=("linear",), fractions=(1.0,)))
+    assert convergence(read([tmp_path])) is None
+
+
+def test_without_scratch_nobody_says_faster(tmp_path: Path):
+    write_run(tmp_path, Grid(inits=("mednet", "imagenet"), fractions=(1.0,)))
+    content = convergence(read([tmp_path]))
+    assert content and content.answers[0].sentence.startswith("Nobody can say")
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 23])
+def test_bins_hold_equally_many_decisions_and_their_mean_is_the_mean(n: int):
+    rng = np.random.default_rng(n)
+    confidence, correct = rng.random(n), rng.random(n) < 0.5
+    x, y = binned(confidence, correct)
+    assert len(x) == min(10, n) and (np.diff(x) >= 0).all()
+    sizes = [len(part) for part in np.array_split(np.arange(n), len(x))]
+    assert np.average(x, weights=sizes) == pytest.approx(confidence.mean())
+    assert np.average(y, weights=sizes) == pytest.approx(correct.mean())
+
+
+def test_every_label_of_a_multilabel_image_is_a_decision():
+    confidence, correct = decisions(np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.4], [0.7, 0.5]]))
+    assert confidence.tolist() == pytest.approx([0.9, 0.6, 0.7, 0.5])
+    assert correct.tolist() == [True, True, False, True]
+
+
+def test_the_other_sections_show_n_and_keep_their_facets(tmp_path: Path):
+    write_run(tmp_path, Grid(fractions=(0.1, 1.0)))
+    results = read([tmp_path])
+    maps, classes, curves = modality_map(results), per_class(results), reliability(results)
+    assert maps and classes and curves
+    (heat,) = [block for block in maps.parts[0].blocks if isinstance(block, Figure)]
+    assert heat.panels[0].svg.count("n = 1") == 6  # three modalities, two inits
+    (table,) = [block for block in classes.parts[0].blocks if isinstance(block, Table)]
+    assert table.folded and len(table.rows) == 3 * 2 * 3 and table.facts["fraction"] == 1.0
+    (panels,) = [block for block in curves.parts[0].blocks if isinstance(block, Figure)]
+    assert len(panels.panels) == 3 and "300 decisions, 3 seeds" in panels.panels[0].alt
+
+
+def test_without_predictions_there_is_no_reliability(tmp_path: Path):
+    write_run(tmp_path, Grid(predictions=False))
+    assert reliability(read([tmp_path])) is None
+
+
+def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_path: Path):
+    write_run(tmp_path / "with", Grid())
+    write_run(tmp_path / "without", Grid(inits=("imagenet", "scratch")))
+    content = essay(read([tmp_path / "with"]))
+    assert content and content.order == 15 and essay(read([tmp_path / "without"])) is None
+    _, feasible, better, needed, limits, unsaid = content.parts
+    assert "2 MedNets" in feasible.lead[0] and "3,000,000" in feasible.lead[0]
+    assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
+    assert "of 3 tasks" in needed.lead[0] and "of 3 tasks" in limits.lead[0]
+    assert any("clinical resolution" in point for point in unsaid.points)

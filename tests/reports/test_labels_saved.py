@@ -1,0 +1,141 @@
+"""Labels saved: curves whose answer is known, the ends of what was measured, how often intervals hold."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Grid, write_run
+
+from mednet_bench.reports.influence import auc_influence
+from mednet_bench.reports.labels_saved import Saved, crossover, labels_needed, labels_saved
+from mednet_bench.reports.learning_curves import learning_curves
+from mednet_bench.reports.reading import read
+from mednet_bench.reports.savings import savings
+from mednet_bench.reports.section import Table
+from mednet_bench.reports.simulation import distance
+
+LABELS = np.array([50.0, 100.0, 200.0, 400.0])
+
+
+def rising(labels: np.ndarray) -> np.ndarray:
+    """A curve that gains as much with every doubling."""
+    return 0.65 + 0.05 * np.log2(labels / 50)
+
+
+def test_a_curve_shifted_by_a_factor_of_two_needs_exactly_twice_the_labels():
+    # The reference has at n what the init has at 2 n; at 400 that lies beyond what was measured.
+    needed = labels_needed(LABELS, rising(LABELS), rising(2 * LABELS))
+    assert needed == pytest.approx([100, 200, 400, math.inf])
+
+
+def test_between_budgets_the_curve_is_straight_over_the_logarithm_of_the_labels():
+    target = (rising(LABELS)[1] + rising(LABELS)[2]) / 2
+    assert labels_needed(LABELS, rising(LABELS), np.array([target])) == pytest.approx([100 * math.sqrt(2)])
+
+
+def test_a_score_that_the_smallest_budget_has_needs_at_most_that_budget():
+    needed = labels_needed(LABELS, rising(LABELS), np.array([0.3, rising(LABELS)[0]]))
+    assert needed.tolist() == [50, 50]  # exactly: equality is how "at most" is told
+
+
+def test_a_curve_that_falls_keeps_what_it_had():
+    falling = np.array([0.7, 0.8, 0.75, 0.78])
+    assert labels_needed(LABELS, falling, np.array([0.8, 0.81])).tolist() == [pytest.approx(100), math.inf]
+
+
+def test_a_flat_stretch_is_reached_at_its_beginning():
+    flat = np.array([0.7, 0.8, 0.8, 0.9])
+    assert labels_needed(LABELS, flat, np.array([0.8]))[0] == pytest.approx(100)
+
+
+def test_many_draws_at_once_give_what_each_gives_alone():
+    rng = np.random.default_rng(3)
+    scores, targets = rng.random((20, 4)), rng.random((20, 4))
+    together = labels_needed(LABELS, scores, targets)
+    assert together.tolist() == [
+        labels_needed(LABELS, s, t).tolist() for s, t in zip(scores, targets, strict=True)
+    ]
+
+
+def experiment(rng: np.random.Generator, factor: float, seeds: int, images: int) -> tuple[Saved, ...]:
+    """Draw learning curves of real AUCs, the init's at n being the reference's at ``factor * n``."""
+    truth = np.array([rising(LABELS), rising(LABELS * factor)])
+    apart = np.array([[distance(round(float(auc), 6), 0.02) for auc in curve] for curve in truth])
+    luck = apart[..., 0] + apart[..., 1] * rng.standard_normal((seeds, 2, len(LABELS)))
+    labels = np.arange(images) < 0.4 * images
+    scores = (
+        math.sqrt(0.5) * rng.standard_normal(images)
+        + math.sqrt(0.2) * rng.standard_normal((1, 2, 1, images))
+        + math.sqrt(0.3) * rng.standard_normal((seeds, 2, len(LABELS), images))
+    )
+    auc, influence = auc_influence(labels, scores + luck[..., None] * labels)
+    return labels_saved(LABELS, auc, influence.mean(axis=0), rng, draws=400)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_holds_the_truth_in_nine_of_ten_experiments_at_least(seeds: int):
+    rng = np.random.default_rng(11)
+    truth = np.maximum(LABELS / 2, LABELS[0])  # at its smallest budget the init is there with fewer
+    runs = [experiment(rng, 2.0, seeds, 600) for _ in range(100)]
+    inside = [
+        [s.low <= t * (1 + 1e-9) and t <= s.high * (1 + 1e-9) for s, t in zip(run, truth, strict=True)]
+        for run in runs
+    ]
+    assert np.mean(inside, axis=0).min() >= 0.9
+
+
+def test_two_seeds_say_less_than_ten():
+    rng = np.random.default_rng(5)
+
+    def finite(seeds: int) -> float:
+        return float(np.mean([math.isfinite(experiment(rng, 2.0, seeds, 600)[2].high) for _ in range(40)]))
+
+    assert finite(2) < finite(10)
+
+
+@pytest.mark.parametrize(
+    ("differs", "from_"),
+    [
+        ((True, True, False), 1.0),
+        ((False, True, False), 1.0),
+        ((True, False, False), 0.5),
+        ((False, False, False), 0.1),
+        ((False, False, True), None),
+    ],
+)
+def test_the_crossover_is_where_no_difference_is_shown_any_more(
+    differs: tuple[bool, ...], from_: float | None
+):
+    assert crossover((0.1, 0.5, 1.0), differs) == from_
+
+
+def test_a_run_is_measured_pair_by_pair_and_the_same_every_time(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",)))
+    found = savings(read([tmp_path]))
+    pairs = [(each.init.init, each.reference.init) for each in found]
+    assert pairs == [("mednet", "imagenet"), ("mednet", "scratch"), ("imagenet", "scratch")]
+    assert all(each.why == "" and len(each.saved) == 3 and each.seeds == (0, 1, 2) for each in found)
+    again = savings(read([tmp_path]))  # other results, the same records
+    assert [each.saved for each in again] == [each.saved for each in found]
+
+
+def test_what_cannot_be_measured_says_why(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), predictions=False))
+    found = savings(read([tmp_path]))
+    assert found and not any(each.saved for each in found)
+    assert all("predictions" in each.why for each in found)
+
+
+def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrows_show(tmp_path: Path):
+    from mednet_bench.reports.labels import labels
+
+    write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist")))
+    results = read([tmp_path])
+    content = labels(results)
+    assert content and content.answers[0].order == 30 and "seeds" in content.answers[0].sentence
+    tables = [block for part in content.parts for block in part.blocks if isinstance(block, Table)]
+    assert [len(table.rows) for table in tables] == [6, 12]
+    assert [table.folded for table in tables] == [False, True]
+    assert all(len(table.keys) == len(table.rows) for table in tables)
+    assert learning_curves(results)

@@ -1,0 +1,189 @@
+"""Statistics over tasks against a published example, scipy's and scikit-posthocs' own words, and by hand."""
+
+import itertools
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from synthetic import Grid, write_run
+
+from mednet_bench.benchmark.records import Store
+from mednet_bench.reports.across import gather, overall, ranking
+from mednet_bench.reports.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
+from mednet_bench.reports.ranking import over_tasks
+from mednet_bench.reports.reading import read
+from mednet_bench.reports.section import Figure
+
+# Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
+# Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.
+DEMSAR = np.array(
+    [
+        [0.763, 0.768, 0.771, 0.798],
+        [0.599, 0.591, 0.590, 0.569],
+        [0.954, 0.971, 0.968, 0.967],
+        [0.628, 0.661, 0.654, 0.657],
+        [0.882, 0.888, 0.886, 0.898],
+        [0.936, 0.931, 0.916, 0.931],
+        [0.661, 0.668, 0.609, 0.685],
+        [0.583, 0.583, 0.563, 0.625],
+        [0.775, 0.838, 0.866, 0.875],
+        [1.000, 1.000, 1.000, 1.000],
+        [0.940, 0.962, 0.965, 0.962],
+        [0.619, 0.666, 0.614, 0.669],
+        [0.972, 0.981, 0.9751, 0.975],
+        [0.957, 0.978, 0.946, 0.970],
+    ]
+)
+
+
+def test_demsars_example_gives_the_published_ranks_statistics_and_critical_difference():
+    ranks = rank(DEMSAR)
+    assert ranks.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
+    n, k = DEMSAR.shape
+    uncorrected = 12 * n / (k * (k + 1)) * ((ranks.mean**2).sum() - k * (k + 1) ** 2 / 4)
+    assert uncorrected == pytest.approx(9.28, abs=0.005)
+    assert (n - 1) * uncorrected / (n * (k - 1) - uncorrected) == pytest.approx(3.69, abs=0.005)
+    assert ranks.critical == pytest.approx(1.25, abs=0.005)
+    # Ours is corrected for ties (Conover 1999): divided by one minus the share that ties take away.
+    ties = sum((c**3 - c) for row in DEMSAR for c in np.unique(row, return_counts=True)[1])
+    assert ranks.chi2 == pytest.approx(uncorrected / (1 - ties / (n * (k**3 - k))))
+    assert ranks.p == pytest.approx(stats.chi2.sf(ranks.chi2, k - 1))
+
+
+def test_nemenyis_p_value_is_a_twentieth_at_the_critical_difference():
+    ranks = rank(DEMSAR)
+    apart = np.abs(ranks.mean[:, None] - ranks.mean)
+    assert ((ranks.nemenyi < 0.05) == (apart > ranks.critical)).all()
+    again = stats.studentized_range.sf(apart * math.sqrt(2) / math.sqrt(4 * 5 / (6 * 14)), 4, np.inf)
+    off = ~np.eye(4, dtype=bool)
+    assert ranks.nemenyi[off] == pytest.approx(again[off], abs=1e-6)
+
+
+@pytest.mark.parametrize(("k", "q"), [(3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])
+def test_the_critical_values_are_those_of_demsars_table_5(k: int, q: float):
+    assert critical_difference(k, 12) == pytest.approx(q * math.sqrt(k * (k + 1) / 72), abs=1e-3)
+
+
+def test_borda_counts_the_beaten_and_half_of_the_ties():
+    scores = np.array([[0.9, 0.8, 0.7], [0.5, 0.5, 0.4], [0.6, 0.7, 0.7]])
+    by_hand = [
+        sum((row[i] > row[j]) + 0.5 * (row[i] == row[j]) for row in scores for j in range(3) if j != i)
+        for i in range(3)
+    ]
+    assert rank(scores).borda.tolist() == by_hand == [3.5, 4.0, 1.5]
+
+
+def test_ranks_need_five_tasks_and_three_inits():
+    assert math.isnan(rank(DEMSAR[:4]).p) and math.isnan(rank(DEMSAR[:, :2]).critical)
+    assert not math.isnan(rank(DEMSAR[:5, :3]).p)
+
+
+def test_inits_that_tie_everywhere_do_not_differ():
+    ranks = rank(np.full((6, 3), 0.8))
+    assert (ranks.chi2, ranks.p) == (0, 1) and ranks.nemenyi == pytest.approx(np.ones((3, 3)))
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 12])
+def test_the_interval_is_students(n: int):
+    values = np.random.default_rng(n).normal(0.02, 0.05, n)
+    mean = mean_over(values)
+    low, high = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+    assert (mean.low, mean.high, mean.difference) == pytest.approx((low, high, values.mean()))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_tasks_have_a_mean_and_no_interval(n: int):
+    mean = mean_over(np.full(n, 0.1))
+    assert mean.difference == pytest.approx(0.1) and math.isnan(mean.low) and math.isnan(mean.p)
+
+
+@pytest.mark.parametrize("n", [6, 7, 9])
+def test_wilcoxon_counts_every_assignment_of_signs(n: int):
+    values = np.random.default_rng(n).normal(0.3, 1, n)
+    sums = [np.dot(signs, stats.rankdata(abs(values))) for signs in itertools.product((0, 1), repeat=n)]
+    seen, middle = stats.rankdata(abs(values))[values > 0].sum(), n * (n + 1) / 4
+    exact = np.mean([abs(s - middle) >= abs(seen - middle) - 1e-9 for s in sums])
+    assert wilcoxon(values) == pytest.approx(exact)
+
+
+def test_wilcoxon_knows_ties_zeros_and_too_few():
+    assert wilcoxon(np.zeros(8)) == 1
+    assert math.isnan(wilcoxon(np.ones(5)))
+    assert 0 < wilcoxon(np.array([0.1, 0.1, 0.1, -0.1, 0.0, 0.2, 0.2])) < 1
+
+
+def test_nemenyi_is_symmetric():
+    values = nemenyi(DEMSAR)
+    assert pd.DataFrame(values).equals(pd.DataFrame(values.T))
+
+
+def _with_group(folder: Path, tasks: tuple[str, ...], group: str) -> None:
+    store = Store(folder)
+    for record in list(store.read_all()):
+        if record.task and record.cell.task in tasks:
+            facts = msgspec.structs.replace(record.task, source_group=group)
+            changed = msgspec.structs.replace(record, task=facts)
+            store.path(record.key).write_bytes(msgspec.json.encode(changed))
+
+
+ORGANS = ("organamnist", "organcmnist", "organsmnist")
+
+
+def test_tasks_of_one_origin_count_once(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist", *ORGANS), fractions=(1.0,)))
+    before = next(e for e in overall(read([tmp_path])) if (e.a, e.b) == ("mednet", "scratch"))
+    _with_group(tmp_path, ORGANS, "lits")
+    results = read([tmp_path])
+    after = next(e for e in overall(results) if (e.a, e.b) == ("mednet", "scratch"))
+    assert (before.mean.units, after.mean.units) == (4, 2) and len(after.tasks) == 4
+    alone = gather(results)[0].differences("mednet", "scratch")
+    assert after.mean.difference == pytest.approx((alone["breastmnist"] + alone["lits"]) / 2)
+
+
+def test_generated_images_never_mix_with_real_ones(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist", "phantom-thorax"), fractions=(1.0,)))
+    found = overall(read([tmp_path]))
+    assert {(e.setting.generated, e.tasks) for e in found} == {
+        (False, ("breastmnist", "retinamnist")),
+        (True, ("phantom-thorax",)),
+    }
+
+
+def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_rank(tmp_path: Path):
+    def skip(cell: object) -> bool:
+        init, task, seed = cell.init, cell.task, cell.seed  # type: ignore[attr-defined]
+        return init == "mednet" and (task == "retinamnist" or seed == 2)
+
+    write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,), skip=skip))
+    results = read([tmp_path])
+    assert [each.tasks for each in ranking(results)] == [("breastmnist",)]
+    scores = {
+        (r.cell.init, r.cell.seed): r.metrics["auc"] for r in results.counted if r.cell.task == "breastmnist"
+    }
+    by_hand = np.mean([scores["mednet", s] - scores["scratch", s] for s in (0, 1)])  # type: ignore[operator]
+    found = next(e for e in overall(results) if (e.a, e.b) == ("mednet", "scratch"))
+    assert found.mean.difference == pytest.approx(by_hand)
+
+
+def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
+    write_run(tmp_path, Grid(inits=("radimagenet", "scratch"), fractions=(1.0,)))
+    assert overall(read([tmp_path])) == ()
+
+
+def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path):
+    few, many = tmp_path / "few", tmp_path / "many"
+    write_run(few, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,)))
+    tasks = ("breastmnist", "retinamnist", "bloodmnist", "dermamnist", "octmnist", "pathmnist")
+    write_run(many, Grid(tasks=tasks, fractions=(1.0,)))
+    lacking, whole = over_tasks(read([few])), over_tasks(read([many]))
+    assert lacking and whole
+    assert (
+        "interval needs 3" in lacking.parts[0].points[0] and "Nemenyi's need 5" in lacking.parts[0].points[0]
+    )
+    assert not whole.parts[0].points
+    (diagram,) = [block for block in whole.parts[0].blocks if isinstance(block, Figure)]
+    assert "6 independent tasks" in diagram.panels[0].alt and "CD" in diagram.panels[0].svg
