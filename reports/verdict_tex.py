@@ -14,7 +14,7 @@ NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
 """Signs that not every LaTeX engine takes as they are."""
 SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
 }  # fmt: skip
 HEADINGS = ("Task", "Labels", "Pair", "Difference", r"95\,\% interval", "Verdict", "Seeds", "Images", "Flags")
 

@@ -1,0 +1,168 @@
+"""The files of the verdicts: by hand from the predictions, as documented, without a formula or a NaN."""
+
+import csv
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from synthetic import Grid, write_run
+
+from mednet_bench.benchmark import options
+from mednet_bench.reports.build import Built, build
+from mednet_bench.reports.results import MARGIN
+from mednet_bench.reports.verdict_files import Line
+from mednet_bench.reports.verdict_tex import escaped
+from mednet_bench.reports.wording import GENERATED
+
+DOCS = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+REQUIRED = [
+    "task",
+    "arch",
+    "protocol",
+    "fraction",
+    "init_a",
+    "init_b",
+    "metric",
+    "n_seeds",
+    "difference",
+    "low",
+    "high",
+    "verdict",
+    "mde",
+    "seeds_needed",
+    "flags",
+]
+FORMULA = "=cmd()|`a`"
+
+
+def rows(built: Built) -> list[dict[str, str]]:
+    return list(csv.DictReader((built.csv.parent / "verdicts.csv").open(newline="")))
+
+
+def whole(built: Built) -> dict:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads((built.csv.parent / "verdicts.json").read_text(), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Real and generated tasks, a hostile name, and an init without a third seed."""
+    folder = tmp_path_factory.mktemp("run")
+    tasks = ("breastmnist", "pneumoniamnist", "phantom-thorax", FORMULA)
+    lacks = Grid(tasks=tasks, skip=lambda cell: cell.init == "scratch" and cell.seed == 2)
+    write_run(folder, lacks)
+    return build([folder])
+
+
+def test_the_lines_of_the_documentation_give_every_difference_and_interval(built: Built):
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS, flags=re.S)
+    assert "mednet_bench" not in code
+    lines = rows(built)
+    assert len(lines) == 4 * 3 * 3
+    for line in lines:
+        names = {"RUN": built.results.folders[0], "KEYS_A": line["keys_a"], "KEYS_B": line["keys_b"]}
+        exec(code, names)
+        for name in ("difference", "low", "high"):
+            assert names[name] == pytest.approx(float(line[name]), abs=1e-6), (line["task"], name)
+
+
+def test_the_columns_are_those_that_are_promised_and_each_is_documented(built: Built):
+    header = list(rows(built)[0])
+    assert header[: len(REQUIRED)] == REQUIRED
+    described = set(re.findall(r"`(\w+)`", DOCS.partition("## The files")[2].partition("## Flags")[0]))
+    assert set(header) <= described
+    assert set(Line.__struct_fields__) <= described
+
+
+def test_every_flag_is_documented(built: Built):
+    from mednet_bench.reports.verdict_flags import MEANINGS
+
+    described = set(re.findall(r"`([\w-]+)`", DOCS.partition("## Flags")[2]))
+    assert described == set(MEANINGS)
+    assert {flag["name"] for line in whole(built)["verdicts"] for flag in line["flags"]} <= set(MEANINGS)
+
+
+def test_json_and_csv_say_the_same(built: Built):
+    told = whole(built)
+    assert (told["format"], told["margin"], told["alpha"], told["power"]) == (1, MARGIN, 0.05, 0.8)
+    lines = rows(built)
+    assert len(told["verdicts"]) == len(lines)
+    for verdict, line in zip(told["verdicts"], lines, strict=True):
+        assert verdict["verdict"] == line["verdict"]
+        assert verdict["difference"] == float(line["difference"])
+        assert line["seeds"] == " ".join(map(str, verdict["seeds"]))
+        assert len(verdict["keys_a"]) == len(verdict["keys_b"]) == verdict["n_seeds"] == int(line["n_seeds"])
+        assert line["flags"] == "; ".join(dict.fromkeys(flag["name"] for flag in verdict["flags"]))
+        assert all(flag["reason"] for flag in verdict["flags"])
+        assert line["generated"] == str(verdict["generated"]).lower()
+
+
+def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: Built):
+    cells = {record.key: record.cell for record in built.results.counted}
+    for verdict in whole(built)["verdicts"]:
+        if "scratch" in (verdict["init_a"], verdict["init_b"]):
+            assert verdict["seeds"] == [0, 1]
+            assert "unpaired" in {flag["name"] for flag in verdict["flags"]}
+        for side in ("a", "b"):
+            of_side = [cells[key] for key in verdict[f"keys_{side}"]]
+            assert [cell.seed for cell in of_side] == verdict["seeds"]
+            assert {(cell.task, cell.init) for cell in of_side} == {
+                (verdict["task"], verdict[f"init_{side}"])
+            }
+
+
+def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the_json(built: Built):
+    pairs = list(zip(whole(built)["verdicts"], rows(built), strict=True))
+    unbounded = [line["seeds_needed"] for verdict, line in pairs if verdict["seeds_needed_unbounded"]]
+    assert unbounded and set(unbounded) == {"inf"}
+    for verdict, line in pairs:
+        if not verdict["seeds_needed_unbounded"]:
+            number = verdict["seeds_needed"]
+            assert line["seeds_needed"] == ("" if number is None else str(number))
+            assert (number is None) == (verdict["verdict"] != "cannot tell")
+
+
+def test_what_is_unknown_is_empty_and_null(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), predictions=False))
+    built = build([tmp_path])
+    assert {line["difference"] + line["low"] + line["mde"] + line["p"] for line in rows(built)} == {""}
+    for verdict in whole(built)["verdicts"]:
+        assert (verdict["difference"], verdict["low"], verdict["mde"], verdict["seeds_needed"]) == (None,) * 4
+        assert "no-evidence" in {flag["name"] for flag in verdict["flags"]}
+
+
+def test_a_name_is_no_formula_in_the_csv_and_no_command_in_latex(built: Built):
+    assert f"'{FORMULA}" in {line["task"] for line in rows(built)}
+    text = (built.csv.parent / "verdicts.tex").read_text()
+    assert escaped(r"a_b&50%$x$\input{~/f}^#<>|`") == (
+        r"a\_b\&50\%\$x\$\textbackslash{}input\{\textasciitilde{}/f\}\textasciicircum{}\#\textless{}"
+        r"\textgreater{}\textbar{}\textasciigrave{}"
+    )
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+    body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+    lines = [line for line in body.splitlines() if line and line != r"\midrule"]
+    assert len(lines) == len(rows(built))
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {8}
+    assert all("phantom-thorax" not in line or GENERATED in line for line in lines)
+    assert "\u2212" not in text
+
+
+def test_the_margin_decides_and_is_told(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=tuple(range(5))))
+    narrow, wide = build([tmp_path], tmp_path / "narrow"), build([tmp_path], tmp_path / "wide", margin=0.3)
+    assert "equivalent" not in {line["verdict"] for line in rows(narrow)}
+    assert {line["verdict"] for line in rows(wide)} == {"equivalent"}
+    assert {line["margin"] for line in rows(wide)} == {"0.3"}
+    assert "0.3 AUC" in wide.html.read_text()
+
+
+def test_the_option_has_the_margin_of_the_reports_and_takes_no_other_kind_of_number():
+    option = options.margin()
+    assert option.default == MARGIN
+    for value in (0.0, -0.01, 0.5, math.nan, math.inf):
+        with pytest.raises(Exception, match=r"above 0 and below 0\.5"):
+            option.process_value(options.click.Context(options.click.Command("run")), value)

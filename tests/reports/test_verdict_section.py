@@ -1,0 +1,282 @@
+"""The section of verdicts says what the verdicts say: in colour, on grey paper, and to the colour-blind."""
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Grid, write_run
+
+from mednet_bench.benchmark import options
+from mednet_bench.reports.forest import ROWS, drawn, forests
+from mednet_bench.reports.next_steps import more_seeds, next_steps, wider, written
+from mednet_bench.reports.overview import page
+from mednet_bench.reports.reading import read
+from mednet_bench.reports.results import Results
+from mednet_bench.reports.section import Answer, Content, Datum, Table
+from mednet_bench.reports.terminal import verdict_text
+from mednet_bench.reports.verdict_looks import LOOKS
+from mednet_bench.reports.verdict_section import verdict_section
+from mednet_bench.reports.verdict_words import between, seen_from, tally
+from mednet_bench.reports.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
+from mednet_bench.reports.wording import GENERATED, percent
+
+REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
+
+
+def run(folder: Path, **changes: object) -> Results:
+    write_run(folder, Grid(**changes))  # type: ignore[arg-type]
+    return read([folder])
+
+
+def section_of(results: Results) -> Content:
+    content = verdict_section(results)
+    assert content is not None
+    return content
+
+
+def answer_of(results: Results, start: str) -> Answer:
+    (found,) = [answer for answer in section_of(results).answers if answer.question.startswith(start)]
+    return found
+
+
+def tables(content: Content) -> list[Table]:
+    return [block for part in content.parts for block in part.blocks if isinstance(block, Table)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    tasks = (*REAL_TASKS, "phantom-thorax")
+    return run(
+        tmp_path_factory.mktemp("run"), tasks=tasks, protocols=("finetune", "linear"), seeds=(0, 1, 2, 3)
+    )
+
+
+def test_every_comparison_has_a_row_with_its_n_and_its_records(results: Results):
+    found = [table for table in tables(section_of(results)) if table.keys]
+    assert [table.facts["protocol"] for table in found] == ["finetune", "linear"]
+    verdicts = judge(results)
+    assert sum(len(table.rows) for table in found) == len(verdicts) == 2 * 4 * 3 * 3
+    keys = [keys for table in found for keys in table.keys]
+    lines = [row for table in found for row in table.rows]
+    for verdict, row, behind in zip(verdicts, lines, keys, strict=True):
+        entries = dict(zip([column.title for column in found[0].columns], row, strict=True))
+        assert set(behind) == {*verdict.a.keys, *verdict.b.keys}
+        assert (entries["Seeds"], entries["Test images"]) == (4, 300)
+        pair = entries["Pair"]
+        assert isinstance(pair, Datum) and pair.stands_for == (verdict.a.init, verdict.b.init)
+        told = entries["Verdict"]
+        assert isinstance(told, Datum) and told.text == f"{LOOKS[verdict.verdict].glyph} {verdict.verdict}"
+        flags = entries["Flags"]
+        assert all(flag.name in str(flags) for flag in verdict.flags)
+
+
+def test_the_counts_add_up_and_keep_generated_tasks_apart(results: Results):
+    points = section_of(results).parts[0].points
+    assert len(points) == 6
+    for point in points:
+        made = GENERATED in point
+        pair = point.partition(GENERATED if made else ":")[0].rstrip(" (").split(" against ")
+        chosen = [v for v in judge(results) if v.generated == made and [v.a.init, v.b.init] == pair]
+        counts = ", ".join(f"{name} {n}" for name, n in tally(chosen).items())
+        assert f": {counts} of {len(chosen)}." in point
+    assert {line for point in points for line in [point[:-1]]} <= set(verdict_text(results, 200).splitlines())
+
+
+def test_a_pair_turned_round_says_the_opposite(results: Results):
+    for verdict in judge(results):
+        turned = seen_from(verdict, verdict.b.init)
+        assert (turned.a, turned.b) == (verdict.b, verdict.a)
+        assert turned.difference == -verdict.difference
+        assert turned.interval == tuple(-end for end in reversed(verdict.interval))
+        assert {verdict.verdict, turned.verdict} in ({BETTER, WORSE}, {CANNOT_TELL}, {"equivalent"})
+        assert seen_from(turned, verdict.a.init).verdict == verdict.verdict
+    with pytest.raises(ValueError, match="not compared here"):
+        seen_from(judge(results)[0], "radimagenet")
+
+
+def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes():
+    assert tuple(LOOKS) == VERDICTS
+    for of in (lambda look: look.marker, lambda look: look.glyph, lambda look: (look.filled, look.hatch)):
+        assert len({of(look) for look in LOOKS.values()}) == len(LOOKS)
+    for paper, look in itertools.product(("#ffffff", "#f6f6f3", "#181b1f"), LOOKS.values()):
+        bright, dark = sorted((luminance(linear(paper)), luminance(linear(look.color))), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 3
+
+
+@pytest.mark.parametrize("kind", ["protanopia", "deuteranopia"])
+def test_colours_are_told_apart_without_one_kind_of_cone(kind: str):
+    """Vienot, Brettel & Mollon 1999, in the LMS space of Smith and Pokorny; distances in CIELAB."""
+    lms = np.array([[0.3140, 0.6395, 0.0465], [0.1554, 0.7579, 0.0867], [0.0178, 0.1094, 0.8726]])
+    lost = {
+        "protanopia": [[0, 1.0512, -0.0512], [0, 1, 0], [0, 0, 1]],
+        "deuteranopia": [[1, 0, 0], [0.9513, 0, 0.0487], [0, 0, 1]],
+    }[kind]
+    seen = [
+        lab(np.clip(np.linalg.inv(lms) @ np.array(lost) @ lms @ linear(look.color), 0, 1))
+        for look in LOOKS.values()
+    ]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 15
+
+
+def linear(color: str) -> np.ndarray:
+    value = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(rgb: np.ndarray) -> float:
+    return float(rgb @ [0.2126, 0.7152, 0.0722])
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]) @ rgb
+    scaled = xyz / np.array([0.9505, 1, 1.0888])
+    f = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
+    verdicts = judge(results)
+    figures = forests(results, verdicts)
+    assert list(figures) == ["finetune", "linear"]
+    panels = [panel for held in figures.values() for figure in held for panel in figure.panels]
+    assert len(panels) == 6
+    assert sum(panel.alt.count(" to ") for panel in panels) == len(verdicts)
+    for panel in panels:
+        assert f"phantom-thorax ({GENERATED})" in panel.alt
+        assert GENERATED in panel.svg and "300 test images, 4 seeds" in panel.svg
+        init_a, init_b = panel.facts["init"]  # type: ignore[misc]
+        mine = [
+            v
+            for v in verdicts
+            if (v.a.init, v.b.init, v.a.protocol) == (init_a, init_b, panel.facts["protocol"])
+        ]
+        for verdict in mine:
+            assert (
+                f"at {percent(verdict.a.fraction)} {verdict.difference:+.3f}".replace("-", "\u2212")
+                in panel.alt
+            )
+        words = {v.verdict for v in mine}
+        assert all(f">{word}<" in panel.svg for word in words)  # a word beside every row, whatever the colour
+
+
+def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: Results):
+    few = [v for v in judge(results) if v.a.protocol == "linear"]
+    many = [
+        replace(v, a=replace(v.a, task=f"{v.a.task}{copy}"), b=replace(v.b, task=f"{v.a.task}{copy}"))
+        for copy in range(ROWS * 2 // len(few))
+        for v in few
+    ]
+    kept = drawn(many)
+    assert len(kept) <= ROWS < len(many)
+    assert min(v.a.fraction for v in kept) > min(v.a.fraction for v in many)
+    (figure,) = forests(results, many)["linear"]
+    assert f"Drawn are {len(kept):,} of {len(many):,} comparisons" in figure.caption
+    assert len(figure.panels) > 3
+
+
+def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results: Results):
+    answer = answer_of(results, "Does medical")
+    assert answer.sentence.startswith("Generated tasks are left out.")
+    real = [v for v in judge(results) if not v.generated]
+    for other in ("imagenet", "scratch"):
+        held = between(real, "mednet", other)
+        counts = ", ".join(f"{name} {n}" for name, n in tally(held).items())
+        assert (
+            f"mednet over {other}: " in answer.sentence
+            and f"({counts} of {len(held)} comparisons" in answer.sentence
+        )
+    assert "3 tasks, 2 protocols, 3 label fractions, 4 seeds, 300 test images" in answer.sentence
+
+
+def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):
+    results = run(tmp_path, tasks=("phantom-thorax",), fractions=(1.0,))
+    for question in ("Does medical", "For which"):
+        assert answer_of(results, question).sentence.startswith(f"Every task here is {GENERATED}.")
+    assert "--tasks available" in answer_of(results, "What should I run next").sentence
+
+
+def test_an_answer_that_cannot_be_given_says_so(tmp_path: Path):
+    alone = run(tmp_path / "alone", tasks=("breastmnist",), inits=("scratch",), fractions=(1.0,))
+    assert "no two inits can be compared" in answer_of(alone, "Does medical").sentence
+    assert "--inits mednet,imagenet,scratch" in answer_of(alone, "What should I run next").sentence
+    assert verdict_text(alone, 80) == ""
+    single = run(tmp_path / "single", tasks=("breastmnist",), seeds=(7,), fractions=(1.0,))
+    assert "mednet over scratch: cannot tell" in answer_of(single, "Does medical").sentence
+    assert "no verdict where flagged single-seed" in answer_of(single, "Does medical").sentence
+    assert "--seeds 0..1,7" in answer_of(single, "What should I run next").sentence
+    without = run(
+        tmp_path / "without", tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,)
+    )
+    assert answer_of(without, "Does medical").sentence.startswith(
+        "Not asked: this run has no medical weights"
+    )
+    assert "imagenet over scratch" in answer_of(without, "Does medical").sentence
+
+
+def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Results):
+    (table,) = [t for t in tables(section_of(results)) if t.caption.startswith("Where transfer works")]
+    real = [v for v in judge(results) if not v.generated]
+    for where, kind, pair, *counts, _, _ in table.rows:
+        assert isinstance(pair, Datum)
+        held = between(real, str(pair.value), "scratch")
+        if kind == "modality":
+            held = [v for v in held if results.tasks[v.a.task].modality == where]
+        elif kind == "labels":
+            held = [v for v in held if percent(v.a.fraction) == where]
+        else:
+            continue
+        assert counts == list(tally(held).values()) and sum(counts) > 0  # type: ignore[arg-type]
+    assert GENERATED not in str(table.rows)
+
+
+def test_what_to_run_next_names_options_that_run_knows(results: Results):
+    known = {name for option in [*options.selection(), *options.recipe()] for name in option.opts}
+    steps = next_steps(results, judge(results))
+    asked = {
+        word for step in steps for word in f"{step.where} {step.options}".split() if word.startswith("--")
+    }
+    assert {"--seeds", "--tasks", "--lr-grid"} <= asked <= known
+
+
+def test_the_cheapest_comparisons_are_named_first_with_the_seeds_that_they_need(results: Results):
+    steps = [step for step in next_steps(results, judge(results)) if "seeds instead of" in step.gain]
+    open_ = [v for v in judge(results) if not v.generated and math.isfinite(v.seeds_needed)]
+    cheapest = min(open_, key=lambda v: v.seeds_needed)
+    needed = int(cheapest.seeds_needed)
+    assert steps[0].gain.startswith(f"{needed} seeds instead of 4 would tell {cheapest.a.init} from")
+    assert steps[0].options == f"--seeds 0..{needed - 1}"
+    numbers = [int(step.gain.split()[0].replace(",", "")) for step in steps]
+    assert numbers == sorted(numbers)
+
+
+def test_gaps_come_before_everything_else(tmp_path: Path):
+    lost = run(
+        tmp_path,
+        tasks=("breastmnist",),
+        fail=lambda cell: cell.step == "score" and cell.init == "scratch" and cell.seed == 2,
+        skip=lambda cell: cell.step == "score" and cell.init == "mednet" and cell.seed == 1,
+    )
+    first = next_steps(lost, judge(lost))[0]
+    assert first.gain == "3 cells failed and 3 planned cells have no result: run the same command again"
+
+
+def test_seeds_and_grids_are_written_as_the_command_line_reads_them():
+    from mednet_bench.benchmark.request import seeds
+
+    assert written(more_seeds((0, 1, 2), 7)) == "0..6"
+    assert written(more_seeds((5, 9), 4)) == "0..1,5,9"
+    assert seeds(written(more_seeds((5, 9), 4))) == [0, 1, 5, 9]
+    assert more_seeds((0, 1, 2), 2) == [0, 1, 2]
+    assert wider((0.1, 1.0, 10.0), below=True, above=False) == [0.01, 0.1, 1.0, 10.0]
+    assert wider((0.001, 0.003), below=False, above=True) == [0.001, 0.003, 0.009]
+    assert wider((1, 5, 20), below=True, above=True, whole=True) == [1, 5, 20, 80]
+
+
+def test_the_page_opens_with_the_verdicts(results: Results):
+    whole = page(results)
+    assert whole.sections[0][0] == "verdicts"
+    questions = [answer.question for answer in whole.answers]
+    assert questions[0].startswith("Does medical") and questions[1].startswith("For which modalities")
