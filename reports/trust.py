@@ -1,17 +1,23 @@
-"""Can I trust these numbers? What could not be computed, and how many averages each doubt touches."""
+"""Can I trust these numbers? What was not computed, and how many averages and verdicts a doubt touches."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .pictures import INK, draw, style
 from .results import Results, Row
 from .section import Answer, Figure
+from .verdict_words import flag_names, spans
+from .verdicts import judge
 from .wording import count, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+FLAGS = 5
+"""Flags of comparisons that the answer names; the section Verdicts counts all."""
 
 
 def trust(results: Results) -> Answer:
@@ -40,6 +46,9 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
         stat = row.stats.get(results.primary)
         return stat is None or stat.n < len(row.seeds)
 
+    def versions(row: Row) -> bool:
+        return len({tuple(sorted(records[key].provenance.versions.items())) for key in row.keys}) > 1
+
     return {
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: bool(row.overlap),
@@ -47,6 +56,7 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
         "failed or missing seeds": gap,
         "undefined scores": undefined,
         "a single seed": lambda row: len(row.seeds) == 1,
+        "seeds computed with different package versions": versions,
         "a choice on the edge of its grid": edge,
     }
 
@@ -60,13 +70,25 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
     cells = (
         f"{count(len(results.counted), 'cell')} finished, {listed(lost) or 'none failed and none is missing'}"
     )
-    seeds = [len(row.seeds) for row in results.rows]
-    spans = (f"{min(seeds)} to " if min(seeds) < max(seeds) else "") + count(max(seeds), "seed")
+    seeds = spans((len(row.seeds) for row in results.rows), "seed")
     averages = count(len(results.rows), "average")
     if not touched:
-        return f"{cells}; no flag was raised on the {averages}, each over {spans}."
+        return f"{cells}; no doubt touches the {averages}, each over {seeds}.{_flagged(results)}"
     doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
-    return f"{cells}. Of {averages}, each over {spans}, there are {doubts}."
+    return f"{cells}. Of {averages}, each over {seeds}, there are {doubts}.{_flagged(results)}"
+
+
+def _flagged(results: Results) -> str:
+    """Count the comparisons that carry a flag, and the flags that touch most of them."""
+    verdicts = judge(results)
+    if not verdicts:
+        return ""
+    flags = Counter(name for verdict in verdicts for name in flag_names(verdict))
+    flagged = sum(bool(verdict.flags) for verdict in verdicts)
+    most = ", ".join(f"{name} {n:,}" for name, n in flags.most_common(FLAGS))
+    rest = f" and {count(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
+    of = count(len(verdicts), "comparison")
+    return f" {flagged:,} of {of} carry a flag: {most}{rest}." if flagged else f" No flag on {of}."
 
 
 def _figure(touched: dict[str, int], rows: int) -> Figure:

@@ -35,7 +35,7 @@ def test_seeds_of_two_runs_are_averaged_and_a_record_in_both_counts_once(tmp_pat
 
 def test_predictions_are_found_in_the_run_that_holds_them(tmp_path: Path):
     (first, *_) = write_run(tmp_path / "a", grid(predictions=True, seeds=(0,)))
-    (second, *_) = write_run(tmp_path / "b", grid(seeds=(1,)))
+    (second, *_) = write_run(tmp_path / "b", grid(predictions=False, seeds=(1,)))
     results = read([tmp_path / "b", tmp_path / "a"])
     assert results.predictions_of(first.key) == Store(tmp_path / "a").predictions_of(first.key)
     assert results.predictions_of(second.key) is None, "there are none"
