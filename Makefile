@@ -16,7 +16,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types package bench clean
+.PHONY: help demo test regress lint types package bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ test: ## Install into .venv with the development extras and run the tests
 	@sh .ci/setup.sh dev
 	@echo "pytest $(PYTEST_ARGS)"
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS)
+
+regress: ## Judge the scores on real MedMNIST sets against the carried baseline (where the data are at hand)
+	@sh .ci/setup.sh
+	@sh .ci/regress.sh
 
 lint: ## Check style and format (ruff)
 	@sh .ci/setup.sh dev

@@ -1,0 +1,79 @@
+"""Where the real data are, and runs of the carried regression that compute their features anew."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mednet_bench.baselines import imagenet as source
+from mednet_bench.baselines.init import Contract
+from mednet_bench.benchmark.cells import Bench
+from mednet_bench.benchmark.grid import Grid
+from mednet_bench.benchmark.plan import Recipe
+from mednet_bench.benchmark.records import Store
+from mednet_bench.benchmark.request import Request
+from mednet_bench.benchmark.resolve import resolve
+from mednet_bench.benchmark.runner import Rules, Watcher, pending, work
+from mednet_bench.tasks.catalog import at_hand, catalog
+from mednet_bench.tasks.places import places_from
+
+TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
+PRETRAIN_IMAGES = 3000
+"""As the carried baseline was made (see README.md beside it)."""
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data() -> None:
+    """Skip where the three sets are not at hand; nothing is downloaded for a test."""
+    root = os.environ.get("MEDNET_BENCH_DATA")
+    places = places_from(download=False) if root and Path(root).is_dir() else None
+    tasks = catalog(places) if places else {}
+    missing = [name for name in TASKS if not places or not at_hand(tasks[name], 28, places)]
+    if missing:
+        pytest.skip(f"MEDNET_BENCH_DATA names no folder with {', '.join(missing)} at 28 px")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a part of the regression; all runs share one new cache, so that features are computed once."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def start(tasks: str, inits: str, fractions: str, seeds: str) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        request = Request(
+            tasks=tasks, inits=inits, protocols="linear", fractions=fractions, seeds=seeds, size=28,
+            input_size=64, out=str(folder), download=False, recipe=Recipe(pretrain_images=PRETRAIN_IMAGES),
+        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MEDNET_BENCH_CACHE", str(cache))
+            carry_out(resolve(request))
+        return folder
+
+    return start
+
+
+def carry_out(grid: Grid) -> None:
+    """Compute every cell in this process."""
+    store, rules = Store(grid.request.folder), Rules()
+    grid.plan.write(store.folder)
+    failures: list[str] = []
+
+    def ended(record, own: bool) -> None:
+        if record.status != "ok":
+            failures.append(record.error)
+
+    work(Bench(grid, "cpu"), pending(grid, store, rules), rules, Watcher(ended=ended))
+    assert not failures
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Contract], None]:
+    """Give the ImageNet arm another input contract, as a slip in the code would."""
+
+    def change(contract: Contract) -> None:
+        monkeypatch.setattr(source, "Contract", lambda **stated: contract)
+
+    return change

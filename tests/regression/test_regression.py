@@ -1,0 +1,92 @@
+"""The carried baseline on real MedMNIST data: green as it is, red when images reach the network wrongly.
+
+The whole baseline is judged by `make regress`; here stands what fits into a test: fewer tasks and seeds.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mednet_bench.baselines.init import Contract
+from mednet_bench.benchmark.records import Store
+from mednet_bench.reports.baseline import Baseline, read_baseline
+from mednet_bench.reports.judgement import FLOOR, Judgement, judge
+from mednet_bench.reports.reading import read
+
+CARRIED = Path(__file__).parent / "medmnist-linear.json"
+TASKS = "breastmnist,retinamnist"
+RIGHT = Contract(interpolation="bicubic")
+WRONG = {
+    "channels swapped": Contract(interpolation="bicubic", channels="bgr"),
+    # the images stay 0..1 where mean and std expect 0..255, the error in RadImageNet's released scripts
+    "255 times too small": Contract(interpolation="bicubic", mean=(127.5,) * 3, std=(127.5,) * 3),
+}
+RERUNS, SEEDS_EACH = 20, 3
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def carried() -> Baseline:
+    return read_baseline(CARRIED)
+
+
+def part(baseline: Baseline, folder: Path) -> list[Judgement]:
+    """Judge the rows that a run was asked for; tolerances are sharper than where more rows are judged."""
+    asked = {
+        (record.cell.task, record.cell.init, record.cell.fraction)
+        for record in Store(folder).read_all()
+        if record.cell.step == "score"
+    }
+    lines = tuple(line for line in baseline.lines if (line.task, line.init, line.fraction) in asked)
+    assert len(lines) == len(asked) > 0
+    return judge(msgspec.structs.replace(baseline, lines=lines), read([folder]))
+
+
+def test_the_carried_baseline_covers_what_it_promises(carried: Baseline):
+    assert {line.task for line in carried.lines} == {"breastmnist", "pneumoniamnist", "retinamnist"}
+    assert {line.init for line in carried.lines} == {"mednet", "imagenet", "scratch"}
+    assert {line.protocol for line in carried.lines} == {"linear"}
+    assert len(carried.lines) == 27 and all(line.n_seeds == 10 for line in carried.lines)
+    assert not carried.dirty
+
+
+def test_a_rerun_repeats_the_scores_of_its_seeds(carried: Baseline, run: Run):
+    judgements = part(carried, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
+    assert [j for j in judgements if j.verdict != "held"] == []
+    versions = "same labels and weights" if judgements[0].allowed == FLOOR else "drawn anew"
+    assert all(versions in j.why for j in judgements if j.line.init == "imagenet")
+
+
+@pytest.mark.parametrize("fault", WRONG)
+@pytest.mark.parametrize("seeds", ["0..2", "100..102"], ids=["same seeds", "other seeds"])
+def test_images_that_reach_the_network_wrongly_make_it_red(
+    carried: Baseline, run: Run, feed: Callable[[Contract], None], fault: str, seeds: str
+):
+    feed(WRONG[fault])
+    judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", seeds))
+    assert [j.verdict for j in judgements if j.line.fraction == 1.0] == ["fell"], judgements
+
+
+def test_the_injection_itself_changes_nothing(carried: Baseline, run: Run, feed: Callable[[Contract], None]):
+    feed(RIGHT)
+    judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", "0..2"))
+    assert {j.verdict for j in judgements} == {"held"}
+
+
+def test_twenty_reruns_with_other_seeds_stay_green(carried: Baseline, run: Run, tmp_path: Path):
+    """Every seed is a run of its own as far as its result goes, so that one long run is cut into twenty."""
+    last = 100 + RERUNS * SEEDS_EACH - 1
+    whole = run(TASKS, "imagenet", "0.1,0.5,1.0", f"100..{last}")
+    for number in range(RERUNS):
+        rerun, first = tmp_path / str(number), 100 + number * SEEDS_EACH
+        for record in Store(whole).read_all():
+            if first <= record.cell.seed < first + SEEDS_EACH:
+                Store(rerun).write(record)
+        judgements = part(carried, rerun)
+        assert not [j for j in judgements if j.red], f"seeds from {first}"
+        assert all(j.seeds == (10, SEEDS_EACH) or j.line.fraction == 1.0 for j in judgements)
