@@ -25,20 +25,26 @@ def auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Flo
         The AUC [...] in 0 to 1, and the influence [..., n], whose squares sum to the variance of the AUC
         over draws of n images. A class with a single image has no variance: its influence is NaN.
     """
-    from scipy.stats import rankdata
-
     placement = np.empty(scores.shape)
-    ranks = rankdata(scores, axis=-1)
-    n = {True: int(truth.sum()), False: int((~truth).sum())}
-    for side, of in ((True, truth), (False, ~truth)):
-        # share of the other class that lies below, ties half; for a negative image, that lies above
-        below = (ranks[..., of] - rankdata(scores[..., of], axis=-1)) / n[not side]
-        placement[..., of] = below if side else 1 - below
+    networks = zip(scores.reshape(-1, len(truth)), placement.reshape(-1, len(truth)), strict=True)
+    for ours, placed in networks:
+        positive, negative = ours[truth], ours[~truth]
+        placed[truth] = _below(positive, negative)
+        placed[~truth] = 1 - _below(negative, positive)  # of a negative image, what lies above
     auc = placement[..., truth].mean(axis=-1)
-    size = np.where(truth, n[True], n[False]).astype(float)
+    size = np.where(truth, truth.sum(), (~truth).sum()).astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         influence = (placement - auc[..., None]) / np.sqrt(size * (size - 1))
     return auc, influence
+
+
+def _below(values: Floats, others: Floats) -> Floats:
+    """Return which share of `others` lies below each of `values`, ties half."""
+    others, order = np.sort(others), np.argsort(values)
+    ascending = values[order]  # neighbours are then looked up in the same place: far faster for many images
+    share = np.empty(len(values))
+    share[order] = others.searchsorted(ascending, "left") + others.searchsorted(ascending, "right")
+    return share / (2 * len(others))
 
 
 def macro_auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
