@@ -106,14 +106,12 @@ class Ranking:
         inits: in the order of the run.
         tasks: those that all inits share a seed on.
         ranks: in the order of `inits`.
-        keys: of the records behind, per init.
     """
 
     setting: Setting
     inits: tuple[str, ...]
     tasks: tuple[str, ...]
     ranks: Ranks
-    keys: tuple[tuple[str, ...], ...]
 
 
 @lru_cache(maxsize=4)  # several sections of a report ask
@@ -146,9 +144,7 @@ def ranking(results: Results) -> tuple[Ranking, ...]:
         inits = each.inits
         scores = each.matrix(inits)
         if len(inits) > 1 and len(scores):
-            tasks = each.tasks_of(*inits)
-            keys = tuple(tuple(key for task in tasks for key in each.keys[task, init]) for init in inits)
-            found.append(Ranking(each.setting, inits, tasks, rank(scores), keys))
+            found.append(Ranking(each.setting, inits, each.tasks_of(*inits), rank(scores)))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .pictures import PAPER, Look
 from .results import Results, Row
-from .savings import Saving, savings
+from .savings import LATE, Saving, savings
 from .wording import TIMES, number
 
 if TYPE_CHECKING:
@@ -36,13 +36,17 @@ class Arrow:
 
 
 def arrows(results: Results, rows: Sequence[Row]) -> list[Arrow]:
-    """Choose the arrows of one panel: one per reference of MedNet, or of the first init that has any.
+    """Choose the arrows of one panel: MedNet, or the first init that has any, against ImageNet and scratch.
 
     Each stands where the most is saved or lost, among the scores that the init's curve crosses between two
     measured budgets; of the others nobody knows where the arrow would end.
     """
     shown = set(rows)
-    here = [each for each in savings(results) if each.saved and each.reference in shown]
+    here = [
+        each
+        for each in savings(results)
+        if each.reference in shown and each.reference.init in LATE and each.saved
+    ]
     init = next((e.init.init for e in here if e.init.init == "mednet"), here[0].init.init if here else "")
     chosen = (each for each in here if each.init.init == init)
     return [arrow for each in chosen if (arrow := _longest(each))]

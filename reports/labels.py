@@ -103,7 +103,7 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
         )  # fmt: skip
     what = "all its labels" if largest else "fewer labels"
     caption = f"Labels needed to reach what the reference has with {what}"
-    keys = tuple(tuple(key for of in each.keys for key in of) for each, _ in chosen)
+    keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # a page of megabytes helps nobody
     protocols = tuple(dict.fromkeys(each.init.protocol for each, _ in chosen))
     facts = {"protocol": protocols}  # where the table has one only, the column goes
     return compact(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")

@@ -208,7 +208,7 @@ def _figure(results: Results, chosen: Sequence[Pace], made: bool) -> Figure:
                 axes.plot([pace.ratio.min(), pace.ratio.max()], [y, y], color=look.color, alpha=0.6)
                 axes.plot(np.median(pace.ratio), y, look.marker, color=look.color, markersize=6)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda *_: "")
         axes.set_yticks(range(len(tasks)), [shorten(task, 26) for task in tasks])

@@ -32,7 +32,8 @@ def over_tasks(results: Results) -> Content | None:
         "these.",
     )
     ranked = ranking(results)
-    blocks: list[Table | Figure] = []
+    figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
+    blocks: list[Table | Figure] = [figure] if figure else []
     for folded in (False, True):
         rows = [each for each in found if (each.setting.fraction < largest) == folded]
         if rows:
@@ -40,9 +41,6 @@ def over_tasks(results: Results) -> Content | None:
         lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
         if lines:
             blocks.append(_ranks(lines, folded))
-    figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
-    if figure:
-        blocks.append(figure)
     return Content("Over all tasks", 10, (Part(lead=lead, points=_points(results), blocks=tuple(blocks)),))
 
 
@@ -74,6 +72,11 @@ SETTING = (Column("Protocol", facet="protocol"), Column("Labels", "g", facet="fr
 def _setting(of: Setting) -> tuple[Entry, ...]:
     fraction = Datum(of.fraction, percent(of.fraction))
     return of.protocol, fraction, place(of.arch, of.size, of.input_size)
+
+
+def _p(value: float) -> Datum | float:
+    """Write a p-value that rounds to nothing as what it is."""
+    return Datum(value, "< 0.001") if value < 0.001 else value
 
 
 def _tasks(units: int, tasks: Sequence[str]) -> Datum:
@@ -115,7 +118,7 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
             *_setting(each.setting),
             each.mean.difference,
             Datum(each.mean.low, _interval(each)),
-            each.mean.p,
+            _p(each.mean.p),
             each.mean.positive,
             _tasks(each.mean.units, each.tasks),
         )
@@ -144,7 +147,6 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
         TASKS,
     )
     body: list[tuple[Entry, ...]] = []
-    keys = []
     for each in lines:
         for at in each.ranks.mean.argsort(kind="stable"):
             ranks = each.ranks
@@ -154,16 +156,13 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
                     *_setting(each.setting),
                     float(ranks.mean[at]),
                     float(ranks.borda[at]),
-                    ranks.p,
+                    _p(ranks.p),
                     ranks.critical,
                     _tasks(ranks.units, each.tasks),
                 )
             )
-            keys.append(each.keys[at])
     what = "with fewer labels" if folded else f"with {percent(lines[0].setting.fraction)} of the labels"
-    table = Table(
-        f"Ranks over the tasks that all inits share, {what}", columns, tuple(body), folded, keys=tuple(keys)
-    )
+    table = Table(f"Ranks over the tasks that all inits share, {what}", columns, tuple(body), folded)
     return _measured(table)
 
 

@@ -20,7 +20,7 @@ from .wording import GENERATED, count, number, percent, place
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 36
+PANELS = 24
 BINS = 10
 
 

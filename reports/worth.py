@@ -67,11 +67,14 @@ def _gains(results: Results, first: Row, made: bool) -> Iterator[str]:
     """Say how far each init lies above scratch over the tasks, with what is known of the error."""
     where = Setting(first.protocol, first.arch, first.size, first.input_size, first.fraction, made)
     for each in overall(results):
-        if each.setting == where and each.b == BASELINE:
-            mean = each.mean
-            ends = f"95 % interval {number(mean.low, '+.3f')} to {number(mean.high, '+.3f')}"
-            known = "too few tasks for an interval" if math.isnan(mean.low) else ends
-            yield f"{each.a} is {number(mean.difference, '+.3f')} from {BASELINE} ({known}, n = {mean.units})"
+        if each.setting == where and BASELINE in (each.a, each.b):
+            mean, sign = each.mean, 1 if each.b == BASELINE else -1
+            low, high = (number(end, "+.3f") for end in sorted((sign * mean.low, sign * mean.high)))
+            known = (
+                "too few tasks for an interval" if math.isnan(mean.low) else f"95 % interval {low} to {high}"
+            )
+            init, gain = each.a if sign > 0 else each.b, number(sign * mean.difference, "+.3f")
+            yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units})"
 
 
 def _shared(results: Results) -> list[Row]:
