@@ -104,8 +104,8 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
     what = "all its labels" if largest else "fewer labels"
     caption = f"Labels needed to reach what the reference has with {what}"
     keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # a page of megabytes helps nobody
-    protocols = tuple(dict.fromkeys(each.init.protocol for each, _ in chosen))
-    facts = {"protocol": protocols}  # where the table has one only, the column goes
+    protocols = {each.init.protocol for each, _ in chosen}
+    facts = {"protocol": protocols.pop()} if len(protocols) == 1 else {}  # then the column goes
     return compact(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
 
 

@@ -19,9 +19,9 @@ from .wording import (
     GENERATED,
     NBSP,
     TIMES,
+    compact,
     count,
     duration,
-    init_entry,
     number,
     percent,
     place,
@@ -120,20 +120,20 @@ def _table(results: Results, found: Sequence[Pace], folded: bool) -> Table:
         Column("Task", facet="task"),
         Column("Init", facet="init"),
         Column("Protocol", facet="protocol"),
-        Column("Labels", "g", facet="fraction"),
+        *((Column("Labels", "g", facet="fraction"),) * folded),
         *(column for column, _ in extra),
         Column("Steps", ",.0f", "median over seeds, and the range"),
         Column("Seconds", "g", "of training until then, median over seeds, and the range"),
         Column("Seeds", "d"),
         Column(f"Steps / {BASELINE}", ".2f", "median over the seeds that both have, and the range"),
-        Column("Paired seeds", "d"),
+        Column("Paired", "d", "seeds that both have"),
     )
     rows: list[tuple[Entry, ...]] = [
         (
             task_entry(results, pace.row.task),
-            init_entry(pace.row),
+            pace.row.init,
             pace.row.protocol,
-            Datum(pace.row.fraction, percent(pace.row.fraction)),
+            *((Datum(pace.row.fraction, percent(pace.row.fraction)),) * folded),
             *(getattr(pace.row, field) for _, field in extra),
             _median([*pace.steps.values()], lambda x: number(x, ",.0f")),
             _median([*pace.seconds.values()], duration),
@@ -145,7 +145,12 @@ def _table(results: Results, found: Sequence[Pace], folded: bool) -> Table:
     ]
     what = "with fewer labels" if folded else f"with {percent(found[0].row.fraction)} of the labels"
     caption = f"To {percent(SHARE)} of the final validation score, {what}"
-    return Table(caption, columns, tuple(rows), folded, keys=tuple(pace.keys for pace in found))
+    protocols = {pace.row.protocol for pace in found}
+    facts: dict[str, str | float] = {} if folded else {"fraction": found[0].row.fraction}
+    if len(protocols) == 1:  # then the column goes
+        facts["protocol"] = protocols.pop()
+    keys = tuple(pace.keys for pace in found)
+    return compact(Table(caption, columns, tuple(rows), folded, facts, keys), "Protocol")
 
 
 def _median(values: Sequence[float] | np.ndarray, write: Callable[[float], str]) -> Datum:
