@@ -12,8 +12,8 @@ from .verdict_looks import LOOKS, bar, bar_keys
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, LINE = 350, 22
-"""CSS pixels: of the picture, of one line."""
+WIDTH, LINE = 250, 22
+"""CSS pixels: of the bars with their margins, so that names and counts still fit on a phone; of one line."""
 AROUND = 72
 """What `draw` keeps free above and below the axes, in CSS pixels; cut off again where labels are tight."""
 LINES = 24

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated
 
 import msgspec
 
@@ -76,7 +75,8 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     power: float
     method: str
-    verdicts: Annotated[tuple[Line, ...], "in the order of the report"]
+    verdicts: tuple[Line, ...]
+    """In the order of the report."""
 
 
 COLUMNS = tuple(name for name in Line.__struct_fields__ if name != "seeds_needed_unbounded")

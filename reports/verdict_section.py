@@ -54,16 +54,17 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> Part:
     margin = f"{results.margin:g}"
     lead = (
         "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
-        "over seeds of the first one's test AUC minus the second one's: above 0 favours the first. Its 95 % "
-        "interval says how far other test images and other training seeds could have moved it.",
+        "over seeds of the first one's test AUC minus the second one's: above 0 favours the first. Its "
+        f"95{NBSP}% interval says how far other test images and other training seeds could have moved it.",
         "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
-        f"margin, {margin} AUC, is refuted on both sides. Each kind of claim has an error rate of 5 % after "
-        "Holm's correction over the tasks of which one question is asked: the same pair, protocol, network "
-        "and share of labels. Cannot tell: neither is refuted, which is not the same as equal. The interval "
-        "is not corrected, so that it may leave out 0 where one cannot tell.",
-        "Detectable is the smallest true difference that so many seeds and images would have shown with 80 % "
-        "probability. Seeds needed would show the difference as large as it looks now; where no number of "
-        "seeds would, only more test images can.",
+        f"margin, {margin} AUC, is refuted on either side. Each kind of claim has an error rate of "
+        f"5{NBSP}% after Holm's correction over the tasks of which one question is asked: the same pair, "
+        "protocol, network and share of labels. Cannot tell: neither is refuted, which is not the same as "
+        "equal. The interval is neither corrected nor one-sided, so that it may leave out 0 where one cannot "
+        "tell, and reach a little beyond the margin where two inits are equivalent.",
+        "Detectable is the smallest true difference that so many seeds and images would have shown with "
+        f"80{NBSP}% probability. Seeds needed would show the difference as large as it looks now; where no "
+        "number of seeds would, only more test images can.",
     )
     return Part(lead=lead, points=tuple(_counts(results, verdicts)))
 
@@ -185,6 +186,6 @@ def _small(p: float) -> str:
 
 def _doubts(results: Results, verdicts: Sequence[Verdict]) -> Part:
     tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
-    clean = sum(not verdict.flags for verdict in verdicts)
-    lead = f"{clean:,} of {count(len(verdicts), 'comparison')} carry no flag."
+    flagged = sum(bool(verdict.flags) for verdict in verdicts)
+    lead = f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag."
     return Part("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))
