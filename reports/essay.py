@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..benchmark.records import Record
 from .across import Overall, overall
-from .labels import tally
+from .labels_answer import tally
 from .results import Results
 from .savings import Saving, savings
 from .section import SECTIONS, Content, Part
