@@ -12,7 +12,7 @@ from .verdict_looks import LOOKS, bar, bar_keys
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, LINE = 250, 22
+WIDTH, LINE = 205, 22
 """CSS pixels: of the bars with their margins, so that names and counts still fit on a phone; of one line."""
 AROUND = 72
 """What `draw` keeps free above and below the axes, in CSS pixels; cut off again where labels are tight."""
@@ -57,7 +57,7 @@ def _bar(axes: Axes, y: int, counts: Mapping[str, int]) -> None:
         if length:
             bar(axes, y, left, length, verdict)
         left += length
-    told = "  ".join(f"{look.glyph}{counts[verdict]}" for verdict, look in LOOKS.items())
+    told = " ".join(f"{look.glyph}{counts[verdict]}" for verdict, look in LOOKS.items())
     axes.annotate(
         told, (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
         fontsize=8,

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .forest import forests
 from .helps import helps
@@ -25,6 +26,8 @@ from .verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
 from .wording import GENERATED, NBSP, count, listed, number, percent, place, short, task_entry, varying
 
 MORE_IMAGES = "more images"
+OPEN = 60
+"""Rows of an open table; a browser lays out what is folded only when it is opened."""
 OPTIONAL_STOPPING = (
     "Settle the number of seeds beforehand and give it to all inits: who adds seeds to one comparison until "
     "it has a verdict will find one by chance."
@@ -90,7 +93,7 @@ def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[Part]:
         Part(
             protocol,
             lead=tuple(_weights(members)),
-            blocks=(*drawn.get(protocol, ()), _table(results, protocol, members)),
+            blocks=(*drawn.get(protocol, ()), *_tables(results, protocol, members)),
         )
         for protocol, members in groups.items()
     ]
@@ -106,7 +109,20 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
 
 
-def _table(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> Table:
+def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
+    """Return one table, or where it would be long that of the largest fraction, and the rest folded."""
+    if len(verdicts) <= OPEN:
+        return [_table(results, protocol, verdicts)]
+    largest = max(verdict.a.fraction for verdict in verdicts)
+    first = [verdict for verdict in verdicts if verdict.a.fraction == largest]
+    rest = [verdict for verdict in verdicts if verdict.a.fraction < largest]
+    tables = [_table(results, f"{protocol}, {percent(largest)} of the labels", first)]
+    if rest:
+        tables.append(replace(_table(results, f"{protocol}, fewer labels", rest), folded=True))
+    return tables
+
+
+def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
     extra = [(column, field) for column, field in varying(v.a for v in verdicts) if field != "variant"]
     columns = (
         Column("Task", facet="task"),
@@ -129,9 +145,9 @@ def _table(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> Tabl
     rows = tuple(_row(results, verdict, [field for _, field in extra]) for verdict in verdicts)
     where = {place(v.a.arch, v.a.size, v.a.input_size) for v in verdicts}
     network = f"; {where.pop()}" if len(where) == 1 else ""
-    caption = f"{protocol}: {count(len(rows), 'comparison')}{network}"
+    caption = f"{what}: {count(len(rows), 'comparison')}{network}"
     keys = tuple(keys_of(verdict) for verdict in verdicts)
-    return Table(caption, columns, rows, facts={"protocol": protocol}, keys=keys)
+    return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
 
 
 def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Entry, ...]:

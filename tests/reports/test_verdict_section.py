@@ -280,3 +280,11 @@ def test_the_page_opens_with_the_verdicts(results: Results):
     assert whole.sections[0][0] == "verdicts"
     questions = [answer.question for answer in whole.answers]
     assert questions[0].startswith("Does medical") and questions[1].startswith("For which modalities")
+
+
+def test_a_long_table_opens_with_the_largest_fraction_and_folds_the_rest(tmp_path: Path):
+    long = run(tmp_path, tasks=REAL_TASKS, fractions=(0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0), seeds=(0, 1))
+    first, rest = (table for table in tables(section_of(long)) if table.keys)
+    assert (len(first.rows), first.folded) == (3 * 3, False)
+    assert (len(rest.rows), rest.folded) == (3 * 3 * 6, True)
+    assert f"{percent(1.0)} of the labels" in first.caption
