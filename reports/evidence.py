@@ -25,6 +25,7 @@ class Evidence:
         influence: [seeds, units], see `influence`; a unit is a test image, or a group of them.
         images: which images were scored: a hash of labels and groups.
         n_test: test images.
+        groups: patients, smears or lesions that the test images come from; 0 where nobody knows.
         fewest: images of the rarest class in the test set (of a multilabel task: of the rarer side).
         majority: accuracy of always giving the most frequent answer.
         problem: why there is nothing, or "".
@@ -35,6 +36,7 @@ class Evidence:
     influence: Floats = field(default_factory=lambda: np.empty((0, 0)))
     images: str = ""
     n_test: int = 0
+    groups: int = 0
     fewest: int = 0
     majority: float = float("nan")
     problem: str = ""
@@ -76,12 +78,15 @@ def evidence(results: Results, row: Row, records: dict[str, Record]) -> Evidence
         return Evidence(problem="its predictions do not give the AUC that its records state")
     if np.isnan(influence).any():
         return Evidence(problem="a class has a single test image, so that its AUC has no known error")
+    if first[1] is not None and _lumped(truth[:, keep], first[1]):
+        return Evidence(problem="all test images of a class are of one group: their error is unknown")
     return Evidence(
         seeds=row.seeds,
         values=values,
         influence=summed_within(influence, first[1]),
         images=images.pop(),
         n_test=len(truth),
+        groups=0 if first[1] is None else len(np.unique(first[1])),
         fewest=int(np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)).min()),
         majority=float(np.maximum(truth.mean(axis=0), 1 - truth.mean(axis=0)).mean())
         if kind == "multilabel"
@@ -92,6 +97,12 @@ def evidence(results: Results, row: Row, records: dict[str, Record]) -> Evidence
 def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
     """Return [n, classes] booleans from class indices [n], or from the 0 and 1 of a multilabel task."""
     return labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes)  # type: ignore[operator]
+
+
+def _lumped(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> bool:
+    """Whether the positive or the negative images of a class are all of one group: nothing varies there."""
+    sides = (side for column in truth.T for side in (column, ~column))
+    return any(len(np.unique(groups[side])) < 2 for side in sides)
 
 
 Read = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]

@@ -7,10 +7,12 @@ import numpy as np
 
 from ..benchmark.records import Record
 from .evidence import METRIC, Evidence
+from .paired import HEADROOM
 from .results import Row
 
-HEADROOM = 0.995
 FEW = 5
+FEW_TEST = 10
+FEW_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ def seeds(a: Side, b: Side) -> Iterator[Flag]:
     both = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
     if len(both) == 1:
         yield Flag("single-seed", "one seed in common: the spread over trainings is unknown")
-    for side in (a, b) if len(both) > 1 else ():
-        if np.ptp(side.evidence.values) == 0:
-            reason = (
-                f"every seed of {side.row.init} gives the same result, so that nothing is known of other "
-                "training images: the interval is about test images, and the other init's seeds"
-            )
-            yield Flag("identical-seeds", reason)
+    still = [side for side in (a, b) if len(both) > 1 and np.ptp(side.evidence.values) == 0]
+    if len(still) == 2:
+        reason = "every seed gives the same result: the verdict is about these two trained models only"
+        yield Flag("fixed-models", reason)
+    elif still:
+        one = f"every seed of {still[0].row.init} gives the same result"
+        yield Flag("identical-seeds", f"{one}: nothing is known of other training images")
 
 
 def one_pretraining(a: Side, b: Side) -> Iterator[Flag]:
@@ -142,8 +144,10 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
     train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
     if train and min(train) < FEW:
         yield Flag("few-train", f"a class has only {min(train)} training images")
-    if 0 < a.evidence.fewest < FEW:
+    if 0 < a.evidence.fewest < FEW_TEST:
         yield Flag("few-test", f"a class has only {a.evidence.fewest} test images")
+    if 0 < a.evidence.groups < FEW_GROUPS:
+        yield Flag("few-groups", f"the test images are of only {a.evidence.groups} groups")
 
 
 CHECKS: tuple[Check, ...] = (

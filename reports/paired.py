@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from .influence import Floats
 
+HEADROOM = 0.995
+"""Two scores at or above this are never called equivalent: too few images would have to differ."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 

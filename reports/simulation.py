@@ -33,12 +33,29 @@ class Truth:
     seed_sd: float
 
 
-def experiment(truth: Truth, rng: np.random.Generator) -> tuple[Paired, Floats, Floats]:
-    """Draw one experiment; return its difference, second init minus first, and what it was measured from."""
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """One experiment: the difference, second init minus first, and what it was measured from.
+
+    Attributes:
+        measured: the difference with its errors.
+        values: difference per seed [seeds].
+        influence: likewise, per test image [seeds, images].
+        lower: the lower of the two mean AUCs.
+    """
+
+    measured: Paired
+    values: Floats
+    influence: Floats
+    lower: float
+
+
+def experiment(truth: Truth, rng: np.random.Generator) -> Experiment:
+    """Draw one experiment and measure it as a report would."""
     scores, labels = draw(truth, rng)
     auc, influence = auc_influence(labels, scores)
     values, shares = auc[1] - auc[0], influence[1] - influence[0]
-    return paired(values, shares), values, shares
+    return Experiment(paired(values, shares), values, shares, float(auc.mean(axis=1).min()))
 
 
 def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:

@@ -17,14 +17,16 @@ MEANINGS = {
     "unpaired": "seeds that only one of the two inits has were left out",
     "single-seed": "one seed in common: how much trainings differ is unknown",
     "identical-seeds": "every seed of an init gives the same result: nothing is known of other training sets",
+    "fixed-models": "every seed gives the same result: the verdict is about these two trained models only",
     "one-pretraining": "an init was pretrained once: what another pretraining would give is not known",
-    "no-headroom": "both are so near to a perfect score that they cannot differ",
+    "no-headroom": "both are so near to a perfect score that they cannot differ; equivalent is never said",
     "perfect": "a perfect score: look for a leak, or for a task too easy",
     "majority": "the accuracy of an init is not above that of always giving the most frequent answer",
     "grid-edge": "an init chose from the edge of its grid: a wider grid might do better",
     "still-improving": "an init was best at its last validation: longer training might do better",
     "few-train": "a class has so few training images that chance decides",
-    "few-test": "a class has so few test images that chance decides",
+    "few-test": "a class has so few test images that chance decides; equivalent is never said",
+    "few-groups": "the test images come from so few patients, smears or lesions that chance decides",
 }
 """Flag -> what it means, in the order of how much it weighs."""
 ROWS = 300

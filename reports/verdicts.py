@@ -21,6 +21,9 @@ MOST_SEEDS = 1000
 """More seeds than these count as no number of seeds."""
 EXCLUDING = ("contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags with which no verdict is given."""
+NEVER_EQUIVALENT = ("no-headroom", "few-test")
+"""Flags with which two inits are not called equivalent: an error that so few deciding images show is no error
+that one may rely on. Two perfect scores have none at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +190,8 @@ def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
         p_equivalent=(verdict.p_equivalent[0], q),
         mde=detectable(verdict.paired, alpha),
     )
-    if q < ALPHA:  # a difference that is sure and sure to be smaller than the margin is none that matters
+    blunt = any(flag.name in NEVER_EQUIVALENT for flag in verdict.flags)
+    if q < ALPHA and not blunt:  # what is surely smaller than the margin does not matter, sure or not
         return replace(known, verdict=EQUIVALENT)
     if p < ALPHA:
         return replace(known, verdict=BETTER if verdict.difference > 0 else WORSE)

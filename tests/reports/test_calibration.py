@@ -56,3 +56,8 @@ def test_experiments_have_the_auc_and_the_spread_that_they_promise(auc: float, s
     assert drawn.std() == pytest.approx(seed_sd, rel=0.03)
     scores, labels = draw(Truth(50, 2000, 0.5, auc, 0.0, seed_sd), rng)
     assert auc_influence(labels, scores)[0].mean() == pytest.approx(auc, abs=0.02)
+
+
+def test_near_a_perfect_score_nothing_is_called_equivalent_by_chance():
+    found = rates(Truth(3, 150, 0.1, 0.995, -0.01, 0.002), EXPERIMENTS)
+    assert found.wrong_equivalent <= MOST_WRONG
