@@ -134,7 +134,7 @@ def parity(values: Values) -> int:
 
 def leaderboard(values: Values) -> int:
     """Print the leaderboard of one or several run directories."""
-    from ..reports.board import Wanted, board
+    from ..reports.pages.board import Wanted, board
     from .request import fractions, names
 
     protocols = tuple(names(values["protocol"], "protocol")) if values["protocol"] else ()
@@ -146,7 +146,7 @@ def leaderboard(values: Values) -> int:
 
 def compare(values: Values) -> int:
     """Print what changed from RUN_A to RUN_B, paired by seed where their cells agree."""
-    from ..reports.compare import compare
+    from ..reports.regression.compare import compare
 
     click.echo(compare(values["run_a"], values["run_b"], values["metric"]), nl=False)
     return 0
@@ -154,7 +154,7 @@ def compare(values: Values) -> int:
 
 def regress(values: Values) -> int:
     """Judge RUN against a baseline, for continuous integration: exit code 3 where a score fell."""
-    from ..reports.regress import append, regress, update
+    from ..reports.regression.regress import append, regress, update
     from .request import names
 
     inits = names(values["inits"], "inits") if values["inits"] else []
@@ -172,8 +172,8 @@ def regress(values: Values) -> int:
 
 def calibrate(values: Values) -> int:
     """Simulate experiments with a known truth and show how often a verdict would be wrong."""
-    from ..reports.calibration import calibrate as simulate
-    from ..reports.calibration_page import calibration_csv, calibration_markdown
+    from ..reports.pages.calibration_page import calibration_csv, calibration_markdown
+    from ..reports.statistics.calibration import calibrate as simulate
     from .files import writable_folder, write_bytes
 
     folder = writable_folder(values["out"]) if values["out"] else None
@@ -244,7 +244,7 @@ def _fetching() -> "AbstractContextManager[Callable[[str, int, int], None]]":
 
 def _report(folders: Sequence[Path], to: Path | None, margin: float) -> None:
     from ..reports.build import build
-    from ..reports.terminal import leaderboard_text, verdict_text
+    from ..reports.pages.terminal import leaderboard_text, verdict_text
 
     built = build(folders, to, margin)
     click.echo(leaderboard_text(built.results))

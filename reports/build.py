@@ -6,14 +6,15 @@ from pathlib import Path
 
 from ..benchmark.errors import UserError
 from ..benchmark.files import write_bytes
-from .csv_table import leaderboard_csv
-from .html_page import html
-from .markdown_page import markdown
-from .overview import page
-from .reading import read
-from .results import MARGIN, Results
-from .verdict_files import verdicts_csv, verdicts_json
-from .verdict_tex import verdicts_tex
+from .findings.reading import read
+from .findings.results import Results
+from .pages.csv_table import leaderboard_csv
+from .pages.html_page import html
+from .pages.markdown_page import markdown
+from .pages.overview import page
+from .pages.verdict_files import verdicts_csv, verdicts_json
+from .pages.verdict_tex import verdicts_tex
+from .statistics.paired import MARGIN
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..benchmark.registry import Registry
-from .results import Results
+from .findings.results import Results
 
 FACETS = ("task", "modality", "protocol", "fraction", "init")
 """What a reader can filter by. Whoever names a task need not name its modality: the page knows it."""
@@ -177,4 +177,4 @@ class Section(Protocol):
         ...
 
 
-SECTIONS: Registry[Section] = Registry("section", "mednet_bench.reports", "mednet_bench.sections")
+SECTIONS: Registry[Section] = Registry("section", "mednet_bench.reports.sections", "mednet_bench.sections")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
 from .pictures import PAPER, draw
 from .section import Panel
-from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .verdicts import BETTER, EXCLUDING, VERDICTS, WORSE, Verdict
+from .findings.verdicts import BETTER, EXCLUDING, VERDICTS, WORSE, Verdict
 from .wording import count, number
 
 Pair = tuple[str, str]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from .results import Results, Row
+from .findings.results import Results, Row
 from .section import Column, Datum, Entry, Table
-from .stats import Stat
+from .statistics.stats import Stat
 
 GENERATED = "generated: not evidence about real images"
 NO_VERDICT = "A higher mean is not a verdict: how sure an order is stands in the section Verdicts."

@@ -87,6 +87,25 @@ def test_reports_read_only_records() -> None:
     assert strangers("reports", r"reports(\..*)?|benchmark\.(records|plan|registry|errors|files)") == []
 
 
+REPORTS = ("statistics", "findings", "", "sections", "pages", "regression")
+"""The rooms of the reports from the ground up; "" is what lies between them, and `build` is the roof."""
+
+
+def floor_of(name: str) -> int:
+    """Return on which floor of the reports a module stands."""
+    if name in ("reports", "reports.build"):
+        return len(REPORTS)
+    room, _, module = name.removeprefix("reports.").partition(".")
+    return REPORTS.index(room if module or room in REPORTS else "")
+
+
+def test_a_room_of_the_reports_sees_only_those_below_it() -> None:
+    ours = [name for name in GRAPH if name.startswith("reports")]
+    pairs = [(name, used) for name in ours for used in GRAPH[name] if used.startswith("reports")]
+    assert [pair for pair in pairs if floor_of(pair[0]) < floor_of(pair[1])] == []
+    assert len({floor_of(name) for name in ours}) == len(REPORTS) + 1, "the rule has lost a room"
+
+
 def test_only_the_command_line_sees_the_reports_and_nobody_sees_the_command_line() -> None:
     below = {name: used for name, used in GRAPH.items() if name not in ROOF}
     assert {name for name, used in below.items() if used & ROOF} == set()

@@ -11,10 +11,10 @@ from synthetic import Grid, record_of, write_run
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.plan import Cell, Plan, Planned, Recipe
 from mednet_bench.benchmark.records import Record, Store
-from mednet_bench.reports.leaderboard import highest
-from mednet_bench.reports.pairs import differences
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.stats import describe, describe_groups
+from mednet_bench.reports.findings.pairs import differences
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.sections.leaderboard import highest
+from mednet_bench.reports.statistics.stats import describe, describe_groups
 
 replace = msgspec.structs.replace
 

@@ -8,9 +8,9 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.errors import UserError
-from mednet_bench.reports.board import Wanted, board
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.terminal import leaderboard_text
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.pages.board import Wanted, board
+from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.wording import GENERATED, number
 
 

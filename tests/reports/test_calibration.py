@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mednet_bench.reports.calibration import LEAST_COVERAGE, MOST_WRONG, rates
-from mednet_bench.reports.influence import auc_influence
-from mednet_bench.reports.simulation import Truth, distance, draw
+from mednet_bench.reports.statistics.calibration import LEAST_COVERAGE, MOST_WRONG, rates
+from mednet_bench.reports.statistics.influence import auc_influence
+from mednet_bench.reports.statistics.simulation import Truth, distance, draw
 
 EXPERIMENTS = 400
 CHANCE = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)

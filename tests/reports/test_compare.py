@@ -8,9 +8,9 @@ from synthetic import Grid, record_of, write_run
 
 from mednet_bench.benchmark.plan import Cell
 from mednet_bench.benchmark.records import Record, Store
-from mednet_bench.reports.changes import changes
-from mednet_bench.reports.compare import compare
-from mednet_bench.reports.reading import read
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.regression.changes import changes
+from mednet_bench.reports.regression.compare import compare
 
 replace = msgspec.structs.replace
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.convergence import first_within, ratios
-from mednet_bench.reports.essay import essay
-from mednet_bench.reports.modality_map import modality_map
-from mednet_bench.reports.pace import convergence, paces
-from mednet_bench.reports.per_class import per_class
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.reliability import binned, decisions, reliability
+from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.section import Figure, Table
+from mednet_bench.reports.sections.essay import essay
+from mednet_bench.reports.sections.modality_map import modality_map
+from mednet_bench.reports.sections.pace import convergence, paces
+from mednet_bench.reports.sections.per_class import per_class
+from mednet_bench.reports.sections.reliability import binned, decisions, reliability
+from mednet_bench.reports.statistics.convergence import first_within, ratios
 
 
 def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall():

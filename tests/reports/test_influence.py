@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mednet_bench.reports.influence import auc_influence, macro_auc_influence, summed_within
+from mednet_bench.reports.statistics.influence import auc_influence, macro_auc_influence, summed_within
 
 
 def sample(rng, n=200, classes=1, networks=2, decimals=2):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.influence import auc_influence
-from mednet_bench.reports.labels_saved import Saved, crossover, labels_needed, labels_saved
-from mednet_bench.reports.learning_curves import learning_curves
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.savings import savings
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.savings import savings
 from mednet_bench.reports.section import Table
-from mednet_bench.reports.simulation import distance
+from mednet_bench.reports.sections.learning_curves import learning_curves
+from mednet_bench.reports.statistics.influence import auc_influence
+from mednet_bench.reports.statistics.labels_saved import Saved, crossover, labels_needed, labels_saved
+from mednet_bench.reports.statistics.simulation import distance
 
 LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 
@@ -128,7 +128,7 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path):
 
 
 def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrows_show(tmp_path: Path):
-    from mednet_bench.reports.labels import labels
+    from mednet_bench.reports.sections.labels import labels
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist")))
     results = read([tmp_path])

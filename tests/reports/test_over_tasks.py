@@ -12,11 +12,11 @@ from scipy import stats
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.across import gather, overall, ranking
-from mednet_bench.reports.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
-from mednet_bench.reports.ranking import over_tasks
-from mednet_bench.reports.reading import read
+from mednet_bench.reports.findings.across import gather, overall, ranking
+from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.section import Figure
+from mednet_bench.reports.sections.ranking import over_tasks
+from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
 # Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.

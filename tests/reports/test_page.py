@@ -7,8 +7,8 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.reports.build import Built, build
-from mednet_bench.reports.facets import Facet, Marks, row_facts
-from mednet_bench.reports.overview import answers
+from mednet_bench.reports.pages.facets import Facet, Marks, row_facts
+from mednet_bench.reports.pages.overview import answers
 from mednet_bench.reports.section import Answer, Column, Content, Datum, Part, Table
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}

@@ -8,8 +8,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.paired import Paired, freedom, paired
-from mednet_bench.reports.verdicts import detectable, holm, needed
+from mednet_bench.reports.findings.verdicts import detectable, holm, needed
+from mednet_bench.reports.statistics.paired import Paired, freedom, paired
 
 FEW = [
     np.array([0.01, 0.04, 0.03]),

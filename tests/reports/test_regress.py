@@ -9,8 +9,9 @@ from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.records import Point, Record, Store
-from mednet_bench.reports.baseline import Baseline, baseline_of, read_baseline
-from mednet_bench.reports.judgement import (
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.regression.baseline import Baseline, baseline_of, read_baseline
+from mednet_bench.reports.regression.judgement import (
     ALPHA,
     FLOOR,
     REMADE,
@@ -20,8 +21,7 @@ from mednet_bench.reports.judgement import (
     pools,
     seed_tolerance,
 )
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.regress import append, regress, update
+from mednet_bench.reports.regression.regress import append, regress, update
 
 replace = msgspec.structs.replace
 GRID = Grid(tasks=("breastmnist",), inits=("mednet", "scratch"), protocols=("linear",), fractions=(0.5, 1.0))

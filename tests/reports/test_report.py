@@ -15,9 +15,9 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import Built, build
-from mednet_bench.reports.markdown_page import text
+from mednet_bench.reports.pages.markdown_page import text
+from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.section import SECTIONS
-from mednet_bench.reports.terminal import leaderboard_text
 from mednet_bench.reports.wording import GENERATED
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -249,7 +249,7 @@ def test_reports_import_neither_torch_nor_drawing_tools():
     # `ls` and `--help` see the reports; drawing tools take a second and torch takes three.
     code = (
         "import sys; from mednet_bench.reports.section import SECTIONS; import mednet_bench.reports.build, "
-        "mednet_bench.reports.terminal; list(SECTIONS); print([m for m in ('torch', 'matplotlib', "
+        "mednet_bench.reports.pages.terminal; list(SECTIONS); print([m for m in ('torch', 'matplotlib', "
         "'seaborn', 'medmnist') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

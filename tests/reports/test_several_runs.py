@@ -10,8 +10,8 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import build
-from mednet_bench.reports.merged import merged
-from mednet_bench.reports.reading import read
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.sections.merged import merged
 
 replace = msgspec.structs.replace
 ONE = Grid(tasks=("breastmnist",), inits=("scratch",), protocols=("linear",), fractions=(1.0,), seeds=(0, 1))

@@ -10,17 +10,17 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark import options
-from mednet_bench.reports.forest import ROWS, drawn, forests
-from mednet_bench.reports.next_steps import more_seeds, next_steps, wider, written
-from mednet_bench.reports.overview import page
-from mednet_bench.reports.reading import read
-from mednet_bench.reports.results import Results
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.results import Results
+from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
+from mednet_bench.reports.pages.overview import page
+from mednet_bench.reports.pages.terminal import verdict_text
 from mednet_bench.reports.section import Answer, Content, Datum, Table
-from mednet_bench.reports.terminal import verdict_text
+from mednet_bench.reports.sections.forest import ROWS, drawn, forests
+from mednet_bench.reports.sections.next_steps import more_seeds, next_steps, wider, written
+from mednet_bench.reports.sections.verdict_section import verdict_section
 from mednet_bench.reports.verdict_looks import LOOKS
-from mednet_bench.reports.verdict_section import verdict_section
 from mednet_bench.reports.verdict_words import between, seen_from, tally
-from mednet_bench.reports.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
 from mednet_bench.reports.wording import GENERATED, percent
 
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")

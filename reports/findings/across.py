@@ -1,0 +1,194 @@
+"""From rows to what may be compared over tasks: scores per independent task, init and seed, gathered once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..statistics.influence import Floats
+from ..statistics.over_tasks import Mean, Ranks, mean_over, rank
+from .results import Results, Row
+
+Seeds = dict[int, float]
+"""Seed -> primary metric."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What tasks must share to be averaged over; generated images never mix with real ones."""
+
+    protocol: str
+    arch: str
+    size: int
+    input_size: int
+    fraction: float
+    generated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """The scores of one setting.
+
+    Attributes:
+        setting: what they share.
+        units: independent tasks: name -> task -> init -> scores by seed. Tasks of one source group are one
+            unit, since their images have one origin.
+        keys: of the records behind, by (task, init).
+        left_out: tasks of which two rows of one init would have to be mixed.
+    """
+
+    setting: Setting
+    units: dict[str, dict[str, dict[str, Seeds]]]
+    keys: dict[tuple[str, str], tuple[str, ...]]
+    left_out: tuple[str, ...]
+
+    @property
+    def inits(self) -> tuple[str, ...]:
+        """Every init of any task, in the order of the rows."""
+        return tuple(dict.fromkeys(i for tasks in self.units.values() for t in tasks.values() for i in t))
+
+    def differences(self, a: str, b: str) -> dict[str, float]:
+        """Return unit -> mean over its tasks of the mean of a - b over their common seeds."""
+        found = {}
+        for unit, tasks in self.units.items():
+            means = [m for scores in tasks.values() if (m := _difference(scores, a, b)) is not None]
+            if means:
+                found[unit] = float(np.mean(means))
+        return found
+
+    def tasks_of(self, *inits: str) -> tuple[str, ...]:
+        """Name the tasks that all of `inits` share a seed on."""
+        return tuple(
+            task for tasks in self.units.values() for task, scores in tasks.items() if common(scores, inits)
+        )
+
+    def matrix(self, inits: Sequence[str]) -> Floats:
+        """Return the scores [units, inits], over the seeds that all share, of the units that have all."""
+        lines = []
+        for tasks in self.units.values():
+            shared = [(scores, seeds) for scores in tasks.values() if (seeds := common(scores, inits))]
+            if shared:
+                lines.append(
+                    [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
+                )
+        return np.array(lines, dtype=float).reshape(-1, len(inits))
+
+
+@dataclass(frozen=True, eq=False)
+class Overall:
+    """The difference of two inits over the tasks of one setting.
+
+    Attributes:
+        setting: what the tasks share.
+        a: init whose difference is stated; stands before `b` in the run.
+        b: init that is subtracted.
+        tasks: those that both share a seed on.
+        mean: difference over independent tasks.
+        keys: of the records behind.
+    """
+
+    setting: Setting
+    a: str
+    b: str
+    tasks: tuple[str, ...]
+    mean: Mean
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The ranks of all inits over the tasks of one setting that all of them share.
+
+    Attributes:
+        setting: what the tasks share.
+        inits: in the order of the run.
+        tasks: those that all inits share a seed on.
+        ranks: in the order of `inits`.
+    """
+
+    setting: Setting
+    inits: tuple[str, ...]
+    tasks: tuple[str, ...]
+    ranks: Ranks
+
+
+@lru_cache(maxsize=4)  # several sections of a report ask
+def overall(results: Results) -> tuple[Overall, ...]:
+    """Compare every two inits over tasks, in every setting.
+
+    Tasks that the weights of an init are declared to have seen do not count for that init.
+
+    Returns:
+        In the order of the rows' settings; within one, of the inits.
+    """
+    found = []
+    for each in gather(results):
+        for place, a in enumerate(each.inits):
+            for b in each.inits[place + 1 :]:
+                differences = each.differences(a, b)
+                if differences:
+                    tasks = each.tasks_of(a, b)
+                    keys = tuple(key for task in tasks for init in (a, b) for key in each.keys[task, init])
+                    mean = mean_over(np.array(list(differences.values())))
+                    found.append(Overall(each.setting, a, b, tasks, mean, keys))
+    return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def ranking(results: Results) -> tuple[Ranking, ...]:
+    """Rank the inits of every setting with at least two of them and a task that all share."""
+    found = []
+    for each in gather(results):
+        inits = each.inits
+        scores = each.matrix(inits)
+        if len(inits) > 1 and len(scores):
+            found.append(Ranking(each.setting, inits, each.tasks_of(*inits), rank(scores)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def gather(results: Results) -> tuple[Gathered, ...]:
+    """Gather the primary metric of every row that may be compared, setting by setting."""
+    scores = {record.key: record.metrics.get(results.primary) for record in results.counted}
+    settings: dict[Setting, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in results.rows:
+        made = results.generated(row.task)
+        where = Setting(row.protocol, row.arch, row.size, row.input_size, row.fraction, made)
+        settings[where][row.task].append(row)
+    return tuple(_gathered(results, where, tasks, scores) for where, tasks in settings.items())
+
+
+def _gathered(
+    results: Results, where: Setting, tasks: dict[str, list[Row]], scores: dict[str, float | None]
+) -> Gathered:
+    units: dict[str, dict[str, dict[str, Seeds]]] = defaultdict(dict)
+    keys: dict[tuple[str, str], tuple[str, ...]] = {}
+    left_out = []
+    for task, rows in tasks.items():
+        if len({row.init for row in rows}) < len(rows) or len({row.setting for row in rows}) > 1:
+            left_out.append(task)
+            continue
+        facts = results.tasks.get(task)
+        unit = facts.source_group if facts and facts.source_group else task
+        clean = [row for row in rows if not row.overlap]
+        units[unit][task] = {row.init: _by_seed(row, scores) for row in clean}
+        keys |= {(task, row.init): row.keys for row in clean}
+    return Gathered(where, dict(units), keys, tuple(left_out))
+
+
+def _by_seed(row: Row, scores: dict[str, float | None]) -> Seeds:
+    pairs = ((seed, scores[key]) for seed, key in zip(row.seeds, row.keys, strict=True))
+    return {seed: value for seed, value in pairs if value is not None}
+
+
+def common(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:
+    """Return the seeds that all of `inits` have, ascending."""
+    found = [set(scores.get(init, ())) for init in inits]
+    return sorted(set.intersection(*found)) if found else []
+
+
+def _difference(scores: dict[str, Seeds], a: str, b: str) -> float | None:
+    seeds = common(scores, (a, b))
+    return float(np.mean([scores[a][seed] - scores[b][seed] for seed in seeds])) if seeds else None

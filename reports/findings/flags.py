@@ -1,0 +1,166 @@
+"""What makes a comparison doubtful, each with its reason."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...benchmark.records import Record
+from ..statistics.paired import HEADROOM
+from .evidence import METRIC, Evidence
+from .results import Row
+
+FEW = 5
+FEW_TEST = 10
+FEW_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One reason to doubt.
+
+    Attributes:
+        name: short and stable, for tables and files.
+        reason: one sentence with the numbers.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the two inits of a comparison: its row, what its predictions show, its records."""
+
+    row: Row
+    evidence: Evidence
+    records: tuple[Record, ...]
+
+
+Check = Callable[[Side, Side], Iterator[Flag]]
+
+
+def flags_of(a: Side, b: Side) -> tuple[Flag, ...]:
+    """Return every flag of the comparison of `a` with `b`."""
+    return tuple(flag for check in CHECKS for flag in check(a, b))
+
+
+def phantom(a: Side, b: Side) -> Iterator[Flag]:
+    """Generated images are no evidence about real ones."""
+    if any(record.task and record.task.generated for record in a.records):
+        yield Flag("phantom", "the images are generated: not evidence about real images")
+
+
+def contaminated(a: Side, b: Side) -> Iterator[Flag]:
+    """Weights that may have seen the task's images compete unfairly."""
+    for side in (a, b):
+        if side.row.overlap:
+            seen = ", ".join(side.row.overlap)
+            yield Flag("contaminated", f"the weights of {side.row.init} are declared to have seen {seen}")
+
+
+def unpaired(a: Side, b: Side) -> Iterator[Flag]:
+    """Seeds that only one of the two has are left out."""
+    alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))
+    if alone:
+        yield Flag("unpaired", f"left out, since only one of the two has them: seeds {_listed(alone)}")
+
+
+def seeds(a: Side, b: Side) -> Iterator[Flag]:
+    """One seed shows no spread, and identical seeds show none either."""
+    both = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
+    if len(both) == 1:
+        yield Flag("single-seed", "one seed in common: the spread over trainings is unknown")
+    still = [side for side in (a, b) if len(both) > 1 and np.ptp(side.evidence.values) == 0]
+    if len(still) == 2:
+        reason = "every seed gives the same result: the verdict is about these two trained models only"
+        yield Flag("fixed-models", reason)
+    elif still:
+        one = f"every seed of {still[0].row.init} gives the same result"
+        yield Flag("identical-seeds", f"{one}: nothing is known of other training images")
+
+
+def one_pretraining(a: Side, b: Side) -> Iterator[Flag]:
+    """Another pretraining of the same kind would give other weights."""
+    for side in (a, b):
+        if "pretrained here" in side.row.label:
+            yield Flag(
+                "one-pretraining",
+                f"{side.row.init} was pretrained once: what another pretraining would give is not known",
+            )
+
+
+def no_headroom(a: Side, b: Side) -> Iterator[Flag]:
+    """Two scores at the ceiling cannot differ."""
+    if min(_mean(a), _mean(b)) >= HEADROOM:
+        yield Flag("no-headroom", f"both reach {HEADROOM} or more: the task is too easy to tell them apart")
+
+
+def perfect(a: Side, b: Side) -> Iterator[Flag]:
+    """A perfect score is more often a leak than a triumph."""
+    for side in (a, b):
+        if side.evidence.values.size and side.evidence.values.max() == 1:
+            yield Flag(
+                "perfect", f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
+            )
+
+
+def majority(a: Side, b: Side) -> Iterator[Flag]:
+    """An accuracy that the most frequent answer alone would reach."""
+    for side in (a, b):
+        accuracy, share = side.row.stats.get("accuracy"), side.evidence.majority
+        if accuracy and accuracy.mean <= share + 1e-9:
+            yield Flag(
+                "majority",
+                f"the accuracy of {side.row.init}, {accuracy.mean:.3f}, is not above that of always giving "
+                f"the most frequent answer, {share:.3f}",
+            )
+
+
+def grid_edge(a: Side, b: Side) -> Iterator[Flag]:
+    """A choice on the edge of its grid: a wider grid might do better."""
+    for side in (a, b):
+        edges = [choice for record in side.records for choice in record.choices if choice.at_edge]
+        if edges:
+            chosen = _listed(sorted({f"{choice.name} {choice.value:g}" for choice in edges}))
+            yield Flag("grid-edge", f"{side.row.init} chose from the edge of its grid: {chosen}")
+
+
+def still_improving(a: Side, b: Side) -> Iterator[Flag]:
+    """The best validation was the last one: longer training might do better."""
+    for side in (a, b):
+        curves = [[p.val_score or 0.0 for p in r.curve] for r in side.records if len(r.curve) > 2]
+        late = sum(max(curve) == curve[-1] > max(curve[:-1]) for curve in curves)
+        if late * 2 > len(curves):
+            yield Flag(
+                "still-improving",
+                f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds: it may "
+                "be under-trained",
+            )
+
+
+def few(a: Side, b: Side) -> Iterator[Flag]:
+    """Classes with so few images that chance decides."""
+    train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
+    if train and min(train) < FEW:
+        yield Flag("few-train", f"a class has only {min(train)} training images")
+    if 0 < a.evidence.fewest < FEW_TEST:
+        yield Flag("few-test", f"a class has only {a.evidence.fewest} test images")
+    if 0 < a.evidence.groups < FEW_GROUPS:
+        yield Flag("few-groups", f"the test images are of only {a.evidence.groups} groups")
+
+
+CHECKS: tuple[Check, ...] = (
+    phantom, contaminated, unpaired, seeds, one_pretraining, no_headroom, perfect, majority, grid_edge,
+    still_improving, few,
+)  # fmt: skip
+"""In the order in which flags are shown."""
+
+
+def _mean(side: Side) -> float:
+    stat = side.row.stats.get(METRIC)
+    return stat.mean if stat else float("nan")
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(map(str, items))

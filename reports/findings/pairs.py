@@ -1,0 +1,87 @@
+"""Differences between two inits, seed by seed, and only where both saw the same."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..statistics.stats import Stat, describe
+from .results import Results, Row
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """How far a row lies above the baseline, over the seeds that both have.
+
+    Attributes:
+        row: the row that is compared.
+        stat: statistics of ``row - baseline``, one difference per common seed.
+        unpaired: seeds that only one of the two has, or where the metric is undefined for one.
+        keys: of the records behind both.
+    """
+
+    row: Row
+    stat: Stat
+    unpaired: int
+    keys: tuple[str, ...]
+
+
+def differences(results: Results, baseline: str, metric: str) -> list[Difference]:
+    """Pair every row with the row of init `baseline` in its block, by seed.
+
+    A row without a common seed is left out, and so is one whose block holds two baselines of different
+    weights: nobody could say which of them is meant.
+
+    Args:
+        results: the run.
+        baseline: name of an init.
+        metric: name of a metric.
+
+    Returns:
+        In the order of `results.rows`, without the baseline's own rows.
+    """
+    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        if row.init == baseline:
+            blocks[row.block].append(row)
+    values = _by_seed(results, metric)
+    found = []
+    for row in results.rows:
+        others = blocks[row.block]
+        if row.init == baseline or len(others) != 1:
+            continue
+        ours, theirs = values[_place(row)], values[_place(others[0])]
+        common = sorted(
+            seed for seed in ours.keys() & theirs.keys() if not np.isnan(ours[seed] - theirs[seed])
+        )
+        if common:
+            stat = describe(np.array([ours[seed] - theirs[seed] for seed in common]))
+            unpaired = len(ours.keys() | theirs.keys()) - len(common)
+            found.append(Difference(row, stat, unpaired, row.keys + others[0].keys))
+    return found
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction, row.variant
+
+
+def _by_seed(results: Results, metric: str) -> dict[tuple[object, ...], dict[int, float]]:
+    """Return the values of one metric: row -> seed -> value, NaN where undefined."""
+    scores = results.scores
+    chosen = scores.loc[scores["metric"] == metric]
+    columns = [
+        "task",
+        "size",
+        "input_size",
+        "arch",
+        "init",
+        "protocol",
+        "fraction",
+        "variant",
+        "seed",
+        "value",
+    ]
+    values: dict[tuple[object, ...], dict[int, float]] = defaultdict(dict)
+    for *place, seed, value in chosen[columns].itertuples(index=False, name=None):
+        values[tuple(place)][seed] = value
+    return values

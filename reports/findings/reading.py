@@ -1,0 +1,221 @@
+"""From the records of run directories to `Results`: what is comparable is averaged, the rest kept apart."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...benchmark.plan import Cell, Plan
+from ...benchmark.records import Record, TaskFacts
+from ..statistics.paired import MARGIN
+from ..statistics.stats import Stat, describe_groups
+from .folders import gather
+from .results import Missing, Results, Row
+
+VISIBLE = ["task", "size", "input_size", "arch", "init", "protocol", "fraction"]
+COLUMNS = [*VISIBLE, "variant", "seed", "setting", "key", "metric", "value"]
+
+
+def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
+    """Read one run directory, or several as one.
+
+    Args:
+        folders: run directories.
+        margin: differences of the primary metric that are smaller than this count as none.
+
+    Raises:
+        UserError: a folder holds no readable record.
+    """
+    found = gather(folders)
+    records, plan = found.records, found.plan
+    counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
+    scores = _scores(counted)
+    return Results(
+        folders=found.folders,
+        places=found.places,
+        differing=found.differing,
+        plan=plan,
+        planless=found.planless,
+        records=records,
+        counted=counted,
+        scores=scores,
+        rows=_rows(counted, scores, _order(plan, counted)),
+        failed=_failed(records),
+        missing=tuple(_missing(plan, records)) if plan else (),
+        unreadable=found.unreadable,
+        repeated=repeated,
+        tasks=_tasks(records),
+        metrics=tuple(sorted(scores["metric"].unique())),
+        margin=margin,
+    )
+
+
+def setting(record: Record) -> str:
+    """Return the short hash of what two inits must share to be compared.
+
+    Data, the card's part in the result, protocol version, recipe, and the kind of device: a GPU trains in
+    another precision.
+    """
+    device = record.provenance.device.split(" ")[0].partition(":")[0]
+    hashes = record.hashes
+    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device)
+
+
+def variant(record: Record) -> str:
+    """Return what averaged seeds must share: the setting, and a short hash of the weights and their input."""
+    weights = "" if record.hashes.weights.startswith("random:") else record.hashes.weights
+    init = (record.init.identity, json.dumps(record.init.contract, sort_keys=True)) if record.init else ()
+    return f"{setting(record)}-{_short(weights, *init)}"
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _visible(cell: Cell) -> tuple[str, int, int, str, str, str, float]:
+    return cell.task, cell.size, cell.input_size, cell.arch, cell.init, cell.protocol, cell.fraction
+
+
+def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
+    """Keep the latest record of each comparable cell and seed; count what that drops, by task."""
+    latest: dict[tuple[object, ...], Record] = {}
+    dropped: Counter[str] = Counter()
+    for record in sorted(records, key=lambda record: (record.finished, record.key)):
+        place = (*_visible(record.cell), variant(record), record.cell.seed)
+        if place in latest:
+            dropped[record.cell.task] += 1
+        latest[place] = record
+    return tuple(sorted(latest.values(), key=lambda record: record.key)), dict(dropped)
+
+
+def _scores(counted: Sequence[Record]) -> pd.DataFrame:
+    """Lay out one line per record and metric; plain lists first, because appending to frames is slow."""
+    lines = [
+        (
+            *_visible(r.cell),
+            variant(r),
+            r.cell.seed,
+            setting(r),
+            r.key,
+            name,
+            np.nan if value is None else value,
+        )
+        for r in counted
+        for name, value in r.metrics.items()
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _rows(counted: Sequence[Record], scores: pd.DataFrame, rank: Callable[[Row], object]) -> tuple[Row, ...]:
+    groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+    for record in counted:
+        groups[(*_visible(record.cell), variant(record))].append(record)
+    settings: dict[tuple[object, ...], set[str]] = defaultdict(
+        set
+    )  # of all inits that a table shows side by side
+    variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for members in groups.values():
+        cell = members[0].cell
+        settings[_beside(cell)].add(setting(members[0]))
+        variants[_visible(cell)].add(variant(members[0]))
+    stats = _stats(scores)
+    rows = []
+    for group, found in groups.items():
+        members = sorted(found, key=lambda record: record.cell.seed)
+        cell = members[0].cell
+        ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[_visible(cell)]) > 1
+        rows.append(_row(members, stats.get(group, {}), ambiguous))
+    return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
+
+
+def _beside(cell: Cell) -> tuple[object, ...]:
+    return cell.task, cell.size, cell.input_size, cell.arch, cell.protocol, cell.fraction
+
+
+def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> Row:
+    cell, init = members[-1].cell, members[-1].init
+    counts = [record.counts for record in members if record.counts]
+    return Row(
+        task=cell.task,
+        size=cell.size,
+        input_size=cell.input_size,
+        arch=cell.arch,
+        init=cell.init,
+        protocol=cell.protocol,
+        fraction=cell.fraction,
+        setting=setting(members[0]),
+        variant=variant(members[0]),
+        ambiguous=ambiguous,
+        label=init.label if init else "",
+        overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
+        n_train=float(np.mean([each.train for each in counts])) if counts else float("nan"),
+        n_val=float(np.mean([each.val for each in counts])) if counts else float("nan"),
+        seeds=tuple(record.cell.seed for record in members),
+        keys=tuple(record.key for record in members),
+        stats=stats,
+    )
+
+
+def _stats(scores: pd.DataFrame) -> dict[tuple[object, ...], dict[str, Stat]]:
+    by = [*VISIBLE, "variant", "metric"]
+    grouped = scores.groupby(by, sort=False, observed=True)
+    number = grouped.ngroup().to_numpy(dtype=np.intp)
+    values = scores["value"].to_numpy(dtype=np.float64)
+    found = describe_groups(values, number, int(number.max()) + 1 if number.size else 0)
+    stats: dict[tuple[object, ...], dict[str, Stat]] = defaultdict(dict)
+    names = scores.loc[~scores.duplicated(by), by]  # in the order in which ngroup numbers them
+    for (*group, metric), stat in zip(names.itertuples(index=False, name=None), found, strict=True):
+        stats[tuple(group)][metric] = stat
+    return stats
+
+
+def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Row], object]:
+    """Order rows as the plan names things, then what only older records hold, by name."""
+    planned = [p.cell for p in plan.cells if p.cell.step == "score"] if plan else []
+    cells = planned + sorted((record.cell for record in counted), key=_visible)
+    protocols, tasks, archs, inits = (
+        (
+            {name: place for place, name in enumerate(dict.fromkeys(names))}
+            for names in zip(*((c.protocol, c.task, c.arch, c.init) for c in cells), strict=True)
+        )
+        if cells
+        else ({}, {}, {}, {})
+    )
+
+    def rank(row: Row) -> object:
+        return (
+            protocols[row.protocol], tasks[row.task], row.size, row.input_size, archs[row.arch],
+            row.fraction, inits[row.init], row.variant,
+        )  # fmt: skip
+
+    return rank
+
+
+def _failed(records: Sequence[Record]) -> tuple[Record, ...]:
+    """List the failures that nothing has made good: a retry under another key may have succeeded."""
+    good = {record.cell for record in records if record.status == "ok"}
+    return tuple(r for r in records if r.status != "ok" and r.cell not in good)
+
+
+def _missing(plan: Plan, records: Sequence[Record]) -> Iterable[Missing]:
+    status = {record.key: record.status for record in records}
+    for planned in plan.cells:
+        if planned.cell.step != "score" or status.get(planned.key) == "ok":
+            continue
+        if planned.key in status:
+            reason = "failed"
+        elif any(status.get(key, "ok") != "ok" for key in planned.needs):
+            reason = "a step that it needs failed"
+        else:
+            reason = "not run yet"
+        yield Missing(planned.cell, reason)
+
+
+def _tasks(records: Iterable[Record]) -> dict[str, TaskFacts]:
+    """Return each task's card as the latest record has it."""
+    latest = sorted((r for r in records if r.task), key=lambda record: record.finished)
+    return {record.cell.task: record.task for record in latest if record.task}

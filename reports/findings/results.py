@@ -1,0 +1,134 @@
+"""What a report is made of: run directories, read once, as plain rows and tidy frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ...benchmark.plan import Cell, Plan
+from ...benchmark.records import Record, Store, TaskFacts
+from ..statistics.paired import MARGIN
+from ..statistics.stats import Stat
+
+PRIMARY = "auc"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a leaderboard: the seeds of one cell that may be averaged.
+
+    Attributes:
+        task: target.
+        size: side in pixels of the images as stored.
+        input_size: side in pixels of what the network saw.
+        arch: architecture.
+        init: pretraining source.
+        protocol: how the init met the task.
+        fraction: share of the labels, 0 to 1.
+        setting: short hash of what inits must share to be compared: data, protocol version, recipe.
+        variant: the setting and a short hash of the init's identity; only equal variants are averaged.
+        ambiguous: the visible columns alone do not say what may be compared: show the variant.
+        label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
+        overlap: declared corpora of the init that share a parent data set with the task.
+        n_train: labelled training images, mean over seeds; NaN where no record counts them.
+        n_val: labelled validation images, likewise.
+        seeds: the seeds, each once, ascending.
+        keys: of the records behind the row, one per seed, in the same order.
+        stats: metric -> statistics over the seeds where it is defined.
+    """
+
+    task: str
+    size: int
+    input_size: int
+    arch: str
+    init: str
+    protocol: str
+    fraction: float
+    setting: str
+    variant: str
+    ambiguous: bool
+    label: str
+    overlap: tuple[str, ...]
+    n_train: float
+    n_val: float
+    seeds: tuple[int, ...]
+    keys: tuple[str, ...]
+    stats: dict[str, Stat]
+
+    @property
+    def block(self) -> tuple[str, int, int, str, str, float, str]:
+        """Within one block inits may be compared with each other; across blocks never."""
+        return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A planned score cell without an ok record, and why it has none."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything a report is made of.
+
+    Attributes:
+        folders: the run directories, each once.
+        places: key -> the folders that hold a record of it; the one whose record counts is first.
+        differing: keys whose records hold other scores in one folder than in another.
+        plan: of the last invocation in each folder, united; None where no folder has a readable one.
+        planless: folders without a readable plan.
+        records: every readable record of every step, by key.
+        counted: the score records behind `rows`: ok, and every seed once.
+        scores: one line per counted record and metric, in the columns task, size, input_size, arch, init,
+            protocol, fraction, variant, seed, setting, key, metric, value (NaN where undefined).
+        rows: the averages, in the order in which tables show them.
+        failed: failed records of every step whose cell did not succeed otherwise.
+        missing: planned score cells without an ok record.
+        unreadable: record files that are not whole.
+        repeated: task -> records that repeat a seed and were left out in favour of a later one.
+        tasks: task -> facts, where any record holds them.
+        metrics: every metric that a counted record holds, sorted.
+        margin: of equivalence, in units of the primary metric.
+    """
+
+    folders: tuple[Path, ...]
+    places: dict[str, tuple[Path, ...]]
+    differing: tuple[str, ...]
+    plan: Plan | None
+    planless: tuple[Path, ...]
+    records: tuple[Record, ...]
+    counted: tuple[Record, ...]
+    scores: pd.DataFrame
+    rows: tuple[Row, ...]
+    failed: tuple[Record, ...]
+    missing: tuple[Missing, ...]
+    unreadable: tuple[Path, ...]
+    repeated: dict[str, int]
+    tasks: dict[str, TaskFacts]
+    metrics: tuple[str, ...]
+    margin: float = MARGIN
+
+    @property
+    def primary(self) -> str:
+        """The metric that leads: AUC where any record holds it, else the first by name."""
+        return PRIMARY if PRIMARY in self.metrics or not self.metrics else self.metrics[0]
+
+    def generated(self, task: str) -> bool:
+        """Tell whether a program made the images of `task`.
+
+        Of a task without any record only the name is known; the name of every phantom begins alike.
+        """
+        facts = self.tasks.get(task)
+        return facts.generated if facts else task.startswith("phantom")
+
+    def step(self, step: str) -> tuple[Record, ...]:
+        """Return the ok records of one step: pretrain, tune or score."""
+        return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")
+
+    def predictions_of(self, key: str) -> Path | None:
+        """Return the file with the predictions behind the record `key`; None where there is none."""
+        held = self.places.get(key, ())
+        path = Store(held[0]).predictions_of(key) if held else None
+        return path if path and path.is_file() else None

@@ -1,0 +1,226 @@
+"""Better, worse, equivalent or cannot tell: the verdict on every pair of inits, task by task."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from ..statistics.paired import ALPHA, Paired, paired
+from .evidence import Evidence, evidence
+from .flags import Flag, Side, flags_of
+from .results import Results, Row
+
+BETTER, WORSE, EQUIVALENT, CANNOT_TELL = "better", "worse", "equivalent", "cannot tell"
+VERDICTS = (BETTER, EQUIVALENT, CANNOT_TELL, WORSE)
+POWER = 0.8
+MOST_SEEDS = 1000
+"""More seeds than these count as no number of seeds."""
+EXCLUDING = ("contaminated", "single-seed", "no-evidence", "not-comparable")
+"""Flags with which no verdict is given."""
+NEVER_EQUIVALENT = ("no-headroom", "few-test")
+"""Flags with which two inits are not called equivalent: an error that so few deciding images show is no error
+that one may rely on. Two perfect scores have none at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What can be said of init `a` against init `b` in one place.
+
+    Attributes:
+        a: the row whose difference is stated.
+        b: the row that is subtracted.
+        seeds: those that both have.
+        paired: the difference and its errors; None where it cannot be measured.
+        margin: differences smaller than this count as none.
+        n_test: test images.
+        verdict: one of `VERDICTS`, after Holm's correction over the tasks of the family.
+        p: two-sided p-value of no difference, as it is and after Holm.
+        p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
+        mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
+            Holm asks of the first task of the family; NaN if unknown.
+        seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
+            shown with power 0.8; infinite where only more test images would help, NaN where not asked.
+        flags: reasons to doubt.
+    """
+
+    a: Row
+    b: Row
+    seeds: tuple[int, ...]
+    paired: Paired | None
+    margin: float
+    n_test: int
+    verdict: str = CANNOT_TELL
+    p: tuple[float, float] = (math.nan, math.nan)
+    p_equivalent: tuple[float, float] = (math.nan, math.nan)
+    mde: float = math.nan
+    seeds_needed: float = math.nan
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def difference(self) -> float:
+        """Mean of a - b over the common seeds; NaN where it cannot be measured."""
+        return self.paired.difference if self.paired else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the difference, uncorrected; NaN where there is none."""
+        known = self.paired is not None and self.paired.seeds > 1
+        return self.paired.interval() if known and self.paired else (math.nan, math.nan)
+
+    @property
+    def generated(self) -> bool:
+        """Whether a program made the images."""
+        return any(flag.name == "phantom" for flag in self.flags)
+
+
+@lru_cache(maxsize=4)  # every section of a report asks
+def judge(results: Results) -> tuple[Verdict, ...]:
+    """Compare every two inits wherever both saw the same task, labels and settings.
+
+    Args:
+        results: the run, with the margin of equivalence.
+
+    Returns:
+        In the order of `results.rows`; in each pair `a` is the init that stands first.
+    """
+    records = {record.key: record for record in results.counted}
+    found: list[Verdict] = []
+    for rows in _places(results.rows):
+        known = {row.variant: evidence(results, row, records) for row in rows}
+        sides = [Side(row, known[row.variant], tuple(records[key] for key in row.keys)) for row in rows]
+        found += (
+            _compared(a, b, results.margin, sides) for a, b in itertools.combinations(sides, 2) if _pair(a, b)
+        )
+    return _corrected(found)
+
+
+def _places(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Gather the rows that stand side by side, whether or not they may be compared."""
+    places: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        places[row.block[:-1]].append(row)
+    yield from places.values()
+
+
+def _pair(a: Side, b: Side) -> bool:
+    return a.row.init != b.row.init
+
+
+def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:
+    """Measure one pair; where that cannot be done a flag says why."""
+    seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
+    found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
+    why = _obstacle(a, b, seeds, beside)
+    if why:
+        return replace(found, flags=(why, *found.flags))
+    values, influence = (
+        np.subtract(*pair) for pair in zip(_of(a.evidence, seeds), _of(b.evidence, seeds), strict=True)
+    )
+    measured = paired(values, influence)
+    if len(seeds) < 2:
+        return replace(found, paired=measured)
+    return replace(
+        found,
+        paired=measured,
+        p=(measured.p_value(), math.nan),
+        p_equivalent=(measured.p_equivalent(margin), math.nan),
+    )
+
+
+def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) -> Flag | None:
+    if a.row.setting != b.row.setting:
+        return Flag("not-comparable", "other data, protocol version, recipe or device kind: refused")
+    for side in (a, b):
+        twins = [
+            other
+            for other in beside
+            if other.row.init == side.row.init and other.row.setting == side.row.setting
+        ]
+        if len(twins) > 1:
+            return Flag(
+                "not-comparable",
+                f"there are rows of {side.row.init} with different weights: nobody can say which is meant",
+            )
+    problem = a.evidence.problem or b.evidence.problem
+    if problem:
+        return Flag("no-evidence", problem)
+    if a.evidence.images != b.evidence.images:
+        return Flag("not-comparable", "the two were scored on different test images: refused")
+    if not seeds:
+        return Flag("no-evidence", "the two have no seed in common")
+    return None
+
+
+def _of(evidence: Evidence, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    chosen = np.isin(evidence.seeds, seeds)
+    return evidence.values[chosen], evidence.influence[chosen]
+
+
+def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Give the verdicts after Holm's correction within each family: one question asked of many tasks."""
+    families: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, verdict in enumerate(found):
+        if not math.isnan(verdict.p[0]) and not _excluded(verdict):
+            a = verdict.a
+            family = (a.init, verdict.b.init, a.size, a.input_size, a.arch, a.protocol, a.fraction)
+            families[(*family, verdict.generated)].append(place)
+    decided = list(found)
+    for members in families.values():
+        differ = holm([found[place].p[0] for place in members])
+        equal = holm([found[place].p_equivalent[0] for place in members])
+        for place, p, q in zip(members, differ, equal, strict=True):
+            decided[place] = _decided(found[place], p, q, ALPHA / len(members))
+    return tuple(decided)
+
+
+def _excluded(verdict: Verdict) -> bool:
+    return any(flag.name in EXCLUDING for flag in verdict.flags)
+
+
+def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
+    if verdict.paired is None:
+        raise AssertionError("what has a p-value has been measured")
+    known = replace(
+        verdict,
+        p=(verdict.p[0], p),
+        p_equivalent=(verdict.p_equivalent[0], q),
+        mde=detectable(verdict.paired, alpha),
+    )
+    blunt = any(flag.name in NEVER_EQUIVALENT for flag in verdict.flags)
+    if q < ALPHA and not blunt:  # what is surely smaller than the margin does not matter, sure or not
+        return replace(known, verdict=EQUIVALENT)
+    if p < ALPHA:
+        return replace(known, verdict=BETTER if verdict.difference > 0 else WORSE)
+    wanted = max(abs(verdict.difference), verdict.margin)
+    return replace(known, seeds_needed=needed(verdict.paired, wanted, alpha))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values after Holm's step-down correction (Holm 1979), in the same order."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def detectable(measured: Paired, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return the least true difference that a two-sided test at `alpha` finds with this power."""
+    return measured.half_width(alpha) + measured.half_width(2 * (1 - power))
+
+
+def needed(measured: Paired, difference: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return with how many seeds a true difference of this size is found; infinite if with none."""
+    if detectable(measured.with_seeds(MOST_SEEDS), alpha, power) > difference:
+        return math.inf
+    few, many = 2, MOST_SEEDS
+    while few < many:
+        middle = (few + many) // 2
+        enough = detectable(measured.with_seeds(middle), alpha, power) <= difference
+        few, many = (few, middle) if enough else (middle + 1, many)
+    return float(few)

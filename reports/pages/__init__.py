@@ -1,0 +1,1 @@
+"""The finished report in its forms: HTML, Markdown, tables for other programs."""

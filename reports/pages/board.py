@@ -1,0 +1,127 @@
+"""The leaderboard alone, for a terminal, a pull request, a paper or a spreadsheet."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...benchmark.errors import UserError, unknown
+from ..findings.reading import read
+from ..findings.results import Results, Row
+from ..statistics.stats import Stat
+from ..wording import DASH, GENERATED, NBSP, metric, number, percent, place
+from .csv_table import leaderboard_csv
+from .markdown_page import text
+from .terminal import leaderboard_text
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of a leaderboard is shown.
+
+    Attributes:
+        protocols: names; none means all.
+        fractions: shares of the labels; none means all.
+        metric: "" is the one that leads.
+    """
+
+    protocols: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = ()
+    metric: str = ""
+
+
+def board(folders: Sequence[Path], wanted: Wanted, format: str) -> str:
+    """Return the leaderboard of one or several run directories.
+
+    Args:
+        folders: run directories.
+        wanted: the part that is shown.
+        format: table, markdown, csv, or latex for the package booktabs.
+
+    Raises:
+        UserError: a folder holds no readable record, or nothing like what is wanted.
+    """
+    results = chosen(read(folders), wanted)
+    if format == "csv":
+        return leaderboard_csv(results)
+    if format == "table":
+        return leaderboard_text(results)
+    tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        tables[row.protocol, row.arch, row.size, row.input_size].append(row)
+    parts = []
+    for (protocol, arch, size, input_size), rows in tables.items():
+        score = f"test {metric(results.primary).title}, mean ± sd over seeds (number of seeds)"
+        caption = f"{protocol}: {place(arch, size, input_size)}; {score}"
+        parts.append((_latex if format == "latex" else _markdown)(results, rows, caption))
+    return "\n\n".join(parts).replace(NBSP, " ") + "\n"
+
+
+def chosen(results: Results, wanted: Wanted) -> Results:
+    """Keep the rows that are wanted, and the metric in the lead."""
+    for protocol in wanted.protocols:
+        if protocol not in (known := {row.protocol for row in results.rows}):
+            raise unknown("result of protocol", protocol, known)
+    for fraction in wanted.fractions:
+        if fraction not in (held := sorted({row.fraction for row in results.rows})):
+            there = ", ".join(f"{value:g}" for value in held) or "none"
+            raise UserError(f"There is no result with --fraction {fraction:g}; there are: {there}.")
+    if wanted.metric and wanted.metric not in results.metrics:
+        raise unknown("metric", wanted.metric, results.metrics)
+    rows = tuple(
+        row if not wanted.metric else replace(row, stats=_only(row, wanted.metric))
+        for row in results.rows
+        if row.protocol in (wanted.protocols or (row.protocol,))
+        and row.fraction in (wanted.fractions or (row.fraction,))
+    )
+    return replace(results, rows=rows, metrics=(wanted.metric,) if wanted.metric else results.metrics)
+
+
+def _only(row: Row, name: str) -> dict[str, Stat]:
+    return {name: row.stats[name]} if name in row.stats else {}
+
+
+def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Lay out a line per task and fraction and a column per init."""
+    inits = list(dict.fromkeys(row.init for row in rows))
+    lines: dict[tuple[str, float], list[Row]] = defaultdict(list)
+    for row in rows:
+        lines[row.task, row.fraction].append(row)
+    body = []
+    for (task, fraction), members in lines.items():
+        warned = f"{task} ({GENERATED})" if results.generated(task) else task
+        scores = (
+            "; ".join(_score(results, row) for row in members if row.init == init) or DASH for init in inits
+        )
+        body.append([warned, percent(fraction), *scores])
+    return ["Task", "Labels", *inits], body
+
+
+def _score(results: Results, row: Row) -> str:
+    stat = row.stats.get(results.primary)
+    if stat is None or not stat.n:
+        return "undefined"
+    sd = f" ± {number(stat.sd)}" if stat.n > 1 else ""
+    return f"{number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
+
+
+def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:
+    import tabulate
+
+    headers, body = _body(results, rows)
+    escaped = [[text(cell) for cell in line] for line in body]
+    table = tabulate.tabulate(escaped, [*map(text, headers)], tablefmt="pipe", disable_numparse=True)
+    return f"**{text(caption)}**\n\n{table}"
+
+
+def _latex(results: Results, rows: Sequence[Row], caption: str) -> str:
+    """Write a `table` environment; `tabulate` escapes names, the signs of numbers are set as mathematics."""
+    import tabulate
+
+    headers, body = _body(results, rows)
+    table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)
+    told = "".join(rf"\{sign}" if sign in "_%&#$" else sign for sign in caption)
+    whole = f"\\begin{{table}}\n\\centering\n\\caption{{{told}}}\n{table}\n\\end{{table}}"
+    for sign, command in (("±", r"$\pm$"), ("\u2212", "$-$"), (DASH, "--")):
+        whole = whole.replace(sign, command)
+    return whole

@@ -1,0 +1,50 @@
+"""`leaderboard.csv`: every average of the report as tidy data, one line per row and metric."""
+
+import csv
+import io
+import math
+
+from ..findings.results import Results, Row
+from ..statistics.stats import Stat
+
+COLUMNS = (
+    "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
+    "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
+    "generated", "n_val",
+)  # fmt: skip
+
+
+def leaderboard_csv(results: Results) -> str:
+    """Write the averages, sorted by name, so that equal records give equal bytes.
+
+    `n_seeds` counts the seeds where the metric is defined, those that `mean` and `sd` are of; `n_undefined`
+    the others. Undefined values are empty. Numbers are written in full.
+    """
+    lines = [_line(results, row, metric, stat) for row in results.rows for metric, stat in row.stats.items()]
+    lines.sort(key=lambda line: tuple((isinstance(x, str), x) for x in (*line[:7], line[9], line[15])))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | int | float, ...]:
+    return (
+        plain(row.task), plain(row.arch), plain(row.init), plain(row.protocol), row.size, row.input_size,
+        row.fraction, _number(row.n_train), stat.n, plain(metric), _number(stat.mean), _number(stat.sd),
+        _number(stat.low), _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting,
+        plain(row.label), plain("; ".join(row.overlap)), str(results.generated(row.task)).lower(),
+        _number(row.n_val),
+    )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Keep a spreadsheet from reading a name as a formula (OWASP, "CSV injection")."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _number(value: float) -> str | int | float:
+    if math.isnan(value):
+        return ""
+    return int(value) if value == int(value) and abs(value) >= 2 else value

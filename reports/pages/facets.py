@@ -1,0 +1,115 @@
+"""What a reader can filter the page by, and the marks by which its rows and pictures answer to a filter."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..findings.results import Results
+from ..section import FACETS, Datum, Entry, Facts, Table
+from ..wording import GENERATED, percent
+
+TITLES = {
+    "task": "Task",
+    "modality": "Modality",
+    "protocol": "Protocol",
+    "fraction": "Labels",
+    "init": "Init",
+}
+Fact = tuple[str, str | float]
+"""(facet, value)"""
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One thing to filter by.
+
+    Attributes:
+        name: one of `FACETS`; stands in links.
+        title: what readers call it.
+        choices: (value as it stands in links, value as shown), each once.
+    """
+
+    name: str
+    title: str
+    choices: tuple[tuple[str, str], ...]
+
+
+def facets(results: Results) -> tuple[Facet, ...]:
+    """List what the cells of a run differ in; of what is the same everywhere there is nothing to choose."""
+    cells = [
+        *results.rows,
+        *(item.cell for item in results.missing),
+        *(record.cell for record in results.failed if record.cell.step == "score"),
+    ]
+    tasks = dict.fromkeys(cell.task for cell in cells)
+    modalities = dict.fromkeys(results.tasks[task].modality for task in tasks if task in results.tasks)
+    shown: dict[str, Iterable[tuple[str | float, str]]] = {
+        "task": ((task, f"{task} ({GENERATED})" if results.generated(task) else task) for task in tasks),
+        "modality": ((name, name) for name in modalities),
+        "protocol": ((name, name) for name in dict.fromkeys(cell.protocol for cell in cells)),
+        "fraction": ((share, percent(share)) for share in sorted({cell.fraction for cell in cells})),
+        "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),
+    }
+    found = (
+        Facet(name, TITLES[name], tuple((written(value), label) for value, label in shown[name]))
+        for name in FACETS
+    )
+    return tuple(facet for facet in found if len(facet.choices) > 1)
+
+
+def written(value: str | float) -> str:
+    """Write a facet's value as it stands in links: 0.1 as "0.1" and 1.0 as "1"."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+class Marks:
+    """Writes what something is about as marks such as "task-0 modality-1", which the page's script reads.
+
+    Only what the page offers to filter by is marked: whatever else a row says, such as the name of a step
+    that is no protocol, leaves it in every view.
+
+    Args:
+        offered: the page's facets.
+        modalities: task -> modality.
+    """
+
+    def __init__(self, offered: Iterable[Facet], modalities: dict[str, str]) -> None:
+        self._modalities = modalities
+        self._marks = {
+            (facet.name, value): f"{facet.name}-{place}"
+            for facet in offered
+            for place, (value, _) in enumerate(facet.choices)
+        }
+
+    def of(self, facts: Iterable[Fact]) -> str:
+        """Return the marks of `facts`, parted by spaces; "" where no filter concerns them."""
+        found: dict[str, None] = {}
+        for name, value in facts:
+            known = [(name, value)]
+            if name == "task" and value in self._modalities:
+                known.append(("modality", self._modalities[str(value)]))
+            for facet, fact in known:
+                mark = self._marks.get((facet, written(fact)))
+                if mark:
+                    found[mark] = None
+        return " ".join(found)
+
+
+def told(facts: Facts) -> Iterator[Fact]:
+    """Yield each fact by itself."""
+    for name, value in facts.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            yield name, one
+
+
+def row_facts(table: Table, row: tuple[Entry, ...]) -> Iterator[Fact]:
+    """Yield what a row is about: what its table says of all rows, and what its own entries say."""
+    yield from told(table.facts)
+    for column, entry in zip(table.columns, row, strict=True):
+        if not column.facet:
+            continue
+        values = (entry,)
+        if isinstance(entry, Datum):
+            values = entry.stands_for or (entry.value,)
+        for value in values:
+            if isinstance(value, (str, int, float)):
+                yield column.facet, value

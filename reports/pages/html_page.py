@@ -1,0 +1,93 @@
+"""The report as one HTML file that needs nothing but itself."""
+
+import base64
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+from ..pictures import in_tags
+from ..section import Column, Datum, Figure, Panel, Table
+from ..wording import clean, shown
+from .facets import Marks, row_facts, told
+from .overview import Page
+
+SCRIPTS = ("address.js", "tables.js", "filters.js", "page.js")
+"""Each needs those before it; together they are one script of the page."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table as the template needs it.
+
+    Attributes:
+        again: it goes on naming the thing of the row before.
+        marks: what filters ask it for.
+        cells: its columns and entries.
+        records: files behind it, relative to the run directory.
+    """
+
+    again: bool
+    marks: str
+    cells: list[tuple[Column, Datum]]
+    records: list[str]
+
+
+def html(page: Page) -> str:
+    """Render `page`; everything but the drawings is escaped by the template."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_cleaned,
+    )
+    numbers = itertools.count()
+    marks = Marks(page.facets, page.modalities)
+    environment.filters["drawing"] = lambda panel: Markup(_drawing(panel, next(numbers)))
+    environment.filters["lines"] = lambda table: _lines(table, marks, page.homes)
+    environment.filters["marks"] = lambda panel: marks.of(told(panel.facts))
+    environment.tests["figure"] = lambda block: isinstance(block, Figure)
+    script = "".join(map(_resource, SCRIPTS))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.from_string(_resource("template.html"))
+    return template.render(
+        page=page,
+        style=Markup(_resource("style.css")),
+        script=Markup(script),
+        # With this policy a browser runs our script only and asks nobody for anything, whatever a name says.
+        policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
+        f"img-src data:; script-src 'sha256-{digest}'",
+    )
+
+
+def _resource(name: str) -> str:
+    return (files(__package__ or "") / name).read_text(encoding="utf-8")
+
+
+def _cleaned(value: object) -> object:
+    return clean(value) if type(value) is str else value
+
+
+def _drawing(panel: Panel, number: int) -> str:
+    """Make the ids of a drawing its own, so that many may stand in one page."""
+
+    def own(tag: str) -> str:
+        return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{number}-", tag)
+
+    return in_tags(panel.svg, own)
+
+
+def _lines(table: Table, marks: Marks, homes: dict[str, str]) -> Iterator[Line]:
+    before = None
+    keys = table.keys or ((),) * len(table.rows)
+    for row, behind in zip(table.rows, keys, strict=True):
+        cells = [(column, shown(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
+        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in behind]
+        yield Line(row[0] == before, marks.of(row_facts(table, row)), cells, records)
+        before = row[0]

@@ -1,0 +1,122 @@
+"""The top of the report: what was compared, how much of it is there, and what must be known first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..findings.results import Results
+from ..section import SECTIONS, Answer, Content
+from ..wording import GENERATED, TIMES, count
+from .facets import Facet, facets
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report as plain data, the same for every renderer.
+
+    Attributes:
+        title: of the document.
+        headline: one line that says what was compared.
+        tally: (number, what it counts, tone); tone is "good", "bad" or "open".
+        notices: warnings that belong before any number.
+        answers: of all sections, in order; `see` names the anchor of a section that is there.
+        sections: (anchor, content) in the order of the page.
+        facets: what the page can be filtered by.
+        modalities: task -> modality, so that whatever names its task answers to both.
+        homes: record key -> name of its run directory, where the report is of several; else empty.
+    """
+
+    title: str
+    headline: str
+    tally: tuple[tuple[int, str, str], ...]
+    notices: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    sections: tuple[tuple[str, Content], ...]
+    facets: tuple[Facet, ...]
+    modalities: dict[str, str]
+    homes: dict[str, str]
+
+
+def page(results: Results) -> Page:
+    """Ask every registered section for its content and put them in order."""
+    found = ((name, section(results)) for name, section in SECTIONS.items())
+    sections = sorted(
+        ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
+    )
+    return Page(
+        title="mednet-bench report",
+        headline=headline(results),
+        tally=tally(results),
+        notices=notices(results),
+        answers=answers(sections),
+        sections=tuple(sections),
+        facets=facets(results),
+        modalities={task: facts.modality for task, facts in results.tasks.items()},
+        homes=homes(results),
+    )
+
+
+def homes(results: Results) -> dict[str, str]:
+    """Name the run directory of every record, of its path the last part only: a report travels."""
+    if len(results.folders) == 1:
+        return {}
+    return {key: held[0].resolve().name for key, held in results.places.items()}
+
+
+def answers(sections: Sequence[tuple[str, Content]]) -> tuple[Answer, ...]:
+    """Collect the answers in the order of their questions; each points at a section that is there."""
+    there = {anchor for anchor, _ in sections}
+    found = [
+        replace(answer, see=answer.see if answer.see in there else anchor)
+        for anchor, content in sections
+        for answer in content.answers
+    ]
+    return tuple(sorted(found, key=lambda answer: (answer.order, answer.question)))
+
+
+def headline(results: Results) -> str:
+    """Say in one line what was compared."""
+    rows = results.rows
+    if not rows:
+        return "No cell has finished: there is nothing to compare yet."
+    inits = list(dict.fromkeys(row.init for row in rows))
+    parts = (
+        count(len({row.task for row in rows}), "task"),
+        f"{count(len(inits), 'init')} ({', '.join(inits)})",
+        count(len({row.arch for row in rows}), "architecture"),
+        count(len({row.protocol for row in rows}), "protocol"),
+        count(len({row.fraction for row in rows}), "label fraction"),
+        count(len({seed for row in rows for seed in row.seeds}), "seed"),
+    )
+    return f"{f' {TIMES} '.join(parts)}: {count(len(results.counted), 'cell')}."
+
+
+def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
+    """Count the cells by what became of them; failed ones are not counted as missing again."""
+    waiting = sum(item.reason != "failed" for item in results.missing)
+    return (
+        (len(results.counted), "ok", "good" if results.counted else "bad"),
+        (len(results.failed), "failed", "bad" if results.failed else "good"),
+        (waiting, "missing", "open" if waiting else "good"),
+    )
+
+
+def notices(results: Results) -> tuple[str, ...]:
+    """Say what must be known before any number is read."""
+    tasks = {row.task for row in results.rows} or {
+        r.cell.task for r in results.records if r.cell.step == "score"
+    }
+    made = sorted(task for task in tasks if results.generated(task))
+    found = []
+    if made and len(made) == len(tasks):
+        found.append(
+            f"Every task here is a phantom ({GENERATED}). These numbers show only that the machinery works."
+        )
+    elif made:
+        found.append(f"{', '.join(made)}: {GENERATED}.")
+    if results.failed:
+        found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
+    if any(row.overlap for row in results.rows):
+        found.append("Some weights declare to have seen data that a task comes from; see What to doubt.")
+    if any(row.ambiguous for row in results.rows):
+        found.append("Some records here must not be averaged or compared with each other; see What to doubt.")
+    return tuple(found)

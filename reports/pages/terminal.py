@@ -1,0 +1,141 @@
+"""The leaderboard for a terminal: the primary metric, a line per task and fraction, a column per init."""
+
+import shutil
+import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+
+from ..findings.results import Results, Row
+from ..findings.verdicts import judge
+from ..verdict_words import by_pair, pair_name, tally_text
+from ..wording import GENERATED, NBSP, clean, metric, number, percent, place, short
+from .overview import notices
+
+
+def leaderboard_text(results: Results, width: int | None = None) -> str:
+    """Return the leaderboard as text.
+
+    Args:
+        results: the run.
+        width: columns of the terminal; asked of the terminal where not given. Where the inits do not fit
+            side by side, each stands on a line of its own.
+    """
+    width = width or shutil.get_terminal_size((100, 24)).columns
+    tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        tables[row.protocol, row.arch, row.size, row.input_size].append(row)
+    parts = [textwrap.fill(notice, width) for notice in notices(results)]
+    for (protocol, arch, size, input_size), rows in tables.items():
+        score = f"test {metric(results.primary).title}, mean ± sd (seeds)"
+        what = f"{protocol}: {place(arch, size, input_size)}; {score}"
+        parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
+    if results.rows:
+        parts.append(_weights(results.rows, width))
+    else:
+        parts.append("No cell has finished: there is nothing to compare yet.")
+    return "\n\n".join(parts).replace(NBSP, " ") + "\n"
+
+
+def verdict_text(results: Results, width: int | None = None) -> str:
+    """Return the count of verdicts of every pair as text, "" where nothing can be compared.
+
+    Args:
+        results: the run.
+        width: columns of the terminal; asked of the terminal where not given.
+    """
+    width = width or shutil.get_terminal_size((100, 24)).columns
+    verdicts = judge(results)
+    if not verdicts:
+        return ""
+    head = (
+        f"verdicts, first init against second: 5 % errors after Holm over tasks, margin {results.margin:g} "
+        "AUC; each with its interval and flags in the report and in verdicts.csv"
+    )
+    told = [textwrap.fill(head, width), ""]
+    for made in (False, True):
+        chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
+        warning = f" ({GENERATED})" if made else ""
+        for pair, members in by_pair(chosen).items():
+            line = _one_line(f"{pair_name(pair)}{warning}: {tally_text(members)}")
+            told.append(textwrap.fill(line, width, subsequent_indent="  "))
+    return "\n".join(told).replace(NBSP, " ") + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _fitting(results: Results, rows: Sequence[Row], width: int) -> str:
+    beside = _beside(results, rows)
+    fits = max(map(len, beside.splitlines())) <= width
+    return beside if fits else _below(results, rows)
+
+
+def _lines(results: Results, rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
+    lines: dict[tuple[str, float], list[Row]] = defaultdict(list)
+    for row in rows:
+        lines[row.task, row.fraction].append(row)
+    return lines
+
+
+def _labels(row: Row) -> str:
+    counted = f" ({row.n_train:,.0f})" if row.n_train > 0 else ""
+    return percent(row.fraction) + counted
+
+
+def _score(results: Results, row: Row) -> str:
+    stat = row.stats.get(results.primary)
+    if stat is None or not stat.n:
+        return "undefined"
+    sd = f" ± {number(stat.sd)}" if stat.n > 1 else ""
+    return f"{number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
+
+
+def _named(results: Results, tasks: Sequence[str]) -> list[str]:
+    """Name every task where it first stands; the warning about a generated one follows on its next lines."""
+    entries: list[str] = []
+    for task, run in groupby(tasks):
+        words = [_one_line(task), *(textwrap.wrap(GENERATED, 24) if results.generated(task) else ())]
+        lines = len(list(run))
+        entries += [*[*words, *[""] * lines][: lines - 1], "\n".join(words[lines - 1 :])]
+    return entries
+
+
+def _beside(results: Results, rows: Sequence[Row]) -> str:
+    inits = list(dict.fromkeys(row.init for row in rows))
+    lines = _lines(results, rows)
+    names = _named(results, [task for task, _ in lines])
+    body = [
+        [
+            name,
+            _labels(members[0]),
+            *("\n".join(_score(results, row) for row in members if row.init == init) for init in inits),
+        ]
+        for name, members in zip(names, lines.values(), strict=True)
+    ]
+    return _tabulated(body, ["task", "labels", *map(_one_line, inits)])
+
+
+def _below(results: Results, rows: Sequence[Row]) -> str:
+    names = _named(results, [row.task for row in rows])
+    body = [
+        [name, _labels(row), _one_line(row.init), _score(results, row)]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return _tabulated(body, ["task", "labels", "init", "score"])
+
+
+def _weights(rows: Sequence[Row], width: int) -> str:
+    """Say of every init where its weights came from."""
+    labels: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        labels[row.init][_one_line(short(row.label))] = None
+    lines = (f"{_one_line(init)}: {'; '.join(found)}" for init, found in labels.items() if any(found))
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
+
+
+def _tabulated(body: list[list[str]], headers: list[str]) -> str:
+    import tabulate
+
+    return tabulate.tabulate(body, headers, tablefmt="simple", disable_numparse=True)

@@ -1,0 +1,160 @@
+"""The verdicts as files: `verdicts.csv` for a spreadsheet, `verdicts.json` for programs, `verdicts.tex`."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ..findings.evidence import METRIC
+from ..findings.results import Results, Row
+from ..findings.verdicts import POWER, Verdict, judge
+from ..statistics.paired import ALPHA
+from ..verdict_words import keys_of
+from ..wording import clean
+from .csv_table import plain
+
+FORMAT = 1
+METHOD = (
+    "paired differences over test images and seeds: DeLong influence of each image, clustered by group; t "
+    "intervals added as by Howe 1974; better and worse two-sided, equivalent by two one-sided tests; each "
+    "corrected by Holm over the tasks of one question"
+)
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """A flag: its short name, and the reason with the numbers."""
+
+    name: str
+    reason: str
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison; what is unknown is null, and empty in the CSV. docs/verdicts.md explains each field."""
+
+    task: str
+    arch: str
+    protocol: str
+    fraction: float
+    init_a: str
+    init_b: str
+    metric: str
+    n_seeds: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    mde: float | None
+    seeds_needed: int | None
+    flags: tuple[Reason, ...]
+    size: int
+    input_size: int
+    n_test: int
+    seeds: tuple[int, ...]
+    seeds_needed_unbounded: bool
+    p: float | None
+    p_holm: float | None
+    p_equivalent: float | None
+    p_equivalent_holm: float | None
+    margin: float
+    generated: bool
+    variant_a: str
+    variant_b: str
+    init_label_a: str
+    init_label_b: str
+    keys_a: tuple[str, ...]
+    keys_b: tuple[str, ...]
+
+
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `verdicts.json`."""
+
+    format: int
+    margin: float
+    alpha: float
+    power: float
+    method: str
+    verdicts: tuple[Line, ...]
+    """In the order of the report."""
+
+
+COLUMNS = tuple(name for name in Line.__struct_fields__ if name != "seeds_needed_unbounded")
+"""Of the CSV, where a number of seeds without bound is "inf"."""
+
+
+def lines(results: Results) -> tuple[Line, ...]:
+    """Return every comparison of a run as plain data, in the order of the report."""
+    return tuple(_line(results, verdict) for verdict in judge(results))
+
+
+def verdicts_json(results: Results) -> bytes:
+    """Write `verdicts.json`, indented."""
+    whole = Whole(
+        format=FORMAT,
+        margin=results.margin,
+        alpha=ALPHA,
+        power=POWER,
+        method=METHOD,
+        verdicts=lines(results),
+    )
+    return msgspec.json.format(msgspec.json.encode(whole), indent=1)
+
+
+def verdicts_csv(results: Results) -> str:
+    """Write `verdicts.csv`: flags by name, names protected from being read as formulas."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_cells(line) for line in lines(results))
+    return file.getvalue()
+
+
+def _cells(line: Line) -> list[str | int | float]:
+    told = msgspec.structs.asdict(line)
+    told["flags"] = "; ".join(dict.fromkeys(flag.name for flag in line.flags))
+    if line.seeds_needed_unbounded:
+        told["seeds_needed"] = "inf"
+    return [_cell(told[name]) for name in COLUMNS]
+
+
+def _cell(value: object) -> str | int | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return value
+    return plain(" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+
+
+def _line(results: Results, verdict: Verdict) -> Line:
+    a, b = verdict.a, verdict.b
+    low, high = verdict.interval
+    keys = keys_of(verdict)
+    return Line(
+        task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol), fraction=a.fraction,
+        init_a=clean(a.init), init_b=clean(b.init), metric=METRIC, n_seeds=len(verdict.seeds),
+        difference=_known(verdict.difference), low=_known(low), high=_known(high), verdict=verdict.verdict,
+        mde=_known(verdict.mde),
+        seeds_needed=int(verdict.seeds_needed) if math.isfinite(verdict.seeds_needed) else None,
+        flags=tuple(_reasons(verdict)), size=a.size, input_size=a.input_size, n_test=verdict.n_test,
+        seeds=verdict.seeds, seeds_needed_unbounded=math.isinf(verdict.seeds_needed),
+        p=_known(verdict.p[0]), p_holm=_known(verdict.p[1]),
+        p_equivalent=_known(verdict.p_equivalent[0]), p_equivalent_holm=_known(verdict.p_equivalent[1]),
+        margin=verdict.margin, generated=results.generated(a.task), variant_a=a.variant, variant_b=b.variant,
+        init_label_a=clean(a.label), init_label_b=clean(b.label),
+        keys_a=_own(keys, a), keys_b=_own(keys, b),
+    )  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _reasons(verdict: Verdict) -> Iterable[Reason]:
+    return (Reason(name=flag.name, reason=clean(flag.reason)) for flag in verdict.flags)
+
+
+def _own(keys: Sequence[str], row: Row) -> tuple[str, ...]:
+    return tuple(key for key in keys if key in row.keys)

@@ -1,0 +1,71 @@
+"""`verdicts.tex`: the verdicts as tables for a paper, one per protocol, network and image size."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ..findings.results import Results
+from ..findings.verdicts import Verdict, judge
+from ..verdict_words import flag_names, pair_name, pair_of
+from ..wording import DASH, GENERATED, NBSP, clean, number, percent, place
+
+HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
+NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
+"""Signs that not every LaTeX engine takes as they are."""
+SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
+}  # fmt: skip
+HEADINGS = ("Task", "Labels", "Pair", "Difference", r"95\,\% interval", "Verdict", "Seeds", "Images", "Flags")
+
+
+def verdicts_tex(results: Results) -> str:
+    """Write a `table` environment per protocol and network; names are escaped."""
+    groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
+    for verdict in judge(results):
+        a = verdict.a
+        groups[a.protocol, a.arch, a.size, a.input_size].append(verdict)
+    tables = [_table(results, *key, members) for key, members in groups.items()]
+    return HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
+
+
+def escaped(text: str) -> str:
+    """Return `text` so that LaTeX sets it as it is, on one line."""
+    flat = " ".join(clean(text).split(" ")).replace("\n", " ").replace("\t", " ")
+    return "".join(SPECIAL.get(sign) or NUMBERS.get(sign) or sign for sign in flat)
+
+
+def _table(
+    results: Results, protocol: str, arch: str, size: int, input_size: int, verdicts: Sequence[Verdict]
+) -> str:
+    caption = (
+        f"{protocol}: {place(arch, size, input_size)}. Paired differences in test AUC, first init minus "
+        "second, over seeds and test images; verdicts after Holm's correction over tasks, margin "
+        f"{results.margin:g}."
+    )
+    body, before = [], ""
+    for verdict in verdicts:
+        task = verdict.a.task
+        if before and task != before:
+            body.append(r"\midrule")
+        body.append(" & ".join(_cells(results, verdict, again=task == before)) + r" \\")
+        before = task
+    return "\n".join(
+        (
+            r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{escaped(caption)}}}",
+            r"\begin{tabular}{llllllrrl}", r"\toprule", " & ".join(HEADINGS) + r" \\", r"\midrule",
+            *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+        )
+    )  # fmt: skip
+
+
+def _cells(results: Results, verdict: Verdict, again: bool) -> list[str]:
+    a, (low, high) = verdict.a, verdict.interval
+    name = f"{a.task} ({GENERATED})" if results.generated(a.task) else a.task
+    interval = DASH if math.isnan(low) else f"{number(low, '+.3f')} to {number(high, '+.3f')}"
+    cells = (
+        "" if again else name, percent(a.fraction), pair_name(pair_of(verdict)),
+        number(verdict.difference, "+.3f"), interval, verdict.verdict, str(len(verdict.seeds)),
+        f"{verdict.n_test:,}", ", ".join(flag_names(verdict)),
+    )  # fmt: skip
+    return [escaped(cell) for cell in cells]

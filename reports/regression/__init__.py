@@ -1,0 +1,1 @@
+"""What changed between two runs, and whether a run is worse than a baseline."""

@@ -1,0 +1,133 @@
+"""What changed between two runs: rows of the same place, paired by seed where their cells agree."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...benchmark.plan import Cell
+from ...benchmark.records import Record
+from ..findings.results import Results, Row
+from ..statistics.stats import Stat, describe
+
+Place = tuple[str, int, int, str, str, str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A row of run A beside the row of run B at the same place.
+
+    Attributes:
+        a: row of the first run.
+        b: row of the second run.
+        stat: statistics of ``B - A``, one difference per seed whose cells agree in data and labels; None
+            where there is no such seed.
+        unpaired: seeds of either row without such a partner.
+        differs: what -> (in A, in B), of everything that may explain a difference.
+        obstacle: why the rows cannot be compared, or "".
+    """
+
+    a: Row
+    b: Row
+    stat: Stat | None
+    unpaired: int
+    differs: dict[str, tuple[str, str]]
+    obstacle: str
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """All that two runs have in common, and what only one of them has."""
+
+    both: tuple[Change, ...]
+    only_a: tuple[Row, ...]
+    only_b: tuple[Row, ...]
+
+
+def place_of(row: Row | Cell) -> Place:
+    """Return what makes rows of different runs the same question; the same for a cell of such a row."""
+    return row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction
+
+
+def changes(a: Results, b: Results, metric: str) -> Changes:
+    """Pair the rows of run `a` with those of run `b`.
+
+    Where a run holds several rows at a place (other data, recipe or weights), equal variants are paired
+    first, then what is left, in the order of the tables.
+    """
+    pairs = list(_pairs(a, b))
+    in_a, in_b = ({record.key: record for record in run.counted} for run in (a, b))
+    paired_a, paired_b = {id(row) for row, _ in pairs}, {id(row) for _, row in pairs}
+    return Changes(
+        both=tuple(_change(row, other, in_a, in_b, metric) for row, other in pairs),
+        only_a=tuple(row for row in a.rows if id(row) not in paired_a),
+        only_b=tuple(row for row in b.rows if id(row) not in paired_b),
+    )
+
+
+def _pairs(a: Results, b: Results) -> Iterator[tuple[Row, Row]]:
+    others: dict[Place, list[Row]] = defaultdict(list)
+    for row in b.rows:
+        others[place_of(row)].append(row)
+    left = []
+    for row in a.rows:
+        same = [other for other in others[place_of(row)] if other.variant == row.variant]
+        if same:
+            others[place_of(row)].remove(same[0])
+            yield row, same[0]
+        else:
+            left.append(row)
+    for row in left:
+        if others[place_of(row)]:
+            yield row, others[place_of(row)].pop(0)
+
+
+def _change(a: Row, b: Row, in_a: dict[str, Record], in_b: dict[str, Record], metric: str) -> Change:
+    ours = {seed: in_a[key] for seed, key in zip(a.seeds, a.keys, strict=True)}
+    theirs = {seed: in_b[key] for seed, key in zip(b.seeds, b.keys, strict=True)}
+    differs = _differs(list(ours.values()), list(theirs.values()))
+    unlike = [name for name in ("data", "card") if name in differs]
+    common = [
+        difference
+        for seed in sorted(ours.keys() & theirs.keys())
+        if not unlike and (difference := _difference(ours[seed], theirs[seed], metric)) is not None
+    ]
+    obstacle = ""
+    if unlike:
+        obstacle = "not comparable: other data" if "data" in unlike else "not comparable: another task card"
+    elif not common:
+        obstacle = "no seed in common with the same labels"
+    stat = describe(np.array(common)) if common else None
+    return Change(a, b, stat, len(ours.keys() | theirs.keys()) - len(common), differs, obstacle)
+
+
+def _difference(a: Record, b: Record, metric: str) -> float | None:
+    """Return ``B - A`` of one seed; None where the label subsets differ or the metric is undefined."""
+    if a.hashes.subset != b.hashes.subset:
+        return None
+    ours, theirs = a.metrics.get(metric), b.metrics.get(metric)
+    return theirs - ours if ours is not None and theirs is not None else None
+
+
+def _values(records: list[Record], of: Callable[[Record], object]) -> str:
+    return ", ".join(sorted({str(of(record)) for record in records}))
+
+
+def _differs(ours: list[Record], theirs: list[Record]) -> dict[str, tuple[str, str]]:
+    """Name everything that is not the same in both rows; weights drawn per seed count as one."""
+    facts: dict[str, Callable[[Record], object]] = {
+        "data": lambda r: r.hashes.data,
+        "card": lambda r: r.hashes.card,
+        "protocol version": lambda r: str(r.protocol_version),
+        "recipe": lambda r: r.recipe_hash,
+        "weights": lambda r: "random" if r.hashes.weights.startswith("random:") else r.hashes.weights,
+        "input": lambda r: str(sorted(r.init.contract.items())) if r.init else "",
+        "device": lambda r: r.provenance.device,
+        "threads": lambda r: str(r.provenance.threads),
+        "commit": lambda r: (r.provenance.commit or "installed") + (" dirty" if r.provenance.dirty else ""),
+    }
+    names = sorted({name for record in (*ours, *theirs) for name in record.provenance.versions})
+    facts |= {name: lambda r, name=name: r.provenance.versions.get(name, "absent") for name in names}
+    found = {what: (_values(ours, of), _values(theirs, of)) for what, of in facts.items()}
+    return {what: sides for what, sides in found.items() if sides[0] != sides[1]}

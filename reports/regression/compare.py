@@ -1,0 +1,132 @@
+"""`compare`: the changes between two runs as Markdown, with everything that may explain them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...benchmark.errors import unknown
+from ..findings.reading import read
+from ..findings.results import Row
+from ..pages.markdown_page import text
+from ..wording import DASH, count, metric, number, percent, place
+from .changes import Change, Changes, changes
+
+HASH = 12
+"""Digits of a hash or commit that are shown."""
+
+
+def compare(a: Path, b: Path, name: str = "") -> str:
+    """Return what changed from run `a` to run `b`, as Markdown.
+
+    Args:
+        a: run directory of the first run.
+        b: of the second; every difference is B - A.
+        name: a metric; "" is the one that leads in A.
+
+    Raises:
+        UserError: a folder holds no readable record, or neither run knows the metric.
+    """
+    ours, theirs = read([a]), read([b])
+    name = name or ours.primary
+    if name not in (known := {*ours.metrics, *theirs.metrics}):
+        raise unknown("metric", name, known)
+    found = changes(ours, theirs, name)
+    title = metric(name).title
+    parts = [
+        f"# {text(f'Test {title}: B minus A')}",
+        f"- A: {text(str(a))}\n- B: {text(str(b))}",
+        text(_summary(found)),
+        *([_table(found.both, name)] if found.both else ()),
+        *_explanations(found.both),
+        *_alone("A", found.only_a),
+        *_alone("B", found.only_b),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(found: Changes) -> str:
+    stats = [change.stat for change in found.both if change.stat]
+    told = f"{count(len(found.both), 'row')} in both runs, {len(stats)} of them with seeds to pair."
+    if not stats:
+        return told
+    same = sum(stat.low == stat.high == 0 for stat in stats)
+    most = max((stat.mean for stat in stats), key=abs)
+    return (
+        f"{told} In {same} every paired seed scores exactly the same; the largest mean difference is "
+        f"{number(most, '+.4f')}."
+    )
+
+
+def _table(both: Sequence[Change], name: str) -> str:
+    import tabulate
+
+    networks = {place(c.a.arch, c.a.size, c.a.input_size) for c in both}
+    headers = [
+        "Task",
+        "Init",
+        "Protocol",
+        "Labels",
+        "A",
+        "B",
+        "B minus A",
+        "sd",
+        "n",
+        "Unpaired",
+        "Not alike",
+    ]
+    body = [[text(cell) for cell in _line(change, name, len(networks) > 1)] for change in both]
+    align = ("left",) * 4 + ("right",) * 6 + ("left",)
+    table = tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return table if len(networks) > 1 else f"{text(networks.pop())}\n\n{table}"
+
+
+def _line(change: Change, name: str, network: bool) -> list[str]:
+    row, stat = change.a, change.stat
+    means = [_mean(side, name) for side in (change.a, change.b)]
+    paired = [DASH, DASH, DASH]
+    if stat:
+        paired = [number(stat.mean, "+.4f"), number(stat.sd, ".4f"), str(stat.n)]
+    where = f"{row.protocol}, {place(row.arch, row.size, row.input_size)}" if network else row.protocol
+    why = "; ".join(filter(None, (change.obstacle, ", ".join(change.differs))))
+    return [row.task, row.init, where, percent(row.fraction), *means, *paired, str(change.unpaired), why]
+
+
+def _mean(row: Row, name: str) -> str:
+    stat = row.stats.get(name)
+    return f"{number(stat.mean, '.4f')} ({stat.n})" if stat and stat.n else DASH
+
+
+def _explanations(both: Sequence[Change]) -> list[str]:
+    """List once what differs in which rows, with both sides."""
+    found = Counter((what, *sides) for change in both for what, sides in change.differs.items())
+    if not found:
+        return (
+            ["Data, recipe, weights, packages, device and commit are the same in all of them."]
+            if both
+            else []
+        )
+    lines = [
+        f"- {text(what)}: {text(_short(a))} in A, {text(_short(b))} in B ({count(rows, 'row')})"
+        for (what, a, b), rows in found.items()
+    ]
+    return ["\n".join(["What is not alike:", "", *lines])]
+
+
+def _short(value: str) -> str:
+    """Leave a hash its first digits; several values of one row stay several."""
+    parts = []
+    for part in value.split(", "):
+        kind, colon, digits = part.rpartition(":")
+        parts.append(f"{kind}{colon}{digits[:HASH]}" if len(digits) >= 32 else part)
+    return ", ".join(parts) or "none"
+
+
+def _alone(run: str, rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        f"- {text(f'{row.task}, {row.init}, {row.protocol}, {percent(row.fraction)} of the labels')}"
+        f"{text(f', {place(row.arch, row.size, row.input_size)}')}"
+        for row in rows
+    ]
+    return ["\n".join([f"Only in {run}, {count(len(rows), 'row')}:", "", *lines])]

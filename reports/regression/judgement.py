@@ -1,0 +1,226 @@
+"""Judges a run against a baseline, with tolerances that know what the seeds alone can do."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...benchmark.errors import UserError, unknown
+from ...benchmark.records import Record
+from ..findings.results import Results
+from ..wording import metric, percent
+from .baseline import Baseline, Held, Line, basis_of, held
+from .changes import Place, place_of
+
+FLOOR = 0.005
+"""Smallest fall that counts: below it lies what another processor's rounding can do (docs/regression.md)."""
+REMADE = 0.10
+"""The same for weights that were pretrained anew: another processor ends at other weights, whose scores
+differ by as much (measured, docs/regression.md)."""
+ALPHA = 0.001
+"""Share of reruns, seeds drawn anew, in which any row at all may go red without a change, if the spread over
+seeds is normal; a tenth of what is promised, since it need not be."""
+PROMISED = 0.01
+"""The same, as it is told to a reader."""
+
+Verdict = Literal["fell", "missing", "unsure", "rose", "held"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one row of the baseline.
+
+    Attributes:
+        line: the row.
+        verdict: fell and missing are red; unsure could not be judged; rose and held are green.
+        before: mean of the baseline, over the seeds that the judgement uses.
+        now: mean of the run; NaN where missing.
+        seeds: how many seeds of (baseline, run) the judgement uses.
+        allowed: largest change that counts as none, in units of the metric.
+        why: how the tolerance was come by, or why there is no judgement.
+    """
+
+    line: Line
+    verdict: Verdict
+    before: float
+    now: float
+    seeds: tuple[int, int]
+    allowed: float
+    why: str
+
+    @property
+    def red(self) -> bool:
+        """Whether it breaks the build."""
+        return self.verdict in ("fell", "missing")
+
+    @property
+    def change(self) -> float:
+        """``now - before``."""
+        return self.now - self.before
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A standard deviation over seeds, and from how many degrees of freedom it is known."""
+
+    sd: float
+    freedom: int
+
+
+def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> list[Judgement]:
+    """Judge every row of a baseline.
+
+    Args:
+        baseline: a good run.
+        results: the run that is judged.
+        inits: judge only these inits; none means all.
+
+    Raises:
+        UserError: the run rests on other data, recipe, protocol version or sources of weights.
+    """
+    for name in inits:
+        if name not in (known := {line.init for line in baseline.lines}):
+            raise unknown("init of the baseline", name, known)
+    lines = [line for line in baseline.lines if line.init in (inits or (line.init,))]
+    found: dict[Place, list[Record]] = defaultdict(list)
+    for record in results.counted:
+        found[place_of(record.cell)].append(record)
+    errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
+    spreads = pools(lines)
+    judgements = []
+    for line in lines:
+        now = _comparable(line, found[line.place])
+        if now:
+            judgements.append(_judged(line, now, spreads.get(_beside(line)), len(lines)))
+        else:
+            judgements.append(_missing(line, errors.get(line.place, "")))
+    return judgements
+
+
+def named(line: Line) -> str:
+    """Name a row in a sentence."""
+    return f"{line.task}, {line.init}, {line.protocol}, {percent(line.fraction)} of the labels"
+
+
+def _comparable(line: Line, records: Sequence[Record]) -> dict[int, Held]:
+    """Return the run's scores of a row by seed, or refuse a run that rests on something else."""
+    same = [record for record in records if basis_of(record) == line.basis]
+    if records and not same:
+        there, here = line.basis, basis_of(records[0])
+        names = (name for name in there.__struct_fields__ if getattr(there, name) != getattr(here, name))
+        what = ", ".join(f"{WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names)
+        raise UserError(
+            f"The baseline cannot judge {named(line)}, since the run has {what}: use what the baseline was "
+            "made with, judge other --inits, or write a new baseline with --update."
+        )
+    same.sort(key=lambda record: record.finished)
+    kept = {record.cell.seed: held(record, line.metric) for record in same}
+    return {seed: value for seed, value in kept.items() if value is not None}
+
+
+WORDS = {
+    "data": "other data",
+    "card": "another task card",
+    "protocol_version": "another protocol version",
+    "recipe": "another recipe",
+    "identity": "weights of another origin",
+}
+
+
+def _missing(line: Line, error: str) -> Judgement:
+    why = f"failed: {error}" if error else "the run has no score"
+    return Judgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why)
+
+
+def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int) -> Judgement:
+    """Judge one row by the sharpest comparison that is fair to it."""
+    again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
+    before = [line.values[seed].value for seed in again or line.values]
+    after = [now[seed].value for seed in again or now]
+    if again:
+        allowed, why = FLOOR, "same labels and weights: a rerun repeats the score but for rounding"
+    else:
+        spread = seed_tolerance(before, pool, len(after), rows)
+        allowed, why = max(FLOOR, spread), "what other seeds may change"
+        if _remade(line, now):
+            allowed, why = (
+                math.hypot(REMADE, spread),
+                "weights pretrained anew, and what other seeds may change",
+            )
+    old, new = float(np.mean(before)), float(np.mean(after))
+    sign = -1 if metric(line.metric).lower_is_better else 1
+    verdict = _verdict(sign * (new - old), allowed)
+    return Judgement(line, verdict, old, new, (len(before), len(after)), allowed, why)
+
+
+def _verdict(rise: float, allowed: float) -> Verdict:
+    if math.isinf(allowed):
+        return "unsure"
+    return "fell" if rise < -allowed else "rose" if rise > allowed else "held"
+
+
+def _repeats(before: Held, now: Held) -> bool:
+    return before.subset == now.subset and before.weights == now.weights
+
+
+def _remade(line: Line, now: dict[int, Held]) -> bool:
+    """Whether the weights are other ones of the same origin: a MedNet that was pretrained anew."""
+    if line.basis.identity.startswith("sha256:"):  # a file that may have one content only
+        return False
+    loaded = {each.weights for each in line.values.values() if not each.weights.startswith("random:")}
+    return bool(loaded) and not {each.weights for each in now.values()} <= loaded
+
+
+def pools(lines: Sequence[Line]) -> dict[object, Pool]:
+    """Pool the spread over seeds of the inits of one task, network, protocol and fraction.
+
+    They share the draw of labels and the test set, so that their standard deviations are alike, while
+    those of two tasks differ several-fold. Rows in which no seed changes anything have no part in it.
+    """
+    groups: dict[object, list[NDArray[np.float64]]] = defaultdict(list)
+    for line in lines:
+        values = np.array([each.value for each in line.values.values()])
+        if np.ptp(values) > 0:
+            groups[_beside(line)].append(values)
+    found: dict[object, Pool] = {}
+    for group, rows in groups.items():
+        freedom = sum(len(values) - 1 for values in rows)
+        squares = sum(float(((values - values.mean()) ** 2).sum()) for values in rows)
+        found[group] = Pool(math.sqrt(squares / freedom), freedom)
+    return found
+
+
+def _beside(line: Line) -> object:
+    return *(part for part in line.place if part != line.init), line.metric
+
+
+def seed_tolerance(before: Sequence[float], pool: Pool | None, now: int, rows: int) -> float:
+    """Return how far the mean of new seeds may lie from that of the old ones by the draw of seeds alone.
+
+    The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni).
+    Its standard deviation is the pool's, or the row's own where that is larger, so that a noisy row among
+    quiet ones does not cry wolf.
+
+    Args:
+        before: scores of the baseline's seeds.
+        pool: of the rows beside it; None where none of them has a spread.
+        now: number of new seeds.
+        rows: how many rows are judged together.
+
+    Returns:
+        In units of the metric; 0 where no seed changes anything; infinite where no spread is known.
+    """
+    from scipy.special import stdtrit  # scipy.stats takes seconds to import
+
+    own = float(np.std(before, ddof=1)) if len(before) > 1 else math.nan
+    if len(before) > 1 and np.ptp(before) == 0:
+        return 0.0
+    if pool is None:
+        return math.inf
+    sd = max(pool.sd, own) if own > 0 else pool.sd
+    quantile = float(stdtrit(pool.freedom, 1 - ALPHA / rows))
+    return quantile * sd * math.sqrt(1 / len(before) + 1 / now)

@@ -1,0 +1,143 @@
+"""`regress`: what fell against a baseline, by how much and against which interval, as Markdown."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...benchmark.errors import UserError, unknown
+from ..findings.reading import read
+from ..findings.results import PRIMARY
+from ..pages.markdown_page import text
+from ..wording import DASH, count, metric, number, percent
+from .baseline import Baseline, baseline_of, read_baseline
+from .judgement import PROMISED, Judgement, judge, named
+
+MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "rose", "held": "as before"}
+
+
+def regress(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, bool]:
+    """Judge a run.
+
+    Args:
+        run: run directory.
+        against: baseline file.
+        inits: judge only these; none means all of the baseline.
+
+    Returns:
+        The summary as Markdown, and whether it is red.
+
+    Raises:
+        UserError: run or baseline cannot be read, or do not fit each other.
+    """
+    baseline = read_baseline(against)
+    judgements = judge(baseline, read([run]), inits)
+    return page(judgements, baseline, against), any(judgement.red for judgement in judgements)
+
+
+def update(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
+    """Write the baseline file from a finished run and say so in one line; errors as `baseline_of`."""
+    results = read([run])
+    for name in metrics:
+        if name not in results.metrics:
+            raise unknown("metric", name, results.metrics)
+    baseline = baseline_of(results, metrics or (PRIMARY,))
+    baseline.write(against)
+    seeds = min(line.n_seeds for line in baseline.lines)
+    few = "; with so few, a run with other seeds is judged loosely" if seeds < 5 else ""
+    rows = count(len(baseline.lines), "row")
+    return f"{against}: baseline of {rows}, at least {count(seeds, 'seed')} each{few}."
+
+
+def append(summary: Path, words: str) -> None:
+    """Append to a file as a continuous integration's page is written; `UserError` where it cannot be."""
+    try:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(words)
+    except OSError as error:
+        raise UserError(f"Cannot write {summary} ({error.strerror}): choose another --summary.") from error
+
+
+def page(judgements: Sequence[Judgement], baseline: Baseline, path: Path) -> str:
+    """Return the summary for a terminal and for a continuous integration's page."""
+    red = [judgement for judgement in judgements if judgement.red]
+    rose = [judgement for judgement in judgements if judgement.verdict == "rose"]
+    unsure = [judgement for judgement in judgements if judgement.verdict == "unsure"]
+    rows = count(len(judgements), "row")
+    title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
+    parts = [f"## Regression. {title}", text(_origin(baseline, path))]
+    parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
+    parts += [f"<details><summary>All rows</summary>\n\n{_table(judgements)}\n\n</details>"]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _origin(baseline: Baseline, path: Path) -> str:
+    commit = f", commit {baseline.commit[:12]}" if baseline.commit else ""
+    return (
+        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {percent(PROMISED)} "
+        "of reruns with other seeds go red."
+    )
+
+
+def _list(heading: str, judgements: Sequence[Judgement]) -> str:
+    lines = [f"- {text(_sentence(judgement))}" for judgement in judgements]
+    return "\n".join([*([heading, ""] if heading else []), *lines]) if lines else ""
+
+
+def _sentence(judgement: Judgement) -> str:
+    line, title = judgement.line, metric(judgement.line.metric).title
+    if judgement.verdict == "missing":
+        return f"{named(line)}: {title} is missing; {judgement.why}."
+    old, new = judgement.seeds
+    moved = (
+        f"{named(line)}: {title} went from {number(judgement.before, '.4f')} ({count(old, 'seed')}) to "
+        f"{number(judgement.now, '.4f')} ({count(new, 'seed')}), a change of "
+        f"{number(judgement.change, '+.4f')}"
+    )
+    if judgement.verdict == "unsure":
+        return f"{moved}; a baseline of a single seed does not tell what that means."
+    return f"{moved}; allowed is {_interval(judgement)} ({judgement.why})."
+
+
+def _interval(judgement: Judgement) -> str:
+    if not math.isfinite(judgement.allowed):
+        return DASH
+    low, high = judgement.before - judgement.allowed, judgement.before + judgement.allowed
+    return f"{number(low, '.4f')} to {number(high, '.4f')}"
+
+
+def _table(judgements: Sequence[Judgement]) -> str:
+    import tabulate
+
+    headers = [
+        "",
+        "Task",
+        "Init",
+        "Protocol",
+        "Labels",
+        "Metric",
+        "Baseline",
+        "Now",
+        "Change",
+        "Allowed",
+        "Why",
+    ]
+    body = [[text(cell) for cell in _cells(judgement)] for judgement in judgements]
+    align = ("left",) * 6 + ("right",) * 4 + ("left",)
+    return tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _cells(judgement: Judgement) -> list[str]:
+    line, (old, new) = judgement.line, judgement.seeds
+    return [
+        MARKS[judgement.verdict],
+        line.task,
+        line.init,
+        line.protocol,
+        percent(line.fraction),
+        metric(line.metric).title,
+        f"{number(judgement.before, '.4f')} ({old})",
+        f"{number(judgement.now, '.4f')} ({new})",
+        number(judgement.change, "+.4f"),
+        _interval(judgement),
+        judgement.why,
+    ]

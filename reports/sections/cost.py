@@ -1,0 +1,206 @@
+"""What the results cost: seconds, memory and images, of the cells and of what they share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...benchmark.records import Record
+from ..findings.results import Results, Row
+from ..pictures import Look, draw, looks, style, swatch, title
+from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..statistics.stats import describe
+from ..wording import GENERATED, compact, duration, metric, number, percent, place, short
+from .worth import worth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Place = tuple[str, str, int, int, str]
+"""(protocol, arch, size, input_size, init)"""
+
+
+@SECTIONS.register("cost")
+def cost(results: Results) -> Content | None:
+    """Show seconds and memory per kind of cell, of pretraining, and the score against the seconds."""
+    if not results.step("score") and not results.step("pretrain"):
+        return None
+    tables = [table for table in (_cells(results), _pretraining(results)) if table.rows]
+    lead = (
+        "Wall-clock seconds as the records hold them. Seconds of different devices, or of cells that ran "
+        "side by side, do not compare. What several cells share (pretrained weights, tuning, cached "
+        "features) is paid by the step or the cell that made it. Memory is the peak of the device; without "
+        "a GPU, of the process so far.",
+    )
+    part = Part(lead=lead, blocks=(*tables, *_figures(results)))
+    return Content("Cost", 60, (part,), tuple(filter(None, (worth(results),))))
+
+
+def _place(record: Record) -> Place:
+    cell = record.cell
+    return cell.protocol, cell.arch, cell.size, cell.input_size, cell.init
+
+
+def _seconds(records: Sequence[Record]) -> Datum:
+    """Write the mean and sd of the seconds of `records`; sorted by the mean."""
+    stat = describe(np.array([record.seconds for record in records]))
+    return Datum(stat.mean, duration(stat.mean), duration(stat.sd) if stat.n > 1 else "")
+
+
+def _labels(records: Sequence[Record]) -> str:
+    """Name where the weights came from; a colour of its own, and so a label, may go with every task."""
+    different = sorted({short(record.init.label) for record in records if record.init})
+    return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
+
+
+def _total(records: Sequence[Record]) -> Datum:
+    total = sum(record.seconds for record in records)
+    return Datum(total, duration(total)) if records else Datum(None)
+
+
+def _memory(records: Sequence[Record]) -> float:
+    return max((r.peak_memory_mb for r in records), default=float("nan"))
+
+
+def _cells(results: Results) -> Table:
+    cells: dict[Place, list[Record]] = defaultdict(list)
+    tunings: dict[Place, list[Record]] = defaultdict(list)
+    for record in results.step("score"):
+        cells[_place(record)].append(record)
+    for record in results.step("tune"):
+        tunings[_place(record)].append(record)
+    rows: list[tuple[Entry, ...]] = []
+    places = dict.fromkeys((r.protocol, r.arch, r.size, r.input_size, r.init) for r in results.rows)
+    for key in places:
+        protocol, arch, size, input_size, init = key
+        members, tuning = cells[key], tunings[key]
+        devices = ", ".join(sorted({record.provenance.device for record in members}))
+        rows.append(
+            (
+                Datum(init, init, note=_labels(members)), protocol, place(arch, size, input_size),
+                len(members), _seconds(members), _total(members), _total(tuning), _memory(members), devices,
+            )
+        )  # fmt: skip
+    columns = (
+        Column("Init", facet="init"),
+        Column("Protocol", facet="protocol"),
+        Column("Network"),
+        Column("Cells", ",d"),
+        Column("Per cell", "g", "mean ± sd of the seconds of one cell"),
+        Column("All cells", "g"),
+        Column("Tuning", "g", "all choices of a learning rate together"),
+        Column("Peak memory, MiB", ",.0f"),
+        Column("Device"),
+    )
+    keys = tuple(tuple(record.key for record in (*cells[key], *tunings[key])) for key in places)
+    return compact(Table("Cost of the cells", columns, tuple(rows), keys=keys), "Network")
+
+
+def _pretraining(results: Results) -> Table:
+    rows: list[tuple[Entry, ...]] = [
+        (
+            Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
+            _users(results, r),
+            place(r.cell.arch, r.cell.size, r.cell.input_size),
+            r.counts.train if r.counts else None,
+            _held_out(r),
+            Datum(r.seconds, duration(r.seconds)),
+            r.peak_memory_mb,
+            r.provenance.device,
+        )
+        for r in results.step("pretrain")
+    ]
+    columns = (
+        Column("Init", facet="init"),
+        Column("Used for", facet="task"),
+        Column("Network"),
+        Column("Images", ",d", "different images trained on"),
+        Column("Held-out AUC", "", "on images that were kept back of each source"),
+        Column("Took", "g"),
+        Column("Peak memory, MiB", ",.0f"),
+        Column("Device"),
+    )
+    keys = tuple((record.key,) for record in results.step("pretrain"))
+    table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows), keys=keys)
+    return compact(table, "Network")
+
+
+def _users(results: Results, made: Record) -> Datum:
+    """Name the tasks that were scored with these weights."""
+    identity = made.init.identity if made.init else None
+    tasks = sorted({r.cell.task for r in results.counted if r.init and r.init.identity == identity})
+    names = ", ".join(tasks)
+    made_up = ", ".join(filter(results.generated, tasks))
+    warning = GENERATED if made_up == names else f"{made_up}: {GENERATED}"
+    return Datum(names or None, names, note=warning if made_up else "", stands_for=tuple(tasks))
+
+
+def _held_out(made: Record) -> str | None:
+    found = ((name.rpartition(": ")[2], number(value)) for name, value in made.metrics.items())
+    return ", ".join(" ".join(pair) for pair in found) or None
+
+
+def _figures(results: Results) -> tuple[Figure, ...]:
+    """Draw score against seconds at the largest fraction, one panel per protocol and network."""
+    seconds = {record.key: record.seconds for record in results.counted}
+    panels: dict[tuple[str, str, int, int], list[tuple[Row, float]]] = defaultdict(list)
+    largest = max((row.fraction for row in results.rows), default=1.0)
+    for row in results.rows:
+        stat = row.stats.get(results.primary)
+        if stat and stat.n and row.fraction == largest:
+            mean = float(np.mean([seconds[key] for key in row.keys]))
+            panels[row.protocol, row.arch, row.size, row.input_size].append((row, mean))
+    panels = {key: points for key, points in panels.items() if len(points) > 1}
+    if not panels:
+        return ()
+    init_looks = looks([row.init for row in results.rows])
+    with style():
+        drawn = tuple(_panel(results, key, points, init_looks) for key, points in panels.items())
+        keys = tuple((swatch(look), init) for init, look in init_looks.items())
+    caption = (
+        f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} "
+        "of the labels: one mark per task and init. Pretraining is not included."
+    )
+    return (Figure("score-against-cost", caption, drawn, keys),)
+
+
+def _panel(
+    results: Results,
+    key: tuple[str, str, int, int],
+    points: Sequence[tuple[Row, float]],
+    init_looks: dict[str, Look],
+) -> Panel:
+    protocol, arch, size, input_size = key
+
+    def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        for row, seconds in points:
+            look = init_looks[row.init]
+            axes.plot(
+                seconds,
+                row.stats[results.primary].mean,
+                look.marker,
+                color=look.color,
+                markersize=6,
+                alpha=0.8,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("seconds per cell")
+        generated = any(results.generated(row.task) for row, _ in points)
+        note = f"\nincludes tasks that are {GENERATED}" if generated else ""
+        title(axes, protocol, place(arch, size, input_size) + note)
+
+    told = (
+        f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
+        f"{number(row.stats[results.primary].mean)} after {duration(seconds)}"
+        for row, seconds in points
+    )
+    facts = {"protocol": protocol, "task": tuple({row.task: None for row, _ in points})}
+    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True, facts=facts)

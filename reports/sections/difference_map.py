@@ -1,0 +1,200 @@
+"""The heat map of the difference to scratch: where does pretraining move the score at all?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..findings.pairs import Difference, differences
+from ..findings.results import Results
+from ..pictures import PAPER, draw, shorten, style
+from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..wording import (
+    GENERATED,
+    NO_VERDICT,
+    count,
+    init_entry,
+    metric,
+    number,
+    percent,
+    place,
+    task_entry,
+    varying,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BASELINE = "scratch"
+COLUMNS = 12
+"""Columns of one panel: as many as stay legible on a page."""
+LEAST_SCALE = 0.05
+"""The colours never span less than this, so that noise does not look like a finding."""
+FIGURES = 24
+
+
+@SECTIONS.register("difference-to-scratch")
+def difference_to_scratch(results: Results) -> Content | None:
+    """Map task x init, fraction by fraction; one figure per protocol, architecture and image size."""
+    inits = {row.init for row in results.rows}
+    if not results.rows or inits == {BASELINE}:
+        return None
+    found = differences(results, BASELINE, results.primary)
+    title = "Difference to scratch"
+    if not found:
+        why = (
+            "no seed that two inits share on equal data"
+            if BASELINE in inits
+            else f"no record of an init called {BASELINE}"
+        )
+        lead = f"Nothing can be compared with training from scratch: there is {why}."
+        return Content(title, 40, (Part(lead=(lead,)),))
+    figures: dict[tuple[str, str, int, int], list[Difference]] = defaultdict(list)
+    for item in found:
+        figures[item.row.protocol, item.row.arch, item.row.size, item.row.input_size].append(item)
+    scale = max(LEAST_SCALE, *(abs(item.stat.mean) for item in found))
+    blocks: list[Table | Figure] = []
+    with style():
+        for index, ((protocol, arch, size, input_size), items) in enumerate(islice(figures.items(), FIGURES)):
+            what = f"Mean difference in {metric(results.primary).title} to {BASELINE}."
+            caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
+            blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
+    starred, cut = any(item.row.overlap for item in found), len(figures) - FIGURES
+    lead = (
+        f"{metric(results.primary).title} on the test set minus that of the same task, labels and seed "
+        "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
+        f"grey close to none; the colours reach full strength at {number(scale, '.2f')}. They show size, "
+        f"not certainty. {NO_VERDICT}",
+        *(("* These weights are declared to have seen data that the task comes from.",) if starred else ()),
+        *((f"{count(cut, 'further map')} are left out; the table holds their numbers.",) if cut > 0 else ()),
+    )
+    return Content(title, 40, (Part(lead=lead, blocks=(*blocks, _table(results, found))),))
+
+
+def _panels(results: Results, items: Sequence[Difference], scale: float) -> tuple[Panel, ...]:
+    """Cut the columns, all inits of a fraction together, into panels of legible width."""
+    fractions = list(dict.fromkeys(sorted(item.row.fraction for item in items)))
+    inits = len({_name(item) for item in items})
+    per_panel = max(1, COLUMNS // inits)
+    parts = [set(fractions[start : start + per_panel]) for start in range(0, len(fractions), per_panel)]
+    return tuple(
+        _panel(results, [item for item in items if item.row.fraction in part], scale) for part in parts
+    )
+
+
+def _name(item: Difference) -> str:
+    """Name a column; a star keeps weights that may have seen the task's images in columns of their own."""
+    name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
+    return f"{name}*" if item.row.overlap else name
+
+
+def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel:
+    tasks = list(dict.fromkeys(item.row.task for item in items))
+    columns = list(
+        dict.fromkeys(
+            (item.row.fraction, _name(item)) for item in sorted(items, key=lambda i: i.row.fraction)
+        )
+    )
+    means = {(item.row.task, (item.row.fraction, _name(item))): item.stat.mean for item in items}
+    grid = [[means.get((task, column), float("nan")) for column in columns] for task in tasks]
+    marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
+
+    def paint(axes: Axes) -> None:
+        _heat(axes, grid, scale)
+        names = [f"{shorten(task, 30)}\n{GENERATED}" if marked[task] else shorten(task, 30) for task in tasks]
+        axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
+        for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
+            label.set_fontsize(6.5 if marked[task] else 8)
+        axes.set_xticks(
+            [i + 0.5 for i in range(len(columns))],
+            [shorten(name, 18) for _, name in columns],
+            rotation=30,
+            ha="left",
+            rotation_mode="anchor",
+        )
+        _group(axes, [fraction for fraction, _ in columns])
+
+    told = (
+        f"{task}{marked[task]}: "
+        + ", ".join(
+            f"{name} at {percent(f)} {number(means[task, (f, name)], '+.3f')}"
+            for f, name in columns
+            if (task, (f, name)) in means
+        )
+        for task in tasks
+    )
+    alt = f"Mean difference in {metric(results.primary).title} to {BASELINE}. {'; '.join(told)}."
+    facts = {
+        "task": tuple(tasks),
+        "protocol": items[0].row.protocol,
+        "fraction": tuple(fraction for fraction, _ in columns),
+    }
+    return draw(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True, facts=facts)
+
+
+def _heat(axes: Axes, grid: Sequence[Sequence[float]], scale: float) -> None:
+    import numpy as np
+    import seaborn
+
+    values = np.array(grid, dtype=float)
+    texts = np.array([["" if value != value else number(value, "+.3f") for value in row] for row in grid])
+    colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
+    seaborn.heatmap(
+        values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(values),
+        linewidths=1.2, linecolor=PAPER, annot=texts, fmt="", annot_kws={"fontsize": 7.5, "color": "#16181c"},
+    )  # fmt: skip
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+
+
+def _group(axes: Axes, fractions: Sequence[float]) -> None:
+    """Write each fraction under its columns and part it from the next."""
+    for fraction in dict.fromkeys(fractions):
+        first, size = fractions.index(fraction), fractions.count(fraction)
+        name = f"{percent(fraction)} of labels" if size > 1 else percent(fraction)
+        axes.annotate(
+            name, (first + size / 2, 0), (0, -6),
+            xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top", fontsize=8,
+        )  # fmt: skip
+        if first:
+            axes.axvline(first, color=PAPER, linewidth=5)
+
+
+def _table(results: Results, found: Sequence[Difference]) -> Table:
+    extra = varying(item.row for item in found)
+    columns = (
+        Column("Task", facet="task"),
+        Column("Protocol", facet="protocol"),
+        Column("Labels", "g", facet="fraction"),
+        Column("Init", facet="init"),
+        *(column for column, _ in extra),
+        Column("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
+        Column("SD", ".3f", "standard deviation of the differences over seeds"),
+        Column("Paired seeds", "d"),
+        Column("Unpaired seeds", "d", "seeds that only one of the two has"),
+    )
+    rows: list[tuple[Entry, ...]] = [
+        (
+            task_entry(results, item.row.task),
+            item.row.protocol,
+            Datum(item.row.fraction, percent(item.row.fraction)),
+            init_entry(item.row),
+            *(getattr(item.row, field) for _, field in extra),
+            item.stat.mean,
+            item.stat.sd,
+            item.stat.n,
+            item.unpaired,
+        )
+        for item in found
+    ]
+    return Table(
+        f"The numbers of the map, with n: difference to {BASELINE}",
+        columns,
+        tuple(rows),
+        folded=True,
+        keys=tuple(item.keys for item in found),
+    )

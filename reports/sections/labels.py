@@ -1,0 +1,111 @@
+"""Labels saved: the labels with which one init reaches what another has, with intervals."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from ..findings.results import Results
+from ..findings.savings import Saving, savings
+from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
+from ..statistics.labels_saved import Saved
+from ..wording import DASH, compact, count, number, percent, task_entry, varying
+from .labels_answer import AT_MOST, NOT_REACHED, labels_answer, written
+
+LINES = 600
+"""Lines of one table: a page of very many cells must still open at once."""
+LAST = 1e18
+"""What sorts after every number of labels; a page's script cannot read an infinite one."""
+
+
+@SECTIONS.register("labels-saved")
+def labels(results: Results) -> Content | None:
+    """Show per task and pair what the reference has with all its labels, and folded with fewer."""
+    found = savings(results)
+    if not found:
+        return None
+    told = [each for each in found if each.saved]
+    lead = (
+        "With how many labelled training images does an init reach the mean score that the reference has? "
+        "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
+        f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u2264 "
+        "are where the measured budgets end. The 95 % interval is over test images and seeds; with three "
+        "seeds it is wide, and one that reaches from the smallest budget to \u201cnot reached\u201d says "
+        "nothing. No difference shown is not a proof that there is none.",
+    )
+    blocks: list[Table | Figure] = []
+    if told:
+        blocks.append(_table(results, told, largest=True))
+        if any(len(each.saved) > 1 for each in told):
+            blocks.append(_table(results, told, largest=False))
+    reasons = Counter(each.why for each in found if each.why)
+    points = tuple(f"{count(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
+    part = Part(lead=lead, points=points, blocks=tuple(blocks))
+    answer = labels_answer(results, told) if told else None
+    return Content("Labels saved", 12, (part,), (answer,) if answer else ())
+
+
+def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
+    chosen = [
+        (each, place)
+        for each in told
+        for place in range(len(each.saved))
+        if (place == len(each.saved) - 1) == largest
+    ]
+    chosen, left = chosen[:LINES], len(chosen) - LINES
+    extra = varying(each.init for each, _ in chosen)
+    columns = (
+        Column("Task", facet="task"),
+        Column("Init", facet="init"),
+        Column("Reference", facet="init", help="whose score is to be reached"),
+        Column("Protocol", facet="protocol"),
+        *(column for column, _ in extra),
+        Column("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
+        Column("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
+        Column("95 % interval", "", "of the labels needed, over test images and seeds"),
+        Column("Share", ".2f", "labels needed / labels of the reference; below 1 saves labels"),
+        Column("Seeds", "d"),
+        Column("No difference from", "g", "smallest measured share of labels from which on none is shown"),
+    )
+    rows: list[tuple[Entry, ...]] = []
+    for each, at in chosen:
+        saved, smallest = each.saved[at], each.saved[0].labels
+        share = saved.needed / saved.labels
+        rows.append(
+            (
+                task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
+                *(getattr(each.init, field) for _, field in extra),
+                Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
+                Datum(min(saved.needed, LAST), written(saved.needed, smallest)),
+                Datum(min(saved.low, LAST), interval(saved, smallest)),
+                Datum(min(share, LAST), _share(saved, smallest)),
+                len(each.seeds),
+                _crossover(each),
+            )
+        )  # fmt: skip
+    what = "all its labels" if largest else "fewer labels"
+    cut = f" ({count(left, 'further line')} left out)" if left > 0 else ""
+    caption = f"Labels needed to reach what the reference has with {what}{cut}"
+    keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # a page of megabytes helps nobody
+    protocols = {each.init.protocol for each, _ in chosen}
+    facts = {"protocol": protocols.pop()} if len(protocols) == 1 else {}  # then the column goes
+    return compact(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
+
+
+def interval(saved: Saved, smallest: float) -> str:
+    """Write the interval of a number of labels."""
+    ends = written(saved.low, smallest), written(saved.high, smallest)
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _share(saved: Saved, smallest: float) -> str:
+    if math.isinf(saved.needed):
+        return DASH
+    return (AT_MOST if saved.needed == smallest else "") + number(saved.needed / saved.labels, ".2f")
+
+
+def _crossover(each: Saving) -> Datum:
+    """Write from where on no difference is shown."""
+    if each.crossover is None:
+        return Datum(None, "none measured")
+    first = each.crossover == each.fractions[0]
+    return Datum(each.crossover, f"{percent(each.crossover)}{' (all)' if first else ''}")

@@ -1,0 +1,152 @@
+"""How many labels does it save? The answer on top of the page: one sentence and one small picture."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..findings.results import Results
+from ..findings.savings import Saving
+from ..pictures import INK, Look, draw, looks, shorten, style, swatch
+from ..section import Answer, Figure
+from ..wording import GENERATED, NBSP, count, listed, number, percent, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = 24
+"""Lines of the small picture; the table holds all."""
+NOT_REACHED = "not reached"
+AT_MOST = f"\u2264{NBSP}"
+
+
+def labels_answer(results: Results, told: Sequence[Saving]) -> Answer:
+    """Answer for the init in focus, against each reference at its largest fraction."""
+    chosen = focus(results, told)
+    first = chosen[0].init
+    references = list(dict.fromkeys(each.reference.init for each in chosen))
+    parts = [tally([s for s in chosen if s.reference.init == name], name) for name in references]
+    seeds = sorted({len(each.seeds) for each in chosen})
+    over = f"{first.protocol}, {listed(list(map(str, seeds)))} seeds"
+    made = f" These images are {GENERATED}." if results.generated(first.task) else ""
+    sentence = (
+        f"Labels that {first.init} needs ({over}) for {'; for '.join(parts)}. Surely: the whole 95 % "
+        f"interval says so.{made}"
+    )
+    return Answer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
+
+
+def focus(results: Results, told: Sequence[Saving]) -> list[Saving]:
+    """Choose what the page's top speaks of: one init, MedNet where there is one, in its largest setting."""
+    init = next((each.init.init for each in told if each.init.init == "mednet"), told[0].init.init)
+    settings: dict[tuple[object, ...], list[Saving]] = defaultdict(list)
+    for each in told:
+        row = each.init
+        if row.init == init:
+            real = not results.generated(row.task)
+            settings[real, row.protocol, row.arch, row.size, row.input_size].append(each)
+    return max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
+
+
+def tally(chosen: Sequence[Saving], reference: str) -> str:
+    """Count on how many tasks an init surely needs fewer labels than a reference, or more."""
+    last = [each.saved[-1] for each in chosen]
+    fewer = sum(saved.high < saved.labels for saved in last)
+    more = sum(saved.low > saved.labels for saved in last)
+    median = _median(chosen)
+    counts = {"surely fewer": fewer, "surely more": more, "cannot tell": len(last) - fewer - more}
+    parts = listed([f"{name} on {n}" for name, n in counts.items() if n])
+    return (
+        f"what {reference} has with all its labels: {parts} of {count(len(last), 'task')} (median {median})"
+    )
+
+
+def _median(chosen: Sequence[Saving]) -> str:
+    """Write the median over tasks of the share of the reference's labels that is needed."""
+    shares = sorted(
+        (each.saved[-1].needed / each.saved[-1].labels, each.saved[-1].needed == each.saved[0].labels)
+        for each in chosen
+    )
+    middle = shares[(len(shares) - 1) // 2 : len(shares) // 2 + 1]  # one, or the two in the middle
+    share = sum(value for value, _ in middle) / len(middle)
+    if math.isinf(share):
+        return NOT_REACHED
+    return f"{AT_MOST if any(bound for _, bound in middle) else ''}{share * 100:.0f}{NBSP}% of them"
+
+
+def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str]) -> Figure:
+    shown = list(chosen[:SHOWN])
+    init_looks = looks([row.init for row in results.rows])
+    names = list(dict.fromkeys(each.init.task for each in shown))
+
+    def paint(axes: Axes) -> None:
+        edge = _limits(axes, shown)
+        for each in shown:
+            step = references.index(each.reference.init) - (len(references) - 1) / 2
+            _mark(
+                axes, each, names.index(each.init.task) + 0.26 * step, init_looks[each.reference.init], edge
+            )
+        axes.set_yticks(range(len(names)), [shorten(name, 26) for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+
+    first = shown[0].init
+    told = "; ".join(map(_told, shown))
+    made = f" The images are {GENERATED}." if results.generated(first.task) else ""
+    caption = (
+        f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval; "
+        f"left of the line saves labels, an arrow points beyond what was measured. {first.protocol}, "
+        f"{place(first.arch, first.size, first.input_size)}.{made}"
+    )
+    with style():
+        height = 62 + len(names) * max(24, 14 * len(references))
+        panel = draw(paint, 330, height, f"Labels that {first.init} needs. {told}.{made}", tight=True)
+        keys = tuple((swatch(init_looks[name]), f"against {name}") for name in references)
+    return Figure("answer-labels", caption, (panel,), keys)
+
+
+def _told(each: Saving) -> str:
+    last = each.saved[-1]
+    needed = written(last.needed, each.saved[0].labels)
+    return f"{each.init.task} against {each.reference.init}: {needed} of {number(last.labels, ',d')}"
+
+
+def _limits(axes: Axes, shown: Sequence[Saving]) -> tuple[float, float]:
+    """Set up the axis of shares; return its ends, where arrows stand for what lies beyond."""
+    smallest = min(each.saved[0].labels / each.saved[-1].labels for each in shown)
+    axes.set_xscale("log")
+    ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if t >= smallest * 0.99]
+    axes.set_xticks(ticks, [percent(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    edge = smallest / 1.12, 1.35
+    axes.set_xlim(edge[0] / 1.08, edge[1] * 1.08)
+    axes.axvline(1, color=INK, linewidth=0.9, alpha=0.7)
+    axes.set_xlabel("labels needed, of the reference's")
+    return edge
+
+
+def _mark(axes: Axes, each: Saving, y: float, look: Look, edge: tuple[float, float]) -> None:
+    """Draw a point and its interval; ends that were not measured become arrows."""
+    saved, smallest = each.saved[-1], each.saved[0].labels
+
+    def at(value: float) -> float:
+        share = edge[1] if math.isinf(value) else value / saved.labels
+        return edge[0] if value == smallest else share
+
+    axes.plot([at(saved.low), at(saved.high)], [y, y], color=look.color, linewidth=1.4, alpha=0.75)
+    if math.isinf(saved.high):
+        axes.plot(edge[1], y, ">", color=look.color, markersize=4)
+    if saved.low == smallest:
+        axes.plot(edge[0], y, "<", color=look.color, markersize=4)
+    filled = look.color if math.isfinite(saved.needed) else "none"
+    axes.plot(at(saved.needed), y, look.marker, color=look.color, markerfacecolor=filled, markersize=6)
+
+
+def written(needed: float, smallest: float) -> str:
+    """Write a number of labels, or where the measured budgets end."""
+    if math.isinf(needed):
+        return NOT_REACHED
+    return (AT_MOST if needed == smallest else "") + number(round(needed), ",d")

@@ -1,0 +1,105 @@
+"""The leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..findings.results import Results, Row
+from ..section import SECTIONS, Column, Content, Entry, Part, Table
+from ..wording import (
+    NO_VERDICT,
+    count,
+    init_entry,
+    metric,
+    ordered,
+    percent,
+    place,
+    spread,
+    task_entry,
+    varying,
+)
+
+
+@SECTIONS.register("leaderboard")
+def leaderboard(results: Results) -> Content | None:
+    """Show one table per protocol and fraction, the largest fraction first and open."""
+    if not results.rows:
+        return None
+    protocols: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in results.rows:
+        protocols[row.protocol][row.fraction].append(row)
+    parts = []
+    for protocol, fractions in protocols.items():
+        largest = max(fractions)
+        tables = (
+            _table(results, protocol, fractions[fraction], folded=fraction != largest)
+            for fraction in sorted(fractions, reverse=True)
+        )
+        parts.append(Part(title=protocol, blocks=tuple(tables)))
+    lead = (
+        "Test scores as mean ± standard deviation over seeds. Bold marks the highest mean "
+        f"{metric(results.primary).title} among the inits of one task, architecture and image size. "
+        f"{NO_VERDICT}",
+    )
+    return Content("Leaderboard", 20, (Part(lead=lead), *parts))
+
+
+def highest(rows: Iterable[Row], name: str) -> set[Row]:
+    """Return the rows with the best mean of metric `name` among those that may be compared.
+
+    A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
+    block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
+    its init; nor is an init whose declared corpora hold the task's images.
+    """
+    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if name in row.stats and row.stats[name].n:
+            blocks[row.block].append(row)
+    sign = -1 if metric(name).lower_is_better else 1
+    found: set[Row] = set()
+    for block in blocks.values():
+        if len({frozenset(row.seeds) for row in block}) > 1:
+            continue
+        clean = [row for row in block if not row.overlap]
+        block = clean if len(clean) > 1 else []
+        if not block:
+            continue
+        best = max(sign * row.stats[name].mean for row in block)
+        ties = [row for row in block if sign * row.stats[name].mean == best]
+        if len(ties) < len(block):
+            found.update(ties)
+    return found
+
+
+def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -> Table:
+    extra = varying(rows)
+    first, others = results.primary, ordered({name for row in rows for name in row.stats} - {results.primary})
+    best = highest(rows, first)
+    columns = (
+        Column("Task", facet="task"),
+        Column("Init", facet="init"),
+        *(column for column, _ in extra),
+        Column(metric(first).title, ".3f", metric(first).help),
+        Column("Seeds", "d"),
+        Column("Train labels", ",d", "labelled training images, mean over seeds"),
+        Column("Val labels", ",d", "labelled validation images, mean over seeds"),
+        *(Column(metric(name).title, ".3f", metric(name).help) for name in others),
+    )
+    body: list[tuple[Entry, ...]] = [
+        (
+            task_entry(results, row.task),
+            init_entry(row),
+            *(getattr(row, field) for _, field in extra),
+            spread(row.stats.get(first), len(row.seeds), strong=row in best),
+            len(row.seeds),
+            row.n_train,
+            row.n_val,
+            *(spread(row.stats.get(name), len(row.seeds)) for name in others),
+        )
+        for row in rows
+    ]
+    tasks = len({row.task for row in rows})
+    where = {place(row.arch, row.size, row.input_size) for row in rows}
+    network = f"; {where.pop()}" if len(where) == 1 else ""
+    caption = f"{protocol}, {percent(rows[0].fraction)} of the labels: {count(tasks, 'task')}{network}"
+    facts = {"protocol": protocol, "fraction": rows[0].fraction}
+    return Table(caption, columns, tuple(body), folded, facts, tuple(row.keys for row in rows))

@@ -1,0 +1,183 @@
+"""Learning curves: how the score grows with the labels, per task, a line and a band per init."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..findings.results import Results, Row
+from ..pictures import Look, draw, looks, style, swatch, title
+from ..section import SECTIONS, Content, Figure, Panel, Part
+from ..wording import GENERATED, count, metric, number, percent, place
+from .arrows import Arrow, arrows, draw_arrows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = 120
+"""More panels than this help nobody; the tables hold every number."""
+
+POINTED = (
+    "An arrow leads from what a reference has to where another curve has the same, with the share of the "
+    "labels: to the left it saves labels, to the right it costs labels. It is dotted where the 95 % interval "
+    "does not exclude that it does neither; Labels saved has the intervals."
+)
+
+Curve = tuple[str, str]
+"""(init, variant) of one line; records that may not be averaged never share a line."""
+
+
+@SECTIONS.register("learning-curves")
+def learning_curves(results: Results) -> Content | None:
+    """Draw one panel per task, one figure per protocol, architecture and image size."""
+    figures: dict[tuple[str, str, int, int], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in results.rows:
+        figures[row.protocol, row.arch, row.size, row.input_size][row.task].append(row)
+    several = {
+        key: kept
+        for key, tasks in figures.items()
+        if (kept := {task: rows for task, rows in tasks.items() if len({row.fraction for row in rows}) > 1})
+    }
+    if not several:
+        return _without_curves() if results.rows else None
+    init_looks = looks([row.init for row in results.rows])
+    blocks, left, pointed = (
+        [],
+        PANELS,
+        any(arrows(results, rows) for t in several.values() for rows in t.values()),
+    )
+    with style():
+        for index, ((protocol, arch, size, input_size), tasks) in enumerate(several.items()):
+            drawn = dict(list(tasks.items())[: max(left, 0)])
+            left -= len(tasks)
+            if drawn:
+                what = f"{metric(results.primary).title} on the test set."
+                caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
+                blocks.append(_figure(results, f"learning-curves-{index + 1}", caption, drawn, init_looks))
+    lead = (
+        f"{metric(results.primary).title} over the number of labelled training images (logarithmic; "
+        "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
+        "deviation to either side, or the range where there are fewer than three seeds.",
+        *((POINTED,) if pointed else ()),
+        *(
+            (f"{count(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",)
+            if left < 0
+            else ()
+        ),
+    )
+    return Content("Learning curves", 30, (Part(lead=lead, blocks=tuple(blocks)),))
+
+
+def _without_curves() -> Content:
+    lead = (
+        "Every task was run at one label fraction only: a curve needs several, for example 0.1, 0.5 and 1.0."
+    )
+    return Content("Learning curves", 30, (Part(lead=(lead,)),))
+
+
+def _figure(
+    results: Results, name: str, caption: str, tasks: dict[str, list[Row]], init_looks: dict[str, Look]
+) -> Figure:
+    panels = tuple(
+        _task_panel(results, task, setting, line_rows, init_looks)
+        for task, rows in tasks.items()
+        for setting, line_rows in by_setting(rows).items()
+    )
+    shown = {row.init for rows in tasks.values() for row in rows}
+    keys = tuple((swatch(look), init) for init, look in init_looks.items() if init in shown)
+    return Figure(name, caption, panels, keys)
+
+
+def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Split the rows of a task into panels: what must not be compared shares no axes.
+
+    Returns:
+        What a panel says of its setting, "" where there is one setting only -> rows.
+    """
+    panels: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        panels[row.setting].append(row)
+    return {"": list(rows)} if len(panels) == 1 else {f"variants {name}": of for name, of in panels.items()}
+
+
+def curves(rows: Sequence[Row]) -> dict[Curve, list[Row]]:
+    """Split the rows of one panel into lines, each in the order of its fractions."""
+    lines: dict[Curve, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.fraction):
+        lines[row.init, row.variant].append(row)
+    return dict(lines)
+
+
+def _task_panel(
+    results: Results, task: str, setting: str, rows: Sequence[Row], init_looks: dict[str, Look]
+) -> Panel:
+    lines = curves(rows)
+    several = {init for init, variant in lines if sum(other == init for other, _ in lines) > 1}
+    pointing = arrows(results, rows)
+    note = ", ".join(filter(None, (setting, GENERATED if results.generated(task) else "")))
+
+    def paint(axes: Axes) -> None:
+        for (init, variant), line in lines.items():
+            _line(axes, line, results.primary, init_looks[init], variant[-8:] if init in several else "")
+        draw_arrows(axes, pointing, init_looks)
+        _label_axis(axes, rows)
+        title(axes, task, note)
+
+    told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
+    named = f"{task} ({note})" if note else task
+    alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
+    crowded = len({row.fraction for row in rows}) > 4
+    facts = {"task": task, "protocol": rows[0].protocol}
+    return draw(paint, 440 if crowded else 330, 230, alt, facts=facts)
+
+
+def _told(line: Sequence[Row], primary: str) -> str:
+    known = (row for row in line if primary in row.stats)
+    return ", ".join(f"{number(row.stats[primary].mean)} at {percent(row.fraction)}" for row in known)
+
+
+def _pointed(pointing: Sequence[Arrow]) -> str:
+    """Say in words what the arrows show."""
+    return "".join(
+        f" {arrow.init} reaches {number(arrow.score)} with "
+        f"{number(arrow.needed / arrow.labels, '.2g')} times the labels{'' if arrow.sure else ', not sure'}."
+        for arrow in pointing
+    )
+
+
+def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: str) -> None:
+    known = [row for row in line if primary in row.stats and row.stats[primary].n]
+    if not known:
+        return
+    x = [_labels(row) for row in known]
+    means = [row.stats[primary].mean for row in known]
+    bands = [row.stats[primary].band for row in known]
+    axes.plot(x, means, color=look.color, marker=look.marker, linestyle=look.dash)
+    axes.fill_between(
+        x, [low for low, _ in bands], [high for _, high in bands], color=look.color, alpha=0.18, lw=0
+    )
+    if variant:
+        at = (x[0], means[0])
+        axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
+
+
+def _labels(row: Row) -> float:
+    """Return the number of labelled training images; the fraction in percent where nobody counted."""
+    return row.n_train if row.n_train > 0 else row.fraction * 100
+
+
+def _label_axis(axes: Axes, rows: Sequence[Row]) -> None:
+    """Mark every fraction on the axis with the true number of labelled images."""
+    ticks = {row.fraction: _labels(row) for row in rows}
+    counted = all(row.n_train > 0 for row in rows)
+    axes.set_xscale("log")
+    axes.set_xticks([], minor=True)
+    names = [
+        f"{labels:,.0f}\n{percent(fraction)}" if counted else percent(fraction)
+        for fraction, labels in ticks.items()
+    ]
+    axes.set_xticks(list(ticks.values()), names)
+    axes.margins(x=0.06)
+    if len(ticks) > 4:
+        axes.tick_params(axis="x", labelsize=7)

@@ -1,0 +1,118 @@
+"""Where does pretraining help? The mean difference to scratch by modality and init."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..findings.across import Gathered, Setting, gather
+from ..findings.results import Results
+from ..pictures import PAPER, draw, shorten, style, title
+from ..section import SECTIONS, Content, Figure, Panel, Part
+from ..wording import GENERATED, count, metric, number, percent, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BASELINE = "scratch"
+PANELS = 12
+LEAST_SCALE = 0.05
+"""The colours never span less than this, so that noise does not look like a finding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The differences of one setting.
+
+    Attributes:
+        setting: what its tasks share.
+        cells: (modality, init) -> mean difference of each independent task.
+        tasks: those behind.
+    """
+
+    setting: Setting
+    cells: dict[tuple[str, str], list[float]]
+    tasks: tuple[str, ...]
+
+
+@SECTIONS.register("modality-map")
+def modality_map(results: Results) -> Content | None:
+    """Draw one map per protocol and network at the largest fraction; None where no modality is known."""
+    gathered = gather(results)
+    largest = max((each.setting.fraction for each in gathered), default=0.0)
+    maps = [_map(results, each) for each in gathered if each.setting.fraction == largest]
+    maps = [each for each in maps if each.cells]
+    if not maps:
+        return None
+    scale = max(LEAST_SCALE, *(abs(float(np.mean(v))) for each in maps for v in each.cells.values()))
+    with style():
+        panels = tuple(_panel(results, each, scale) for each in maps[:PANELS])
+    score = metric(results.primary).title
+    lead = (
+        f"{score} minus that from {BASELINE} with {percent(largest)} of the labels, the mean over the tasks "
+        "of a modality; n is how many independent tasks. Colours reach full strength at "
+        f"{number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
+        *((f"{count(len(maps) - PANELS, 'further map')} are left out.",) if len(maps) > PANELS else ()),
+    )
+    caption = f"Mean difference in {score} to {BASELINE}, by modality and init."
+    figure = Figure("modality-map", caption, panels)
+    return Content("By modality", 42, (Part(lead=lead, blocks=(figure,)),))
+
+
+def _map(results: Results, each: Gathered) -> Map:
+    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    used: dict[str, None] = {}
+    inits = [init for init in each.inits if init != BASELINE]
+    for init in inits:
+        differences = each.differences(init, BASELINE)
+        for unit, difference in differences.items():
+            tasks = each.units[unit]
+            known = sorted({results.tasks[task].modality for task in tasks if task in results.tasks})
+            if known:
+                cells[" / ".join(known), init].append(difference)
+                used.update(dict.fromkeys(tasks))
+    return Map(each.setting, dict(cells), tuple(used))
+
+
+def _panel(results: Results, of: Map, scale: float) -> Panel:
+    rows = list(dict.fromkeys(modality for modality, _ in of.cells))
+    inits = list(dict.fromkeys(init for _, init in of.cells))
+    means = np.array([[np.mean(of.cells.get((row, i), np.nan)) for i in inits] for row in rows])
+    texts = np.array([[_text(of.cells.get((row, i), ())) for i in inits] for row in rows])
+    setting = of.setting
+    network = place(setting.arch, setting.size, setting.input_size)
+    note = f"{network}\n{GENERATED}" if setting.generated else network
+
+    def paint(axes: Axes) -> None:
+        import seaborn
+
+        colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
+        seaborn.heatmap(
+            means, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(means),
+            linewidths=1.2, linecolor=PAPER, annot=texts, fmt="",
+            annot_kws={"fontsize": 8, "color": "#16181c"},
+        )  # fmt: skip
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [shorten(row, 28) for row in rows], rotation=0)
+        axes.set_xticks(np.arange(len(inits)) + 0.5, [shorten(init, 18) for init in inits])
+        title(axes, setting.protocol, note)
+
+    told = "; ".join(
+        f"{row} with {init} {number(float(np.mean(values)), '+.3f')} (n = {len(values)})"
+        for (row, init), values in of.cells.items()
+    )
+    made = f" ({GENERATED})" if setting.generated else ""
+    alt = f"Mean difference to {BASELINE}, {setting.protocol}, {network}{made}: {told}."
+    facts = {"task": of.tasks, "protocol": setting.protocol, "fraction": setting.fraction}
+    width, height = 70 + 92 * len(inits), 66 + 40 * len(rows)
+    return draw(paint, width, height, alt, tight=True, facts=facts)
+
+
+def _text(values: Sequence[float]) -> str:
+    return f"{number(float(np.mean(values)), '+.3f')}\nn = {len(values)}" if len(values) else ""

@@ -1,0 +1,205 @@
+"""What should I run next to know more? Options of `run`, computed from gaps, verdicts and flags."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ...benchmark.plan import Recipe
+from ..findings.results import Results
+from ..findings.verdicts import CANNOT_TELL, Verdict
+from ..section import Answer, Column, Table
+from ..verdict_words import barred, spans
+from ..wording import DASH, GENERATED, count, listed, percent
+
+CHEAPEST = 5
+"""Comparisons that are named one by one; of the others the number is told."""
+GRIDS = {"lr": "--lr-grid", "l2": "--l2-grid", "k": "--k-grid"}
+"""Name of a choice -> the option that holds its grid."""
+IN_ANSWER = 2
+LEAST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Next:
+    """One thing to run.
+
+    Attributes:
+        gain: what it would tell, as a sentence without its full stop.
+        options: of `mednet-bench run`, those that change; "" where the same command is meant.
+        where: the options that name the cells that this is about.
+    """
+
+    gain: str
+    options: str = ""
+    where: str = ""
+
+
+def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...]:
+    """Return what to run, the surest gain first."""
+    found = (
+        _gaps(results),
+        _inits(results, verdicts),
+        _real(results),
+        _single(verdicts),
+        _refused(verdicts),
+        _seeds(results, verdicts),
+        _images(verdicts),
+        _grids(results),
+        _steps(results, verdicts),
+    )
+    return tuple(step for steps in found for step in steps)
+
+
+def next_answer(steps: Sequence[Next]) -> Answer:
+    """Answer with the first steps."""
+    parts = [f"{step.gain}{f': {step.options}' if step.options else ''}." for step in steps[:IN_ANSWER]]
+    more = f" {count(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
+    nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
+    return Answer(
+        "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
+    )
+
+
+def next_table(steps: Sequence[Next]) -> Table:
+    """List every step with its options."""
+    rows = tuple((" ".join(filter(None, (step.where, step.options))) or DASH, step.gain) for step in steps)
+    columns = (
+        Column("Options", "", "of mednet-bench run, beside the others"),
+        Column("What they would tell"),
+    )
+    return Table("What to run next, the surest gain first", columns, rows)
+
+
+def _gaps(results: Results) -> Iterator[Next]:
+    waiting = sum(item.reason != "failed" for item in results.missing)
+    lost = [f"{count(len(results.failed), 'cell')} failed"] * bool(results.failed)
+    lost += [f"{count(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
+        waiting
+    )
+    if lost:
+        yield Next(f"{listed(lost)}: run the same command again")
+
+
+def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    if results.rows and not verdicts:
+        yield Next("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
+
+
+def _real(results: Results) -> Iterator[Next]:
+    if results.rows and all(results.generated(row.task) for row in results.rows):
+        yield Next(f"Every task here is {GENERATED}; take real ones", "--tasks available")
+
+
+def _single(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    alone = [verdict for verdict in verdicts if barred(verdict) == "single-seed"]
+    if alone:
+        held = {seed for verdict in alone for seed in verdict.seeds}
+        rest = "rests" if len(alone) == 1 else "rest"
+        seeds = written(more_seeds(held, LEAST_SEEDS))
+        gain = f"{count(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
+        yield Next(gain, f"--seeds {seeds}")
+
+
+def _refused(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    refused = sum(barred(verdict) == "not-comparable" for verdict in verdicts)
+    if refused:
+        why = "the inits did not meet the same data, options or kind of device; run them in one command"
+        yield Next(f"{count(refused, 'comparison')} refused: {why}", "--out runs/anew")
+
+
+def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    """Name the comparisons that the fewest more seeds would settle."""
+    open_ = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isfinite(v.seeds_needed)]
+    open_.sort(key=lambda verdict: (results.generated(verdict.a.task), verdict.seeds_needed))
+    for verdict in open_[:CHEAPEST]:
+        a, b = verdict.a, verdict.b
+        made = f" ({GENERATED})" if results.generated(a.task) else ""
+        yield Next(
+            f"{verdict.seeds_needed:,.0f} seeds instead of {len(verdict.seeds)} would tell {a.init} from "
+            f"{b.init} on {a.task}{made} at {percent(a.fraction)} of the labels ({a.protocol}), if the "
+            "difference is as large as it looks",
+            f"--seeds {written(more_seeds(verdict.seeds, int(verdict.seeds_needed)))}",
+            f"--tasks {a.task} --inits {a.init},{b.init} --protocols {a.protocol} --fractions {a.fraction:g}",
+        )
+    if len(open_) > CHEAPEST:
+        needed = sorted(int(verdict.seeds_needed) for verdict in open_[CHEAPEST:])
+        yield Next(
+            f"{count(len(needed), 'further comparison')} would need {spans(needed, 'seed')}; the column "
+            "Seeds needed says which",
+            f"--seeds 0..{needed[-1] - 1}",
+        )
+
+
+def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    hopeless = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isinf(v.seeds_needed)]
+    tasks = Counter((verdict.a.task, verdict.n_test, verdict.generated) for verdict in hopeless)
+    if not tasks:
+        return
+    parts = [
+        f"{task}{f' ({GENERATED})' if made else ''} ({n} of them, {images:,} test images)"
+        for (task, images, made), n in tasks.most_common(CHEAPEST)
+    ]
+    parts += [count(len(tasks) - CHEAPEST, "more task")] * (len(tasks) > CHEAPEST)
+    yield Next(
+        f"No number of seeds would settle {count(len(hopeless), 'comparison')}, only more test images: look "
+        f"for larger sets of the same kind than {listed(parts)}"
+    )
+
+
+def _grids(results: Results) -> Iterator[Next]:
+    """Widen every grid from whose edge something was chosen."""
+    edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
+    for record in results.counted:
+        for choice in record.choices:
+            if choice.at_edge and choice.name in GRIDS:
+                edges[choice.name, choice.grid].append(choice.value)
+    for (name, grid), chosen in edges.items():
+        wide = wider(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
+        if len(wide) > len(grid):
+            gain = (
+                f"{count(len(chosen), 'cell')} chose {name} from the edge of the grid and might do better "
+                "beyond it; all cells that use the grid are then computed anew"
+            )
+            yield Next(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
+
+
+def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    late = [v for v in verdicts if any(flag.name == "still-improving" for flag in v.flags)]
+    if late:
+        steps = results.plan.recipe.steps if results.plan else Recipe().steps
+        where = count(len(late), "comparison")
+        yield Next(
+            f"In {where} an init was still improving at the end of its training", f"--steps {2 * steps}"
+        )
+
+
+def more_seeds(held: Iterable[int], wanted: int) -> list[int]:
+    """Return `held` and the smallest others, `wanted` in all: what has been run is not run again."""
+    kept = set(held)
+    new = (seed for seed in range(wanted + len(kept)) if seed not in kept)
+    return sorted(kept | {seed for seed, _ in zip(new, range(wanted - len(kept)), strict=False)})
+
+
+def written(seeds: Sequence[int]) -> str:
+    """Write ascending seeds as `--seeds` reads them, e.g. "0..4,7"."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ",".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def wider(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:
+    """Return `grid` with one value more on the sides that are asked for, as far off as its neighbours are.
+
+    A whole number below 1 is left out: nobody has half a neighbour.
+    """
+    values = sorted(grid)
+    low, high = values[0] ** 2 / values[1], values[-1] ** 2 / values[-2]
+    ends = [float(f"{value:.1g}") for value in (low, high)]
+    if below and (not whole or (ends[0].is_integer() and ends[0] >= 1)):
+        values = [ends[0], *values]
+    return [*values, ends[1]] if above else values

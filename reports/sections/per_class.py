@@ -1,0 +1,94 @@
+"""Which classes gain? The scores of every class, mean over seeds, at the largest fraction."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...benchmark.records import Record
+from ..findings.results import Results, Row
+from ..section import SECTIONS, Column, Content, Entry, Part, Table
+from ..statistics.stats import Stat, describe
+from ..wording import count, metric, ordered, percent, spread, task_entry, varying
+
+ROWS = 3000
+"""More rows than these make a page slow; the records hold every class."""
+TITLES = {"recall": "Recall", "f1": "F1"}
+
+Line = tuple[Row, str, dict[str, Stat]]
+"""(row, class, metric -> statistics over the seeds)"""
+
+
+@SECTIONS.register("per-class")
+def per_class(results: Results) -> Content | None:
+    """Show one folded table per protocol; None where no record has scores of classes."""
+    largest = max((row.fraction for row in results.rows), default=0.0)
+    protocols: dict[str, list[Line]] = defaultdict(list)
+    for line in _lines(results, largest):
+        protocols[line[0].protocol].append(line)
+    if not protocols:
+        return None
+    tables, left = [], ROWS
+    for lines in protocols.values():
+        if left > 0:
+            tables.append(_table(results, lines[:left]))
+        left -= len(lines)
+    lead = (
+        f"Test scores of each class against the rest with {percent(largest)} of the labels, mean ± standard "
+        "deviation over seeds. A class with few test images has a noisy score, and among many classes some "
+        "differ by chance.",
+        *((f"{count(-left, 'line')} more are in the records only.",) if left < 0 else ()),
+    )
+    return Content("Classes", 44, (Part(lead=lead, blocks=tuple(tables)),))
+
+
+def _lines(results: Results, fraction: float) -> list[Line]:
+    """List task by task and class by class what every init gives."""
+    records = {record.key: record for record in results.counted}
+    tasks: dict[tuple[str, str], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    for row in results.rows:
+        if row.fraction == fraction:
+            for label, stats in _stats([records[key] for key in row.keys]).items():
+                tasks[row.protocol, row.task][label].append((row, label, stats))
+    return [line for labels in tasks.values() for lines in labels.values() for line in lines]
+
+
+def _stats(records: Sequence[Record]) -> dict[str, dict[str, Stat]]:
+    """Return class -> metric -> statistics over the seeds; undefined values do not count."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        for name, classes in record.per_class.items():
+            for label, value in classes.items():
+                values[label][name].append(np.nan if value is None else value)
+    return {
+        label: {name: describe(np.array(found)) for name, found in metrics.items()}
+        for label, metrics in values.items()
+    }
+
+
+def _table(results: Results, lines: Sequence[Line]) -> Table:
+    extra = varying(row for row, _, _ in lines)
+    names = ordered({name for _, _, stats in lines for name in stats})
+    columns = (
+        Column("Task", facet="task"),
+        Column("Class"),
+        Column("Init", facet="init"),
+        *(column for column, _ in extra),
+        *(Column(TITLES.get(name, metric(name).title), ".3f", metric(name).help) for name in names),
+        Column("Seeds", "d"),
+    )
+    body: list[tuple[Entry, ...]] = [
+        (
+            task_entry(results, row.task),
+            label,
+            row.init,
+            *(getattr(row, field) for _, field in extra),
+            *(spread(stats.get(name), len(row.seeds)) for name in names),
+            len(row.seeds),
+        )
+        for row, label, stats in lines
+    ]
+    first = lines[0][0]
+    facts = {"protocol": first.protocol, "fraction": first.fraction}
+    caption = f"{first.protocol}, {percent(first.fraction)} of the labels, class by class"
+    return Table(caption, columns, tuple(body), True, facts, tuple(row.keys for row, _, _ in lines))

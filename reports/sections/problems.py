@@ -1,0 +1,236 @@
+"""What to doubt: failures, gaps, undefined metrics, grid edges, contamination, phantoms and caveats."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from ...benchmark.plan import Cell
+from ..findings.results import Results
+from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..statistics.stats import Stat
+from ..wording import GENERATED, compact, count, metric, percent, place, task_entry
+from .merged import merged
+from .trust import trust
+
+ROWS = 300
+"""Failures and gaps that are listed one by one; the rest are counted."""
+
+
+@SECTIONS.register("problems")
+def problems(results: Results) -> Content:
+    """List everything that a reader must know before believing a number."""
+    points = (
+        *merged(results),
+        *_counts(results),
+        *_generated(results),
+        *_overlaps(results),
+        *_kept_apart(results),
+        *_repeated(results),
+        *_unlike(results),
+    )
+    tables = (
+        _failed(results),
+        _missing(results),
+        _undefined(results),
+        _edges(results),
+        _caveats(results),
+        _notes(results),
+    )
+    blocks = tuple(table for table in tables if table.rows)
+    lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
+    return Content("What to doubt", 70, (Part(lead=lead, points=points, blocks=blocks),), (trust(results),))
+
+
+def _counts(results: Results) -> list[str]:
+    points = [
+        f"There is no readable plan in {folder}, so that nobody can tell whether cells are missing there."
+        for folder in results.planless
+    ]
+    if results.unreadable:
+        names = ", ".join(path.name for path in results.unreadable[:5])
+        more = f" and {len(results.unreadable) - 5} more" if len(results.unreadable) > 5 else ""
+        broken = count(len(results.unreadable), "record")
+        points.append(f"{broken} cannot be read whole and will be run again: {names}{more}.")
+    single = sum(len(row.seeds) == 1 for row in results.rows)
+    if single:
+        share = f"{single} of {len(results.rows)}"
+        points.append(f"Rows that rest on a single seed, so that their spread is unknown: {share}.")
+    still = sum(_still(row.stats.get(results.primary)) for row in results.rows)
+    if still:
+        share = f"{still} of {len(results.rows)}"
+        points.append(
+            f"Rows in which every seed gives the same score: {share}. Nothing there depends on the seed, so "
+            "that a spread of 0 is no sign of certainty."
+        )
+    dirty = sum(record.provenance.dirty for record in results.counted)
+    if dirty:
+        points.append(f"{count(dirty, 'cell')} ran from a checkout with uncommitted changes.")
+    return points
+
+
+def _still(stat: Stat | None) -> bool:
+    return stat is not None and stat.n > 1 and stat.low == stat.high
+
+
+def _generated(results: Results) -> list[str]:
+    tasks = sorted({row.task for row in results.rows if results.generated(row.task)})
+    return [f"{task}: {GENERATED}." for task in tasks]
+
+
+def _overlaps(results: Results) -> list[str]:
+    seen = sorted({(row.init, row.task, corpus) for row in results.rows for corpus in row.overlap})
+    return [
+        f"{_named(results, task)}: the weights of {init} declare to have seen {corpus}, which shares a "
+        "parent data set with this task; its scores there are contaminated."
+        for init, task, corpus in seen
+    ]
+
+
+def _named(results: Results, task: str) -> str:
+    return f"{task} ({GENERATED})" if results.generated(task) else task
+
+
+def _kept_apart(results: Results) -> list[str]:
+    """Name the tasks whose records look alike in a table and yet must not be averaged or compared."""
+    tasks = Counter((row.task, row.protocol) for row in results.rows if row.ambiguous)
+    return [
+        f"{_named(results, task)}, {protocol}: the folder holds records of different data, protocol "
+        f"version, recipe or weights. They stand apart as {rows} rows with a Variant each, and are compared "
+        "only where data, protocol version and recipe are the same."
+        for (task, protocol), rows in sorted(tasks.items())
+    ]
+
+
+def _repeated(results: Results) -> list[str]:
+    return [
+        f"{_named(results, task)}: {count(dropped, 'record')} left out because a later one repeats its seed."
+        for task, dropped in sorted(results.repeated.items())
+    ]
+
+
+def _unlike(results: Results) -> list[str]:
+    """Count the rows whose seeds were not computed alike, although they may be averaged."""
+    made = {record.key: record.provenance for record in results.counted}
+    differing = {
+        "with different package versions": lambda key: tuple(sorted(made[key].versions.items())),
+        "on different devices": lambda key: made[key].device,
+    }
+    found = {
+        what: sum(len({of(key) for key in row.keys}) > 1 for row in results.rows)
+        for what, of in differing.items()
+    }
+    return [
+        f"{count(rows, 'row')} average seeds that were computed {what}; see Provenance."
+        for what, rows in found.items()
+        if rows
+    ]
+
+
+def _where(results: Results, cell: Cell) -> tuple[Entry, ...]:
+    step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
+    network = place(cell.arch, cell.size, cell.input_size)
+    return (
+        task_entry(results, cell.task),
+        cell.init,
+        step,
+        Datum(cell.fraction, percent(cell.fraction)),
+        network,
+    )
+
+
+WHERE = (
+    Column("Task", facet="task"),
+    Column("Init", facet="init"),
+    Column("Protocol", facet="protocol"),
+    Column("Labels", "g", facet="fraction"),
+    Column("Network"),
+)
+
+
+def _seeds(cells: Iterable[Cell]) -> str:
+    return ", ".join(map(str, sorted(cell.seed for cell in cells)))
+
+
+def _located(
+    caption: str, columns: tuple[Column, ...], rows: list[tuple[Entry, ...]], folded: bool = False
+) -> Table:
+    """Make a table of cells, cut to a length that a person reads."""
+    more = f" (the first {ROWS} of {len(rows)} lines)" if len(rows) > ROWS else ""
+    return compact(Table(caption + more, (*WHERE, *columns), tuple(rows[:ROWS]), folded), "Network")
+
+
+def _failed(results: Results) -> Table:
+    groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
+    for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
+        groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
+    rows: list[tuple[Entry, ...]] = [
+        (*where, _seeds(cells), error) for (where, error), cells in groups.items()
+    ]
+    return _located(f"{count(len(results.failed), 'cell')} failed", (Column("Seeds"), Column("Error")), rows)
+
+
+def _by_place(cell: Cell) -> tuple[object, ...]:
+    steps = ("pretrain", "tune", "score")
+    return steps.index(cell.step), cell.task, cell.protocol, cell.arch, cell.init, cell.fraction, cell.seed
+
+
+def _missing(results: Results) -> Table:
+    waiting = [item for item in results.missing if item.reason != "failed"]
+    groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
+    for item in waiting:
+        groups[_where(results, item.cell), item.reason].append(item.cell)
+    rows: list[tuple[Entry, ...]] = [
+        (*where, _seeds(cells), reason) for (where, reason), cells in groups.items()
+    ]
+    caption = f"{count(len(waiting), 'planned cell')} without a record"
+    return _located(caption, (Column("Seeds"), Column("Why")), rows, folded=len(rows) > 20)
+
+
+def _undefined(results: Results) -> Table:
+    found: Counter[tuple[tuple[Entry, ...], str, str]] = Counter()
+    for record in results.counted:
+        for name, value in record.metrics.items():
+            if value is None:
+                reason = record.undefined.get(name, "no reason was recorded")
+                found[_where(results, record.cell), metric(name).title, reason] += 1
+    rows: list[tuple[Entry, ...]] = [
+        (*where, name, cells, why) for (where, name, why), cells in found.items()
+    ]
+    caption = "Undefined metrics: left out of the mean, never counted as 0"
+    return _located(caption, (Column("Metric"), Column("Seeds", "d"), Column("Why")), rows)
+
+
+def _edges(results: Results) -> Table:
+    found: dict[tuple[tuple[Entry, ...], str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    for record in results.counted:
+        for choice in record.choices:
+            if choice.at_edge:
+                grid = ", ".join(f"{value:g}" for value in choice.grid)
+                found[_where(results, record.cell), choice.name, grid].append((choice.value, record.cell))
+    rows: list[tuple[Entry, ...]] = [
+        (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
+        for (where, name, grid), chosen in found.items()
+    ]
+    caption = "Choices on the edge of their grid: a wider grid might do better"
+    columns = (Column("Choice"), Column("Chosen"), Column("Grid"), Column("Seeds", "d"))
+    return _located(caption, columns, rows, folded=True)
+
+
+def _caveats(results: Results) -> Table:
+    tasks = sorted({row.task for row in results.rows})
+    rows = [
+        (task_entry(results, task), caveat)
+        for task in tasks
+        if (facts := results.tasks.get(task))
+        for caveat in facts.caveats
+    ]
+    return Table("Known caveats of the tasks", (Column("Task", facet="task"), Column("Caveat")), tuple(rows))
+
+
+def _notes(results: Results) -> Table:
+    found = Counter((record.cell.task, note) for record in results.counted for note in record.notes)
+    rows: list[tuple[Entry, ...]] = [
+        (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
+    ]
+    columns = (Column("Task", facet="task"), Column("Note"), Column("Cells", "d"))
+    cut = f" (the first {ROWS} of {len(rows)})" if len(rows) > ROWS else ""
+    return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:ROWS]), folded=True)

@@ -1,0 +1,167 @@
+"""Provenance: what the numbers were made from, with what, and whom to cite."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ...benchmark.plan import Plan
+from ...benchmark.records import InitFacts, Record
+from ..findings.results import Results
+from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..wording import GENERATED, compact, count, place, task_entry
+
+PATHS = ("out", "data_root", "task_file", "config")
+HASH = 12
+"""Digits of a hash or commit that a table shows."""
+
+
+@SECTIONS.register("provenance")
+def provenance(results: Results) -> Content | None:
+    """Show tasks, inits, software and recipe of every record that counts."""
+    tables = (_tasks(results), _inits(results), _software(results), _recipe(results))
+    lead = ("Everything that decided these numbers. Hashes are shortened; the records hold them whole.",)
+    parts = Part(lead=lead, blocks=tuple(table for table in tables if table.rows))
+    return Content("Provenance", 80, (parts,)) if parts.blocks else None
+
+
+def _some(values: Iterable[str], shorten: bool = False) -> str:
+    """List different values; hashes lose their tail, and more than three are counted."""
+    different = sorted(set(filter(None, values)))
+    shown = [_short(value) if shorten else value for value in different[:3]]
+    return ", ".join(shown) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
+
+
+def _short(value: str) -> str:
+    kind, colon, digits = value.rpartition(":")
+    return f"{kind}{colon}{digits[:HASH]}"
+
+
+def _grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(record)
+    return dict(sorted(groups.items()))
+
+
+def _tasks(results: Results) -> Table:
+    rows: list[tuple[Entry, ...]] = []
+    for task, members in _grouped(results.counted, lambda record: record.cell.task).items():
+        facts = results.tasks.get(task)
+        tests = {record.counts.test for record in members if record.counts}
+        rows.append(
+            (
+                task_entry(results, task),
+                facts.title if facts else None,
+                f"{facts.kind}, {len(facts.classes)} classes" if facts else None,
+                f"{facts.modality}, {facts.variant}" if facts else None,
+                max(tests) if len(tests) == 1 else _some(map(str, tests)),
+                _some((record.hashes.data for record in members), shorten=True),
+                facts.licence if facts else None,
+                facts.citation if facts else None,
+            )
+        )
+    columns = (
+        Column("Task", facet="task"), Column("Title"), Column("Kind"), Column("Modality"),
+        Column("Test images", ",d"), Column("Data"), Column("Licence"), Column("Cite"),
+    )  # fmt: skip
+    return Table("Tasks", columns, tuple(rows))
+
+
+def _inits(results: Results) -> Table:
+    groups: dict[tuple[str, ...], list[tuple[Record, InitFacts]]] = defaultdict(list)
+    for record in results.counted:
+        if record.init:
+            network = place(record.cell.arch, record.cell.size, record.cell.input_size)
+            groups[record.cell.init, record.init.identity, network].append((record, record.init))
+    rows: list[tuple[Entry, ...]] = []
+    for (name, identity, network), members in sorted(groups.items()):
+        facts = [init for _, init in members]
+        rows.append(
+            (
+                Datum(name, name, note=_some(init.label for init in facts)),
+                network,
+                _short(identity),
+                _some((record.hashes.weights for record, _ in members), shorten=True),
+                _some(_contract(init) for init in facts),
+                _some(change for init in facts for change in init.adapted),
+                _some(corpus for init in facts for corpus in init.corpora),
+                count(len({record.cell.task for record, _ in members}), "task"),
+            )
+        )
+    columns = (
+        Column("Init", facet="init"), Column("Network"), Column("Identity"), Column("Weights"),
+        Column("Input contract"), Column("Adapted"), Column("Has seen"), Column("Used for"),
+    )  # fmt: skip
+    caption = "Inits: where the weights came from and how images were fed to them"
+    return compact(Table(caption, columns, tuple(rows)), "Network")
+
+
+def _contract(init: InitFacts) -> str:
+    return "; ".join(f"{key} {_plain(value)}" for key, value in init.contract.items())
+
+
+def _request(plan: Plan) -> dict[str, object]:
+    """Return what was asked for, of paths their last name only: a report travels, a folder's name may not."""
+    found: dict[str, object] = {}
+    for name, value in plan.request.items():
+        if name in PATHS:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            value = ", ".join(Path(str(path)).name for path in values if path)
+        if name != "recipe":  # is shown by itself
+            found[name] = value
+    return found
+
+
+def _warned(results: Results, value: object) -> Datum:
+    """Write an option; where it names generated tasks, the warning stands beside it."""
+    named = value if isinstance(value, (list, tuple)) else [value]
+    made = sorted(task for task in named if isinstance(task, str) and results.generated(task))
+    text = _plain(value)
+    return Datum(text, text, note=f"{', '.join(made)}: {GENERATED}" if made else "")
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _software(results: Results) -> Table:
+    """Show one row per different (versions, commit, device); a run has one unless something changed."""
+    groups: Counter[tuple[str, str, str, str]] = Counter()
+    for record in results.records:  # failed ones too: versions are what one looks at first
+        made = record.provenance
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
+        state = " with uncommitted changes" if made.dirty else ""
+        commit = f"{made.commit[:HASH]}{state}" if made.commit else "installed package"
+        groups[versions, commit, made.device, str(record.protocol_version)] += 1
+    rows = [
+        (device, threads, commit, version, versions, cells)
+        for (versions, commit, device, version), cells in groups.most_common()
+        for threads in (_threads(results.records, device),)
+    ]
+    columns = (
+        Column("Device"), Column("Threads"), Column("Commit"), Column("Protocol version"), Column("Versions"),
+        Column("Records", ",d"),
+    )  # fmt: skip
+    return Table("Software and devices", columns, tuple(rows))
+
+
+def _threads(records: Sequence[Record], device: str) -> str:
+    return _some(str(record.provenance.threads) for record in records if record.provenance.device == device)
+
+
+def _recipe(results: Results) -> Table:
+    rows: list[tuple[Entry, ...]] = []
+    if results.plan:
+        asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
+        trained = msgspec.to_builtins(results.plan.recipe)
+        rows = [(name, _warned(results, value)) for name, value in {**asked, **trained}.items()]
+    recipes = _grouped(
+        results.counted, lambda record: f"{record.cell.protocol}: {_short(record.recipe_hash)}"
+    )
+    rows += [("recipe of " + recipe, count(len(members), "cell")) for recipe, members in recipes.items()]
+    return Table(
+        "What was asked for last, and the recipe", (Column("Name"), Column("Value")), tuple(rows), folded=True
+    )

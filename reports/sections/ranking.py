@@ -1,0 +1,182 @@
+"""What holds over all tasks: mean differences with intervals, ranks, and who cannot be told apart."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from ..findings.across import Overall, Ranking, Setting, gather, overall, ranking
+from ..findings.results import Results
+from ..pictures import looks, style
+from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
+from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
+from ..wording import GENERATED, compact, count, listed, metric, number, percent, place
+from .critical_difference import diagram
+
+DIAGRAMS = 12
+
+
+@SECTIONS.register("over-tasks")
+def over_tasks(results: Results) -> Content | None:
+    """Show the differences over tasks and the ranks of every setting, the largest fraction open."""
+    found = overall(results)
+    if not found:
+        return None
+    largest = max(each.setting.fraction for each in found)
+    score = metric(results.primary).title
+    lead = (
+        f"Mean over tasks of the difference in {score}, each the mean over the seeds that both inits have. "
+        "Tasks whose images have one origin count as one; weights that may have seen a task do not count "
+        "on it, and generated images never mix with real ones. The 95 % interval is over tasks, and holds "
+        "the noise of seeds and test images, since every task's difference does. It speaks of tasks like "
+        "these.",
+    )
+    ranked = ranking(results)
+    figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
+    blocks: list[Table | Figure] = [figure] if figure else []
+    for folded in (False, True):
+        rows = [each for each in found if (each.setting.fraction < largest) == folded]
+        if rows:
+            blocks.append(_differences(rows, folded))
+        lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
+        if lines:
+            blocks.append(_ranks(lines, folded))
+    return Content("Over all tasks", 10, (Part(lead=lead, points=_points(results), blocks=tuple(blocks)),))
+
+
+def _points(results: Results) -> tuple[str, ...]:
+    """Say what there are too few tasks for, and which tasks were left out."""
+    units = max(each.mean.units for each in overall(results))
+    inits = max((len(each.inits) for each in ranking(results)), default=0)
+    needs = (
+        (units < MEAN_UNITS, f"an interval needs {MEAN_UNITS}"),
+        (units < WILCOXON_UNITS, f"Wilcoxon's test needs {WILCOXON_UNITS}"),
+        (units < RANK_UNITS, f"Friedman's and Nemenyi's need {RANK_UNITS}"),
+    )
+    short = [text for lacking, text in needs if lacking]
+    points = [f"There are at most {count(units, 'independent task')} here: {listed(short)}."] if short else []
+    if inits < RANK_INITS and units >= RANK_UNITS:
+        points.append(f"Friedman's and Nemenyi's tests need {RANK_INITS} inits on the same tasks.")
+    left_out = sorted({task for each in gather(results) for task in each.left_out})
+    if left_out:
+        points.append(f"Left out, since some of their records must not be compared: {listed(left_out)}.")
+    return tuple(points)
+
+
+TASKS = Column(
+    "Tasks", "d", "independent ones: those whose images have one origin count as one", facet="task"
+)
+SETTING = (Column("Protocol", facet="protocol"), Column("Labels", "g", facet="fraction"), Column("Network"))
+
+
+def _setting(of: Setting) -> tuple[Entry, ...]:
+    fraction = Datum(of.fraction, percent(of.fraction))
+    return of.protocol, fraction, place(of.arch, of.size, of.input_size)
+
+
+def _p(value: float) -> Datum | float:
+    """Write a p-value that rounds to nothing as what it is."""
+    return Datum(value, "< 0.001") if value < 0.001 else value
+
+
+def _tasks(units: int, tasks: Sequence[str]) -> Datum:
+    """Count independent tasks, and say where there are more that share an origin."""
+    note = f"of {count(len(tasks), 'task')}" if len(tasks) > units else ""
+    return Datum(units, note=note, stands_for=tuple(tasks))
+
+
+def _measured(table: Table) -> Table:
+    """Leave out the columns that have no number in any row, and a network that all rows share."""
+    kept = [
+        place
+        for place, column in enumerate(table.columns)
+        if not column.format or any(row[place] == row[place] for row in table.rows)  # NaN is not itself
+    ]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return compact(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
+
+
+def _named(of: Setting, *inits: str) -> Datum:
+    """Name an init, or a difference of two, with the warning that must stand beside generated images."""
+    name = " \u2212 ".join(inits)
+    return Datum(name, name, note=GENERATED if of.generated else "", stands_for=inits)
+
+
+def _differences(rows: Sequence[Overall], folded: bool) -> Table:
+    columns = (
+        Column("Pair", facet="init"),
+        *SETTING,
+        Column("Difference", "+.3f", "mean over independent tasks"),
+        Column("95 % interval", "", "Student's, over independent tasks"),
+        Column("Wilcoxon p", ".3f", "two-sided signed-rank test over independent tasks"),
+        Column("Higher on", "d", "independent tasks on which the first of the pair is higher"),
+        TASKS,
+    )
+    body: list[tuple[Entry, ...]] = [
+        (
+            _named(each.setting, each.a, each.b),
+            *_setting(each.setting),
+            each.mean.difference,
+            Datum(each.mean.low, _interval(each)),
+            _p(each.mean.p),
+            each.mean.positive,
+            _tasks(each.mean.units, each.tasks),
+        )
+        for each in rows
+    ]
+    what = "with fewer labels" if folded else f"with {percent(rows[0].setting.fraction)} of the labels"
+    table = Table(
+        f"Mean differences over tasks {what}", columns, tuple(body), folded, keys=tuple(e.keys for e in rows)
+    )
+    return _measured(table)
+
+
+def _interval(each: Overall) -> str:
+    low, high = (number(end, "+.3f") for end in (each.mean.low, each.mean.high))
+    return f"{low} to {high}" if not math.isnan(each.mean.low) else ""
+
+
+def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
+    columns = (
+        Column("Init", facet="init"),
+        *SETTING,
+        Column("Mean rank", ".2f", "1 is best; ties share a rank"),
+        Column("Borda", "g", "other inits beaten, summed over independent tasks; a tie counts half"),
+        Column("Friedman p", ".3f", "of all inits alike, corrected for ties"),
+        Column("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
+        TASKS,
+    )
+    body: list[tuple[Entry, ...]] = []
+    for each in lines:
+        for at in each.ranks.mean.argsort(kind="stable"):
+            ranks = each.ranks
+            body.append(
+                (
+                    _named(each.setting, each.inits[at]),
+                    *_setting(each.setting),
+                    float(ranks.mean[at]),
+                    float(ranks.borda[at]),
+                    _p(ranks.p),
+                    ranks.critical,
+                    _tasks(ranks.units, each.tasks),
+                )
+            )
+    what = "with fewer labels" if folded else f"with {percent(lines[0].setting.fraction)} of the labels"
+    table = Table(f"Ranks over the tasks that all inits share, {what}", columns, tuple(body), folded)
+    return _measured(table)
+
+
+def _diagrams(results: Results, ranked: Sequence[Ranking]) -> Figure | None:
+    drawable = [each for each in ranked if not math.isnan(each.ranks.critical)]
+    if not drawable:
+        return None
+    init_looks = looks([row.init for row in results.rows])
+    with style():
+        panels = tuple(diagram(each, init_looks) for each in islice(drawable, DIAGRAMS))
+    cut = len(drawable) - len(panels)
+    caption = (
+        "Critical-difference diagram (Demšar 2006): mean ranks, best on the left. A bar joins inits that "
+        "Nemenyi's test at 0.05 cannot tell apart; two that no bar joins differ by more than CD."
+        + (f" {count(cut, 'further diagram')} are left out; the table holds their ranks." if cut else "")
+    )
+    return Figure("critical-difference", caption, panels)

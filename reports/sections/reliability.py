@@ -1,0 +1,151 @@
+"""Are the probabilities right? Reliability curves: how often decisions of a confidence are correct."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..findings.evidence import read_predictions
+from ..findings.results import Results, Row
+from ..pictures import INK, Look, draw, looks, style, swatch, title
+from ..section import SECTIONS, Content, Figure, Panel, Part
+from ..statistics.influence import Floats
+from ..wording import GENERATED, count, number, percent, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = 24
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The reliability of one row.
+
+    Attributes:
+        row: init, task and the rest.
+        confidence: [bins] mean confidence.
+        correct: [bins] share of right decisions.
+        decisions: of one seed: test images, or labels of a multilabel task.
+    """
+
+    row: Row
+    confidence: Floats
+    correct: Floats
+    decisions: int
+
+
+@SECTIONS.register("reliability")
+def reliability(results: Results) -> Content | None:
+    """Draw one panel per task at the largest fraction, a line per init; None without predictions."""
+    largest = max((row.fraction for row in results.rows), default=0.0)
+    panels: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        if row.fraction == largest and not row.ambiguous:
+            panels[row.protocol, row.arch, row.size, row.input_size, row.task].append(row)
+    init_looks = looks([row.init for row in results.rows])
+    figures: dict[tuple[object, ...], list[Panel]] = defaultdict(list)
+    drawn = 0
+    with style():
+        for key, rows in panels.items():
+            if drawn == PANELS:
+                break
+            curves = [curve for row in rows if (curve := _curve(results, row))]
+            if curves:
+                figures[key[:-1]].append(_panel(results, curves, init_looks))
+                drawn += 1
+        keys = tuple((swatch(look), init) for init, look in init_looks.items())
+    if not figures:
+        return None
+    left = len(panels) - drawn if drawn == PANELS else 0
+    lead = (
+        f"Decisions with {percent(largest)} of the labels, sorted by the network's confidence into {BINS} "
+        "bins of equally many, all seeds together: how many of each bin are right. On the diagonal a "
+        "confidence means what it says; below it the network is too sure of itself. The key of a panel holds "
+        "the expected calibration error, ECE, mean over seeds. No network was calibrated after training.",
+        *((f"{count(left, 'panel')} more are left out.",) if left else ()),
+    )
+    blocks = tuple(
+        Figure(f"reliability-{at + 1}", _caption(key), tuple(of), keys, folded=at > 0)
+        for at, (key, of) in enumerate(figures.items())
+    )
+    return Content("Calibration", 46, (Part(lead=lead, blocks=blocks),))
+
+
+def binned(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> tuple[Floats, Floats]:
+    """Sort decisions [n] by confidence into at most `bins` bins of equally many.
+
+    Returns:
+        Mean confidence and share of right decisions, each [bins], ascending in confidence.
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    return np.array([confidence[p].mean() for p in parts]), np.array([correct[p].mean() for p in parts])
+
+
+def decisions(labels: NDArray[np.generic], scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return confidence and correctness of every decision, flat; each label of a multilabel image is one.
+
+    Args:
+        labels: [n] class indices, or [n, classes] of 0 and 1.
+        scores: [n, classes] probabilities.
+    """
+    if labels.ndim == 2:
+        given = scores > 0.5
+        right = given == (labels > 0)  # type: ignore[operator]
+        return np.where(given, scores, 1 - scores).ravel(), right.ravel()
+    return scores.max(axis=1), scores.argmax(axis=1) == labels
+
+
+def _curve(results: Results, row: Row) -> Curve | None:
+    found = [read_predictions(results.predictions_of(key)) for key in row.keys]
+    known = [decisions(read[0], read[1].astype(float)) for read in found if read]
+    if len(known) < len(found):
+        return None
+    confidence, correct = (np.concatenate(parts) for parts in zip(*known, strict=True))
+    return Curve(row, *binned(confidence, correct), decisions=len(known[0][0]))
+
+
+def _caption(key: tuple[object, ...]) -> str:
+    protocol, arch, size, input_size = key
+    return f"{protocol}: {place(str(arch), int(str(size)), int(str(input_size)))}."
+
+
+def _panel(results: Results, curves: Sequence[Curve], init_looks: dict[str, Look]) -> Panel:
+    row = curves[0].row
+    made = GENERATED if results.generated(row.task) else ""
+    seeds = sorted({len(curve.row.seeds) for curve in curves})
+    n = f"{count(curves[0].decisions, 'decision')}, {' or '.join(map(str, seeds))} seeds"
+
+    def paint(axes: Axes) -> None:
+        low = min(float(curve.confidence[0]) for curve in curves)
+        axes.plot([low, 1], [low, 1], color=INK, linewidth=0.8, alpha=0.5)
+        for curve in curves:
+            look = init_looks[curve.row.init]
+            label = _ece(curve)
+            axes.plot(
+                curve.confidence, curve.correct, color=look.color, marker=look.marker, linestyle=look.dash,
+                markersize=3.2, linewidth=1.2, label=label,
+            )  # fmt: skip
+        axes.legend(loc="lower right", fontsize=6.5, frameon=False, handlelength=2.4, labelspacing=0.25)
+        axes.set_xlabel("confidence")
+        axes.set_ylim(top=1.02)
+        title(axes, row.task, f"{n}\n{made}" if made else n)
+
+    told = "; ".join(f"{curve.row.init} {_ece(curve)}" for curve in curves)
+    alt = (
+        f"Share of right decisions over confidence on {row.task}{f' ({made})' if made else ''}, {n}. {told}."
+    )
+    facts = {"task": row.task, "protocol": row.protocol, "fraction": row.fraction}
+    return draw(paint, 260, 240, alt, facts=facts)
+
+
+def _ece(curve: Curve) -> str:
+    stat = curve.row.stats.get("ece")
+    return f"ECE {number(stat.mean if stat else None)}"

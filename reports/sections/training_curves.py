@@ -1,0 +1,113 @@
+"""Training curves: the validation score over the steps of a fine-tuning, a line per seed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...benchmark.records import Record
+from ..findings.results import Results
+from ..pictures import Look, draw, looks, style, swatch, title
+from ..section import SECTIONS, Content, Figure, Panel, Part
+from ..wording import GENERATED, count, metric, percent, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = 60
+SEEDS = 10
+"""Lines of one init in one panel; more become a carpet."""
+
+
+@SECTIONS.register("training-curves")
+def training_curves(results: Results) -> Content | None:
+    """Draw one panel per task; one figure per protocol, architecture, image size and fraction."""
+    ranks = {row.task: place for place, row in enumerate(results.rows)}
+    figures: dict[tuple[str, str, int, int, float], dict[str, list[Record]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for record in sorted(results.counted, key=lambda r: (-r.cell.fraction, ranks[r.cell.task], r.cell.seed)):
+        if any(point.val_score is not None for point in record.curve):
+            cell = record.cell
+            figures[cell.protocol, cell.arch, cell.size, cell.input_size, cell.fraction][cell.task].append(
+                record
+            )
+    if not figures:
+        return None
+    init_looks = looks([row.init for row in results.rows])
+    blocks, left = [], PANELS
+    with style():
+        for index, ((protocol, arch, size, input_size, fraction), tasks) in enumerate(figures.items()):
+            drawn = dict(list(tasks.items())[: max(left, 0)])
+            left -= len(tasks)
+            if drawn:
+                caption = f"{protocol}, {percent(fraction)} of the labels: {place(arch, size, input_size)}."
+                name = f"training-curves-{index + 1}"
+                blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
+    lead = (
+        f"{metric(results.primary).title} on the validation labels of the cell over optimiser steps, a line "
+        f"per seed, at most {SEEDS} per init; the circle marks its best score. A line that ends early was "
+        "stopped early; one that still rises at its end might have gained from more steps. Few "
+        "validation labels make these curves coarse.",
+        *(
+            (f"{count(-left, 'panel')} of smaller fractions or further networks were left out.",)
+            if left < 0
+            else ()
+        ),
+    )
+    return Content("Training curves", 50, (Part(lead=lead, blocks=tuple(blocks)),))
+
+
+def _figure(
+    results: Results,
+    name: str,
+    caption: str,
+    tasks: dict[str, list[Record]],
+    init_looks: dict[str, Look],
+    folded: bool,
+) -> Figure:
+    panels = tuple(_panel(results, task, records, init_looks) for task, records in tasks.items())
+    shown = {record.cell.init for records in tasks.values() for record in records}
+    keys = tuple((swatch(look), init) for init, look in init_looks.items() if init in shown)
+    return Figure(name, caption, panels, keys, folded)
+
+
+def _panel(results: Results, task: str, records: Sequence[Record], init_looks: dict[str, Look]) -> Panel:
+    drawn: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if len(drawn[record.cell.init]) < SEEDS:
+            drawn[record.cell.init].append(record)
+    note = GENERATED if results.generated(task) else ""
+
+    def paint(axes: Axes) -> None:
+        for init, members in drawn.items():
+            for record in members:
+                _line(axes, record, init_looks[init])
+        axes.set_xlabel("step")
+        title(axes, task, note)
+
+    steps = max(record.curve[-1].step for record in records)
+    told = ", ".join(f"{init}: {count(len(members), 'seed')}" for init, members in drawn.items())
+    named = f"{task} ({note})" if note else task
+    alt = f"Validation {metric(results.primary).title} over up to {steps} steps on {named}. {told}."
+    cell = records[0].cell
+    facts = {"task": task, "protocol": cell.protocol, "fraction": cell.fraction}
+    return draw(paint, 330, 220, alt, facts=facts)
+
+
+def _line(axes: Axes, record: Record, look: Look) -> None:
+    points = [(p.step, p.val_score, p.val_loss) for p in record.curve if p.val_score is not None]
+    if not points:
+        return
+    axes.plot(
+        *zip(*((step, score) for step, score, _ in points), strict=True),
+        color=look.color,
+        linestyle=look.dash,
+        linewidth=1.1,
+        alpha=0.75,
+    )
+    step, score, _ = max(
+        points, key=lambda point: (point[1], -point[2])
+    )  # the loss decides between equal scores
+    axes.plot(step, score, color=look.color, marker="o", markersize=3.2, linestyle="none")

@@ -1,0 +1,207 @@
+"""Verdicts: is one init better than another, how sure is that, and what would make it surer?"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..findings.results import Results, Row
+from ..findings.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
+from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..verdict_looks import LOOKS
+from ..verdict_words import (
+    barred,
+    by_pair,
+    flag_names,
+    keys_of,
+    pair_name,
+    pair_of,
+    tally_text,
+)
+from ..wording import GENERATED, NBSP, count, listed, number, percent, place, short, task_entry, varying
+from .forest import forests
+from .helps import helps
+from .next_steps import next_answer, next_steps, next_table
+from .reach import reach, reach_table
+from .verdict_flags import flag_summary, flag_table
+
+MORE_IMAGES = "more images"
+OPEN = 60
+"""Rows of an open table; a browser lays out what is folded only when it is opened."""
+OPTIONAL_STOPPING = (
+    "Settle the number of seeds beforehand and give it to all inits: who adds seeds to one comparison until "
+    "it has a verdict will find one by chance."
+)
+
+
+@SECTIONS.register("verdicts")
+def verdict_section(results: Results) -> Content | None:
+    """Give every verdict with its evidence, protocol by protocol, and answer three questions."""
+    if not results.rows:
+        return None
+    verdicts = judge(results)
+    steps = next_steps(results, verdicts)
+    answers = (helps(results, verdicts), reach(results, verdicts), next_answer(steps))
+    parts = [_lead(results, verdicts), *(_protocols(results, verdicts) if verdicts else ())]
+    if verdicts:
+        parts.append(_doubts(results, verdicts))
+    if steps:
+        parts.append(Part("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
+    return Content("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
+
+
+def _lead(results: Results, verdicts: Sequence[Verdict]) -> Part:
+    if not verdicts:
+        inits = listed(list(dict.fromkeys(row.init for row in results.rows)))
+        return Part(lead=(f"Nothing can be compared: there are results of {inits} only.",))
+    margin = f"{results.margin:g}"
+    lead = (
+        "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
+        "over seeds of the first one's test AUC minus the second one's: above 0 favours the first. Its "
+        f"95{NBSP}% interval says how far other test images and other training seeds could have moved it.",
+        "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
+        f"margin, {margin} AUC, is refuted on either side. Each kind of claim has an error rate of "
+        f"5{NBSP}% after Holm's correction over the tasks of which one question is asked: the same pair, "
+        "protocol, network and share of labels. Cannot tell: neither is refuted, which is not the same as "
+        "equal. The interval is neither corrected nor one-sided, so that it may leave out 0 where one cannot "
+        "tell, and reach a little beyond the margin where two inits are equivalent.",
+        "Detectable is the smallest true difference that so many seeds and images would have shown with "
+        f"80{NBSP}% probability. Seeds needed would show the difference as large as it looks now; where no "
+        "number of seeds would, only more test images can.",
+    )
+    return Part(lead=lead, points=tuple(_counts(results, verdicts)))
+
+
+def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
+    """Count the verdicts of each pair, real tasks apart from generated ones."""
+    points = []
+    for made in (False, True):
+        chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
+        warning = f" ({GENERATED})" if made else ""
+        points += [
+            f"{pair_name(pair)}{warning}: {tally_text(members)}." for pair, members in by_pair(chosen).items()
+        ]
+    return points
+
+
+def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[Part]:
+    drawn = forests(results, verdicts)
+    groups: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        groups[verdict.a.protocol].append(verdict)
+    return [
+        Part(
+            protocol,
+            lead=tuple(_weights(members)),
+            blocks=(*drawn.get(protocol, ()), *_tables(results, protocol, members)),
+        )
+        for protocol, members in groups.items()
+    ]
+
+
+def _weights(verdicts: Sequence[Verdict]) -> list[str]:
+    """Say of the inits that were pretrained here on how many images."""
+    labels: dict[str, dict[str, None]] = defaultdict(dict)
+    for verdict in verdicts:
+        for row in (verdict.a, verdict.b):
+            if "pretrained here" in row.label:
+                labels[row.init][short(row.label)] = None
+    return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
+
+
+def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
+    """Return one table, or where it would be long that of the largest fraction, and the rest folded."""
+    if len(verdicts) <= OPEN:
+        return [_table(results, protocol, verdicts)]
+    largest = max(verdict.a.fraction for verdict in verdicts)
+    first = [verdict for verdict in verdicts if verdict.a.fraction == largest]
+    rest = [verdict for verdict in verdicts if verdict.a.fraction < largest]
+    tables = [_table(results, f"{protocol}, {percent(largest)} of the labels", first)]
+    if rest:
+        tables.append(replace(_table(results, f"{protocol}, fewer labels", rest), folded=True))
+    return tables
+
+
+def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
+    extra = [(column, field) for column, field in varying(v.a for v in verdicts) if field != "variant"]
+    columns = (
+        Column("Task", facet="task"),
+        Column("Pair", facet="init"),
+        *(column for column, _ in extra),
+        Column("Labels", "g", "share of the training and validation labels", facet="fraction"),
+        Column(
+            "Difference in AUC", "+.3f", "first init minus second, mean over seeds, with its 95 % interval"
+        ),
+        Column("Verdict"),
+        Column("Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"),
+        Column("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
+        Column(
+            "p (Holm)", ".3f", "of no difference, corrected over the tasks; its note is that of equivalence"
+        ),
+        Column("Seeds", "d", "that both inits have"),
+        Column("Test images", ",d"),
+        Column("Flags", "", "reasons to doubt, explained below"),
+    )
+    rows = tuple(_row(results, verdict, [field for _, field in extra]) for verdict in verdicts)
+    where = {place(v.a.arch, v.a.size, v.a.input_size) for v in verdicts}
+    network = f"; {where.pop()}" if len(where) == 1 else ""
+    caption = f"{what}: {count(len(rows), 'comparison')}{network}"
+    keys = tuple(keys_of(verdict) for verdict in verdicts)
+    return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
+
+
+def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Entry, ...]:
+    a, pair = verdict.a, pair_of(verdict)
+    return (
+        task_entry(results, a.task),
+        Datum(pair_name(pair), pair_name(pair), note=_variants(a, verdict.b), stands_for=pair),
+        *(getattr(a, field) for field in extra),
+        Datum(a.fraction, percent(a.fraction)),
+        _difference(verdict),
+        _verdict(verdict),
+        verdict.mde,
+        _needed(verdict),
+        _p(verdict),
+        len(verdict.seeds),
+        verdict.n_test or None,
+        ", ".join(flag_names(verdict)) or None,
+    )
+
+
+def _variants(a: Row, b: Row) -> str:
+    return f"{a.variant} against {b.variant}" if a.ambiguous or b.ambiguous else ""
+
+
+def _difference(verdict: Verdict) -> Datum:
+    low, high = verdict.interval
+    if math.isnan(low):
+        return Datum(verdict.difference)
+    return Datum(verdict.difference, note=f"{number(low, '+.3f')}{NBSP}to{NBSP}{number(high, '+.3f')}")
+
+
+def _verdict(verdict: Verdict) -> Datum:
+    told = verdict.verdict
+    return Datum(told, f"{LOOKS[told].glyph} {told}", note=barred(verdict), strong=told != CANNOT_TELL)
+
+
+def _needed(verdict: Verdict) -> Datum:
+    if math.isinf(verdict.seeds_needed):
+        return Datum(None, MORE_IMAGES)
+    return Datum(verdict.seeds_needed)
+
+
+def _p(verdict: Verdict) -> Datum:
+    p, equal = verdict.p[1], verdict.p_equivalent[1]
+    note = f"equivalence {_small(equal)}" if verdict.verdict == EQUIVALENT else ""
+    return Datum(p, _small(p), note=note)
+
+
+def _small(p: float) -> str:
+    return f"<{NBSP}0.001" if p < 0.001 else number(p)
+
+
+def _doubts(results: Results, verdicts: Sequence[Verdict]) -> Part:
+    tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
+    flagged = sum(bool(verdict.flags) for verdict in verdicts)
+    lead = f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag."
+    return Part("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))
