@@ -14,7 +14,8 @@ from processes import COMMAND, FINISHED, PATIENCE, QUICK, SMALL, CommandLine
 pytestmark = pytest.mark.timeout(600)
 
 COMMANDS = (
-    "run", "plan", "report", "leaderboard", "compare", "regress", "ls", "info", "download", "doctor",
+    "run", "plan", "parity", "report", "leaderboard", "compare", "regress", "calibrate", "ls", "info",
+    "download", "doctor",
 )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def own(file: Path) -> set[str]:
 
 
 GRAPH = {name: own(file) for name, file in MODULES.items()}
-ROOF = {name for name in MODULES if re.match(r"benchmark\.cli\b", name)}
+ROOF = {name for name in MODULES if re.match(r"benchmark\.(cli|commands)\b", name)}
 
 
 def strangers(room: str, allowed: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""The commands of the command line: what computes, what reports, and what looks at data."""

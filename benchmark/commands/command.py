@@ -1,0 +1,64 @@
+"""What every command of the command line is made of."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+
+from ..errors import unknown
+
+Values = dict[str, Any]
+"""The parsed options and arguments of a command, by name."""
+
+
+class Command(click.Command):
+    """A command whose function takes its options as one mapping, and that shows an example.
+
+    Args:
+        action: the function, whose docstring is the help; it returns the exit code.
+        params: options and arguments; the name of the command is that of `action`.
+        example: a whole command line.
+    """
+
+    def __init__(
+        self, action: Callable[[Values], int], params: Sequence[click.Parameter], example: str
+    ) -> None:
+        super().__init__(
+            action.__name__,
+            params=list(params),
+            help=action.__doc__,
+            epilog=f"\b\nExample:\n  {example}",
+            callback=lambda: None,
+        )
+        self.action = action
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Carry out the command; returns the exit code."""
+        return self.action(ctx.params)
+
+
+class Group(click.Group):
+    """Commands in their own order; a name that is nearly right is suggested."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which they were given."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; `UserError` for a name that is none."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def say(text: str) -> None:
+    """Tell a person something; standard output stays parseable."""
+    click.echo(text, err=True)
+
+
+def fetching() -> AbstractContextManager[Callable[[str, int, int], None]]:
+    """Show downloads while the block lasts."""
+    from ..progress import fetching
+
+    return fetching()

@@ -1,0 +1,108 @@
+"""`run`, `plan` and `parity`: the commands that compute cells, or say what they would compute."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import options
+from ..parity import study as studies
+from .command import Command, Values, fetching, say
+from .report import write_report
+
+if TYPE_CHECKING:  # what computes is imported by the command that needs it
+    from ..grid import Grid
+
+
+def run(values: Values) -> int:
+    """Run every cell of the grid that has no record yet, then write the report."""
+    from .. import runner
+    from ..files import writable_folder
+    from ..records import Store
+
+    folder = Path(values["out"])
+    grid = _resolved(values, lambda: writable_folder(folder))
+    rules = runner.Rules(values["overwrite"], time.time(), values["limit"])
+    store = Store(folder)
+    waiting = runner.pending(grid, store, rules)
+    if waiting:
+        from ..executor import execute
+        from ..preflight import check, resolve_device
+
+        device = resolve_device(grid.request.device)
+        check(grid, waiting)
+        grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
+        share = f"{len(waiting)} of {len(grid.plan.cells)}"
+        say(f"{share} cells to compute on {device}; records in {folder}/records")
+        execute(grid, waiting, rules, values["jobs"], device)
+    else:
+        grid.plan.write(folder)
+        say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
+    failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
+    if values["report"]:
+        write_report([folder], None, values["margin"])
+    for record in failed[:5]:
+        say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
+    if failed:
+        say(f"{len(failed)} cells failed; their tracebacks are in {folder}/logs. Run again to retry them.")
+    return 1 if failed else 0
+
+
+def plan(values: Values) -> int:
+    """Print the grid of cells, what has been done of it, and an estimate of the rest."""
+    from .. import runner
+    from ..records import Store
+    from ..show import plan_text
+
+    grid = _resolved(values)
+    waiting = runner.pending(grid, Store(grid.request.folder), runner.Rules())
+    if not values["estimate_only"]:
+        click.echo(plan_text(grid, waiting))
+    if waiting:
+        from ..estimate import estimate
+        from ..preflight import resolve_device
+        from ..progress import duration
+
+        device = resolve_device(grid.request.device)
+        took = estimate(grid, waiting, device, values["jobs"])
+        cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
+        click.echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
+    else:
+        click.echo(f"all {len(grid.plan.cells)} cells have their records")
+    return 0
+
+
+def parity(values: Values) -> int:
+    """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, and judge each value as IN or OUT."""
+    from ..parity import outcome
+
+    study = studies.study_of(values["study"])
+    arguments = studies.arguments(study, values)
+    say(f"Parity is this run: mednet-bench run {shlex.join(arguments)}")
+    run_values = RUN.make_context("run", arguments).params
+    run(run_values)  # a cell that failed is a value that is missing below
+    found = outcome.outcome_of(study, Path(run_values["out"]))
+    outcome.write(found, Path(run_values["out"]))
+    click.echo(outcome.text(found))
+    return found.exit_code
+
+
+def _resolved(values: Values, ready: Callable[[], object] = lambda: None) -> "Grid":
+    from ..resolve import resolve
+
+    request = options.request_of(values)
+    with fetching() as progress:
+        return resolve(request, progress, ready)
+
+
+_GRID = [*options.selection(), *options.recipe(), *options.execution()]
+_ONLY = click.Option(["--estimate-only"], is_flag=True, help="Print only the time that is left, as a range.")
+RUN = Command(run, _GRID, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
+COMMANDS = (
+    RUN,
+    Command(plan, [*_GRID, _ONLY], "mednet-bench plan --tasks available --protocols linear"),
+    Command(parity, studies.parameters(), "mednet-bench parity medmnist-v2"),
+)

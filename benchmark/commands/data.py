@@ -1,0 +1,63 @@
+"""`ls`, `info`, `download` and `doctor`: the commands that say what is at hand, or fetch it."""
+
+from pathlib import Path
+
+import click
+
+from .command import Command, Values, fetching
+
+
+def ls(values: Values) -> int:
+    """List tasks, inits, protocols and groups, and which data are at hand."""
+    from ..show import listing
+
+    click.echo(listing(values["data_root"], values["task_file"]))
+    return 0
+
+
+def info(values: Values) -> int:
+    """Show the card of a task: classes, splits, licence, citation, caveats, files."""
+    from ..show import card
+
+    click.echo(card(values["task"], values["data_root"], values["task_file"]))
+    return 0
+
+
+def download(values: Values) -> int:
+    """Download the data of tasks, verified by MD5; an interrupted download is resumed."""
+    from ...tasks.catalog import catalog, fetch, require, select
+    from ...tasks.places import places_from
+
+    places = places_from(values["data_root"])
+    tasks = catalog(places)
+    chosen = select(",".join(values["tasks"]), tasks, places, values["size"])
+    with fetching() as progress:
+        fetch(chosen, values["size"], places, progress)
+    require(chosen, values["size"], places)
+    click.echo(f"at hand at {values['size']} px: {', '.join(task.name for task in chosen)}")
+    return 0
+
+
+def doctor(values: Values) -> int:
+    """Print versions, devices, data and weights that are found, and what would work."""
+    from ..doctor import diagnosis
+
+    click.echo(diagnosis(values["data_root"]))
+    return 0
+
+
+_DATA_ROOT = click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data.")
+_CARDS = click.Option(["--task-file"], multiple=True, help="Card of a local data set.")
+_TASK = click.Argument(["task"])
+_TASKS = click.Argument(["tasks"], nargs=-1, required=True)
+_SIZE = click.Option(["--size"], type=int, default=28, show_default=True, help="Side in pixels.")
+COMMANDS = (
+    Command(ls, [_DATA_ROOT, _CARDS], "mednet-bench ls"),
+    Command(info, [_TASK, _DATA_ROOT, _CARDS], "mednet-bench info dermamnist"),
+    Command(
+        download,
+        [_TASKS, _SIZE, _DATA_ROOT],
+        "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
+    ),
+    Command(doctor, [_DATA_ROOT], "mednet-bench doctor"),
+)
