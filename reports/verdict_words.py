@@ -70,8 +70,8 @@ def spans(numbers: Iterable[int], noun: str) -> str:
 
 
 def extent(verdicts: Iterable[Verdict]) -> str:
-    """Write the range of the differences, e.g. "from −0.244 to −0.077"; "" where none is known."""
-    known = [v.difference for v in verdicts if not np.isnan(v.difference)]
+    """Write the range of the differences that may be judged, e.g. "from −0.244 to −0.077", or ""."""
+    known = [v.difference for v in verdicts if not np.isnan(v.difference) and not barred(v)]
     if not known:
         return ""
     low, high = (number(value, "+.3f") for value in (min(known), max(known)))

@@ -1,5 +1,6 @@
 """Does medical pretraining help here? The answer over ImageNet and over scratch, from the verdicts."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ..findings.results import Results
@@ -12,6 +13,8 @@ from .verdict_bars import bars
 IMAGENET, SCRATCH = "imagenet", "scratch"
 OTHERS = (IMAGENET, SCRATCH)
 """What medical weights are held against; every other init counts as one that somebody pretrained."""
+FLAT = {BETTER: "yes", WORSE: "no, it is worse", EQUIVALENT: "no difference that matters"}
+WORDS = {BETTER: "better", WORSE: "worse", EQUIVALENT: "no difference that matters"}
 
 
 def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
@@ -34,7 +37,8 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
         f"Verdicts by pair: {n_of(everything)}.{warning}",
         {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()},
     )
-    return Answer(question, f"{warning} {note}{told} n = {n_of(everything)}.".strip(), 10, figure)
+    sentence = f"{warning} {note}{told}{_made(results, everything)} n = {n_of(everything)}."
+    return Answer(question, sentence.strip(), 10, figure)
 
 
 def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
@@ -46,14 +50,20 @@ def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Ver
 
 
 def n_of(verdicts: Sequence[Verdict]) -> str:
-    """Write on what comparisons rest, e.g. "3 tasks, 3 label fractions, 3 seeds, 156 to 624 test images"."""
-    protocols = {verdict.a.protocol for verdict in verdicts}
+    """Write on what comparisons rest, e.g. "3 tasks, 3 label fractions, 3 seeds, 156 to 624 test images".
+
+    Those that may have no verdict are not counted: nothing rests on them.
+    """
+    judged = [verdict for verdict in verdicts if not barred(verdict)]
+    if not judged:
+        return count(0, "comparison")
+    protocols = {verdict.a.protocol for verdict in judged}
     parts = [
-        count(len({verdict.a.task for verdict in verdicts}), "task"),
+        count(len({verdict.a.task for verdict in judged}), "task"),
         *([count(len(protocols), "protocol")] if len(protocols) > 1 else []),
-        count(len({verdict.a.fraction for verdict in verdicts}), "label fraction"),
-        spans((len(verdict.seeds) for verdict in verdicts), "seed"),
-        spans((verdict.n_test for verdict in verdicts), "test image"),
+        count(len({verdict.a.fraction for verdict in judged}), "label fraction"),
+        spans((len(verdict.seeds) for verdict in judged), "seed"),
+        spans((verdict.n_test for verdict in judged), "test image"),
     ]
     return ", ".join(parts)
 
@@ -69,10 +79,25 @@ def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
 
 
 def _gist(counts: dict[str, int]) -> str:
-    if counts[BETTER] and counts[WORSE]:
-        return "it depends"
-    if counts[BETTER]:
-        return "yes, in some places" if counts[CANNOT_TELL] or counts[EQUIVALENT] else "yes"
-    if counts[WORSE]:
-        return "no, it is worse"
-    return "no difference that matters" if counts[EQUIVALENT] else "cannot tell"
+    """Say it flatly only where all comparisons agree; else name what holds in some places and what not."""
+    found = [name for name in (BETTER, WORSE, EQUIVALENT) if counts[name]]
+    if not found:
+        return "cannot tell"
+    if len(found) == 1 and not counts[CANNOT_TELL]:
+        return FLAT[found[0]]
+    places = ["in some places", *["in others"] * len(found)]
+    told = [f"{where} {WORDS[name]}" for where, name in zip(places, found, strict=False)]
+    return ", ".join([*told, *["else one cannot tell"] * bool(counts[CANNOT_TELL])])
+
+
+def _made(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """Say how small the medical weights are that were made here, or ""."""
+    keys = {key: verdict.a.init for verdict in verdicts for key in verdict.a.keys}
+    used = {r.init.identity: keys[r.key] for r in results.counted if r.init and r.key in keys}
+    images: dict[str, list[int]] = defaultdict(list)
+    for made in results.step("pretrain"):
+        if made.init and made.counts and made.init.identity in used:
+            images[used[made.init.identity]].append(made.counts.train)
+    return "".join(
+        f" Here {init} means weights pretrained once, on {spans(of, 'image')}." for init, of in images.items()
+    )

@@ -10,6 +10,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark import options
+from mednet_bench.reports.findings.flags import Flag
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
 from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
@@ -17,10 +18,11 @@ from mednet_bench.reports.pages.overview import page
 from mednet_bench.reports.pages.terminal import verdict_text
 from mednet_bench.reports.section import Answer, Content, Datum, Table
 from mednet_bench.reports.sections.forest import ROWS, drawn, forests
+from mednet_bench.reports.sections.helps import helps, n_of
 from mednet_bench.reports.sections.next_steps import more_seeds, next_steps, wider, written
 from mednet_bench.reports.sections.verdict_section import verdict_section
 from mednet_bench.reports.verdict_looks import LOOKS
-from mednet_bench.reports.verdict_words import between, seen_from, tally
+from mednet_bench.reports.verdict_words import between, extent, seen_from, spans, tally
 from mednet_bench.reports.wording import GENERATED, percent
 
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -189,6 +191,49 @@ def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results:
             and f"({counts} of {len(held)} comparisons" in answer.sentence
         )
     assert "3 tasks, 2 protocols, 3 label fractions, 4 seeds, 300 test images" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "gist"),
+    [
+        (["better", "better"], "yes"),
+        (["worse", "worse"], "no, it is worse"),
+        (["equivalent", "equivalent"], "no difference that matters"),
+        (["cannot tell", "cannot tell"], "cannot tell"),
+        (["better", "cannot tell"], "in some places better, else one cannot tell"),
+        (["worse", "cannot tell"], "in some places worse, else one cannot tell"),
+        (
+            ["equivalent", "cannot tell"],
+            "in some places no difference that matters, else one cannot tell",
+        ),
+        (["equivalent", "worse"], "in some places worse, in others no difference that matters"),
+        (["better", "worse"], "in some places better, in others worse"),
+    ],
+)
+def test_one_verdict_alone_never_makes_the_headline(results: Results, said: list[str], gist: str):
+    pair = between([v for v in judge(results) if not v.generated], "mednet", "scratch")
+    told = helps(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
+    assert f"mednet over scratch: {gist} (" in told.sentence
+
+
+def test_the_answer_says_how_small_the_medical_weights_are(results: Results):
+    sentence = answer_of(results, "Does medical").sentence
+    images = [record.counts.train for record in results.step("pretrain") if record.counts]
+    assert f"Here mednet means weights pretrained once, on {spans(images, 'image')}." in sentence
+
+
+def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
+    first, *rest = between([v for v in judge(results) if not v.generated], "mednet", "scratch")
+    assert first.paired is not None
+    wild = replace(
+        first,
+        a=replace(first.a, task="elsewhere"),
+        paired=replace(first.paired, difference=0.9),
+        flags=(Flag("contaminated", "has seen the images"),),
+    )
+    assert extent([wild, *rest]) == extent(rest) != extent([first, *rest, replace(wild, flags=())])
+    assert n_of([wild, *rest]) == n_of(rest)
+    assert extent([wild]) == "" and n_of([wild]) == "0 comparisons"
 
 
 def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):
