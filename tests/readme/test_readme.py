@@ -92,9 +92,9 @@ OURS = [command for command in COMMANDS if command.startswith("mednet-bench")]
 @pytest.mark.parametrize("command", [c for c in OURS if "--tasks all" not in c])
 def test_command_of_the_readme_works(command: str, desk: Path) -> None:
     verb = command.split()[1]
-    if verb == "report":  # needs the run that the README makes before
-        first = next(c for c in OURS if f"--out {command.split()[-1]}" in c)
-        assert run(f"{first} {SMALL}", desk).returncode == 0
+    for folder in re.findall(r" (runs/\w+)", command) if verb not in ("run", "plan") else ():
+        before = next(c for c in OURS if f"--out {folder}" in c)  # it needs the run that the README makes before
+        assert run(f"{before} {SMALL}", desk).returncode == 0
     ended = run(f"{command} {SMALL}" if verb in ("run", "plan") else command, desk)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
