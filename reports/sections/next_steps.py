@@ -10,10 +10,12 @@ from ..findings.results import Results
 from ..findings.verdicts import CANNOT_TELL, Verdict
 from ..section import Answer, Column, Table
 from ..verdict_words import barred, spans
-from ..wording import DASH, GENERATED, count, listed, percent
+from ..wording import DASH, GENERATED, NBSP, count, listed
 
-CHEAPEST = 5
-"""Comparisons that are named one by one; of the others the number is told."""
+NAMED = 5
+"""Tasks that are named one by one; of the others the number is told."""
+MOST_SEEDS = 20
+"""More seeds than these are not advised."""
 GRIDS = {"lr": "--lr-grid", "l2": "--l2-grid", "k": "--k-grid"}
 """Name of a choice -> the option that holds its grid."""
 IN_ANSWER = 2
@@ -27,12 +29,12 @@ class Next:
     Attributes:
         gain: what it would tell, as a sentence without its full stop.
         options: of `mednet-bench run`, those that change; "" where the same command is meant.
-        where: the options that name the cells that this is about.
+        more: what follows the options: what to expect and to heed, without the last full stop.
     """
 
     gain: str
     options: str = ""
-    where: str = ""
+    more: str = ""
 
 
 def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...]:
@@ -53,7 +55,10 @@ def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...
 
 def next_answer(steps: Sequence[Next]) -> Answer:
     """Answer with the first steps."""
-    parts = [f"{step.gain}{f': {step.options}' if step.options else ''}." for step in steps[:IN_ANSWER]]
+    parts = [
+        f"{step.gain}{f': {step.options}' if step.options else ''}.{f' {step.more}.' * bool(step.more)}"
+        for step in steps[:IN_ANSWER]
+    ]
     more = f" {count(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
     nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
     return Answer(
@@ -63,7 +68,7 @@ def next_answer(steps: Sequence[Next]) -> Answer:
 
 def next_table(steps: Sequence[Next]) -> Table:
     """List every step with its options."""
-    rows = tuple((" ".join(filter(None, (step.where, step.options))) or DASH, step.gain) for step in steps)
+    rows = tuple((step.options or DASH, ". ".join(filter(None, (step.gain, step.more)))) for step in steps)
     columns = (
         Column("Options", "", "of mednet-bench run, beside the others"),
         Column("What they would tell"),
@@ -109,26 +114,36 @@ def _refused(verdicts: Sequence[Verdict]) -> Iterator[Next]:
 
 
 def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
-    """Name the comparisons that the fewest more seeds would settle."""
-    open_ = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isfinite(v.seeds_needed)]
-    open_.sort(key=lambda verdict: (results.generated(verdict.a.task), verdict.seeds_needed))
-    for verdict in open_[:CHEAPEST]:
-        a, b = verdict.a, verdict.b
-        made = f" ({GENERATED})" if results.generated(a.task) else ""
-        yield Next(
-            f"{verdict.seeds_needed:,.0f} seeds instead of {len(verdict.seeds)} would tell {a.init} from "
-            f"{b.init} on {a.task}{made} at {percent(a.fraction)} of the labels ({a.protocol}), if the "
-            "difference is as large as it looks",
-            f"--seeds {written(more_seeds(verdict.seeds, int(verdict.seeds_needed)))}",
-            f"--tasks {a.task} --inits {a.init},{b.init} --protocols {a.protocol} --fractions {a.fraction:g}",
-        )
-    if len(open_) > CHEAPEST:
-        needed = sorted(int(verdict.seeds_needed) for verdict in open_[CHEAPEST:])
-        yield Next(
-            f"{count(len(needed), 'further comparison')} would need {spans(needed, 'seed')}; the column "
-            "Seeds needed says which",
-            f"--seeds 0..{needed[-1] - 1}",
-        )
+    """Advise one number of seeds for the whole run: adding some only where it is open finds by chance."""
+    open_ = [v for v in verdicts if _wants_seeds(v)]
+    open_ = [v for v in open_ if not results.generated(v.a.task)] or open_
+    if not open_:
+        return
+    asked = sorted(int(verdict.seeds_needed) for verdict in open_)
+    settled = [n for n in asked if n <= MOST_SEEDS]
+    rest = asked[len(settled) :]
+    beyond = f"{count(len(rest), 'comparison')} would need {spans(rest, 'seed')}" if rest else ""
+    if not settled:
+        yield Next(f"More seeds are hardly the way: {beyond}")
+        return
+    held = {seed for row in results.rows for seed in row.seeds}
+    seeds = more_seeds(held, settled[-1])
+    made = f" ({GENERATED})" if results.generated(open_[0].a.task) else ""
+    yield Next(
+        f"Run all inits and tasks with {len(seeds)} seeds instead of {len(held)}",
+        f"--seeds {written(seeds)}",
+        f"That would settle, each with about 80{NBSP}% probability, {count(len(settled), 'comparison')} that "
+        f"cannot be told yet{made}, if the differences are as large as they look"
+        f"{f' ({beyond})' if beyond else ''}. The larger run is one new look: whoever looks again after each "
+        f"addition no longer keeps the 5{NBSP}% error rate",
+    )
+
+
+def _wants_seeds(verdict: Verdict) -> bool:
+    """Whether more seeds than there are would tell: not of two models that no seed changes."""
+    still = any(flag.name == "fixed-models" for flag in verdict.flags)
+    more = len(verdict.seeds) < verdict.seeds_needed < math.inf
+    return verdict.verdict == CANNOT_TELL and more and not still
 
 
 def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
@@ -138,9 +153,9 @@ def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
         return
     parts = [
         f"{task}{f' ({GENERATED})' if made else ''} ({n} of them, {images:,} test images)"
-        for (task, images, made), n in tasks.most_common(CHEAPEST)
+        for (task, images, made), n in tasks.most_common(NAMED)
     ]
-    parts += [count(len(tasks) - CHEAPEST, "more task")] * (len(tasks) > CHEAPEST)
+    parts += [count(len(tasks) - NAMED, "more task")] * (len(tasks) > NAMED)
     yield Next(
         f"No number of seeds would settle {count(len(hopeless), 'comparison')}, only more test images: look "
         f"for larger sets of the same kind than {listed(parts)}"

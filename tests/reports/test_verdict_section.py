@@ -1,7 +1,6 @@
 """The section of verdicts says what the verdicts say: in colour, on grey paper, and to the colour-blind."""
 
 import itertools
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark import options
 from mednet_bench.reports.findings.flags import Flag
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
@@ -19,7 +17,6 @@ from mednet_bench.reports.pages.terminal import verdict_text
 from mednet_bench.reports.section import Answer, Content, Datum, Table
 from mednet_bench.reports.sections.forest import ROWS, drawn, forests
 from mednet_bench.reports.sections.helps import helps, n_of
-from mednet_bench.reports.sections.next_steps import more_seeds, next_steps, wider, written
 from mednet_bench.reports.sections.verdict_section import verdict_section
 from mednet_bench.reports.verdict_looks import LOOKS
 from mednet_bench.reports.verdict_words import between, extent, seen_from, spans, tally
@@ -275,49 +272,6 @@ def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Re
             continue
         assert counts == list(tally(held).values()) and sum(counts) > 0  # type: ignore[arg-type]
     assert GENERATED not in str(table.rows)
-
-
-def test_what_to_run_next_names_options_that_run_knows(results: Results):
-    known = {name for option in [*options.selection(), *options.recipe()] for name in option.opts}
-    steps = next_steps(results, judge(results))
-    asked = {
-        word for step in steps for word in f"{step.where} {step.options}".split() if word.startswith("--")
-    }
-    assert {"--seeds", "--tasks", "--lr-grid"} <= asked <= known
-
-
-def test_the_cheapest_comparisons_are_named_first_with_the_seeds_that_they_need(results: Results):
-    steps = [step for step in next_steps(results, judge(results)) if "seeds instead of" in step.gain]
-    open_ = [v for v in judge(results) if not v.generated and math.isfinite(v.seeds_needed)]
-    cheapest = min(open_, key=lambda v: v.seeds_needed)
-    needed = int(cheapest.seeds_needed)
-    assert steps[0].gain.startswith(f"{needed} seeds instead of 4 would tell {cheapest.a.init} from")
-    assert steps[0].options == f"--seeds 0..{needed - 1}"
-    numbers = [int(step.gain.split()[0].replace(",", "")) for step in steps]
-    assert numbers == sorted(numbers)
-
-
-def test_gaps_come_before_everything_else(tmp_path: Path):
-    lost = run(
-        tmp_path,
-        tasks=("breastmnist",),
-        fail=lambda cell: cell.step == "score" and cell.init == "scratch" and cell.seed == 2,
-        skip=lambda cell: cell.step == "score" and cell.init == "mednet" and cell.seed == 1,
-    )
-    first = next_steps(lost, judge(lost))[0]
-    assert first.gain == "3 cells failed and 3 planned cells have no result: run the same command again"
-
-
-def test_seeds_and_grids_are_written_as_the_command_line_reads_them():
-    from mednet_bench.benchmark.request import seeds
-
-    assert written(more_seeds((0, 1, 2), 7)) == "0..6"
-    assert written(more_seeds((5, 9), 4)) == "0..1,5,9"
-    assert seeds(written(more_seeds((5, 9), 4))) == [0, 1, 5, 9]
-    assert more_seeds((0, 1, 2), 2) == [0, 1, 2]
-    assert wider((0.1, 1.0, 10.0), below=True, above=False) == [0.01, 0.1, 1.0, 10.0]
-    assert wider((0.001, 0.003), below=False, above=True) == [0.001, 0.003, 0.009]
-    assert wider((1, 5, 20), below=True, above=True, whole=True) == [1, 5, 20, 80]
 
 
 def test_the_page_opens_with_the_verdicts(results: Results):
