@@ -1,7 +1,9 @@
 """From the predictions that were kept to what the statistics need: the AUC of every seed, image by image."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,15 +44,14 @@ class Evidence:
     problem: str = ""
 
 
-def evidence(results: Results, row: Row, records: dict[str, Record]) -> Evidence:
-    """Read the predictions behind a row.
+@lru_cache(maxsize=1)  # verdicts and labels saved ask; [seeds, units] of every row is large
+def evidence(results: Results) -> Mapping[Row, Evidence]:
+    """Read the predictions behind every row."""
+    records = {record.key: record for record in results.counted}
+    return {row: _of_row(results, row, [records[key] for key in row.keys]) for row in results.rows}
 
-    Args:
-        results: the run, which knows where predictions lie.
-        row: whose seeds are wanted.
-        records: key -> record.
-    """
-    members = [records[key] for key in row.keys]
+
+def _of_row(results: Results, row: Row, members: Sequence[Record]) -> Evidence:
     kind = members[0].task.kind if members[0].task else ""
     if any(record.metrics.get(METRIC) is None for record in members):
         return Evidence(problem="the AUC is undefined on this test set")
@@ -88,10 +89,14 @@ def evidence(results: Results, row: Row, records: dict[str, Record]) -> Evidence
         n_test=len(truth),
         groups=0 if first[1] is None else len(np.unique(first[1])),
         fewest=int(np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)).min()),
-        majority=float(np.maximum(truth.mean(axis=0), 1 - truth.mean(axis=0)).mean())
-        if kind == "multilabel"
-        else float(truth.mean(axis=0).max()),
+        majority=_majority(truth, kind),
     )
+
+
+def _majority(truth: NDArray[np.bool_], kind: str) -> float:
+    """Return the accuracy of always giving the most frequent answer; of a multilabel task, per label."""
+    share = truth.mean(axis=0)
+    return float(np.maximum(share, 1 - share).mean() if kind == "multilabel" else share.max())
 
 
 def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from ...benchmark.records import Record, Store
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class Merged:
     """What the run directories hold together.
 
     Attributes:
@@ -36,7 +36,7 @@ class Gathered:
     unreadable: tuple[Path, ...]
 
 
-def gather(folders: Sequence[Path]) -> Gathered:
+def merge(folders: Sequence[Path]) -> Merged:
     """Read run directories and unite their records by key.
 
     Of records of one key, a finished one goes before a failed one, then the latest holds.
@@ -60,7 +60,7 @@ def gather(folders: Sequence[Path]) -> Gathered:
     for held in found.values():
         held.sort(key=lambda pair: (pair[0].status == "ok", pair[0].finished), reverse=True)
     plans = {folder: read_plan(folder) for folder in folders}
-    return Gathered(
+    return Merged(
         folders=folders,
         records=tuple(found[key][0][0] for key in sorted(found)),
         places={key: tuple(folder for _, folder in held) for key, held in found.items()},

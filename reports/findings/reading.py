@@ -13,7 +13,7 @@ from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat, describe_groups
-from .folders import gather
+from .folders import merge
 from .results import Missing, Results, Row
 
 VISIBLE = ["task", "size", "input_size", "arch", "init", "protocol", "fraction"]
@@ -30,7 +30,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     Raises:
         UserError: a folder holds no readable record.
     """
-    found = gather(folders)
+    found = merge(folders)
     records, plan = found.records, found.plan
     counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
     scores = _scores(counted)
@@ -114,9 +114,7 @@ def _rows(counted: Sequence[Record], scores: pd.DataFrame, rank: Callable[[Row],
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in counted:
         groups[(*_visible(record.cell), variant(record))].append(record)
-    settings: dict[tuple[object, ...], set[str]] = defaultdict(
-        set
-    )  # of all inits that a table shows side by side
+    settings: dict[tuple[object, ...], set[str]] = defaultdict(set)  # of all inits that stand side by side
     variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for members in groups.values():
         cell = members[0].cell

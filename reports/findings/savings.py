@@ -1,19 +1,22 @@
 """From verdicts to the labels that one init saves against another, curve by curve."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
 from ..statistics.labels_saved import Saved, crossover, labels_saved
 from .evidence import Evidence, evidence
 from .results import Results, Row
-from .verdicts import BETTER, EXCLUDING, WORSE, Verdict, judge
+from .verdicts import BETTER, EQUIVALENT, EXCLUDING, WORSE, Verdict, judge
 
 LATE = {"scratch": 2, "imagenet": 1}
 """What others are measured against; scratch before imagenet before anything else."""
+FEWER, MORE = "fewer", "more"
+AGREES = {FEWER: (BETTER, EQUIVALENT), MORE: (WORSE, EQUIVALENT)}
+"""Claim about labels -> the verdicts at the same share of the labels that it does not contradict."""
 SEED = 20211012
 """Of the interval's draws, the same for every pair, so that the same records give the same report."""
 
@@ -28,6 +31,7 @@ class Saving:
         fractions: of the labels, ascending, where both were measured.
         scores: [2, fractions] mean over the seeds: the reference, then the init.
         saved: one for every fraction of the reference; empty where it cannot be told.
+        verdicts: on the init against the reference, at every fraction; corrected over tasks.
         seeds: that all points of both curves share.
         crossover: smallest measured fraction from which on no difference of the two is shown any more; None
             where one is shown at the largest fraction, or where nothing could be told.
@@ -40,47 +44,52 @@ class Saving:
     fractions: tuple[float, ...]
     scores: np.ndarray
     saved: tuple[Saved, ...]
+    verdicts: tuple[str, ...]
     seeds: tuple[int, ...]
     crossover: float | None
     why: str
     keys: tuple[tuple[str, ...], ...]
 
+    def claim(self, place: int) -> str:
+        """Return whether `FEWER` or `MORE` labels are needed at one fraction of the reference, or "".
+
+        The interval is not corrected for the number of tasks, the verdict is: without its consent nothing is
+        claimed.
+        """
+        saved = self.saved[place]
+        seen = FEWER if saved.high < saved.own else MORE if saved.low > saved.own else ""
+        return seen if seen and self.verdicts[place] in AGREES[seen] else ""
+
 
 @lru_cache(maxsize=4)  # the table, the answer and the arrows in the learning curves ask
 def savings(results: Results) -> tuple[Saving, ...]:
     """Measure every pair of inits that was run at two fractions or more, in the order of `results.rows`."""
-    records = {record.key: record for record in results.counted}
-    found: list[Saving] = []
-    for pairs in _places(judge(results)):
-        read = cache(lambda row: evidence(results, row, records))  # forgotten with the task: it is large
-        found += (_saving(pair, read) for pair in pairs if len({v.a.fraction for v in pair}) > 1)
-    return tuple(found)
+    known = evidence(results)
+    pairs = (pair for pair in _pairs(judge(results)) if len({v.a.fraction for v in pair}) > 1)
+    return tuple(_saving(pair, known) for pair in pairs)
 
 
-def _places(verdicts: Sequence[Verdict]) -> list[list[list[Verdict]]]:
-    """Gather the verdicts of a task, and among them those of each pair, by fraction."""
-    places: dict[tuple[object, ...], dict[tuple[str, ...], list[Verdict]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.a.fraction):
+def _pairs(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Gather the verdicts of each pair on each task; they come by fraction, as the rows do."""
+    pairs: dict[tuple[object, ...], list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
         a, b = verdict.a, verdict.b
         place = a.protocol, a.task, a.size, a.input_size, a.arch
-        places[place][a.init, a.variant, b.init, b.variant].append(verdict)
-    order = dict.fromkeys((v.a.protocol, v.a.task, v.a.size, v.a.input_size, v.a.arch) for v in verdicts)
-    return [list(places[place].values()) for place in order]
+        pairs[(*place, a.init, a.variant, b.init, b.variant)].append(verdict)
+    return list(pairs.values())
 
 
-def _saving(pair: Sequence[Verdict], read: Callable[[Row], Evidence]) -> Saving:
+def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
     """Compare two curves; a point without a verdict is left out."""
     points = [v for v in pair if not any(flag.name in EXCLUDING for flag in v.flags)]
     seeds = tuple(sorted(set.intersection(*(set(v.seeds) for v in points)))) if points else ()
     sides = [_ordered(v) for v in points]
-    curves = [[read(row) for row in side] for side in zip(*sides, strict=True)]
+    curves = [[known[row] for row in side] for side in zip(*sides, strict=True)]
     labels = np.array([row.n_train for row, _ in sides])
     why = _obstacle(pair, curves, seeds, labels)
     if why:
         reference, init = _ordered(pair[-1])
-        return Saving(init, reference, (), np.empty((2, 0)), (), seeds, None, why, ())
+        return Saving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
     scores = np.array([[each.values[np.isin(each.seeds, seeds)] for each in curve] for curve in curves])
     influence = np.array(
         [[each.influence[np.isin(each.seeds, seeds)].mean(axis=0) for each in curve] for curve in curves]
@@ -92,6 +101,7 @@ def _saving(pair: Sequence[Verdict], read: Callable[[Row], Evidence]) -> Saving:
         fractions=fractions,
         scores=scores.mean(axis=2),
         saved=labels_saved(labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(SEED)),
+        verdicts=tuple(map(_seen_by_init, points)),
         seeds=seeds,
         crossover=crossover(fractions, [v.verdict in (BETTER, WORSE) for v in points]),
         why="",
@@ -103,6 +113,12 @@ def _ordered(verdict: Verdict) -> tuple[Row, Row]:
     """Return (reference, init): the later in `LATE` is the reference, else the later in the run."""
     a, b = verdict.a, verdict.b
     return (b, a) if LATE.get(b.init, 0) >= LATE.get(a.init, 0) else (a, b)
+
+
+def _seen_by_init(verdict: Verdict) -> str:
+    """Return the verdict on the init against the reference."""
+    turned = {BETTER: WORSE, WORSE: BETTER} if _ordered(verdict)[0] is verdict.a else {}
+    return turned.get(verdict.verdict, verdict.verdict)
 
 
 def _obstacle(

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -88,26 +88,21 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         In the order of `results.rows`; in each pair `a` is the init that stands first.
     """
     records = {record.key: record for record in results.counted}
+    known = evidence(results)
     found: list[Verdict] = []
     for rows in _places(results.rows):
-        known = {row.variant: evidence(results, row, records) for row in rows}
-        sides = [Side(row, known[row.variant], tuple(records[key] for key in row.keys)) for row in rows]
-        found += (
-            _compared(a, b, results.margin, sides) for a, b in itertools.combinations(sides, 2) if _pair(a, b)
-        )
+        sides = [Side(row, known[row], tuple(records[key] for key in row.keys)) for row in rows]
+        pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
+        found += (_compared(a, b, results.margin, sides) for a, b in pairs)
     return _corrected(found)
 
 
-def _places(rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _places(rows: Sequence[Row]) -> Iterable[list[Row]]:
     """Gather the rows that stand side by side, whether or not they may be compared."""
     places: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        places[row.block[:-1]].append(row)
-    yield from places.values()
-
-
-def _pair(a: Side, b: Side) -> bool:
-    return a.row.init != b.row.init
+        places[row.block[:-1]].append(row)  # all but the setting, which decides whether they may
+    return places.values()
 
 
 def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:
