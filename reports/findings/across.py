@@ -151,7 +151,7 @@ def ranking(results: Results) -> tuple[Ranking, ...]:
 @lru_cache(maxsize=4)
 def gather(results: Results) -> tuple[Gathered, ...]:
     """Gather the primary metric of every row that may be compared, setting by setting."""
-    scores = {record.key: record.metrics.get(results.primary) for record in results.counted}
+    scores = results.scores_of(results.primary)
     settings: dict[Setting, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
         made = results.generated(row.task)
@@ -173,14 +173,9 @@ def _gathered(
         facts = results.tasks.get(task)
         unit = facts.source_group if facts and facts.source_group else task
         clean = [row for row in rows if not row.overlap]
-        units[unit][task] = {row.init: _by_seed(row, scores) for row in clean}
+        units[unit][task] = {row.init: row.by_seed(scores) for row in clean}
         keys |= {(task, row.init): row.keys for row in clean}
     return Gathered(where, dict(units), keys, tuple(left_out))
-
-
-def _by_seed(row: Row, scores: dict[str, float | None]) -> Seeds:
-    pairs = ((seed, scores[key]) for seed, key in zip(row.seeds, row.keys, strict=True))
-    return {seed: value for seed, value in pairs if value is not None}
 
 
 def common(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:

@@ -44,44 +44,16 @@ def differences(results: Results, baseline: str, metric: str) -> list[Difference
     for row in results.rows:
         if row.init == baseline:
             blocks[row.block].append(row)
-    values = _by_seed(results, metric)
+    scores = results.scores_of(metric)
     found = []
     for row in results.rows:
         others = blocks[row.block]
         if row.init == baseline or len(others) != 1:
             continue
-        ours, theirs = values[_place(row)], values[_place(others[0])]
-        common = sorted(
-            seed for seed in ours.keys() & theirs.keys() if not np.isnan(ours[seed] - theirs[seed])
-        )
+        ours, theirs = row.by_seed(scores), others[0].by_seed(scores)
+        common = sorted(ours.keys() & theirs.keys())
         if common:
             stat = describe(np.array([ours[seed] - theirs[seed] for seed in common]))
-            unpaired = len(ours.keys() | theirs.keys()) - len(common)
+            unpaired = len({*row.seeds, *others[0].seeds}) - len(common)
             found.append(Difference(row, stat, unpaired, row.keys + others[0].keys))
     return found
-
-
-def _place(row: Row) -> tuple[object, ...]:
-    return row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction, row.variant
-
-
-def _by_seed(results: Results, metric: str) -> dict[tuple[object, ...], dict[int, float]]:
-    """Return the values of one metric: row -> seed -> value, NaN where undefined."""
-    scores = results.scores
-    chosen = scores.loc[scores["metric"] == metric]
-    columns = [
-        "task",
-        "size",
-        "input_size",
-        "arch",
-        "init",
-        "protocol",
-        "fraction",
-        "variant",
-        "seed",
-        "value",
-    ]
-    values: dict[tuple[object, ...], dict[int, float]] = defaultdict(dict)
-    for *place, seed, value in chosen[columns].itertuples(index=False, name=None):
-        values[tuple(place)][seed] = value
-    return values

@@ -1,9 +1,8 @@
-"""What a report is made of: run directories, read once, as plain rows and tidy frames."""
+"""What a report is made of: run directories, read once, as plain rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, Store, TaskFacts
@@ -11,6 +10,8 @@ from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat
 
 PRIMARY = "auc"
+BASELINE = "scratch"
+"""The init that stands for no pretraining; differences are to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,16 @@ class Row:
         """Within one block inits may be compared with each other; across blocks never."""
         return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
 
+    def by_seed(self, scores: Mapping[str, float | None]) -> dict[int, float]:
+        """Return seed -> score from the scores by key; a seed whose score is undefined is left out."""
+        pairs = ((seed, scores.get(key)) for seed, key in zip(self.seeds, self.keys, strict=True))
+        return {seed: value for seed, value in pairs if value is not None}
+
+
+def visible(of: Cell | Row) -> tuple[str, int, int, str, str, str, float]:
+    """Return what tables show of a cell or row: whatever else differs hides behind the variant."""
+    return of.task, of.size, of.input_size, of.arch, of.init, of.protocol, of.fraction
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -81,8 +92,6 @@ class Results:
         planless: folders without a readable plan.
         records: every readable record of every step, by key.
         counted: the score records behind `rows`: ok, and every seed once.
-        scores: one line per counted record and metric, in the columns task, size, input_size, arch, init,
-            protocol, fraction, variant, seed, setting, key, metric, value (NaN where undefined).
         rows: the averages, in the order in which tables show them.
         failed: failed records of every step whose cell did not succeed otherwise.
         missing: planned score cells without an ok record.
@@ -100,7 +109,6 @@ class Results:
     planless: tuple[Path, ...]
     records: tuple[Record, ...]
     counted: tuple[Record, ...]
-    scores: pd.DataFrame
     rows: tuple[Row, ...]
     failed: tuple[Record, ...]
     missing: tuple[Missing, ...]
@@ -114,6 +122,10 @@ class Results:
     def primary(self) -> str:
         """The metric that leads: AUC where any record holds it, else the first by name."""
         return PRIMARY if PRIMARY in self.metrics or not self.metrics else self.metrics[0]
+
+    def scores_of(self, metric: str) -> dict[str, float | None]:
+        """Return the values of one metric by key; None where undefined."""
+        return {record.key: record.metrics.get(metric) for record in self.counted}
 
     def generated(self, task: str) -> bool:
         """Tell whether a program made the images of `task`.

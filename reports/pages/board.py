@@ -9,10 +9,10 @@ from ...benchmark.errors import UserError, unknown
 from ..findings.reading import read
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
-from ..wording import DASH, GENERATED, NBSP, metric, number, percent, place
+from ..wording import DASH, GENERATED, NBSP, metric, percent, place
 from .csv_table import leaderboard_csv
 from .markdown_page import text
-from .terminal import leaderboard_text
+from .terminal import by_line, leaderboard_text, score_text
 
 
 @dataclass(frozen=True)
@@ -84,25 +84,15 @@ def _only(row: Row, name: str) -> dict[str, Stat]:
 def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Lay out a line per task and fraction and a column per init."""
     inits = list(dict.fromkeys(row.init for row in rows))
-    lines: dict[tuple[str, float], list[Row]] = defaultdict(list)
-    for row in rows:
-        lines[row.task, row.fraction].append(row)
     body = []
-    for (task, fraction), members in lines.items():
+    for (task, fraction), members in by_line(rows).items():
         warned = f"{task} ({GENERATED})" if results.generated(task) else task
         scores = (
-            "; ".join(_score(results, row) for row in members if row.init == init) or DASH for init in inits
+            "; ".join(score_text(results, row) for row in members if row.init == init) or DASH
+            for init in inits
         )
         body.append([warned, percent(fraction), *scores])
     return ["Task", "Labels", *inits], body
-
-
-def _score(results: Results, row: Row) -> str:
-    stat = row.stats.get(results.primary)
-    if stat is None or not stat.n:
-        return "undefined"
-    sd = f" ± {number(stat.sd)}" if stat.n > 1 else ""
-    return f"{number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
 
 
 def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:

@@ -72,7 +72,8 @@ def _fitting(results: Results, rows: Sequence[Row], width: int) -> str:
     return beside if fits else _below(results, rows)
 
 
-def _lines(results: Results, rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
+def by_line(rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
+    """Gather the rows that stand on one line, by task and fraction."""
     lines: dict[tuple[str, float], list[Row]] = defaultdict(list)
     for row in rows:
         lines[row.task, row.fraction].append(row)
@@ -84,7 +85,8 @@ def _labels(row: Row) -> str:
     return percent(row.fraction) + counted
 
 
-def _score(results: Results, row: Row) -> str:
+def score_text(results: Results, row: Row) -> str:
+    """Write the primary metric of a row, e.g. "0.870 ± 0.012 (3)"."""
     stat = row.stats.get(results.primary)
     if stat is None or not stat.n:
         return "undefined"
@@ -104,13 +106,13 @@ def _named(results: Results, tasks: Sequence[str]) -> list[str]:
 
 def _beside(results: Results, rows: Sequence[Row]) -> str:
     inits = list(dict.fromkeys(row.init for row in rows))
-    lines = _lines(results, rows)
+    lines = by_line(rows)
     names = _named(results, [task for task, _ in lines])
     body = [
         [
             name,
             _labels(members[0]),
-            *("\n".join(_score(results, row) for row in members if row.init == init) for init in inits),
+            *("\n".join(score_text(results, row) for row in members if row.init == init) for init in inits),
         ]
         for name, members in zip(names, lines.values(), strict=True)
     ]
@@ -120,7 +122,7 @@ def _beside(results: Results, rows: Sequence[Row]) -> str:
 def _below(results: Results, rows: Sequence[Row]) -> str:
     names = _named(results, [row.task for row in rows])
     body = [
-        [name, _labels(row), _one_line(row.init), _score(results, row)]
+        [name, _labels(row), _one_line(row.init), score_text(results, row)]
         for name, row in zip(names, rows, strict=True)
     ]
     return _tabulated(body, ["task", "labels", "init", "score"])

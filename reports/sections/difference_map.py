@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..findings.pairs import Difference, differences
-from ..findings.results import Results
+from ..findings.results import BASELINE, Results
 from ..pictures import PAPER, draw, shorten, style
 from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from ..wording import (
@@ -23,15 +25,13 @@ from ..wording import (
     task_entry,
     varying,
 )
+from .heat import LEAST_SCALE, heat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BASELINE = "scratch"
 COLUMNS = 12
 """Columns of one panel: as many as stay legible on a page."""
-LEAST_SCALE = 0.05
-"""The colours never span less than this, so that noise does not look like a finding."""
 FIGURES = 24
 
 
@@ -98,11 +98,13 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
         )
     )
     means = {(item.row.task, (item.row.fraction, _name(item))): item.stat.mean for item in items}
-    grid = [[means.get((task, column), float("nan")) for column in columns] for task in tasks]
+    grid = np.array([[means.get((task, column), np.nan) for column in columns] for task in tasks])
+    texts = np.array([["" if np.isnan(value) else number(value, "+.3f") for value in line] for line in grid])
     marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
 
     def paint(axes: Axes) -> None:
-        _heat(axes, grid, scale)
+        heat(axes, grid, texts, scale, fontsize=7.5)
+        axes.xaxis.tick_top()
         names = [f"{shorten(task, 30)}\n{GENERATED}" if marked[task] else shorten(task, 30) for task in tasks]
         axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
         for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
@@ -132,23 +134,6 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
         "fraction": tuple(fraction for fraction, _ in columns),
     }
     return draw(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True, facts=facts)
-
-
-def _heat(axes: Axes, grid: Sequence[Sequence[float]], scale: float) -> None:
-    import numpy as np
-    import seaborn
-
-    values = np.array(grid, dtype=float)
-    texts = np.array([["" if value != value else number(value, "+.3f") for value in row] for row in grid])
-    colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
-    seaborn.heatmap(
-        values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(values),
-        linewidths=1.2, linecolor=PAPER, annot=texts, fmt="", annot_kws={"fontsize": 7.5, "color": "#16181c"},
-    )  # fmt: skip
-    axes.grid(False)
-    axes.tick_params(length=0)
-    axes.xaxis.tick_top()
-    axes.spines[:].set_visible(False)
 
 
 def _group(axes: Axes, fractions: Sequence[float]) -> None:

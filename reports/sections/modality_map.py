@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..findings.across import Gathered, Setting, gather
-from ..findings.results import Results
-from ..pictures import PAPER, draw, shorten, style, title
+from ..findings.results import BASELINE, Results
+from ..pictures import draw, shorten, style, title
 from ..section import SECTIONS, Content, Figure, Panel, Part
 from ..wording import GENERATED, count, metric, number, percent, place
+from .heat import LEAST_SCALE, heat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BASELINE = "scratch"
 PANELS = 12
-LEAST_SCALE = 0.05
-"""The colours never span less than this, so that noise does not look like a finding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ def modality_map(results: Results) -> Content | None:
         return None
     scale = max(LEAST_SCALE, *(abs(float(np.mean(v))) for each in maps for v in each.cells.values()))
     with style():
-        panels = tuple(_panel(results, each, scale) for each in maps[:PANELS])
+        panels = tuple(_panel(each, scale) for each in maps[:PANELS])
     score = metric(results.primary).title
     lead = (
         f"{score} minus that from {BASELINE} with {percent(largest)} of the labels, the mean over the tasks "
@@ -78,7 +76,7 @@ def _map(results: Results, each: Gathered) -> Map:
     return Map(each.setting, dict(cells), tuple(used))
 
 
-def _panel(results: Results, of: Map, scale: float) -> Panel:
+def _panel(of: Map, scale: float) -> Panel:
     rows = list(dict.fromkeys(modality for modality, _ in of.cells))
     inits = list(dict.fromkeys(init for _, init in of.cells))
     means = np.array([[np.mean(of.cells.get((row, i), np.nan)) for i in inits] for row in rows])
@@ -88,17 +86,7 @@ def _panel(results: Results, of: Map, scale: float) -> Panel:
     note = f"{network}\n{GENERATED}" if setting.generated else network
 
     def paint(axes: Axes) -> None:
-        import seaborn
-
-        colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
-        seaborn.heatmap(
-            means, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(means),
-            linewidths=1.2, linecolor=PAPER, annot=texts, fmt="",
-            annot_kws={"fontsize": 8, "color": "#16181c"},
-        )  # fmt: skip
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        heat(axes, means, texts, scale)
         axes.set_yticks(np.arange(len(rows)) + 0.5, [shorten(row, 28) for row in rows], rotation=0)
         axes.set_xticks(np.arange(len(inits)) + 0.5, [shorten(init, 18) for init in inits])
         title(axes, setting.protocol, note)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..findings.results import Results, Row
+from ..findings.results import Results, Row, visible
 from ..findings.verdicts import judge
 from ..pictures import INK, draw, style
 from ..section import Answer, Figure
@@ -31,16 +31,10 @@ def trust(results: Results) -> Answer:
 def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
     """Name each doubt so that it ends the words "averages with"."""
     records = {record.key: record for record in results.counted}
-    lost = {
-        (c.task, c.size, c.input_size, c.arch, c.init, c.protocol, c.fraction)
-        for c in (item.cell for item in results.missing)
-    }
+    lost = {visible(item.cell) for item in results.missing}
 
     def edge(row: Row) -> bool:
         return any(choice.at_edge for key in row.keys for choice in records[key].choices)
-
-    def gap(row: Row) -> bool:
-        return (row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction) in lost
 
     def undefined(row: Row) -> bool:
         stat = row.stats.get(results.primary)
@@ -53,7 +47,7 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: bool(row.overlap),
         "records that must not be mixed": lambda row: row.ambiguous,
-        "failed or missing seeds": gap,
+        "failed or missing seeds": lambda row: visible(row) in lost,
         "undefined scores": undefined,
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..findings.across import Setting, overall
-from ..findings.results import Results, Row
+from ..findings.results import BASELINE, Results, Row
 from ..pictures import draw, looks, style, swatch
 from ..section import Answer, Figure
 from ..wording import GENERATED, count, duration, metric, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-BASELINE = "scratch"
 
 
 @dataclass(frozen=True)
