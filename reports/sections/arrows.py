@@ -25,7 +25,7 @@ class Arrow:
         labels: of the reference, where the arrow starts.
         needed: labels of the init, where it ends.
         score: the height.
-        sure: the 95 % interval lies on one side of `labels`.
+        sure: interval and verdict both say so.
     """
 
     init: str
@@ -60,7 +60,7 @@ def _longest(each: Saving) -> Arrow | None:
             saved.labels,
             saved.needed,
             float(each.scores[0, place]),
-            sure=saved.high < saved.labels or saved.low > saved.labels,
+            sure=bool(each.claim(place)),
         )
         for place, saved in enumerate(each.saved)
         if smallest < saved.needed < math.inf

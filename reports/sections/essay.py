@@ -4,17 +4,18 @@ Source: "A Medical ImageNet", arXiv 2110.06512.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from ...benchmark.records import Record
 from ..findings.across import Overall, overall
 from ..findings.results import Results
 from ..findings.savings import Saving, savings
-from ..findings.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, Verdict, judge
+from ..findings.verdicts import BETTER, WORSE, Verdict, judge
 from ..section import SECTIONS, Content, Part
-from ..verdict_words import spans
-from ..wording import GENERATED, NBSP, count, duration, listed, metric, number, percent
+from ..verdict_words import between, spans, tally_text
+from ..wording import GENERATED, NBSP, count, duration, listed, metric, number, percent, place
+from .helps import evidence_of
 from .labels_answer import tally
 
 MEDICAL, GENERAL, NOTHING = "mednet", "imagenet", "scratch"
@@ -64,31 +65,42 @@ def feasible(results: Results) -> str:
 
 def better(results: Results) -> str:
     """Compare MedNet with ImageNet over tasks, and count the verdicts."""
-    pair = [v for v in judge(results) if {v.a.init, v.b.init} == {MEDICAL, GENERAL}]
+    pair, warning = _pair(results, GENERAL)
     over = [each for each in overall(results) if {each.a, each.b} == {MEDICAL, GENERAL}]
+    over = [each for each in over if not each.setting.generated] or over  # as `_pair` does
     if not over:
         return f"This run does not compare {MEDICAL} with {GENERAL}."
     largest = max(each.setting.fraction for each in over)
-    means = "; ".join(_mean(results, each) for each in over if each.setting.fraction == largest)
-    return f"{MEDICAL} minus {GENERAL} over tasks: {means}. {_counted(pair, MEDICAL)}"
+    over = [each for each in over if each.setting.fraction == largest]
+    networks = {place(s.arch, s.size, s.input_size) for s in (each.setting for each in over)}
+    means = "; ".join(_mean(results, each, named=len(networks) > 1) for each in over)
+    return f"{MEDICAL} minus {GENERAL} over tasks: {means}. {_counted(pair, MEDICAL)}{warning}"
 
 
 def needed(results: Results) -> str:
     """Say how many labels MedNet saves, and whether any pretraining beats none."""
     told = [each for each in savings(results) if each.saved and each.init.init == MEDICAL]
-    groups: dict[tuple[str, str, bool], list[Saving]] = defaultdict(list)
+    told = [each for each in told if not results.generated(each.init.task)] or told  # as `_pair` does
+    groups: dict[tuple[str, str, str], list[Saving]] = defaultdict(list)
     for each in told:
-        made = results.generated(each.init.task)
-        groups[each.init.protocol, each.reference.init, made].append(each)
+        row = each.init
+        where = place(row.arch, row.size, row.input_size)
+        groups[row.protocol, each.reference.init, where].append(each)
+    many = len({where for _, _, where in groups}) > 1
     parts = [
-        f"{tally(of, reference)}, {protocol}{f' ({GENERATED})' if made else ''}"
-        for (protocol, reference, made), of in groups.items()
+        f"Against {reference} ({protocol}{f', {where}' if many else ''}) {tally(of)}."
+        for (protocol, reference, where), of in groups.items()
     ]
-    plain = [v for v in judge(results) if {v.a.init, v.b.init} == {MEDICAL, NOTHING}]
-    gain = _counted(plain, MEDICAL) if plain else ""
+    plain, warning = _pair(results, NOTHING)
+    gain = f"{_counted(plain, MEDICAL)}{warning}" if plain else ""
     if not parts:
         return f"The labels that it saves cannot be measured here; Labels saved says why. {gain}".strip()
-    return f"Labels that {MEDICAL} needs for {'; for '.join(parts)}. {gain}".strip()
+    return f"{' '.join(parts)} {gain}".strip()
+
+
+def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
+    """Return the verdicts on MedNet against another init: on real tasks, where there are any."""
+    return evidence_of(results, [v for v in judge(results) if {v.a.init, v.b.init} == {MEDICAL, other}])
 
 
 def limits(results: Results) -> str:
@@ -145,7 +157,7 @@ def _sources(made: Record) -> list[str]:
     return [name.rpartition(": ")[2] for name in made.metrics]
 
 
-def _mean(results: Results, each: Overall) -> str:
+def _mean(results: Results, each: Overall, named: bool) -> str:
     sign = 1 if each.a == MEDICAL else -1
     mean, setting = each.mean, each.setting
     ends = sorted((sign * mean.low, sign * mean.high))
@@ -155,7 +167,8 @@ def _mean(results: Results, each: Overall) -> str:
         else "too few for an interval"
     )
     made = f", {GENERATED}" if setting.generated else ""
-    where = f"{setting.protocol} with {percent(setting.fraction)} of the labels{made}"
+    network = f", {place(setting.arch, setting.size, setting.input_size)}" if named else ""
+    where = f"{setting.protocol}{network} with {percent(setting.fraction)} of the labels{made}"
     n = count(mean.units, "independent task")
     title = metric(results.primary).title
     return f"{number(sign * mean.difference, '+.3f')} {title} ({where}; {interval}; {n})"
@@ -163,11 +176,8 @@ def _mean(results: Results, each: Overall) -> str:
 
 def _counted(verdicts: Sequence[Verdict], ours: str) -> str:
     """Count what the verdicts say of `ours`."""
-    found = Counter(_of(verdict, verdict.a.init == ours) for verdict in verdicts)
     other = next((v.b.init if v.a.init == ours else v.a.init for v in verdicts), "")
-    said = {word: word if word == CANNOT_TELL else f"say {word}" for word in VERDICTS}
-    parts = listed([f"{found[word]} {said[word]}" for word in VERDICTS if found[word]])
-    return f"Of {count(len(verdicts), 'comparison')} of {ours} with {other}, {parts}." if verdicts else ""
+    return f"{ours} against {other}: {tally_text(between(verdicts, ours, other))}." if verdicts else ""
 
 
 def _of(verdict: Verdict, first: bool) -> str:

@@ -8,11 +8,12 @@ from ..findings.results import Results
 from ..findings.savings import Saving, savings
 from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
 from ..statistics.labels_saved import Saved
-from ..wording import DASH, compact, count, number, percent, task_entry, varying
+from ..wording import DASH, NBSP, compact, count, number, percent, task_entry, varying
 from .labels_answer import AT_MOST, NOT_REACHED, labels_answer, written
 
 LINES = 600
 """Lines of one table: a page of very many cells must still open at once."""
+AT_LEAST = f"\u2265{NBSP}"
 LAST = 1e18
 """What sorts after every number of labels; a page's script cannot read an infinite one."""
 
@@ -28,9 +29,11 @@ def labels(results: Results) -> Content | None:
         "With how many labelled training images does an init reach the mean score that the reference has? "
         "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
         f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u2264 "
-        "are where the measured budgets end. The 95 % interval is over test images and seeds; with three "
-        "seeds it is wide, and one that reaches from the smallest budget to \u201cnot reached\u201d says "
-        "nothing. No difference shown is not a proof that there is none.",
+        "are where the measured budgets end. Where the reference's own curve is flat, it too would have had "
+        "its score with fewer labels; the share is taken of that number. The 95 % interval is over test "
+        "images and seeds and is not corrected for the number of tasks; with three seeds it is wide, and one "
+        "that reaches from the smallest budget to \u201cnot reached\u201d says nothing. That no difference "
+        "was shown is not a proof that there is none.",
     )
     blocks: list[Table | Figure] = []
     if told:
@@ -60,24 +63,25 @@ def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
         Column("Protocol", facet="protocol"),
         *(column for column, _ in extra),
         Column("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
+        Column("Its own need", ",.0f", "labels with which the reference's own curve is first at that score"),
         Column("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
         Column("95 % interval", "", "of the labels needed, over test images and seeds"),
-        Column("Share", ".2f", "labels needed / labels of the reference; below 1 saves labels"),
+        Column("Share", ".2f", "labels needed / what the reference itself needs; below 1 saves labels"),
         Column("Seeds", "d"),
-        Column("No difference from", "g", "smallest measured share of labels from which on none is shown"),
+        Column("None shown from", "g", "smallest measured share of labels from which on no difference shows"),
     )
     rows: list[tuple[Entry, ...]] = []
     for each, at in chosen:
         saved, smallest = each.saved[at], each.saved[0].labels
-        share = saved.needed / saved.labels
         rows.append(
             (
                 task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
                 Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
+                Datum(saved.own, written(saved.own, smallest)),
                 Datum(min(saved.needed, LAST), written(saved.needed, smallest)),
                 Datum(min(saved.low, LAST), interval(saved, smallest)),
-                Datum(min(share, LAST), _share(saved, smallest)),
+                Datum(min(saved.share, LAST), _share(saved, smallest)),
                 len(each.seeds),
                 _crossover(each),
             )
@@ -98,9 +102,11 @@ def interval(saved: Saved, smallest: float) -> str:
 
 
 def _share(saved: Saved, smallest: float) -> str:
-    if math.isinf(saved.needed):
+    """Write the share, with the bound that it is where one of the two numbers is one."""
+    init, own = saved.needed == smallest, saved.own == smallest < saved.labels
+    if math.isinf(saved.needed) or (init and own):
         return DASH
-    return (AT_MOST if saved.needed == smallest else "") + number(saved.needed / saved.labels, ".2f")
+    return (AT_MOST if init else AT_LEAST if own else "") + number(saved.share, ".2f")
 
 
 def _crossover(each: Saving) -> Datum:

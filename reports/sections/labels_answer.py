@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..findings.results import Results
-from ..findings.savings import Saving
+from ..findings.savings import FEWER, MORE, Saving
 from ..pictures import INK, Look, draw, looks, shorten, style, swatch
 from ..section import Answer, Figure
 from ..wording import GENERATED, NBSP, count, listed, number, percent, place
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Lines of the small picture; the table holds all."""
 NOT_REACHED = "not reached"
+RULE = (
+    "Said only where the whole 95 % interval of the labels needed lies below or above those with which the "
+    "other itself has its final score, and where the verdict with all labels agrees or says equivalent. That "
+    "verdict is corrected for the number of tasks; the interval is not corrected for the number of tasks."
+)
 AT_MOST = f"\u2264{NBSP}"
 
 
@@ -27,14 +32,13 @@ def labels_answer(results: Results, told: Sequence[Saving]) -> Answer:
     chosen = focus(results, told)
     first = chosen[0].init
     references = list(dict.fromkeys(each.reference.init for each in chosen))
-    parts = [tally([s for s in chosen if s.reference.init == name], name) for name in references]
-    seeds = sorted({len(each.seeds) for each in chosen})
-    over = f"{first.protocol}, {listed(list(map(str, seeds)))} seeds"
-    made = f" These images are {GENERATED}." if results.generated(first.task) else ""
-    sentence = (
-        f"Labels that {first.init} needs ({over}) for {'; for '.join(parts)}. Surely: the whole 95 % "
-        f"interval says so.{made}"
+    against = " ".join(
+        f"Against {name}, {tally([s for s in chosen if s.reference.init == name])}." for name in references
     )
+    seeds = listed([str(n) for n in sorted({len(each.seeds) for each in chosen})])
+    n = f"{count(len({each.init.task for each in chosen}), 'task')}, {first.protocol}, {seeds} seeds"
+    made = f" These images are {GENERATED}." if results.generated(first.task) else ""
+    sentence = f"{against} {RULE} n = {n}.{made}"
     return Answer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
 
 
@@ -50,30 +54,34 @@ def focus(results: Results, told: Sequence[Saving]) -> list[Saving]:
     return max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
 
 
-def tally(chosen: Sequence[Saving], reference: str) -> str:
-    """Count on how many tasks an init surely needs fewer labels than a reference, or more."""
-    last = [each.saved[-1] for each in chosen]
-    fewer = sum(saved.high < saved.labels for saved in last)
-    more = sum(saved.low > saved.labels for saved in last)
-    median = _median(chosen)
-    counts = {"surely fewer": fewer, "surely more": more, "cannot tell": len(last) - fewer - more}
-    parts = listed([f"{name} on {n}" for name, n in counts.items() if n])
-    return (
-        f"what {reference} has with all its labels: {parts} of {count(len(last), 'task')} (median {median})"
+def tally(chosen: Sequence[Saving]) -> str:
+    """Say on how many tasks one init saves labels against one reference, and what it needs in the median."""
+    claims = [each.claim(-1) for each in chosen]
+    parts = [
+        f"{verb} on {claims.count(claim)}"
+        for claim, verb in ((FEWER, "saves labels"), (MORE, "needs more labels"))
+        if claim in claims
+    ]
+    of = count(len(claims), "task")
+    rest = "; on the others one cannot tell" if "" in claims else ""
+    told = (
+        f"{chosen[0].init.init} {listed(parts)} of {of}{rest}"
+        if parts
+        else f"one cannot tell on {'any of ' if len(claims) > 1 else ''}{of}"
     )
+    return f"{told} ({_median(chosen)})"
 
 
 def _median(chosen: Sequence[Saving]) -> str:
-    """Write the median over tasks of the share of the reference's labels that is needed."""
-    shares = sorted(
-        (each.saved[-1].needed / each.saved[-1].labels, each.saved[-1].needed == each.saved[0].labels)
-        for each in chosen
-    )
+    """Write the median over tasks of the share of what the reference itself needs."""
+    last = [(each.saved[-1], each.saved[0].labels) for each in chosen]
+    shares = sorted((saved.share, saved.needed == smallest < saved.own) for saved, smallest in last)
     middle = shares[(len(shares) - 1) // 2 : len(shares) // 2 + 1]  # one, or the two in the middle
     share = sum(value for value, _ in middle) / len(middle)
     if math.isinf(share):
-        return NOT_REACHED
-    return f"{AT_MOST if any(bound for _, bound in middle) else ''}{share * 100:.0f}{NBSP}% of them"
+        return "median: the score is not reached"
+    bound = AT_MOST if any(bound for _, bound in middle) else ""
+    return f"median: the same score with {bound}{share * 100:.0f}{NBSP}% of the labels"
 
 
 def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str]) -> Figure:
@@ -96,10 +104,11 @@ def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str
     first = shown[0].init
     told = "; ".join(map(_told, shown))
     made = f" The images are {GENERATED}." if results.generated(first.task) else ""
+    network = place(first.arch, first.size, first.input_size)
     caption = (
         f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval; "
-        f"left of the line saves labels, an arrow points beyond what was measured. {first.protocol}, "
-        f"{place(first.arch, first.size, first.input_size)}.{made}"
+        "left of the upright mark, which is what the reference itself needs, saves labels; an arrow points "
+        f"beyond what was measured. {first.protocol}, {network}.{made}"
     )
     with style():
         height = 62 + len(names) * max(24, 14 * len(references))
@@ -110,8 +119,9 @@ def _figure(results: Results, chosen: Sequence[Saving], references: Sequence[str
 
 def _told(each: Saving) -> str:
     last = each.saved[-1]
-    needed = written(last.needed, each.saved[0].labels)
-    return f"{each.init.task} against {each.reference.init}: {needed} of {number(last.labels, ',d')}"
+    smallest = each.saved[0].labels
+    needed = written(last.needed, smallest)
+    return f"{each.init.task} against {each.reference.init}: {needed} of {written(last.own, smallest)}"
 
 
 def _limits(axes: Axes, shown: Sequence[Saving]) -> tuple[float, float]:
@@ -141,6 +151,7 @@ def _mark(axes: Axes, each: Saving, y: float, look: Look, edge: tuple[float, flo
         axes.plot(edge[1], y, ">", color=look.color, markersize=4)
     if saved.low == smallest:
         axes.plot(edge[0], y, "<", color=look.color, markersize=4)
+    axes.plot(at(saved.own), y, "|", color=INK, markersize=11, markeredgewidth=1.4)
     filled = look.color if math.isfinite(saved.needed) else "none"
     axes.plot(at(saved.needed), y, look.marker, color=look.color, markerfacecolor=filled, markersize=6)
 

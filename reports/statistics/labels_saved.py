@@ -21,12 +21,20 @@ class Saved:
             measured, its smallest budget where it is there with that many "at most".
         low: lower end of the 95 % interval, to be read likewise.
         high: upper end, likewise.
+        own: labels with which the reference itself has its score on its own curve, read likewise: fewer than
+            `labels` where that curve is flat, which is no merit of the init.
     """
 
     labels: float
     needed: float
     low: float
     high: float
+    own: float
+
+    @property
+    def share(self) -> float:
+        """Labels that the init needs for each that the reference itself needs; below 1 saves labels."""
+        return self.needed / self.own
 
 
 def labels_needed(labels: Floats, scores: Floats, targets: Floats) -> Floats:
@@ -85,10 +93,11 @@ def labels_saved(
     luck /= np.sqrt(rng.chisquare(seeds - 1, (draws, 1)) / (seeds - 1))
     drawn = mean + (images + luck).reshape(draws, 2, budgets)
     needed = labels_needed(labels, mean[1], mean[0])
+    own = np.minimum(labels_needed(labels, mean[0], mean[0]), labels)
     around = labels_needed(labels, drawn[:, 1], drawn[:, 0])
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(around, [tail, 1 - tail], axis=0, method="inverted_cdf")  # infinity sorts last
-    return tuple(Saved(*map(float, each)) for each in zip(labels, needed, low, high, strict=True))
+    return tuple(Saved(*map(float, each)) for each in zip(labels, needed, low, high, own, strict=True))
 
 
 def crossover(fractions: Sequence[float], differs: Sequence[bool]) -> float | None:

@@ -9,12 +9,13 @@ from synthetic import Grid, write_run
 
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.section import Figure, Table
-from mednet_bench.reports.sections.essay import essay
+from mednet_bench.reports.sections.essay import better, essay, needed
 from mednet_bench.reports.sections.modality_map import modality_map
 from mednet_bench.reports.sections.pace import convergence, paces
 from mednet_bench.reports.sections.per_class import per_class
 from mednet_bench.reports.sections.reliability import binned, decisions, reliability
 from mednet_bench.reports.statistics.convergence import first_within, ratios
+from mednet_bench.reports.wording import GENERATED
 
 
 def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall():
@@ -98,3 +99,13 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
     assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
     assert "of 3 tasks" in needed.lead[0] and "of 3 tasks" in limits.lead[0]
     assert any("clinical resolution" in point for point in unsaid.points)
+
+
+def test_the_essay_mixes_neither_generated_with_real_tasks_nor_networks(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist", "phantom-thorax"), archs=("resnet18", "resnet50")))
+    results = read([tmp_path])
+    for told in (better(results), needed(results)):
+        assert "Generated tasks are left out." in told and GENERATED not in told
+        assert "of 6." in told  # one task, three fractions, two networks: the phantom is not among them
+        assert told.count("resnet18") == told.count("resnet50") > 0
+    assert "on 1 task (" in needed(results) and "2 tasks" not in needed(results)

@@ -2,14 +2,18 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.savings import savings
+from mednet_bench.reports.findings.savings import Saving, savings
+from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
 from mednet_bench.reports.section import Table
+from mednet_bench.reports.sections.labels_answer import tally
 from mednet_bench.reports.sections.learning_curves import learning_curves
 from mednet_bench.reports.statistics.influence import auc_influence
 from mednet_bench.reports.statistics.labels_saved import Saved, crossover, labels_needed, labels_saved
@@ -85,6 +89,52 @@ def test_the_interval_holds_the_truth_in_nine_of_ten_experiments_at_least(seeds:
     assert np.mean(inside, axis=0).min() >= 0.9
 
 
+def test_a_plateau_of_the_reference_is_no_merit_of_the_init():
+    plateau = np.array([0.70, 0.85, 0.85, 0.85])
+    scores = np.array([[plateau, plateau]] * 3) + np.array([-0.001, 0.0, 0.001])[:, None, None]
+    saved = labels_saved(LABELS, scores, np.full((2, 4, 10), 1e-9), np.random.default_rng(1))[-1]
+    assert saved.needed == saved.own == pytest.approx(100) and saved.share == 1
+    steep = labels_saved(
+        LABELS, np.array([[rising(LABELS)] * 2] * 3), np.zeros((2, 4, 9)), np.random.default_rng(1)
+    )
+    assert [each.own for each in steep] == pytest.approx(LABELS)
+
+
+def saving(saved: Saved, verdict: str, task: str = "breastmnist") -> Saving:
+    init: Any = SimpleNamespace(task=task, init="mednet")
+    smallest = Saved(50, 50, 50, 50, 50)
+    return Saving(
+        init, init, (0.1, 1.0), np.zeros((2, 2)), (smallest, saved), (EQUIVALENT, verdict), (0,), None, "", ()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "claim"),
+    [
+        (50, 90, BETTER, "fewer"),
+        (50, 90, EQUIVALENT, "fewer"),
+        (50, 90, CANNOT_TELL, ""),
+        (50, 90, WORSE, ""),
+        (50, 200, BETTER, ""),  # below all the labels, but not below what the reference itself needs
+        (120, math.inf, WORSE, "more"),
+        (120, math.inf, CANNOT_TELL, ""),
+        (120, math.inf, BETTER, ""),
+    ],
+)
+def test_labels_are_saved_only_where_interval_and_verdict_say_so(
+    low: float, high: float, verdict: str, claim: str
+):
+    assert saving(Saved(400, 80, low, high, 100), verdict).claim(-1) == claim
+
+
+def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
+    fewer, more = Saved(400, 80, 50, 90, 100), Saved(400, math.inf, 120, math.inf, 100)
+    told = tally([saving(fewer, BETTER), saving(fewer, CANNOT_TELL), saving(more, WORSE)])
+    assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the others")
+    assert tally([saving(fewer, CANNOT_TELL)]).startswith("one cannot tell on 1 task")
+    assert "80\u00a0% of the labels" in tally([saving(fewer, BETTER)])
+
+
 def test_two_seeds_say_less_than_ten():
     rng = np.random.default_rng(5)
 
@@ -138,4 +188,7 @@ def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrow
     assert [len(table.rows) for table in tables] == [6, 12]
     assert [table.folded for table in tables] == [False, True]
     assert all(len(table.keys) in (0, len(table.rows)) for table in tables)
+    assert {"Its own need", "None shown from"} <= {column.title for column in tables[0].columns}
+    assert "not corrected for the number of tasks" in content.parts[0].lead[0]
+    assert "not corrected for the number of tasks" in content.answers[0].sentence
     assert learning_curves(results)
