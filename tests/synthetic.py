@@ -173,12 +173,13 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
                 criterion="validation AUC", at_edge=best in (0, len(grid_values) - 1),
             ),
         )  # fmt: skip
+    curve = _curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else ()
     return msgspec.structs.replace(
         base,
         metrics=metrics if cell.step == "score" else held_out,
-        val_metrics={"auc": auc + 0.01},
+        val_metrics={"auc": max((p.val_score or 0.0 for p in curve), default=auc + 0.01)},  # the best is kept
         per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
-        curve=_curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else (),
+        curve=curve,
         choices=choices,
         counts=Counts(
             train=seen,

@@ -9,15 +9,23 @@ from .influence import Floats
 SHARE = 0.95
 
 
-def first_within(scores: Sequence[float], final: float, share: float = SHARE) -> int | None:
-    """Return the place of the first score of at least ``share * final``; None where there is none.
+def first_within(
+    scores: Sequence[float], final: float, share: float = SHARE, chance: float = 0.0
+) -> int | None:
+    """Return the place of the first score that is at least `share` of the way from `chance` to `final`.
 
     Args:
         scores: of the validations in their order; NaN where undefined.
         final: what the training ended with.
         share: how close is close.
+        chance: where the way begins: 0 for a share of the score itself.
+
+    Returns:
+        None where there is none, or where `final` is not above `chance`.
     """
-    near = np.asarray(scores, dtype=float) >= share * final
+    if final <= chance:
+        return None
+    near = np.asarray(scores, dtype=float) >= chance + share * (final - chance)
     return int(near.argmax()) if near.any() else None
 
 

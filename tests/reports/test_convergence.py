@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
+from mednet_bench.reports.findings.paces import paces
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.section import Figure, Table
 from mednet_bench.reports.sections.essay import better, essay, needed
 from mednet_bench.reports.sections.modality_map import modality_map
-from mednet_bench.reports.sections.pace import convergence, paces
+from mednet_bench.reports.sections.pace import convergence
 from mednet_bench.reports.sections.per_class import per_class
 from mednet_bench.reports.sections.reliability import binned, decisions, reliability
 from mednet_bench.reports.statistics.convergence import first_within, ratios
@@ -25,6 +26,13 @@ def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall
     assert first_within([0.1, 0.2], 0.8) is None
 
 
+def test_from_chance_the_way_is_counted_and_not_the_score():
+    scores = [0.505, 0.52, 0.529, 0.53]
+    assert first_within(scores, 0.53) == 0  # nearly guessing, and yet 95 % of the score
+    assert first_within(scores, 0.53, chance=0.5) == 2
+    assert first_within([0.4, 0.5], 0.5, chance=0.5) is None  # it ends with guessing: there is no way
+
+
 def test_ratios_pair_the_seeds_that_both_have():
     assert ratios({0: 40, 1: 60, 3: 20}, {1: 120, 3: 10, 5: 7}).tolist() == [0.5, 2.0]
 
@@ -34,13 +42,20 @@ def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path:
     results = read([tmp_path])
     records = {(r.cell.init, r.cell.seed): r for r in results.counted}
     for pace in paces(results):
+        assert pace.steps.keys() == pace.gained.keys() and pace.steps != pace.gained
         for seed, steps in pace.steps.items():
             record = records[pace.row.init, seed]
-            near = [p for p in record.curve if (p.val_score or 0) >= 0.95 * (record.val_metrics["auc"] or 0)]
-            assert (steps, pace.seconds[seed]) == (near[0].step, near[0].seconds)
-        assert len(pace.ratio) == (0 if pace.row.init == "scratch" else len(pace.steps))
+            final = record.val_metrics["auc"] or 0
+            near = [p for p in record.curve if (p.val_score or 0) >= 0.95 * final]
+            gained = [p for p in record.curve if (p.val_score or 0) >= 0.5 + 0.95 * (final - 0.5)]
+            assert steps == near[0].step
+            assert (pace.gained[seed], pace.seconds[seed]) == (gained[0].step, gained[0].seconds)
+        assert len(pace.ratio) == (0 if pace.row.init == "scratch" else len(pace.gained))
     content = convergence(results)
     assert content and content.answers[0].order == 40 and "1 task" in content.answers[0].sentence
+    assert "of the way from chance level" in content.answers[0].sentence
+    (table,) = [block for block in content.parts[0].blocks if isinstance(block, Table)]
+    assert {"Steps", "From chance"} <= {column.title for column in table.columns}
 
 
 def test_protocols_without_training_do_not_converge(tmp_path: Path):
