@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
@@ -55,28 +57,15 @@ def mark(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> Non
 
 def marker_keys() -> tuple[tuple[Panel, str], ...]:
     """Return the legend of a picture of markers; call it inside `style`."""
-
-    def paint_of(verdict: str) -> Panel:
-        def paint(axes: Axes) -> None:
-            _bare(axes)
-            mark(axes, 1, 0, verdict)
-
-        return draw(paint, 34, 12, "")
-
-    return tuple((paint_of(verdict), verdict) for verdict in LOOKS)
+    return tuple((_key(partial(mark, x=1, y=0, verdict=verdict)), verdict) for verdict in LOOKS)
 
 
 def bar_keys() -> tuple[tuple[Panel, str], ...]:
     """Return the legend of a picture of bars; call it inside `style`."""
-
-    def paint_of(verdict: str) -> Panel:
-        def paint(axes: Axes) -> None:
-            _bare(axes)
-            bar(axes, 0, 0, 2, verdict)
-
-        return draw(paint, 34, 12, "")
-
-    return tuple((paint_of(verdict), f"{LOOKS[verdict].glyph} {verdict}") for verdict in LOOKS)
+    return tuple(
+        (_key(partial(bar, y=0, left=0, length=2, verdict=verdict)), f"{look.glyph} {verdict}")
+        for verdict, look in LOOKS.items()
+    )
 
 
 def bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
@@ -86,7 +75,13 @@ def bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
     axes.barh(y, length, 0.62, left, facecolor=look.face, edgecolor=edge, hatch=look.hatch, linewidth=0.8)
 
 
-def _bare(axes: Axes) -> None:
-    axes.set_axis_off()
-    axes.set(xlim=(-0.1, 2.1), ylim=(-0.5, 0.5))
-    axes.set_position((0, 0, 1, 1))
+def _key(mark_on: Callable[[Axes], None]) -> Panel:
+    """Draw one entry of a legend, without axes."""
+
+    def paint(axes: Axes) -> None:
+        axes.set_axis_off()
+        axes.set(xlim=(-0.1, 2.1), ylim=(-0.5, 0.5))
+        axes.set_position((0, 0, 1, 1))
+        mark_on(axes)
+
+    return draw(paint, 34, 12, "")

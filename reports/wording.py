@@ -85,6 +85,16 @@ def number(value: float | None, spec: str = ".3f") -> str:
     return format(int(value) if spec.endswith("d") else value, spec).replace("-", "\u2212")
 
 
+def interval(low: float, high: float) -> str:
+    """Write an interval, e.g. "+0.010 to +0.052"; "" where it is not known."""
+    return "" if math.isnan(low) else f"{number(low, '+.3f')} to {number(high, '+.3f')}"
+
+
+def p_value(p: float) -> str:
+    """Write a p-value; one that rounds to nothing as what it is."""
+    return f"<{NBSP}0.001" if p < 0.001 else number(p)
+
+
 def duration(seconds: float) -> str:
     """Write a duration as a person would, e.g. "4.2 s", "3 min 20 s" or "2 h 05 min"."""
     if math.isnan(seconds):

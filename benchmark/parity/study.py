@@ -1,11 +1,9 @@
 """What `parity` can repeat, and how a request for it becomes the arguments of `run`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import click
 
 from ..errors import UserError, unknown
 from .facts import Facts, read_facts
@@ -31,7 +29,7 @@ class Study:
     arch: str
     input_size: int
     light: tuple[str, ...] = ("breastmnist",)
-    more: tuple[str, ...] = field(default=("pneumoniamnist", "retinamnist"))
+    more: tuple[str, ...] = ("pneumoniamnist", "retinamnist")
 
     @property
     def facts(self) -> Facts:
@@ -48,33 +46,6 @@ STUDIES = {
 }
 
 
-def parameters() -> list[click.Parameter]:
-    """Return the parameters of `parity`; none of them changes the protocol."""
-    path = click.Path(path_type=Path)
-    return [
-        click.Argument(["study"]),
-        click.Option(
-            ["--tasks"],
-            default="",
-            help="Names, globs or groups, as for run; breastmnist by default, with a GPU also pneumoniamnist "
-            "and retinamnist; available for every published task at hand.",
-        ),
-        click.Option(
-            ["--archs"], default="", help="resnet18_cifar or resnet50_cifar; resnet18 or densenet121."
-        ),
-        click.Option(["--size"], default=28, show_default=True, type=int, help="Side of the stored images."),
-        click.Option(["--seeds"], default="0..2", show_default=True, help="As 0..4 or 0,1,2."),
-        click.Option(["--out"], default="", help="Run directory; runs/parity-STUDY by default."),
-        click.Option(
-            ["--imagenet"], type=path, help="File of timm's weights, for medmnist-plus and one arch."
-        ),
-        click.Option(["--data-root"], type=path, help="Folder with data; before MEDNET_BENCH_DATA."),
-        click.Option(["--download/--no-download"], default=True, help="Fetch data and weights."),
-        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.Option(["--jobs"], default=1, show_default=True, type=click.IntRange(1), help="Processes."),
-    ]
-
-
 def study_of(name: str) -> Study:
     """Return a study; `UserError` for a name that is none."""
     if name not in STUDIES:
@@ -87,7 +58,7 @@ def arguments(study: Study, values: Mapping[str, Any]) -> list[str]:
 
     Args:
         study: what is repeated.
-        values: of `parameters`.
+        values: the options of `parity`, by name.
 
     Raises:
         UserError: nothing was published for what is asked for, or it cannot be had.

@@ -1,6 +1,8 @@
 """From the predictions that were kept to what the statistics need: the AUC of every seed, image by image."""
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -120,9 +122,5 @@ def read_predictions(path: Path | None) -> Read | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["labels"], arrays["scores"], arrays["groups"] if "groups" in arrays.files else None
-    except (OSError, ValueError, KeyError, EOFError):  # absent, cut off, or not ours
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):  # absent, cut, not ours
         return None
-    except Exception as error:  # zipfile.BadZipFile and zlib.error are no ValueErrors
-        if type(error).__name__ in ("BadZipFile", "error"):
-            return None
-        raise

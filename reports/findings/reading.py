@@ -153,14 +153,12 @@ def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Row], obje
     """Order rows as the plan names things, then what only older records hold, by name."""
     planned = [p.cell for p in plan.cells if p.cell.step == "score"] if plan else []
     cells = planned + sorted((record.cell for record in counted), key=visible)
-    protocols, tasks, archs, inits = (
-        (
-            {name: place for place, name in enumerate(dict.fromkeys(names))}
-            for names in zip(*((c.protocol, c.task, c.arch, c.init) for c in cells), strict=True)
-        )
-        if cells
-        else ({}, {}, {}, {})
-    )
+
+    def places(names: Iterable[str]) -> dict[str, int]:
+        return {name: place for place, name in enumerate(dict.fromkeys(names))}
+
+    protocols, tasks = places(cell.protocol for cell in cells), places(cell.task for cell in cells)
+    archs, inits = places(cell.arch for cell in cells), places(cell.init for cell in cells)
 
     def rank(row: Row) -> object:
         return (

@@ -13,6 +13,7 @@ from ..wording import DASH, GENERATED, NBSP, metric, percent, place
 from .csv_table import leaderboard_csv
 from .markdown_page import text
 from .terminal import by_line, leaderboard_text, score_text
+from .verdict_tex import escaped
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,7 @@ def _latex(results: Results, rows: Sequence[Row], caption: str) -> str:
 
     headers, body = _body(results, rows)
     table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)
-    told = "".join(rf"\{sign}" if sign in "_%&#$" else sign for sign in caption)
-    whole = f"\\begin{{table}}\n\\centering\n\\caption{{{told}}}\n{table}\n\\end{{table}}"
+    whole = f"\\begin{{table}}\n\\centering\n\\caption{{{escaped(caption)}}}\n{table}\n\\end{{table}}"
     for sign, command in (("±", r"$\pm$"), ("\u2212", "$-$"), (DASH, "--")):
         whole = whole.replace(sign, command)
     return whole

@@ -1,12 +1,11 @@
 """The calibration as a page and as a table: promises above, every rate below."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..statistics.calibration import LEAST_COVERAGE, MOST_WRONG, Rates, summary
+from .csv_table import written
 
 
 def calibration_markdown(found: Sequence[Rates]) -> str:
@@ -57,16 +56,14 @@ def calibration_markdown(found: Sequence[Rates]) -> str:
 
 def calibration_csv(found: Sequence[Rates]) -> str:
     """Write one line per truth."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     names = (
         "experiments", "covered", "wrong", "equivalent", "wrong_equivalent", "found", "width", "bootstrap",
     )  # fmt: skip
-    writer.writerow([*asdict(found[0].truth), *names])
+    lines = []
     for rate in found:
         values = [getattr(rate, name) for name in names]
-        writer.writerow([*asdict(rate.truth).values(), *("" if math.isnan(v) else v for v in values)])
-    return file.getvalue()
+        lines.append([*asdict(rate.truth).values(), *("" if math.isnan(v) else v for v in values)])
+    return written([*asdict(found[0].truth), *names], lines)
 
 
 def _mean(values: Sequence[float]) -> float:

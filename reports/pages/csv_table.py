@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Iterable, Sequence
 
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
@@ -22,9 +23,14 @@ def leaderboard_csv(results: Results) -> str:
     """
     lines = [_line(results, row, metric, stat) for row in results.rows for metric, stat in row.stats.items()]
     lines.sort(key=lambda line: tuple((isinstance(x, str), x) for x in (*line[:7], line[9], line[15])))
+    return written(COLUMNS, lines)
+
+
+def written(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Write a heading and lines as comma-separated values."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     writer.writerows(lines)
     return file.getvalue()
 

@@ -1,7 +1,5 @@
 """The verdicts as files: `verdicts.csv` for a spreadsheet, `verdicts.json` for programs, `verdicts.tex`."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +11,7 @@ from ..findings.verdicts import POWER, Verdict, judge
 from ..statistics.paired import ALPHA
 from ..verdict_words import keys_of
 from ..wording import clean
-from .csv_table import plain
+from .csv_table import plain, written
 
 FORMAT = 1
 METHOD = (
@@ -103,11 +101,7 @@ def verdicts_json(results: Results) -> bytes:
 
 def verdicts_csv(results: Results) -> str:
     """Write `verdicts.csv`: flags by name, names protected from being read as formulas."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_cells(line) for line in lines(results))
-    return file.getvalue()
+    return written(COLUMNS, map(_cells, lines(results)))
 
 
 def _cells(line: Line) -> list[str | int | float]:

@@ -1,13 +1,12 @@
 """`verdicts.tex`: the verdicts as tables for a paper, one per protocol, network and image size."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 from ..findings.results import Results
 from ..findings.verdicts import Verdict, judge
 from ..verdict_words import flag_names, pair_name, pair_of
-from ..wording import DASH, GENERATED, NBSP, clean, number, percent, place
+from ..wording import DASH, GENERATED, NBSP, clean, interval, number, percent, place
 
 HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
 NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
@@ -60,12 +59,11 @@ def _table(
 
 
 def _cells(results: Results, verdict: Verdict, again: bool) -> list[str]:
-    a, (low, high) = verdict.a, verdict.interval
+    a = verdict.a
     name = f"{a.task} ({GENERATED})" if results.generated(a.task) else a.task
-    interval = DASH if math.isnan(low) else f"{number(low, '+.3f')} to {number(high, '+.3f')}"
     cells = (
         "" if again else name, percent(a.fraction), pair_name(pair_of(verdict)),
-        number(verdict.difference, "+.3f"), interval, verdict.verdict, str(len(verdict.seeds)),
-        f"{verdict.n_test:,}", ", ".join(flag_names(verdict)),
+        number(verdict.difference, "+.3f"), interval(*verdict.interval) or DASH,
+        verdict.verdict, str(len(verdict.seeds)), f"{verdict.n_test:,}", ", ".join(flag_names(verdict)),
     )  # fmt: skip
     return [escaped(cell) for cell in cells]

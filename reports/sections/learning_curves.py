@@ -42,11 +42,8 @@ def learning_curves(results: Results) -> Content | None:
     if not several:
         return _without_curves() if results.rows else None
     init_looks = looks([row.init for row in results.rows])
-    blocks, left, pointed = (
-        [],
-        PANELS,
-        any(arrows(results, rows) for t in several.values() for rows in t.values()),
-    )
+    pointed = any(arrows(results, rows) for tasks in several.values() for rows in tasks.values())
+    blocks, left = [], PANELS
     with style():
         for index, ((protocol, arch, size, input_size), tasks) in enumerate(several.items()):
             drawn = dict(list(tasks.items())[: max(left, 0)])

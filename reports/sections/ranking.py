@@ -10,7 +10,7 @@ from ..findings.results import Results
 from ..pictures import looks, style
 from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
-from ..wording import GENERATED, compact, count, listed, metric, number, percent, place
+from ..wording import GENERATED, compact, count, interval, listed, metric, p_value, percent, place
 from .critical_difference import diagram
 
 DIAGRAMS = 12
@@ -75,8 +75,8 @@ def _setting(of: Setting) -> tuple[Entry, ...]:
 
 
 def _p(value: float) -> Datum | float:
-    """Write a p-value that rounds to nothing as what it is."""
-    return Datum(value, "< 0.001") if value < 0.001 else value
+    """Write a p-value that rounds to nothing in words; any other, NaN too, stays a number."""
+    return Datum(value, p_value(value)) if value < 0.001 else value
 
 
 def _tasks(units: int, tasks: Sequence[str]) -> Datum:
@@ -117,7 +117,7 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
             _named(each.setting, each.a, each.b),
             *_setting(each.setting),
             each.mean.difference,
-            Datum(each.mean.low, _interval(each)),
+            Datum(each.mean.low, interval(each.mean.low, each.mean.high)),
             _p(each.mean.p),
             each.mean.positive,
             _tasks(each.mean.units, each.tasks),
@@ -129,11 +129,6 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
         f"Mean differences over tasks {what}", columns, tuple(body), folded, keys=tuple(e.keys for e in rows)
     )
     return _measured(table)
-
-
-def _interval(each: Overall) -> str:
-    low, high = (number(end, "+.3f") for end in (each.mean.low, each.mean.high))
-    return f"{low} to {high}" if not math.isnan(each.mean.low) else ""
 
 
 def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:

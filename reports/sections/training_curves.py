@@ -107,7 +107,5 @@ def _line(axes: Axes, record: Record, look: Look) -> None:
         linewidth=1.1,
         alpha=0.75,
     )
-    step, score, _ = max(
-        points, key=lambda point: (point[1], -point[2])
-    )  # the loss decides between equal scores
+    step, score, _ = max(points, key=lambda point: (point[1], -point[2]))  # of equal scores the lower loss
     axes.plot(step, score, color=look.color, marker="o", markersize=3.2, linestyle="none")

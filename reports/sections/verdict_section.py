@@ -18,7 +18,19 @@ from ..verdict_words import (
     pair_of,
     tally_text,
 )
-from ..wording import GENERATED, NBSP, count, listed, number, percent, place, short, task_entry, varying
+from ..wording import (
+    GENERATED,
+    NBSP,
+    count,
+    interval,
+    listed,
+    p_value,
+    percent,
+    place,
+    short,
+    task_entry,
+    varying,
+)
 from .forest import forests
 from .helps import helps
 from .next_steps import next_answer, next_steps, next_table
@@ -173,10 +185,7 @@ def _variants(a: Row, b: Row) -> str:
 
 
 def _difference(verdict: Verdict) -> Datum:
-    low, high = verdict.interval
-    if math.isnan(low):
-        return Datum(verdict.difference)
-    return Datum(verdict.difference, note=f"{number(low, '+.3f')}{NBSP}to{NBSP}{number(high, '+.3f')}")
+    return Datum(verdict.difference, note=interval(*verdict.interval).replace(" ", NBSP))
 
 
 def _verdict(verdict: Verdict) -> Datum:
@@ -192,12 +201,8 @@ def _needed(verdict: Verdict) -> Datum:
 
 def _p(verdict: Verdict) -> Datum:
     p, equal = verdict.p[1], verdict.p_equivalent[1]
-    note = f"equivalence {_small(equal)}" if verdict.verdict == EQUIVALENT else ""
-    return Datum(p, _small(p), note=note)
-
-
-def _small(p: float) -> str:
-    return f"<{NBSP}0.001" if p < 0.001 else number(p)
+    note = f"equivalence {p_value(equal)}" if verdict.verdict == EQUIVALENT else ""
+    return Datum(p, p_value(p), note=note)
 
 
 def _doubts(results: Results, verdicts: Sequence[Verdict]) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from ..findings.across import Setting, overall
 from ..findings.results import BASELINE, Results, Row
 from ..pictures import draw, looks, style, swatch
 from ..section import Answer, Figure
-from ..wording import GENERATED, count, duration, metric, number, percent, place
+from ..wording import GENERATED, count, duration, interval, metric, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,10 +65,8 @@ def _gains(results: Results, first: Row, made: bool) -> Iterator[str]:
     for each in overall(results):
         if each.setting == where and BASELINE in (each.a, each.b):
             mean, sign = each.mean, 1 if each.b == BASELINE else -1
-            low, high = (number(end, "+.3f") for end in sorted((sign * mean.low, sign * mean.high)))
-            known = (
-                "too few tasks for an interval" if math.isnan(mean.low) else f"95 % interval {low} to {high}"
-            )
+            ends = interval(*sorted((sign * mean.low, sign * mean.high)))
+            known = f"95 % interval {ends}" if ends else "too few tasks for an interval"
             init, gain = each.a if sign > 0 else each.b, number(sign * mean.difference, "+.3f")
             yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units})"
 
