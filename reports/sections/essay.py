@@ -88,7 +88,7 @@ def needed(results: Results) -> str:
         groups[row.protocol, each.reference.init, where].append(each)
     many = len({where for _, _, where in groups}) > 1
     parts = [
-        f"Against {reference} ({protocol}{f', {where}' if many else ''}) {tally(of)}."
+        f"Against {reference} with all its labels ({protocol}{f', {where}' if many else ''}), {tally(of)}."
         for (protocol, reference, where), of in groups.items()
     ]
     plain, warning = _pair(results, NOTHING)

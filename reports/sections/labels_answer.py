@@ -20,9 +20,9 @@ SHOWN = 24
 """Lines of the small picture; the table holds all."""
 NOT_REACHED = "not reached"
 RULE = (
-    "Said only where the whole 95 % interval of the labels needed lies below or above those with which the "
-    "other itself has its final score, and where the verdict with all labels agrees or says equivalent. That "
-    "verdict is corrected for the number of tasks; the interval is not corrected for the number of tasks."
+    "A task counts only where the whole 95 % interval of the labels needed lies below (or above) those with "
+    "which the other itself first has its final score, and where the verdict with all labels agrees or says "
+    "equivalent. The interval is not corrected for the number of tasks; the verdict is."
 )
 AT_MOST = f"\u2264{NBSP}"
 
@@ -33,7 +33,9 @@ def labels_answer(results: Results, told: Sequence[Saving]) -> Answer:
     first = chosen[0].init
     references = list(dict.fromkeys(each.reference.init for each in chosen))
     against = " ".join(
-        f"Against {name}, {tally([s for s in chosen if s.reference.init == name])}." for name in references
+        f"Against {name} with all its labels, "
+        f"{tally([each for each in chosen if each.reference.init == name])}."
+        for name in references
     )
     seeds = listed([str(n) for n in sorted({len(each.seeds) for each in chosen})])
     n = f"{count(len({each.init.task for each in chosen}), 'task')}, {first.protocol}, {seeds} seeds"
@@ -63,7 +65,8 @@ def tally(chosen: Sequence[Saving]) -> str:
         if claim in claims
     ]
     of = count(len(claims), "task")
-    rest = "; on the others one cannot tell" if "" in claims else ""
+    left = claims.count("")
+    rest = f"; on the other{'s' if left > 1 else ''} one cannot tell" if left else ""
     told = (
         f"{chosen[0].init.init} {listed(parts)} of {of}{rest}"
         if parts

@@ -122,7 +122,11 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     asked = sorted(int(verdict.seeds_needed) for verdict in open_)
     settled = [n for n in asked if n <= MOST_SEEDS]
     rest = asked[len(settled) :]
-    beyond = f"{count(len(rest), 'comparison')} would need {spans(rest, 'seed')}" if rest else ""
+    beyond = (
+        f"{count(len(rest), 'other' if settled else 'comparison')} would need {spans(rest, 'seed')}"
+        if rest
+        else ""
+    )
     if not settled:
         yield Next(f"More seeds are hardly the way: {beyond}")
         return
@@ -132,10 +136,10 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     yield Next(
         f"Run all inits and tasks with {len(seeds)} seeds instead of {len(held)}",
         f"--seeds {written(seeds)}",
-        f"That would settle, each with about 80{NBSP}% probability, {count(len(settled), 'comparison')} that "
-        f"cannot be told yet{made}, if the differences are as large as they look"
-        f"{f' ({beyond})' if beyond else ''}. The larger run is one new look: whoever looks again after each "
-        f"addition no longer keeps the 5{NBSP}% error rate",
+        f"{count(len(settled), 'comparison')} that cannot be told yet{made} would then be settled, "
+        f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the difference is as large as it "
+        f"looks{f'; {beyond}' if beyond else ''}. The larger run is one new look: whoever looks again after "
+        f"each addition no longer keeps the 5{NBSP}% error rate",
     )
 
 

@@ -13,7 +13,7 @@ from ..findings.results import Results
 from ..pictures import INK, draw, looks, shorten, style, swatch
 from ..section import Answer, Figure
 from ..statistics.convergence import SHARE
-from ..wording import GENERATED, NBSP, TIMES, count, number, percent, place
+from ..wording import GENERATED, count, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +40,9 @@ def pace_answer(results: Results, found: Sequence[Pace]) -> Answer | None:
     told = "; ".join(_told([pace for pace in chosen if pace.row.init == init]) for init in inits)
     made = results.generated(first.task)
     sentence = (
-        f"{told}. These are steps to {percent(SHARE)} of the way from chance level to the final validation "
-        f"score, divided by those from {BASELINE} with the same seed; below 1 is faster, which is not better "
-        f"({first.protocol}, {percent(first.fraction)} of the labels)."
+        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {percent(SHARE)} of the way "
+        "from chance level to each training's own final validation score, seed by seed "
+        f"({first.protocol}, {percent(first.fraction)} of the labels). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
     )
     return Answer(question, sentence, 40, _figure(results, chosen, made))
@@ -55,7 +55,7 @@ def _told(paces: Sequence[Pace]) -> str:
     low, high = number(min(medians), ".2f"), number(max(medians), ".2f")
     over = f"{count(len(medians), 'task')}, n = {count(n, 'pair')} of seeds"
     spread = f"{low} to {high} over " if len(medians) > 1 else ""
-    return f"{paces[0].row.init} {number(float(np.median(medians)), '.2f')}{NBSP}{TIMES} ({spread}{over})"
+    return f"{paces[0].row.init} needs {number(float(np.median(medians)), '.2f')} ({spread}{over})"
 
 
 def _figure(results: Results, chosen: Sequence[Pace], made: bool) -> Figure:

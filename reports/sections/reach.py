@@ -38,7 +38,7 @@ def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
         f"Verdicts against {SCRATCH}, by modality and init.{warning}",
         dict(sorted(lines.items())),
     )
-    untold = "Where it cannot be told, transfer may work all the same."
+    untold = "Where one cannot tell, transfer may still work."
     sentence = f"{warning} {told} {untold}".strip()
     return Answer("For which modalities and kinds of data does transfer stop working?", sentence, 20, figure)
 
@@ -110,7 +110,7 @@ def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"
     start = f"{init} is shown to be better than {SCRATCH} in {of}"
     if not better:
-        return f"{start}, and so in no modality: {listed(sorted(grouped['modality']))}."
+        return f"{start}, over all modalities here: {listed(sorted(grouped['modality']))}."
     never = [
         NEVER[what].format(value) + _rest(held)
         for what, groups in grouped.items()

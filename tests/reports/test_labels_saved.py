@@ -130,7 +130,7 @@ def test_labels_are_saved_only_where_interval_and_verdict_say_so(
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
     fewer, more = Saved(400, 80, 50, 90, 100), Saved(400, math.inf, 120, math.inf, 100)
     told = tally([saving(fewer, BETTER), saving(fewer, CANNOT_TELL), saving(more, WORSE)])
-    assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the others")
+    assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the other one")
     assert tally([saving(fewer, CANNOT_TELL)]).startswith("one cannot tell on 1 task")
     assert "80\u00a0% of the labels" in tally([saving(fewer, BETTER)])
 
