@@ -93,7 +93,7 @@ OURS = [command for command in COMMANDS if command.startswith("mednet-bench")]
 def test_command_of_the_readme_works(command: str, desk: Path) -> None:
     verb = command.split()[1]
     for folder in re.findall(r" (runs/\w+)", command) if verb not in ("run", "plan") else ():
-        before = next(c for c in OURS if f"--out {folder}" in c)  # it needs the run that the README makes before
+        before = next(c for c in OURS if f"--out {folder}" in c)  # the README makes this run first
         assert run(f"{before} {SMALL}", desk).returncode == 0
     ended = run(f"{command} {SMALL}" if verb in ("run", "plan") else command, desk)
     assert ended.returncode == 0, ended.stderr
