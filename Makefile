@@ -7,6 +7,9 @@
 VENV ?= .venv
 export PYTHON VENV NEED_MB
 
+# Where this is set, as in many containers, every process would compile PyTorch's sources anew: 10 s instead of 3.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The main job on the embedded tasks: no download, five minutes at most on two cores, seconds when run again.
 DEMO ?= run --tasks phantom --inits mednet,imagenet,scratch --protocols linear --fractions 0.1,0.5,1.0 \
         --seeds 0..2 --size 28 --input-size 64 --pretrain-images 3000 --out runs/demo
