@@ -39,7 +39,9 @@ def main() -> None:
     except StoppedError as error:
         say(f"mednet-bench: {error}")
         sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes a file that was cut off for a closed terminal
+            raise error.__cause__ from None
         say("Interrupted: what is finished is kept; run the same command again to go on.")
         sys.exit(130)
     except BrokenPipeError:  # `mednet-bench ls | head`

@@ -221,3 +221,15 @@ def test_progress_is_one_living_line_in_a_terminal(fresh: CommandLine, tmp_path:
     assert "\x1b[2K" in text, "the line is drawn over"
     assert "FAILED phantom-organ scratch quick 1 seed 1: ArithmeticError" in text, "what failed stays in view"
     assert "test AUC" not in text, "what went well needs no line of its own"
+
+
+def test_a_file_that_is_cut_off_is_not_told_as_an_interruption(monkeypatch: pytest.MonkeyPatch):
+    def cut_off(*arguments: object) -> None:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr("mednet_bench.benchmark.show.listing", cut_off)
+    monkeypatch.setattr("sys.argv", ["mednet-bench", "ls"])
+    from mednet_bench.benchmark.cli import main
+
+    with pytest.raises(EOFError, match="too short"):
+        main()

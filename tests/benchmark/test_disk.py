@@ -4,6 +4,7 @@ import functools
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,9 +27,15 @@ from mednet_bench.benchmark.records import Store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+def _limit(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    # Python does not notice that a module's compiled file was cut off, and every later process would read it
+    sys.dont_write_bytecode = True
+
+
 def files_up_to(limit: int) -> Callable[[], object]:
     """Let no file of a process grow beyond `limit` bytes: to a program that looks like a full disk."""
-    return functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    return functools.partial(_limit, limit)
 
 
 def test_a_disk_that_is_full_at_any_stage_ends_the_run_with_one_sentence_and_the_rerun_completes(
