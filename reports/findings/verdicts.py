@@ -21,7 +21,7 @@ MOST_SEEDS = 1000
 """More seeds than these count as no number of seeds."""
 EXCLUDING = ("contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags with which no verdict is given."""
-NEVER_EQUIVALENT = ("no-headroom", "few-test")
+NEVER_EQUIVALENT = ("near-ceiling", "few-test")
 """Flags with which two inits are not called equivalent: an error that so few deciding images show is no error
 that one may rely on. Two perfect scores have none at all."""
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from .paired import ALPHA, HEADROOM, MARGIN
+from .paired import ALPHA, CEILING, MARGIN
 from .simulation import Truth, experiment, percentile_bootstrap
 
 SEEDS = (3, 5, 10)
@@ -19,6 +19,9 @@ DIFFERENCES = (0.0, -MARGIN, -0.05)
 """None, just the margin, and one that matters; downwards, since .995 leaves no room above."""
 
 LEAST_COVERAGE, MOST_WRONG = 0.93, 0.05
+PROMISED = 0.98
+"""Up to this AUC the coverage is promised. Above, trainings spread unevenly and intervals are too narrow to
+one side, as the flag near-ceiling says; the rates of wrong verdicts are promised there too."""
 AGAIN = 0.04
 """Error rates above this are drawn again, so that chance among hundreds of rates does not decide."""
 TIMES_MORE = 5
@@ -56,14 +59,15 @@ class Rates:
     @property
     def close(self) -> bool:
         """Whether a rate is near its limit, so that more experiments should decide."""
-        return max(self.wrong, self.wrong_equivalent) > AGAIN or self.covered < LEAST_COVERAGE + 0.01
+        covers = self.covered >= LEAST_COVERAGE + 0.01 or self.truth.auc > PROMISED
+        return max(self.wrong, self.wrong_equivalent) > AGAIN or not covers
 
     @property
     def holds(self) -> bool:
         """Whether every promise is kept, as far as so many experiments can tell: two standard errors."""
         chance = [2 * math.sqrt(p * (1 - p) / self.experiments) for p in (LEAST_COVERAGE, MOST_WRONG)]
-        wrong = max(self.wrong, self.wrong_equivalent)
-        return self.covered >= LEAST_COVERAGE - chance[0] and wrong <= MOST_WRONG + chance[1]
+        covers = self.covered >= LEAST_COVERAGE - chance[0] or self.truth.auc > PROMISED
+        return covers and max(self.wrong, self.wrong_equivalent) <= MOST_WRONG + chance[1]
 
 
 def truths() -> list[Truth]:
@@ -90,7 +94,7 @@ def rates(truth: Truth, experiments: int, seed: int = 0, bootstrap: bool = False
     for _ in range(experiments):
         drawn = experiment(truth, rng)
         measured, seen = drawn.measured, drawn.measured.difference
-        reach, blunt = measured.half_width(), drawn.lower >= HEADROOM
+        reach, blunt = measured.half_width(), drawn.higher >= CEILING
         equal = abs(seen) + measured.half_width(2 * ALPHA) < MARGIN and not blunt
         differs = abs(seen) > reach and not equal
         counts += (
@@ -155,13 +159,16 @@ def _shows_bootstrap(truth: Truth) -> bool:
 
 
 def summary(found: Sequence[Rates]) -> list[tuple[str, str, float, float, float]]:
-    """Return (seeds, images, least coverage, most wrong better or worse, most wrong equivalent) per group."""
+    """Return (seeds, images, least coverage, most wrong better or worse, most wrong equivalent) per group.
+
+    The coverage is that of the truths for which it is promised.
+    """
     lines = []
     for seeds, images in itertools.product(SEEDS, IMAGES):
         group = [rate for rate in found if (rate.truth.seeds, rate.truth.images) == (seeds, images)]
         lines.append(
             (
-                str(seeds), f"{images:,}", min(rate.covered for rate in group),
+                str(seeds), f"{images:,}", min(rate.covered for rate in group if rate.truth.auc <= PROMISED),
                 max(rate.wrong for rate in group), max(rate.wrong_equivalent for rate in group),
             )
         )  # fmt: skip

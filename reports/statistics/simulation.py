@@ -41,13 +41,13 @@ class Experiment:
         measured: the difference with its errors.
         values: difference per seed [seeds].
         influence: likewise, per test image [seeds, images].
-        lower: the lower of the two mean AUCs.
+        higher: the higher of the two mean AUCs.
     """
 
     measured: Paired
     values: Floats
     influence: Floats
-    lower: float
+    higher: float
 
 
 def experiment(truth: Truth, rng: np.random.Generator) -> Experiment:
@@ -55,7 +55,7 @@ def experiment(truth: Truth, rng: np.random.Generator) -> Experiment:
     scores, labels = draw(truth, rng)
     auc, influence = auc_influence(labels, scores)
     values, shares = auc[1] - auc[0], influence[1] - influence[0]
-    return Experiment(paired(values, shares), values, shares, float(auc.mean(axis=1).min()))
+    return Experiment(paired(values, shares), values, shares, float(auc.mean(axis=1).max()))
 
 
 def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:
