@@ -151,6 +151,12 @@ class Answer:
     figure: Figure | None = None
     see: str = ""
 
+    @property
+    def halves(self) -> tuple[str, str]:
+        """Return what is said first, which every renderer makes stand out, and the rest, or ""."""
+        first, stop, rest = self.sentence.partition(". ")
+        return first + stop.strip(), rest
+
 
 @dataclass(frozen=True)
 class Content:

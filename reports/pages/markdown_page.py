@@ -40,7 +40,8 @@ def text(value: str) -> str:
 
 
 def _answer(answer: Answer, evidence: str, drawings: dict[str, bytes]) -> Iterator[str]:
-    yield from (f"## {text(answer.question)}", "", f"**{text(answer.sentence)}**", "")
+    first, rest = map(text, answer.halves)
+    yield from (f"## {text(answer.question)}", "", f"**{first}** {rest}".rstrip(), "")
     if answer.figure:
         yield from _figure(answer.figure, drawings)
     yield from (f"Evidence: {text(evidence)}, below.", "")
