@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 COLUMNS = 12
 """Columns of one panel: as many as stay legible on a page."""
 FIGURES = 24
+ROWS = 300
+"""More rows than these make a page slow."""
 
 
 @SECTIONS.register("difference-to-scratch")
@@ -150,6 +152,8 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
 
 
 def _table(results: Results, found: Sequence[Difference]) -> Table:
+    cut = f" (the first {ROWS} of {len(found):,}; verdicts.csv holds all)" if len(found) > ROWS else ""
+    found = found[:ROWS]
     extra = varying(item.row for item in found)
     columns = (
         Column("Task", facet="task"),
@@ -177,7 +181,7 @@ def _table(results: Results, found: Sequence[Difference]) -> Table:
         for item in found
     ]
     return Table(
-        f"The numbers of the map, with n: difference to {BASELINE}",
+        f"The numbers of the map, with n: difference to {BASELINE}{cut}",
         columns,
         tuple(rows),
         folded=True,
