@@ -13,7 +13,6 @@ import msgspec
 
 from .errors import StoppedError, UserError
 from .grid import Grid
-from .interrupt import kept_interrupt
 from .plan import Planned
 from .progress import Progress
 from .records import Store
@@ -59,13 +58,7 @@ def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device:
         else:
             from .cells import Bench
 
-            with kept_interrupt() as check:
-
-                def begun(planned: Planned) -> None:
-                    check()
-                    progress.begun(planned)
-
-                work(Bench(grid, device), waiting, rules, Watcher(begun, progress.ended))
+            work(Bench(grid, device), waiting, rules, Watcher(progress.begun, progress.ended))
 
 
 def _watch(
@@ -154,11 +147,8 @@ def serve(share: Share) -> None:
     wanted = set(share.keys)
     waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
 
-    with kept_interrupt() as check:
+    def begun(planned: Planned) -> None:
+        if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
+            raise KeyboardInterrupt
 
-        def begun(planned: Planned) -> None:
-            check()
-            if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
-                raise KeyboardInterrupt
-
-        work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))
+    work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))

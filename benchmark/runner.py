@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .errors import StoppedError, UserError
 from .files import claim, write_bytes
 from .grid import Grid
+from .interrupt import kept_interrupt
 from .plan import Planned
 from .records import Record, Store
 
@@ -101,14 +102,16 @@ def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher)
     Raises:
         StoppedError: the record of a cell could not be written.
     """
-    while waiting:
-        unsettled = {planned.key for planned in waiting}
-        for planned in waiting:
-            if unsettled.isdisjoint(planned.needs) and _attempt(bench, planned, rules, watcher):
-                unsettled.discard(planned.key)
-        if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
-            time.sleep(POLL_SECONDS)
-        waiting = [planned for planned in waiting if planned.key in unsettled]
+    with kept_interrupt() as check:
+        while waiting:
+            unsettled = {planned.key for planned in waiting}
+            for planned in waiting:
+                check()
+                if unsettled.isdisjoint(planned.needs) and _attempt(bench, planned, rules, watcher):
+                    unsettled.discard(planned.key)
+            if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
+                time.sleep(POLL_SECONDS)
+            waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
 def _attempt(bench: "Bench", planned: Planned, rules: Rules, watcher: Watcher) -> bool:
