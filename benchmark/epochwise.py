@@ -14,7 +14,7 @@ from .network import Classifier, loss_of, placed
 from .protocol import Job
 from .protocols.finetune import Training
 from .script import Script
-from .train import Feed, Fitted, Hyper, Validation, fit
+from .train import Feed, Fitted, Hyper, Validation, fit, seeded
 
 
 class Float32(Classifier):
@@ -78,8 +78,7 @@ def start(job: Job, script: Script) -> Training:
 
 def _redraw(network: nn.Module, seed: int) -> None:
     """Draw all weights anew as the scripts do, which leave PyTorch's defaults alone; timm has its own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded("cpu", seed):
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
@@ -109,9 +108,7 @@ def train(training: Training, script: Script) -> tuple[Fitted, int]:
         seen.append(kind(found.loss, found.score))
         return seen[-1]
 
-    devices = [torch.device(job.device)] if job.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(job.cell.seed)
+    with seeded(job.device, job.cell.seed):
         fitted = fit(training.model, feed(training, script, batches), hyper, validate)
     return fitted, 1 + next(place for place, found in enumerate(seen) if found is fitted.best)
 

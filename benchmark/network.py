@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..baselines.archs import feature_width
 from .data import Prepare
-from .train import precision
+from .train import precision, seeded
 
 EVAL_BATCH = 256
 
@@ -30,8 +30,7 @@ class Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, outputs: int, seed: int) -> None:
         super().__init__()
         self.backbone = backbone
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded("cpu", seed):
             self.head = nn.Linear(feature_width(backbone), outputs)
 
     def forward(self, images: Tensor) -> Tensor:

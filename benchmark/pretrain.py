@@ -23,7 +23,7 @@ from .network import Classifier, outputs_of, placed, probabilities
 from .plan import Recipe
 from .records import Point
 from .subsets import one_hot
-from .train import Feed, Hyper, Validation, fit
+from .train import Feed, Hyper, Validation, fit, seeded
 
 EVALUATIONS = 4
 HELD_OUT, HELD_OUT_MOST = 0.05, 256
@@ -169,9 +169,7 @@ def _train(
         patience=EVALUATIONS + 1,  # never stops early: the budget is what the label says
     )
     feed = Feed(_batches(pools, drawn, prepare, device), _Loss(pools, device), steps)
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(SEED)  # the first weights, and dropout, draw from torch's own generator
+    with seeded(device, SEED):
         backbone = build_backbone(plan.arch, plan.input_size)
         model = placed(Classifier(backbone, pools[-1].outputs.stop, SEED), device)
         fitted = fit(model, feed, hyper, lambda: _held_out(model, pools, prepare)[1])
@@ -200,7 +198,7 @@ def _batches(
     images = torch.cat([pool.images for pool in pools])
     truth = np.zeros((len(images), pools[-1].outputs.stop + 1), np.float32)
     starts = np.cumsum([0, *(len(pool.images) for pool in pools)])
-    for place, (pool, start) in enumerate(zip(pools, starts, strict=False)):
+    for place, (pool, start) in enumerate(zip(pools, starts[:-1], strict=True)):
         truth[start : start + len(pool.images), pool.outputs] = pool.truth
         truth[start : start + len(pool.images), -1] = place  # the last column says whose image it is
     targets = torch.from_numpy(truth).to(device)

@@ -111,9 +111,7 @@ class Training:
 
     def run(self, lr: float) -> Fitted:
         """Train to the end of the budget or of the patience."""
-        import torch
-
-        from ..train import Hyper, fit
+        from ..train import Hyper, fit, seeded
 
         recipe = self.job.recipe
         hyper = Hyper(
@@ -122,9 +120,7 @@ class Training:
             every=max(1, recipe.steps // recipe.evaluations),
             patience=recipe.patience,
         )
-        devices = [torch.device(self.job.device)] if self.job.device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.job.cell.seed)  # dropout draws from torch's own generator
+        with seeded(self.job.device, self.job.cell.seed):
             return fit(self.model, self.feed(), hyper, self.validate)
 
     def feed(self) -> Feed:
