@@ -17,7 +17,7 @@ class Command(click.Command):
 
     Args:
         action: the function, whose docstring is the help; it returns the exit code.
-        params: options and arguments; the name of the command is that of `action`.
+        params: options and arguments; the name of the command is that of `action`, with dashes.
         example: a whole command line.
     """
 
@@ -25,7 +25,7 @@ class Command(click.Command):
         self, action: Callable[[Values], int], params: Sequence[click.Parameter], example: str
     ) -> None:
         super().__init__(
-            action.__name__,
+            action.__name__.replace("_", "-"),
             params=list(params),
             help=action.__doc__,
             epilog=f"\b\nExample:\n  {example}",

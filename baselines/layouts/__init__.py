@@ -1,0 +1,1 @@
+"""How published checkpoints name their tensors; one module per family."""

@@ -1,0 +1,1 @@
+"""Where the images of a corpus come from; one module per kind of source."""

@@ -1,0 +1,1 @@
+"""The catalogue of public medical image databases: counts, licences, parents and overlaps."""
