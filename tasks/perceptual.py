@@ -1,0 +1,65 @@
+"""A 64-bit perceptual hash: what an image looks like from afar, equal or nearly so for its copies.
+
+The bits are the signs of the 64 lowest frequencies of the image's cosine transform, the mean left out.
+The transform is integrated over each pixel's area, so that it needs no prior resize and means the same at
+28 and at 2,000 pixels. docs/contamination.md measures it, also against the `imagehash` library.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK = 0
+"""The hash of an image that shows nothing (one even tone); it says nothing and must match no other."""
+
+SMALLEST = 8
+"""The shortest side, in pixels, that is hashed."""
+
+_FAINTEST = 1.0
+"""Contrast of the low frequencies, in grey levels, below which an image shows nothing but noise."""
+
+_ZERO = 1e-6
+"""In grey levels: a coefficient that symmetry makes 0 must not take its bit from the last rounding."""
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in Pillow's conversion."""
+
+_ORDER = sorted(((row, column) for row in range(11) for column in range(11)), key=lambda at: (sum(at), at))
+_ROWS, _COLUMNS = np.array(_ORDER[1:65]).T
+_BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)
+
+
+def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
+    """Return the 64-bit hash of one image; the distance of two hashes is the number of unlike bits.
+
+    Args:
+        pixels: [h, w] grey or [h, w, 3] RGB, 8 bits each, both sides at least `SMALLEST` pixels.
+
+    Raises:
+        ValueError: the array is no such image.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise ValueError(f"An image is uint8 of [h, w] or [h, w, 3], not {pixels.dtype} of {pixels.shape}.")
+    if min(pixels.shape[:2]) < SMALLEST:
+        raise ValueError(f"An image of {pixels.shape[0]} x {pixels.shape[1]} pixels is too small to hash.")
+    grey = pixels @ _LUMA if pixels.ndim == 3 else pixels.astype(np.float64)
+    height, width = grey.shape
+    low = (_cosines(height) @ grey @ _cosines(width).T)[_ROWS, _COLUMNS]
+    if low @ low < _FAINTEST**2:
+        return BLANK
+    return int(_BITS[low > _ZERO].sum()) or 1  # 0 is BLANK's
+
+
+def perceptual_hashes(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint64]:
+    """Return `perceptual_hash` of each image: [n], for an array [n, h, w(, 3)] or images of any sizes."""
+    return np.fromiter((perceptual_hash(image) for image in images), np.uint64)
+
+
+@lru_cache(maxsize=256)
+def _cosines(side: int) -> NDArray[np.float64]:
+    """Return [11, side]: the mean, then each cosine's integral over each of `side` pixels of the unit line."""
+    frequency = np.arange(1, 11)[:, None]
+    edges = np.sin(np.pi * frequency * np.linspace(0, 1, side + 1)) / (np.pi * frequency)
+    return np.concatenate([np.full((1, side), 1 / side), np.sqrt(2) * np.diff(edges, axis=1)])
