@@ -59,7 +59,7 @@ def perceptual_hashes(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint64]
 
 @lru_cache(maxsize=256)
 def _cosines(side: int) -> NDArray[np.float64]:
-    """Return [11, side]: the mean, then each cosine's integral over each of `side` pixels of the unit line."""
+    """Return [11, side]: the mean, then each cosine integrated over each of `side` pixels of a unit line."""
     frequency = np.arange(1, 11)[:, None]
     edges = np.sin(np.pi * frequency * np.linspace(0, 1, side + 1)) / (np.pi * frequency)
     return np.concatenate([np.full((1, side), 1 / side), np.sqrt(2) * np.diff(edges, axis=1)])
