@@ -10,7 +10,7 @@ from ..baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ..baselines.init import INITS
 from ..tasks.catalog import GROUPS, at_hand, catalog, megabytes
 from ..tasks.places import places_from
-from ..tasks.task import Places, Task
+from ..tasks.task import SPLITS, Places, Task
 from .errors import unknown
 from .grid import Grid
 from .plan import Planned
@@ -80,7 +80,7 @@ def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
     if name not in tasks:
         raise unknown("task", name, tasks)
     task = tasks[name]
-    splits = dict(zip(("train", "val", "test"), task.split_sizes or (), strict=False))
+    splits = dict(zip(SPLITS, task.split_sizes, strict=True)) if task.split_sizes else {}
     facts = {
         "title": task.title,
         "kind": task.kind,

@@ -2,12 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from .findings.verdicts import BETTER, EXCLUDING, VERDICTS, WORSE, Verdict
-from .wording import count, number
+from .findings.verdicts import VERDICTS, Verdict
+from .wording import count, interval, number
 
 Pair = tuple[str, str]
 """(init whose difference is stated, init that is subtracted)"""
@@ -43,24 +42,9 @@ def tally_text(verdicts: Sequence[Verdict]) -> str:
     return f"{counts} of {len(verdicts)}"
 
 
-def seen_from(verdict: Verdict, init: str) -> Verdict:
-    """Return the comparison with `init` first, as it is or turned round.
-
-    Raises:
-        ValueError: `init` is neither of the two.
-    """
-    if init not in pair_of(verdict):
-        raise ValueError(f"{init} is not compared here")
-    if verdict.a.init == init:
-        return verdict
-    turned = {BETTER: WORSE, WORSE: BETTER}.get(verdict.verdict, verdict.verdict)
-    measured = verdict.paired and replace(verdict.paired, difference=-verdict.paired.difference)
-    return replace(verdict, a=verdict.b, b=verdict.a, paired=measured, verdict=turned)
-
-
 def between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:
     """Return the comparisons of two inits, seen from `ours`."""
-    return [seen_from(v, ours) for v in verdicts if {v.a.init, v.b.init} == {ours, theirs}]
+    return [v.seen_from(ours) for v in verdicts if {v.a.init, v.b.init} == {ours, theirs}]
 
 
 def spans(numbers: Iterable[int], noun: str) -> str:
@@ -71,7 +55,7 @@ def spans(numbers: Iterable[int], noun: str) -> str:
 
 def extent(verdicts: Iterable[Verdict]) -> str:
     """Write the range of the differences that may be judged, e.g. "from −0.244 to −0.077", or ""."""
-    known = [v.difference for v in verdicts if not np.isnan(v.difference) and not barred(v)]
+    known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
     if not known:
         return ""
     low, high = (number(value, "+.3f") for value in (min(known), max(known)))
@@ -80,13 +64,7 @@ def extent(verdicts: Iterable[Verdict]) -> str:
 
 def told(verdict: Verdict) -> str:
     """Write difference and interval, e.g. "−0.103 (−0.216 to +0.009)"."""
-    low, high = (number(value, "+.3f") for value in verdict.interval)
-    return f"{number(verdict.difference, '+.3f')} ({low} to {high})"
-
-
-def barred(verdict: Verdict) -> str:
-    """Return the flag that forbids a verdict, or ""."""
-    return next((flag.name for flag in verdict.flags if flag.name in EXCLUDING), "")
+    return f"{number(verdict.difference, '+.3f')} ({interval(*verdict.interval)})"
 
 
 def flag_names(verdict: Verdict) -> tuple[str, ...]:

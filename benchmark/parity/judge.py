@@ -1,6 +1,7 @@
 """Whether our mean over seeds agrees with a published mean, given how much seeds differ."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Literal
 
@@ -51,8 +52,8 @@ def judged(place: tuple[str, str, int], published: Published, values: Sequence[f
     """
     found = [value for value in values if value is not None]
     whole = len(found) == len(values) > 0
-    ours = sum(found) / len(found) if whole else None
-    sd = _sd(found) if whole else None
+    ours = statistics.fmean(found) if whole else None
+    sd = statistics.stdev(found) if whole and len(found) > 1 else None
     allowed = tolerance(sd, len(found), published) if whole else None
     difference = None if ours is None else ours - published.value
     verdict: Literal["IN", "OUT", "FAILED"] = "FAILED"
@@ -75,13 +76,6 @@ def judged(place: tuple[str, str, int], published: Published, values: Sequence[f
         verdict=verdict,
         reason="" if whole else f"{len(values) - len(found)} of {len(values)} seeds have no value",
     )
-
-
-def _sd(values: Sequence[float]) -> float | None:
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def tolerance(sd: float | None, seeds: int, published: Published) -> float:

@@ -145,8 +145,9 @@ def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -
     from ..files import cache_folder
 
     places = places_from(values["data_root"], values["download"])
+    target = catalog(places)[task]
     for arch in archs:
-        need = Need(catalog(places)[task], arch, 224, values["size"], (), places, None, "", cache_folder())
+        need = Need(target, arch, 224, values["size"], (), places, None, "", cache_folder())
         try:
             INITS["imagenet"](need)
         except UserError as error:

@@ -45,6 +45,11 @@ class Evidence:
     majority: float = float("nan")
     problem: str = ""
 
+    def at(self, seeds: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return AUC [n] and influence [n, units] of some of the seeds."""
+        chosen = np.isin(self.seeds, seeds)
+        return self.values[chosen], self.influence[chosen]
+
 
 @lru_cache(maxsize=1)  # verdicts and labels saved ask; [seeds, units] of every row is large
 def evidence(results: Results) -> Mapping[Row, Evidence]:

@@ -8,9 +8,8 @@ import numpy as np
 
 from ...benchmark.records import Record
 from ..statistics.convergence import first_within, ratios
-from .results import Results, Row
+from .results import BASELINE, Results, Row
 
-BASELINE = "scratch"
 CHANCE = {"auc": 0.5}
 """Metric -> what guessing gives; 0 for every other."""
 

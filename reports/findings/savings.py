@@ -10,7 +10,7 @@ import numpy as np
 from ..statistics.labels_saved import Saved, crossover, labels_saved
 from .evidence import Evidence, evidence
 from .results import Results, Row
-from .verdicts import BETTER, EQUIVALENT, EXCLUDING, WORSE, Verdict, judge
+from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, judge
 
 LATE = {"scratch": 2, "imagenet": 1}
 """What others are measured against; scratch before imagenet before anything else."""
@@ -81,7 +81,7 @@ def _pairs(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
 
 def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
     """Compare two curves; a point without a verdict is left out."""
-    points = [v for v in pair if not any(flag.name in EXCLUDING for flag in v.flags)]
+    points = [v for v in pair if not v.barred]
     seeds = tuple(sorted(set.intersection(*(set(v.seeds) for v in points)))) if points else ()
     sides = [_ordered(v) for v in points]
     curves = [[known[row] for row in side] for side in zip(*sides, strict=True)]
@@ -90,10 +90,8 @@ def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
     if why:
         reference, init = _ordered(pair[-1])
         return Saving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
-    scores = np.array([[each.values[np.isin(each.seeds, seeds)] for each in curve] for curve in curves])
-    influence = np.array(
-        [[each.influence[np.isin(each.seeds, seeds)].mean(axis=0) for each in curve] for curve in curves]
-    )
+    scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
+    influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
     fractions = tuple(v.a.fraction for v in points)
     return Saving(
         init=sides[-1][1],
@@ -101,7 +99,7 @@ def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
         fractions=fractions,
         scores=scores.mean(axis=2),
         saved=labels_saved(labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(SEED)),
-        verdicts=tuple(map(_seen_by_init, points)),
+        verdicts=tuple(v.seen_from(init.init).verdict for v, (_, init) in zip(points, sides, strict=True)),
         seeds=seeds,
         crossover=crossover(fractions, [v.verdict in (BETTER, WORSE) for v in points]),
         why="",
@@ -115,17 +113,11 @@ def _ordered(verdict: Verdict) -> tuple[Row, Row]:
     return (b, a) if LATE.get(b.init, 0) >= LATE.get(a.init, 0) else (a, b)
 
 
-def _seen_by_init(verdict: Verdict) -> str:
-    """Return the verdict on the init against the reference."""
-    turned = {BETTER: WORSE, WORSE: BETTER} if _ordered(verdict)[0] is verdict.a else {}
-    return turned.get(verdict.verdict, verdict.verdict)
-
-
 def _obstacle(
     pair: Sequence[Verdict], curves: Sequence[Sequence[Evidence]], seeds: Sequence[int], labels: np.ndarray
 ) -> str:
     if len(labels) < 2:
-        reasons = [flag.reason for v in pair for flag in v.flags if flag.name in EXCLUDING]
+        reasons = [v.barred.reason for v in pair if v.barred]
         return reasons[0] if reasons else "only one fraction was measured"
     if len(seeds) < 2:
         return "the fractions have fewer than two seeds in common"

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.paired import ALPHA, Paired, paired
-from .evidence import Evidence, evidence
+from ..statistics.paired import ALPHA, NEITHER, WITHIN, Paired, claim, paired
+from .evidence import evidence
 from .flags import Flag, Side, flags_of
 from .results import Results, Row
 
@@ -74,7 +74,30 @@ class Verdict:
     @property
     def generated(self) -> bool:
         """Whether a program made the images."""
-        return any(flag.name == "phantom" for flag in self.flags)
+        return self.has("phantom")
+
+    @property
+    def barred(self) -> Flag | None:
+        """The flag that forbids a verdict, if there is one."""
+        return next((flag for flag in self.flags if flag.name in EXCLUDING), None)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of these flags is raised."""
+        return any(flag.name in names for flag in self.flags)
+
+    def seen_from(self, init: str) -> "Verdict":
+        """Return the comparison with `init` first, as it is or turned round.
+
+        Raises:
+            ValueError: `init` is neither of the two.
+        """
+        if init not in (self.a.init, self.b.init):
+            raise ValueError(f"{init} is not compared here")
+        if self.a.init == init:
+            return self
+        turned = {BETTER: WORSE, WORSE: BETTER}.get(self.verdict, self.verdict)
+        measured = self.paired and replace(self.paired, difference=-self.paired.difference)
+        return replace(self, a=self.b, b=self.a, paired=measured, verdict=turned)
 
 
 @lru_cache(maxsize=4)  # every section of a report asks
@@ -113,7 +136,7 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
     if why:
         return replace(found, flags=(why, *found.flags))
     values, influence = (
-        np.subtract(*pair) for pair in zip(_of(a.evidence, seeds), _of(b.evidence, seeds), strict=True)
+        np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
     )
     measured = paired(values, influence)
     if len(seeds) < 2:
@@ -150,16 +173,11 @@ def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) ->
     return None
 
 
-def _of(evidence: Evidence, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    chosen = np.isin(evidence.seeds, seeds)
-    return evidence.values[chosen], evidence.influence[chosen]
-
-
 def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """Give the verdicts after Holm's correction within each family: one question asked of many tasks."""
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, verdict in enumerate(found):
-        if not math.isnan(verdict.p[0]) and not _excluded(verdict):
+        if not math.isnan(verdict.p[0]) and not verdict.barred:
             a = verdict.a
             family = (a.init, verdict.b.init, a.size, a.input_size, a.arch, a.protocol, a.fraction)
             families[(*family, verdict.generated)].append(place)
@@ -172,10 +190,6 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(decided)
 
 
-def _excluded(verdict: Verdict) -> bool:
-    return any(flag.name in EXCLUDING for flag in verdict.flags)
-
-
 def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     if verdict.paired is None:
         raise AssertionError("what has a p-value has been measured")
@@ -185,11 +199,10 @@ def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
         p_equivalent=(verdict.p_equivalent[0], q),
         mde=detectable(verdict.paired, alpha),
     )
-    blunt = any(flag.name in NEVER_EQUIVALENT for flag in verdict.flags)
-    if q < ALPHA and not blunt:  # what is surely smaller than the margin does not matter, sure or not
-        return replace(known, verdict=EQUIVALENT)
-    if p < ALPHA:
-        return replace(known, verdict=BETTER if verdict.difference > 0 else WORSE)
+    shown = claim(p < ALPHA, q < ALPHA, verdict.has(*NEVER_EQUIVALENT))
+    if shown != NEITHER:
+        differs = BETTER if verdict.difference > 0 else WORSE
+        return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)
     wanted = max(abs(verdict.difference), verdict.margin)
     return replace(known, seeds_needed=needed(verdict.paired, wanted, alpha))
 

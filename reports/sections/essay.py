@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ...benchmark.records import Record
 from ..findings.across import Overall, overall
-from ..findings.results import Results
+from ..findings.results import BASELINE, Results
 from ..findings.savings import Saving, savings
 from ..findings.verdicts import BETTER, WORSE, Verdict, judge
 from ..section import SECTIONS, Content, Part
@@ -18,7 +18,7 @@ from ..wording import GENERATED, NBSP, count, duration, listed, metric, number, 
 from .helps import evidence_of
 from .labels_answer import tally
 
-MEDICAL, GENERAL, NOTHING = "mednet", "imagenet", "scratch"
+MEDICAL, GENERAL = "mednet", "imagenet"
 ASKED = 3_000_000
 """Images that the essay wants."""
 
@@ -91,7 +91,7 @@ def needed(results: Results) -> str:
         f"Against {reference} with all its labels ({protocol}{f', {where}' if many else ''}), {tally(of)}."
         for (protocol, reference, where), of in groups.items()
     ]
-    plain, warning = _pair(results, NOTHING)
+    plain, warning = _pair(results, BASELINE)
     gain = f"{_counted(plain, MEDICAL)}{warning}" if plain else ""
     if not parts:
         return f"The labels that it saves cannot be measured here; Labels saved says why. {gain}".strip()
@@ -105,20 +105,20 @@ def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
 
 def limits(results: Results) -> str:
     """Name the tasks on which no pretraining was better than none, and those where MedNet did harm."""
-    plain = [v for v in judge(results) if NOTHING in (v.a.init, v.b.init)]
+    plain = [v for v in judge(results) if BASELINE in (v.a.init, v.b.init)]
     real = [verdict for verdict in plain if not verdict.generated]
     plain = real or plain
     judged = list(dict.fromkeys(v.a.task for v in plain if not math.isnan(v.p[1])))
     if not judged:
-        return f"Nothing could be judged against {NOTHING}: the section of the verdicts says why."
+        return f"Nothing could be judged against {BASELINE}: the section of the verdicts says why."
     wins: dict[str, set[str]] = defaultdict(set)
     for verdict in plain:
-        wins[_of(verdict, verdict.b.init == NOTHING)].add(verdict.a.task)
+        wins[_of(verdict, verdict.b.init == BASELINE)].add(verdict.a.task)
     helped, harmed = wins[BETTER], wins[WORSE]
     none = [task for task in judged if task not in helped]
     losses = [task for task in judged if task in harmed]
     of = f"of {count(len(judged), 'task')}"
-    first = f"no pretraining was better than {NOTHING}, with any number of labels, on {len(none)} {of}"
+    first = f"no pretraining was better than {BASELINE}, with any number of labels, on {len(none)} {of}"
     second = f"some was worse on {len(losses)} {of}"
     first, second = (
         text + (f" ({listed(tasks)})" if tasks else "") for text, tasks in ((first, none), (second, losses))

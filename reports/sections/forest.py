@@ -12,7 +12,7 @@ from ..findings.verdicts import Verdict
 from ..pictures import INK, draw, shorten, style, title
 from ..section import Figure, Panel
 from ..verdict_looks import LOOKS, mark, marker_keys
-from ..verdict_words import Pair, barred, by_pair, pair_name, spans, told
+from ..verdict_words import Pair, by_pair, pair_name, spans, told
 from ..wording import GENERATED, percent, place
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> No
     look = LOOKS[verdict.verdict]
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     axes.annotate(percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
-    axes.annotate(barred(verdict) or verdict.verdict, (1, y), (6, 0), fontsize=7.5, **write)
+    axes.annotate(
+        verdict.barred.name if verdict.barred else verdict.verdict, (1, y), (6, 0), fontsize=7.5, **write
+    )
     if math.isnan(verdict.difference):
         return
     low, high = verdict.interval

@@ -3,15 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..findings.results import Results
+from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer
-from ..verdict_words import barred, between, extent, spans, tally, tally_text
+from ..verdict_words import between, extent, spans, tally, tally_text
 from ..wording import GENERATED, count, listed
 from .verdict_bars import bars
 
-IMAGENET, SCRATCH = "imagenet", "scratch"
-OTHERS = (IMAGENET, SCRATCH)
+IMAGENET = "imagenet"
+OTHERS = (IMAGENET, BASELINE)
 """What medical weights are held against; every other init counts as one that somebody pretrained."""
 FLAT = {BETTER: "yes", WORSE: "no, it is worse", EQUIVALENT: "no difference that matters"}
 WORDS = {BETTER: "better", WORSE: "worse", EQUIVALENT: "no difference that matters"}
@@ -26,7 +26,7 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
     note = ""
     if not pairs:
         note = f"Not asked: this run has no medical weights, only {listed(inits) or 'no result'}. "
-        pairs = [(IMAGENET, SCRATCH)] if {*OTHERS} <= {*inits} else []
+        pairs = [(IMAGENET, BASELINE)] if {*OTHERS} <= {*inits} else []
     found = {pair: held for pair in pairs if (held := between(counted, *pair))}
     if not found:
         return Answer(question, f"{note or 'Cannot tell: '}no two inits can be compared here.", 10)
@@ -54,7 +54,7 @@ def n_of(verdicts: Sequence[Verdict]) -> str:
 
     Those that may have no verdict are not counted: nothing rests on them.
     """
-    judged = [verdict for verdict in verdicts if not barred(verdict)]
+    judged = [verdict for verdict in verdicts if not verdict.barred]
     if not judged:
         return count(0, "comparison")
     protocols = {verdict.a.protocol for verdict in judged}
@@ -72,7 +72,7 @@ def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
     """Answer for one pair, e.g. "mednet over scratch: no, it is worse (better 0, ..., worse 6 of 9 ...)"."""
     counts = tally(held)
     differences = f"; difference in AUC {span}" if (span := extent(held)) else ""
-    refused = sorted({name for verdict in held if (name := barred(verdict))})
+    refused = sorted({verdict.barred.name for verdict in held if verdict.barred})
     why = f"; no verdict where flagged {' or '.join(refused)}" if refused else ""
     comparisons = f"{tally_text(held)} {'comparison' if len(held) == 1 else 'comparisons'}"
     return f"{ours} over {theirs}: {_gist(counts)} ({comparisons}{differences}{why})."
@@ -85,8 +85,8 @@ def _gist(counts: dict[str, int]) -> str:
         return "cannot tell"
     if len(found) == 1 and not counts[CANNOT_TELL]:
         return FLAT[found[0]]
-    places = ["in some places", *["in others"] * len(found)]
-    told = [f"{where} {WORDS[name]}" for where, name in zip(places, found, strict=False)]
+    places = ["in some places", *["in others"] * (len(found) - 1)]
+    told = [f"{where} {WORDS[name]}" for where, name in zip(places, found, strict=True)]
     return ", ".join([*told, *["else one cannot tell"] * bool(counts[CANNOT_TELL])])
 
 

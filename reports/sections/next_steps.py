@@ -1,5 +1,6 @@
 """What should I run next to know more? Options of `run`, computed from gaps, verdicts and flags."""
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from ...benchmark.plan import Recipe
 from ..findings.results import Results
 from ..findings.verdicts import CANNOT_TELL, Verdict
 from ..section import Answer, Column, Table
-from ..verdict_words import barred, spans
+from ..verdict_words import spans
 from ..wording import DASH, GENERATED, NBSP, count, listed
 
 NAMED = 5
@@ -97,7 +98,7 @@ def _real(results: Results) -> Iterator[Next]:
 
 
 def _single(verdicts: Sequence[Verdict]) -> Iterator[Next]:
-    alone = [verdict for verdict in verdicts if barred(verdict) == "single-seed"]
+    alone = [verdict for verdict in verdicts if verdict.barred and verdict.barred.name == "single-seed"]
     if alone:
         held = {seed for verdict in alone for seed in verdict.seeds}
         rest = "rests" if len(alone) == 1 else "rest"
@@ -107,7 +108,7 @@ def _single(verdicts: Sequence[Verdict]) -> Iterator[Next]:
 
 
 def _refused(verdicts: Sequence[Verdict]) -> Iterator[Next]:
-    refused = sum(barred(verdict) == "not-comparable" for verdict in verdicts)
+    refused = sum(verdict.has("not-comparable") for verdict in verdicts)
     if refused:
         why = "the inits did not meet the same data, options or kind of device; run them in one command"
         yield Next(f"{count(refused, 'comparison')} refused: {why}", "--out runs/anew")
@@ -145,9 +146,8 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
 
 def _wants_seeds(verdict: Verdict) -> bool:
     """Whether more seeds than there are would tell: not of two models that no seed changes."""
-    still = any(flag.name == "fixed-models" for flag in verdict.flags)
     more = len(verdict.seeds) < verdict.seeds_needed < math.inf
-    return verdict.verdict == CANNOT_TELL and more and not still
+    return verdict.verdict == CANNOT_TELL and more and not verdict.has("fixed-models")
 
 
 def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
@@ -184,7 +184,7 @@ def _grids(results: Results) -> Iterator[Next]:
 
 
 def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
-    late = [v for v in verdicts if any(flag.name == "still-improving" for flag in v.flags)]
+    late = [v for v in verdicts if v.has("still-improving")]
     if late:
         steps = results.plan.recipe.steps if results.plan else Recipe().steps
         where = count(len(late), "comparison")
@@ -197,7 +197,7 @@ def more_seeds(held: Iterable[int], wanted: int) -> list[int]:
     """Return `held` and the smallest others, `wanted` in all: what has been run is not run again."""
     kept = set(held)
     new = (seed for seed in range(wanted + len(kept)) if seed not in kept)
-    return sorted(kept | {seed for seed, _ in zip(new, range(wanted - len(kept)), strict=False)})
+    return sorted(kept | set(itertools.islice(new, max(0, wanted - len(kept)))))
 
 
 def written(seeds: Sequence[int]) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..findings.paces import BASELINE, Pace, paces
-from ..findings.results import Results
+from ..findings.paces import Pace, paces
+from ..findings.results import BASELINE, Results
 from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from ..statistics.convergence import SHARE
 from ..wording import compact, duration, number, percent, task_entry, varying

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.paces import BASELINE, Pace
-from ..findings.results import Results
+from ..findings.paces import Pace
+from ..findings.results import BASELINE, Results
 from ..pictures import INK, draw, looks, shorten, style, swatch
 from ..section import Answer, Figure
 from ..statistics.convergence import SHARE

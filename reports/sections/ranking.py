@@ -124,9 +124,12 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
         )
         for each in rows
     ]
-    what = "with fewer labels" if folded else f"with {percent(rows[0].setting.fraction)} of the labels"
     table = Table(
-        f"Mean differences over tasks {what}", columns, tuple(body), folded, keys=tuple(e.keys for e in rows)
+        f"Mean differences over tasks {_labels(rows[0].setting, folded)}",
+        columns,
+        tuple(body),
+        folded,
+        keys=tuple(e.keys for e in rows),
     )
     return _measured(table)
 
@@ -156,9 +159,13 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
                     _tasks(ranks.units, each.tasks),
                 )
             )
-    what = "with fewer labels" if folded else f"with {percent(lines[0].setting.fraction)} of the labels"
-    table = Table(f"Ranks over the tasks that all inits share, {what}", columns, tuple(body), folded)
+    what = f"Ranks over the tasks that all inits share, {_labels(lines[0].setting, folded)}"
+    table = Table(what, columns, tuple(body), folded)
     return _measured(table)
+
+
+def _labels(setting: Setting, folded: bool) -> str:
+    return "with fewer labels" if folded else f"with {percent(setting.fraction)} of the labels"
 
 
 def _diagrams(results: Results, ranked: Sequence[Ranking]) -> Figure | None:

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from ..findings.results import Results
+from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, VERDICTS, Verdict
 from ..section import Answer, Column, Datum, Entry, Table
 from ..verdict_words import between, extent, tally
 from ..wording import GENERATED, count, listed, percent
-from .helps import SCRATCH, evidence_of
+from .helps import evidence_of
 from .verdict_bars import bars
 
 UNKNOWN = "unknown"
@@ -35,7 +35,7 @@ def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
     }
     figure = bars(
         "answer-reach",
-        f"Verdicts against {SCRATCH}, by modality and init.{warning}",
+        f"Verdicts against {BASELINE}, by modality and init.{warning}",
         dict(sorted(lines.items())),
     )
     untold = "Where one cannot tell, transfer may still work."
@@ -55,7 +55,7 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
                 counts = tally(held)
                 rows.append(
                     (
-                        value, what, Datum(init, f"{init} against {SCRATCH}"),
+                        value, what, Datum(init, f"{init} against {BASELINE}"),
                         *(counts[name] for name in VERDICTS), extent(held) or None,
                         Datum(
                             listing, listing, stands_for=tasks,
@@ -71,14 +71,14 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
         Column("Differences in AUC"),
         Column("Tasks", facet="task"),
     )
-    caption = f"Where transfer works: verdicts of the pretrained inits against {SCRATCH}.{warning}"
+    caption = f"Where transfer works: verdicts of the pretrained inits against {BASELINE}.{warning}"
     return Table(caption, columns, tuple(rows), folded=True)
 
 
 def _against_scratch(results: Results, verdicts: Sequence[Verdict]) -> tuple[Groups, str]:
     counted, warning = evidence_of(results, verdicts)
-    inits = dict.fromkeys(row.init for row in results.rows if row.init != SCRATCH)
-    return {init: held for init in inits if (held := between(counted, init, SCRATCH))}, warning
+    inits = dict.fromkeys(row.init for row in results.rows if row.init != BASELINE)
+    return {init: held for init in inits if (held := between(counted, init, BASELINE))}, warning
 
 
 def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
@@ -108,7 +108,7 @@ def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     grouped = _grouped(results, verdicts)
     better = tally(verdicts)[BETTER]
     of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"
-    start = f"{init} is shown to be better than {SCRATCH} in {of}"
+    start = f"{init} is shown to be better than {BASELINE} in {of}"
     if not better:
         return f"{start}, over all modalities here: {listed(sorted(grouped['modality']))}."
     never = [

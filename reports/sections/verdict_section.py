@@ -10,7 +10,6 @@ from ..findings.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
 from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from ..verdict_looks import LOOKS
 from ..verdict_words import (
-    barred,
     by_pair,
     flag_names,
     keys_of,
@@ -190,7 +189,12 @@ def _difference(verdict: Verdict) -> Datum:
 
 def _verdict(verdict: Verdict) -> Datum:
     told = verdict.verdict
-    return Datum(told, f"{LOOKS[told].glyph} {told}", note=barred(verdict), strong=told != CANNOT_TELL)
+    return Datum(
+        told,
+        f"{LOOKS[told].glyph} {told}",
+        note=verdict.barred.name if verdict.barred else "",
+        strong=told != CANNOT_TELL,
+    )
 
 
 def _needed(verdict: Verdict) -> Datum:

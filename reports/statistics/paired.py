@@ -14,6 +14,9 @@ TRUST = 2 / 3
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 
+DIFFERENT, WITHIN, NEITHER = "different", "within the margin", "neither"
+"""What the tests of a difference show."""
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -84,6 +87,19 @@ class Paired:
             self.seed_variance * ratio,
             self.shared_variance,
         )
+
+
+def claim(differs: bool, within: bool, blunt: bool) -> str:
+    """Return `DIFFERENT`, `WITHIN` or `NEITHER`: the one place where tests become a claim.
+
+    Args:
+        differs: the test of no difference rejects.
+        within: both tests of a difference as large as the margin reject.
+        blunt: the errors rest on too few images to call two inits equivalent.
+    """
+    if within and not blunt:  # what is surely smaller than the margin does not matter, sure or not
+        return WITHIN
+    return DIFFERENT if differs else NEITHER
 
 
 def quantile(alpha: float, freedom: float) -> float:

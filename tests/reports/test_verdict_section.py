@@ -19,7 +19,7 @@ from mednet_bench.reports.sections.forest import ROWS, drawn, forests
 from mednet_bench.reports.sections.helps import helps, n_of
 from mednet_bench.reports.sections.verdict_section import verdict_section
 from mednet_bench.reports.verdict_looks import LOOKS
-from mednet_bench.reports.verdict_words import between, extent, seen_from, spans, tally
+from mednet_bench.reports.verdict_words import between, extent, spans, tally
 from mednet_bench.reports.wording import GENERATED, percent
 
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -86,14 +86,14 @@ def test_the_counts_add_up_and_keep_generated_tasks_apart(results: Results):
 
 def test_a_pair_turned_round_says_the_opposite(results: Results):
     for verdict in judge(results):
-        turned = seen_from(verdict, verdict.b.init)
+        turned = verdict.seen_from(verdict.b.init)
         assert (turned.a, turned.b) == (verdict.b, verdict.a)
         assert turned.difference == -verdict.difference
         assert turned.interval == tuple(-end for end in reversed(verdict.interval))
         assert {verdict.verdict, turned.verdict} in ({BETTER, WORSE}, {CANNOT_TELL}, {"equivalent"})
-        assert seen_from(turned, verdict.a.init).verdict == verdict.verdict
+        assert turned.seen_from(verdict.a.init).verdict == verdict.verdict
     with pytest.raises(ValueError, match="not compared here"):
-        seen_from(judge(results)[0], "radimagenet")
+        judge(results)[0].seen_from("radimagenet")
 
 
 def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes():
