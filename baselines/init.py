@@ -39,6 +39,7 @@ class Pretraining:
         arch: timm architecture.
         input_size: side in pixels of what the network sees.
         identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
+        start: the init whose weights it begins with; None begins with random weights.
     """
 
     variant: str
@@ -47,6 +48,7 @@ class Pretraining:
     arch: str
     input_size: int
     identity: str
+    start: "InitCard | None" = None
 
 
 @dataclass(frozen=True)

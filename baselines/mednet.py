@@ -22,15 +22,31 @@ def mednet(need: Need) -> InitCard:
     """Resolve to a user's checkpoint, or to a pretraining on every independent source at hand."""
     if need.path is not None:
         return from_checkpoint("mednet", need.path, need)
-    pretraining = plan_pretraining(need)
+    return made_here("mednet", need)
+
+
+def made_here(name: str, need: Need, start: InitCard | None = None) -> InitCard:
+    """Return the card of an init that is pretrained here, from random weights or from those of `start`.
+
+    Args:
+        name: of the init, as in tables.
+        need: what the run wants.
+        start: the init to begin with; its input contract is kept, and what it has seen is declared too.
+
+    Raises:
+        UserError: no independent source is at hand.
+    """
+    pretraining = plan_pretraining(need, start)
     names = ", ".join(source.name for source in pretraining.sources)
+    begun = f" from {start.name}" if start else ""
+    seen = set(start.corpora if start else ()).union(*(source.origin for source in pretraining.sources))
     return InitCard(
-        name="mednet",
-        label=f"{pretraining.variant.capitalize()}-MedNet pretrained here on {names}",
+        name=name,
+        label=f"{pretraining.variant.capitalize()}-MedNet pretrained here{begun} on {names}",
         identity=f"mednet:{pretraining.identity}",
-        contract=Contract(),
+        contract=start.contract if start else Contract(),
         file=need.cache / "mednet" / f"{pretraining.identity}.safetensors",
-        corpora=tuple(sorted(set().union(*(source.origin for source in pretraining.sources)))),
+        corpora=tuple(sorted(seen)),
         pretraining=pretraining,
     )
 
@@ -44,8 +60,8 @@ def independent(source: Task, target: Task) -> bool:
     )
 
 
-def plan_pretraining(need: Need) -> Pretraining:
-    """Choose the sources and name the weights by everything that decides them.
+def plan_pretraining(need: Need, start: InitCard | None = None) -> Pretraining:
+    """Choose the sources and name the weights by everything that decides them; `start` as in `made_here`.
 
     Raises:
         UserError: no independent source of that colour is at hand.
@@ -70,6 +86,7 @@ def plan_pretraining(need: Need) -> Pretraining:
             (task.name, task.source.fingerprint(side, need.places), side, *_of_card(task))
             for task, side in zip(sources, sides, strict=True)
         ],
+        start.decisive if start else "",
     ]
     return Pretraining(
         variant=need.task.variant,
@@ -78,6 +95,7 @@ def plan_pretraining(need: Need) -> Pretraining:
         arch=need.arch,
         input_size=need.input_size,
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+        start=start,
     )
 
 
