@@ -1,4 +1,4 @@
-"""The order in which an epoch reads a large source: random enough to train, near enough to read in sequence."""
+"""The order in which an epoch reads a large source: random enough to train, and near to the disk's own."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -45,7 +45,7 @@ PATTERNS = {
 
 
 def terms_of(licence: str) -> frozenset[Terms]:
-    """Return the classes of terms that a licence, described in words, contains; `UNKNOWN` where none is seen."""
+    """Return the classes of terms in a licence described in words; `UNKNOWN` where none is seen."""
     words = licence.lower()
     found = {terms for terms, pattern in PATTERNS.items() if re.search(pattern, words)}
     return frozenset(found or {Terms.UNKNOWN})
