@@ -1,0 +1,111 @@
+"""Sources that are a listing of files: units of so many files, each decoded by the readers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import UserError
+from .corpus import SourceFacts
+from .source import Item, Problem, SourceCard, Unit
+
+PER_UNIT = 1000
+"""Files that one process reads in one go."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One file: where it is relative to the root, its label and group, its size and time (-1: not there)."""
+
+    path: str
+    label: tuple[int, ...]
+    group: str = ""
+    size: int = -1
+    changed: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class FileSource:
+    """Images in files.
+
+    Attributes:
+        facts: what is known of them.
+        root: what the entries are relative to.
+        listing: lists the files in a fixed order; a module's function or a `functools.partial` of one,
+            so that it can be pickled.
+        reader: fields of `Reading`.
+        per_unit: files per unit; fewer where one file holds many images.
+    """
+
+    facts: SourceFacts
+    root: Path
+    listing: Callable[[], Iterable[Entry]]
+    reader: dict[str, Any]
+    per_unit: int = PER_UNIT
+
+    def units(self) -> Iterator[Unit]:
+        """List the files, so many at a time."""
+        entries = iter(self.listing())
+        number = 0
+        while chunk := tuple(islice(entries, self.per_unit)):
+            yield Unit(number, chunk)
+            number += 1
+
+    def read(self, unit: Unit) -> Iterator[Item | Problem]:
+        """Decode the files of a unit; one that cannot be read is a problem and the others go on."""
+        from ...tasks.readers.reader import pictures
+
+        reading = reading_of(self.reader, self.facts.name)
+        for entry in unit.what:
+            try:
+                for picture in pictures(self.root / entry.path, reading):
+                    yield Item(picture.pixels, entry.label, entry.group or picture.group, shown(entry.path))
+            except (UserError, KeyboardInterrupt):
+                raise
+            except Exception as error:  # a decoder raises anything at a broken file, and there are millions
+                yield Problem(shown(entry.path), reason_of(error))
+
+
+def reading_of(fields: dict[str, Any], source: str) -> Any:
+    """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
+    from ...tasks.readers.reader import Reading
+
+    try:
+        return msgspec.convert(fields, Reading, strict=False)
+    except msgspec.ValidationError as error:
+        raise UserError(f"The card of '{source}', key 'reader': {error}.") from error
+
+
+def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> Entry:
+    """Make an entry with the size and time that the file has now."""
+    try:
+        state = (root / path).stat()
+    except OSError:  # reading it will say why
+        return Entry(path, label, group)
+    return Entry(path, label, group, state.st_size, state.st_mtime_ns)
+
+
+def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
+    """Take over what a card says."""
+    same = ("name", "database", "licence", "source_group", "parents", "modality", "variant", "citation")
+    kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
+    return SourceFacts(kind=card.labels, classes=tuple(classes), **kept)
+
+
+def shown(path: str) -> str:
+    """Return how a file is named in the corpus: as the source names it, but no folder outside of it."""
+    return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name
+
+
+def reason_of(error: Exception) -> str:
+    """Say what happened, without the machine's paths that the system's own messages hold."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    from ...tasks.readers.reader import UnreadableError
+
+    # only the readers promise that what they say holds nothing of a patient
+    return str(error) if isinstance(error, UnreadableError) else f"it cannot be decoded ({type(error).__name__})"
