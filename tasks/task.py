@@ -153,13 +153,18 @@ class Task:
 
     @property
     def flips(self) -> tuple[bool, bool]:
-        """Whether (left-right, upside-down) mirroring leaves an image of this modality plausible.
+        """Whether (left-right, upside-down) mirroring leaves an image plausible."""
+        return plausible_flips(self.modality, self.classes)
 
-        Radiographs, ultrasound, OCT and slices of the body have an up and a down; cells, tissue and
-        skin have neither. Left-right is allowed everywhere but where laterality is the label.
-        """
-        lateral = any("left" in name.lower() or "right" in name.lower() for name in self.classes)
-        return (not lateral, self.modality in {"histopathology", "microscopy", "dermoscopy"})
+
+def plausible_flips(modality: str, classes: Iterable[str]) -> tuple[bool, bool]:
+    """Return whether (left-right, upside-down) mirroring leaves an image of this modality plausible.
+
+    Radiographs, ultrasound, OCT and slices of the body have an up and a down; cells, tissue and
+    skin have neither. Left-right is allowed everywhere but where laterality is the label.
+    """
+    lateral = any("left" in name.lower() or "right" in name.lower() for name in classes)
+    return (not lateral, modality in {"histopathology", "microscopy", "dermoscopy"})
 
 
 TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks")
