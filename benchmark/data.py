@@ -1,72 +1,16 @@
-"""Images on the device, once, as bytes; and the step from bytes to what a network was trained to see."""
+"""Images and labels on the device, once, as bytes; and the order in which they are shown."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..baselines.init import Contract
+from ..baselines.prepare import Prepare as Prepare  # for all who prepare what they take from here
 from ..tasks.task import Split
-
-CHANNELS = 3
-"""Every timm network takes three; a grey image is repeated, and the record says so."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prepare:
-    """The input contract of an init, applied on the device.
-
-    Attributes:
-        contract: mean, std, channel order, value range, interpolation.
-        side: of the square that the network sees, in pixels.
-    """
-
-    contract: Contract
-    side: int
-
-    def resize(self, images: Tensor) -> Tensor:
-        """Turn bytes [batch, channels, h, w] into floats 0..255 [batch, channels, side, side]."""
-        images = images.float()
-        if images.shape[-2:] == (self.side, self.side):
-            return images
-        mode = self.contract.interpolation
-        smooth = mode != "nearest"
-        resized = F.interpolate(
-            images,
-            (self.side, self.side),
-            mode=mode,
-            align_corners=False if smooth else None,
-            antialias=smooth and max(images.shape[-2:]) > self.side,
-        )
-        return resized.clamp_(0, 255) if mode == "bicubic" else resized
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Turn floats 0..255 [batch, 1 or 3, side, side] into the network's input, channels last."""
-        if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
-            images = images.flip(1)
-        scale, shift = _affine(self.contract, images.device)
-        # one multiplication and one addition; broadcasting repeats a single channel three times
-        return (images * scale + shift).contiguous(memory_format=torch.channels_last)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Resize and normalise, without augmentation."""
-        return self.normalise(self.resize(images))
-
-
-@functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
-def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return scale and shift [1, 3, 1, 1] that turn 0..255 into the contract's units."""
-    with torch.inference_mode(False):  # they outlive the validation that may ask for them first
-        mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
-        std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)
-        return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)
 
 
 def _shared(array: NDArray[Any]) -> Tensor:
