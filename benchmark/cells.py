@@ -112,10 +112,15 @@ class Bench:
             undefined=measured.undefined,
             per_class=measured.per_class,
             val_metrics=on_val.values,
+            beside={
+                name: self._measure(job, test.labels, scores).values
+                for name, scores in outcome.beside.items()
+            },
             curve=outcome.curve,
             notes=outcome.notes,
         )
         kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
+        kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
         return record, kept if test.groups is None else {**kept, "groups": test.groups}
 
     def _outcome(self, job: Job) -> Outcome:
@@ -214,7 +219,8 @@ def task_facts(task: Task) -> TaskFacts:
 def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     """Return where an init's weights came from, and what they share with the task."""
     known = made(card.file) if card.pretraining and card.file else None
-    label = known.label(card.pretraining.variant) if known and card.pretraining else card.label
+    label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
+    label = card.transform.described(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
     return InitFacts(
         label=label,

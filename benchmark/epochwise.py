@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..baselines.load import load_backbone
@@ -68,7 +69,7 @@ def start(job: Job, script: Script) -> Training:
     """Build the network of a job; random weights are drawn by PyTorch's own defaults."""
     cell = job.cell
     backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
-    if job.card.seeded:
+    if job.card.file is None:
         _redraw(backbone.module, cell.seed)
     backbone.module.requires_grad_(not script.head_only)
     model = placed(Float32(backbone.module, len(job.task.classes), cell.seed), job.device)
@@ -85,12 +86,23 @@ def _redraw(network: nn.Module, seed: int) -> None:
                 reset()
 
 
-def train(training: Training, script: Script) -> tuple[Fitted, int]:
-    """Train to the last epoch or the end of patience; the network keeps the epoch that the script keeps.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training by a script leaves; the network holds the weights of the kept epoch.
 
-    Returns:
-        What the training leaves, and the number of the kept epoch, from 1.
+    Attributes:
+        fitted: curve, best validation and notes.
+        kept: number of the kept epoch, from 1.
+        last: probabilities [n, classes] of the test split after the last epoch; None where patience ended it.
     """
+
+    fitted: Fitted
+    kept: int
+    last: NDArray[np.float64] | None
+
+
+def train(training: Training, script: Script) -> Trained:
+    """Train to the last epoch or the end of patience; the network keeps the epoch that the script keeps."""
     job = training.job
     batches = math.ceil(len(job.subset.train) / script.batch)
     hyper = Hyper(
@@ -102,15 +114,19 @@ def train(training: Training, script: Script) -> tuple[Fitted, int]:
     )
     kind = ByScore if script.keeps == "auc" else ByLoss
     seen: list[Validation] = []
+    last: list[NDArray[np.float64]] = []
 
     def validate() -> Validation:
         found = training.validate()
         seen.append(kind(found.loss, found.score))
+        if len(seen) == script.epochs:
+            last.append(training.predict("test"))
         return seen[-1]
 
     with seeded(job.device, job.cell.seed):
         fitted = fit(training.model, feed(training, script, batches), hyper, validate)
-    return fitted, 1 + next(place for place, found in enumerate(seen) if found is fitted.best)
+    kept = 1 + next(place for place, found in enumerate(seen) if found is fitted.best)
+    return Trained(fitted, kept, last[0] if last else None)
 
 
 def feed(training: Training, script: Script, batches: int) -> Feed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -64,6 +65,8 @@ class Outcome:
         choices: hyper-parameters chosen on validation.
         curve: validations during training, if any.
         notes: sentences for the record.
+        beside: probabilities of the test split [n, classes] by other rules than the protocol's own, by name;
+            fixed rules that choose nothing.
     """
 
     test_scores: NDArray[np.float64]
@@ -71,7 +74,8 @@ class Outcome:
     weights: str
     choices: tuple[Choice, ...] = ()
     curve: tuple[Point, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     per_class: dict[str, dict[str, float | None]] = {}
     """Metric name -> class name -> value."""
     val_metrics: dict[str, float | None] = {}
+    beside: dict[str, dict[str, float | None]] = {}
+    """Test metrics by other fixed rules than the protocol's own, by name; no verdict uses them."""
     curve: tuple[Point, ...] = ()
     choices: tuple[Choice, ...] = ()
     counts: Counts | None = None

@@ -31,6 +31,8 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str
     rows: dict[str, dict[str, dict[str, Values]]]
     """Side of the stored images in pixels -> arch -> task -> values."""
+    epoch: str = ""
+    """The rule, beside the script's own, whose test scores are compared; "" is the script's own."""
 
     def archs(self, size: int) -> tuple[str, ...]:
         """Return the architectures with values for this side."""

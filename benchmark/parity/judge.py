@@ -26,6 +26,10 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     arch: str
     size: int
     metric: str
+    epoch: str
+    """Whose test scores these are: "kept" is the epoch that the script keeps, else a rule beside it."""
+    counts: bool
+    """Whether the value decides the exit code; the other rule is shown beside it."""
     published: float
     published_sd: float | None
     published_runs: int
@@ -42,13 +46,24 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def judged(place: tuple[str, str, int], published: Published, values: Sequence[float | None]) -> Judged:
+KEPT = "kept"
+
+
+def judged(
+    place: tuple[str, str, int],
+    published: Published,
+    values: Sequence[float | None],
+    epoch: str = KEPT,
+    counts: bool = True,
+) -> Judged:
     """Judge one metric.
 
     Args:
         place: task, arch and side of the stored images.
         published: what it is compared with.
         values: ours, one per seed; None where a seed failed or the metric is undefined.
+        epoch: whose test scores they are.
+        counts: whether they decide the exit code.
     """
     found = [value for value in values if value is not None]
     whole = len(found) == len(values) > 0
@@ -65,6 +80,8 @@ def judged(place: tuple[str, str, int], published: Published, values: Sequence[f
         arch=place[1],
         size=place[2],
         metric=published.metric,
+        epoch=epoch,
+        counts=counts,
         published=published.value,
         published_sd=published.sd,
         published_runs=published.runs,

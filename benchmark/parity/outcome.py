@@ -1,6 +1,6 @@
 """From the records of a parity run to its table: judged, printed, and written beside the records."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +11,21 @@ from ..errors import UserError
 from ..files import write_bytes
 from ..plan import read_plan
 from ..records import Record, Store
-from .judge import CAP, FLOOR, Judged, judged
+from .judge import CAP, FLOOR, KEPT, Judged, judged
 from .study import Study
 
-HEADERS = ("task", "arch", "px", "metric", "published", "ours ± sd (seeds)", "difference", "tolerance", "")
+HEADERS = (
+    "task",
+    "arch",
+    "px",
+    "metric",
+    "epoch",
+    "published",
+    "ours ± sd (seeds)",
+    "difference",
+    "tolerance",
+    "",
+)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +43,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def exit_code(self) -> int:
         """1 where a value is missing, 3 where one is OUT, otherwise 0."""
-        verdicts = {row.verdict for row in self.rows}
+        verdicts = {row.verdict for row in self.rows if row.counts}
         return 1 if "FAILED" in verdicts else 3 if "OUT" in verdicts else 0
 
     @property
     def summary(self) -> str:
         """One sentence."""
-        count = {
-            verdict: sum(row.verdict == verdict for row in self.rows) for verdict in ("IN", "OUT", "FAILED")
-        }
-        failed = f", {count['FAILED']} without a value" if count["FAILED"] else ""
-        return f"{count['IN']} of {len(self.rows)} published values IN, {count['OUT']} OUT{failed}."
+        said = []
+        for epoch in dict.fromkeys(row.epoch for row in self.rows):
+            rows = [row for row in self.rows if row.epoch == epoch]
+            count = Counter(row.verdict for row in rows)
+            failed = f", {count['FAILED']} without a value" if count["FAILED"] else ""
+            beside = "" if rows[0].counts else " (beside: decides nothing)"
+            said.append(
+                f"{epoch} epoch: {count['IN']} of {len(rows)} published values IN, {count['OUT']} OUT"
+                f"{failed}{beside}"
+            )
+        return f"{'; '.join(said)}.".replace("epoch epoch", "epoch")
 
     def table(self, form: str) -> str:
         """Return the rows as a table in one of tabulate's forms."""
@@ -73,9 +90,10 @@ def outcome_of(study: Study, folder: Path) -> Outcome:
         found[cell.task, cell.arch, cell.size].append(store.read(planned.key))
     facts = study.facts
     rows = (
-        judged(place, published, [_value(record, published.metric) for record in records])
+        judged(place, published, values, epoch, counts=epoch == (facts.epoch or KEPT))
         for place, records in found.items()
         for published in facts.published(*place)
+        for epoch, values in _values(records, published.metric).items()
     )
     kept = (
         f"{record.cell.task} {record.cell.arch} seed {record.cell.seed}: {'; '.join(record.notes)}"
@@ -108,8 +126,15 @@ def text(outcome: Outcome) -> str:
     return "\n\n".join([head, outcome.table("simple"), outcome.note, outcome.rule, outcome.summary])
 
 
-def _value(record: Record | None, metric: str) -> float | None:
-    return record.metrics.get(metric) if record and record.status == "ok" else None
+def _values(records: Sequence[Record | None], metric: str) -> dict[str, list[float | None]]:
+    """Return the values of one metric, a list with one per record for every rule that chooses an epoch."""
+    done = [record if record and record.status == "ok" else None for record in records]
+    rules = dict.fromkeys(name for record in done if record for name in record.beside)
+    kept = {KEPT: [record.metrics.get(metric) if record else None for record in done]}
+    return kept | {
+        rule: [record.beside.get(rule, {}).get(metric) if record else None for record in done]
+        for rule in rules
+    }
 
 
 def _cells(row: Judged) -> Sequence[object]:
@@ -120,5 +145,5 @@ def _cells(row: Judged) -> Sequence[object]:
         spread = "" if row.sd is None else f" ± {row.sd:.3f}"
         ours = f"{row.ours:.3f}{spread} ({row.seeds})"
         difference, allowed = f"{row.difference:+.3f}", f"{row.tolerance:.3f}"
-    place = (row.task, row.arch, row.size, row.metric)
+    place = (row.task, row.arch, row.size, row.metric, row.epoch)
     return (*place, f"{published} (≥{row.published_runs})", ours, difference, allowed, row.verdict)

@@ -9,6 +9,9 @@ from ..protocol import PROTOCOLS, Job, Outcome, Work
 from ..records import Choice
 from ..script import Script
 
+LAST = "last epoch"
+"""What the predictions after the last epoch are called beside those of the kept one."""
+
 
 class Published:
     """A protocol that does what a script does, without any choice of its own.
@@ -33,16 +36,15 @@ class Published:
         from ..epochwise import start, train
 
         training = start(job, self.script)
-        fitted, kept = train(training, self.script)
+        trained = train(training, self.script)
+        curve, rule = trained.fitted.curve, f"by validation {self.script.keeps}"
         return Outcome(
             test_scores=training.predict("test"),
             val_scores=training.predict("val"),
             weights=training.weights,
-            curve=fitted.curve,
-            notes=(
-                *fitted.notes,
-                f"kept epoch {kept} of {len(fitted.curve)}, by validation {self.script.keeps}",
-            ),
+            curve=curve,
+            notes=(*trained.fitted.notes, f"kept epoch {trained.kept} of {len(curve)}, {rule}"),
+            beside={} if trained.last is None else {LAST: trained.last},
         )
 
     def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:

@@ -17,7 +17,7 @@ from mednet_bench.benchmark.parity.facts import METRICS, Published
 from mednet_bench.benchmark.parity.judge import CAP, FLOOR, judged, tolerance
 from mednet_bench.benchmark.parity.study import STUDIES, Study
 from mednet_bench.benchmark.protocol import PROTOCOLS, Job, Outcome
-from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
+from mednet_bench.benchmark.protocols.published import LAST, MEDMNIST_V2
 from mednet_bench.benchmark.protocols.published import Published as PublishedProtocol
 from mednet_bench.tasks.task import TASKS
 
@@ -167,12 +167,12 @@ def publish(folder: Path, auc: float, accuracy: float) -> None:
 
 
 def parity(out: str) -> tuple[int, dict[str, dict[str, object]]]:
-    """Run `parity toy`; returns the exit code and the rows of `parity.json` by metric."""
+    """Run `parity toy`; returns the exit code and the rows of `parity.json` of the kept epoch by metric."""
     code = cli.main(
         ["parity", "toy", "--seeds", "0,1", "--out", out, "--device", "cpu"], standalone_mode=False
     )
     rows = json.loads((Path(out) / "parity.json").read_text())["rows"]
-    return code, {row["metric"]: row for row in rows}
+    return code, {row["metric"]: row for row in rows if row["epoch"] == "kept"}
 
 
 def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
@@ -191,7 +191,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     said = capsys.readouterr()
     assert "nothing to compute" in said.err, "a judgement of what is there computes nothing anew"
     assert "mednet-bench run --tasks phantom-organ --inits scratch" in said.err
-    assert "2 of 2 published values IN, 0 OUT." in said.out
+    assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in said.out
     assert "2 of 2 published values IN" in (tmp_path / "run" / "parity.md").read_text()
 
     load = Bench._load
@@ -206,6 +206,30 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     monkeypatch.setattr(Bench, "_load", shuffled)
     code, rows = parity("broken")
     assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
+
+
+def test_what_the_last_epoch_gives_is_shown_beside_and_decides_only_where_the_facts_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def score(self: PublishedProtocol, job: Job) -> Outcome:
+        truth = np.eye(len(job.task.classes))[job.labels("test")]
+        val = np.eye(len(job.task.classes))[job.labels("val")]
+        return Outcome(1 - truth, val, "random:0", beside={LAST: truth})
+
+    toy_study(monkeypatch, tmp_path)
+    publish(tmp_path, 1.0, 1.0)
+    monkeypatch.setattr(PublishedProtocol, "score", score)
+    code, rows = parity("run")
+    assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
+    facts = (tmp_path / "toy.toml").read_text()
+    (tmp_path / "toy.toml").write_text(f'epoch = "{LAST}"\n{facts}')
+    code, rows = parity("run")
+    assert code == 0 and {row["verdict"] for row in rows.values()} == {"OUT"}
+    found = json.loads((tmp_path / "run" / "parity.json").read_text())["rows"]
+    assert {(row["epoch"], row["verdict"], row["counts"]) for row in found} == {
+        ("kept", "OUT", False),
+        (LAST, "IN", True),
+    }
 
 
 def test_a_cell_that_fails_is_a_value_without_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

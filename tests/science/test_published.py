@@ -62,7 +62,8 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     training = start(job, SHORT)
     model = deepcopy(training.model)
     order = feed(training, SHORT, batches=4)
-    fitted, kept = train(training, SHORT)
+    trained = train(training, SHORT)
+    fitted, kept = trained.fitted, trained.kept
 
     criterion = nn.BCEWithLogitsLoss() if kind == "multilabel" else nn.CrossEntropyLoss()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)  # as ours, to the bit
@@ -85,6 +86,8 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     np.testing.assert_allclose([point.val_loss for point in fitted.curve], losses, atol=1e-5)
     theirs = replace(training, model=best).predict("test")
     np.testing.assert_allclose(training.predict("test"), theirs, atol=1e-5)
+    assert trained.last is not None
+    np.testing.assert_allclose(trained.last, replace(training, model=model).predict("test"), atol=1e-5)
 
 
 def test_the_first_epoch_with_the_best_auc_is_kept_and_none_is_left_out(
@@ -99,7 +102,8 @@ def test_the_first_epoch_with_the_best_auc_is_kept_and_none_is_left_out(
 
     monkeypatch.setattr(Training, "validate", validate)
     training = start(bench(tmp_path).job("medmnist-v2"), SHORT)
-    fitted, kept = train(training, SHORT)
+    trained = train(training, SHORT)
+    fitted, kept = trained.fitted, trained.kept
     assert (kept, len(fitted.curve)) == (2, 4)
     for name, value in training.model.state_dict().items():
         assert torch.equal(value, states[1][name]), name
@@ -161,8 +165,8 @@ def test_the_probe_stops_after_five_epochs_without_a_lower_loss(
 ):
     losses = iter([0.9, 0.5, *[0.6] * 98])
     monkeypatch.setattr(Training, "validate", lambda self: Validation(next(losses), 0.5))
-    fitted, kept = train(start(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS), MEDMNIST_PLUS)
-    assert (kept, len(fitted.curve)) == (2, 7)
+    trained = train(start(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS), MEDMNIST_PLUS)
+    assert (trained.kept, len(trained.fitted.curve), trained.last) == (2, 7, None)
 
 
 def test_a_small_image_is_surrounded_by_zeros_of_the_normalised_scale():
