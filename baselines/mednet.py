@@ -52,11 +52,11 @@ def made_here(name: str, need: Need, start: InitCard | None = None) -> InitCard:
 
 
 def independent(source: Task, target: Task) -> bool:
-    """Whether `source` may pretrain for `target`: same colour, same realness, no common origin."""
+    """Whether `source` may pretrain for `target`: same colour and realness, no common image even possible."""
     return (
         source.variant == target.variant
         and source.generated == target.generated
-        and not source.origin & target.origin
+        and target.contamination(source.origin).level == "clean"
     )
 
 

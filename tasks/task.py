@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..benchmark.registry import Registry
+from .databases.kinship import Relation, relation
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
@@ -135,16 +136,22 @@ class Task:
 
     @property
     def origin(self) -> frozenset[str]:
-        """Name, source group and parents, in lower case: two tasks that share one are not independent."""
+        """Name, source group and parents, in lower case: what the catalogue's relations start from."""
         return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
 
-    def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
-        """Return which of the corpora that weights declare hold, or are, images of this task.
+    def contamination(self, corpora: Iterable[str]) -> Relation:
+        """Say whether corpora may hold images of this task: clean, possible or declared, with the evidence.
 
-        Ids are compared in lower case; a whole family (``"medmnist"``) holds each of its members.
+        Ids are known in every spelling of the catalogue; a whole family (``"medmnist"``) holds each of
+        its members.
         """
-        mine = self.origin | {self.family.casefold(), f"{self.family.casefold()}-v2"}
-        return tuple(sorted(corpus for corpus in set(corpora) if corpus.casefold() in mine))
+        family = self.family.casefold()
+        return relation(self.origin, corpora, (family, f"{family}-v2"))
+
+    def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
+        """Return which of the corpora that weights declare hold, or are, images of this task."""
+        reasons = self.contamination(corpora).reasons
+        return tuple(sorted(reason.corpus for reason in reasons if reason.level == "declared"))
 
     @property
     def decisive(self) -> str:

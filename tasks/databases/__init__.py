@@ -1,1 +1,18 @@
-"""The catalogue of public medical image databases: counts, licences, parents and overlaps."""
+"""The catalogue of public medical image databases: counts, licences, parents and overlaps.
+
+The facts were gathered in October 2026 from what the projects publish themselves, from lists that others
+keep, and partly from memory; every row says which: `verification` and `evidence` for the row,
+`count_evidence` (primary, secondary, memory), `licence_evidence` (read, memory, unknown) and
+`parents_evidence` (read, recalled). They are leads for a person who is about to use a database, and no
+legal advice: read the licence where the images are.
+
+sources.csv        one row per database; `parents` are what it was made from, `overlaps` what it shares images with
+contamination.csv  downstream task, its parent, and a corpus that holds images of that parent
+compositions.csv   which images of which database would make up a Gray-MedNet and a Color-MedNet
+idc.csv            the NCI Imaging Data Commons, version 25, by collection and modality
+outside.csv        sets that are named as parents and have no row of their own
+aliases.csv        other words for the same database
+
+What a licence allows is read from its words by `licences`; the row `gray,fill` of compositions.csv is own
+arithmetic: further slices of the same volumes.
+"""

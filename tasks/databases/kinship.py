@@ -1,0 +1,143 @@
+"""Whether a corpus may hold images of a task: computed from parents, overlaps and known contaminations."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Literal
+
+from .catalogue import Evidence, canonical, databases, known, links
+
+Level = Literal["clean", "possible", "declared"]
+STRENGTH: Mapping[Level, int] = {"clean": 0, "possible": 1, "declared": 2}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one corpus is not clean for a task.
+
+    Attributes:
+        corpus: the word that declared it, as it was written.
+        level: "declared" where a set holds the other and this was read; "possible" where it is
+            recalled from memory only, where two sets merely share an ancestor, or where two sets
+            are said to overlap.
+        sentence: the evidence, for a person.
+    """
+
+    corpus: str
+    level: Level
+    sentence: str
+
+    def __str__(self) -> str:
+        """Return the evidence."""
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What the catalogue says of a task and the corpora that weights have seen.
+
+    Attributes:
+        level: the worst of the reasons; "clean" where there are none.
+        reasons: at most one for each corpus, the strongest; declared before possible.
+        unknown: corpora of which the catalogue knows nothing: clean only as far as anybody said.
+    """
+
+    level: Level
+    reasons: tuple[Reason, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def relation(task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterable[str] = ()) -> Relation:
+    """Compare a task with corpora; exchanging the two gives the same level.
+
+    Args:
+        task_ids: the task's own name and its parents, in any spelling that the catalogue knows.
+        corpus_ids: what the weights are declared to have seen.
+        family: words, in lower case, for the whole collection to which the task belongs.
+    """
+    mine = {canonical(word) for word in task_ids}
+    words = sorted(set(corpus_ids))
+    found = [reason for word in words if (reason := _strongest(mine, word, set(family)))]
+    reasons = tuple(sorted(found, key=lambda reason: -STRENGTH[reason.level]))
+    strange = (word for word in words if not known(word) and word not in {r.corpus for r in reasons})
+    return Relation(reasons[0].level if reasons else "clean", reasons, tuple(strange))
+
+
+def _strongest(mine: set[str], word: str, family: set[str]) -> Reason | None:
+    if word.casefold() in family:
+        return Reason(word, "declared", f"{word} is the collection that the task belongs to")
+    pairs = (_compare(task, canonical(word)) for task in sorted(mine))
+    found = [pair for pair in pairs if pair]
+    if not found:
+        return None
+    level, sentence = max(found, key=lambda pair: STRENGTH[pair[0]])
+    return Reason(word, level, sentence)
+
+
+@cache
+def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
+    """Return the strongest relation of two ids, with its sentence; None where nothing is known."""
+    if task == corpus:
+        return "declared", f"the task's images are of {task}"
+    for child, parent in ((task, corpus), (corpus, task)):
+        path = ancestors(child).get(parent)
+        if path:
+            return _level(path.evidence), f"{path} ({path.evidence})"
+    for link in links():
+        if {task, corpus} in ({link.downstream, link.corpus}, {link.parent, link.corpus}):
+            verb = {"overlaps": "is said to overlap with"}.get(link.relation, "holds images of")
+            level = "possible" if link.relation == "overlaps" else _level(link.evidence)
+            return level, f"{link.corpus} {verb} {link.parent or link.downstream} ({link.evidence})"
+    shared = sorted(ancestors(task).keys() & ancestors(corpus).keys())
+    if shared:
+        return "possible", f"{task} and {corpus} both derive from {shared[0]}"
+    return _overlap(task, corpus)
+
+
+def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
+    """Look for an overlap that is stated between the two, or between what they were made from."""
+    rows = databases()
+    for one, other in product((task, *ancestors(task)), (corpus, *ancestors(corpus))):
+        if any(b in rows[a].overlaps for a, b in ((one, other), (other, one)) if a in rows):
+            return "possible", f"{one} and {other} are said to share images"
+    return None
+
+
+def _level(evidence: Evidence) -> Level:
+    return "declared" if evidence == "read" else "possible"
+
+
+@dataclass(frozen=True)
+class Path:
+    """How one set derives from another.
+
+    Attributes:
+        steps: ids, from the child to the ancestor.
+        evidence: "recalled" as soon as one step is.
+    """
+
+    steps: tuple[str, ...]
+    evidence: Evidence
+
+    def __str__(self) -> str:
+        """Return a clause: "a derives from b, which derives from c"."""
+        first, *rest = self.steps
+        return f"{first} derives from {', which derives from '.join(rest)}"
+
+
+@cache
+def ancestors(id: str) -> Mapping[str, Path]:
+    """Return everything a set was made from, at any depth, by the best verified and then shortest path."""
+    found: dict[str, Path] = {}
+    queue = [Path((id,), "read")]
+    for path in queue:  # grows while it is read; breadth first
+        row = databases().get(path.steps[-1])
+        for parent in row.parents if row else ():
+            sure = path.evidence == "read" and row is not None and row.parents_evidence == "read"
+            longer = Path((*path.steps, parent), "read" if sure else "recalled")
+            old = found.get(parent)
+            if old is None or (old.evidence == "recalled" and longer.evidence == "read"):
+                found[parent] = longer
+                queue.append(longer)
+    return found
