@@ -1,5 +1,6 @@
 """The card of an init: where weights come from, and how the network wants its images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -52,6 +53,28 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """What is done to an init's weights after they are loaded, to tell features from the scale of weights.
+
+    Attributes:
+        kind: "meanvar" draws every tensor anew with its mean and variance, "shuffled" permutes the values of
+            every tensor, "partial" keeps the first stages and leaves the rest random.
+        source: the init whose weights are loaded.
+        stages: how many the kind "partial" keeps; 0 for the others.
+    """
+
+    kind: Literal["meanvar", "shuffled", "partial"]
+    source: "InitCard"
+    stages: int = 0
+
+    def described(self, label: str) -> str:
+        """Return the phrase for tables, around that of the source."""
+        first = "first stage" if self.stages == 1 else f"first {self.stages} stages"
+        what = {"meanvar": "mean and variance", "shuffled": "shuffled values", "partial": first}
+        return f"{what[self.kind]} of: {label}"
+
+
+@dataclass(frozen=True)
 class InitCard:
     """One init, resolved for one task and arch; cheap to make, nothing is loaded yet.
 
@@ -67,7 +90,11 @@ class InitCard:
             order and shape.
         corpora: ids of data sets that the weights are declared to have seen.
         pretraining: what must be made first, or None.
-        seeded: random weights: every seed draws its own.
+        seeded: random weights, or weights that are transformed at random: every seed draws its own.
+        transform: what is done to the weights once they are loaded, or None.
+        layout: how the file names its tensors, or "" to find it out; `rename` goes first.
+        fingerprint: what the network computes on fixed pictures, or () where nobody stated it.
+        fingerprint_size: side in pixels at which that was taken.
     """
 
     name: str
@@ -81,6 +108,15 @@ class InitCard:
     corpora: tuple[str, ...] = ()
     pretraining: Pretraining | None = None
     seeded: bool = False
+    transform: Transform | None = None
+    layout: str = ""
+    fingerprint: tuple[float, ...] = ()
+    fingerprint_size: int = 0
+
+    @property
+    def source(self) -> "InitCard":
+        """The init whose weights are loaded: this one, or the one that it is derived from."""
+        return self.transform.source if self.transform else self
 
     @property
     def decisive(self) -> str:
@@ -103,6 +139,7 @@ class Need:
         path: what stood behind ``=`` in ``--inits name=PATH``, or None.
         budget: hashable description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``.
         cache: folder for weights made here.
+        paths: what stood behind every ``=`` of ``--inits``, by init, for one that starts from another.
     """
 
     task: Task
@@ -114,6 +151,7 @@ class Need:
     path: Path | None
     budget: str
     cache: Path
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Init(Protocol):

@@ -10,6 +10,7 @@ from ..benchmark.files import sha256_file
 from .archs import build_backbone, classifier_names
 from .init import InitCard
 from .strict import load_total, read_tensors, renamed_by_order
+from .transform import apply
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         card: a resolved init; a pretraining that it needs must have been made.
         arch: timm architecture.
         input_size: side in pixels.
-        seed: draws random weights; of no effect on an init that loads all of them.
+        seed: draws random weights; of no effect on an init that loads all of them and changes none.
 
     Raises:
         UserError: the file is absent, damaged, not what its hash says, or does not fit.
@@ -59,5 +60,8 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
     if card.rename == "order":
         names = build_backbone(arch, input_size, classes=1000).state_dict()
         tensors = renamed_by_order(tensors, names, card.name)
+    random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     load_total(model, tensors, card.excused or classifier_names(arch), f"{card.name} ({card.file})")
+    if card.transform:
+        apply(card.transform, model, random, arch, seed)
     return Backbone(model, f"sha256:{found}")

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
-from ..baselines.init import INITS, InitCard, Need
+from ..baselines.init import InitCard, Need
+from ..baselines.naming import Named, read_inits
 from ..tasks.task import Places, Task
 from .errors import UserError
 from .files import cache_folder
 from .plan import Cell, Plan, Planned, Recipe, key_of
 from .protocol import PROTOCOLS
-from .request import Request, fractions, named_inits, names, seeds
+from .request import Request, fractions, names, seeds
 
 TUNING_SEED = 0
 """The seed whose subset chooses the learning rate of a group: fixed, so that more seeds change nothing."""
@@ -45,7 +45,7 @@ class Grid:
     def pretraining(self, cell: Cell) -> InitCard:
         """Return the init whose weights a pretrain cell makes."""
         identity = cell.task.partition(":")[2]
-        cards = (card for card in self.cards.values() if card.pretraining)
+        cards = (card.source for card in self.cards.values())
         return next(card for card in cards if card.pretraining and card.pretraining.identity == identity)
 
 
@@ -58,8 +58,7 @@ def check_words(request: Request) -> None:
     """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
     seeds(request.seeds)
     fractions(request.fractions)
-    for init, _ in named_inits(request.inits):
-        INITS[init]
+    inits_of(request)
     for protocol in names(request.protocols, "protocols"):
         PROTOCOLS[protocol]
 
@@ -77,19 +76,22 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
         UserError: a name is unknown, or an init cannot be had.
     """
     cards = {
-        (task.name, arch, init): INITS[init](_need(request, task, arch, path, known, places))
+        (task.name, arch, init.name): init(_need(request, task, arch, known, places))
         for task in targets
         for arch in names(request.archs, "archs")
-        for init, path in named_inits(request.inits)
+        for init in inits_of(request)
     }
     cells = tuple(_unique(_cells(request, targets, cards, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
     return Grid(request, plan, {task.name: task for task in targets}, cards, places)
 
 
-def _need(
-    request: Request, task: Task, arch: str, path: Path | None, known: Sequence[Task], places: Places
-) -> Need:
+def inits_of(request: Request) -> list[Named]:
+    """Return what `--inits` names; `UserError` where a word of it means nothing."""
+    return read_inits(names(request.inits, "inits"))
+
+
+def _need(request: Request, task: Task, arch: str, known: Sequence[Task], places: Places) -> Need:
     return Need(
         task=task,
         arch=arch,
@@ -97,7 +99,7 @@ def _need(
         size=request.size,
         tasks=tuple(known),
         places=places,
-        path=path,
+        path=None,  # the init's name knows it
         budget=part_of(request.recipe, PRETRAIN_FIELDS),
         cache=cache_folder(),
     )
@@ -123,12 +125,12 @@ def _cells(
         size = stored_size(task, request, places)
         data = task.source.fingerprint(size, places)
         for arch in names(request.archs, "archs"):
-            for init, _ in named_inits(request.inits):
-                card = cards[task.name, arch, init]
+            for init in inits_of(request):
+                card = cards[task.name, arch, init.name]
                 first = tuple(_pretraining(card, request, arch))
                 yield from first
                 decisive = (data, task.decisive, card.decisive)
-                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init)
+                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init.name)
                 for protocol in names(request.protocols, "protocols"):
                     group = msgspec.structs.replace(base, protocol=protocol)
                     yield from _group(request, group, decisive, tuple(p.key for p in first))
@@ -142,9 +144,9 @@ def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planne
             size=request.size,
             input_size=request.side,
             arch=arch,
-            init=card.name,
+            init=card.source.name,  # one pretraining for an init and all that derive from it
         )
-        yield Planned(cell=cell, key=key_of(cell, card.identity))
+        yield Planned(cell=cell, key=key_of(cell, card.source.identity))
 
 
 def _group(

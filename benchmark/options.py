@@ -95,7 +95,11 @@ def selection() -> list[click.Option]:
             "Names, globs or groups: all, available, medmnist, phantom, gray, color.",
             default=d.tasks,
         ),
-        option("--inits", "Pretraining sources; NAME=PATH brings weights of your own.", default=d.inits),
+        option(
+            "--inits",
+            "Pretraining sources; NAME=PATH brings weights of your own, `ls` lists more.",
+            default=d.inits,
+        ),
         option("--archs", "timm architectures.", default=d.archs),
         option("--protocols", "finetune, linear, knn.", default=d.protocols),
         option("--fractions", "Shares of the training and validation labels.", default=d.fractions),

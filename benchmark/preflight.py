@@ -34,6 +34,7 @@ def check(grid: Grid, waiting: list[Planned]) -> None:
     """
     from ..baselines.archs import check_size
     from ..baselines.load import load_backbone
+    from ..baselines.transform import check_transform
 
     used = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
     for arch, side in sorted(used):
@@ -44,9 +45,13 @@ def check(grid: Grid, waiting: list[Planned]) -> None:
         if cell.step == "pretrain":
             continue
         card = grid.card(cell)
-        if card.file and not card.pretraining and (cell.arch, card.identity) not in proven:
+        if (cell.arch, card.identity) in proven:
+            continue
+        proven.add((cell.arch, card.identity))
+        if card.file and not card.pretraining:
             load_backbone(card, cell.arch, cell.input_size, seed=0)
-            proven.add((cell.arch, card.identity))
+        elif card.transform:
+            check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data(grid, waiting).items():
         task.source.load(size, grid.places)
 

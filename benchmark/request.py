@@ -84,16 +84,3 @@ def fractions(text: str) -> list[float]:
             raise UserError(f"--fractions {text}: {part} is not in (0, 1]; 0.1 means 10 % of the labels.")
         found.append(value)
     return sorted(set(found))
-
-
-def named_inits(text: str) -> list[tuple[str, Path | None]]:
-    """Read `mednet=card.toml,imagenet` as (name, path or None)."""
-    pairs = []
-    for part in names(text, "inits"):
-        name, equals, path = part.partition("=")
-        if equals and not path:
-            raise UserError(f"--inits {text}: there is no path behind '{part}'.")
-        pairs.append((name, Path(path).expanduser() if equals else None))
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise UserError(f"--inits {text}: one init is named twice; its cells could not be told apart.")
-    return pairs

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from ..baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ..baselines.init import INITS
+from ..baselines.naming import FORMS
 from ..tasks.catalog import GROUPS, at_hand, catalog, megabytes
 from ..tasks.places import places_from
 from ..tasks.task import SPLITS, Places, Task
@@ -60,7 +61,8 @@ def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             tabulate(body, headers=headers, tablefmt="simple"),
             "",
             f"groups:    {', '.join(GROUPS)}",
-            f"inits:     {', '.join(INITS)} (NAME=PATH for weights of your own)",
+            f"inits:     {', '.join(INITS)}",
+            *(f"{'':11}{form:15}  {phrase}" for form, phrase in FORMS.items()),
             f"protocols: {', '.join(PROTOCOLS)}",
             f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
         ]
