@@ -1,0 +1,118 @@
+"""Images read out of a corpus's shards: one positioned read and one decoding each, in whatever process."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...baselines.init import Contract
+from ...baselines.prepare import Prepare
+from ..corpus.images import unpng
+from .pools import Rows
+
+OPEN_MOST = 256
+"""Shards held open per process; systems allow 1,024 files and the workers need some of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the PNG bytes of each row lie: arrays alone, so that forked workers share their memory.
+
+    Attributes:
+        shards: files.
+        shard: number of the row's file, int32 [n].
+        offset: of the first byte in that file, int64 [n].
+        size: in bytes, int32 [n].
+    """
+
+    shards: tuple[Path, ...]
+    shard: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int32]
+
+    def of(self, rows: Rows) -> Places:
+        """Return the places of some rows, in their order."""
+        return Places(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """What a worker hands back instead of a batch; an exception would lose its kind on the way."""
+
+    row: int
+    reason: str
+
+
+@dataclass(eq=False)
+class Decoder:
+    """Turns rows into batches; a data set of whole batches, as `torch.utils.data.DataLoader` calls it.
+
+    Attributes:
+        places: where the bytes lie.
+        channels: 1 or 3.
+        contract: says how images are resized.
+        side: of the square that is returned.
+    """
+
+    places: Places
+    channels: int
+    contract: Contract
+    side: int
+    _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
+
+    def __getitem__(self, rows: Rows) -> Tensor | Damaged:
+        """Return the images of `rows`, uint8 [b, channels, side, side], in their order."""
+        batch = torch.empty(len(rows), self.channels, self.side, self.side, dtype=torch.uint8)
+        prepare = Prepare(self.contract, self.side)
+        places = self.places
+        by_shape: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
+        for at in np.lexsort((places.offset[rows], places.shard[rows])):  # as they lie on the disk
+            try:
+                image = self.image(int(rows[at]))
+            except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:
+                return Damaged(int(rows[at]), f"{type(error).__name__}: {error}")
+            by_shape.setdefault(image.shape, []).append((int(at), image))
+        for images in by_shape.values():  # of one shape they are resized together, as images in memory are
+            where = torch.tensor([at for at, _ in images])
+            stacked = torch.stack([image for _, image in images])
+            batch[where] = prepare.resize(stacked).round().to(torch.uint8)
+        return batch
+
+    def image(self, row: int) -> Tensor:
+        """Return one image as it is stored, uint8 [channels, h, w]; errors are PIL's or the system's."""
+        size = int(self.places.size[row])
+        content = os.pread(self._descriptor(int(self.places.shard[row])), size, int(self.places.offset[row]))
+        if len(content) != size:
+            raise ValueError("the shard ends before the image does")
+        pixels = (
+            np.array(unpng(content), ndmin=3) if self.channels == 1 else unpng(content).transpose(2, 0, 1)
+        )
+        if len(pixels) != self.channels:
+            raise ValueError(f"the image has another number of channels than {self.channels}")
+        return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+    def _descriptor(self, shard: int) -> int:
+        """Return an open file of a shard; the one used longest ago is closed where too many are."""
+        if shard not in self._open:
+            if len(self._open) >= OPEN_MOST:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[shard] = os.open(self.places.shards[shard], os.O_RDONLY)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+    def close(self) -> None:
+        """Close the files of this process."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": OrderedDict()}  # where workers are not forked, theirs are their own
