@@ -70,7 +70,7 @@ def read_inits(words: Sequence[str]) -> list[Named]:
             raise UserError(f"--inits: {base} is {paths[base]} and {path}: give one of them another name.")
     names = [name for name, _, _ in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"--inits: {twice} is named twice; its cells could not be told apart.")
+        raise UserError(f"--inits: one init is named twice ({twice}); its cells could not be told apart.")
     return [_named(name, paths) for name in names]
 
 
