@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..baselines.init import InitCard
 from ..tasks.task import Split, Task
 from .plan import Cell, Recipe
-from .records import Choice, Point
+from .records import Choice, Point, StageSimilarity
 from .registry import Registry
 from .subsets import Subset
 
@@ -65,6 +65,7 @@ class Outcome:
         choices: hyper-parameters chosen on validation.
         curve: validations during training, if any.
         notes: sentences for the record.
+        similarity: of the features before and after training, per stage.
         beside: probabilities of the test split [n, classes] by other rules than the protocol's own, by name;
             fixed rules that choose nothing.
     """
@@ -75,6 +76,7 @@ class Outcome:
     choices: tuple[Choice, ...] = ()
     curve: tuple[Point, ...] = ()
     notes: tuple[str, ...] = ()
+    similarity: tuple[StageSimilarity, ...] = ()
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 

@@ -39,6 +39,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The choice is the smallest or largest of the grid: a wider grid might do better."""
 
 
+class StageSimilarity(msgspec.Struct, frozen=True, kw_only=True):
+    """How alike the features of one stage are before and after a fine-tuning."""
+
+    stage: str
+    """The module at whose output they were compared."""
+    cka: float | None
+    """Debiased linear CKA; None where the features do not vary."""
+    images: int
+    """Validation images on which they were compared."""
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """How many images the cell really saw."""
 
@@ -132,6 +143,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     peak_memory_mb: float
     notes: tuple[str, ...] = ()
+    similarity: tuple[StageSimilarity, ...] = ()
+    """Per stage in the order of the images; empty of what trains no backbone, and of older records."""
 
 
 _encode = msgspec.json.Encoder().encode

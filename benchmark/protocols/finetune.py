@@ -72,7 +72,10 @@ class Finetune:
         """Train with the group's learning rate; predict the test split with the best validation epoch."""
         if job.tuned is None:
             raise AssertionError("a finetune cell needs its tune cell")
+        from ..similarity import similarities
+
         training = Training.of(job)
+        before = training.grams()
         fitted = training.run(job.tuned.value)
         return Outcome(
             test_scores=training.predict("test"),
@@ -81,6 +84,7 @@ class Finetune:
             choices=(job.tuned,),
             curve=fitted.curve,
             notes=fitted.notes,
+            similarity=similarities(before, training.grams()),
         )
 
     def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
@@ -173,6 +177,12 @@ class Training:
         truth = one_hot(labels, len(self.job.task.classes))
         score = primary(Scored(kind, truth, probabilities(logits, kind)))
         return Validation(loss, score, few=len(labels) < FEW)
+
+    def grams(self) -> dict[str, NDArray[np.float64]]:
+        """Return how alike each stage's features now make some validation images; see `similarity`."""
+        from ..similarity import grams, sample
+
+        return grams(self.model.eval().backbone, self.prepare, sample(self.job.data.images("val")))
 
     def predict(self, split: str) -> NDArray[np.float64]:
         """Return probabilities [n, classes]."""
