@@ -146,3 +146,38 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
     finally:
         if known:
             bars.stop()
+
+
+@contextmanager
+def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
+    """Show how many of so many things are done and how long the rest takes; yields (note) -> None.
+
+    A bar in a terminal; elsewhere a line for the first, and then whenever half a minute has passed.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(file=sys.stderr, highlight=False)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(escape(what)), TimeRemainingColumn())
+    bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
+    bar = bars.add_task("", total=total, completed=done)
+    began = last = time.perf_counter()
+    at = done
+
+    def step(note: str) -> None:
+        nonlocal at, last
+        at += 1
+        bars.update(bar, advance=1, description=escape(note))
+        now = time.perf_counter()
+        if not console.is_terminal and (at == done + 1 or at == total or now - last > 30):
+            last = now
+            left = (now - began) / (at - done) * (total - at)
+            console.print(
+                f"[{at}/{total}] {what}: {note}, about {duration(left)} left", soft_wrap=True, markup=False
+            )
+
+    if console.is_terminal:
+        with bars:
+            yield step
+    else:
+        yield step

@@ -92,7 +92,9 @@ def read_corpus(folder: Path) -> Corpus:
     try:
         found = msgspec.json.decode(content, type=dict)
         if found.get("format") != FORMAT:
-            raise UserError(f"{folder} has the format {found.get('format')} instead of {FORMAT}: build it anew.")
+            raise UserError(
+                f"{folder} has the format {found.get('format')} instead of {FORMAT}: build it anew."
+            )
         return msgspec.convert(found, Corpus)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise UserError(f"{path} is damaged ({error}): build the corpus anew.") from error

@@ -55,17 +55,15 @@ class FileSource:
 
     def read(self, unit: Unit) -> Iterator[Item | Problem]:
         """Decode the files of a unit; one that cannot be read is a problem and the others go on."""
-        from ...tasks.readers.reader import pictures
+        from ...tasks.readers.reader import UnreadableError, pictures
 
         reading = reading_of(self.reader, self.facts.name)
         for entry in unit.what:
             try:
                 for picture in pictures(self.root / entry.path, reading):
                     yield Item(picture.pixels, entry.label, entry.group or picture.group, shown(entry.path))
-            except (UserError, KeyboardInterrupt):
-                raise
-            except Exception as error:  # a decoder raises anything at a broken file, and there are millions
-                yield Problem(shown(entry.path), reason_of(error))
+            except UnreadableError as error:
+                yield Problem(shown(entry.path), str(error))
 
 
 def reading_of(fields: dict[str, Any], source: str) -> Any:
@@ -97,15 +95,3 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
 def shown(path: str) -> str:
     """Return how a file is named in the corpus: as the source names it, but no folder outside of it."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name
-
-
-def reason_of(error: Exception) -> str:
-    """Say what happened, without the machine's paths that the system's own messages hold."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    from ...tasks.readers.reader import UnreadableError
-
-    # only the readers promise that what they say holds nothing of a patient
-    return str(error) if isinstance(error, UnreadableError) else f"it cannot be decoded ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""What a source of images is to a corpus: facts, units of work that fit any process, and what reading gives."""
+"""What a source of images is to a corpus: facts, units of work, and what reading one gives."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

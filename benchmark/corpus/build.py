@@ -1,0 +1,127 @@
+"""Building a corpus: sources read in parallel, unit by unit, resumed after any kind of end."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from ..errors import UserError
+from ..files import claim, writable_folder, write_bytes
+from ..progress import counting
+from .corpus import CORPUS, FORMAT, PARTS, SHARDS, Corpus, read_corpus
+from .finish import finish
+from .part import Part, Settings, make_part
+from .pool import share
+from .salt import trace
+from .source import Source, Unit
+
+PLAN = "plan.json"
+"""In the folder of the parts: what the build under way was asked for."""
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What there is to do: units per source, and the hash of everything that decides the result."""
+
+    units: tuple[int, ...]
+    request: str
+
+
+def build(folder: Path, sources: Sequence[Source], settings: Settings, jobs: int = 1) -> Corpus:
+    """Build a corpus, or go on with one that was interrupted; a finished one is left as it is.
+
+    Args:
+        folder: where it shall stand.
+        sources: in the order in which they keep an image that several of them hold.
+        settings: what is done to the images.
+        jobs: processes.
+
+    Raises:
+        UserError: the folder holds another corpus or another build, a second process works on it, or a
+            source is of the other variant.
+        StoppedError: no room on the disk, or a process died; running it again goes on.
+    """
+    for source in sources:
+        if source.facts.variant != settings.variant:
+            raise UserError(
+                f"'{source.facts.name}' is {source.facts.variant}: build it with --variant "
+                f"{source.facts.variant}, or correct its card."
+            )
+    writable_folder(folder)
+    with claim(folder / ".lock") as ours:
+        if not ours:
+            raise UserError(
+                f"Another process builds {folder} just now: wait for it, or choose another folder."
+            )
+        survey = _survey(sources, settings)
+        done = _begun(folder, survey.request)
+        return done or _build(folder, sources, settings, survey, jobs)
+
+
+def _build(folder: Path, sources: Sequence[Source], settings: Settings, survey: _Survey, jobs: int) -> Corpus:
+    parts = [
+        Part(folder, source.facts.name, number)
+        for source, count in zip(sources, survey.units, strict=True)
+        for number in range(count)
+    ]
+    waiting = sum(not part.table.exists() for part in parts)
+    with counting("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
+        images = problems = 0
+        work = partial(_work, folder=folder, settings=settings)
+        for made, failed in share(work, _waiting(folder, sources), jobs):
+            images, problems = images + made, problems + failed
+            step(f"{images:,} images, {problems:,} problems")
+    return finish(folder, [source.facts for source in sources], parts, settings, survey.request)
+
+
+def _work(piece: tuple[Source, Unit], folder: Path, settings: Settings) -> tuple[int, int]:
+    return make_part(*piece, folder, settings)
+
+
+def _waiting(folder: Path, sources: Sequence[Source]) -> Iterator[tuple[Source, Unit]]:
+    for source in sources:
+        for unit in source.units():
+            if not Part(folder, source.facts.name, unit.number).table.exists():
+                yield source, unit
+
+
+def _survey(sources: Sequence[Source], settings: Settings) -> _Survey:
+    """Go over the units without reading them."""
+    digest = hashlib.sha256()
+    digest.update(repr((FORMAT, settings.variant, settings.side, trace(settings.salt))).encode())
+    counts = []
+    for source in sources:
+        digest.update(msgspec.msgpack.encode(source.facts))
+        count = 0
+        for unit in source.units():
+            digest.update(msgspec.msgpack.encode((unit.number, unit.what)))
+            count += 1
+        counts.append(count)
+    return _Survey(tuple(counts), digest.hexdigest())
+
+
+def _begun(folder: Path, request: str) -> Corpus | None:
+    """Take up what is there: a finished corpus is returned, another build is refused."""
+    if (folder / CORPUS).exists():
+        corpus = read_corpus(folder)
+        if corpus.request != request:
+            raise UserError(
+                f"{folder} holds a finished corpus of other sources or settings: choose another folder, or "
+                "delete it."
+            )
+        return corpus
+    plan = folder / PARTS / PLAN
+    if not plan.exists():
+        write_bytes(plan, request.encode())
+    elif plan.read_text(encoding="utf-8") != request:
+        raise UserError(
+            f"{folder} holds an unfinished build of other sources or settings, or its sources have changed "
+            "since: choose another folder, or delete it."
+        )
+    for inside in (folder, folder / PARTS, folder / SHARDS):
+        for left in inside.glob(".*.tmp"):  # what a kill -9 cut off
+            left.unlink(missing_ok=True)
+    return None

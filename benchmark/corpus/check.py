@@ -1,0 +1,56 @@
+"""Does every image of a corpus read back as the index says: the answer to a doubtful disk or copy."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..progress import counting
+from .corpus import SHARDS, read_corpus
+from .images import pixel_hash
+from .index import open_index, read_image
+
+_COLUMNS = ["key", "shard", "offset", "size", "sha256"]
+
+
+def check(folder: Path, jobs: int = 1) -> list[str]:
+    """Read every image and compare its hash.
+
+    Returns:
+        one sentence per shard that is missing or holds other images than the index says, and one if the
+        index holds another number of images than corpus.json; empty if all is well.
+
+    Raises:
+        UserError: there is no finished corpus, or its index cannot be read.
+    """
+    corpus = read_corpus(folder)
+    faults: list[str] = []
+    seen, count = 0, open_index(folder).num_row_groups
+    with ThreadPoolExecutor(jobs) as pool, counting("shards", count) as step:  # decoding frees the others
+        for rows, fault in pool.map(partial(_check_shard, folder), range(count)):
+            seen += rows
+            faults += [fault] if fault else []
+            step(f"{seen:,} images, {len(faults)} damaged shards")
+    if seen != corpus.images:
+        faults.append(f"The index holds {seen:,} images and corpus.json says {corpus.images:,}.")
+    return faults
+
+
+def _check_shard(folder: Path, number: int) -> tuple[int, str]:
+    rows = open_index(folder).read_row_group(number, columns=_COLUMNS).to_pylist()
+    path = folder / SHARDS / rows[0]["shard"]
+    try:
+        with path.open("rb") as shard:
+            wrong = [row["key"] for row in rows if not _agrees(shard, row)]
+    except OSError as error:
+        return len(rows), f"{path} cannot be read ({error.strerror})."
+    if not wrong:
+        return len(rows), ""
+    return len(rows), f"{path} holds other images than the index says: {len(wrong)}, the first is {wrong[0]}."
+
+
+def _agrees(shard: Any, row: dict[str, Any]) -> bool:
+    try:
+        return pixel_hash(read_image(shard, row)) == row["sha256"]
+    except Exception:  # a decoder raises anything at broken bytes
+        return False

@@ -1,0 +1,92 @@
+"""What a corpus is made of, for a person and for a program."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...tasks.catalog import megabytes
+from ...tasks.databases.licences import implied
+from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, read_corpus
+from .sheet import write_sheet
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """Return everything that is known of a corpus as plain data; `UserError` where there is none."""
+    corpus = read_corpus(folder)
+    licence = implied(source.licence for source in corpus.sources if source.images)
+    return {
+        **msgspec.to_builtins(corpus),
+        "images": corpus.images,
+        "modalities": dict(_modalities(corpus)),
+        "licence": str(licence),
+        "bytes": _bytes(folder),
+        "contact_sheet": str(_sheet(folder, corpus)),
+    }
+
+
+def described(folder: Path) -> str:
+    """Return the same as text; `UserError` as `facts`."""
+    corpus, found = read_corpus(folder), facts(folder)
+    lines = [
+        f"{folder}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} pixels a side, "
+        f"{megabytes(found['bytes'])}, built {corpus.made[:10]}, identity {corpus.identity[:12]}",
+        "",
+        *_table([_HEAD, *(_row(source) for source in corpus.sources)]),
+        "",
+    ]
+    for source in corpus.sources:
+        splits = f" ({', '.join(source.splits)})" if source.splits else ""
+        lines.append(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}")
+        lines.append(f"  from {', '.join(source.parents) or 'no named database'}; {source.licence}")
+    shares = (f"{name} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
+    lines += ["", f"modalities: {', '.join(shares)}", f"licences together: {found['licence']}"]
+    conflicts = sum(source.conflicts for source in corpus.sources)
+    if conflicts:
+        what = "equal image has" if conflicts == 1 else "equal images have"
+        lines.append(f"{conflicts:,} {what} another label than the one that was kept: {folder / DUPLICATES}")
+    if any(source.problems for source in corpus.sources):
+        lines.append(f"what could not be read, and why: {folder / PROBLEMS}")
+    return "\n".join([*lines, f"a look at it: {found['contact_sheet']}"])
+
+
+_HEAD = (
+    "source",
+    "modality",
+    "images",
+    "patients or groups",
+    "duplicates",
+    "conflicts",
+    "capped",
+    "problems",
+)
+
+
+def _row(source: Any) -> tuple[str, ...]:
+    counts = (source.duplicates, source.conflicts, source.capped, source.problems)
+    groups = f"{source.groups:,}" if source.groups else "not known"
+    return (source.name, source.modality, f"{source.images:,}", groups, *(f"{count:,}" for count in counts))
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    from tabulate import tabulate
+
+    align = ("left", "left", *("right",) * (len(rows[0]) - 2))
+    return tabulate(rows[1:], rows[0], "simple", disable_numparse=True, colalign=align).splitlines()
+
+
+def _modalities(corpus: Corpus) -> list[tuple[str, int]]:
+    counts = Counter[str]()
+    for source in corpus.sources:
+        counts[source.modality] += source.images
+    return counts.most_common()
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _sheet(folder: Path, corpus: Corpus) -> Path:
+    return folder / SHEET if (folder / SHEET).is_file() else write_sheet(folder, corpus)

@@ -1,0 +1,138 @@
+"""Which rows of a corpus stay: the first of equal images, and no more of one patient than the card allows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .corpus import SourceFacts
+from .part import Part
+from .salt import NONE
+
+WORDS = ("agree", "conflict", "not comparable")
+CONFLICT = WORDS[1]
+"""Labels of equal images: the same, another one of the same classes, or of other classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What decides about each row of all parts, [n] each, in the order of the sources.
+
+    Attributes:
+        digests: uint64 [n, 2], the first half of the SHA-256 of the pixels: two of 3 million different
+            images agree in it by a chance of 10**-26.
+        labels: uint64, equal for equal labels.
+        groups: int64.
+        sources: int32, the source's position.
+        starts: int64 [parts + 1], where each part begins.
+    """
+
+    digests: NDArray[np.uint64]
+    labels: NDArray[np.uint64]
+    groups: NDArray[np.int64]
+    sources: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What becomes of each row, [n] each.
+
+    Attributes:
+        keep: whether it stays.
+        of: the row that it is a copy of, or -1.
+        labels: of a copy, the position in `WORDS` of how its label compares.
+        capped: beyond what its source allows of one group.
+    """
+
+    keep: NDArray[np.bool_]
+    of: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    capped: NDArray[np.bool_]
+
+
+def read_rows(parts: Sequence[Part], sources: Sequence[str]) -> Rows:
+    """Read the deciding columns of all parts: 36 bytes an image.
+
+    Args:
+        parts: in the order of their sources and numbers.
+        sources: the names of the sources.
+    """
+    nothing = (np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
+    columns = [nothing, *map(_deciding, parts)]
+    digests, labels, groups = map(np.concatenate, zip(*columns, strict=True))
+    lengths = [len(column[2]) for column in columns[1:]]
+    positions = np.array([sources.index(part.source) for part in parts], np.int32)
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return Rows(digests, labels, groups, np.repeat(positions, lengths), starts)
+
+
+def _deciding(part: Part) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+    from pyarrow import parquet
+
+    table = parquet.read_table(part.table, columns=["sha256", "label", "group"]).combine_chunks()
+    n = len(table)
+    if not n:
+        return np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64)
+    text = "".join(table["sha256"].to_pylist())
+    digest = np.frombuffer(bytes.fromhex(text), np.uint64).reshape(n, 4)[:, :2]
+    values = table["label"].combine_chunks().flatten().to_numpy().reshape(n, -1).astype(np.uint64)
+    weights = np.random.default_rng(values.shape[1]).integers(
+        1, 2**63, values.shape[1], np.uint64
+    ) | np.uint64(1)
+    return digest, (values * weights).sum(axis=1, dtype=np.uint64), table["group"].to_numpy()
+
+
+def decide(rows: Rows, sources: Sequence[SourceFacts]) -> Decision:
+    """Choose the rows that stay: of equal images the first, of a group no more than its source allows.
+
+    Which of a group's images stay is drawn by their hashes: at random, and the same every time.
+    """
+    n = len(rows.groups)
+    order = np.lexsort((np.arange(n), rows.digests[:, 1], rows.digests[:, 0]))
+    in_order = rows.digests[order]
+    first = np.ones(n, bool)
+    first[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    of = np.full(n, -1, np.int64)
+    of[order[~first]] = order[first][np.cumsum(first) - 1][~first]
+    capped = _beyond(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
+    return Decision((of < 0) & ~capped, of, _compared(rows, of, sources), capped)
+
+
+def _compared(rows: Rows, of: NDArray[np.int64], sources: Sequence[SourceFacts]) -> NDArray[np.int8]:
+    """Compare each copy's label with that of the image that stays; equal classes are comparable."""
+    spaces = [(source.kind, source.classes) for source in sources]
+    space = np.array([spaces.index(each) for each in spaces])[rows.sources]
+    copied = of >= 0
+    result = np.zeros(len(of), np.int8)
+    same = space[copied] == space[of[copied]]
+    result[copied] = np.where(same, rows.labels[copied] != rows.labels[of[copied]], 2)
+    return result
+
+
+def _beyond(rows: Rows, unique: NDArray[np.bool_], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
+    beyond = np.zeros(len(unique), bool)
+    at = np.flatnonzero(unique & (rows.groups != NONE) & (limits[rows.sources] > 0))
+    if not len(at):
+        return beyond
+    at = at[np.lexsort((rows.digests[at, 0], rows.groups[at], rows.sources[at]))]
+    new = np.ones(len(at), bool)
+    new[1:] = (np.diff(rows.groups[at]) != 0) | (np.diff(rows.sources[at]) != 0)
+    rank = np.arange(len(at)) - np.maximum.accumulate(np.where(new, np.arange(len(at)), 0))
+    beyond[at] = rank >= limits[rows.sources[at]]
+    return beyond
+
+
+def copies(parts: Sequence[Part], rows: Rows, decision: Decision) -> Iterator[tuple[str, str, str, str, str]]:
+    """Give (key, source, key that stays, its source, do the labels agree) of each copy."""
+    for row in np.flatnonzero(decision.of >= 0):
+        copy, place = _at(parts, rows, int(row))
+        original, first = _at(parts, rows, int(decision.of[row]))
+        words = WORDS[decision.labels[row]]
+        yield copy.key(place), copy.source, original.key(first), original.source, words
+
+
+def _at(parts: Sequence[Part], rows: Rows, row: int) -> tuple[Part, int]:
+    part = int(np.searchsorted(rows.starts, row, side="right")) - 1
+    return parts[part], row - int(rows.starts[part])

@@ -1,0 +1,167 @@
+"""From finished parts to a corpus: duplicates out, one index, and the file that says that all is there."""
+
+import csv
+import hashlib
+import io
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..files import write_atomic
+from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
+from .duplicates import CONFLICT, Decision, Rows, copies, decide, read_rows
+from .part import Part, Settings, read_problems, schema
+from .salt import NONE
+from .shard import copy_rows, offsets
+from .sheet import write_sheet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+T = TypeVar("T")
+_ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # no other column repeats itself; ill typed
+
+
+def finish(
+    folder: Path, facts: Sequence[SourceFacts], parts: Sequence[Part], settings: Settings, request: str
+) -> Corpus:
+    """Make a corpus of its parts; killed at any point, it can be called again.
+
+    Args:
+        folder: of the corpus.
+        facts: of the sources, in the order in which they keep what several of them hold.
+        parts: all of them, in the order of the sources and their numbers.
+        settings: of the build.
+        request: see `Corpus`.
+    """
+    rows = read_rows(parts, [each.name for each in facts])
+    decision = decide(rows, facts)
+    identity = _write_index(folder, parts, rows, decision.keep)
+    removed, unread = Counter[tuple[str, str]](), Counter[str]()
+    _write_csv(
+        folder / DUPLICATES,
+        ("key", "source", "of key", "of source", "labels"),
+        _counting(copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
+    )
+    _write_csv(
+        folder / PROBLEMS,
+        ("source", "file", "reason"),
+        _counting(_problems(parts), unread, lambda row: row[0]),
+    )
+    sources = tuple(
+        msgspec.structs.replace(
+            each,
+            duplicates=sum(count for (name, _), count in removed.items() if name == each.name),
+            conflicts=removed[each.name, CONFLICT],
+            problems=unread[each.name],
+            **_kept(rows, decision, position),
+        )
+        for position, each in enumerate(facts)
+    )
+    corpus = Corpus(
+        variant=settings.variant, side=settings.side, sources=sources, identity=identity, request=request,
+        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    write_sheet(folder, corpus)
+    write_corpus(folder, corpus)
+    shutil.rmtree(folder / PARTS)
+    return corpus
+
+
+def _kept(rows: Rows, decision: Decision, position: int) -> dict[str, int]:
+    mine = rows.sources == position
+    groups = rows.groups[mine & decision.keep]
+    return {
+        "images": len(groups),
+        "capped": int(decision.capped[mine].sum()),
+        "groups": len(np.unique(groups[groups != NONE])),
+    }
+
+
+def _write_index(folder: Path, parts: Sequence[Part], rows: Rows, keep: NDArray[np.bool_]) -> str:
+    """Settle every shard and write the rows that stay, a row group for each; returns the identity."""
+    from pyarrow import parquet
+
+    pieces = zip(parts, rows.starts[:-1], rows.starts[1:], strict=True)
+    in_order = sorted(pieces, key=lambda piece: (piece[0].source, piece[0].number))
+    identity = hashlib.sha256()
+
+    def write(file: BinaryIO) -> None:
+        with parquet.ParquetWriter(file, schema(), **_ENCODING) as writer:
+            for part, start, stop in in_order:
+                if stop == start:
+                    continue
+                table = _settled(part, keep[start:stop])
+                if len(table):
+                    writer.write_table(table, row_group_size=len(table))
+                    _add_identity(identity, table)
+
+    write_atomic(folder / INDEX, write)
+    return identity.hexdigest()
+
+
+def _settled(part: Part, keep: NDArray[np.bool_]) -> "pa.Table":
+    """Put a part's shard where it stays, without the rows that do not; returns the rows that do."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = parquet.read_table(part.table).replace_schema_metadata(None)
+    part.final.parent.mkdir(exist_ok=True)
+    if keep.all():
+        if not part.final.exists():
+            _present(part)
+            part.shard.replace(part.final)
+        return table
+    table = table.filter(pa.array(keep))
+    if not len(table):
+        return table
+    if not part.final.exists():  # else an earlier try was killed after it, and wrote the same
+        _present(part)
+        with part.shard.open("rb") as shard:
+            write_atomic(part.final, lambda file: copy_rows(shard, keep, file))
+    with part.final.open("rb") as shard:
+        moved = pa.array(offsets(shard), pa.int64())
+    return table.set_column(table.schema.get_field_index("offset"), "offset", moved)
+
+
+def _present(part: Part) -> None:
+    if not part.shard.is_file():
+        raise UserError(f"{part.shard} is missing: delete {part.folder} and build the corpus anew.")
+
+
+def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
+    """Hash what makes a corpus the same corpus elsewhere: salted groups and offsets do not."""
+    for row in zip(*(table[name].to_pylist() for name in ("key", "sha256", "label")), strict=True):
+        identity.update(repr(row).encode())
+
+
+def _problems(parts: Iterable[Part]) -> Iterator[tuple[str, ...]]:
+    for part in parts:
+        for problem in read_problems(part):
+            yield (part.source, problem.name, problem.reason)
+
+
+def _counting(rows: Iterable[tuple[str, ...]], counts: Counter, key) -> Iterator[tuple[str, ...]]:
+    for row in rows:
+        counts[key(row)] += 1
+        yield row
+
+
+def _write_csv(path: Path, names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+        text.detach()  # flushes, and leaves the file to its owner
+
+    write_atomic(path, write)

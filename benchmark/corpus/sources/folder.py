@@ -1,0 +1,82 @@
+"""Images in one folder per class."""
+
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ...errors import UserError
+from ..filesource import Entry, FileSource, entry_of, facts_of
+from ..source import SOURCES, SourceCard, SourceKind
+
+
+def open_folder(card: SourceCard, folder: Path) -> FileSource:
+    """Open a folder whose folders are the classes; what lies beside them is no image of the source.
+
+    Raises:
+        UserError: there is no such folder, or its folders are not the classes of the card.
+    """
+    root = folder / card.path
+    if not root.is_dir():
+        raise UserError(
+            f"The card of '{card.name}' names the folder {root}, which does not exist: correct 'path'."
+        )
+    found = sorted(each.name for each in os.scandir(root) if each.is_dir() and not each.name.startswith("."))
+    classes = card.classes or tuple(found)
+    if set(found) != set(classes):
+        odd = ", ".join(sorted(set(found) ^ set(classes)))
+        raise UserError(f"{root}: its folders and the classes of the card of '{card.name}' differ ({odd}).")
+    if len(classes) < 2:
+        raise UserError(
+            f"{root} holds {len(classes)} folders: put the images of each class into one of its own."
+        )
+    if card.labels == "multilabel":
+        raise UserError(f"The card of '{card.name}': a folder per class gives one label: use a table.")
+    listing = partial(_entries, root, classes, group_finder(card))
+    return FileSource(facts_of(card, classes), root, listing, card.reader)
+
+
+def group_finder(card: SourceCard) -> "re.Pattern[str] | None":
+    """Compile a card's `group_pattern`; `UserError` where it is none, or has no parenthesis."""
+    if not card.group_pattern:
+        return None
+    try:
+        pattern = re.compile(card.group_pattern)
+    except re.error as error:
+        raise UserError(f"The card of '{card.name}', key 'group_pattern': {error}.") from error
+    if not pattern.groups:
+        raise UserError(f"The card of '{card.name}', key 'group_pattern': put the patient into parentheses.")
+    return pattern
+
+
+def group_in(path: str, pattern: "re.Pattern[str] | None") -> str:
+    """Return the patient in a path, "" where there is none."""
+    found = pattern.search(path) if pattern else None
+    return found[1] or "" if found else ""
+
+
+def _entries(root: Path, classes: tuple[str, ...], pattern: "re.Pattern[str] | None") -> Iterator[Entry]:
+    for index, name in enumerate(classes):
+        for path in walk(root, name):
+            yield entry_of(root, path, (index,), group_in(path, pattern))
+
+
+def walk(root: Path, inside: str = "") -> Iterator[str]:
+    """List the files below `root / inside` relative to `root`, in order; hidden ones are left out.
+
+    No more than the names of one folder (and of those it lies in) are held at a time.
+    """
+    with os.scandir(root / inside) as listed:
+        names = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in listed)
+    for name, folder in names:
+        path = f"{inside}/{name}" if inside else name
+        if name.startswith("."):
+            continue
+        if folder:
+            yield from walk(root, path)
+        else:
+            yield path
+
+
+SOURCES.add("folder", SourceKind(open_folder))

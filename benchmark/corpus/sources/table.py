@@ -1,0 +1,139 @@
+"""Images that a CSV lists with their labels and, where it knows them, their patients."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UserError
+from ..filesource import Entry, FileSource, entry_of, facts_of
+from ..source import SOURCES, SourceCard, SourceKind
+from .folder import group_finder, group_in
+
+PATHS, LABELS = ("path", "file", "filename"), ("label", "labels", "class")
+GROUPS = ("patient", "patient_id", "study", "group")
+SEPARATOR = "|"
+"""Between the labels of one image."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A CSV and which of its columns mean what; `group` is "" where none does."""
+
+    path: Path
+    source: str
+    image: str
+    label: str
+    group: str
+
+    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Give (line, row), one at a time."""
+        with _opened(self.path) as reader:
+            for row in reader:
+                if None in row or None in row.values():
+                    raise UserError(
+                        f"{self.path}, line {reader.line_num}: its cells are not those of the header."
+                    )
+                yield reader.line_num, row
+
+
+def open_table(card: SourceCard, folder: Path) -> FileSource:
+    """Open a CSV of paths and labels.
+
+    Raises:
+        UserError: it cannot be read, a column is missing, or a label is none of the card's classes.
+    """
+    path = folder / card.path
+    header = _header(path)
+    table = _Table(
+        path, card.name,
+        _column(path, header, card.path_column, PATHS, "path_column"),
+        _column(path, header, card.label_column, LABELS, "label_column"),
+        _column(path, header, card.group_column, GROUPS, "group_column", optional=True),
+    )  # fmt: skip
+    multilabel = card.labels == "multilabel"
+    classes = card.classes or _found(table, multilabel)
+    if len(classes) < 2:
+        raise UserError(f"{path}: its labels name {len(classes)} class: at least two are needed.")
+    index = {name: number for number, name in enumerate(classes)}
+    root = folder / card.root if card.root else path.parent
+    listing = _Listing(table, root, index, multilabel, group_finder(card))
+    return FileSource(facts_of(card, classes), root, listing, card.reader)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Lists the images of a table; the classes are checked at every row."""
+
+    table: _Table
+    root: Path
+    index: Mapping[str, int]
+    multilabel: bool
+    pattern: "re.Pattern[str] | None"
+
+    def __call__(self) -> Iterator[Entry]:
+        table = self.table
+        for line, row in table.rows():
+            path = row[table.image].strip()
+            group = row[table.group].strip() if table.group else group_in(path, self.pattern)
+            yield entry_of(self.root, path, self._label(line, row[table.label]), group)
+
+    def _label(self, line: int, text: str) -> tuple[int, ...]:
+        names = _names(text, self.multilabel)
+        for name in names:
+            if name not in self.index:
+                known = ", ".join(self.index)
+                raise UserError(
+                    f"{self.table.path}, line {line}: '{name}' is no class of '{self.table.source}' "
+                    f"({known}): correct the label or the card's classes."
+                )
+        if self.multilabel:
+            return tuple(int(name in names) for name in self.index)
+        return (self.index[names[0]],)
+
+
+def _names(text: str, multilabel: bool) -> list[str]:
+    if not multilabel:
+        return [text.strip()]
+    return [name.strip() for name in text.split(SEPARATOR) if name.strip()]
+
+
+def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
+    seen: set[str] = set()
+    for _, row in table.rows():
+        seen.update(_names(row[table.label], multilabel))
+    return tuple(sorted(seen))
+
+
+def _column(
+    path: Path, header: Iterable[str], given: str, usual: tuple[str, ...], key: str, optional: bool = False
+) -> str:
+    names = tuple(header)
+    chosen = [name for name in ((given,) if given else usual) if name in names]
+    if chosen:
+        return chosen[0]
+    if optional and not given:
+        return ""
+    wanted = f"'{given}'" if given else " or ".join(map(repr, usual))
+    raise UserError(f"{path} has no column {wanted} but {', '.join(names)}: name it by the card's '{key}'.")
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    with _opened(path) as reader:
+        return tuple(reader.fieldnames or ())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark
+            yield csv.DictReader(file)
+    except OSError as error:
+        raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV in UTF-8 ({error}): save it again.") from error
+
+
+SOURCES.add("table", SourceKind(open_table))
