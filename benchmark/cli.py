@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from .commands import compute, data, report
+from .commands import compute, corpus, data, report, sources
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
 
-COMMANDS = (*compute.COMMANDS, *report.COMMANDS, *data.COMMANDS)
+COMMANDS = (*compute.COMMANDS, *report.COMMANDS, *data.COMMANDS, *corpus.COMMANDS, *sources.COMMANDS)
 """In the order of the help."""
 
 cli = Group(

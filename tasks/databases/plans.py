@@ -1,0 +1,213 @@
+"""What a Gray-MedNet or a Color-MedNet of three million images would be made of, and what it would lack."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from .catalogue import Collection, Database, Share, canonical, collections, count, databases, links, shares
+from .kinship import ancestors, relation
+from .licences import MEANING, Terms, terms_of
+
+TARGET = 3_000_000
+"""Images of each colour, as arXiv 2110.06512 asks for."""
+THIN = 0.01
+"""A modality with a smaller share of the images than this is called thin."""
+FEW = 3_000
+"""A modality with images of fewer patients than this is called thin too, however many images there are."""
+RECALLED = "recalled"
+"""The word by which a share's licence says that it is from memory."""
+ACCESS = {
+    "registration": "by registration",
+    "challenge": "from a challenge",
+    "request": "on request",
+    "credentialed": "by credentials",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may go into a composition beyond what is open and permissive.
+
+    Attributes:
+        registration: also what asks for a registration.
+        restricted: also what is for non-commercial or research use, or whose terms are not known.
+    """
+
+    registration: bool = False
+    restricted: bool = False
+
+    def against(self, share: Share) -> tuple[str, ...]:
+        """Say what forbids to use a share; nothing for what may be used."""
+        registered, bound = access_of(share) != "open", share.part == "extra"
+        return (
+            *(["registration"] if registered and not self.registration else []),
+            *(["restricted"] if bound and not self.restricted else []),
+        )
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composition of one colour.
+
+    Attributes:
+        variant: gray or color.
+        shares: what goes in; those with part "fill" only because the others are too few.
+        withheld: what these rules leave out, each with what forbids it.
+    """
+
+    variant: Literal["gray", "color"]
+    shares: tuple[Share, ...]
+    withheld: tuple[tuple[Share, tuple[str, ...]], ...]
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return count(share.images for share in self.shares)
+
+    @property
+    def remembered(self) -> int:
+        """How many of them have a licence that was not read but remembered."""
+        return count(share.images for share in self.shares if RECALLED in share.licence)
+
+
+def compose(variant: Literal["gray", "color"], rules: Rules) -> Composition:
+    """Take every share that the rules allow, and the fill while there are fewer than `TARGET` images."""
+    ours = [share for share in shares() if share.variant == variant]
+    stock = [share for share in ours if share.part != "fill"]
+    taken = [share for share in stock if not rules.against(share)]
+    for share in ours:
+        if share.part == "fill" and count(row.images for row in taken) < TARGET:
+            taken.append(share)
+    withheld = ((share, rules.against(share)) for share in stock if share not in taken)
+    return Composition(variant, tuple(taken), tuple(withheld))
+
+
+def access_of(share: Share) -> str:
+    """Return how its database is obtained; the Imaging Data Commons is open."""
+    return databases()[share.id].access if share.id in databases() else "open"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What a composition has of one modality, and what the catalogue has besides.
+
+    Attributes:
+        name: the modality.
+        sets: number of shares.
+        images: their images.
+        patients: of the shares that count them.
+        uncounted: the images of the shares that do not.
+        downstream: whether a downstream task of this modality could test it.
+        elsewhere: (why it is not in, images, ids) of what else the catalogue knows.
+    """
+
+    name: str
+    sets: int
+    images: int
+    patients: int
+    uncounted: int
+    downstream: bool
+    elsewhere: tuple[tuple[str, int, tuple[str, ...]], ...]
+
+    def lack(self, total: int) -> str:
+        """Say what is wrong with it in a composition of `total` images, or "" if nothing is."""
+        if not self.images:
+            return "missing"
+        if self.images < THIN * total:
+            return f"{self.images / total:.2%} of the images"
+        if self.patients < FEW and not self.uncounted:
+            return f"{self.patients:,} patients"
+        return ""
+
+
+def modalities(composition: Composition) -> tuple[Modality, ...]:
+    """Count a composition by modality, the largest first; modalities that it lacks stand at the end."""
+    used = {share.id for share in composition.shares}
+    rows = [row for row in databases().values() if row.variant == composition.variant]
+    names = {row.modality for row in rows if row.modality != "other"}
+    tested = {databases()[name].modality for name in downstream()}
+    found = []
+    for name in sorted(names):
+        mine = [share for share in composition.shares if share.modality == name]
+        spare = [row for row in rows if row.modality == name and row.kind == "source" and row.id not in used]
+        found.append(
+            Modality(
+                name,
+                len(mine),
+                count(share.images for share in mine),
+                count(share.patients for share in mine),
+                count(share.images for share in mine if share.patients is None),
+                name in tested,
+                _elsewhere([row for row in spare if row.id not in _covered(composition)]),
+            )
+        )
+    return tuple(sorted(found, key=lambda modality: -modality.images))
+
+
+def _elsewhere(rows: list[Database]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+    reasons: dict[str, list[Database]] = {}
+    for row in rows:
+        reasons.setdefault(_why_not(row), []).append(row)
+    return tuple(
+        (why, count(r.images for r in some), tuple(r.id for r in some)) for why, some in reasons.items()
+    )
+
+
+def _why_not(row: Database) -> str:
+    if row.id in held_back():
+        return "held back for a task"
+    if row.access != "open":
+        return ACCESS[row.access]
+    strictest = max(row.terms)
+    return f"{strictest.word} licence" if strictest > Terms.SHARE_ALIKE else "not used"
+
+
+def collections_of(share: Share) -> tuple[Collection, ...]:
+    """Return the collections that an idc-... share stands for; nothing for the share of one database."""
+    if not share.id.startswith("idc-"):
+        return ()
+    modality = share.id.split("-")[1].upper()
+    named = {row.id for row in shares()}
+    return tuple(
+        row
+        for row in collections()
+        if row.modality == modality and row.use in ("ok", "filter") and canonical(row.collection) not in named
+    )
+
+
+def _covered(composition: Composition) -> set[str]:
+    """Name the databases whose images stand in a share of the Imaging Data Commons."""
+    rows = (row for share in composition.shares for row in collections_of(share))
+    return {canonical(row.collection) for row in rows}
+
+
+def traps(share: Share) -> Iterator[str]:
+    """Say what the licence of a share binds one to, beyond naming the source, and what is not sure of it."""
+    for terms in sorted(terms_of(share.licence)):
+        if terms > Terms.ATTRIBUTION:
+            yield f"{terms.word}: {MEANING[terms]}"
+    if RECALLED in share.licence:
+        yield "licence from memory"
+    for row in collections_of(share):
+        parent = databases().get(canonical(row.collection))
+        if parent and max(parent.terms) > Terms.ATTRIBUTION:
+            yield f"{parent.id}: {parent.licence}"
+
+
+@cache
+def downstream() -> frozenset[str]:
+    """Name the downstream tasks of which the catalogue knows what may contaminate them."""
+    return frozenset(link.downstream for link in links())
+
+
+@cache
+def held_back() -> frozenset[str]:
+    """Name the downstream tasks and what they were made from: pretraining on it would spoil the test."""
+    return downstream() | {name for task in downstream() for name in ancestors(task)}
+
+
+def touched(id: str) -> dict[str, str]:
+    """Return the downstream tasks for which a database is not clean, each with the reason."""
+    related = {task: relation([task], [id]) for task in sorted(downstream())}
+    return {task: f"{found.level}: {found.reasons[0]}" for task, found in related.items() if found.reasons}
