@@ -1,11 +1,13 @@
 """A checkpoint of the user's own, described by a small TOML card beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ..benchmark.errors import UserError, unknown
-from ..benchmark.files import sha256_file
+from ..benchmark.files import sha256_file, write_bytes
 from ..benchmark.tomls import read_toml
 from .init import Contract, InitCard, Need
 
@@ -20,20 +22,47 @@ std = [0.229, 0.224, 0.225]
 """
 
 
+class SeenCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One data set that weights have seen, where more than its id is known."""
+
+    id: str
+    images: int = 0
+    """That were seen; 0 where nobody says."""
+    licence: str = ""
+
+
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a checkpoint's card; `variant`, `licence`, `citation` and `excused` may be absent."""
+    """The keys of a checkpoint's card; all that have a default may be absent."""
 
     name: str
     path: str
+    """Of the weights, relative to the card."""
     sha256: str
     arch: str
     input: Contract
     corpora: tuple[str, ...]
+    """Ids of every data set that the weights have seen."""
+    corpus: tuple[SeenCorpus, ...] = ()
+    """The same, with counts and licences; what stands here counts as seen too."""
     variant: str = ""
     licence: str = ""
     citation: str = ""
     excused: tuple[str, ...] = ()
-    """Prefixes of classifier tensors, where they are not called as timm calls them."""
+    """Prefixes of tensors that may be left over, as the file calls them, beside the arch's classifier."""
+    layout: str = ""
+    """How the file names its tensors (`baselines/layouts`); "" finds it out."""
+    input_size: int = 0
+    """Side in pixels at which the fingerprint was taken; that of the training where there was one."""
+    fingerprint: tuple[float, ...] = ()
+    """What the network computes on fixed pictures (`baselines/fingerprint.py`); compared at every load."""
+    hashes: str = ""
+    """File of sorted perceptual hashes of what was seen, relative to the card."""
+    leave_out: tuple[str, ...] = ()
+    """Tasks whose sources were kept out of the training."""
+    label_spaces: dict[str, Any] = {}
+    """What each source's head told apart, by source."""
+    training: dict[str, Any] = {}
+    """Hyper-parameters, commit and whatever else made the weights."""
 
 
 def read_card(path: Path) -> CheckpointCard:
@@ -45,9 +74,31 @@ def read_card(path: Path) -> CheckpointCard:
         if key not in CheckpointCard.__struct_fields__:
             raise UserError(f"{path}: {unknown('key', key, CheckpointCard.__struct_fields__)}")
     try:
-        return msgspec.convert(content, CheckpointCard)
+        card = msgspec.convert(content, CheckpointCard)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: {error}: mend the card.") from error
+    if card.fingerprint and card.input_size < 1:
+        raise UserError(f"{path} has a fingerprint without the side at which it was taken: add input_size.")
+    return card
+
+
+def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
+    """Write a card as TOML, atomically; `read_card` returns it again.
+
+    Args:
+        card: keys that have their default are left away.
+        path: where the card shall stand; a file that is there is replaced.
+        remarks: sentences that are put on top as comments.
+    """
+    import tomli_w
+
+    content = {
+        key: value
+        for key, value in msgspec.to_builtins(card).items()
+        if key in ("corpora", "input") or value not in ([], {}, "", 0)
+    }
+    text = "".join(f"# {remark}\n" for remark in remarks) + tomli_w.dumps(content)
+    write_bytes(path, text.encode())
 
 
 def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
@@ -89,5 +140,8 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
         file=file,
         sha256=digest,
         excused=card.excused,
-        corpora=card.corpora,
+        layout=card.layout,
+        corpora=tuple(dict.fromkeys((*card.corpora, *(corpus.id for corpus in card.corpus)))),
+        fingerprint=card.fingerprint,
+        fingerprint_size=card.input_size,
     )

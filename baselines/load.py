@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from ..benchmark.errors import UserError
 from ..benchmark.files import sha256_file
 from .archs import build_backbone, classifier_names
+from .fingerprint import check_fingerprint
 from .init import InitCard
+from .layouts.derive import derive
+from .layouts.layout import Target
 from .strict import load_total, read_tensors, renamed_by_order
 from .transform import apply
 
@@ -39,7 +42,8 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         seed: draws random weights; of no effect on an init that loads all of them and changes none.
 
     Raises:
-        UserError: the file is absent, damaged, not what its hash says, or does not fit.
+        UserError: the file is absent, damaged, not what its hash says, or does not fit; or the network
+            computes something else than the card's fingerprint.
     """
     import torch
 
@@ -61,7 +65,21 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         names = build_backbone(arch, input_size, classes=1000).state_dict()
         tensors = renamed_by_order(tensors, names, card.name)
     random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
-    load_total(model, tensors, card.excused or classifier_names(arch), f"{card.name} ({card.file})")
+    origin = f"{card.name} ({card.file})"
+    target = Target(arch, model, classifier_names(arch))
+    names = derive(tensors, target, card.excused, card.layout, origin).pairs
+    load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
+    if card.fingerprint:
+        _check_fingerprint(card, arch, input_size, model, origin)
     if card.transform:
         apply(card.transform, model, random, arch, seed)
     return Backbone(model, f"sha256:{found}")
+
+
+def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:
+    """Compare with the card's fingerprint at the side at which it was taken; `UserError` where it differs."""
+    if card.fingerprint_size != input_size:  # some networks take only the side that they are built for
+        native = build_backbone(arch, card.fingerprint_size)
+        native.load_state_dict(model.state_dict())
+        model = native
+    check_fingerprint(model, card.contract, card.fingerprint_size, card.fingerprint, origin)

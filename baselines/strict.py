@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,16 @@ from ..benchmark.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
+"""Keys under which training scripts keep the tensors, beside the state of their optimiser."""
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a checkpoint without running any code from it.
 
     Args:
         path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) that holds tensors only,
-            bare or under the key `state_dict` or `model`.
+            bare or under one of `WRAPPERS`; plain data beside them is left aside.
 
     Raises:
         UserError: absent, damaged, or in need of pickle code.
@@ -37,19 +41,79 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is damaged ({error}): fetch it again.") from error
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} cannot be read without running code from it: convert it to safetensors first."
+            f"{path} cannot be read without running code from it: where you trust it, load it and save its "
+            "state_dict alone, as safetensors."
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # bytes that are no checkpoint can break the unpickler in any way
         said = (str(error).splitlines() or ["it ends too early"])[0]
         raise UserError(f"{path} is damaged ({said}): fetch it again.") from error
-    for wrapper in ("state_dict", "model"):
+    for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):
         raise UserError(f"{path} holds no plain mapping of tensors: export the network's state_dict.")
     return dict(content)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is wrong between a network and the tensors for it; three empty lists are a total fit.
+
+    Attributes:
+        missing: names that the network has and the tensors lack.
+        extra: names that the network lacks and nobody excused.
+        shapes: where both have a name but the shapes differ, in words.
+    """
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    shapes: tuple[str, ...]
+
+    @property
+    def faults(self) -> int:
+        """How many tensors are wrong."""
+        return len(self.missing) + len(self.extra) + len(self.shapes)
+
+    def refusal(self, origin: str) -> UserError:
+        """Return the error that lists both sides."""
+        sides = [("missing", self.missing), ("left over", self.extra), ("of another shape", self.shapes)]
+        complaints = [f"{len(names)} {side} ({_first(names)})" for side, names in sides if names]
+        return UserError(
+            f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
+            "use the arch that they were made for."
+        )
+
+
+TRACKER = ".num_batches_tracked"
+"""How many batches a batch norm has seen. It decides nothing (timm's momenta are constant), old releases of
+PyTorch did not write it, and converters drop it: absent or without a counterpart, it is excused by name."""
+
+
+def account(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]) -> Account:
+    """Compare names and shapes.
+
+    Args:
+        own: the network's state.
+        tensors: by name, as the network calls them.
+        excused: prefixes of names that may be left over: the classifier, which the network does not have.
+    """
+    prefixes = tuple(excused)
+    extra = [name for name in tensors if name not in own and not name.startswith(prefixes)]
+    return Account(
+        missing=tuple(name for name in own if name not in tensors and not name.endswith(TRACKER)),
+        extra=tuple(
+            name
+            for name in extra
+            if not (name.endswith(TRACKER) and name.removesuffix(TRACKER) + ".running_mean" in own)
+        ),
+        shapes=tuple(
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and tensors[name].shape != own[name].shape
+        ),
+    )
 
 
 def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterable[str], origin: str) -> None:
@@ -64,26 +128,15 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
     Raises:
         UserError: lists what the model misses, what is left over, and what differs in shape.
     """
-    prefixes = tuple(excused)
     own = model.state_dict()
-    missing = [name for name in own if name not in tensors]
-    extra = [name for name in tensors if name not in own and not name.startswith(prefixes)]
-    shapes = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    sides = [("missing", missing), ("left over", extra), ("of another shape", shapes)]
-    if complaints := [f"{len(names)} {side} ({_first(names)})" for side, names in sides if names]:
-        raise UserError(
-            f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
-            "use the arch that they were made for."
-        )
+    found = account(own, tensors, excused)
+    if found.faults:
+        raise found.refusal(origin)
     # strict: after the filter both sides hold the same names, and torch checks it once more
-    model.load_state_dict({name: tensors[name] for name in own}, strict=True)
+    model.load_state_dict({name: tensors.get(name, tensor) for name, tensor in own.items()}, strict=True)
 
 
-def _first(names: list[str], most: int = 4) -> str:
+def _first(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 

@@ -89,9 +89,9 @@ FAULTS: dict[str, tuple[Callable[[State], State], tuple[str, ...]]] = {
         cut,
         ("1 of another shape", STEM, " (24, 1, 3, 3) instead of (24, 3, 3, 3)"),
     ),
-    "a prefix before every name": (
-        lambda state: {f"module.{name}": value for name, value in state.items()},
-        ("missing (conv_stem.weight", "left over (module.", ", ...)"),
+    "a prefix that nobody knows before every name": (
+        lambda state: {f"mine.{name}": value for name, value in state.items()},
+        ("missing (conv_stem.weight", "left over (mine.", ", ...)"),
     ),
     "statistics of batch norm left away": (
         lambda state: {name: value for name, value in state.items() if "running_mean" not in name},

@@ -1,0 +1,78 @@
+"""Maps derived from the order of modules, which must agree in type, settings and shapes one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "eps", "normalized_shape")
+"""Of a module, what decides its output beside its tensors."""
+
+
+def names_by_modules(reference: nn.Module, network: nn.Module) -> dict[str, str] | str:
+    """Match the modules of two networks in order.
+
+    Returns:
+        The network's name for every tensor of the reference; or, in words, the first disagreement of
+        type, settings, names or shapes.
+    """
+    ours, theirs = list(_holders(network)), list(_holders(reference))
+    if len(ours) != len(theirs):
+        return f"{len(theirs)} modules with weights against {len(ours)}"
+    found: dict[str, str] = {}
+    for (name, module), (other_name, other) in zip(ours, theirs, strict=True):
+        if difference := _difference(other, module):
+            return f"{other_name} and {name} differ in {difference}"
+        found |= {f"{other_name}.{leaf}": f"{name}.{leaf}" for leaf in _tensors(module)}
+    return found
+
+
+def _holders(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Iterate over the modules that hold tensors themselves."""
+    return ((name, module) for name, module in network.named_modules() if _tensors(module))
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    state = module.state_dict()
+    return {name: tensor for name, tensor in state.items() if "." not in name}
+
+
+def _difference(one: nn.Module, other: nn.Module) -> str:
+    """Say in what two modules differ; "" where they compute the same from the same tensors."""
+    if _family(one) != _family(other):
+        return f"type ({type(one).__name__}, {type(other).__name__})"
+    for setting in SETTINGS:
+        values = getattr(one, setting, None), getattr(other, setting, None)
+        if values[0] != values[1]:
+            return f"{setting} ({values[0]}, {values[1]})"
+    shapes = [{name: tuple(t.shape) for name, t in _tensors(module).items()} for module in (one, other)]
+    return "" if shapes[0] == shapes[1] else f"tensors ({shapes[0]}, {shapes[1]})"
+
+
+def _family(module: nn.Module) -> str:
+    """Name the kind of a module; timm's subclasses (batch norm with activation) are of their base's kind."""
+    from torch import nn
+
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)
+    return next((kind.__name__ for kind in kinds if isinstance(module, kind)), type(module).__name__)
+
+
+def names_by_order(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str] | str:
+    """Match tensors in order, where no reference network tells what their modules are.
+
+    Every module (the tensors that share a name but for its last part) must hold tensors of the same last
+    names and shapes as its counterpart. Two neighbours of one shape could still stand the other way
+    round, which is why this is done only where a card asks for it.
+
+    Returns:
+        The network's name for every tensor; or, in words, the first disagreement.
+    """
+    if len(tensors) != len(own):
+        return f"{len(tensors)} tensors against {len(own)}"
+    for (name, tensor), (wanted, other) in zip(tensors.items(), own.items(), strict=True):
+        if name.rpartition(".")[2] != wanted.rpartition(".")[2] or tensor.shape != other.shape:
+            return f"{name} {tuple(tensor.shape)} against {wanted} {tuple(other.shape)}"
+    return dict(zip(tensors, own, strict=True))

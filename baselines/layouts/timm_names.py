@@ -1,0 +1,11 @@
+"""`timm`: the names are already the network's; torchvision's ResNets and Inception have the same."""
+
+from collections.abc import Sequence
+
+from .layout import LAYOUTS, Target
+
+
+@LAYOUTS.register("timm")
+def timm_names(names: Sequence[str], target: Target) -> dict[str, str] | None:
+    """Take every name as it stands; the layout of last resort, so that an error can name both sides."""
+    return {name: name for name in names}
