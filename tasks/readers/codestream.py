@@ -1,0 +1,45 @@
+"""The image size that a compressed frame itself declares, read before any decoder allocates for it."""
+
+import struct
+
+SCAN = 0xFFDA
+STARTS = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
+"""Markers of a JPEG or JPEG-LS frame header; those taken away are tables."""
+
+
+def declared_size(frame: bytes) -> tuple[int, int] | None:
+    """Return (height, width) from the header of a JPEG, JPEG-LS or JPEG 2000 frame.
+
+    None where the frame is of another kind (run lengths declare no size) or its header is broken, which
+    the decoder then says itself.
+    """
+    try:
+        if frame[:4] == b"\xff\x4f\xff\x51":
+            return _jpeg2000(frame, 2)
+        if frame[4:8] in (b"jP  ", b"jP\x1a\x1a"):  # a JP2 file around the codestream
+            at = frame.find(b"\xff\x4f\xff\x51")
+            return _jpeg2000(frame, at + 2) if at >= 0 else None
+        if frame[:2] == b"\xff\xd8":
+            return _jpeg(frame)
+    except struct.error:  # the frame ends in its header
+        pass
+    return None
+
+
+def _jpeg2000(frame: bytes, at: int) -> tuple[int, int]:
+    """Read the SIZ segment whose marker stands at `at`: the reference grid less its offset."""
+    right, bottom, left, top = struct.unpack_from(">4I", frame, at + 6)
+    return bottom - top, right - left
+
+
+def _jpeg(frame: bytes) -> tuple[int, int] | None:
+    """Walk from segment to segment up to the frame header."""
+    at = 2
+    while True:
+        marker, length = struct.unpack_from(">2H", frame, at)
+        if marker in STARTS:
+            height, width = struct.unpack_from(">2H", frame, at + 5)
+            return height, width
+        if marker == SCAN or marker < 0xFF00 or length < 2:
+            return None
+        at += 2 + length

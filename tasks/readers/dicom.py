@@ -1,0 +1,223 @@
+"""DICOM files, decoded by pydicom and its optional plugins, one frame at a time."""
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codestream import declared_size
+from .grey import bits_stored, grey_levels, number
+from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.decoders.base import Decoder
+    from pydicom.uid import UID
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+KEYS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
+"""From the widest to the narrowest."""
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+
+def read(path: Path, reading: Reading) -> Iterator[Picture]:
+    """Yield the chosen frames of a file; see `pictures` for the errors."""
+    dataset = load(path)
+    facts = _checked(dataset)
+    decoder = _decoder(dataset)
+    facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
+    frames = _frames(dataset)
+    chosen = reading.chosen(frames)
+    _check_content(dataset, decoder, frames)
+    group = group_of(dataset, reading.group_by)
+    for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
+        pixels, more = _shown(dataset, frame, stored, reading)
+        yield Picture(pixels, frame, spacing_of(dataset, frame), group, {**facts, **more})
+
+
+def load(path: Path, pixels: bool = True) -> "Dataset":
+    """Read the header, and the pixel data where they are wanted; nothing is decoded.
+
+    Raises:
+        UnreadableError: it is not DICOM, or would not fit into memory. Broken bytes raise anything else.
+    """
+    from pydicom import dcmread
+
+    with path.open("rb") as file:
+        head = file.read(4096)
+        prefixed = head[128:132] == b"DICM"
+        # what older machines wrote begins with its first element, of group 0002 or 0008
+        if not prefixed and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+            raise UnreadableError("it has no DICOM prefix: it is not DICOM, or its beginning is lost")
+        if DEFLATED in head:
+            _check_inflated(file.read(), head)
+        file.seek(0)
+        return dcmread(file, force=not prefixed, stop_before_pixels=not pixels)
+
+
+def group_of(dataset: "Dataset", group_by: str) -> str:
+    """Return the raw key of the patient, study or series, or of the next narrower that the header has."""
+    names = list(KEYS)
+    values = (str(dataset.get(KEYS[name]) or "").strip() for name in names[names.index(group_by) :])
+    return next(filter(None, values), "")
+
+
+def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
+    """Return the millimetres from pixel to pixel (down, right), where the header has them."""
+    for holder in (macro(dataset, frame, "PixelMeasuresSequence"), dataset):
+        for name in SPACINGS:
+            pair = holder.get(name)
+            if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
+                down, right = (float(value) for value in pair)
+                if down > 0 and right > 0:
+                    return down, right
+    return None
+
+
+def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
+    """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
+    for groups, at in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
+        items = dataset.get(groups) or ()
+        found = items[at].get(name) if at < len(items) else None
+        if found:
+            return found[0]
+    return dataset
+
+
+def _checked(dataset: "Dataset") -> dict[str, str]:
+    """Refuse what is no image that we know, before anything is allocated; return what it declares."""
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise UnreadableError("it holds no pixel data")
+    rows, columns = number(dataset, "Rows"), number(dataset, "Columns")
+    if rows is None or columns is None:
+        raise UnreadableError("its header lacks the number of rows or columns")
+    check_size(int(rows), int(columns))
+    photometric, samples = (
+        str(dataset.get("PhotometricInterpretation") or ""),
+        number(dataset, "SamplesPerPixel", 1),
+    )
+    if photometric not in (*GREY, *COLOUR, "PALETTE COLOR"):
+        raise UnreadableError("its photometric interpretation is missing, or is none that can be read")
+    if samples != (3 if photometric in COLOUR else 1):
+        raise UnreadableError(f"it declares {samples:g} samples per pixel with {photometric}")
+    sign = "signed" if number(dataset, "PixelRepresentation", 0) else "unsigned"
+    return {"photometric": photometric, "stored": f"{bits_stored(dataset)}-bit {sign}"}
+
+
+def _frames(dataset: "Dataset") -> int:
+    """Return how many frames the header declares; one where it is silent."""
+    try:
+        frames = int(dataset.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        frames = 0
+    if frames < 1:
+        raise UnreadableError("its number of frames is no number from 1")
+    return frames
+
+
+def _decoder(dataset: "Dataset") -> "Decoder":
+    """Find what decodes the transfer syntax; `UnreadableError` names the plugin that is missing."""
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
+
+    syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
+    if syntax is None:
+        implicit, little = dataset.original_encoding
+        plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        syntax = uid.ImplicitVRLittleEndian if implicit else plain
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        what = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
+        raise UnreadableError(f"it is stored as {what}, which cannot be decoded: convert it") from None
+    if not decoder.is_available:
+        raise UnreadableError(_plugin_missing(syntax))
+    return decoder
+
+
+def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
+    """Compare what the pixel data hold with what the header declares."""
+    from pydicom.encaps import generate_frames
+    from pydicom.pixels.utils import get_expected_length
+
+    if "PixelData" not in dataset:
+        return  # floats are never compressed, and pydicom compares their length
+    held = dataset.PixelData
+    if not decoder.is_encapsulated:
+        expected = get_expected_length(dataset)
+        if held is None or expected > len(held):
+            raise UnreadableError(f"its pixel data are cut off: {len(held or b''):,} of {expected:,} bytes")
+        return
+    for frame in generate_frames(held, number_of_frames=frames):
+        size = declared_size(frame[:65536])
+        if size is not None and size != (dataset.Rows, dataset.Columns):
+            raise UnreadableError("a compressed frame declares another size than the header")
+
+
+def _decoded(
+    dataset: "Dataset", decoder: "Decoder", chosen: Sequence[int], frames: int
+) -> Iterator[NDArray[Any]]:
+    """Yield the stored values of the chosen frames, [h, w] or [h, w, 3]; YBR comes as RGB."""
+    # without `indices` pydicom walks once through the compressed frames, and needs not look for each
+    indices = None if 1 < frames == len(chosen) else chosen
+    views = not decoder.is_encapsulated  # of the file's bytes: nothing to copy
+    try:
+        for values, about in decoder.iter_array(dataset, indices=indices, view_only=views):
+            if values.ndim == 3 and about["photometric_interpretation"] not in ("RGB", "YBR_ICT", "YBR_RCT"):
+                raise UnreadableError("its colours could not be converted to RGB")
+            yield values
+    except RuntimeError:  # every plugin at hand gave up
+        if any(plugin.startswith("pylibjpeg") for plugin in decoder.missing_dependencies):
+            raise UnreadableError(_plugin_missing(decoder.UID)) from None
+        raise UnreadableError("its compressed pixel data are broken") from None
+
+
+def _plugin_missing(syntax: "UID") -> str:
+    """Say what would decode a file."""
+    cure = "pip install mednet-bench[dicom]"
+    return f"it is compressed as {syntax.name}, which needs optional packages: {cure}"
+
+
+def _shown(
+    dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reading
+) -> tuple[NDArray[Any], Mapping[str, str]]:
+    """Turn stored values into grey levels or RGB, and say how."""
+    if stored.ndim == 2 and dataset.PhotometricInterpretation in GREY:
+        voi = macro(dataset, frame, "FrameVOILUTSequence")
+        transformation = macro(dataset, frame, "PixelValueTransformationSequence")
+        return grey_levels(dataset, stored, transformation, voi, reading)
+    bits = bits_stored(dataset)
+    if stored.ndim == 2:
+        from pydicom.pixels.processing import apply_color_lut
+
+        stored = apply_color_lut(stored, dataset)[..., :3]
+        bits = 8 * stored.dtype.itemsize
+    wanted = min(reading.bits, 8 if bits <= 8 else 16)
+    # a view of the file's bytes may not be written to, so that it is copied
+    shifted = stored >> (bits - wanted) if bits > wanted else stored << (wanted - bits)
+    return shifted.astype(np.uint8 if wanted == 8 else np.uint16), {"window": "none: as stored"}
+
+
+def _check_inflated(rest: bytes, head: bytes) -> None:
+    """Refuse a deflated file that would fill the memory; what is not deflated after all, pydicom reads."""
+    # the group length, always the first element, says where the compressed part begins
+    begin = 144 + int.from_bytes(head[140:144], "little")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    waiting, size = (head + rest)[begin:], 0
+    try:
+        while waiting and size <= LARGEST_FILE:
+            size += len(inflater.decompress(waiting, 2**24))
+            waiting = inflater.unconsumed_tail
+    except zlib.error:
+        return
+    if size > LARGEST_FILE:
+        raise UnreadableError(f"it inflates to more than the {LARGEST_FILE:,} bytes that are read")
+
+
+READERS.add("DICOM", Reader(SUFFIXES, lambda head: head[128:132] == b"DICM", read))

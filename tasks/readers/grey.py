@@ -1,0 +1,127 @@
+"""From the stored values of a DICOM image to grey levels: rescale, window or VOI table, polarity."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .reader import Reading
+from .window import Window, card_window, percentile_window, stretch
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
+    """Return the first value of an element as a finite number, or `default` where there is none."""
+    try:
+        value: Any = dataset.get(keyword)
+        value = value[0] if isinstance(value, list) or hasattr(value, "append") else value
+        result = float(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return default
+    return result if math.isfinite(result) else default
+
+
+def bits_stored(dataset: "Dataset") -> int:
+    """Return how many bits of a value count."""
+    return int(number(dataset, "BitsStored") or number(dataset, "BitsAllocated") or 0)
+
+
+def grey_levels(
+    dataset: "Dataset",
+    stored: NDArray[Any],
+    transformation: "Dataset",
+    voi: "Dataset",
+    reading: Reading,
+) -> tuple[NDArray[Any], dict[str, str]]:
+    """Turn stored values into grey levels.
+
+    The window is the card's, else the header's VOI table or window, else none where up to 8 bits are
+    shown as they are, else the percentiles of the image.
+
+    Args:
+        dataset: of the file.
+        stored: [h, w] as decoded.
+        transformation: what holds RescaleSlope for this frame.
+        voi: what holds WindowCenter or a VOI table for this frame.
+        reading: the card's window, and how many bits are wanted.
+
+    Returns:
+        Grey levels with black at 0, and the facts of how they were made.
+    """
+    from pydicom.pixels.processing import apply_modality_lut
+
+    bits = bits_stored(dataset)
+    slope, intercept = _rescale(transformation)
+    facts = {"rescale": f"{slope:g}, {intercept:g}"}
+    if dataset.get("ModalityLUTSequence"):
+        stored, slope, intercept, facts["rescale"] = apply_modality_lut(stored, dataset), 1.0, 0.0, "table"
+        bits = 8 * stored.dtype.itemsize
+    window = _header_window(voi, slope, intercept)
+    if reading.window:
+        window = card_window(reading.window, slope, intercept)
+    elif voi.get("VOILUTSequence"):
+        stored, window = _voi_table(voi, stored, slope, intercept)
+    elif window is not None and window.whence.endswith("SIGMOID"):
+        stored, window = _sigmoid(stored, window), Window(0.0, 1.0, window.whence)
+    elif window is None:
+        window = _without(dataset, stored, bits, (slope, intercept))
+    facts["window"] = window.whence
+    wanted = reading.bits if bits > 8 else 8
+    if stored.dtype == np.uint8 and (window.low, window.high, wanted) == (0, 255, 8):
+        levels = stored.copy()
+    else:
+        levels = stretch(stored, window, wanted)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":  # its lowest value is white
+        np.invert(levels, out=levels)
+    return levels, facts
+
+
+def _rescale(transformation: "Dataset") -> tuple[float, float]:
+    """Return slope and intercept; a slope of 0 would make every image black and is a defect of the file."""
+    slope = number(transformation, "RescaleSlope", 1.0) or 1.0
+    return slope, number(transformation, "RescaleIntercept", 0.0) or 0.0
+
+
+def _header_window(voi: "Dataset", slope: float, intercept: float) -> Window | None:
+    """Return the first window of the header in stored values, None where it has none that makes sense."""
+    centre, width = number(voi, "WindowCenter"), number(voi, "WindowWidth")
+    function = str(voi.get("VOILUTFunction") or "LINEAR").upper()
+    function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
+    if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
+        return None
+    low, high = centre - width / 2, centre + width / 2
+    if function == "LINEAR":  # PS3.3 C.11.2.1.2: counts levels, so that the last one is white
+        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + max(width - 1, 1e-3) / 2
+    whence = f"header: {centre:g}, {width:g} {function}"
+    return Window((low - intercept) / slope, (high - intercept) / slope, whence)
+
+
+def _sigmoid(stored: NDArray[Any], window: Window) -> NDArray[Any]:
+    """PS3.3 C.11.2.1.3.1, from 0 to 1."""
+    width = window.high - window.low
+    middle = window.low + width / 2
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-4 * (stored - middle) / width))
+
+
+def _voi_table(
+    voi: "Dataset", stored: NDArray[Any], slope: float, intercept: float
+) -> tuple[NDArray[Any], Window]:
+    """Look rescaled values up in the header's first VOI table."""
+    from pydicom.pixels.processing import apply_voi
+
+    rescaled = stored
+    if (slope, intercept) != (1.0, 0.0):
+        rescaled = np.rint(stored * slope + intercept).astype(np.int64)
+    top = 2 ** int(voi.VOILUTSequence[0].LUTDescriptor[2]) - 1
+    return apply_voi(rescaled, voi), Window(0.0, float(top), "header: VOI table")
+
+
+def _without(dataset: "Dataset", stored: NDArray[Any], bits: int, rescale: tuple[float, float]) -> Window:
+    """Return the window of an image whose header has none."""
+    if bits <= 8 and rescale == (1.0, 0.0) and stored.dtype.kind == "u":
+        return Window(0.0, float(2**bits - 1), "none: as stored")
+    return percentile_window(stored, number(dataset, "PixelPaddingValue"), falling=rescale[0] < 0)

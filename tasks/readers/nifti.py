@@ -1,0 +1,143 @@
+"""NIfTI volumes (.nii, .nii.gz) as slices, turned the way a radiologist looks at them."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from .window import Window, card_window, percentile_window, stretch
+
+SUFFIXES = (".nii", ".nii.gz")
+GZIP = b"\x1f\x8b"
+DEFLATE_RATIO = 1032
+"""No deflated byte becomes more than so many."""
+PLANES = ("sagittal", "coronal", "axial")
+"""By the axis that they lie across, in the order left-posterior-inferior."""
+
+
+def read(path: Path, reading: Reading) -> Iterator[Picture]:
+    """Yield the chosen slices of the (first) volume of a file; see `pictures` for the errors."""
+    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
+    header, stored = _volume(path)
+    affine = header.get_best_affine()
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "I")))
+    if np.isnan(turn).any():
+        raise UnreadableError("its orientation is broken: the affine drops an axis")
+    axis = _acquired(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
+    window = _window(header, stored, reading)
+    facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.whence}
+    slices = np.moveaxis(apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
+    bits = reading.bits if stored.dtype.itemsize > 1 else 8
+    for at in reading.chosen(len(slices)):
+        plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
+        pixels = plane if plane.ndim == 3 else stretch(plane, window, bits)
+        yield Picture(pixels, at, _spacing(affine, turn, axis), facts=facts)
+
+
+def _window(header: Any, stored: NDArray[Any], reading: Reading) -> Window:
+    """Return one window for the whole volume, so that its slices can be compared."""
+    if stored.ndim == 4:
+        return Window(0.0, 255.0, "none: as stored")
+    slope, intercept = header.get_slope_inter()
+    slope, intercept = (float(slope), float(intercept or 0.0)) if slope else (1.0, 0.0)
+    if reading.window:
+        return card_window(reading.window, slope, intercept)
+    return percentile_window(stored, falling=slope < 0)
+
+
+def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
+    """Return the millimetres from pixel to pixel (down, right) of slices across `axis`."""
+    sizes = np.empty(3)
+    sizes[turn[:, 0].astype(int)] = np.linalg.norm(affine[:3, :3], axis=0)
+    right, down = (float(sizes[other]) for other in range(3) if other != axis)
+    return (down, right) if down > 0 and right > 0 else None
+
+
+def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
+    """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] of RGB."""
+    from nibabel import imageglobals
+
+    with _opened(path) as (file, most), imageglobals.LoggingOutputSuppressor():
+        header = _header(file)
+        shape, kind = _declared(header)
+        size = int(np.prod(shape, dtype=object)) * kind.itemsize
+        begin = int(header.get_data_offset())
+        if size > LARGEST_FILE:
+            raise UnreadableError(f"its volume has {size:,} bytes, and at most {LARGEST_FILE:,} are read")
+        if begin < 0 or begin + size > most:
+            raise UnreadableError("its values are cut off: the file is too short for what it declares")
+        file.seek(begin)
+        content = file.read(size)
+    if len(content) < size:
+        raise UnreadableError(f"its values are cut off: {len(content):,} of {size:,} bytes")
+    values = np.frombuffer(content, kind).reshape(shape, order="F")
+    if kind.names:  # RGB; of RGBA the last part carries nothing of the image
+        return header, np.stack([values[name] for name in kind.names[:3]], axis=-1)
+    return header, values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, int]]:
+    """Open a file, inside of gzip too, and bound how many bytes it can hold."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP  # by the content and not by the name, which may lie
+        file.seek(0)
+        if not zipped:
+            yield file, size
+            return
+        with gzip.GzipFile(fileobj=file) as inside:
+            yield inside, size * DEFLATE_RATIO
+
+
+def _header(file: Any) -> Any:
+    """Read a NIfTI-1 or NIfTI-2 header."""
+    from nibabel import Nifti1Header, Nifti2Header
+
+    start = file.read(540)
+    if start[344:347] == b"ni1" or start[4:7] == b"ni2":
+        raise UnreadableError("its values stand in another file (.img): convert the pair to one .nii")
+    kind = Nifti2Header if start[4:7] == b"n+2" else Nifti1Header
+    return kind.from_fileobj(io.BytesIO(start))
+
+
+def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """Return the sides of the first volume and the type of its values, where they can be an image."""
+    sides = [int(side) for side in header.get_data_shape()[:3]]
+    i, j, k = sides + [1] * (3 - len(sides))
+    for rows, columns in ((i, j), (j, k), (i, k)):
+        check_size(rows, columns)
+    kind = header.get_data_dtype()
+    if kind.kind not in "uif" and not kind.names:
+        raise UnreadableError(f"its values are {kind.name}, which make no grey levels")
+    return (i, j, k), kind
+
+
+def _acquired(header: Any, turn: NDArray[Any]) -> int:
+    """Return across which axis (in the order L, P, I) the volume was scanned."""
+    across = header.get_dim_info()[2]
+    if across is None:  # what was not scanned slice by slice is thickest across its slices
+        sizes = np.asarray(header.get_zooms()[:3], dtype=float)
+        across = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes.min() else 2
+    return int(turn[across, 0])
+
+
+def _owns(head: bytes) -> bool:
+    """Tell by the magic, inside of gzip too."""
+    if head.startswith(GZIP):
+        try:
+            head = zlib.decompressobj(31).decompress(head, 512)
+        except zlib.error:
+            return False
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+READERS.add("NIfTI", Reader(SUFFIXES, _owns, read))

@@ -1,0 +1,104 @@
+"""PNG, JPEG, TIFF and BMP files, read by Pillow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from .window import card_window, percentile_window, stretch
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+"""Pillow knows dozens more, some of which start other programs; no file may choose those."""
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+WHITE_IS_ZERO, PHOTOMETRIC = 0, 262
+
+
+def read(path: Path, reading: Reading) -> Iterator[Picture]:
+    """Yield the image of a file, or the chosen pages of a TIFF; see `pictures` for the errors."""
+    from PIL import Image
+
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError:
+        reason = f"it declares more pixels than the {LARGEST_IMAGE:,} that are read"
+        raise UnreadableError(reason) from None
+    except Image.UnidentifiedImageError:
+        reason = "its header is broken, or of a kind of PNG, JPEG, TIFF or BMP that Pillow does not read"
+        raise UnreadableError(reason) from None
+    with image:
+        # what a JPEG has beside its first picture are previews of it
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        for page in reading.chosen(pages):
+            image.seek(page)
+            yield _page(image, page, reading)
+
+
+def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
+    """Decode the page that a file stands at."""
+    from PIL import ImageOps
+
+    check_size(image.height, image.width)
+    facts = {"format": str(image.format), "mode": image.mode}
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
+    try:
+        image.load()
+    except Exception:  # zlib, libjpeg and libtiff each have their own ways
+        raise UnreadableError("its pixels are cut off or broken") from None
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are whole, only the camera's note about them is not
+        upright, facts["rotation"] = image, "EXIF is broken: as stored"
+    if upright.mode.startswith("I") or upright.mode == "F":
+        values = np.asarray(upright)
+        # Pillow turns over 8 bits itself
+        values = 65535 - values if white_is_zero and values.dtype == np.uint16 else values
+        pixels, facts["window"] = _deep(values, reading)
+    else:
+        pixels = _shallow(upright)
+    return Picture(pixels, page, facts=facts)
+
+
+def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
+    """Turn any mode of 8 bits or less into grey or RGB; what is transparent becomes black."""
+    from PIL import Image
+
+    if image.mode in ("1", "L"):
+        return np.array(image.convert("L"))
+    if image.mode in ("LA", "La"):
+        clear = image.convert("LA")
+        return np.array(Image.composite(clear.getchannel(0), Image.new("L", clear.size), clear.getchannel(1)))
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        colour = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear).convert("RGB")
+    else:
+        colour = image.convert("RGB")
+    pixels = np.array(colour)
+    if image.mode in ("P", "PA") and (pixels == pixels[..., :1]).all():
+        return np.ascontiguousarray(pixels[..., 0])  # a palette of greys
+    return pixels
+
+
+def _deep(values: NDArray, reading: Reading) -> tuple[NDArray, str]:
+    """Return the grey levels of an image of more than 8 bits, and how they were found."""
+    if reading.window:
+        window = card_window(reading.window)
+    elif reading.bits == 16 and values.dtype.kind in "ui" and values.min() >= 0 and values.max() < 2**16:
+        return values.astype(np.uint16), "none: as stored"
+    else:
+        window = percentile_window(values)
+    return stretch(values, window, reading.bits), window.whence
+
+
+def _owns(head: bytes) -> bool:
+    """Tell by the first bytes; two letters alone are too few to call a file BMP."""
+    return head.startswith(MAGIC) or (head[:2] == b"BM" and head[6:10] == bytes(4))
+
+
+READERS.add("picture", Reader(SUFFIXES, _owns, read))
