@@ -19,7 +19,7 @@ from .grid import PRETRAIN_FIELDS, Grid, part_of
 from .loaded import TaskData
 from .metrics import Measured, Scored, measure
 from .plan import PROTOCOL_VERSION, Cell, Planned
-from .pretrain import made, pretrain
+from .pretraining.automatic import made, pretrain
 from .protocol import PROTOCOLS, Job, Outcome
 from .provenance import peak_memory_mb, provenance
 from .records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts

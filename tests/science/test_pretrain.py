@@ -1,11 +1,10 @@
 """The making of a MedNet: no image of the target, one head per source, the same bits every time."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,15 +18,19 @@ from waits import watched
 from mednet_bench.baselines.init import InitCard, Pretraining
 from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.mednet import mednet
-from mednet_bench.benchmark import pretrain as module
+from mednet_bench.benchmark.augment import Augment
 from mednet_bench.benchmark.cells import Bench
 from mednet_bench.benchmark.data import Prepare, as_bytes
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.plan import Recipe
-from mednet_bench.benchmark.pretrain import made, pretrain
+from mednet_bench.benchmark.pretraining import automatic as module
+from mednet_bench.benchmark.pretraining import learner as learners
+from mednet_bench.benchmark.pretraining.automatic import made, pretrain
+from mednet_bench.benchmark.pretraining.job import Job
+from mednet_bench.benchmark.pretraining.learner import Learner
+from mednet_bench.benchmark.pretraining.memory import MemoryImages
 from mednet_bench.benchmark.request import Request
-from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import Places, Split, Task
 
@@ -61,35 +64,36 @@ class EnoughError(Exception):
     """Stops a pretraining where its training would begin."""
 
 
-@dataclass
-class Caught:
-    """What a pretraining is about to train on."""
-
-    pools: list
-    feed: Feed
-    model: nn.Module
-    validate: Callable[[], Validation]
-
-
-def caught(plan: Pretraining, recipe: Recipe = RECIPE, places: Places = toys.NOWHERE) -> Caught:
+def caught(plan: Pretraining, recipe: Recipe = RECIPE, places: Places = toys.NOWHERE) -> Job:
     """Prepare a pretraining to the last detail, and stop it there."""
-    found: list[Any] = []
-    load = module._load
+    found: list[Job] = []
 
-    def stop(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> None:
-        found.extend([feed, model, validate])
+    def stop(job: Job, keeping: object) -> None:
+        found.append(job)
         raise EnoughError
 
-    def keep(*args: Any) -> list:
-        found.append(load(*args))
-        return found[0]
-
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        patch.setattr(module, "_load", keep)
-        patch.setattr(module, "fit", stop)
+        patch.setattr(module, "train", stop)
         with pytest.raises(EnoughError):
             pretrain(plan, recipe, places, "cpu", Path(folder) / "weights.safetensors")
-    return Caught(*found)
+    return found[0]
+
+
+def pixels(job: Job) -> Tensor:
+    """All images of a pretraining, in the order of its pools."""
+    assert isinstance(job.images, MemoryImages)
+    return job.images.images
+
+
+def seen(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
+    """The inputs and targets of each step, as they reach the network."""
+    learner = Learner(job)
+    found: list[tuple[Tensor, Tensor]] = []
+    learner._learn = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
+    images = job.images.batches(learner.stream(0))
+    for step in range(job.settings.steps):
+        learner.step(step, images)
+        yield found[-1]
 
 
 def test_two_pretrainings_of_one_plan_give_the_same_file(tmp_path: Path) -> None:
@@ -120,8 +124,8 @@ class Dropping(nn.Module):
 def test_a_backbone_with_dropout_is_made_the_same_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = module.build_backbone
-    monkeypatch.setattr(module, "build_backbone", lambda *args: Dropping(build(*args)))
+    build = learners.build_backbone
+    monkeypatch.setattr(learners, "build_backbone", lambda *args: Dropping(build(*args)))
     hashes = set()
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -135,7 +139,7 @@ def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     first = make(tmp_path)
     file = tmp_path / "weights.safetensors"
     written = file.stat().st_mtime_ns
-    monkeypatch.setattr(module, "fit", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "train", lambda *args: pytest.fail("trained again"))
     assert make(tmp_path) == first == made(file)
     assert file.stat().st_mtime_ns == written
 
@@ -204,7 +208,7 @@ def test_it_learns_its_sources_and_says_how_well(tmp_path: Path) -> None:
 def easy() -> Iterator[tuple[Task, toys.Toy]]:
     for name, kind in (("single", "multiclass"), ("several", "multilabel")):
         toy = toys.Toy(kind=kind, classes=3, sizes=(300, 10, 10), clear=5.0, seed=4)
-        yield toys.task_of(toy, name), toy
+        yield toys.task_of(toy, name, modality="x-ray"), toy  # upside-down, one stripe would be another
 
 
 def hashes(images: Tensor) -> set[bytes]:
@@ -214,8 +218,7 @@ def hashes(images: Tensor) -> set[bytes]:
 def pool_of(card: InitCard, recipe: Recipe, places: Places) -> Tensor:
     """Every image that the pretraining of a card can see, held-out ones included."""
     assert card.pretraining is not None
-    pools = caught(card.pretraining, recipe, places).pools
-    return torch.cat([pool.images.expand(-1, 3, -1, -1) for pool in pools])
+    return pixels(caught(card.pretraining, recipe, places)).expand(-1, 3, -1, -1)
 
 
 def target_of(task: Task, card: InitCard, places: Places) -> Tensor:
@@ -289,10 +292,9 @@ def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
     two = flat(toys.task_of(toys.Toy(kind="multilabel", classes=4, sizes=(60, 20, 20), seed=2), "two"), 100)
     recipe = Recipe(pretrain_images=640, pretrain_batch=32)
     ready = caught(plan_of((one, two)), recipe)
-    assert ready.feed.steps == 20
+    assert ready.settings.steps == 20
     trained: dict[int, tuple[float, ...]] = {}
-    for step in range(20):
-        inputs, targets = ready.feed.batch(step)
+    for inputs, targets in seen(ready):
         values = ((inputs[:, 0].mean(dim=(1, 2)) + 1) * 127.5).round().int().tolist()
         for value, target in zip(values, targets.tolist(), strict=True):
             assert trained.setdefault(value, tuple(target)) == tuple(target)
@@ -307,8 +309,10 @@ def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
         else:
             expected[3:7] = labels[row]
         assert np.array_equal(target[:-1], expected)
-    # and the held-out images, by which the best weights are chosen, are not among them
-    held = {int(pool.images[row, 0, 0, 0]) for pool in ready.pools for row in pool.held}
+    # and the held-out images, on which the network is scored, are not among them
+    starts = (0, len(ready.pools[0].labels))
+    rows = [first + row for first, pool in zip(starts, ready.pools, strict=True) for row in pool.held]
+    held = {int(value) for value in pixels(ready)[rows, 0, 0, 0]}
     assert len(held) == 6 and not held & set(trained)
     assert len(trained) == 120 - 6
 
@@ -317,13 +321,12 @@ def test_large_sources_are_drawn_more_often_but_do_not_drown_small_ones() -> Non
     sizes = {"large": 900, "small": 100}
     tasks = tuple(toys.task_of(toys.Toy(classes=2, sizes=(n, 4, 4)), name) for name, n in sizes.items())
     recipe = Recipe(pretrain_images=6400, pretrain_batch=64)
-    feed = caught(plan_of(tasks), recipe).feed
-    whose = torch.cat([feed.batch(step)[1][:, -1] for step in range(feed.steps)])
+    whose = torch.cat([targets[:, -1] for _, targets in seen(caught(plan_of(tasks), recipe))])
     assert (whose == 0).float().mean() == pytest.approx(3 / 4, abs=0.03)  # by the roots: 30 to 10
 
 
 def test_the_loss_is_cross_entropy_within_each_source_and_bce_for_findings() -> None:
-    loss = caught(plan_of()).feed.loss
+    heads = Learner(caught(plan_of())).heads
     rng = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(24, 9, generator=rng)).requires_grad_()
     whose = torch.arange(24) % 3
@@ -342,7 +345,7 @@ def test_the_loss_is_cross_entropy_within_each_source_and_bce_for_findings() -> 
             targets[i, part.start + label] = 1
             expected = expected + F.cross_entropy(logits[i, part][None], label[None])
     expected = expected / 24
-    ours = loss(logits, targets)
+    ours = heads.losses(logits, targets).mean()
     assert torch.allclose(ours, expected, atol=1e-6)
     (theirs,) = torch.autograd.grad(expected, logits)
     (mine,) = torch.autograd.grad(ours, logits)
@@ -353,49 +356,45 @@ def test_the_loss_is_cross_entropy_within_each_source_and_bce_for_findings() -> 
         assert (mine[i, outside] == 0).all()
 
 
-def test_only_what_all_sources_bear_is_mirrored_or_turned() -> None:
-    turned = toys.task_of(toys.Toy(sizes=(40, 4, 4)), "cells", modality="microscopy")
-    upright = toys.task_of(toys.Toy(sizes=(40, 4, 4)), "chest", modality="x-ray")
-    sided = toys.task_of(toys.Toy(sizes=(40, 4, 4)), "organs", classes=("left", "right", "none"))
-
-    def seen(*tasks: Task) -> tuple[bool, bool]:
-        made: list[tuple[bool, bool]] = []
-        with pytest.MonkeyPatch.context() as patch:
-            original = module.Augment
-
-            def spy(mirror: bool, invert: bool, colour: bool) -> object:
-                made.append((mirror, invert))
-                assert not colour  # these are grey
-                return original(mirror=mirror, invert=invert, colour=colour)
-
-            patch.setattr(module, "Augment", spy)
-            caught(plan_of(tasks))
-        return made[0]
-
-    assert seen(turned) == (True, True)
-    assert seen(turned, upright) == (True, False)
-    assert seen(turned, sided) == (False, True)
+def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None:
+    sizes = (40, 4, 4)
+    turned = toys.task_of(toys.Toy(sizes=sizes), "cells", modality="microscopy")
+    upright = toys.task_of(toys.Toy(sizes=sizes), "chest", modality="x-ray")
+    sided = toys.task_of(toys.Toy(sizes=sizes), "organs", modality="ct", classes=("left", "right", "none"))
+    draws = Learner(caught(plan_of((turned, upright, sided)))).draws
+    whose = np.repeat(np.arange(3), 500)
+    corner = torch.zeros(1500, 1, 16, 16)
+    corner[:, :, 1:6, 2:8] = 255  # lies at the top and at the left
+    numbers = torch.from_numpy(draws.changes(0, whose))
+    images = Augment(mirror=True, invert=True, colour=False)(corner, numbers)[:, 0]
+    right = (images[:, :, 8:].sum(dim=(1, 2)) > images[:, :, :8].sum(dim=(1, 2))).view(3, 500)
+    below = (images[:, 8:].sum(dim=(1, 2)) > images[:, :8].sum(dim=(1, 2))).view(3, 500)
+    assert right.float().mean(dim=1).tolist() == pytest.approx([0.5, 0.5, 0], abs=0.1)
+    assert below.float().mean(dim=1).tolist() == pytest.approx([0.5, 0, 0], abs=0.1)
 
 
 def test_a_source_gives_no_more_images_than_the_budget_and_those_at_random() -> None:
     task = flat(toys.task_of(toys.Toy(sizes=(120, 4, 4)), "one"), 0)
-    pools = caught(plan_of((task,)), Recipe(pretrain_images=40, pretrain_batch=8)).pools
-    values = pools[0].images[:, 0, 0, 0].tolist()
+    values = pixels(caught(plan_of((task,)), Recipe(pretrain_images=40, pretrain_batch=8)))[
+        :, 0, 0, 0
+    ].tolist()
     assert len(set(values)) == 40 and max(values) > 60  # not simply the first
 
 
 def test_sources_of_several_sizes_share_a_batch() -> None:
     small = toys.task_of(toys.Toy(side=12, sizes=(40, 4, 4)), "small")
     large = toys.task_of(toys.Toy(side=32, sizes=(40, 4, 4)), "large")
-    pools = caught(plan_of((small, large))).pools
-    assert [tuple(pool.images.shape[1:]) for pool in pools] == [(1, 16, 16)] * 2
-    assert all(pool.images.dtype == torch.uint8 for pool in pools)
+    images = pixels(caught(plan_of((small, large))))
+    assert images.shape == (80, 1, 16, 16) and images.dtype == torch.uint8
 
 
-def test_between_validations_pretraining_never_waits() -> None:
-    ready = caught(plan_of(), Recipe(pretrain_images=320, pretrain_batch=32))
-    ready.feed.batch(0)  # the contract's mean and std go to the device once
-    hyper = Hyper(lr=1e-3, weight_decay=0.01, every=5, patience=5)
-    with watched() as (waits, pausing):
-        fit(ready.model, ready.feed, hyper, pausing(ready.validate))
-    assert len(waits.seen) <= 2 * 2, waits.seen
+def test_a_step_never_waits() -> None:
+    job = caught(plan_of(), Recipe(pretrain_images=320, pretrain_batch=32))
+    learner = Learner(job)
+    images = job.images.batches(learner.stream(0))
+    learner.step(0, images)  # the contract's mean and std go to the device once
+    with watched() as (waits, _):
+        for step in range(1, job.settings.steps):
+            learner.step(step, images)
+    # what the host brings in a step: rows, targets and the numbers of the augmentation, pinned on a GPU
+    assert waits.seen == ["lift_fresh"] * 3 * (job.settings.steps - 1)

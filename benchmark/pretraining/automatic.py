@@ -1,0 +1,174 @@
+"""The MedNet that `run` makes by itself: sources in memory, weights cached by what decides them."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...baselines.init import Contract, Pretraining
+from ...baselines.prepare import Prepare
+from ...tasks.task import Places, Split
+from ..data import as_bytes
+from ..files import claim, sha256_file, write_atomic, write_bytes
+from ..plan import Recipe
+from ..records import Point
+from .distributed import Ranks
+from .engine import pretrain as train
+from .finished import Settings
+from .job import Job, Keeping, Result
+from .memory import MemoryImages
+from .pools import Pool, hold_out
+
+EVALUATIONS = 4
+SEED = 0
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside the weights: how they were made. Also the label of every table."""
+
+    images: dict[str, int]
+    """Different images of each source that the network was trained on."""
+    draws: int
+    """Images shown in all, repetitions included."""
+    side: int
+    """Side in pixels at which they were shown."""
+    scores: dict[str, float | None]
+    """Primary metric on the held-out images of each source."""
+    curve: tuple[Point, ...]
+    seconds: float
+    sha256: str
+    start: str = ""
+    """Name of the init that it began with; "" is random weights."""
+
+    def label(self, variant: str) -> str:
+        """Return the phrase that every table shows."""
+        count, names = f"{sum(self.images.values()):,}", ", ".join(self.images)
+        begun = f" from {self.start}" if self.start else ""
+        made = f"{variant.capitalize()}-MedNet pretrained here{begun}"
+        return f"{made} on {count} images at {self.side} px ({names})"
+
+
+def made(weights: Path) -> Made | None:
+    """Return what is known of finished weights; None where they have yet to be made."""
+    try:
+        return msgspec.json.decode(_facts(weights).read_bytes(), type=Made) if weights.is_file() else None
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _facts(weights: Path) -> Path:
+    return weights.with_suffix(".json")
+
+
+def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, weights: Path) -> Made:
+    """Make the weights, or wait for the process that is making them, or take those that are there.
+
+    Args:
+        plan: sources and architecture.
+        recipe: the budget.
+        places: where the sources' images are.
+        device: as torch calls it.
+        weights: the `.safetensors` file to write.
+    """
+    from safetensors.torch import save
+
+    with claim(weights.with_suffix(".lock"), wait=True):
+        if (already := made(weights)) is not None:
+            return already
+        started = time.perf_counter()
+        result = _trained(plan, recipe, places, device)
+        # one entry only: safetensors writes several in an order that changes, and the hash with it
+        content = save(result.state, metadata={"identity": plan.identity})
+        write_atomic(weights, lambda file: file.write(content))
+        facts = Made(
+            images={source.name: source.images for source in result.sources},
+            draws=sum(source.draws for source in result.sources),
+            side=plan.input_size,
+            scores={source.name: source.score for source in result.sources},
+            curve=tuple(_points(result)),
+            seconds=time.perf_counter() - started,
+            sha256=sha256_file(weights),
+            start=plan.start.name if plan.start else "",
+        )
+        write_bytes(_facts(weights), msgspec.json.encode(facts))
+        return facts
+
+
+def _points(result: Result) -> list[Point]:
+    """Return the validations of a curve."""
+    return [
+        Point(
+            step=point.step,
+            seconds=point.seconds,
+            train_loss=point.train_loss,
+            val_loss=point.val_loss,
+            val_score=point.val_score,
+        )
+        for point in result.curve
+        if point.val_loss is not None
+    ]
+
+
+def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> Result:
+    """Train; where memory is short, begin again with each batch in twice as many parts."""
+    contract = plan.start.contract if plan.start else Contract()
+    pools, images = _load(plan, recipe, places, device)
+    settings = Settings(
+        variant=plan.variant,
+        arch=plan.arch,
+        start=plan.start.identity if plan.start else "scratch",
+        steps=max(1, recipe.pretrain_images // recipe.pretrain_batch),
+        batch_size=recipe.pretrain_batch,
+        input_size=plan.input_size,
+        lr=recipe.pretrain_lr,
+        weight_decay=recipe.weight_decay,
+        seed=SEED,
+    )
+    while True:
+        job = Job(settings, pools, MemoryImages(images), contract, Ranks(device), plan.start)
+        try:
+            return train(job, Keeping(evaluate_every=-(-settings.steps // EVALUATIONS)))
+        except torch.OutOfMemoryError:
+            if settings.accumulate >= settings.batch_size:
+                raise
+            parts = min(2 * settings.accumulate, settings.batch_size)
+            settings = msgspec.structs.replace(settings, accumulate=parts)
+        torch.cuda.empty_cache()
+
+
+def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tuple[list[Pool], Tensor]:
+    """Load the allowed splits of every source, at most as many images as the budget can show.
+
+    Returns:
+        The pools, and their images as bytes on the device, all of one side so that they share batches.
+    """
+    pools: list[Pool] = []
+    images: list[Tensor] = []
+    prepare = Prepare(plan.start.contract if plan.start else Contract(), plan.input_size)
+    for task, side in zip(plan.sources, plan.sizes, strict=True):
+        splits = task.source.load(side, places)
+        whole = _joined([splits[name] for name in task.pretrain_splits])
+        rng = np.random.default_rng([SEED, len(pools)])
+        kept = rng.permutation(len(whole))[: recipe.pretrain_images]
+        groups = whole.groups[kept] if whole.groups is not None else None
+        train, held = hold_out(len(kept), groups, rng)
+        pools.append(Pool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held))
+        images.append(_resized(as_bytes(Split(whole.images[kept], whole.labels[kept]), device), prepare))
+    return pools, torch.cat(images)
+
+
+def _joined(parts: list[Split]) -> Split:
+    """Put splits into one; a number means the same group in all of them, -1 where none is known."""
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([np.full(len(part), -1) if part.groups is None else part.groups for part in parts]),
+    )
+
+
+def _resized(images: Tensor, prepare: Prepare) -> Tensor:
+    """Bring a source to the side of the network; still bytes."""
+    return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])

@@ -1,0 +1,69 @@
+"""Checkpoints of a pretraining: whole or absent, the last two kept, and no code in them."""
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from ..files import write_atomic
+from .finished import CurvePoint
+
+KEPT = 2
+"""The last may be on a disk that lost it; the one before it is still there."""
+
+
+class Progressed(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a training is, apart from its tensors."""
+
+    step: int
+    """Optimiser steps done: the next one's number."""
+    seconds: float
+    """Spent so far, interruptions left out."""
+    waited: float
+    """Seconds without images since the last row of the curve."""
+    since: float
+    """Seconds since the last row of the curve."""
+    curve: tuple[CurvePoint, ...]
+
+
+Tensors = dict[str, Any]
+"""Nested mappings and lists of tensors and numbers."""
+
+
+def save(folder: Path, progressed: Progressed, tensors: Tensors) -> None:
+    """Write the checkpoint of a step and remove all but the last `KEPT`.
+
+    Args:
+        folder: of the checkpoints.
+        progressed: how far the training is.
+        tensors: everything else that decides how it goes on.
+    """
+    content = {"progressed": msgspec.json.encode(progressed).decode(), "tensors": tensors}
+    write_atomic(folder / f"step-{progressed.step:09}.pt", lambda file: torch.save(content, file))
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+", path.stem))
+
+
+def newest(folder: Path) -> tuple[Progressed, Tensors] | None:
+    """Return the last checkpoint that can be read whole; None where there is none."""
+    for path in reversed(checkpoints(folder)):
+        # bytes that are no checkpoint can break the reader in any way: the one before it counts then
+        with contextlib.suppress(Exception):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            return msgspec.json.decode(content["progressed"], type=Progressed), content["tensors"]
+    return None
+
+
+def copied(target: dict[str, Tensor], source: dict[str, Tensor]) -> None:
+    """Copy tensors into those of the same names."""
+    for name, value in target.items():
+        value.copy_(source[name])

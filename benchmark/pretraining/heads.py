@@ -1,0 +1,147 @@
+"""One backbone, one head per source: the outputs of all heads are one layer, cut into slices."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...baselines.archs import feature_width
+from ...baselines.prepare import Prepare
+from ..metrics import Scored, primary
+from ..network import EVAL_BATCH, probabilities
+from ..subsets import one_hot
+from ..train import Validation, precision, seeded
+from .pools import Images, Pool, Rows, starts
+
+
+class Network(nn.Module):
+    """A backbone, what is thrown away of the layers behind it, and the outputs of all heads.
+
+    Between backbone and heads may stand a projection, which is thrown away with them: what the features
+    lose because the sources' labels do not need it is then lost behind the backbone and not inside it
+    (Chen et al. 2020, arXiv 2002.05709; Bordes et al. 2022, arXiv 2206.13378).
+
+    Args:
+        backbone: maps [batch, 3, side, side] to [batch, features].
+        outputs: number of logits of all heads.
+        projection: width of the projection; 0 has none.
+        seed: draws projection and heads.
+    """
+
+    def __init__(self, backbone: nn.Module, outputs: int, projection: int, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        width = feature_width(backbone)
+        with seeded("cpu", seed):
+            self.projection = nn.Sequential()
+            if projection:
+                self.projection.append(nn.Linear(width, projection, bias=False))
+                self.projection.append(nn.BatchNorm1d(projection))
+                self.projection.append(nn.ReLU())
+            self.head = nn.Linear(projection or width, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [batch, outputs]."""
+        return self.head(self.projection(self.backbone(images)))
+
+
+class Heads:
+    """Which outputs belong to which source, what they should say, and how wrong they are.
+
+    Args:
+        pools: the sources.
+        device: where the loss is computed.
+        smoothing: share of the truth of a single-label head that is spread over its classes.
+    """
+
+    def __init__(self, pools: Sequence[Pool], device: str, smoothing: float = 0.0) -> None:
+        self.pools, self.starts, self.smoothing = pools, starts(pools), smoothing
+        ends = np.cumsum([0, *(len(pool.classes) for pool in pools)]).tolist()
+        self.outputs = int(ends[-1])
+        self.slices = [slice(low, high) for low, high in pairwise(ends)]
+        allowed = torch.zeros(len(pools), self.outputs)
+        for place, part in enumerate(self.slices):
+            allowed[place, part] = 1
+        self.allowed = allowed.to(device)
+        self.multilabel = torch.tensor([pool.kind == "multilabel" for pool in pools], device=device)
+
+    def targets(self, rows: Rows, whose: Rows) -> Tensor:
+        """Return what the outputs should say, float32 [rows, outputs + 1]; the last column is `whose`."""
+        truth = np.zeros((len(rows), self.outputs + 1), np.float32)
+        for place in np.unique(whose).tolist():
+            mine, pool = np.flatnonzero(whose == place), self.pools[place]
+            labels = pool.labels[rows[mine] - self.starts[place]]
+            truth[mine, self.slices[place]] = one_hot(labels, len(pool.classes))
+        truth[:, -1] = whose
+        return torch.from_numpy(truth)
+
+    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each image [batch]: cross-entropy in its head, or the mean BCE of its findings.
+
+        Args:
+            logits: float32 [batch, outputs].
+            targets: as `targets` returns them, on the device.
+        """
+        truth, whose = targets[:, :-1], targets[:, -1].long()
+        allowed = self.allowed[whose]
+        widths = allowed.sum(dim=1)
+        log_p = logits.masked_fill(allowed == 0, -1e4).log_softmax(dim=1)
+        even = allowed / widths[:, None]
+        single = -(log_p * torch.lerp(truth, even, self.smoothing)).sum(dim=1)
+        bce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        return torch.where(self.multilabel[whose], (bce * allowed).sum(dim=1) / widths, single)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well a network does on the held-out images of one source; None where that is undefined."""
+
+    loss: float
+    score: float | None
+
+
+def judge(network: nn.Module, heads: Heads, images: Images, prepare: Prepare, place: int) -> Judged | None:
+    """Score a source on its held-out images; None where it has none.
+
+    Args:
+        network: in eval mode.
+        heads: of all sources.
+        images: of all sources.
+        prepare: the input contract.
+        place: number of the source.
+    """
+    pool = heads.pools[place]
+    if not len(pool.held):
+        return None
+    rows = heads.starts[place] + pool.held
+    logits = torch.cat(list(_logits(network, images, prepare, rows)))[:, heads.slices[place]]
+    scored = probabilities(logits, pool.kind)
+    truth = one_hot(pool.labels[pool.held], len(pool.classes))
+    loss = float(-np.log(np.clip(np.where(truth, scored, 1 - scored), 1e-7, 1)).mean())
+    return Judged(loss, primary(Scored(pool.kind, truth, scored)))
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, images: Images, prepare: Prepare, rows: Rows) -> Iterator[Tensor]:
+    chunks = (rows[at : at + EVAL_BATCH] for at in range(0, len(rows), EVAL_BATCH))
+    for batch in images.batches(chunks):
+        with precision(batch.device):
+            logits = network(prepare(batch))
+        yield logits.float()
+
+
+def summary(judged: Sequence[Judged | None]) -> Validation:
+    """Return the mean over the sources that could be scored."""
+    losses = [found.loss for found in judged if found]
+    scores = [found.score for found in judged if found and found.score is not None]
+    loss = float(np.mean(losses)) if losses else 0.0
+    return Validation(loss, float(np.mean(scores)) if scores else None)
+
+
+def as_scores(names: Sequence[str], judged: Sequence[Judged | None]) -> dict[str, float | None]:
+    """Return the scores by the names of the sources."""
+    return {name: found.score if found else None for name, found in zip(names, judged, strict=True)}
