@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,14 +44,10 @@ class ShardImages:
         folder: the corpus, for what is said of a damaged image.
         decoder: turns rows into batches.
         loading: device and number of workers.
-
-    Attributes:
-        waited: seconds that the caller spent waiting for batches so far, all iterators together.
     """
 
     def __init__(self, folder: Path, decoder: Decoder, loading: Loading) -> None:
         self.folder, self.decoder, self.loading = folder, decoder, loading
-        self.waited = 0.0
         self._idle: list[tuple[_Orders, DataLoader[Tensor]]] = []
 
     def batches(self, rows: Iterable[Rows]) -> Iterator[Tensor]:
@@ -66,13 +61,7 @@ class ShardImages:
         orders, loader = self._idle.pop() if self._idle else self._loader()
         orders.rows = rows
         try:
-            stream = iter(loader)
-            while True:
-                begun = time.perf_counter()
-                batch = next(stream, None)
-                self.waited += time.perf_counter() - begun
-                if batch is None:
-                    return
+            for batch in loader:
                 if isinstance(batch, Damaged):
                     raise self._told(batch)
                 yield batch.to(self.loading.device, non_blocking=True)

@@ -101,16 +101,6 @@ def test_the_loader_draws_nothing_from_the_trainings_random_numbers(gray: tuple[
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_time_that_the_training_waited_is_counted(
-    gray: tuple[Path, Shown], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = shards.unpng
-    monkeypatch.setattr(shards, "unpng", lambda content: (time.sleep(0.02), slow(content))[1])
-    _, images = corpus_pools(gray[0], Loading(side=28, workers=0))
-    list(images.batches([np.arange(10)]))
-    assert 0.2 <= images.waited < 2
-
-
 def test_pools_hold_labels_by_kind_and_keep_groups_together(gray: tuple[Path, Shown]) -> None:
     pools, _ = corpus_pools(gray[0], Loading(side=28))
     cells, findings, scans = pools
@@ -194,8 +184,6 @@ def test_a_block_shuffle_is_a_permutation_that_depends_on_seed_and_epoch_alone()
 
 
 def test_three_million_rows_are_shuffled_in_less_than_a_second() -> None:
-    import time
-
     rows = np.arange(3_000_000)
     begun = time.process_time()  # of this process alone: the machine may be shared
     block_shuffle(rows, seed=0, epoch=0)

@@ -1,0 +1,219 @@
+"""The model card of a pretraining, in the form of Mitchell et al. 2019 (arXiv 1810.03993), as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from ...baselines.archs import CIFAR_STEMS
+from ...baselines.checkpoint import CheckpointCard
+from ...tasks.catalog import catalog
+from ...tasks.databases.licences import MEANING, implied
+from ...tasks.task import Places, Task
+from ..corpus.corpus import SourceFacts
+from .finished import Finished
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """What the text is made of.
+
+    Attributes:
+        finished: the result.
+        facts: of the corpus's sources, by name; empty where there is no corpus.
+        card: of the init.
+        path: where that card will stand.
+    """
+
+    finished: Finished
+    facts: Mapping[str, SourceFacts]
+    card: CheckpointCard
+    path: Path
+
+
+def model_card(of: Described) -> str:
+    """Return the whole text."""
+    parts = (_details, _use, _data, _training, _scores, _overlap, _licence, _how)
+    return "\n\n".join(part(of) for part in parts) + "\n"
+
+
+def _details(of: Described) -> str:
+    settings, images = of.finished.settings, sum(source.images for source in of.finished.sources)
+    begun = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
+    return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
+
+A backbone that turns {"grey" if settings.variant == "gray" else "colour"} medical images of {settings.input_size} x \
+{settings.input_size} pixels into features, to be fine-tuned on tasks with few labels.
+It was trained with labels on {images:,} images of {len(of.finished.sources)} sources, from {begun}, by
+mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512). It has no
+classifier: the heads of the training were thrown away.
+
+* Weights: `{of.card.path}`, sha256 `{of.card.sha256}`
+* Commit: {_commit(of.finished)}"""
+
+
+def _commit(finished: Finished) -> str:
+    if not finished.commit:
+        return "none, an installed package"
+    return f"`{finished.commit}`" + (", with changes that were not committed" if finished.dirty else "")
+
+
+def _use(of: Described) -> str:
+    return """## Intended use
+
+* To begin the training of a classifier of medical images, and to compare such a beginning with ImageNet's
+  weights and with none.
+* **Not for diagnosis, screening, triage or any other clinical decision**, alone or as a part: nothing here
+  was tested for safety, on patients, or across hospitals, scanners and groups of people.
+* Not to recognise patients, and not for images of another kind than those below."""
+
+
+def _data(of: Described) -> str:
+    rows = []
+    for source in of.finished.sources:
+        facts = of.facts.get(source.name)
+        rows.append(
+            (
+                source.name,
+                facts.modality if facts else "",
+                f"{source.images:,} of {source.available:,}",
+                f"{len(source.classes)} ({source.kind})",
+                (facts.licence if facts else "") or "unknown",
+                ", ".join(facts.parents) if facts else "",
+            )
+        )
+    headers = ("source", "modality", "images seen", "classes", "licence", "made from")
+    text = f"## Training data\n\n{_table(rows, headers)}"
+    if of.finished.leave_out:
+        names = ", ".join(of.finished.leave_out)
+        dropped = ", ".join(of.finished.left_out) or "none; the corpus held no image of theirs"
+        text += f"\n\nKept out for a fair test on {names}: {dropped}."
+    if of.facts:
+        text += (
+            "\n\nExact copies across sources were removed when the corpus was built; near copies were not.\n"
+            "Which patients and scanners the sources come from, and whom they leave out, their papers say."
+        )
+    return text
+
+
+def _training(of: Described) -> str:
+    settings, finished = of.finished.settings, of.finished
+    batch = f"{settings.batch_size}" + (f" in {settings.accumulate} parts" if settings.accumulate > 1 else "")
+    rows = [
+        (
+            "steps x batch",
+            f"{settings.steps:,} x {batch}: {finished.draws:,} images shown, repetitions included",
+        ),
+        (
+            "optimiser",
+            f"AdamW, rate {settings.lr:g} after a warm-up of {settings.warmup:.0%}, then a cosine to 0",
+        ),
+        ("weight decay", f"{settings.weight_decay:g}"),
+        ("weights kept", f"moving average, decay {settings.ema:g}" if settings.ema else "the last ones"),
+        ("sources drawn", f"in proportion to their size to the power 1/{settings.temperature:g}"),
+        ("seed", f"{settings.seed}; one training from one seed"),
+        ("took", f"{finished.seconds / 3600:.2f} h on {finished.processes} x {finished.device}"),
+    ]
+    return f"""## Training
+
+One head per source; cross-entropy, or binary cross-entropy where a source has several labels an image.
+
+{_table(rows, ("", ""))}
+
+![Loss of each source, and AUC on its held-out images, against the step](curve.png)
+
+`curve.csv` has the numbers, `{of.path.name}` every setting."""
+
+
+def _scores(of: Described) -> str:
+    rows = [
+        (source.name, f"{source.held:,}", "undefined" if source.score is None else f"{source.score:.3f}")
+        for source in of.finished.sources
+    ]
+    return f"""## Held-out scores
+
+AUC (one against rest, mean over classes) of the final weights on images of the same sources that were kept
+out of the training, whole groups together where the source names groups. They say that something was
+learned, not how well the features transfer, and with so few images they are rough.
+
+{_table(rows, ("source", "images (n)", "AUC"))}"""
+
+
+def _tasks(variant: str) -> list[Task]:
+    tasks = catalog(Places()).values()
+    return [t for t in tasks if t.variant == variant and t.role == "task" and not t.generated]
+
+
+def _overlap(of: Described) -> str:
+    rows, clean = [], []
+    for task in _tasks(of.finished.settings.variant):
+        found = task.contamination(of.card.corpora)
+        if found.level == "clean":
+            clean.append(task.name)
+        else:
+            rows.append((task.name, found.level, "; ".join(map(str, found.reasons))))
+    lines = "No test image of these tasks may be scored with these weights as if it were new:\n\n"
+    table = lines + _table(rows, ("task", "overlap", "why")) if rows else "None that is known."
+    index = (
+        f"\n`{of.card.hashes}` holds a perceptual hash of every image, for `mednet-bench audit contamination`."
+        if of.card.hashes
+        else ""
+    )
+    return f"""## Overlap with tasks of the catalogue
+
+{table}
+
+Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
+{index}"""
+
+
+def _licence(of: Described) -> str:
+    licences = implied(source.licence for source in of.card.corpus)
+    binding = "\n".join(f"* {terms.word}: {MEANING[terms]}" for terms in licences.terms)
+    start = of.finished.start
+    begun = f"\n\nThe weights to begin with ({start.label}) have terms of their own, too." if start else ""
+    cited = f"\n\nTo be cited: {of.card.citation}" if of.card.citation else ""
+    return f"""## Licence
+
+The strictest of the sources' terms is **{licences.strictest.word}**. All that occur:
+
+{binding}{begun}{cited}
+
+This is a summary of what the sources state and no legal advice."""
+
+
+def _how(of: Described) -> str:
+    settings, contract = of.finished.settings, of.finished.contract
+    tasks = [task for task in _tasks(settings.variant) if not task.contamination(of.card.corpora).reasons]
+    names = ",".join(task.name for task in tasks[:3]) or "TASK"
+    return f"""## How to use it
+
+From the folder of this file:
+
+```sh
+mednet-bench run --tasks {names} --inits mednet={of.path.name},imagenet,scratch \\
+    --archs {settings.arch} --input-size {settings.input_size}
+```
+{"" if settings.arch in CIFAR_STEMS else _in_python(of)}
+Inputs are RGB (a grey image three times), scaled to 0..{contract.value_range}, less the mean
+{list(contract.mean)}, divided by {list(contract.std)}."""
+
+
+def _in_python(of: Described) -> str:
+    return f"""
+Or in Python, where every tensor must find its place:
+
+```python
+import timm
+from safetensors.torch import load_file
+
+backbone = timm.create_model("{of.card.arch}", num_classes=0)
+backbone.load_state_dict(load_file("{of.card.path}"))
+```
+"""
+
+
+def _table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
+    safe = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(safe, headers=headers, tablefmt="github", disable_numparse=True)

@@ -1,0 +1,130 @@
+"""What a pretraining leaves behind: weights, the card by which a run takes them, and a text about them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ...baselines.archs import build_backbone
+from ...baselines.checkpoint import CheckpointCard, SeenCorpus, write_card
+from ...baselines.fingerprint import fingerprint
+from ...tasks.databases.licences import implied
+from ..corpus.corpus import INDEX, SourceFacts, read_corpus
+from ..files import sha256_file, write_atomic, write_bytes
+from .cardtext import Described, model_card
+from .finished import Finished
+from .picture import draw_curve, write_curve
+
+WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
+    "weights.safetensors", "card.toml", "MODEL_CARD.md", "curve.png", "curve.csv", "hashes.npy",
+)  # fmt: skip
+
+
+def write_results(finished: Finished, out: Path) -> Path:
+    """Write everything that a finished pretraining leaves behind.
+
+    The card for `--inits mednet=...` is written last, so that a folder with one is whole.
+
+    Args:
+        finished: the result.
+        out: folder; files of these names are replaced.
+
+    Returns:
+        the card's path.
+
+    Raises:
+        DiskFullError, UserError: as `write_atomic`; the corpus is gone.
+    """
+    from safetensors.torch import save
+
+    # one entry only: safetensors writes several in an order that changes, and the hash with it
+    content = save(dict(finished.state), metadata={"format": "pt"})
+    write_atomic(out / WEIGHTS, lambda file: file.write(content))
+    write_curve(finished.curve, out / CURVE)
+    draw_curve(finished.curve, out / PICTURE)
+    if finished.corpus is not None:
+        _write_hashes(finished.corpus, finished.left_out, out / HASHES)
+    facts = source_facts(finished)
+    card = init_card(finished, facts, sha256_file(out / WEIGHTS))
+    described = Described(finished, facts, card, out / CARD)
+    write_bytes(out / TEXT, model_card(described).encode())
+    write_card(card, out / CARD, (f"{card.name}, made by mednet-bench pretrain; {TEXT} describes it.",))
+    return out / CARD
+
+
+def source_facts(finished: Finished) -> dict[str, SourceFacts]:
+    """Return what the corpus says of each source that was used, by name; empty without a corpus."""
+    if finished.corpus is None:
+        return {}
+    used = {source.name for source in finished.sources}
+    return {facts.name: facts for facts in read_corpus(finished.corpus).sources if facts.name in used}
+
+
+def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
+    """Describe the weights as `baselines.checkpoint` reads them back.
+
+    Args:
+        finished: the result.
+        facts: of the corpus's sources, by name.
+        sha256: of the weights' file.
+    """
+    settings = finished.settings
+    seen = tuple(_seen(source.name, source.images, facts.get(source.name)) for source in finished.sources)
+    origins = {word for each in facts.values() for word in (each.name, each.source_group, *each.parents)}
+    begun = finished.start.corpora if finished.start else ()
+    backbone = build_backbone(settings.arch, settings.input_size)
+    backbone.load_state_dict(dict(finished.state))
+    return CheckpointCard(
+        name=f"{settings.variant}-mednet-{settings.arch}-{sha256[:8]}",
+        path=WEIGHTS,
+        sha256=sha256,
+        arch=settings.arch,
+        input=finished.contract,
+        corpora=tuple(sorted({*origins, *begun, *(each.id for each in seen)})),
+        corpus=seen,
+        variant=settings.variant,
+        licence=str(implied(each.licence for each in seen)),
+        citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
+        input_size=settings.input_size,
+        fingerprint=fingerprint(backbone, finished.contract, settings.input_size),
+        hashes=HASHES if finished.corpus is not None else "",
+        leave_out=finished.leave_out,
+        label_spaces={source.name: list(source.classes) for source in finished.sources},
+        training=_training(finished),
+    )
+
+
+def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
+    database = facts.database if facts else ""
+    return SeenCorpus(id=database or name, images=images, licence=facts.licence if facts else "")
+
+
+def _training(finished: Finished) -> dict[str, object]:
+    """Return hyper-parameters and circumstances; TOML has no null, so that what is not known is left away."""
+    shown = {source.name: source.draws for source in finished.sources}
+    scores = {source.name: source.score for source in finished.sources if source.score is not None}
+    held = {source.name: source.held for source in finished.sources}
+    return {
+        **msgspec.to_builtins(finished.settings),
+        "corpus": read_corpus(finished.corpus).identity if finished.corpus else "",
+        "left_out": list(finished.left_out),
+        "images_shown": shown,
+        "held_out_images": held,
+        "held_out_auc": scores,
+        "seconds": round(finished.seconds, 1),
+        "processes": finished.processes,
+        "device": finished.device,
+        "commit": finished.commit,
+        "dirty": finished.dirty,
+    }
+
+
+def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
+    """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(corpus / INDEX, columns=["source", "phash"])
+    kept = ~np.isin(table["source"].to_numpy(), left_out)
+    hashes = np.sort(table["phash"].to_numpy()[kept])
+    write_atomic(path, lambda file: np.save(file, hashes))
