@@ -40,14 +40,14 @@ def model_card(of: Described) -> str:
 
 def _details(of: Described) -> str:
     settings, images = of.finished.settings, sum(source.images for source in of.finished.sources)
+    side, tone = settings.input_size, "grey" if settings.variant == "gray" else "colour"
     begun = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
     return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
 
-A backbone that turns {"grey" if settings.variant == "gray" else "colour"} medical images of {settings.input_size} x \
-{settings.input_size} pixels into features, to be fine-tuned on tasks with few labels.
-It was trained with labels on {images:,} images of {len(of.finished.sources)} sources, from {begun}, by
-mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512). It has no
-classifier: the heads of the training were thrown away.
+A backbone that turns {tone} medical images of {side} x {side} pixels into features, to be fine-tuned on tasks
+with few labels. It was trained with labels on {images:,} images of {len(of.finished.sources)} sources, from
+{begun}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
+It has no classifier: the heads of the training were thrown away.
 
 * Weights: `{of.card.path}`, sha256 `{of.card.sha256}`
 * Commit: {_commit(of.finished)}"""
@@ -156,7 +156,7 @@ def _overlap(of: Described) -> str:
     lines = "No test image of these tasks may be scored with these weights as if it were new:\n\n"
     table = lines + _table(rows, ("task", "overlap", "why")) if rows else "None that is known."
     index = (
-        f"\n`{of.card.hashes}` holds a perceptual hash of every image, for `mednet-bench audit contamination`."
+        f"\n`{of.card.hashes}` has a perceptual hash of every image, for `mednet-bench audit contamination`."
         if of.card.hashes
         else ""
     )

@@ -63,7 +63,9 @@ def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
                 x, y, color=color, marker=marker, markevery=every, linestyle=dash, ms=4, lw=1.3, label=label
             )
         means = [(point.step, y) for point in curve if (y := getattr(point, mean)) is not None]
-        axes.plot(*zip(*means, strict=True), color="black", lw=2.2, label="mean") if means else None
+        axes.plot(
+            *zip(*means, strict=True), color="black", lw=2.2, marker=".", label="mean"
+        ) if means else None
         axes.set_xlabel("step")
         axes.grid(alpha=0.2, lw=0.5)
         axes.spines[["top", "right"]].set_visible(False)
