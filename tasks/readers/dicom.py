@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codestream import declared_size
-from .grey import bits_stored, grey_levels, number
+from .grey import grey_levels
+from .numbers import bits_stored, number
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ KEYS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesIn
 """From the widest to the narrowest."""
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+"""Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -34,7 +37,6 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
     frames = _frames(dataset)
     chosen = reading.chosen(frames)
-    _check_content(dataset, decoder, frames)
     group = group_of(dataset, reading.group_by)
     for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
         pixels, more = _shown(dataset, frame, stored, reading)
@@ -150,9 +152,7 @@ def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
         return  # floats are never compressed, and pydicom compares their length
     held = dataset.PixelData
     if not decoder.is_encapsulated:
-        expected = get_expected_length(dataset)
-        if held is None or expected > len(held):
-            raise UnreadableError(f"its pixel data are cut off: {len(held or b''):,} of {expected:,} bytes")
+        _check_length(held, get_expected_length(dataset))
         return
     for frame in generate_frames(held, number_of_frames=frames):
         size = declared_size(frame[:65536])
@@ -164,6 +164,11 @@ def _decoded(
     dataset: "Dataset", decoder: "Decoder", chosen: Sequence[int], frames: int
 ) -> Iterator[NDArray[Any]]:
     """Yield the stored values of the chosen frames, [h, w] or [h, w, 3]; YBR comes as RGB."""
+    bits, samples = number(dataset, "BitsAllocated"), number(dataset, "SamplesPerPixel", 1)
+    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and "PixelData" in dataset:
+        yield from _plain(dataset, int(bits), chosen, frames)
+        return
+    _check_content(dataset, decoder, frames)
     # without `indices` pydicom walks once through the compressed frames, and needs not look for each
     indices = None if 1 < frames == len(chosen) else chosen
     views = not decoder.is_encapsulated  # of the file's bytes: nothing to copy
@@ -176,6 +181,26 @@ def _decoded(
         if any(plugin.startswith("pylibjpeg") for plugin in decoder.missing_dependencies):
             raise UnreadableError(_plugin_missing(decoder.UID)) from None
         raise UnreadableError("its compressed pixel data are broken") from None
+
+
+def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) -> Iterator[NDArray[Any]]:
+    """Yield what pydicom would of uncompressed grey values, as views: the usual file, in half the time."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    kind = np.dtype(f"<{'i' if number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
+    size, held = rows * columns * kind.itemsize, dataset.PixelData
+    _check_length(held, size * frames)
+    unused = bits - bits_stored(dataset)
+    for frame in chosen:
+        values = np.frombuffer(held, kind, rows * columns, frame * size)
+        # what stands in bits that do not count is not of the image, and the sign is that of those that do
+        values = values << unused >> unused if unused else values
+        yield values.reshape(rows, columns)
+
+
+def _check_length(held: bytes | None, expected: int) -> None:
+    """Refuse pixel data that are shorter than the header declares."""
+    if expected > len(held or b""):
+        raise UnreadableError(f"its pixel data are cut off: {len(held or b''):,} of {expected:,} bytes")
 
 
 def _plugin_missing(syntax: "UID") -> str:

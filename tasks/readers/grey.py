@@ -1,32 +1,16 @@
 """From the stored values of a DICOM image to grey levels: rescale, window or VOI table, polarity."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .numbers import bits_stored, number
 from .reader import Reading
 from .window import Window, card_window, percentile_window, stretch
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-
-def number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
-    """Return the first value of an element as a finite number, or `default` where there is none."""
-    try:
-        value: Any = dataset.get(keyword)
-        value = value[0] if isinstance(value, list) or hasattr(value, "append") else value
-        result = float(value)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return default
-    return result if math.isfinite(result) else default
-
-
-def bits_stored(dataset: "Dataset") -> int:
-    """Return how many bits of a value count."""
-    return int(number(dataset, "BitsStored") or number(dataset, "BitsAllocated") or 0)
 
 
 def grey_levels(

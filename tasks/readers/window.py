@@ -71,10 +71,10 @@ def stretch(values: NDArray, window: Window, bits: int = 8) -> NDArray:
         return np.zeros(values.shape, kind)
     # float32 holds every value of 16 bits exactly and takes half the time of float64
     real = np.float32 if values.dtype.itemsize <= 2 else np.float64
+    scale = top / (window.high - window.low)
     with np.errstate(over="ignore", invalid="ignore"):
-        levels = np.subtract(values, real(window.low), dtype=real)
-        levels *= real(top / (window.high - window.low))
-        levels += real(0.5)
+        levels = np.subtract(values, real(window.low - 0.5 / scale), dtype=real)  # the half rounds
+        levels *= real(scale)
         np.clip(levels, 0, top, out=levels)
         if values.dtype.kind == "f":
             np.nan_to_num(levels, copy=False)
