@@ -4,11 +4,18 @@ import sys
 
 import click
 
-from .commands import compute, corpus, data, report, sources
+from .commands import compute, corpus, data, pretrain, report, sources
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
 
-COMMANDS = (*compute.COMMANDS, *report.COMMANDS, *data.COMMANDS, *corpus.COMMANDS, *sources.COMMANDS)
+COMMANDS = (
+    *compute.COMMANDS,
+    *report.COMMANDS,
+    *data.COMMANDS,
+    *corpus.COMMANDS,
+    *pretrain.COMMANDS,
+    *sources.COMMANDS,
+)
 """In the order of the help."""
 
 cli = Group(

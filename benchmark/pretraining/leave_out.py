@@ -1,0 +1,26 @@
+"""Which sources of a corpus may hold images of the tasks that a MedNet shall later be compared on."""
+
+from collections.abc import Iterable
+
+from ...tasks.task import Task
+from ..corpus.corpus import SourceFacts
+
+
+def related(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
+    """Return the sources that are not independent of all tasks, each with the reason.
+
+    What the catalogue holds only possible counts too: a MedNet that is fair for certain is worth a source.
+    """
+    found: dict[str, str] = {}
+    for task in tasks:
+        for source in sources:
+            reasons = task.contamination(words_of(source)).reasons
+            if reasons and source.name not in found:
+                found[source.name] = f"{task.name}: {reasons[0]}"
+    return found
+
+
+def words_of(source: SourceFacts) -> tuple[str, ...]:
+    """Return every name under which the catalogue may know the images of a source."""
+    words = (source.name, source.database, source.source_group, *source.parents)
+    return tuple(dict.fromkeys(word for word in words if word))

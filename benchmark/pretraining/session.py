@@ -1,0 +1,192 @@
+"""`mednet-bench pretrain`: from a corpus to a folder with weights and their card."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import torch
+
+from ...baselines.init import Contract, InitCard
+from ...tasks.task import Places, Task
+from ..corpus.corpus import Corpus, read_corpus
+from ..errors import StoppedError, UserError
+from ..files import claim
+from ..provenance import commit
+from ..train import DivergedError
+from .begun import Begun, begin, read_begun
+from .distributed import Ranks, joined
+from .engine import pretrain
+from .finished import Finished, Settings
+from .job import Job, Keeping, Result, StoppedAtError
+from .leave_out import related
+from .live import Display
+from .modelcard import CARD, CURVE, write_results
+from .picture import write_curve
+from .pools import Loading
+from .start import start_of
+from .stopping import stoppable
+from .stream import corpus_pools
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a person asked for.
+
+    Attributes:
+        settings: hyper-parameters; `start` is the word behind `--from`, and `accumulate` 0 stands for one
+            part for each process, or for what the folder was begun with.
+        corpus: folder of the corpus.
+        out: folder of the result.
+        leave_out: tasks that the weights shall be independent of.
+        places: where weights to begin with may be found.
+        device: as torch calls it.
+        workers: processes that decode images, for each process that trains.
+        checkpoint_every: steps.
+        evaluate_every: steps; 0 validates ten times.
+        minutes: after which it stops with a checkpoint; 0 is never.
+    """
+
+    settings: Settings
+    corpus: Path
+    out: Path
+    leave_out: tuple[Task, ...]
+    places: Places
+    device: str
+    workers: int
+    checkpoint_every: int
+    evaluate_every: int
+    minutes: float
+
+
+def carry_out(request: Request) -> Path:
+    """Pretrain, or go on with it, and write the result; returns the card's path.
+
+    Raises:
+        UserError: the corpus, the settings or the folder do not fit.
+        StoppedError: it was asked to stop, diverged, or had too little memory.
+    """
+    if request.corpus.resolve() == request.out.resolve():
+        raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
+    with joined(request.device) as ranks:
+        if not ranks.first:
+            return _carry_out(request, ranks)
+        with claim(request.out / ".lock") as mine:
+            if not mine:
+                raise UserError(
+                    f"Another process is pretraining in {request.out}: wait, or choose another --out."
+                )
+            return _carry_out(request, ranks)
+
+
+def _carry_out(request: Request, ranks: Ranks) -> Path:
+    corpus = read_corpus(request.corpus)
+    left_out = related(corpus.sources, request.leave_out)
+    request, start = _settled(request, corpus, left_out, ranks)
+    if (request.out / CARD).is_file():
+        _say(f"{request.out} is finished: nothing to do.", ranks)
+        return request.out / CARD
+    for name, reason in left_out.items():
+        _say(f"left out: {name}, for {reason}", ranks)
+    result = _trained(request, start, frozenset(left_out), ranks)
+    if ranks.first:
+        write_results(_finished(request, result, start, tuple(left_out), ranks), request.out)
+    return request.out / CARD
+
+
+def _settled(
+    request: Request, corpus: Corpus, left_out: Mapping[str, str], ranks: Ranks
+) -> tuple[Request, InitCard | None]:
+    """Resolve what the request leaves open, and hold it against what the folder was begun with."""
+    settings, out = request.settings, request.out
+    if corpus.variant != settings.variant:
+        raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
+    sources = tuple(source.name for source in corpus.sources if source.images and source.name not in left_out)
+    if not sources:
+        raise UserError(
+            f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
+            "or leave fewer tasks out."
+        )
+    earlier = read_begun(out)
+    parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
+    if parts % ranks.world or parts > settings.batch_size:
+        raise UserError(
+            f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
+            f"pass --accumulate with a multiple of {ranks.world}, at most --batch-size."
+        )
+    start = start_of(settings, corpus, request.places)
+    settings = msgspec.structs.replace(
+        settings, accumulate=parts, start=start.identity if start else "scratch"
+    )
+    if ranks.first:
+        left = tuple(sorted(task.name for task in request.leave_out))
+        begin(out, Begun(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left))
+    return replace(request, settings=settings), start
+
+
+def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
+    """Train; what stops it early is told with its cure."""
+    settings, out = request.settings, request.out
+    contract = start.contract if start else Contract()
+    loading = Loading(
+        settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
+    )
+    pools, images = corpus_pools(request.corpus, loading)
+    display = Display(settings.steps)
+    try:
+        with stoppable(request.minutes) as stopping, display.shown():
+            keeping = Keeping(
+                folder=out / CHECKPOINTS,
+                checkpoint_every=request.checkpoint_every,
+                evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
+                stopping=stopping,
+                live=display.note,
+                row=lambda curve: write_curve(curve, out / CURVE),
+            )
+            return pretrain(Job(settings, pools, images, contract, ranks, start), keeping)
+    except StoppedAtError as stopped:
+        raise StoppedError(
+            f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
+            f"{out / CHECKPOINTS}: run the same command again to go on."
+        ) from stopped
+    except DivergedError as error:
+        raise StoppedError(f"{error}: pass a smaller --lr, and another --out.") from error
+    except torch.OutOfMemoryError as error:
+        raise StoppedError(
+            f"The memory of {ranks.device} is too small for {settings.batch_size} images in "
+            f"{settings.accumulate} parts: pass --accumulate {2 * settings.accumulate}, and another --out."
+        ) from error
+    finally:
+        images.close()
+
+
+def _finished(
+    request: Request, result: Result, start: InitCard | None, left_out: tuple[str, ...], ranks: Ranks
+) -> Finished:
+    head, dirty = commit()
+    return Finished(
+        state=result.state,
+        settings=request.settings,
+        contract=start.contract if start else Contract(),
+        sources=result.sources,
+        curve=result.curve,
+        leave_out=tuple(sorted(task.name for task in request.leave_out)),
+        left_out=left_out,
+        seconds=result.seconds,
+        processes=ranks.world,
+        device=ranks.device,
+        commit=head,
+        dirty=dirty,
+        start=start,
+        corpus=request.corpus,
+    )
+
+
+def _say(text: str, ranks: Ranks) -> None:
+    if ranks.first:
+        print(text, file=sys.stderr)

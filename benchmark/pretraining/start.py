@@ -1,0 +1,42 @@
+"""The weights that a pretraining begins with, from the word behind `--from`."""
+
+from ...baselines.init import InitCard, Need
+from ...baselines.naming import read_inits
+from ...tasks.task import Places, Task
+from ..corpus.corpus import Corpus
+from ..errors import UserError
+from ..files import cache_folder
+from .finished import Settings
+
+
+def start_of(settings: Settings, corpus: Corpus, places: Places) -> InitCard | None:
+    """Return the init that `settings.start` names; None for random weights.
+
+    Raises:
+        UserError: it names none, its weights cannot be had, or they do not fit the corpus's colour.
+    """
+    word = settings.start
+    if word == "scratch":
+        return None
+    facts = corpus.sources[0]
+    task = Task(  # an init is asked for on behalf of a task: this one has the corpus's colour
+        name="corpus",
+        title="",
+        kind=facts.kind,
+        classes=facts.classes,
+        modality=facts.modality,
+        variant=corpus.variant,
+        source_group="",
+        parents=(),
+        licence="",
+        citation="",
+        source=None,  # type: ignore[arg-type]  # nothing is loaded for it
+    )
+    (named,) = read_inits([word])
+    size = settings.input_size
+    card = named(Need(task, settings.arch, size, size, (), places, None, "", cache_folder()))
+    if card.file is None or card.pretraining:
+        raise UserError(
+            f"--from {word}: it names no finished weights: pass scratch, imagenet or NAME=CARD.toml."
+        )
+    return card

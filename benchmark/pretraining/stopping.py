@@ -1,0 +1,47 @@
+"""How a training is asked to stop: by the cluster, by Ctrl-C, or by a limit of time."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stoppable(minutes: float = 0) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether the training was asked to stop while the block lasts.
+
+    Ctrl-C asks too; the second one interrupts at once.
+
+    Args:
+        minutes: after which it counts as asked; 0 is never.
+    """
+    came: list[int] = []
+    ends = time.monotonic() + 60 * minutes if minutes else float("inf")
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    def asked() -> bool:
+        return bool(came) or time.monotonic() > ends
+
+    if threading.current_thread() is not threading.main_thread():  # the main one's business
+        yield asked
+        return
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def deaf(worker: int) -> None:
+    """Let a process that decodes images ignore the signals of its group: its parent ends it, in order."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
