@@ -8,7 +8,6 @@ from tabulate import tabulate
 from ..tasks.databases import catalogue, kinship
 from ..tasks.databases.catalogue import Collection, Database, count
 from ..tasks.databases.licences import implied
-from ..tasks.task import TASKS
 
 Reasons = list[tuple[str, str, str]]
 """(task or database, level, evidence), the declared ones first."""
@@ -40,7 +39,7 @@ def listing(rows: Sequence[Database]) -> str:
             "",
             "? the licence is from memory or not known",
             f"{len(rows)} databases: {_sum(rows)}",
-            f"{len(sources)} of them are made from no other: {_sum(sources)}",
+            f"{len(sources)} of them are neither derived nor aggregates: {_sum(sources)}",
         ]
     )
 
@@ -56,6 +55,8 @@ def _sum(rows: Sequence[Database]) -> str:
 
 def touched_tasks(row: Database) -> Reasons:
     """Return the real tasks for which weights that saw this database are not clean."""
+    from ..tasks.task import TASKS  # brings numpy, which the other tables do not need
+
     real = [task for task in TASKS if not TASKS[task].generated]
     return _sorted((name, TASKS[name].contamination([row.id])) for name in real)
 

@@ -103,7 +103,7 @@ class Task:
         modality: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, microscopy, ...
         variant: gray or color, which also chooses the MedNet.
         source_group: sets of one group never pretrain for each other.
-        parents: ids of the data sets that the images come from.
+        parents: the data sets that the images come from, by their ids in the catalogue of databases.
         licence: of the images.
         citation: whom to cite.
         source: loads the images.

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(600)
 
 COMMANDS = (
     "run", "plan", "parity", "report", "leaderboard", "compare", "regress", "calibrate", "ls", "info",
-    "download", "doctor",
+    "download", "doctor", "sources",
 )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """Every row of the catalogue keeps what plans and audits rely on, and kinship follows from the rows."""
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+from mednet_bench.baselines.mednet import independent
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.tasks.databases import catalogue, kinship, plans
 from mednet_bench.tasks.databases.licences import Terms, terms_of
@@ -167,6 +169,19 @@ def test_a_task_tells_declared_from_possible() -> None:
     assert task.contamination(["radimagenet"]).level == "clean"
     # a set whose only word in common is the other's group
     assert TASKS["pathmnist"].contamination(["nct-crc"]).level == "declared"
+
+
+def test_a_set_that_may_hold_the_targets_images_does_not_pretrain_for_it() -> None:
+    target = TASKS["breastmnist"]
+
+    def serves(*parents: str) -> bool:
+        return independent(
+            replace(TASKS["octmnist"], name="own", source_group="own", parents=parents), target
+        )
+
+    assert serves("kermany-oct") and serves("our-hospital")
+    assert not serves("medimeta")  # declared
+    assert not serves("our-hospital", "openus-308k")  # only remembered
 
 
 def test_plans_reach_three_million_from_what_is_open() -> None:
