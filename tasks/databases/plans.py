@@ -10,7 +10,7 @@ from .kinship import ancestors, relation
 from .licences import MEANING, Terms, terms_of
 
 TARGET = 3_000_000
-"""Images of each colour, as arXiv 2110.06512 asks for."""
+"""Images of each colour that a composition aims at."""
 THIN = 0.01
 """A modality with a smaller share of the images than this is called thin."""
 FEW = 3_000
