@@ -119,6 +119,7 @@ class Bench:
             curve=outcome.curve,
             notes=outcome.notes,
             similarity=outcome.similarity,
+            parameters=outcome.parameters,
         )
         kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
         kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}

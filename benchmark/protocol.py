@@ -66,6 +66,7 @@ class Outcome:
         curve: validations during training, if any.
         notes: sentences for the record.
         similarity: of the features before and after training, per stage.
+        parameters: weights of the backbone, where it was trained.
         beside: probabilities of the test split [n, classes] by other rules than the protocol's own, by name;
             fixed rules that choose nothing.
     """
@@ -77,6 +78,7 @@ class Outcome:
     curve: tuple[Point, ...] = ()
     notes: tuple[str, ...] = ()
     similarity: tuple[StageSimilarity, ...] = ()
+    parameters: int = 0
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 

@@ -145,6 +145,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     similarity: tuple[StageSimilarity, ...] = ()
     """Per stage in the order of the images; empty of what trains no backbone, and of older records."""
+    parameters: int = 0
+    """Weights of the backbone that was trained; 0 likewise."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -85,6 +85,7 @@ class Finetune:
             curve=fitted.curve,
             notes=fitted.notes,
             similarity=similarities(before, training.grams()),
+            parameters=sum(tensor.numel() for tensor in training.model.backbone.parameters()),
         )
 
     def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
