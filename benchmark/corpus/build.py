@@ -1,6 +1,7 @@
 """Building a corpus: sources read in parallel, unit by unit, resumed after any kind of end."""
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -112,6 +113,7 @@ def _begun(folder: Path, request: str) -> Corpus | None:
                 f"{folder} holds a finished corpus of other sources or settings: choose another folder, or "
                 "delete it."
             )
+        shutil.rmtree(folder / PARTS, ignore_errors=True)  # killed just before
         return corpus
     plan = folder / PARTS / PLAN
     if not plan.exists():

@@ -1,14 +1,15 @@
 """Sources that are a listing of files: units of so many files, each decoded by the readers."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import UserError
+from ...tasks.databases.catalogue import database as catalogued
+from ..errors import UserError, unknown
 from .corpus import SourceFacts
 from .source import Item, Problem, SourceCard, Unit
 
@@ -66,12 +67,16 @@ class FileSource:
                 yield Problem(shown(entry.path), str(error))
 
 
-def reading_of(fields: dict[str, Any], source: str) -> Any:
+def reading_of(given: dict[str, Any], source: str) -> Any:
     """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
     from ...tasks.readers.reader import Reading
 
+    names = [field.name for field in fields(Reading)]
+    for name in given:
+        if name not in names:
+            raise UserError(f"The card of '{source}', key 'reader': {unknown('key', name, names)}")
     try:
-        return msgspec.convert(fields, Reading, strict=False)
+        return msgspec.convert(given, Reading, strict=False)
     except msgspec.ValidationError as error:
         raise UserError(f"The card of '{source}', key 'reader': {error}.") from error
 
@@ -86,10 +91,11 @@ def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> 
 
 
 def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
-    """Take over what a card says."""
-    same = ("name", "database", "licence", "source_group", "parents", "modality", "variant", "citation")
+    """Take over what a card says; `UserError` where its `database` is none of the catalogue's."""
+    database = catalogued(card.database).id if card.database else ""
+    same = ("name", "licence", "source_group", "parents", "modality", "variant", "citation")
     kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
-    return SourceFacts(kind=card.labels, classes=tuple(classes), **kept)
+    return SourceFacts(database=database, kind=card.labels, classes=tuple(classes), **kept)
 
 
 def shown(path: str) -> str:

@@ -11,6 +11,7 @@ from ...tasks.local import local_task
 from ...tasks.task import SPLITS, Places, Task
 from ..errors import UserError, unknown
 from ..tomls import read_toml
+from .filesource import reading_of
 from .source import SOURCES, Source, SourceCard
 from .sources.npz import TaskSource
 
@@ -31,7 +32,9 @@ def splits_of(options: tuple[str, ...]) -> Splits:
     return found
 
 
-def open_sources(words: tuple[str, ...], places: Places, splits: Splits, side: int) -> list[Source]:
+def open_sources(
+    words: tuple[str, ...], places: Places, splits: Splits, side: int, agreed: bool = False
+) -> list[Source]:
     """Open what the words mean, in their order.
 
     Args:
@@ -39,11 +42,12 @@ def open_sources(words: tuple[str, ...], places: Places, splits: Splits, side: i
         places: where named tasks are looked for.
         splits: see `splits_of`.
         side: of stored images, the largest size up to it is taken, else the smallest above.
+        agreed: the user has said yes to the downloads that a source asks about.
 
     Raises:
         UserError: a word means nothing, a card is wrong, data are missing, or two sources have one name.
     """
-    sources = [_open(word, places, splits, side) for word in words]
+    sources = [_open(word, places, splits, side, agreed) for word in words]
     names = [source.facts.name for source in sources]
     for name in names:
         if names.count(name) > 1:
@@ -54,7 +58,7 @@ def open_sources(words: tuple[str, ...], places: Places, splits: Splits, side: i
     return sources
 
 
-def _open(word: str, places: Places, splits: Splits, side: int) -> Source:
+def _open(word: str, places: Places, splits: Splits, side: int, agreed: bool) -> Source:
     path = Path(word)
     if path.suffix == ".npz":
         if not path.with_suffix(".toml").is_file():
@@ -67,7 +71,7 @@ def _open(word: str, places: Places, splits: Splits, side: int) -> Source:
         named = SOURCES[kind].named
         if named is None:
             raise UserError(f"A source of the kind '{kind}' needs a card: name its TOML file.")
-        return named(name)
+        return named(name, places, agreed)
     if path.is_dir():
         raise UserError(
             f"{path} is a folder: write a source card for it (docs/build-a-mednet.md) and name that."
@@ -90,6 +94,7 @@ def _from_card(path: Path, places: Places, splits: Splits, side: int) -> Source:
         raise UserError(f"{path}: {error}.") from error
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", card.name):  # a tar's names have 100 characters
         raise UserError(f"{path}: key 'name': use up to 60 lower-case letters, digits, '.', '_' and '-'.")
+    reading_of(card.reader, card.name)  # hours before the first file is read
     return SOURCES[card.kind].open(card, path.parent)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ....tasks.databases.catalogue import canonical, known
 from ....tasks.task import Places, Split, Task
 from ..corpus import SourceFacts
 from ..source import Item, Unit
@@ -21,27 +22,31 @@ class TaskSource:
         places: where its file may stand.
         splits: which of its splits are taken.
         size: side in pixels of the stored images.
+        per_unit: images per unit.
     """
 
     task: Task
     places: Places = field(repr=False)
     splits: tuple[str, ...]
     size: int
+    per_unit: int = PER_UNIT
 
     @property
     def facts(self) -> SourceFacts:
         """Take over the task's card."""
         same = ("name", "licence", "source_group", "parents", "kind", "classes", "modality", "variant")
         kept = {key: getattr(self.task, key) for key in (*same, "citation")}
-        return SourceFacts(database=self.task.name, splits=self.splits, **kept)
+        words = (self.task.name, self.task.source_group)
+        database = next((canonical(word) for word in words if known(word)), "")
+        return SourceFacts(database=database, splits=self.splits, **kept)
 
     def units(self) -> Iterator[Unit]:
         """Cut the splits into pieces; each carries the hash of the file."""
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
         for split, length in self._lengths():
-            for start in range(0, length, PER_UNIT):
-                stop = min(start + PER_UNIT, length)
+            for start in range(0, length, self.per_unit):
+                stop = min(start + self.per_unit, length)
                 yield Unit(number, (content, split, start, stop))
                 number += 1
 

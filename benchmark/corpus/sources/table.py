@@ -30,7 +30,7 @@ class _Table:
 
     def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Give (line, row), one at a time."""
-        with _opened(self.path) as reader:
+        with opened(self.path) as reader:
             for row in reader:
                 if None in row or None in row.values():
                     raise UserError(
@@ -46,12 +46,12 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
         UserError: it cannot be read, a column is missing, or a label is none of the card's classes.
     """
     path = folder / card.path
-    header = _header(path)
+    header = header_of(path)
     table = _Table(
         path, card.name,
-        _column(path, header, card.path_column, PATHS, "path_column"),
-        _column(path, header, card.label_column, LABELS, "label_column"),
-        _column(path, header, card.group_column, GROUPS, "group_column", optional=True),
+        column_of(path, header, card.path_column, PATHS, "path_column"),
+        column_of(path, header, card.label_column, LABELS, "label_column"),
+        column_of(path, header, card.group_column, GROUPS, "group_column", optional=True),
     )  # fmt: skip
     multilabel = card.labels == "multilabel"
     classes = card.classes or _found(table, multilabel)
@@ -81,7 +81,7 @@ class _Listing:
             yield entry_of(self.root, path, self._label(line, row[table.label]), group)
 
     def _label(self, line: int, text: str) -> tuple[int, ...]:
-        names = _names(text, self.multilabel)
+        names = names_of(text, self.multilabel)
         for name in names:
             if name not in self.index:
                 known = ", ".join(self.index)
@@ -94,7 +94,8 @@ class _Listing:
         return (self.index[names[0]],)
 
 
-def _names(text: str, multilabel: bool) -> list[str]:
+def names_of(text: str, multilabel: bool) -> list[str]:
+    """Return the labels in a cell."""
     if not multilabel:
         return [text.strip()]
     return [name.strip() for name in text.split(SEPARATOR) if name.strip()]
@@ -103,13 +104,14 @@ def _names(text: str, multilabel: bool) -> list[str]:
 def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
     seen: set[str] = set()
     for _, row in table.rows():
-        seen.update(_names(row[table.label], multilabel))
+        seen.update(names_of(row[table.label], multilabel))
     return tuple(sorted(seen))
 
 
-def _column(
+def column_of(
     path: Path, header: Iterable[str], given: str, usual: tuple[str, ...], key: str, optional: bool = False
 ) -> str:
+    """Return the column that a card names, else the first usual one; `UserError` says what there is."""
     names = tuple(header)
     chosen = [name for name in ((given,) if given else usual) if name in names]
     if chosen:
@@ -120,13 +122,15 @@ def _column(
     raise UserError(f"{path} has no column {wanted} but {', '.join(names)}: name it by the card's '{key}'.")
 
 
-def _header(path: Path) -> tuple[str, ...]:
-    with _opened(path) as reader:
+def header_of(path: Path) -> tuple[str, ...]:
+    """Return the names of the columns of a CSV."""
+    with opened(path) as reader:
         return tuple(reader.fieldnames or ())
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+def opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+    """Open a CSV; `UserError` where it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark
             yield csv.DictReader(file)

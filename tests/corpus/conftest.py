@@ -1,0 +1,14 @@
+"""What the tests of corpora share: a cache of their own, so that no salt of this machine is used."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `corpora`
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("MEDNET_BENCH_DATA", raising=False)
