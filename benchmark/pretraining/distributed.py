@@ -65,8 +65,8 @@ class Ranks:
     def wrapped(self, network: nn.Module) -> nn.Module:
         """Return the network so that a backward pass averages its gradients over the processes.
 
-        Batch norm's running statistics stay each process's own between two readings, and are then averaged
-        (`average`): their update is linear, so that this is the average of every step's.
+        Batch norm's running statistics stay each process's own until they are used, and are then averaged
+        (`average`): their update is linear, so that this is what averages after every step would be.
         """
         if self.world == 1:
             return network

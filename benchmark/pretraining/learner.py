@@ -21,6 +21,7 @@ from .draws import Draws
 from .heads import Heads, Network
 from .job import Job
 from .memory import moved
+from .norms import Norms
 from .pools import Rows
 
 
@@ -52,6 +53,7 @@ class Learner:
         self.hyper = Hyper(settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup)
         network = Network(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
         self.network = placed(network, self.device)
+        self.norms = Norms(self.network)
         self.average = Average(self.network, settings.ema) if settings.ema else None
         self.model = self.ranks.wrapped(self.network)
         self.optimiser = torch.optim.AdamW(
@@ -90,17 +92,18 @@ class Learner:
         whose = self.draws.whose(rows)
         changes = self.draws.changes(step, whose)
         parts = list(self._parts())
-        for part, places in parts:
+        for at, (part, places) in enumerate(parts):
             begun = time.perf_counter()
             batch = next(images)
             self.waited += time.perf_counter() - begun
             targets = moved(self.heads.targets(rows[places], whose[places]), self.device)
             numbers = moved(torch.from_numpy(changes[places]), self.device)
+            self.norms.share(at, len(parts))
             # dropout too is the same whoever computes this part, interrupted before or not
             torch.manual_seed(
                 int(np.random.SeedSequence([self.settings.seed, step, part]).generate_state(1)[0])
             )
-            with self.ranks.silent(self.model, more=part != parts[-1][0]):
+            with self.ranks.silent(self.model, more=at + 1 < len(parts)):
                 self._learn(self.prepare.normalise(self.augment(batch.float(), numbers)), targets)
         self.optimiser.step()
         if self.average:

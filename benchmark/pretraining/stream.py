@@ -19,6 +19,7 @@ from ..corpus.corpus import INDEX, SHARDS, Corpus, SourceFacts, read_corpus
 from ..errors import StoppedError, UserError
 from .pools import Loading, Pool, Rows, hold_out
 from .shards import Damaged, Decoder, Places
+from .stopping import deaf
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +90,7 @@ class ShardImages:
             num_workers=workers,
             prefetch_factor=AHEAD if workers else None,
             persistent_workers=workers > 0,
+            worker_init_fn=deaf,
             pin_memory=self.loading.device.startswith("cuda"),
             generator=torch.Generator(),  # its own: no draw of the training may depend on the loader
             # a forked worker shares the index; elsewhere each gets a copy, some 16 bytes an image
