@@ -23,7 +23,7 @@ def build(values: Values) -> int:
 
     places = places_from(values["data_root"], values["download"])
     splits = splits_of(values["splits"])
-    sources = open_sources(values["sources"], places, splits, values["side"])
+    sources = open_sources(values["sources"], places, splits, values["side"], values["yes"])
     settings = Settings(values["variant"], values["side"], own_salt())
     corpus = build_corpus(values["out"], sources, settings, values["jobs"])
     click.echo(described(values["out"]))
@@ -80,6 +80,7 @@ _BUILD = [
     _JOBS,
     click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data."),
     click.Option(["--download/--no-download"], default=True, help="Fetch named tasks that are missing."),
+    click.Option(["--yes"], is_flag=True, help="Download what idc:COLLECTION needs without asking."),
 ]
 _JSON = click.Option(["--json"], is_flag=True, help="For a program.")
 _COMMANDS = (

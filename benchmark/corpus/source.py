@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from numpy.typing import NDArray
 
-from ...tasks.task import Kind, Variant
+from ...tasks.task import Kind, Places, Variant
 from ..registry import Registry
 from .corpus import SourceFacts
 
@@ -40,6 +40,14 @@ class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A regular expression whose first parenthesis is the patient in a file's path below `path`."""
     max_per_group: int = 0
     """Most images of one patient or study that are kept; 0 keeps all."""
+    labels_from: str = "folder"
+    """Of a DICOM source: the first folder below `path`, a header field (Modality, BodyPartExamined), or a
+    CSV relative to the card, whose `key_column` holds series, studies or patients."""
+    key_column: str = ""
+    slices_per_series: int = 0
+    """Most files of one DICOM series, or slices of one volume, evenly spaced; 0 keeps all."""
+    series_per_patient: int = 0
+    """Most DICOM series of one patient, evenly spaced; 0 keeps all."""
     reader: dict[str, Any] = {}
     """Fields of `tasks.readers.reader.Reading`."""
 
@@ -106,11 +114,12 @@ class SourceKind:
 
     Attributes:
         open: from a card and the folder that the card lies in.
-        named: from what stands behind ``KIND:`` on the command line; None where a card is needed.
+        named: from what stands behind ``KIND:`` on the command line, where data lie, and whether the user
+            has agreed to a download; None where a card is needed.
     """
 
     open: Callable[[SourceCard, Path], Source]
-    named: Callable[[str], Source] | None = None
+    named: Callable[[str, Places, bool], Source] | None = None
 
 
 SOURCES: Registry[SourceKind] = Registry("kind of source", "mednet_bench.benchmark.corpus.sources")

@@ -112,7 +112,7 @@ def pictures(path: Path, reading: Reading | None = None) -> Iterator[Picture]:
     found = reader.read(path, reading or Reading())
     while True:
         try:
-            with _quiet():  # only while decoding: the caller's own warnings are the caller's
+            with quiet():  # only while decoding: the caller's own warnings are the caller's
                 picture = next(found)
         except StopIteration:
             return
@@ -158,7 +158,7 @@ def check_size(height: int, width: int) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what libraries have to say about odd files off the terminal; they quote headers."""
     for library in ("PIL", "pydicom"):
         log = logging.getLogger(library)

@@ -1,0 +1,198 @@
+"""`idc:COLLECTION` of the NCI Imaging Data Commons: its plan, and its download after a yes."""
+
+import importlib
+import importlib.util
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ....tasks.databases.catalogue import collections, of_collection
+from ....tasks.task import Places
+from ...errors import UserError, unknown
+from ...files import write_bytes
+from ..source import SOURCES, SourceCard, SourceKind
+from .dicom import DicomSource, open_dicom
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODALITIES = {
+    "CR": "x-ray", "DX": "x-ray", "RF": "x-ray", "XA": "x-ray", "MG": "mammography", "CT": "ct", "MR": "mri",
+    "PT": "pet", "NM": "nuclear medicine", "US": "ultrasound", "SM": "histopathology", "XC": "photograph",
+    "OP": "fundus", "ES": "endoscopy",
+}  # fmt: skip
+"""Those of DICOM that are images; what else a collection holds (reports, segmentations) is not counted."""
+COLOUR = {"SM", "XC", "OP", "ES"}
+COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
+LABELS = ("BodyPartExamined", "Modality")
+DONE = ".downloaded"
+"""Written into the folder of a collection when all of it is there."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a collection would bring.
+
+    Attributes:
+        collection: as the Imaging Data Commons calls it.
+        lines: one sentence for each modality.
+        gigabytes: of all that is downloaded.
+        licences: of its series.
+        modality: the DICOM modality of most images.
+        label: the header field with two or more values, "" if there is none.
+    """
+
+    collection: str
+    lines: tuple[str, ...]
+    gigabytes: float
+    licences: tuple[str, ...]
+    modality: str
+    label: str
+
+
+def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
+    """Open a collection as a source whose labels are body parts, or else modalities.
+
+    What is not on the disk is planned and, after a yes, downloaded to `idc/COLLECTION` in the data root.
+
+    Args:
+        name: of the collection, as idc-index calls it.
+        places: where data lie, and whether anything may be downloaded.
+        agreed: the user has said yes beforehand.
+
+    Raises:
+        UserError: idc-index is not installed, there is no such collection, nobody said yes, or all of it
+            has one body part and one modality, so that nothing could be learnt from such labels.
+    """
+    plan = plan_of(name)
+    folder = (places.roots[0] if places.roots else Path()) / "idc" / name
+    if not (folder / DONE).exists():
+        click.echo(described(plan, folder), err=True)
+        _agree(plan, folder, places.download, agreed)
+        _download(name, folder)
+    if not plan.label:
+        raise UserError(
+            f"All of idc:{name} has one body part and one modality, which teaches nothing: write a source "
+            f"card of the kind dicom with path '{folder}' and the labels of a CSV (docs/build-a-mednet.md)."
+        )
+    database = of_collection().get(name, "")
+    card = SourceCard(
+        name=name.replace("_", "-"),
+        kind="dicom",
+        path=str(folder.resolve()),
+        variant="color" if plan.modality in COLOUR else "gray",
+        modality=MODALITIES[plan.modality],
+        licence=", ".join(plan.licences),
+        source_group=database or name,
+        database=database,
+        labels_from=plan.label,
+    )
+    return open_dicom(card, Path())
+
+
+def plan_of(name: str) -> Plan:
+    """Say what a collection holds by the index of idc-index; nothing is fetched.
+
+    Raises:
+        UserError: idc-index is not installed (with the catalogue's figures), or there is no such collection.
+    """
+    if importlib.util.find_spec("idc_index") is None:
+        raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogued(name)}")
+    index = _index(name)
+    if index.empty:
+        raise unknown("collection", name, {row.collection for row in collections()})
+    lines = []
+    for modality, part in index.groupby("Modality", sort=True):
+        kind = "" if modality in MODALITIES else ", which are no images"
+        lines.append(
+            f"{modality}: {len(part):,} series of {part['PatientID'].nunique():,} patients, "
+            f"{int(part['instanceCount'].sum()):,} files, {part['series_size_MB'].sum() / 1000:.1f} GB{kind}"
+        )
+    images = index[index["Modality"].isin(list(MODALITIES))]
+    if images.empty:
+        raise UserError(f"idc:{name} holds no images but {', '.join(sorted(set(index['Modality'])))}.")
+    return Plan(
+        name,
+        tuple(lines),
+        float(index["series_size_MB"].sum()) / 1000,
+        tuple(sorted(index["license_short_name"].dropna().unique())),
+        str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
+        next((field for field in LABELS if len(set(images[field].dropna())) > 1), ""),
+    )
+
+
+def described(plan: Plan, folder: Path) -> str:
+    """Return the plan for a person, with the command that downloads it."""
+    return "\n".join(
+        [
+            f"idc:{plan.collection} ({', '.join(plan.licences) or 'licence not stated'})",
+            *(f"  {line}" for line in plan.lines),
+            f"  in all {plan.gigabytes:.1f} GB into {folder}, by",
+            f"  {_command(plan.collection, folder)}",
+        ]
+    )
+
+
+def _command(name: str, folder: Path) -> str:
+    words = ("--collection-id", name, "--analysis-results", "exclude", "--download-dir", str(folder))
+    return shlex.join(("idc", "download-from-selection", *words))
+
+
+def _agree(plan: Plan, folder: Path, allowed: bool, agreed: bool) -> None:
+    """Return if the download may begin; `UserError` where it may not."""
+    if not allowed:
+        raise UserError(f"idc:{plan.collection} is not in {folder}, and downloads are switched off.")
+    if agreed or (
+        sys.stdin.isatty() and click.confirm(f"Download {plan.gigabytes:.1f} GB?", default=False, err=True)
+    ):
+        return
+    raise UserError(
+        f"Nothing was downloaded of idc:{plan.collection}: repeat with --yes to download "
+        f"{plan.gigabytes:.1f} GB."
+    )
+
+
+def _index(name: str) -> "pd.DataFrame":
+    """Read the series of a collection, without what others derived from it later."""
+    import pandas as pd
+
+    data = importlib.import_module("idc_index_data")  # by name: the packages of the extra need not be there
+
+    more = ["license_short_name", "series_size_MB", "analysis_result_id"]
+    index = pd.read_parquet(
+        data.IDC_INDEX_PARQUET_FILEPATH,
+        columns=[*COLUMNS, *more],
+        filters=[("collection_id", "==", name)],
+    )
+    return index.loc[index["analysis_result_id"].isna()]
+
+
+def _download(name: str, folder: Path) -> None:
+    """Fetch a collection by idc-index, which goes on where it was stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    importlib.import_module("idc_index").IDCClient().download_from_selection(
+        downloadDir=str(folder), collection_id=name, analysis_results="exclude", use_s5cmd_sync=True
+    )
+    write_bytes(folder / DONE, b"")
+
+
+def _catalogued(name: str) -> str:
+    """Return what the catalogue knows of a collection."""
+    parts = [
+        f"{row.modality}: {row.series:,} series of {row.patients:,} patients, {row.instances:,} files, "
+        f"{row.gigabytes:,} GB, {row.licence}"
+        for row in collections()
+        if row.collection == name
+    ]
+    return f"The catalogue says: {'; '.join(parts)}." if parts else "The catalogue knows no such collection."
+
+
+SOURCES.add("idc", SourceKind(lambda card, folder: _no_card(card), named=open_collection))
+
+
+def _no_card(card: SourceCard) -> DicomSource:
+    raise UserError(f"The card of '{card.name}': name the collection as idc:COLLECTION on the command line.")

@@ -1,0 +1,42 @@
+"""NIfTI volumes as slices, from a folder per class or a table of paths; a volume is its own group."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from ....tasks.readers.nifti import SUFFIXES
+from ...errors import UserError
+from ..filesource import Entry, FileSource
+from ..source import SOURCES, SourceCard, SourceKind
+from .folder import open_folder
+from .table import open_table
+
+PER_UNIT = 10
+"""Volumes that one process reads in one go: each holds hundreds of slices."""
+
+
+def open_nifti(card: SourceCard, folder: Path) -> FileSource:
+    """Open a folder whose folders are the classes, or a CSV of paths and labels.
+
+    Raises:
+        UserError: as a folder or a table.
+    """
+    path = folder / card.path
+    if not path.exists():
+        raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")
+    source = open_folder(card, folder) if path.is_dir() else open_table(card, folder)
+    reader = {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
+    return replace(source, listing=partial(_volumes, source.listing), reader=reader, per_unit=PER_UNIT)
+
+
+def _volumes(listing: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+    """Leave out what stands beside the volumes (their notes in JSON); slices of one share a group."""
+    for entry in listing():
+        if entry.path.lower().endswith(SUFFIXES):
+            yield msgspec.structs.replace(entry, group=entry.group or entry.path)
+
+
+SOURCES.add("nifti", SourceKind(open_nifti))
