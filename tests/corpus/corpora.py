@@ -63,7 +63,8 @@ def table(place: Path, name: str, rows: list[tuple[str, ...]], /, **changes: Any
 
 def npz(root: Path, name: str, numbers: range, **changes: Any) -> Path:
     """Write a set in MedMNIST's layout with its card; its validation split is no source by default."""
-    images = np.stack([picture(number) for number in numbers])
+    channels = 3 if changes.get("variant") == "color" else 1
+    images = np.stack([picture(number, channels=channels) for number in numbers])
     labels = np.array([[number % 2] for number in numbers], np.uint8)
     np.savez_compressed(
         root / f"{name}.npz", train_images=images, train_labels=labels, train_groups=np.array(numbers) // 10,
