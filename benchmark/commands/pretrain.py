@@ -38,6 +38,11 @@ def pretrain(values: Values) -> int:
         device=resolve_device(values["device"]),
         **{name: values[name] for name in _REST},
     )
+    if values["project"]:
+        from ..pretraining.projection import projected
+
+        click.echo(projected(request))
+        return 0
     click.echo(carry_out(request))
     return 0
 
@@ -97,6 +102,7 @@ def _options() -> list[click.Parameter]:
             type=click.FloatRange(0),
         ),
         option("--workers", "Processes that decode images, for each that trains.", default=1, type=many),
+        option("--project", "Only measure a few steps, and say how long all would take.", is_flag=True),
         option("--device", "auto, cpu, cuda, mps.", default="auto"),
         option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", type=path),
     ]

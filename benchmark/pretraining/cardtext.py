@@ -12,6 +12,7 @@ from ...tasks.catalog import catalog
 from ...tasks.databases.licences import MEANING, implied
 from ...tasks.task import Places, Task
 from ..corpus.corpus import SourceFacts
+from ..progress import duration
 from .finished import Finished
 
 
@@ -113,7 +114,7 @@ def _training(of: Described) -> str:
         ("weights kept", f"moving average, decay {settings.ema:g}" if settings.ema else "the last ones"),
         ("sources drawn", f"in proportion to their size to the power 1/{settings.temperature:g}"),
         ("seed", f"{settings.seed}; one training from one seed"),
-        ("took", f"{finished.seconds / 3600:.2f} h on {finished.processes} x {finished.device}"),
+        ("took", f"{duration(finished.seconds)} on {finished.processes} x {finished.device}"),
     ]
     return f"""## Training
 

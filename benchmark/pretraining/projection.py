@@ -1,0 +1,156 @@
+"""How long a pretraining would take, from its measured parts: decoding per core, and steps per device."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+
+from ...baselines.init import Contract
+from ..corpus.corpus import read_corpus
+from ..progress import duration
+from .distributed import Ranks
+from .engine import pretrain
+from .finished import CurvePoint
+from .job import Job, Keeping
+from .leave_out import related
+from .pools import Loading
+from .session import Request
+from .shards import Decoder
+from .start import start_of
+from .stream import corpus_pools
+
+WARM, TIMED = 4, 8
+"""Steps that do not count, because workers and device begin, and those that do."""
+CPU_SECONDS, BATCH = 2.0, 64
+"""How long, and in what portions, decoding is measured."""
+EFFICIENCY = 0.96
+"""Of 8 GPUs that share every batch: 6,889 of 8 x 893 images/s, ResNet-50 in mixed precision on a DGX-1
+(NVIDIA/DeepLearningExamples, README of PyTorch/Classification/ConvNets/resnet50v1.5). Not measured here."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one core and one device do.
+
+    Attributes:
+        decode: images per second of CPU time that one core decodes.
+        step: images per second that one device trains on, waiting left out.
+        bytes_per_image: of the stored PNG files, mean.
+    """
+
+    decode: float
+    step: float
+    bytes_per_image: float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What showing some images would take.
+
+    Attributes:
+        seconds: from the first image to the last; validations and checkpoints left out.
+        cores: that decoding keeps busy for each device.
+        megabytes_per_second: read by all devices together.
+    """
+
+    seconds: float
+    cores: float
+    megabytes_per_second: float
+
+
+def project(shown: int, rates: Rates, devices: int = 1, efficiency: float = 1.0) -> Projection:
+    """Return what showing `shown` images takes, repetitions counted, as long as decoding keeps up.
+
+    Args:
+        shown: images.
+        rates: measured or assumed.
+        devices: that share every batch.
+        efficiency: share of `devices` times the rate of one that they reach together.
+    """
+    together = rates.step * devices * efficiency
+    return Projection(
+        seconds=shown / together,
+        cores=rates.step * efficiency / rates.decode,
+        megabytes_per_second=together * rates.bytes_per_image / 1e6,
+    )
+
+
+def decode_rate(decoder: Decoder) -> float:
+    """Decode in this process, in random order; returns images per second of CPU time on one core.
+
+    CPU time, because other work on the machine says nothing about the core.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker does
+    order = np.random.default_rng(0).permutation(len(decoder.places.size))
+    batches = np.array_split(order, -(-len(order) // BATCH))
+    try:
+        decoder[batches[0]]
+        shown, begun, spent = 0, time.process_time(), 0.0
+        for rows in itertools.cycle(batches):
+            decoder[rows]
+            shown, spent = shown + len(rows), time.process_time() - begun
+            if spent >= CPU_SECONDS:
+                break
+        return shown / spent
+    finally:
+        torch.set_num_threads(threads)
+
+
+def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
+    """Return images per second without the waiting, and the share of the time that was waiting.
+
+    Args:
+        curve: of a short training, which has a row for every step.
+        batch: images of a step.
+    """
+    spent = np.array([batch / point.images_per_second for point in curve[WARM:]])
+    waited = spent * np.array([point.data_wait for point in curve[WARM:]])
+    return float(len(spent) * batch / (spent - waited).sum()), float(waited.sum() / spent.sum())
+
+
+def projected(request: Request) -> str:
+    """Measure the parts of a pretraining in this process, and say what the whole would take.
+
+    A few steps are trained and thrown away; nothing is written.
+
+    Raises:
+        UserError: the corpus or the weights to begin with do not fit.
+    """
+    corpus, ranks = read_corpus(request.corpus), Ranks(request.device)
+    start = start_of(request.settings, corpus, request.places)
+    settings = msgspec.structs.replace(
+        request.settings, steps=WARM + TIMED, accumulate=request.settings.accumulate or 1
+    )
+    contract = start.contract if start else Contract()
+    loading = Loading(
+        settings.input_size,
+        contract.interpolation,
+        request.device,
+        request.workers,
+        frozenset(related(corpus.sources, request.leave_out)),
+    )
+    pools, images = corpus_pools(request.corpus, loading)
+    job = Job(settings, pools, images, contract, ranks, start)
+    step, wait = step_rate(pretrain(job, Keeping()).curve, settings.batch_size)
+    sizes = images.decoder.places.size
+    rates = Rates(decode_rate(images.decoder), step, float(sizes.mean()))
+    images.close()
+    shown = request.settings.steps * settings.batch_size
+    spread = f"assumed, not measured: they reach {EFFICIENCY:.0%} of 8 times the rate of one"
+    return f"""\
+measured: {TIMED} steps of {settings.batch_size} on {request.device}, {step:.4g} images/s, waiting {wait:.1%}
+measured: {rates.decode:.4g} images/s decoded by one core, {rates.bytes_per_image / 1e3:.1f} kB each
+projected for {shown:,} images: {_said(project(shown, rates))}
+projected on 8 such devices: {_said(project(shown, rates, 8, EFFICIENCY))}; {spread}"""
+
+
+def _said(whole: Projection) -> str:
+    return (
+        f"{duration(whole.seconds)}, {whole.cores:.2g} cores decode for each device, "
+        f"{whole.megabytes_per_second:.3g} MB/s are read"
+    )

@@ -1,0 +1,119 @@
+"""Whether the images of a corpus reach the training in time, and how many a core decodes.
+
+    python tests/speed/feeding.py            # everything, about ten minutes on two quiet cores
+    python tests/speed/feeding.py decode     # images per second and core at 28, 64 and 224 px
+    python tests/speed/feeding.py wait       # share of a training's time that it waits for images
+
+The corpora are built from generated images by `corpus build`. The waiting is what the engine itself counts
+and writes into `curve.csv`; only a pretraining with one worker process is measured, the command's default.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from mednet_bench.baselines.init import Contract
+from mednet_bench.benchmark.corpus.build import build
+from mednet_bench.benchmark.corpus.part import Settings as Stored
+from mednet_bench.benchmark.corpus.salt import own_salt
+from mednet_bench.benchmark.corpus.words import open_sources
+from mednet_bench.benchmark.pretraining.distributed import Ranks
+from mednet_bench.benchmark.pretraining.engine import pretrain
+from mednet_bench.benchmark.pretraining.finished import Settings
+from mednet_bench.benchmark.pretraining.job import Job, Keeping
+from mednet_bench.benchmark.pretraining.pools import Loading
+from mednet_bench.benchmark.pretraining.projection import decode_rate, step_rate
+from mednet_bench.benchmark.pretraining.stream import corpus_pools
+from mednet_bench.tasks.task import Places
+
+LIMIT = 0.05
+"""Promised: a training waits for less than this share of its time."""
+SOURCES = {"gray": "phantom-organ", "color": "phantom-tissue"}
+TRAININGS = (
+    ("gray", "tf_efficientnet_lite0", 28, 64, 40),
+    ("color", "tf_efficientnet_lite0", 224, 16, 12),
+    ("color", "resnet50", 224, 8, 8),
+)
+"""Colour, arch, side, batch, steps."""
+
+
+def corpus_of(folder: Path, variant: str, side: int) -> Path:
+    """Build a corpus of generated images at one side, or take the one that is there."""
+    out = folder / f"{variant}-{side}"
+    sources = open_sources((SOURCES[variant],), Places(), {}, side)
+    build(out, sources, Stored(variant, side, own_salt()))
+    return out
+
+
+def measure_decode(folder: Path) -> dict[str, dict[str, float]]:
+    """Decode batches in this process, in random order."""
+    found = {}
+    for variant in SOURCES:
+        for side in (28, 64, 224):
+            _, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, workers=0))
+            size = float(images.decoder.places.size.mean())
+            rate = decode_rate(images.decoder)
+            found[f"{variant} {side} px"] = {"images_per_core_second": rate, "png_bytes": size}
+            images.close()
+    return found
+
+
+def measure_wait(folder: Path, device: str) -> dict[str, dict[str, float]]:
+    """Pretrain a few steps and add up what the engine counted."""
+    found = {}
+    for variant, arch, side, batch, steps in TRAININGS:
+        pools, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, device=device))
+        settings = Settings(
+            variant=variant,
+            arch=arch,
+            steps=steps,
+            batch_size=batch,
+            input_size=side,
+            lr=1e-3,
+            weight_decay=0.01,
+        )
+        result = pretrain(Job(settings, pools, images, Contract(), Ranks(device)), Keeping())
+        images.close()
+        rate, wait = step_rate(result.curve, batch)
+        found[f"{variant} {arch} {side} px, batch {batch}"] = {"images_per_second": rate, "data_wait": wait}
+    return found
+
+
+def main() -> int:
+    """Measure what is asked for; exit 3 where the limit is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=["wait", "decode", "all"], default="all")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--corpora", type=Path, help="keep the corpora here, for the next time")
+    chosen = parser.parse_args()
+    broken = False
+    print(
+        f"{chosen.device}, {torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.corpora or Path(temporary)
+        found = measure_wait(folder, chosen.device) if chosen.what != "decode" else {}
+        for name, figures in found.items():
+            kept = figures["data_wait"] < LIMIT
+            broken |= not kept
+            print(
+                f"wait: {name}: {_rounded(figures)} {'ok' if kept else f'BROKEN, limit {LIMIT}'}", flush=True
+            )
+        for name, figures in (measure_decode(folder) if chosen.what != "wait" else {}).items():
+            print(f"decode: {name}: {_rounded(figures)}", flush=True)
+    return 3 if broken else 0
+
+
+def _rounded(figures: dict[str, float]) -> str:
+    return json.dumps({name: float(f"{value:.3g}") for name, value in figures.items()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
