@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ...benchmark.records import Record
 from ..findings.across import Overall, overall
+from ..findings.attribution import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.savings import Saving, savings
 from ..findings.verdicts import BETTER, WORSE, Verdict, judge
@@ -106,6 +107,7 @@ def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
 def limits(results: Results) -> str:
     """Name the tasks on which no pretraining was better than none, and those where MedNet did harm."""
     plain = [v for v in judge(results) if BASELINE in (v.a.init, v.b.init)]
+    plain = [v for v in plain if not is_derived(v.a.init) and not is_derived(v.b.init)]
     real = [verdict for verdict in plain if not verdict.generated]
     plain = real or plain
     judged = list(dict.fromkeys(v.a.task for v in plain if not math.isnan(v.p[1])))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ..findings.attribution import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer
@@ -22,7 +23,8 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    pairs = [(init, other) for init in inits if init not in OTHERS for other in OTHERS if other in inits]
+    medical = [init for init in inits if init not in OTHERS and not is_derived(init)]
+    pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:
         note = f"Not asked: this run has no medical weights, only {listed(inits) or 'no result'}. "

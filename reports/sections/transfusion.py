@@ -1,0 +1,201 @@
+"""Are features reused, or the scale of weights? Derived inits beside their source, and CKA by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..findings.attribution import Place, fullest, is_derived, places, source_of, sources
+from ..findings.results import BASELINE, Results
+from ..findings.transfusion import (
+    CONTRADICTED,
+    HALF,
+    LITTLE,
+    MUCH,
+    QUICKER,
+    REPRODUCED,
+    UNCLEAR,
+    UNTESTED,
+    Finding,
+    findings,
+)
+from ..pictures import draw, looks, style, swatch, title
+from ..section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..wording import GENERATED, count, listed, metric, number, percent, place, spread, task_entry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = 24
+"""Pictures of CKA; the table holds the first and last stage of all."""
+QUESTION = "Are features reused, or only the scale of the weights?"
+VERBS = {
+    REPRODUCED: "reproduces",
+    CONTRADICTED: "contradicts",
+    UNCLEAR: "cannot judge",
+    UNTESTED: "does not test",
+}
+CLOSING = (
+    "CKA says how much the features of a stage changed, and not that the task needs them: features may stay "
+    "because nothing moved them, as those of scratch show. It is measured on one sample of validation "
+    "images, whose choice is not in these errors."
+)
+
+
+@SECTIONS.register("transfusion")
+def transfusion(results: Results) -> Content | None:
+    """Compare derived inits with their source; None where none was fine-tuned and no features compared."""
+    found = places(results)
+    of = sources(found)
+    asked = any(is_derived(init) or p.cka(init)[1].size for p in found for init in p.rows)
+    if not asked or not of:
+        return None
+    made = any(results.generated(p.task) for p in found)
+    warning = f" The images are {GENERATED}." if made else ""
+    judged = {source: findings(results, found, source) for source in of}
+    full = fullest(found)
+    lead = (
+        'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
+        "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
+        f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, "
+        f"little {LITTLE:,} or less; faster is {percent(QUICKER)} fewer steps or more; much of the speed is "
+        f"{percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is corrected for "
+        f"how many there are.{warning}",
+    )
+    figure = _figure(results, full, warning)
+    blocks = (_judged(judged), _table(results, full), *((figure,) if figure else ()))
+    part = Part(lead=lead, points=(CLOSING,), blocks=blocks)
+    answer = Answer(QUESTION, _sentence(of[0], judged[of[0]], full) + warning, 45, None)
+    return Content("Features or scale", 49, (part,), (answer,))
+
+
+def _sentence(source: str, judged: Sequence[Finding], full: Sequence[Place]) -> str:
+    """Say in one sentence which findings are reproduced."""
+    told = []
+    for outcome, verb in VERBS.items():
+        if claims := [finding.claim for finding in judged if finding.outcome == outcome]:
+            told.append(f"{verb} {listed(claims)}")
+    tasks = count(len({each.task for each in full}), "task")
+    networks = count(len({each.arch for each in full}), "network")
+    known = any(init == f"meanvar:{source}" for each in full for init in each.rows)
+    cure = "" if known else f" Add meanvar:{source} to --inits to ask more."
+    return (
+        f"Of the findings of Transfusion (Raghu and others 2019) this run, with {source}, "
+        f"{'; '.join(told)}. n = {tasks}, {networks}.{cure}"
+    )
+
+
+def _judged(judged: dict[str, tuple[Finding, ...]]) -> Table:
+    columns = (Column("Finding"), Column("Weights", facet="init"), Column("This run"), Column("Why"))
+    rows: list[tuple[Entry, ...]] = [
+        (each.claim, source, each.outcome, each.reason) for source, held in judged.items() for each in held
+    ]
+    return Table("Findings of Raghu et al. 2019", columns, tuple(rows))
+
+
+def _table(results: Results, full: Sequence[Place]) -> Table:
+    columns = (
+        Column("Task", facet="task"),
+        Column("Architecture"),
+        Column("Labels", "g", facet="fraction"),
+        Column("Init", facet="init"),
+        Column(metric(results.primary).title, ".3f", "on the test images, mean and sd over seeds"),
+        Column("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
+        Column(f"Of {BASELINE}", ".2f", f"these steps in units of those of {BASELINE}, median over seeds"),
+        Column("Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"),
+        Column("CKA, first stage", ".2f", "of features before and after fine-tuning, mean and sd over seeds"),
+        Column("CKA, last stage", ".2f", "likewise"),
+        Column("Seeds", "d"),
+    )
+    rows = [(p, init) for p in full for init in p.rows]
+    return Table(
+        "Final score, speed and change of features, with the most labels of each task",
+        columns,
+        tuple(tuple(_line(results, p, init)) for p, init in rows),
+        facts={"protocol": tuple(dict.fromkeys(p.block[4] for p in full))},
+        keys=tuple(p.rows[init].keys for p, init in rows),
+    )
+
+
+def _line(results: Results, p: Place, init: str) -> Iterator[Entry]:
+    row, pace = p.rows[init], p.paces[init]
+    yield task_entry(results, p.task)
+    yield p.arch
+    yield Datum(p.fraction, percent(p.fraction))
+    yield init
+    yield spread(row.stats.get(results.primary), len(row.seeds))
+    yield _median(pace.gained.values())
+    yield _median(pace.ratio)
+    yield _kept(p, init)
+    values = p.cka(init)[1]
+    yield from (_mean(values[:, at]) if values.size else Datum(None) for at in (0, -1))
+    yield len(row.seeds)
+
+
+def _kept(p: Place, init: str) -> float | None:
+    """Return the share of its source's speed-up that a derived init has; None where the source has none."""
+    source = p.paces.get(source_of(init))
+    own, whole = (_median(pace.ratio) if pace else None for pace in (p.paces[init], source))
+    if not is_derived(init) or own is None or whole is None or whole >= 1:
+        return None
+    return float(np.log(own) / np.log(whole))
+
+
+def _median(values: Iterable[float]) -> float | None:
+    held = list(values)
+    return float(np.median(held)) if held else None
+
+
+def _mean(values: np.ndarray) -> Datum:
+    held = values[~np.isnan(values)]
+    if not held.size:
+        return Datum(None)
+    sd = number(float(held.std(ddof=1)), ".2f") if held.size > 1 else ""
+    return Datum(float(held.mean()), number(float(held.mean()), ".2f"), sd)
+
+
+def _figure(results: Results, full: Sequence[Place], warning: str) -> Figure | None:
+    held = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:PANELS]
+    if not held:
+        return None
+    init_looks = looks([row.init for row in results.rows])
+    shown = dict.fromkeys(init for p in held for init in p.rows if p.cka(init)[1].size)
+    with style():
+        panels = tuple(_panel(p, init_looks, warning) for p in held)
+        keys = tuple((swatch(init_looks[init]), init) for init in shown)
+    caption = (
+        "How alike the features of each stage are before and after fine-tuning, from the first stage to the "
+        "last: debiased linear CKA (Kornblith et al. 2019) on the same validation images, mean and range "
+        f"over seeds. 1 is the same up to rotation and scale, 0 is unrelated.{warning}"
+    )
+    return Figure("transfusion-cka", caption, panels, keys)
+
+
+def _panel(p: Place, init_looks: dict, warning: str) -> Panel:
+    def paint(axes: Axes) -> None:
+        names: list[str] = []
+        for init in p.rows:
+            stages, values = p.cka(init)
+            if not values.size:
+                continue
+            names, look = stages, init_looks[init]
+            at, means = np.arange(len(stages)), np.nanmean(values, axis=0)
+            axes.plot(at, means, color=look.color, marker=look.marker, linestyle=look.dash)
+            axes.fill_between(at, np.nanmin(values, 0), np.nanmax(values, 0), color=look.color, alpha=0.13)
+        axes.set_xticks(range(len(names)), [str(at + 1) for at in range(len(names))])
+        axes.set_ylim(-0.1, 1.05)
+        axes.set_xlabel("stage")
+        title(axes, f"{p.task}, {p.arch}")
+
+    ends = [(init, p.cka(init)[1]) for init in p.rows]
+    told = "; ".join(
+        f"{init}: {number(float(np.nanmean(v[:, 0])), '.2f')} to {number(float(np.nanmean(v[:, -1])), '.2f')}"
+        for init, v in ends
+        if v.size
+    )
+    where = place(p.arch, p.block[1], p.block[2])
+    alt = f"CKA from the first stage to the last on {p.task}, {where}. {told}.{warning}"
+    facts = {"task": p.task, "protocol": p.block[4], "fraction": p.fraction}
+    return draw(paint, 330, 220, alt, facts=facts)
