@@ -12,6 +12,7 @@ from ..benchmark.errors import UserError, unknown
 from ..benchmark.tomls import read_toml
 from .hashes import file_hash
 from .npz import Layout, image_side, read_npz
+from .npz_rows import NpzRows
 from .task import SPLITS, Kind, Missing, Places, Split, Task, Variant
 
 SplitName = Literal["train", "val", "test"]
@@ -60,6 +61,10 @@ class LocalSource:
     def sizes(self, places: Places) -> tuple[int, ...]:
         """Give the stored side, or nothing where the file is missing; `UserError` where it is damaged."""
         return (image_side(self.path),) if self.path.is_file() else ()
+
+    def rows(self, split: str, size: int, places: Places) -> NpzRows:
+        """Open one split, to be read a few images at a time."""
+        return NpzRows(self.path, self.layout, split)
 
     def load(self, size: int, places: Places) -> Mapping[str, Split]:
         """Read and check the splits at their stored size."""

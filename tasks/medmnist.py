@@ -11,6 +11,7 @@ from ..benchmark.tomls import read_toml
 from .download import download_missing
 from .hashes import file_hash
 from .npz import Layout, read_npz
+from .npz_rows import NpzRows
 from .places import find
 from .task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
 
@@ -72,6 +73,23 @@ class MedMNISTSource:
 
     def load(self, size: int, places: Places) -> Mapping[str, Split]:
         """Find or download the file of this size, check MD5, shapes and split sizes, and read it."""
+        path = self._checked(size, places)
+        splits = read_npz(path, self._layout)
+        shapes = {name: splits[name].images.shape[:3] for name in SPLITS}
+        wanted = {name: (n, size, size) for name, n in zip(SPLITS, self.card.split_sizes, strict=True)}
+        if shapes != wanted:
+            raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {self.name}.")
+        return splits
+
+    def rows(self, split: str, size: int, places: Places) -> NpzRows:
+        """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
+        return NpzRows(self._checked(size, places), self._layout, split)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.card.kind, len(self.card.classes), self.card.variant)
+
+    def _checked(self, size: int, places: Places) -> Path:
         file = self._file(size)
         path = find(file.name, places)
         if path is None:
@@ -84,12 +102,7 @@ class MedMNISTSource:
                 f"{path} is damaged or not the published file (MD5 {digest} instead of {file.md5}): delete "
                 "it, and download or copy it again."
             )
-        splits = read_npz(path, Layout(self.card.kind, len(self.card.classes), self.card.variant))
-        shapes = {name: splits[name].images.shape[:3] for name in SPLITS}
-        wanted = {name: (n, size, size) for name, n in zip(SPLITS, self.card.split_sizes, strict=True)}
-        if shapes != wanted:
-            raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {self.name}.")
-        return splits
+        return path
 
     def _md5(self, size: int) -> str:
         if str(size) not in self.card.md5:

@@ -40,10 +40,13 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What an array of a file is, before its content is read; `columns` where its last axis runs slowest."""
+
     shape: tuple[int, ...]
     dtype: np.dtype
     bytes: int
+    columns: bool
 
 
 def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
@@ -61,20 +64,28 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
         UserError: it is missing, damaged, too big for this machine, or not of this layout; pickled
             objects are never loaded.
     """
-    with _opened(path, layout.cure) as archive:
-        headers = {name: _header(archive, name) for name in _arrays(archive)}
-        splits = [name for name in SPLITS if _holds_images(path, name, headers, layout)]
-        for name in splits:
-            _check_images(path, f"{name}_images", headers[f"{name}_images"], layout)
+    with opened(path, layout.cure) as archive:
+        headers, splits = checked_headers(path, archive, layout)
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
         _check_memory(path, sum(header.bytes for header in headers.values()))
         return {name: _split(path, archive, name, headers, layout) for name in splits}
 
 
+def checked_headers(
+    path: Path, archive: zipfile.ZipFile, layout: Layout
+) -> tuple[dict[str, Header], tuple[str, ...]]:
+    """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
+    headers = {name: _header(archive, name) for name in _arrays(archive)}
+    splits = tuple(name for name in SPLITS if _holds_images(path, name, headers, layout))
+    for name in splits:
+        _check_images(path, f"{name}_images", headers[f"{name}_images"], layout)
+    return headers, splits
+
+
 def image_side(path: Path) -> int:
     """Return the side in pixels of the images in an npz, from its headers; `UserError` as `read_npz`."""
-    with _opened(path, "copy it again") as archive:
+    with opened(path, "copy it again") as archive:
         for name in _arrays(archive):
             header = _header(archive, name)
             if name.endswith("_images") and len(header.shape) >= 3:
@@ -89,10 +100,17 @@ def shared_groups(splits: Mapping[str, Split]) -> int:
 
 
 @contextmanager
-def _opened(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
+def opened(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
+    """Open a file for the block; every defect that shows there is a `UserError` that names the cure."""
+    with defects_told(path, cure), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@contextmanager
+def defects_told(path: Path, cure: str) -> Iterator[None]:
+    """Turn what a missing, unreadable or damaged file raises in the block into a `UserError`."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}: correct the path or put it there.") from error
     except MemoryError as error:
@@ -112,11 +130,11 @@ def _arrays(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist() if name.removesuffix(".npy") in wanted]
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> _Header:
+def _header(archive: zipfile.ZipFile, name: str) -> Header:
     """Read shape and type without the content; the declared size must be the stored one."""
     member = f"{name}.npy"
     with archive.open(member) as file:
-        shape, dtype = _shape_and_dtype(file)
+        shape, columns, dtype = _shape_and_dtype(file)
         stored = archive.getinfo(member).file_size - file.tell()
     size = math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
@@ -125,24 +143,23 @@ def _header(archive: zipfile.ZipFile, name: str) -> _Header:
         )
     if size != stored:  # or a forged header would have us reserve any amount of memory
         raise ValueError(f"{name} declares {size} bytes and has {stored}")
-    return _Header(shape, dtype, size)
+    return Header(shape, dtype, size, columns)
 
 
-def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
     if version not in readers:
         raise ValueError(f"npy format {version} is not known")
-    shape, _, dtype = readers[version](file)
-    return shape, dtype
+    return readers[version](file)
 
 
-def _holds_images(path: Path, split: str, headers: Mapping[str, _Header], layout: Layout) -> bool:
+def _holds_images(path: Path, split: str, headers: Mapping[str, Header], layout: Layout) -> bool:
     for what in ("images", "labels"):
         name = f"{split}_{what}"
         if split in layout.required and name not in headers:
             raise UserError(
-                f"{path} has no array {name}: it needs images and labels of {_list(layout.required)}."
+                f"{path} has no array {name}: it needs images and labels of {', '.join(layout.required)}."
             )
     images = headers.get(f"{split}_images")
     empty = images is None or not images.shape or images.shape[0] == 0
@@ -151,7 +168,7 @@ def _holds_images(path: Path, split: str, headers: Mapping[str, _Header], layout
     return not empty and f"{split}_labels" in headers
 
 
-def _check_images(path: Path, name: str, header: _Header, layout: Layout) -> None:
+def _check_images(path: Path, name: str, header: Header, layout: Layout) -> None:
     if header.dtype != np.uint8:
         raise UserError(
             f"{path}: {name} is {header.dtype} and must be uint8 with values from 0 to 255: convert it."
@@ -179,23 +196,31 @@ def _check_memory(path: Path, needed: int) -> None:
 
 
 def _split(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, _Header], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
 ) -> Split:
     images = _array(archive, f"{split}_images")
     if layout.variant == "gray":
         images = images.reshape(images.shape[:3])
-    labels = _labels(path, f"{split}_labels", _array(archive, f"{split}_labels"), len(images), layout)
+    return Split(images, *labels_and_groups(path, archive, split, headers, layout))
+
+
+def labels_and_groups(
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Read everything of a split but its images, as `Split` describes it; `UserError` as `read_npz`."""
+    n = headers[f"{split}_images"].shape[0]
+    labels = _labels(path, f"{split}_labels", _array(archive, f"{split}_labels"), n, layout)
     name = f"{split}_groups"
     if name not in headers:
-        return Split(images, labels)
+        return labels, None
     groups = _array(archive, name)
     groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
-    if groups.shape != (len(images),) or groups.dtype.kind not in "iu":
+    if groups.shape != (n,) or groups.dtype.kind not in "iu":
         raise UserError(
-            f"{path}: {name} is {groups.dtype} {list(groups.shape)} for {len(images)} images: it must hold "
+            f"{path}: {name} is {groups.dtype} {list(groups.shape)} for {n} images: it must hold "
             "one whole number per image, its patient, smear or lesion."
         )
-    return Split(images, labels, groups.astype(np.int64))
+    return labels, groups.astype(np.int64)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray:
@@ -226,7 +251,3 @@ def _labels(path: Path, name: str, raw: NDArray, n: int, layout: Layout) -> NDAr
 
 def _whole(labels: NDArray) -> bool:
     return labels.dtype.kind == "f" and bool(np.isfinite(labels).all() and (labels == np.rint(labels)).all())
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names)

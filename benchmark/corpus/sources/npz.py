@@ -1,11 +1,13 @@
 """Tasks and npz sets as sources of a corpus: the splits that their card allows, read a thousand at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 from ....tasks.databases.catalogue import canonical, known
 from ....tasks.task import Places, Split, Task
+from ...errors import UserError
 from ..corpus import SourceFacts
 from ..source import Item, Unit
 
@@ -44,7 +46,8 @@ class TaskSource:
         """Cut the splits into pieces; each carries the hash of the file."""
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
-        for split, length in self._lengths():
+        for split in self.splits:
+            length = len(_rows(content, self, split))
             for start in range(0, length, self.per_unit):
                 stop = min(start + self.per_unit, length)
                 yield Unit(number, (content, split, start, stop))
@@ -53,21 +56,58 @@ class TaskSource:
     def read(self, unit: Unit) -> Iterator[Item]:
         """Give the images of a piece of a split."""
         content, split, start, stop = unit.what
-        rows = self._splits(content)[split]
+        rows = _rows(content, self, split).read(start, stop)
         multilabel = self.task.kind == "multilabel"
-        for at in range(start, stop):
+        for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
             group = "" if rows.groups is None else str(rows.groups[at])
-            yield Item(rows.images[at], label, group, f"{split} {at}")
-
-    def _lengths(self) -> list[tuple[str, int]]:
-        splits = self._splits(self.task.source.fingerprint(self.size, self.places))
-        return [(split, len(splits[split])) for split in self.splits if split in splits]
-
-    def _splits(self, content: str) -> Mapping[str, Split]:
-        return _loaded(content, self.task, self.size, self.places)
+            yield Item(rows.images[at], label, group, f"{split} {start + at}")
 
 
-@lru_cache(maxsize=1)  # a process reads unit after unit of one source
-def _loaded(content: str, task: Task, size: int, places: Places) -> Mapping[str, Split]:
-    return task.source.load(size, places)
+class Rows(Protocol):
+    """A split of which some rows can be read."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> Split:
+        """Read some rows."""
+        ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """What a task's data source can be more: one that need not load all of a file."""
+
+    def rows(self, split: str, size: int, places: Places) -> Rows:
+        """Open one split; `UserError` names what is wrong with its file."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A split in memory: of images that are drawn, not read."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def read(self, start: int, stop: int) -> Split:
+        split, rows = self.split, slice(start, stop)
+        return Split(
+            split.images[rows], split.labels[rows], None if split.groups is None else split.groups[rows]
+        )
+
+
+def _rows(content: str, source: TaskSource, split: str) -> Rows:
+    return _opened(content, source.task, source.places, source.size, split)
+
+
+@lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
+def _opened(content: str, task: Task, places: Places, size: int, split: str) -> Rows:
+    if isinstance(task.source, Streamed):
+        return task.source.rows(split, size, places)
+    splits = task.source.load(size, places)
+    if split not in splits:
+        raise UserError(f"{task.name} has no split '{split}': it has {', '.join(splits)}.")
+    return _Loaded(splits[split])
