@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from .commands import compute, corpus, data, pretrain, report, sources
+from .commands import audit, compute, corpus, data, pretrain, report, sources
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
 
@@ -15,6 +15,7 @@ COMMANDS = (
     *corpus.COMMANDS,
     *pretrain.COMMANDS,
     *sources.COMMANDS,
+    *audit.COMMANDS,
 )
 """In the order of the help."""
 

@@ -16,7 +16,7 @@ from ...tasks.perceptual import luminance
 Floats = NDArray[np.float32]
 
 SIDE = 28
-COARSE = 2.0
+COARSE = 3.0
 """Standard deviation, in pixels of the thumbnail, of the blur that is the coarse part."""
 _CUTS = (0.0, 0.025, 0.05)
 """What is tried to cut off at each side, as a share of it; the same, negative, where the other was cut."""

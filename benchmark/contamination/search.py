@@ -8,7 +8,7 @@ that all look alike nobody needs a million of them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +29,9 @@ _HELD = 1 << 21
 """Hits that are held before each query's nearest are kept and the rest dropped."""
 
 
+_NONE = np.empty(0, np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Hits:
     """Near neighbours, sorted by query, then distance, then row.
@@ -45,6 +48,15 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.query)
+
+    def nearest(self, most: int) -> "Hits":
+        """Return each pair once, and of each query the `most` nearest; ties go to the lower row."""
+        order = np.lexsort((self.row, self.distance, self.query))
+        query, row, distance = self.query[order], self.row[order], self.distance[order]
+        known = (np.diff(query, prepend=-1) == 0) & (np.diff(row, prepend=-1) == 0)
+        query, row, distance = query[~known], row[~known], distance[~known]
+        kept = np.arange(len(query)) - np.searchsorted(query, query) < most
+        return Hits(query[kept], row[kept], distance[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +94,10 @@ class Index:
             raise ValueError(f"A radius is 0 to {FARTHEST} bits, not {radius}.")
         starts = range(0, len(queries), _QUERIES)
         parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
-        query = [part.query + at for part, at in zip(parts, starts, strict=True)]
-        rows, distances = [part.row for part in parts], [part.distance for part in parts]
-        return Hits(*(np.concatenate([np.empty(0, np.int64), *each]) for each in (query, rows, distances)))
+        return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
 
     def _search(self, queries: Hashes, radius: int, most: int) -> Hits:
-        found = Hits(*(np.empty(0, np.int64),) * 3)
+        found = Hits(_NONE, _NONE, _NONE)
         open_ = np.arange(len(queries))
         for flips in sorted({min(radius // BLOCKS, 1), radius // BLOCKS}):
             reach = min(radius, BLOCKS * flips + BLOCKS - 1)
@@ -162,16 +172,10 @@ def _compare(
 
 
 def _nearest(parts: list[Hits], most: int) -> Hits:
-    """Unite hits: each pair once, and of each query the `most` nearest."""
-    if not parts:
-        return Hits(*(np.empty(0, np.int64),) * 3)
-    query = np.concatenate([part.query for part in parts])
-    row = np.concatenate([part.row for part in parts])
-    distance = np.concatenate([part.distance for part in parts])
-    order = np.lexsort((row, distance, query))
-    query, row, distance = query[order], row[order], distance[order]
-    fresh = np.append(True, (np.diff(query) != 0) | (np.diff(row) != 0))[: len(query)]
-    query, row, distance = query[fresh], row[fresh], distance[fresh]
-    place = np.arange(len(query)) - np.searchsorted(query, query)
-    kept = place < most
-    return Hits(query[kept], row[kept], distance[kept])
+    """Unite hits and keep of each query the `most` nearest."""
+    return _joined(parts).nearest(most)
+
+
+def _joined(parts: list[Hits]) -> Hits:
+    names = ("query", "row", "distance")
+    return Hits(*(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names))

@@ -1,0 +1,98 @@
+"""`audit contamination`: whether weights have seen the images that they are tested on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..options import option
+from ..request import Request
+from .command import Command, Group, Values, say
+
+if TYPE_CHECKING:
+    from ..contamination.outcome import Audit
+
+
+def contamination(values: Values) -> int:
+    """Look for the test images of tasks among what an init has seen; exit code 3 with --strict if found.
+
+    What its card declares is compared with the parents of each task. With a corpus, or where the card names
+    a file of perceptual hashes, every test image is searched for too.
+    """
+    from ..contamination.audit import Wanted, audits
+    from ..contamination.outcome import FOLDER, write_audit
+
+    request = Request(
+        tasks=values["tasks"],
+        inits=values["init"],
+        archs=values["arch"],
+        size=values["size"],
+        data_root=values["data_root"],
+        task_file=values["task_file"],
+        download=values["download"],
+    )
+    run = values["run"]
+    found = list(audits(Wanted(request, run, values["corpus"])))
+    folder = values["out"] or (run / FOLDER if run else Path(FOLDER))
+    for audit in found:
+        write_audit(folder, audit)
+    click.echo(_table(found))
+    for audit in found:
+        for sentence in audit.evidence:
+            click.echo(f"{audit.task}: {sentence}")
+        if audit.unknown:
+            click.echo(f"{audit.task}: nothing is known of {', '.join(audit.unknown)}")
+    say(f"{len(found)} audits written to {folder}")
+    return 3 if values["strict"] and any(audit.contaminated for audit in found) else 0
+
+
+def _table(audits: "list[Audit]") -> str:
+    from tabulate import tabulate
+
+    heads = ("task", "init", "declared", "searched", "test images", "matched", "share (95 %)", "verdict")
+    return tabulate([_line(audit) for audit in audits], heads, disable_numparse=True)
+
+
+def _line(audit: "Audit") -> tuple[str, ...]:
+    measured = audit.measured
+    verdict = "contaminated" if audit.contaminated else "not contaminated as far as was looked"
+    if measured is None:
+        return audit.task, audit.init, audit.declared, "nothing", "", "", "", verdict
+    low, high = measured.interval
+    return (
+        audit.task,
+        audit.init,
+        audit.declared,
+        f"{measured.images:,} by {measured.by}",
+        f"{measured.checked:,}",
+        f"{len(measured.matched):,}",
+        f"{measured.share:.1%} ({low:.1%} to {high:.1%})",
+        verdict,
+    )
+
+
+_PATH = click.Path(path_type=Path)
+_DEFAULTS = Request()
+_CONTAMINATION = [
+    click.Option(
+        ["--init"], required=True, help="One init, as for run; NAME=CARD.toml for weights of your own."
+    ),
+    option("--tasks", "Names, globs or groups, as for run.", default=_DEFAULTS.tasks),
+    click.Option(["--corpus"], type=_PATH, help="Folder of `corpus build`: the images that it has seen."),
+    click.Option(["--run"], type=_PATH, help="Run directory: whose weights are meant, and where results go."),
+    click.Option(["--out"], type=_PATH, help="Folder of the results; contamination/ of the run by default."),
+    option("--arch", "Of an init without a card, outside of a run.", default=_DEFAULTS.archs),
+    option("--size", "Side of the stored test images in pixels.", default=_DEFAULTS.size, type=int),
+    option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", default="", show_default=False),
+    option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str),
+    option("--download/--no-download", "Fetch data that are missing.", default=True),
+    click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks is contaminated."),
+]
+_EXAMPLE = "mednet-bench audit contamination --init mednet --corpus corpora/gray --run runs/first"
+COMMANDS = (
+    Group(
+        "audit",
+        commands={"contamination": Command(contamination, _CONTAMINATION, _EXAMPLE)},
+        help="Find out whether a result can be trusted.",
+    ),
+)

@@ -1,0 +1,144 @@
+"""Which test images of a task have a near copy among the images that weights have seen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...tasks.perceptual import BLANK, WHOLE, Window, perceptual_hashes
+from ..errors import UserError
+from . import alignment
+from .outcome import Measured
+from .search import Hashes, Hits, Index, Ints
+
+RADIUS = 11
+"""Unlike bits up to which an image of the corpus is a candidate, where its pixels can be compared."""
+CORRELATION = 0.96
+"""Of details, from which on a candidate is a copy; docs/contamination.md derives it."""
+ALONE = 1
+"""Unlike bits up to which a hash alone is a copy, where there are no pixels to compare."""
+CANDIDATES = 32
+"""Nearest images of the corpus that are compared with one test image."""
+
+_SOME = 0.02
+CROPS = (
+    WHOLE,
+    *(Window(cut, cut, cut, cut) for cut in (0.0175, 0.035, -0.0175, -0.035)),
+    *(Window(x, y, -x, -y) for x, y in ((_SOME, 0.0), (-_SOME, 0.0), (0.0, _SOME), (0.0, -_SOME))),
+)
+"""What is looked for of each test image, since it or its copy may have been cropped by up to 5 % per side."""
+
+_BATCH = 1000
+"""Test images whose candidates' thumbnails are held at once: at most 100 MB."""
+
+Thumbnails = Callable[[Ints], alignment.Floats]
+"""From rows of the corpus, ascending, to their `thumbnail`s."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The images that weights have seen, as far as they are at hand.
+
+    Attributes:
+        identity: of the corpus or the file.
+        hashes: [n] perceptual hashes.
+        thumbnails: of rows of the corpus; None where only hashes are at hand.
+    """
+
+    identity: str
+    hashes: Hashes
+    thumbnails: Thumbnails | None = None
+
+
+def seen_in_corpus(folder: Path) -> Seen:
+    """Return what a corpus holds; `UserError` where it is none, not finished or damaged."""
+    from ..corpus.corpus import read_corpus
+    from ..corpus.index import images_at, open_index
+
+    corpus = read_corpus(folder)
+    hashes = open_index(folder).read(columns=["phash"])["phash"].to_numpy()
+
+    def thumbnails(rows: Ints) -> alignment.Floats:
+        images = images_at(folder, rows.tolist())
+        return np.stack([alignment.thumbnail(image) for image in images])
+
+    return Seen(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
+
+
+def seen_in_hashes(path: Path) -> Seen:
+    """Return what a file of hashes holds; `UserError` where it is not a one-dimensional .npy of uint64."""
+    from ..files import sha256_file
+
+    try:
+        hashes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"Cannot read the hashes {path} ({error}): correct `hashes` of the card.") from error
+    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
+        raise UserError(f"{path} is not an .npy of 64-bit hashes: correct `hashes` of the card.")
+    return Seen(f"hashes sha256:{sha256_file(path)[:16]}", hashes)
+
+
+def measure(images: NDArray[np.uint8], seen: Seen) -> Measured:
+    """Look for each image of a test split [n, h, w(, 3)] among what was seen."""
+    from scipy.stats import binomtest
+
+    shown = perceptual_hashes(images) != BLANK
+    rows = np.flatnonzero(shown)
+    matched = tuple(int(row) for row in np.sort(rows[copies(images[rows], seen)]))
+    interval = (0.0, 1.0)
+    if len(rows):
+        exact = binomtest(len(matched), len(rows)).proportion_ci(0.95, method="exact")
+        interval = (float(exact.low), float(exact.high))
+    return Measured(
+        corpus=seen.identity,
+        images=len(seen.hashes),
+        checked=len(rows),
+        blank=len(images) - len(rows),
+        matched=matched,
+        by="pixels" if seen.thumbnails else "hash",
+        interval=interval,
+    )
+
+
+def copies(images: NDArray[np.uint8], seen: Seen) -> NDArray[np.bool_]:
+    """Return [n]: whether each image has a copy among what was seen."""
+    if seen.thumbnails is None:
+        found = np.zeros(len(images), bool)
+        found[candidates(images, seen.hashes, ALONE, (WHOLE,)).query] = True
+        return found
+    return best_correlations(images, seen) >= CORRELATION
+
+
+def best_correlations(images: NDArray[np.uint8], seen: Seen) -> alignment.Floats:
+    """Return [n]: the highest correlation of each image's details with a candidate's; -1 without one."""
+    if seen.thumbnails is None:
+        raise ValueError("there are no pixels to compare")
+    best = np.full(len(images), -1.0, np.float32)
+    for batch, rows in _batches(candidates(images, seen.hashes, RADIUS, CROPS)):
+        distinct, place = np.unique(rows, return_inverse=True)
+        thumbnails = seen.thumbnails(distinct)
+        for image in np.unique(batch):
+            best[image] = alignment.correlations(images[image], thumbnails[place[batch == image]]).max()
+    return best
+
+
+def candidates(images: NDArray[np.uint8], hashes: Hashes, radius: int, crops: tuple[Window, ...]) -> Hits:
+    """Return the nearest rows of each image, over all its crops; a query is an image, blank rows are none."""
+    rows = np.flatnonzero(hashes != BLANK)
+    index = Index(hashes[rows])
+    queries = np.concatenate([perceptual_hashes(images, crop) for crop in crops])
+    asked = np.flatnonzero(queries != BLANK)
+    hits = index.nearest(queries[asked], radius, CANDIDATES)
+    merged = Hits(asked[hits.query] % max(1, len(images)), rows[hits.row], hits.distance)
+    return merged.nearest(CANDIDATES)
+
+
+def _batches(hits: Hits) -> Iterator[tuple[Ints, Ints]]:
+    """Yield (image, row) of the hits of some images after the others."""
+    last = int(hits.query[-1]) + 1 if len(hits) else 0
+    for start in range(0, last, _BATCH):
+        low, high = np.searchsorted(hits.query, (start, start + _BATCH))
+        if high > low:
+            yield hits.query[low:high], hits.row[low:high]

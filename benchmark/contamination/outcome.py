@@ -1,0 +1,115 @@
+"""What an audit found of one init and one task: plain data in a file, which the report reads."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ..errors import UserError
+from ..files import write_bytes
+
+FORMAT = 1
+FOLDER = "contamination"
+"""Of the audits in a run directory."""
+
+FALSE_SHARE = 0.03
+"""The share of test images that an audit may find by error, among images that all look alike.
+
+Above what docs/contamination.md measures on real images that are no copies: a share of matches whose
+interval does not lie above it is no sign that the weights have seen the test set.
+"""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search for a task's test images among a corpus found.
+
+    Attributes:
+        corpus: identity of the corpus, or of the file of hashes.
+        images: how many images were searched.
+        checked: test images that were looked for.
+        blank: test images that show nothing and cannot be looked for; not among `checked`.
+        matched: rows of the test split of which a copy was found.
+        by: "pixels" where each match was confirmed by its details, "hash" where only hashes were at hand.
+        interval: 95 % Clopper-Pearson interval of the share that matched.
+    """
+
+    corpus: str
+    images: int
+    checked: int
+    blank: int
+    matched: tuple[int, ...]
+    by: Literal["pixels", "hash"]
+    interval: tuple[float, float]
+
+    @property
+    def share(self) -> float:
+        """Matches per image that was checked; 0 where none was."""
+        return len(self.matched) / self.checked if self.checked else 0.0
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether there are more matches than look-alikes explain."""
+        return self.interval[0] > FALSE_SHARE
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit of one init on one task.
+
+    Attributes:
+        format: of the file.
+        init: the init's name, as in tables.
+        identity: of its weights: other weights under the same name are not judged by this audit.
+        task: the task's name.
+        size: side in pixels of the test images that were looked for.
+        corpora: what the weights are declared to have seen.
+        declared: what the catalogue makes of these corpora: the strongest relation to the task.
+        evidence: a sentence for each corpus that is not clean.
+        unknown: corpora of which the catalogue knows nothing.
+        measured: what was found; None where there was nothing to search.
+        made: when, UTC.
+    """
+
+    format: int = FORMAT
+    init: str
+    identity: str
+    task: str
+    size: int
+    corpora: tuple[str, ...]
+    declared: Literal["clean", "possible", "declared"]
+    evidence: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    measured: Measured | None = None
+    made: str
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether no verdict shall rest on this init and task: declared, or measured."""
+        return self.declared == "declared" or (self.measured is not None and self.measured.contaminated)
+
+
+def write_audit(folder: Path, audit: Audit) -> Path:
+    """Write an audit into a folder; a later one of the same init and task takes its place."""
+    plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task))
+    path = folder / f"{'--'.join(plain)}.json"
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(audit)) + b"\n")
+    return path
+
+
+def read_audits(run: Path) -> Iterator[Audit]:
+    """Read the audits of a run directory, by name.
+
+    Raises:
+        UserError: a file is damaged or of another format: to pass over it would call the cell not audited.
+    """
+    for path in sorted((run / FOLDER).glob("*.json")):
+        try:
+            audit = msgspec.json.decode(path.read_bytes(), type=Audit)
+        except (OSError, msgspec.DecodeError) as error:
+            raise UserError(
+                f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
+            ) from error
+        if audit.format != FORMAT:
+            raise UserError(f"The audit {path} has the format {audit.format}, not {FORMAT}: audit again.")
+        yield audit
