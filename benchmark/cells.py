@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..baselines.init import InitCard
 from ..tasks.task import Task
 from . import subsets
+from .contracts import doubts
 from .files import cache_folder
 from .grid import PRETRAIN_FIELDS, Grid, part_of
 from .loaded import TaskData
@@ -117,13 +118,19 @@ class Bench:
                 for name, scores in outcome.beside.items()
             },
             curve=outcome.curve,
-            notes=outcome.notes,
+            notes=(*outcome.notes, *self._doubts(job)),
             similarity=outcome.similarity,
             parameters=outcome.parameters,
         )
         kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
         kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
         return record, kept if test.groups is None else {**kept, "groups": test.groups}
+
+    def _doubts(self, job: Job) -> tuple[str, ...]:
+        """Say what speaks against the input contract of weights that were not made here."""
+        if job.card.file is None or job.card.pretraining:
+            return ()
+        return doubts(job.card, job.cell.arch, job.cell.input_size)
 
     def _outcome(self, job: Job) -> Outcome:
         """Run the protocol, unless another seed has just seen the very same labels with the same weights."""

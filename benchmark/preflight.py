@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
 from ..tasks.task import Task
+from .contracts import doubts
 from .errors import UserError
 from .grid import Grid
 from .plan import Planned
@@ -26,20 +27,23 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def check(grid: Grid, waiting: list[Planned]) -> None:
+def check(grid: Grid, waiting: list[Planned]) -> list[str]:
     """Run every arch once, load every checkpoint strictly and read all data, as the waiting cells need them.
+
+    Returns:
+        What is doubtful but does not stop the run, in sentences.
 
     Raises:
         UserError: what does not fit, and the cure.
     """
     from ..baselines.archs import check_size
-    from ..baselines.load import load_backbone
     from ..baselines.transform import check_transform
 
     used = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
     for arch, side in sorted(used):
         check_size(arch, side)
     proven: set[tuple[str, str]] = set()
+    doubtful: list[str] = []
     for planned in waiting:
         cell = planned.cell
         if cell.step == "pretrain":
@@ -49,11 +53,12 @@ def check(grid: Grid, waiting: list[Planned]) -> None:
             continue
         proven.add((cell.arch, card.identity))
         if card.file and not card.pretraining:
-            load_backbone(card, cell.arch, cell.input_size, seed=0)
+            doubtful += doubts(card, cell.arch, cell.input_size)
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data(grid, waiting).items():
         task.source.load(size, grid.places)
+    return doubtful
 
 
 def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:

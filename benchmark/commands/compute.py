@@ -33,7 +33,8 @@ def run(values: Values) -> int:
         from ..preflight import check, resolve_device
 
         device = resolve_device(grid.request.device)
-        check(grid, waiting)
+        for doubt in check(grid, waiting):
+            say(f"warning: {doubt}")
         grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         say(f"{share} cells to compute on {device}; records in {folder}/records")
