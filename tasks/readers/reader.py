@@ -160,7 +160,7 @@ def check_size(height: int, width: int) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what libraries have to say about odd files off the terminal; they quote headers."""
-    for library in ("PIL", "pydicom"):
+    for library in ("PIL", "pydicom", "nibabel"):
         log = logging.getLogger(library)
         if not log.handlers:  # without a handler Python prints warnings as a last resort
             log.addHandler(logging.NullHandler())

@@ -121,7 +121,14 @@ def plan_of(name: str) -> Plan:
         float(index["series_size_MB"].sum()) / 1000,
         tuple(sorted(index["license_short_name"].dropna().unique())),
         str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
-        next((field for field in LABELS if len(set(images[field].dropna())) > 1), ""),
+        next(
+            (
+                field
+                for field in LABELS
+                if len({value for value in images[field].tolist() if isinstance(value, str)}) > 1
+            ),
+            "",
+        ),
     )
 
 

@@ -1,0 +1,6 @@
+"""What the tests of the readers share: a writer of DICOM files."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `dicoms`
