@@ -91,11 +91,28 @@ def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> 
 
 
 def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
-    """Take over what a card says; `UserError` where its `database` is none of the catalogue's."""
+    """Take over what a card says.
+
+    Args:
+        card: of the source.
+        classes: those of the card, or where it names none those that were found, in alphabetical order.
+
+    Raises:
+        UserError: its `database` is none of the catalogue's, or the classes do not fit its `labels`.
+    """
+    classes = tuple(classes)
+    if len(set(classes)) < len(classes):
+        raise UserError(f"The card of '{card.name}': it names one of its classes twice: name each once.")
+    if card.labels == "binary" and len(classes) != 2:
+        raise UserError(f"The card of '{card.name}': binary labels have 2 classes, not {len(classes)}.")
+    if card.labels == "ordinal" and not card.classes:
+        raise UserError(
+            f"The card of '{card.name}': name its 'classes' in their order: the labels are ordinal."
+        )
     database = catalogued(card.database).id if card.database else ""
     same = ("name", "licence", "source_group", "parents", "modality", "variant", "citation")
     kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
-    return SourceFacts(database=database, kind=card.labels, classes=tuple(classes), **kept)
+    return SourceFacts(database=database, kind=card.labels, classes=classes, **kept)
 
 
 def shown(path: str) -> str:

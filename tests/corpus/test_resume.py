@@ -163,3 +163,7 @@ def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path:
     ended = CliRunner().invoke(cli, words, standalone_mode=False)
     assert re.search(r"wards +x-ray +40 +4 +1,200 ", ended.output), ended.output
     assert not list((tmp_path / "out").rglob("*.tmp"))
+    words[2] = str(tmp_path / "alone")
+    CliRunner().invoke(cli, words, standalone_mode=False)
+    alone, resumed = (Built(tmp_path / name, read_corpus(tmp_path / name)) for name in ("alone", "out"))
+    assert alone.files == resumed.files  # whichever process made which part

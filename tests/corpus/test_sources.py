@@ -1,6 +1,7 @@
 """Cards, tables and words: what a source may be, and one sentence for each way to get it wrong."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def test_a_wrong_card_or_table_is_one_sentence(
         ({"classes": ["benign", "odd"]}, "(malignant, odd)"),
         ({"path": "nowhere"}, "does not exist"),
         ({"labels": "multilabel"}, "use a table"),
+        ({"labels": "ordinal"}, "name its 'classes' in their order"),
+        ({"classes": ["benign", "malignant", "benign"]}, "twice"),
         ({"group_pattern": "("}, "'group_pattern'"),
         ({"group_pattern": "PATIENT"}, "parentheses"),
     ],
@@ -94,6 +97,25 @@ def test_a_wrong_card_of_a_folder_is_one_sentence(changes: dict, message: str, t
     with pytest.raises(UserError) as caught:
         opened(card(tmp_path / "wards.toml", **changes))
     assert message in str(caught.value)
+
+
+def test_a_file_whose_name_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    path = folder(tmp_path, "wards", range(2))
+    name = os.fsdecode(os.fsencode(tmp_path / "wards" / "benign") + b"/\xff.png")
+    try:
+        Path(name).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system knows text only")
+    with pytest.raises(UserError, match="rename it, in UTF-8"):
+        made(tmp_path / "out", path)
+
+
+def test_images_drawn_by_a_program_are_a_source_too(tmp_path: Path) -> None:
+    (source,) = open_sources(("phantom-organ",), Places(), splits_of(("val",)), 28)
+    (first, *_) = source.units()
+    items = list(source.read(first))
+    assert len(items) == 120
+    assert (items[0].pixels.shape, items[0].name) == ((28, 28), "val 0")
 
 
 def test_words_find_sets_and_say_what_they_do_not_find(tmp_path: Path) -> None:
@@ -160,6 +182,8 @@ def test_a_source_without_any_image_is_exit_code_1(tmp_path: Path) -> None:
     code, text = command("corpus", "build", tmp_path / "out", "--variant", "gray", wards, empty)
     assert code == 1
     assert "no image came from empty" in text
+    code, text = command("corpus", "build", tmp_path / "nothing", "--variant", "gray", empty)
+    assert (code, "0 images" in text) == (1, True)
 
 
 def test_help_imports_nothing_heavy() -> None:

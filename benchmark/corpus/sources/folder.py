@@ -67,16 +67,31 @@ def walk(root: Path, inside: str = "") -> Iterator[str]:
 
     No more than the names of one folder (and of those it lies in) are held at a time.
     """
-    with os.scandir(root / inside) as listed:
-        names = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in listed)
+    try:
+        with os.scandir(root / inside) as listed:
+            names = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in listed)
+    except OSError as error:
+        raise UserError(
+            f"Cannot read the folder {root / inside} ({error.strerror}): correct its rights."
+        ) from error
     for name, folder in names:
         path = f"{inside}/{name}" if inside else name
         if name.startswith("."):
             continue
+        if not _is_text(name):  # neither a list of problems nor a pattern can hold bytes that are none
+            raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")
         if folder:
             yield from walk(root, path)
         else:
             yield path
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 SOURCES.add("folder", SourceKind(open_folder))
