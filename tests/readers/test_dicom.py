@@ -20,8 +20,8 @@ FILES = sorted(
 NO_PIXELS = (
     "chrJapMulti", "chrJapMultiExplicitIR6", "chrKoreanMulti", "chrSQEncoding", "chrSQEncoding1", "fall",
     "hotiron", "hotmetalblue", "pet", "pet20step", "spring", "summer", "winter", "ExplVR_BigEndNoMeta",
-    "ExplVR_LitEndNoMeta", "UN_sequence", "DICOMDIR", "DICOMDIR-bigEnd", "DICOMDIR-empty", "DICOMDIR-implicit",
-    "DICOMDIR-nooffset", "DICOMDIR-nopatient", "DICOMDIR-reordered", "empty_charset_LEI",
+    "ExplVR_LitEndNoMeta", "UN_sequence", "DICOMDIR", "DICOMDIR-bigEnd", "DICOMDIR-empty",
+    "DICOMDIR-implicit", "DICOMDIR-nooffset", "DICOMDIR-nopatient", "DICOMDIR-reordered", "empty_charset_LEI",
     "no_meta_group_length", "priv_SQ", "reportsi", "reportsi_with_empty_number_tags", "rtplan",
     "rtplan_truncated", "rtstruct", "test-SR", "waveform_ecg",
     *(path.stem for path in FILES if "TINY_ALPHA" in path.parts),  # 50 headers of an empty series
@@ -53,7 +53,8 @@ def test_every_file_that_pydicom_bundles_is_read_or_refused_for_a_listed_reason(
     try:
         found = list(pictures(path))
     except UnreadableError as error:
-        assert REFUSED.get(path.stem, "nothing refuses it") in str(error)
+        broken = path.stem == "JPEG-lossy" and "compressed pixel data are broken" in str(error)  # to plugins
+        assert broken or REFUSED.get(path.stem, "nothing refuses it") in str(error)
         return
     assert path.stem not in REFUSED or path.stem in PLUGIN  # with the plugins those are read
     dataset = pydicom.dcmread(path)

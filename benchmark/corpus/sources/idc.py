@@ -1,5 +1,6 @@
 """`idc:COLLECTION` of the NCI Imaging Data Commons: its plan, and its download after a yes."""
 
+import difflib
 import importlib
 import importlib.util
 import shlex
@@ -29,6 +30,8 @@ MODALITIES = {
 COLOUR = {"SM", "XC", "OP", "ES"}
 COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
 LABELS = ("BodyPartExamined", "Modality")
+SLICES = 16
+"""Of one series: neighbours look alike, and there are thousands of series."""
 DONE = ".downloaded"
 """Written into the folder of a collection when all of it is there."""
 
@@ -90,6 +93,7 @@ def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
         source_group=database or name,
         database=database,
         labels_from=plan.label,
+        slices_per_series=SLICES,
     )
     return open_dicom(card, Path())
 
@@ -104,7 +108,8 @@ def plan_of(name: str) -> Plan:
         raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogued(name)}")
     index = _index(name)
     if index.empty:
-        raise unknown("collection", name, {row.collection for row in collections()})
+        near = difflib.get_close_matches(name, {row.collection for row in collections()}, n=5, cutoff=0.4)
+        raise unknown("collection of the Imaging Data Commons", name, near)
     lines = []
     for modality, part in index.groupby("Modality", sort=True):
         kind = "" if modality in MODALITIES else ", which are no images"
