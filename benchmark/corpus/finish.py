@@ -26,7 +26,6 @@ from .sheet import write_sheet
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 T = TypeVar("T")
 _ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # no other column repeats itself; ill typed
 
@@ -46,17 +45,7 @@ def finish(
     rows = read_rows(parts, [each.name for each in facts])
     decision = decide(rows, facts)
     identity = _write_index(folder, parts, rows, decision.keep)
-    removed, unread = Counter[tuple[str, str]](), Counter[str]()
-    _write_csv(
-        folder / DUPLICATES,
-        ("key", "source", "of key", "of source", "labels"),
-        _counting(copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
-    )
-    _write_csv(
-        folder / PROBLEMS,
-        ("source", "file", "reason"),
-        _counting(_problems(parts), unread, lambda row: row[0]),
-    )
+    removed, unread = _list_what_is_left_out(folder, parts, rows, decision)
     sources = tuple(
         msgspec.structs.replace(
             each,
@@ -75,6 +64,24 @@ def finish(
     write_corpus(folder, corpus)
     shutil.rmtree(folder / PARTS)
     return corpus
+
+
+def _list_what_is_left_out(
+    folder: Path, parts: Sequence[Part], rows: Rows, decision: Decision
+) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    """Write the copies and the problems; counts them by (source, how the labels compare) and by source."""
+    removed, unread = Counter[tuple[str, str]](), Counter[str]()
+    _write_csv(
+        folder / DUPLICATES,
+        ("key", "source", "of key", "of source", "labels"),
+        _counting(copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
+    )
+    _write_csv(
+        folder / PROBLEMS,
+        ("source", "file", "reason"),
+        _counting(_problems(parts), unread, lambda row: row[0]),
+    )
+    return removed, unread
 
 
 def _kept(rows: Rows, decision: Decision, position: int) -> dict[str, int]:
