@@ -59,10 +59,10 @@ def transfusion(results: Results) -> Content | None:
     lead = (
         'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
         "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
-        f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, "
-        f"little {LITTLE:,} or less; faster is {percent(QUICKER)} fewer steps or more; much of the speed is "
-        f"{percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is corrected for "
-        f"how many there are.{warning}",
+        f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, little "
+        f"{LITTLE:,} or less; a gain of less than {percent(QUICKER)} of the steps counts as none; much of the "
+        f"speed is {percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
+        f"corrected for how many there are.{warning}",
     )
     figure = _figure(results, full, warning)
     blocks = (_judged(judged), _table(results, full), *((figure,) if figure else ()))
