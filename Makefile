@@ -58,3 +58,4 @@ clean: ## Remove build products and caches (keeps .venv and runs/)
 bench: ## Measure the promised ratios of speed (several minutes on a quiet machine)
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/python" tests/speed/measure.py
+	@"$(VENV)/bin/python" tests/speed/feeding.py

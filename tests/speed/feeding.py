@@ -19,6 +19,7 @@ import torch
 
 from mednet_bench.baselines.init import Contract
 from mednet_bench.benchmark.corpus.build import build
+from mednet_bench.benchmark.corpus.corpus import CORPUS
 from mednet_bench.benchmark.corpus.part import Settings as Stored
 from mednet_bench.benchmark.corpus.salt import own_salt
 from mednet_bench.benchmark.corpus.words import open_sources
@@ -45,8 +46,9 @@ TRAININGS = (
 def corpus_of(folder: Path, variant: str, side: int) -> Path:
     """Build a corpus of generated images at one side, or take the one that is there."""
     out = folder / f"{variant}-{side}"
-    sources = open_sources((SOURCES[variant],), Places(), {}, side)
-    build(out, sources, Stored(variant, side, own_salt()))
+    if not (out / CORPUS).is_file():
+        sources = open_sources((SOURCES[variant],), Places(), {}, side)
+        build(out, sources, Stored(variant, side, own_salt()))
     return out
 
 
