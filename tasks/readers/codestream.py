@@ -2,6 +2,8 @@
 
 import struct
 
+from .reader import UnreadableError
+
 SCAN = 0xFFDA
 STARTS = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
 """Markers of a JPEG or JPEG-LS frame header; those taken away are tables."""
@@ -12,18 +14,32 @@ def declared_size(frame: bytes) -> tuple[int, int] | None:
 
     None where the frame is of another kind (run lengths declare no size) or its header is broken, which
     the decoder then says itself.
+
+    Raises:
+        UnreadableError: the boxes around a codestream do not lead to it; pydicom would search for ever.
     """
     try:
         if frame[:4] == b"\xff\x4f\xff\x51":
             return _jpeg2000(frame, 2)
-        if frame[4:8] in (b"jP  ", b"jP\x1a\x1a"):  # a JP2 file around the codestream
-            at = frame.find(b"\xff\x4f\xff\x51")
-            return _jpeg2000(frame, at + 2) if at >= 0 else None
+        if frame[4:8] == b"jP  ":  # a JP2 file around the codestream
+            return _jpeg2000(frame, _codestream(frame) + 2)
         if frame[:2] == b"\xff\xd8":
             return _jpeg(frame)
     except struct.error:  # the frame ends in its header
         pass
     return None
+
+
+def _codestream(frame: bytes) -> int:
+    """Walk from box to box up to the codestream."""
+    at = 12
+    while True:
+        length, kind = struct.unpack_from(">I4s", frame, at)
+        if kind == b"jp2c":
+            return at + 8
+        if length == 0:
+            raise UnreadableError("the boxes around its JPEG 2000 data are broken")
+        at += length
 
 
 def _jpeg2000(frame: bytes, at: int) -> tuple[int, int]:

@@ -155,7 +155,7 @@ def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
         _check_length(held, get_expected_length(dataset))
         return
     for frame in generate_frames(held, number_of_frames=frames):
-        size = declared_size(frame[:65536])
+        size = declared_size(frame)
         if size is not None and size != (dataset.Rows, dataset.Columns):
             raise UnreadableError("a compressed frame declares another size than the header")
 

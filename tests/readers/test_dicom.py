@@ -198,6 +198,14 @@ def test_a_header_that_lies_is_refused_before_anything_is_allocated(
     assert SECRET not in str(raised.value)
 
 
+def test_boxes_that_lead_nowhere_do_not_lead_pydicom_into_an_endless_search(tmp_path: Path) -> None:
+    content = bundled("GDCMJ2K_TextGBR.dcm").read_bytes()
+    at = content.index(b"jp2h") - 4
+    (tmp_path / "x.dcm").write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    with pytest.raises(UnreadableError, match="the boxes around its JPEG 2000 data are broken"):
+        one(tmp_path / "x.dcm")
+
+
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mednet_bench.tasks.readers.dicom.LARGEST_FILE", 100_000)
     with pytest.raises(UnreadableError, match="it inflates to more than"):

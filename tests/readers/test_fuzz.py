@@ -13,7 +13,8 @@ from PIL import Image
 
 DICOM = (
     "MR_small_RLE.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm", "rtdose_rle.dcm",
-    "SC_rgb_dcmtk_+eb+cy+np.dcm", "image_dfl.dcm", "liver_1frame.dcm", "SC_ybr_full_422_uncompressed.dcm",
+    "GDCMJ2K_TextGBR.dcm", "SC_rgb_dcmtk_+eb+cy+np.dcm", "image_dfl.dcm", "liver_1frame.dcm",
+    "SC_ybr_full_422_uncompressed.dcm",
 )  # fmt: skip
 
 
