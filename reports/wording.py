@@ -130,7 +130,8 @@ def short(label: str) -> str:
 def init_entry(row: Row) -> Datum:
     """Name an init, with where its weights came from and what they may have seen of the task."""
     seen = f"declared overlap with this task: {', '.join(row.overlap)}" if row.overlap else ""
-    return Datum(row.init, row.init, note="; ".join(filter(None, (short(row.label), seen))))
+    found = row.audit.sentence if row.audit and row.audit.contaminated else ""
+    return Datum(row.init, row.init, note="; ".join(filter(None, (short(row.label), seen, found))))
 
 
 def place(arch: str, size: int, input_size: int) -> str:

@@ -78,7 +78,8 @@ def perceptual_hashes(images: Iterable[NDArray[np.uint8]], window: Window = WHOL
 
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [h, w] grey of an image [h, w] or [h, w, 3]."""
-    return pixels @ _LUMA if pixels.ndim == 3 else pixels.astype(np.float64)
+    values = pixels.astype(np.float64)
+    return values @ _LUMA if values.ndim == 3 else values
 
 
 @lru_cache(maxsize=1024)

@@ -88,6 +88,25 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         """Whether no verdict shall rest on this init and task: declared, or measured."""
         return self.declared == "declared" or (self.measured is not None and self.measured.contaminated)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether something speaks for contamination, although not enough to exclude a verdict."""
+        matched = self.measured.matched if self.measured else ()
+        return not self.contaminated and (self.declared == "possible" or bool(matched))
+
+    @property
+    def sentence(self) -> str:
+        """What was found, without a full stop."""
+        told = [f"the catalogue calls {self.init} {self.declared}: {'; '.join(self.evidence)}"]
+        told = told if self.declared != "clean" else []
+        if self.measured and self.measured.matched:
+            found = f"{len(self.measured.matched):,} of {self.measured.checked:,} test images"
+            low, high = self.measured.interval
+            by = {"pixels": "copies", "hash": "near-equal hashes"}[self.measured.by]
+            where = f"among the {self.measured.images:,} images searched for {self.init}"
+            told.append(f"{found} ({low:.1%} to {high:.1%}) have {by} {where}")
+        return "; ".join(told) or f"nothing was found of what {self.init} has seen"
+
 
 def write_audit(folder: Path, audit: Audit) -> Path:
     """Write an audit into a folder; a later one of the same init and task takes its place."""

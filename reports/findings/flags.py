@@ -58,6 +58,11 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
         if side.row.overlap:
             seen = ", ".join(side.row.overlap)
             yield Flag("contaminated", f"the weights of {side.row.init} are declared to have seen {seen}")
+        audit = side.row.audit
+        if audit and audit.contaminated and not side.row.overlap:
+            yield Flag("contaminated", audit.sentence)
+        elif audit and audit.doubtful:
+            yield Flag("possibly-contaminated", audit.sentence)
 
 
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:

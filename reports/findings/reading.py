@@ -4,11 +4,12 @@ import hashlib
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ...benchmark.contamination.outcome import Audit, read_audits
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, TaskFacts
 from ..statistics.paired import MARGIN
@@ -25,10 +26,11 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         margin: differences of the primary metric that are smaller than this count as none.
 
     Raises:
-        UserError: a folder holds no readable record.
+        UserError: a folder holds no readable record, or an audit that cannot be read.
     """
     found = merge(folders)
     records, plan = found.records, found.plan
+    audits = {(a.init, a.identity, a.task): a for folder in found.folders for a in read_audits(folder)}
     counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
     return Results(
         folders=found.folders,
@@ -38,7 +40,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         planless=found.planless,
         records=records,
         counted=counted,
-        rows=_rows(counted, _order(plan, counted)),
+        rows=_rows(counted, _order(plan, counted), audits),
         failed=_failed(records),
         missing=tuple(_missing(plan, records)) if plan else (),
         unreadable=found.unreadable,
@@ -83,7 +85,11 @@ def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict
     return tuple(sorted(latest.values(), key=lambda record: record.key)), dict(dropped)
 
 
-def _rows(counted: Sequence[Record], rank: Callable[[Row], object]) -> tuple[Row, ...]:
+Audits = Mapping[tuple[str, str, str], Audit]
+"""Of other weights under the same name an audit says nothing: by init, identity of its weights, and task."""
+
+
+def _rows(counted: Sequence[Record], rank: Callable[[Row], object], audits: Audits) -> tuple[Row, ...]:
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in counted:
         groups[(*visible(record.cell), variant(record))].append(record)
@@ -98,7 +104,7 @@ def _rows(counted: Sequence[Record], rank: Callable[[Row], object]) -> tuple[Row
         members = sorted(found, key=lambda record: record.cell.seed)
         cell = members[0].cell
         ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[visible(cell)]) > 1
-        rows.append(_row(members, stats, ambiguous))
+        rows.append(_row(members, stats, ambiguous, audits))
     return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
 
 
@@ -106,7 +112,7 @@ def _beside(cell: Cell) -> tuple[object, ...]:
     return cell.task, cell.size, cell.input_size, cell.arch, cell.protocol, cell.fraction
 
 
-def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> Row:
+def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, audits: Audits) -> Row:
     cell, init = members[-1].cell, members[-1].init
     counts = [record.counts for record in members if record.counts]
     return Row(
@@ -122,6 +128,7 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool) -> 
         ambiguous=ambiguous,
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
+        audit=audits.get((cell.init, init.identity, cell.task)) if init else None,
         n_train=float(np.mean([each.train for each in counts])) if counts else float("nan"),
         n_val=float(np.mean([each.val for each in counts])) if counts else float("nan"),
         seeds=tuple(record.cell.seed for record in members),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...benchmark.contamination.outcome import Audit
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, Store, TaskFacts
 from ..statistics.paired import MARGIN
@@ -31,6 +32,8 @@ class Row:
         ambiguous: the visible columns alone do not say what may be compared: show the variant.
         label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
         overlap: declared corpora of the init that share a parent data set with the task.
+        audit: what was searched and found of the task's images among what the init has seen; None where
+            nobody looked.
         n_train: labelled training images, mean over seeds; NaN where no record counts them.
         n_val: labelled validation images, likewise.
         seeds: the seeds, each once, ascending.
@@ -50,6 +53,7 @@ class Row:
     ambiguous: bool
     label: str
     overlap: tuple[str, ...]
+    audit: Audit | None
     n_train: float
     n_val: float
     seeds: tuple[int, ...]
@@ -60,6 +64,11 @@ class Row:
     def block(self) -> tuple[str, int, int, str, str, float, str]:
         """Within one block inits may be compared with each other; across blocks never."""
         return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether the weights have seen images of the task, as declared or as found."""
+        return bool(self.overlap) or (self.audit is not None and self.audit.contaminated)
 
     def by_seed(self, scores: Mapping[str, float | None]) -> dict[int, float]:
         """Return seed -> score from the scores by key; a seed whose score is undefined is left out."""

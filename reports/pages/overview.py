@@ -115,8 +115,8 @@ def notices(results: Results) -> tuple[str, ...]:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
         found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
-    if any(row.overlap for row in results.rows):
-        found.append("Some weights declare to have seen data that a task comes from; see What to doubt.")
+    if any(row.contaminated for row in results.rows):
+        found.append("Some weights have seen data that a task comes from; see What to doubt.")
     if any(row.ambiguous for row in results.rows):
         found.append("Some records here must not be averaged or compared with each other; see What to doubt.")
     return tuple(found)

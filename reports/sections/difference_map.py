@@ -63,13 +63,17 @@ def difference_to_scratch(results: Results) -> Content | None:
             what = f"Mean difference in {metric(results.primary).title} to {BASELINE}."
             caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
-    starred, cut = any(item.row.overlap for item in found), len(figures) - FIGURES
+    starred, cut = any(item.row.contaminated for item in found), len(figures) - FIGURES
     lead = (
         f"{metric(results.primary).title} on the test set minus that of the same task, labels and seed "
         "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
         f"grey close to none; the colours reach full strength at {number(scale, '.2f')}. They show size, "
         f"not certainty. {NO_VERDICT}",
-        *(("* These weights are declared to have seen data that the task comes from.",) if starred else ()),
+        *(
+            ("* These weights have seen data that the task comes from, as declared or as found.",)
+            if starred
+            else ()
+        ),
         *((f"{count(cut, 'further map')} are left out; the table holds their numbers.",) if cut > 0 else ()),
     )
     return Content(title, 40, (Part(lead=lead, blocks=(*blocks, _table(results, found))),))
@@ -89,7 +93,7 @@ def _panels(results: Results, items: Sequence[Difference], scale: float) -> tupl
 def _name(item: Difference) -> str:
     """Name a column; a star keeps weights that may have seen the task's images in columns of their own."""
     name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
-    return f"{name}*" if item.row.overlap else name
+    return f"{name}*" if item.row.contaminated else name
 
 
 def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel:

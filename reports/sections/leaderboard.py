@@ -48,7 +48,7 @@ def highest(rows: Iterable[Row], name: str) -> set[Row]:
 
     A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
     block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
-    its init; nor is an init whose declared corpora hold the task's images.
+    its init; nor is an init that has seen the task's images.
     """
     blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -59,7 +59,7 @@ def highest(rows: Iterable[Row], name: str) -> set[Row]:
     for block in blocks.values():
         if len({frozenset(row.seeds) for row in block}) > 1:
             continue
-        clean = [row for row in block if not row.overlap]
+        clean = [row for row in block if not row.contaminated]
         block = clean if len(clean) > 1 else []
         if not block:
             continue

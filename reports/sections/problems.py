@@ -78,7 +78,10 @@ def _generated(results: Results) -> list[str]:
 
 def _overlaps(results: Results) -> list[str]:
     seen = sorted({(row.init, row.task, corpus) for row in results.rows for corpus in row.overlap})
-    return [
+    found = sorted(
+        {(row.task, row.audit.sentence) for row in results.rows if row.audit and row.audit.contaminated}
+    )
+    return [f"{_named(results, task)}: {sentence}." for task, sentence in found] + [
         f"{_named(results, task)}: the weights of {init} declare to have seen {corpus}, which shares a "
         "parent data set with this task; its scores there are contaminated."
         for init, task, corpus in seen

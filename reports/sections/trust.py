@@ -45,7 +45,7 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
 
     return {
         "generated images": lambda row: results.generated(row.task),
-        "weights that may have seen the task": lambda row: bool(row.overlap),
+        "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
         "failed or missing seeds": lambda row: visible(row) in lost,
         "undefined scores": undefined,

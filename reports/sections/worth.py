@@ -113,7 +113,7 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
                 seconds=float(np.mean([np.mean([record.seconds for record in each]) for each in members])),
                 once=sum(record.seconds for record in pretraining),
                 cells=sum(map(len, members)),
-                seen=any(row.overlap for row in ours),
+                seen=any(row.contaminated for row in ours),
             )
         )
     return prices
