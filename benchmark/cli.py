@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from .commands import audit, compute, corpus, data, pretrain, report, sources
+from .commands import audit, compute, corpus, data, pretrain, report, sources, weights
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
 
@@ -16,6 +16,7 @@ COMMANDS = (
     *pretrain.COMMANDS,
     *sources.COMMANDS,
     *audit.COMMANDS,
+    *weights.COMMANDS,
 )
 """In the order of the help."""
 
