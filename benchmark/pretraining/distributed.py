@@ -1,6 +1,7 @@
 """The processes of one pretraining: alone, or as many as torchrun started, on any number of nodes."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -70,7 +71,9 @@ class Ranks:
         """
         if self.world == 1:
             return network
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its successor is unknown to the oldest torch
+            return DistributedDataParallel(network, broadcast_buffers=False)
 
     def silent(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
         """Keep gradients to this process while `more` parts of the same step follow."""

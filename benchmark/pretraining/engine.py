@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import closing
 
 import msgspec
 
@@ -47,11 +48,11 @@ class _Training:
 
     def run(self) -> Result:
         first = self._resumed()
-        images = self.job.images.batches(self.learner.stream(first))
         self.learner.network.train()
-        for step in range(first, self.job.settings.steps):
-            self.learner.step(step, images)
-            self._between(step + 1)
+        with closing(self.job.images.batches(self.learner.stream(first))) as images:
+            for step in range(first, self.job.settings.steps):
+                self.learner.step(step, images)
+                self._between(step + 1)
         backbone = self.learner.judged.get_submodule("backbone")
         # cloned: on a CPU they would still be the network's own
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}

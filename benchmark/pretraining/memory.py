@@ -1,6 +1,6 @@
 """Images that are all in memory on the device."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class MemoryImages:
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
-    def batches(self, rows: Iterable[Rows]) -> Iterator[Tensor]:
+    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
         """Yield the images of each array of rows."""
         for each in rows:
             yield self.images[moved(torch.from_numpy(each), self.images.device)]

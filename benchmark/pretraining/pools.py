@@ -1,6 +1,6 @@
 """What a pretraining learns from: sources with their labels, and where the pixels of their rows come from."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -65,11 +65,11 @@ class Loading:
 class Images(Protocol):
     """Where pixels come from. Rows are numbered over all pools: `starts` of the pool plus its own row."""
 
-    def batches(self, rows: Iterable[Rows]) -> "Iterator[Tensor]":
+    def batches(self, rows: Iterable[Rows]) -> "Generator[Tensor]":
         """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
 
         May be called again, and for another purpose, while an earlier iterator is still in use. `rows` may
-        be read ahead of what is yielded.
+        be read ahead of what is yielded. Closing the iterator lets go of what reads ahead for it.
         """
         ...
 

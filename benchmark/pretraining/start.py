@@ -33,10 +33,7 @@ def start_of(settings: Settings, corpus: Corpus, places: Places) -> InitCard | N
         source=None,  # type: ignore[arg-type]  # nothing is loaded for it
     )
     (named,) = read_inits([word])
+    if named.base != "imagenet" and named.base not in named.paths:
+        raise UserError(f"--from {word}: it names no weights: pass scratch, imagenet or NAME=CARD.toml.")
     size = settings.input_size
-    card = named(Need(task, settings.arch, size, size, (), places, None, "", cache_folder()))
-    if card.file is None or card.pretraining:
-        raise UserError(
-            f"--from {word}: it names no finished weights: pass scratch, imagenet or NAME=CARD.toml."
-        )
-    return card
+    return named(Need(task, settings.arch, size, size, (), places, None, "", cache_folder()))

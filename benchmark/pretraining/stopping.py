@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACE_SECONDS = 20
+"""How long a process that decodes images outlives a signal to its group."""
 
 
 @contextmanager
@@ -42,6 +44,9 @@ def stoppable(minutes: float = 0) -> Iterator[Callable[[], bool]]:
 
 
 def deaf(worker: int) -> None:
-    """Let a process that decodes images ignore the signals of its group: its parent ends it, in order."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Let a process that decodes images outlive the signals of its group, until its parent has kept its work.
+
+    Clusters and terminals signal all processes at once; the parent ends this one in order.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_SECONDS) and None)

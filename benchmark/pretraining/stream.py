@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class ShardImages:
         self.folder, self.decoder, self.loading = folder, decoder, loading
         self._idle: list[tuple[_Orders, DataLoader[Tensor]]] = []
 
-    def batches(self, rows: Iterable[Rows]) -> Iterator[Tensor]:
+    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
         """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
 
         Raises:
