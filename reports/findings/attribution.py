@@ -1,4 +1,4 @@
-"""Inits that are derived from others: how to know them, and the curves and features of those they explain."""
+"""What derived inits are compared by: the speed and the features of every fine-tuning, place by place."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,16 +8,12 @@ import numpy as np
 
 from ...benchmark.records import Record
 from ..statistics.influence import Floats
+from .derivation import is_derived
 from .paces import Pace, paces
 from .results import BASELINE, Results, Row
 
 MAIN = "imagenet"
 """The source that the findings of the paper are about; they are asked of every other too."""
-
-
-def is_derived(init: str) -> bool:
-    """Tell whether an init was made from another's weights, as `meanvar:imagenet`: none for practice."""
-    return ":" in init
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +83,7 @@ def places(results: Results) -> tuple[Place, ...]:
     found = []
     for block, rows in blocks.items():
         names = [row.init for row in rows]
-        clean = {row.init: row for row in rows if not row.overlap and names.count(row.init) == 1}
+        clean = {row.init: row for row in rows if not row.contaminated and names.count(row.init) == 1}
         if clean:
             of = {i: dict(zip(r.seeds, (records[k] for k in r.keys), strict=True)) for i, r in clean.items()}
             found.append(Place(block, clean, {i: curved[r] for i, r in clean.items()}, of))
@@ -109,8 +105,3 @@ def sources(found: Iterable[Place]) -> list[str]:
     names = dict.fromkeys(init for place in found for init in place.rows)
     kept = [init for init in names if init != BASELINE and not is_derived(init)]
     return sorted(kept, key=lambda init: init != MAIN)
-
-
-def source_of(init: str) -> str:
-    """Return the init that a derived one is made from, and any other as it is."""
-    return init.split(":")[1] if is_derived(init) else init

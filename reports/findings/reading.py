@@ -14,6 +14,7 @@ from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat, describe_groups
+from .derivation import source_identity, source_of
 from .folders import merge
 from .results import Missing, Results, Row, visible
 
@@ -128,13 +129,19 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, aud
         ambiguous=ambiguous,
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
-        audit=audits.get((cell.init, init.identity, cell.task)) if init else None,
+        audit=_audit(cell, init.identity, audits) if init else None,
         n_train=float(np.mean([each.train for each in counts])) if counts else float("nan"),
         n_val=float(np.mean([each.val for each in counts])) if counts else float("nan"),
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,
     )
+
+
+def _audit(cell: Cell, identity: str, audits: Audits) -> Audit | None:
+    """Return the audit of an init, or else of the one that it derives from: what that has seen counts."""
+    source = source_of(cell.init), source_identity(cell.init, identity)
+    return audits.get((cell.init, identity, cell.task)) or audits.get((*source, cell.task))
 
 
 def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, Stat]]:

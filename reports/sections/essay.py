@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ...benchmark.records import Record
 from ..findings.across import Overall, overall
-from ..findings.attribution import is_derived
+from ..findings.derivation import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.savings import Saving, savings
 from ..findings.verdicts import BETTER, WORSE, Verdict, judge

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..findings.attribution import is_derived
+from ..findings.derivation import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer

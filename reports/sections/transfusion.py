@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.attribution import Place, fullest, is_derived, places, source_of, sources
+from ..findings.attribution import Place, fullest, places, sources
+from ..findings.derivation import is_derived, source_of
 from ..findings.results import BASELINE, Results
 from ..findings.transfusion import (
     CONTRADICTED,
@@ -60,8 +61,8 @@ def transfusion(results: Results) -> Content | None:
         'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
         "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
         f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, little "
-        f"{LITTLE:,} or less; a gain of less than {percent(QUICKER)} of the steps counts as none; much of the "
-        f"speed is {percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
+        f"{LITTLE:,} or less; a gain of less than {percent(QUICKER)} of the steps counts as none; much of "
+        f"the speed is {percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
         f"corrected for how many there are.{warning}",
     )
     figure = _figure(results, full, warning)

@@ -10,11 +10,14 @@ import pytest
 import synthetic
 from synthetic import Grid, write_run
 
+from mednet_bench.baselines.derived import derived
+from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.plan import Cell
 from mednet_bench.benchmark.records import Point, Record, StageSimilarity, Store
 from mednet_bench.reports.build import build
 from mednet_bench.reports.findings import transfusion
-from mednet_bench.reports.findings.attribution import is_derived, places, sources
+from mednet_bench.reports.findings.attribution import places, sources
+from mednet_bench.reports.findings.derivation import is_derived, source_identity, source_of
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
 from mednet_bench.reports.findings.transfusion import (
@@ -208,6 +211,14 @@ def test_contaminated_weights_and_generated_images_do_not_count_beside_real_ones
     assert {place.task for place in found} == {"breastmnist"}
     assert sources(found) == ["imagenet"]
     assert [is_derived(name) for name in (MEANVAR, "partial:a:2", "imagenet")] == [True, True, False]
+    assert source_of("partial:lab:2") == "lab"
+
+
+@pytest.mark.parametrize("name, kind, stages", [("meanvar:x", "meanvar", 0), ("partial:x:12", "partial", 12)])
+def test_an_audit_of_the_source_is_found_by_the_identity(name: str, kind: str, stages: int) -> None:
+    source = InitCard(name="x", label="", identity="sha256:abc", file=Path("x"))
+    identity = derived(name, kind, source, stages).identity
+    assert source_identity(name, identity) == source.identity and identity != source.identity
 
 
 def test_the_page_shows_the_section_only_where_it_has_something_to_say(tmp_path: Path) -> None:
