@@ -232,7 +232,7 @@ def _others(contract: Contract) -> list[Contract]:
 
 def _wrong_scale(contrast: float, other: Contract | None) -> str:
     size = (
-        f"about {1 / contrast:.0f} times too small"
+        f"about {1 / max(contrast, 1e-6):.0f} times too small"
         if contrast < 1
         else f"about {contrast:.0f} times too large"
     )
