@@ -29,7 +29,7 @@ from .picture import write_curve
 from .pools import Loading
 from .start import start_of
 from .stopping import stoppable
-from .stream import corpus_pools
+from .stream import corpus_pools, told_of_deaths
 
 CHECKPOINTS = "checkpoints"
 
@@ -139,7 +139,7 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
     pools, images = corpus_pools(request.corpus, loading)
     display = Display(settings.steps)
     try:
-        with stoppable(request.minutes) as stopping, display.shown():
+        with stoppable(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
             keeping = Keeping(
                 folder=out / CHECKPOINTS,
                 checkpoint_every=request.checkpoint_every,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class ShardImages:
 
         Raises:
             UserError: an image is damaged.
-            StoppedError: a worker process died.
+            RuntimeError: a worker process died; torch raises it wherever the caller is, see `told_of_deaths`.
         """
         # training and validation have workers of their own, which stay for the next validation
         orders, loader = self._idle.pop() if self._idle else self._loader()
@@ -66,13 +67,6 @@ class ShardImages:
                 if isinstance(batch, Damaged):
                     raise self._told(batch)
                 yield batch.to(self.loading.device, non_blocking=True)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise StoppedError(
-                f"A process that reads {self.folder} died ({str(error).splitlines()[0]}): it may lack shared "
-                "memory (/dev/shm); run the same command again with fewer --workers, 0 needs none."
-            ) from error
         finally:
             self._idle.append((orders, loader))
 
@@ -111,6 +105,20 @@ class ShardImages:
             f"{shard}: the image {key} cannot be read ({damaged.reason}); `mednet-bench corpus check "
             f"{self.folder}` lists what is damaged, and building the corpus anew mends it."
         )
+
+
+@contextmanager
+def told_of_deaths(folder: Path) -> Iterator[None]:
+    """Turn torch's word that a worker process died, anywhere in the block, into a `StoppedError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise StoppedError(
+            f"A process that reads {folder} died ({str(error).splitlines()[0]}): it may lack shared memory "
+            "(/dev/shm); run the same command again with fewer --workers, 0 needs none."
+        ) from error
 
 
 def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImages]:

@@ -1,5 +1,6 @@
 """The images of a corpus reach the training whole, in order and in time, whatever the number of workers."""
 
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from mednet_bench.baselines.init import Contract
 from mednet_bench.baselines.prepare import Prepare
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.errors import StoppedError, UserError
 from mednet_bench.benchmark.pretraining import shards
 from mednet_bench.benchmark.pretraining.pools import Loading, starts
 from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
-from mednet_bench.benchmark.pretraining.stream import corpus_pools
+from mednet_bench.benchmark.pretraining.stream import corpus_pools, told_of_deaths
 
 Shown = dict[str, list[NDArray[np.uint8]]]
 
@@ -188,3 +189,15 @@ def test_three_million_rows_are_shuffled_in_less_than_a_second() -> None:
     begun = time.process_time()  # of this process alone: the machine may be shared
     block_shuffle(rows, seed=0, epoch=0)
     assert time.process_time() - begun < 1
+
+
+def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
+    _, images = corpus_pools(gray[0], Loading(side=28, workers=1))
+    stream = images.batches([np.arange(4)] * 1000)
+    next(stream)
+    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), told_of_deaths(gray[0]):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        list(stream)
+    stream.close()
+    images.close()
