@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .init import Contract
+
+if TYPE_CHECKING:  # the registry of inits imports this module, and `ls` shall answer at once
+    import torch
+    from torch import Tensor
 
 CHANNELS = 3
 """Every timm network takes three; a grey image is repeated, and the record says so."""
@@ -29,12 +30,14 @@ class Prepare:
 
     def resize(self, images: Tensor) -> Tensor:
         """Turn bytes [batch, channels, h, w] into floats 0..255 [batch, channels, side, side]."""
+        from torch.nn.functional import interpolate
+
         images = images.float()
         if images.shape[-2:] == (self.side, self.side):
             return images
         mode = self.contract.interpolation
         smooth = mode != "nearest"
-        resized = F.interpolate(
+        resized = interpolate(
             images,
             (self.side, self.side),
             mode=mode,
@@ -45,6 +48,8 @@ class Prepare:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn floats 0..255 [batch, 1 or 3, side, side] into the network's input, channels last."""
+        import torch
+
         if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
             images = images.flip(1)
         scale, shift = _affine(self.contract, images.device)
@@ -59,6 +64,8 @@ class Prepare:
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
 def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return scale and shift [1, 3, 1, 1] that turn 0..255 into the contract's units."""
+    import torch
+
     with torch.inference_mode(False):  # they outlive the validation that may ask for them first
         mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
         std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)

@@ -175,7 +175,7 @@ def test_continued_begins_with_the_imagenet_weights_of_the_list(need: Need, tmp_
     file = toys.write_weights(tmp_path / "own.safetensors", "resnet18", 32)
     cards = resolved(f"mednet,continued,imagenet={file}", need)
     start = cards["continued"].pretraining.start  # type: ignore[union-attr]
-    assert start == cards["imagenet"] and start.file == file
+    assert start is not None and start == cards["imagenet"] and start.file == file
     assert cards["continued"].contract == start.contract and "imagenet-1k" in cards["continued"].corpora
     assert cards["continued"].file != cards["mednet"].file
 
