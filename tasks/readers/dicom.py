@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .codestream import declared_size
 from .grey import grey_levels
-from .numbers import bits_stored, number
+from .numbers import bits_stored, number, numbers, word
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
@@ -66,26 +67,25 @@ def load(path: Path, pixels: bool = True) -> "Dataset":
 def group_of(dataset: "Dataset", group_by: str) -> str:
     """Return the raw key of the patient, study or series, or of the next narrower that the header has."""
     names = list(KEYS)
-    values = (str(dataset.get(KEYS[name]) or "").strip() for name in names[names.index(group_by) :])
+    values = (word(dataset, KEYS[name]) for name in names[names.index(group_by) :])
     return next(filter(None, values), "")
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
     """Return the millimetres from pixel to pixel (down, right), where the header has them."""
-    for holder in (macro(dataset, frame, "PixelMeasuresSequence"), dataset):
+    measured = macro(dataset, frame, "PixelMeasuresSequence")
+    for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:
-            pair = holder.get(name)
-            if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
-                down, right = (float(value) for value in pair)
-                if down > 0 and right > 0:
-                    return down, right
+            pair = numbers(holder, name)
+            if len(pair) == 2 and min(pair) > 0:
+                return pair
     return None
 
 
 def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
     """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
-    for groups, at in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        items = dataset.get(groups) or ()
+    for groups, at in ((PER_FRAME, frame), (SHARED, 0)):
+        items = (dataset.get(groups) or ()) if groups in dataset else ()  # asking alone is the faster
         found = items[at].get(name) if at < len(items) else None
         if found:
             return found[0]
@@ -100,10 +100,8 @@ def _checked(dataset: "Dataset") -> dict[str, str]:
     if rows is None or columns is None:
         raise UnreadableError("its header lacks the number of rows or columns")
     check_size(int(rows), int(columns))
-    photometric, samples = (
-        str(dataset.get("PhotometricInterpretation") or ""),
-        number(dataset, "SamplesPerPixel", 1),
-    )
+    photometric = word(dataset, "PhotometricInterpretation")
+    samples = number(dataset, "SamplesPerPixel", 1)
     if photometric not in (*GREY, *COLOUR, "PALETTE COLOR"):
         raise UnreadableError("its photometric interpretation is missing, or is none that can be read")
     if samples != (3 if photometric in COLOUR else 1):
@@ -185,9 +183,9 @@ def _decoded(
 
 def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) -> Iterator[NDArray[Any]]:
     """Yield what pydicom would of uncompressed grey values, as views: the usual file, in half the time."""
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = (int(number(dataset, side) or 0) for side in ("Rows", "Columns"))
     kind = np.dtype(f"<{'i' if number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
-    size, held = rows * columns * kind.itemsize, dataset.PixelData
+    size, held = rows * columns * kind.itemsize, dataset.get_item("PixelData").value
     _check_length(held, size * frames)
     unused = bits - bits_stored(dataset)
     for frame in chosen:
@@ -213,7 +211,7 @@ def _shown(
     dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reading
 ) -> tuple[NDArray[Any], Mapping[str, str]]:
     """Turn stored values into grey levels or RGB, and say how."""
-    if stored.ndim == 2 and dataset.PhotometricInterpretation in GREY:
+    if stored.ndim == 2 and word(dataset, "PhotometricInterpretation") in GREY:
         voi = macro(dataset, frame, "FrameVOILUTSequence")
         transformation = macro(dataset, frame, "PixelValueTransformationSequence")
         return grey_levels(dataset, stored, transformation, voi, reading)

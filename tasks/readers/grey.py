@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .numbers import bits_stored, number
+from .numbers import bits_stored, number, word
 from .reader import Reading
 from .window import Window, card_window, percentile_window, stretch
 
@@ -58,7 +58,7 @@ def grey_levels(
         levels = stored.copy()
     else:
         levels = stretch(stored, window, wanted)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":  # its lowest value is white
+    if word(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
         np.invert(levels, out=levels)
     return levels, facts
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .dicom import KEYS, SUFFIXES, load
-from .numbers import number
+from .numbers import number, word
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def header(path: Path, field: str = "") -> Header | None:
     try:
         with quiet():
             dataset = load(path, pixels=False)
-            keys = {level: str(dataset.get(keyword) or "").strip() for level, keyword in KEYS.items()}
-            value = str(dataset.get(field) or "").strip() if field else ""
+            keys = {level: word(dataset, keyword) for level, keyword in KEYS.items()}
+            value = word(dataset, field) if field else ""
             return Header(**keys, number=number(dataset, "InstanceNumber", 0.0) or 0.0, value=value)
     except Exception:  # anything, at broken bytes
         return None

@@ -1,4 +1,4 @@
-"""Numbers in a DICOM header, without the cost of pydicom's own elements or their errors."""
+"""Numbers and words in a DICOM header, without the cost of pydicom's own elements or their errors."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -7,23 +7,37 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-def number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
-    """Return the first value of an element as a finite number, or `default` where there is none."""
+def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
+    """Return the values of an element; none where it is missing, or one of them is no finite number."""
     try:
         element: Any = dataset.get_item(keyword)
         value = element.value
         if isinstance(value, bytes):  # as it stands in the file; pydicom would take much longer to convert it
             if element.VR == "US" and len(value) == 2:
-                return int.from_bytes(value, "little" if element.is_little_endian else "big")
+                return (int.from_bytes(value, "little" if element.is_little_endian else "big"),)
             value = value if element.VR in ("DS", "IS") else dataset.get(keyword)
         if isinstance(value, bytes):
-            value = value.split(b"\\", 1)[0].strip(b" \0")
-        elif not isinstance(value, str | int | float):
-            value = value[0]
-        result = float(value)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
-        return default
-    return result if math.isfinite(result) else default
+            value = value.strip(b" \0").split(b"\\")
+        several = [value] if isinstance(value, str | int | float) else value
+        found = tuple(float(each) for each in several)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return ()
+    return found if all(map(math.isfinite, found)) else ()
+
+
+def number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
+    """Return the first value of an element, or `default` where there is none."""
+    return next(iter(numbers(dataset, keyword)), default)
+
+
+def word(dataset: "Dataset", keyword: str) -> str:
+    """Return an element as text without the blanks around it, "" where there is none."""
+    if keyword not in dataset:
+        return ""
+    value: Any = dataset.get_item(keyword).value
+    if isinstance(value, bytes) and value.isascii() and b"\x1b" not in value:  # the same in every alphabet
+        return value.decode().strip(" \0")
+    return str(dataset.get(keyword) or "").strip()
 
 
 def bits_stored(dataset: "Dataset") -> int:
