@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ LIMIT = 0.05
 """Promised: a training waits for less than this share of its time."""
 SOURCES = {"gray": "phantom-organ", "color": "phantom-tissue"}
 TRAININGS = (
-    ("gray", "tf_efficientnet_lite0", 28, 64, 40),
+    ("gray", "tf_efficientnet_lite0", 28, 64, 24),
     ("color", "tf_efficientnet_lite0", 224, 16, 12),
     ("color", "resnet50", 224, 8, 8),
 )
@@ -52,22 +53,19 @@ def corpus_of(folder: Path, variant: str, side: int) -> Path:
     return out
 
 
-def measure_decode(folder: Path) -> dict[str, dict[str, float]]:
+def measure_decode(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
     """Decode batches in this process, in random order."""
-    found = {}
     for variant in SOURCES:
         for side in (28, 64, 224):
             _, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, workers=0))
             size = float(images.decoder.places.size.mean())
             rate = decode_rate(images.decoder)
-            found[f"{variant} {side} px"] = {"images_per_core_second": rate, "png_bytes": size}
             images.close()
-    return found
+            yield f"{variant} {side} px", {"images_per_core_second": rate, "png_bytes": size}
 
 
-def measure_wait(folder: Path, device: str) -> dict[str, dict[str, float]]:
+def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Pretrain a few steps and add up what the engine counted."""
-    found = {}
     for variant, arch, side, batch, steps in TRAININGS:
         pools, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, device=device))
         settings = Settings(
@@ -82,8 +80,7 @@ def measure_wait(folder: Path, device: str) -> dict[str, dict[str, float]]:
         result = pretrain(Job(settings, pools, images, Contract(), Ranks(device)), Keeping())
         images.close()
         rate, wait = step_rate(result.curve, batch)
-        found[f"{variant} {arch} {side} px, batch {batch}"] = {"images_per_second": rate, "data_wait": wait}
-    return found
+        yield f"{variant} {arch} {side} px, batch {batch}", {"images_per_second": rate, "data_wait": wait}
 
 
 def main() -> int:
@@ -101,14 +98,13 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.corpora or Path(temporary)
-        found = measure_wait(folder, chosen.device) if chosen.what != "decode" else {}
-        for name, figures in found.items():
+        for name, figures in measure_wait(folder, chosen.device) if chosen.what != "decode" else ():
             kept = figures["data_wait"] < LIMIT
             broken |= not kept
             print(
                 f"wait: {name}: {_rounded(figures)} {'ok' if kept else f'BROKEN, limit {LIMIT}'}", flush=True
             )
-        for name, figures in (measure_decode(folder) if chosen.what != "wait" else {}).items():
+        for name, figures in measure_decode(folder) if chosen.what != "wait" else ():
             print(f"decode: {name}: {_rounded(figures)}", flush=True)
     return 3 if broken else 0
 
