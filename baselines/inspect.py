@@ -16,7 +16,7 @@ from .checkpoint import CheckpointCard
 from .contract import COMMON, Evidence, examine
 from .fingerprint import fingerprint
 from .init import Contract
-from .layouts.derive import KeyMap, derive
+from .layouts.derive import KeyMap, derive, refuse_keras
 from .layouts.guess import guesses, likely
 from .layouts.layout import Target
 from .strict import load_total, read_tensors
@@ -89,6 +89,7 @@ def inspect(file: Path, arch: str = "", layout: str = "", excused: tuple[str, ..
         UserError: it cannot be read, no network fits totally, or it is Keras'.
     """
     tensors = read_tensors(file)
+    refuse_keras(tensors, str(file))
     fits = [] if arch else [name for name, _ in guesses(tensors, excused)]
     chosen = arch or next(iter((*fits, *likely(tensors))), "")
     if not chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,8 +79,7 @@ def derive(
     Raises:
         UserError: no map is total; or two are, with other tensors; or the network is Keras'.
     """
-    if reason := keras.refusal(tensors):
-        raise UserError(f"The weights of {origin} are refused: {reason}.")
+    refuse_keras(tensors, origin)
     maps = sorted(candidates(tensors, target, excused, layout), key=lambda found: found.account.faults)
     if not maps:
         raise UserError(
@@ -97,6 +96,12 @@ def derive(
                 "that which is not meant in the card's `excused`."
             )
     return total[0]
+
+
+def refuse_keras(names: Iterable[str], origin: str) -> None:
+    """Raise the `UserError` that says why, where names or biases are those of a port from Keras."""
+    if reason := keras.refusal(names):
+        raise UserError(f"The weights of {origin} are refused: {reason}.")
 
 
 def candidates(

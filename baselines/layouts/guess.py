@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ...benchmark.errors import UserError
 from ..archs import CIFAR_STEMS, build_backbone, classifier_names
-from . import keras
 from .derive import KeyMap, candidates
 from .layout import Target
 
@@ -55,12 +54,10 @@ def on_meta(arch: str) -> Target:
 
 
 def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyMap]]:
-    """Iterate over the networks that the tensors fit totally, with the map; none for a port from Keras.
+    """Iterate over the networks that the tensors fit totally, with the map.
 
     Networks that differ in what no tensor shows (padding, epsilon: timm's `tf_` names) fit alike.
     """
-    if keras.refusal(tensors):
-        return
     for arch in likely(tensors):
         try:
             maps = list(candidates(tensors, on_meta(arch), excused))

@@ -1,0 +1,88 @@
+"""`inspect-weights`: every command that docs/weights.md shows is run, and its draft card is used."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mednet_bench.baselines.archs import build_backbone
+from mednet_bench.baselines.checkpoint import SeenCorpus, read_card, write_card
+from mednet_bench.baselines.inspect import inspect
+from mednet_bench.benchmark.commands.weights import COMMANDS as COMMANDS_OF_WEIGHTS
+from mednet_bench.benchmark.commands.weights import inspect_weights
+from mednet_bench.benchmark.errors import UserError
+
+PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's files: a Lightning checkpoint of a ResNet-18."""
+    desk = tmp_path_factory.mktemp("desk")
+    torch.manual_seed(0)
+    state = build_backbone("resnet18", 64, classes=3).state_dict()
+    content = {"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}, "epoch": 3}
+    torch.save(content, desk / "checkpoint.ckpt")
+    return desk
+
+
+def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)
+    words[0] = str(Path(sys.executable).parent / words[0])
+    environment = {**os.environ, "MEDNET_BENCH_CACHE": str(desk / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_every_command_of_the_page_works_in_its_order(desk: Path) -> None:
+    assert len(COMMANDS) == 3
+    for command in COMMANDS:
+        ended = run(command, desk)
+        assert ended.returncode == 0, ended.stderr
+        if command.startswith("mednet-bench inspect"):
+            assert "layout:      timm under 'model.'" in ended.stdout and "resnet18" in ended.stdout
+            assert "2 left over by name (model.fc.weight, model.fc.bias)" in ended.stdout
+        else:
+            assert "my-lab" in ended.stdout
+    card = read_card(desk / "card.toml")
+    assert card.arch == "resnet18" and len(card.fingerprint) == 32 and card.layout == "timm"
+
+
+def test_a_card_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text("mine")
+    arguments = [str(tmp_path / "weights.safetensors"), "--write-card", str(tmp_path / "card.toml")]
+    values = COMMANDS_OF_WEIGHTS[0].make_context("inspect-weights", arguments).params
+    with pytest.raises(UserError, match="pass --force"):
+        inspect_weights(values)
+
+
+def test_a_file_of_no_known_network_and_a_keras_port_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({"what.ever": torch.zeros(3)}, file)
+    with pytest.raises(UserError, match="pass --arch"):
+        inspect(file)
+    save_file({"conv2_block1_1_conv.weight": torch.zeros(3)}, file)
+    with pytest.raises(UserError, match="converted from Keras"):
+        inspect(file)
+
+
+def test_a_card_that_was_written_is_read_again(tmp_path: Path, desk: Path) -> None:
+    import msgspec
+
+    card = inspect(desk / "checkpoint.ckpt").draft()
+    card = msgspec.structs.replace(
+        card,
+        corpora=("nih-chestxray14",),
+        corpus=(SeenCorpus(id="medmnist", images=12, licence="CC BY 4.0"),),
+        label_spaces={"nih-chestxray14": ["a", 'b "quoted"']},
+        training={"lr": 0.001, "commit": "abc"},
+    )
+    write_card(card, tmp_path / "card.toml", ["A remark."])
+    assert (tmp_path / "card.toml").read_text().startswith("# A remark.\n")
+    assert read_card(tmp_path / "card.toml") == card
