@@ -67,9 +67,29 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
     seeds = spans((len(row.seeds) for row in results.rows), "seed")
     averages = count(len(results.rows), "average")
     if not touched:
-        return f"{cells}; no doubt touches the {averages}, each over {seeds}.{_flagged(results)}"
+        return f"{cells}; no doubt touches the {averages}, each over {seeds}.{_rest(results)}"
     doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
-    return f"{cells}. Of {averages}, each over {seeds}, there are {doubts}.{_flagged(results)}"
+    return f"{cells}. Of {averages}, each over {seeds}, there are {doubts}.{_rest(results)}"
+
+
+def _rest(results: Results) -> str:
+    return _flagged(results) + _audited(results)
+
+
+def _audited(results: Results) -> str:
+    """Say for how many pretrained inits and tasks somebody looked for the test images in what was seen."""
+    weights = {record.key: record.hashes.weights for record in results.counted}
+    pairs: dict[tuple[str, str], bool] = {}
+    for row in results.rows:
+        if not weights[row.keys[0]].startswith("random:"):
+            searched = row.audit is not None and row.audit.measured is not None
+            pairs[row.init, row.task] = pairs.get((row.init, row.task), True) and searched
+    if not pairs:
+        return ""
+    looked = sum(pairs.values())
+    of = f"{looked:,} of {count(len(pairs), 'pair')} of pretrained init and task"
+    rest = "" if looked == len(pairs) else "; of the others it is known only as far as weights declare it"
+    return f" Contamination was searched for in {of}{rest}."
 
 
 def _flagged(results: Results) -> str:
