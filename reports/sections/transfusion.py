@@ -22,7 +22,7 @@ from ..findings.transfusion import (
     Finding,
     findings,
 )
-from ..pictures import draw, looks, style, swatch, title
+from ..pictures import Look, draw, looks, style, swatch, title
 from ..section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from ..wording import GENERATED, count, listed, metric, number, percent, place, spread, task_entry
 
@@ -174,7 +174,7 @@ def _figure(results: Results, full: Sequence[Place], warning: str) -> Figure | N
     return Figure("transfusion-cka", caption, panels, keys)
 
 
-def _panel(p: Place, init_looks: dict, warning: str) -> Panel:
+def _panel(p: Place, init_looks: dict[str, Look], warning: str) -> Panel:
     def paint(axes: Axes) -> None:
         names: list[str] = []
         for init in p.rows:
