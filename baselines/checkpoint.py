@@ -101,18 +101,27 @@ def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) ->
     write_bytes(path, text.encode())
 
 
+def _card_path(path: Path, variant: str) -> Path:
+    """Return where the card stands that `path` means to a task of this colour."""
+    if path.is_dir():
+        own = path / "card.toml"
+        return own if own.is_file() else path / variant / "card.toml"
+    return path if path.suffix == ".toml" else path.with_suffix(".toml")
+
+
 def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
     """Resolve a user's checkpoint.
 
     Args:
         name: of the init, as in tables.
-        path: the card, or the weights with a card of the same name ending in `.toml` beside them.
+        path: the card; or the weights with a card of the same name ending in `.toml` beside them; or the
+            folder of a pretraining, or one that holds one in `gray` and another in `color`.
         need: what the run wants; the card's arch and variant must agree with it.
 
     Raises:
         UserError: no card, a wrong key, another arch or colour than the run's, another hash.
     """
-    card_path = path if path.suffix == ".toml" else path.with_suffix(".toml")
+    card_path = _card_path(path, need.task.variant)
     card = read_card(card_path)
     file = card_path.parent / card.path
     if not file.is_file():

@@ -355,3 +355,12 @@ def test_a_card_whose_weights_are_elsewhere_names_where_it_looked(tmp_path: Path
 def test_the_weights_may_be_named_in_place_of_their_card(tmp_path: Path) -> None:
     card = toys.write_card(tmp_path)
     assert resolve(tmp_path / "weights.safetensors") == resolve(card)
+
+
+def test_a_folder_means_the_card_in_it_or_that_of_the_task_s_colour(tmp_path: Path) -> None:
+    (tmp_path / "gray").mkdir()
+    card = toys.write_card(tmp_path / "gray").rename(tmp_path / "gray" / "card.toml")
+    assert resolve(tmp_path / "gray") == resolve(card)
+    assert resolve(tmp_path) == resolve(card)
+    with pytest.raises(UserError, match=r"color.card\.toml"):
+        resolve(tmp_path, toys.Toy(variant="color"))
