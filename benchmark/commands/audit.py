@@ -42,7 +42,7 @@ def contamination(values: Values) -> int:
             click.echo(f"{audit.task}: {sentence}")
         if audit.unknown:
             click.echo(f"{audit.task}: nothing is known of {', '.join(audit.unknown)}")
-    say(f"{len(found)} audits written to {folder}")
+    say(f"results in {folder}")
     return 3 if values["strict"] and any(audit.contaminated for audit in found) else 0
 
 

