@@ -125,6 +125,11 @@ class InitCard:
         return msgspec.json.encode(facts).decode()
 
 
+def contract_of(start: InitCard | None) -> Contract:
+    """Return how a network wants its images that begins with an init; None is random weights."""
+    return start.contract if start else Contract()
+
+
 @dataclass(frozen=True)
 class Need:
     """What an init is asked for.

@@ -11,7 +11,7 @@ import json
 from ..benchmark.errors import UserError
 from ..tasks.task import Task
 from .checkpoint import from_checkpoint
-from .init import INITS, Contract, InitCard, Need, Pretraining
+from .init import INITS, InitCard, Need, Pretraining, contract_of
 
 RECIPE = 3
 """Raise it when the pretraining changes, so that cached weights are made anew."""
@@ -44,7 +44,7 @@ def made_here(name: str, need: Need, start: InitCard | None = None) -> InitCard:
         name=name,
         label=f"{pretraining.variant.capitalize()}-MedNet pretrained here{begun} on {names}",
         identity=f"mednet:{pretraining.identity}",
-        contract=start.contract if start else Contract(),
+        contract=contract_of(start),
         file=need.cache / "mednet" / f"{pretraining.identity}.safetensors",
         corpora=tuple(sorted(seen)),
         pretraining=pretraining,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmark.errors import UserError
+from ..benchmark.files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,6 +56,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):
         raise UserError(f"{path} holds no plain mapping of tensors: export the network's state_dict.")
     return dict(content)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: tuple[str, str]) -> None:
+    """Write tensors as safetensors, the same bytes for the same tensors; errors as `write_atomic`.
+
+    Args:
+        path: where the file shall stand.
+        tensors: on the CPU, contiguous.
+        note: name and text of the one thing said beside them.
+    """
+    from safetensors.torch import save
+
+    # one entry only: safetensors writes several in an order that changes, and the hash with it
+    write_bytes(path, save(dict(tensors), metadata=dict([note])))
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...baselines.init import Contract, Pretraining
+from ...baselines.init import Pretraining, contract_of
 from ...baselines.prepare import Prepare
+from ...baselines.strict import write_tensors
 from ...tasks.task import Places, Split
 from ..data import as_bytes
-from ..files import claim, sha256_file, write_atomic, write_bytes
+from ..files import claim, sha256_file, write_bytes
 from ..plan import Recipe
 from ..records import Point
 from .distributed import Ranks
@@ -73,16 +74,12 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
         device: as torch calls it.
         weights: the `.safetensors` file to write.
     """
-    from safetensors.torch import save
-
     with claim(weights.with_suffix(".lock"), wait=True):
         if (already := made(weights)) is not None:
             return already
         started = time.perf_counter()
         result = _trained(plan, recipe, places, device)
-        # one entry only: safetensors writes several in an order that changes, and the hash with it
-        content = save(result.state, metadata={"identity": plan.identity})
-        write_atomic(weights, lambda file: file.write(content))
+        write_tensors(weights, result.state, ("identity", plan.identity))
         facts = Made(
             images={source.name: source.images for source in result.sources},
             draws=sum(source.draws for source in result.sources),
@@ -114,7 +111,6 @@ def _points(result: Result) -> list[Point]:
 
 def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> Result:
     """Train; where memory is short, begin again with each batch in twice as many parts."""
-    contract = plan.start.contract if plan.start else Contract()
     pools, images = _load(plan, recipe, places, device)
     settings = Settings(
         variant=plan.variant,
@@ -128,7 +124,7 @@ def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> 
         seed=SEED,
     )
     while True:
-        job = Job(settings, pools, MemoryImages(images), contract, Ranks(device), plan.start)
+        job = Job(settings, pools, MemoryImages(images), Ranks(device), plan.start)
         try:
             return train(job, Keeping(evaluate_every=-(-settings.steps // EVALUATIONS)))
         except torch.OutOfMemoryError:
@@ -147,7 +143,7 @@ def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tup
     """
     pools: list[Pool] = []
     images: list[Tensor] = []
-    prepare = Prepare(plan.start.contract if plan.start else Contract(), plan.input_size)
+    prepare = Prepare(contract_of(plan.start), plan.input_size)
     for task, side in zip(plan.sources, plan.sizes, strict=True):
         splits = task.source.load(side, places)
         whole = _joined([splits[name] for name in task.pretrain_splits])

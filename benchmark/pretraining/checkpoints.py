@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor
 
 from ..files import write_atomic
 from .finished import CurvePoint
@@ -61,9 +60,3 @@ def newest(folder: Path) -> tuple[Progressed, Tensors] | None:
             content = torch.load(path, map_location="cpu", weights_only=True)
             return msgspec.json.decode(content["progressed"], type=Progressed), content["tensors"]
     return None
-
-
-def copied(target: dict[str, Tensor], source: dict[str, Tensor]) -> None:
-    """Copy tensors into those of the same names."""
-    for name, value in target.items():
-        value.copy_(source[name])

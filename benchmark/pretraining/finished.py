@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...baselines.init import Contract, InitCard
+from ...baselines.init import Contract, InitCard, contract_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +101,6 @@ class Finished:
     Attributes:
         state: tensors of the backbone by timm's names, on the CPU, contiguous.
         settings: hyper-parameters; architecture, input size and variant among them.
-        contract: how the network wants its images.
         sources: what each source gave.
         curve: rows of `curve.csv`.
         leave_out: tasks whose images, and relatives, the corpus may not hold.
@@ -117,7 +116,6 @@ class Finished:
 
     state: "Mapping[str, Tensor]"
     settings: Settings
-    contract: Contract
     sources: tuple[SourceUse, ...]
     curve: tuple[CurvePoint, ...]
     leave_out: tuple[str, ...]
@@ -129,6 +127,11 @@ class Finished:
     dirty: bool
     start: InitCard | None = None
     corpus: Path | None = None
+
+    @property
+    def contract(self) -> Contract:
+        """How the network wants its images."""
+        return contract_of(self.start)
 
     @property
     def draws(self) -> int:

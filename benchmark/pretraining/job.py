@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...baselines.init import Contract, InitCard
+from ...baselines.init import Contract, InitCard, contract_of
 from .distributed import Ranks
 from .finished import CurvePoint, Settings, SourceUse
 from .pools import Images, Pool
@@ -23,7 +23,6 @@ class Job:
         settings: hyper-parameters.
         pools: the sources; each has images to train on.
         images: their pixels, at the side of the settings.
-        contract: how the network wants its images.
         ranks: this process among those that share the work.
         start: the init to begin with; None is random weights.
     """
@@ -31,9 +30,13 @@ class Job:
     settings: Settings
     pools: Sequence[Pool]
     images: Images
-    contract: Contract
     ranks: Ranks
     start: InitCard | None = None
+
+    @property
+    def contract(self) -> Contract:
+        """How the network wants its images."""
+        return contract_of(self.start)
 
 
 @dataclass(frozen=True)

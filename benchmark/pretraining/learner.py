@@ -100,9 +100,7 @@ class Learner:
             numbers = moved(torch.from_numpy(changes[places]), self.device)
             self.norms.share(at, len(parts))
             # dropout too is the same whoever computes this part, interrupted before or not
-            torch.manual_seed(
-                int(np.random.SeedSequence([self.settings.seed, step, part]).generate_state(1)[0])
-            )
+            torch.manual_seed(_seed(self.settings.seed, step, part))
             with self.ranks.silent(self.model, more=at + 1 < len(parts)):
                 self._learn(self.prepare.normalise(self.augment(batch.float(), numbers)), targets)
         self.optimiser.step()

@@ -3,25 +3,22 @@
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 import torch
 
-from ...baselines.init import Contract
 from ..corpus.corpus import read_corpus
 from ..progress import duration
 from .distributed import Ranks
 from .engine import pretrain
 from .finished import CurvePoint
-from .job import Job, Keeping
+from .job import Keeping
 from .leave_out import related
-from .pools import Loading
-from .session import Request
+from .session import Request, opened
 from .shards import Decoder
 from .start import start_of
-from .stream import corpus_pools
 
 WARM, TIMED = 4, 8
 """Steps that do not count, because workers and device begin, and those that do."""
@@ -121,21 +118,13 @@ def projected(request: Request) -> str:
     Raises:
         UserError: the corpus or the weights to begin with do not fit.
     """
-    corpus, ranks = read_corpus(request.corpus), Ranks(request.device)
+    corpus = read_corpus(request.corpus)
     start = start_of(request.settings, corpus, request.places)
     settings = msgspec.structs.replace(
         request.settings, steps=WARM + TIMED, accumulate=request.settings.accumulate or 1
     )
-    contract = start.contract if start else Contract()
-    loading = Loading(
-        settings.input_size,
-        contract.interpolation,
-        request.device,
-        request.workers,
-        frozenset(related(corpus.sources, request.leave_out)),
-    )
-    pools, images = corpus_pools(request.corpus, loading)
-    job = Job(settings, pools, images, contract, ranks, start)
+    left_out = frozenset(related(corpus.sources, request.leave_out))
+    job, images = opened(replace(request, settings=settings), start, left_out, Ranks(request.device))
     step, wait = step_rate(pretrain(job, Keeping()).curve, settings.batch_size)
     sizes = images.decoder.places.size
     rates = Rates(decode_rate(images.decoder), step, float(sizes.mean()))

@@ -14,7 +14,6 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
-from mednet_bench.baselines.init import Contract
 from mednet_bench.benchmark.pretraining.distributed import Ranks, joined
 from mednet_bench.benchmark.pretraining.engine import pretrain
 from mednet_bench.benchmark.pretraining.finished import Settings
@@ -85,7 +84,7 @@ def job(settings: Settings = SETTINGS, ranks: Ranks | None = None) -> Job:
     images = rng.integers(0, 150, (sum(len(pool.labels) for pool in sources), 1, 8, 8), dtype=np.uint8)
     first = np.concatenate([pool.labels.reshape(len(pool.labels), -1)[:, 0] for pool in sources])
     images[np.arange(len(images)), 0, :, 2 * (first % 4)] += 100
-    return Job(settings, sources, MemoryImages(torch.from_numpy(images)), Contract(), ranks or Ranks("cpu"))
+    return Job(settings, sources, MemoryImages(torch.from_numpy(images)), ranks or Ranks("cpu"))
 
 
 def train(folder: Path, settings: Settings, every: int) -> None:

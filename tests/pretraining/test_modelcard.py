@@ -12,7 +12,7 @@ from small_corpus import LICENCES, make_corpus
 
 from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.checkpoint import from_checkpoint, read_card
-from mednet_bench.baselines.init import Contract, Need
+from mednet_bench.baselines.init import Need
 from mednet_bench.baselines.load import load_backbone
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.files import sha256_file
@@ -56,7 +56,6 @@ def finished_on(corpus: Path) -> Finished:
     return Finished(
         state=state,
         settings=settings,
-        contract=Contract(),
         sources=sources,
         curve=curve(),
         leave_out=("organamnist",),

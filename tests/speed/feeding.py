@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 
-from mednet_bench.baselines.init import Contract
 from mednet_bench.benchmark.corpus.build import build
 from mednet_bench.benchmark.corpus.corpus import CORPUS
 from mednet_bench.benchmark.corpus.part import Settings as Stored
@@ -31,12 +30,12 @@ from mednet_bench.benchmark.pretraining.job import Job, Keeping
 from mednet_bench.benchmark.pretraining.pools import Loading
 from mednet_bench.benchmark.pretraining.projection import decode_rate, step_rate
 from mednet_bench.benchmark.pretraining.stream import corpus_pools
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import Places, Variant
 
 LIMIT = 0.05
 """Promised: a training waits for less than this share of its time."""
-SOURCES = {"gray": "phantom-organ", "color": "phantom-tissue"}
-TRAININGS = (
+SOURCES: dict[Variant, str] = {"gray": "phantom-organ", "color": "phantom-tissue"}
+TRAININGS: tuple[tuple[Variant, str, int, int, int], ...] = (
     ("gray", "tf_efficientnet_lite0", 28, 64, 24),
     ("color", "tf_efficientnet_lite0", 224, 16, 12),
     ("color", "resnet50", 224, 8, 8),
@@ -44,7 +43,7 @@ TRAININGS = (
 """Colour, arch, side, batch, steps."""
 
 
-def corpus_of(folder: Path, variant: str, side: int) -> Path:
+def corpus_of(folder: Path, variant: Variant, side: int) -> Path:
     """Build a corpus of generated images at one side, or take the one that is there."""
     out = folder / f"{variant}-{side}"
     if not (out / CORPUS).is_file():
@@ -77,7 +76,7 @@ def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, flo
             lr=1e-3,
             weight_decay=0.01,
         )
-        result = pretrain(Job(settings, pools, images, Contract(), Ranks(device)), Keeping())
+        result = pretrain(Job(settings, pools, images, Ranks(device)), Keeping())
         images.close()
         rate, wait = step_rate(result.curve, batch)
         yield f"{variant} {arch} {side} px, batch {batch}", {"images_per_second": rate, "data_wait": wait}
