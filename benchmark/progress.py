@@ -31,19 +31,34 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+@contextmanager
+def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None]:
+    """Show for the block, four times a second, what `line` returns; yields None where nobody would see it."""
+    if not console.is_terminal:
+        yield None
+        return
+    with Live(get_renderable=lambda: escape(line()), console=console, refresh_per_second=4) as live:
+        yield live
+
+
+def to_person() -> Console:
+    """Return where a person is told things: standard error, so that standard output stays parseable."""
+    return Console(file=sys.stderr, highlight=False)
+
+
 class Progress:
     """Counts the cells of a run and says what is going on and how long it may yet take.
 
     Args:
         waiting: the cells that are to be computed.
         jobs: processes that share them.
-        console: where to write; standard error by default, so that standard output stays parseable.
+        console: where to write; see `to_person`.
     """
 
     def __init__(self, waiting: Iterable[Planned], jobs: int = 1, console: Console | None = None) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
         self.total, self.jobs = len(self.waiting), max(1, jobs)
-        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.console = console or to_person()
         self.failed = 0
         self.running = ""
         self._seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -53,15 +68,9 @@ class Progress:
     @contextmanager
     def shown(self) -> Iterator["Progress"]:
         """Show the live line for the block, where the console is a terminal."""
-        if not self.console.is_terminal:
+        with live_line(self.console, self.line) as self._live:
             yield self
-            return
-        with Live(
-            get_renderable=lambda: escape(self.line()), console=self.console, refresh_per_second=4
-        ) as live:
-            self._live = live
-            yield self
-            self._live = None
+        self._live = None
 
     def begun(self, planned: Planned) -> None:
         """Note that a cell starts."""
@@ -125,7 +134,7 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
-    console = Console(file=sys.stderr, highlight=False)
+    console = to_person()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
     known: dict[str, int] = {}
@@ -157,7 +166,7 @@ def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], N
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    console = Console(file=sys.stderr, highlight=False)
+    console = to_person()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn(escape(what)), TimeRemainingColumn())
     bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
     bar = bars.add_task("", total=total, completed=done)

@@ -1,6 +1,5 @@
 """What a person sees of a pretraining: a live line in a terminal, a plain line now and then elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from ..progress import duration
+from ..progress import duration, live_line, to_person
 from .finished import CurvePoint
 
 QUIET_SECONDS = 30.0
@@ -23,12 +22,12 @@ class Display:
 
     Args:
         steps: of the whole training.
-        console: where to write; standard error by default, so that standard output stays parseable.
+        console: where to write; see `to_person`.
     """
 
     def __init__(self, steps: int, console: Console | None = None) -> None:
         self.steps = steps
-        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.console = console or to_person()
         self._first: tuple[int, float] | None = None
         self._said, self._line = 0.0, ""
         self._live: Live | None = None
@@ -36,15 +35,9 @@ class Display:
     @contextmanager
     def shown(self) -> Iterator["Display"]:
         """Show the live line for the block, where the console is a terminal."""
-        if not self.console.is_terminal:
+        with live_line(self.console, lambda: self._line) as self._live:
             yield self
-            return
-        with Live(
-            get_renderable=lambda: escape(self._line), console=self.console, refresh_per_second=4
-        ) as live:
-            self._live = live
-            yield self
-            self._live = None
+        self._live = None
 
     def note(self, point: CurvePoint) -> None:
         """Tell what a reading found."""
