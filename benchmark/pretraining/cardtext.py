@@ -9,11 +9,13 @@ from tabulate import tabulate
 from ...baselines.archs import CIFAR_STEMS
 from ...baselines.checkpoint import CheckpointCard
 from ...tasks.catalog import catalog
+from ...tasks.databases.catalogue import known
 from ...tasks.databases.licences import MEANING, implied
 from ...tasks.task import Places, Task
 from ..corpus.corpus import SourceFacts
 from ..progress import duration
 from .finished import Finished
+from .leave_out import words_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +168,15 @@ def _overlap(of: Described) -> str:
 {table}
 
 Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
-{index}"""
+{_strangers(of)}{index}"""
+
+
+def _strangers(of: Described) -> str:
+    """Name the sources that declare nothing that the catalogue knows: for them, clean is no finding."""
+    strange = [facts.name for facts in of.facts.values() if not any(map(known, words_of(facts)))]
+    if not strange:
+        return ""
+    return f"\nThe catalogue knows nothing of {', '.join(strange)}: of them, that is not evidence.\n"
 
 
 def _licence(of: Described) -> str:

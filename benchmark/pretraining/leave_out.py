@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from ...baselines.init import InitCard
 from ...tasks.task import Task
 from ..corpus.corpus import SourceFacts
+from ..errors import UserError
 
 
 def related(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
@@ -24,3 +26,20 @@ def words_of(source: SourceFacts) -> tuple[str, ...]:
     """Return every name under which the catalogue may know the images of a source."""
     words = (source.name, source.database, source.source_group, *source.parents)
     return tuple(dict.fromkeys(word for word in words if word))
+
+
+def check_start(start: InitCard | None, tasks: Iterable[Task]) -> None:
+    """Refuse to begin with weights that may have seen a task that shall be left out.
+
+    Raises:
+        UserError: they may; no choice of sources could make the result independent of that task.
+    """
+    if start is None:
+        return
+    for task in tasks:
+        reasons = task.contamination(start.corpora).reasons
+        if reasons:
+            raise UserError(
+                f"--from: {start.label} may have seen {task.name} ({reasons[0]}), which --leave-out names: "
+                "begin with other weights, or leave it out of --leave-out."
+            )

@@ -1,6 +1,6 @@
 """What a pretraining leaves behind: weights, the card by which a run takes them, and a text about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,11 +9,14 @@ import numpy as np
 from ...baselines.archs import build_backbone
 from ...baselines.checkpoint import CheckpointCard, SeenCorpus, write_card
 from ...baselines.fingerprint import fingerprint
+from ...baselines.init import InitCard
 from ...tasks.databases.licences import implied
 from ..corpus.corpus import INDEX, SourceFacts, read_corpus
+from ..corpus.twins import equal_to
 from ..files import sha256_file, write_atomic, write_bytes
 from .cardtext import Described, model_card
 from .finished import Finished
+from .leave_out import words_of
 from .picture import draw_curve, write_curve
 
 WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
@@ -54,11 +57,14 @@ def write_results(finished: Finished, out: Path) -> Path:
 
 
 def source_facts(finished: Finished) -> dict[str, SourceFacts]:
-    """Return what the corpus says of each source that was used, by name; empty without a corpus."""
+    """Return what the corpus says of each source that was not left out, by name; empty without a corpus.
+
+    A source of which no image stayed is among them: other sources hold copies of all of its images.
+    """
     if finished.corpus is None:
         return {}
-    used = {source.name for source in finished.sources}
-    return {facts.name: facts for facts in read_corpus(finished.corpus).sources if facts.name in used}
+    sources = read_corpus(finished.corpus).sources
+    return {facts.name: facts for facts in sources if facts.name not in finished.left_out}
 
 
 def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
@@ -71,7 +77,7 @@ def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str)
     """
     settings = finished.settings
     seen = tuple(_seen(source.name, source.images, facts.get(source.name)) for source in finished.sources)
-    origins = {word for each in facts.values() for word in (each.name, each.source_group, *each.parents)}
+    origins = {word for each in facts.values() for word in words_of(each)}
     begun = finished.start.corpora if finished.start else ()
     backbone = build_backbone(settings.arch, settings.input_size)
     backbone.load_state_dict(dict(finished.state))
@@ -84,7 +90,7 @@ def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str)
         corpora=tuple(sorted({*origins, *begun, *(each.id for each in seen)})),
         corpus=seen,
         variant=settings.variant,
-        licence=str(implied(each.licence for each in seen)),
+        licence=_licence(seen, finished.start),
         citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
         input_size=settings.input_size,
         fingerprint=fingerprint(backbone, finished.contract, settings.input_size),
@@ -93,6 +99,11 @@ def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str)
         label_spaces={source.name: list(source.classes) for source in finished.sources},
         training=_training(finished),
     )
+
+
+def _licence(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
+    own = f"; and the terms of what it began with, {start.label}" if start else ""
+    return f"{implied(each.licence for each in seen)}{own}"
 
 
 def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
@@ -124,7 +135,8 @@ def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
     """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(corpus / INDEX, columns=["source", "phash"])
-    kept = ~np.isin(table["source"].to_numpy(), left_out)
+    table = pq.read_table(corpus / INDEX, columns=["key", "source", "phash"])
+    twins = list(equal_to(corpus, left_out))
+    kept = ~np.isin(table["source"].to_numpy(), left_out) & ~np.isin(table["key"].to_numpy(), twins)
     hashes = np.sort(table["phash"].to_numpy()[kept])
     write_atomic(path, lambda file: np.save(file, hashes))

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import torch
 
-from ...baselines.init import InitCard, contract_of
+from ...baselines.init import Contract, InitCard
 from ...tasks.task import Places, Task
 from ..corpus.corpus import Corpus, read_corpus
+from ..corpus.twins import equal_to
 from ..errors import StoppedError, UserError
 from ..files import claim
 from ..provenance import commit
@@ -22,14 +23,14 @@ from .distributed import Ranks, joined
 from .engine import pretrain
 from .finished import Finished, Settings
 from .job import Job, Keeping, Result, StoppedAtError
-from .leave_out import related
+from .leave_out import check_start, related
 from .live import Display
 from .modelcard import CARD, CURVE, write_results
 from .picture import write_curve
 from .pools import Loading
 from .start import start_of
 from .stopping import stoppable
-from .stream import ShardImages, corpus_pools, told_of_deaths
+from .stream import corpus_pools, told_of_deaths
 
 CHECKPOINTS = "checkpoints"
 
@@ -93,6 +94,8 @@ def _carry_out(request: Request, ranks: Ranks) -> Path:
         return request.out / CARD
     for name, reason in left_out.items():
         _say(f"left out: {name}, for {reason}", ranks)
+    if twins := equal_to(request.corpus, left_out):
+        _say(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
     result = _trained(request, start, frozenset(left_out), ranks)
     if ranks.first:
         write_results(_finished(request, result, start, tuple(left_out), ranks), request.out)
@@ -120,6 +123,7 @@ def _settled(
             f"pass --accumulate with a multiple of {ranks.world}, at most --batch-size."
         )
     start = start_of(settings, corpus, request.places)
+    check_start(start, request.leave_out)
     settings = msgspec.structs.replace(
         settings, accumulate=parts, start=start.identity if start else "scratch"
     )
@@ -129,22 +133,14 @@ def _settled(
     return replace(request, settings=settings), start
 
 
-def opened(
-    request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks
-) -> tuple[Job, ShardImages]:
-    """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
-    settings, contract = request.settings, contract_of(start)
+def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
+    """Train; what stops it early is told with its cure."""
+    settings, out = request.settings, request.out
+    contract = start.contract if start else Contract()
     loading = Loading(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
     )
     pools, images = corpus_pools(request.corpus, loading)
-    return Job(settings, pools, images, ranks, start), images
-
-
-def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
-    """Train; what stops it early is told with its cure."""
-    settings, out = request.settings, request.out
-    job, images = opened(request, start, left_out, ranks)
     display = Display(settings.steps)
     try:
         with stoppable(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
@@ -156,7 +152,7 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
                 live=display.note,
                 row=lambda curve: write_curve(curve, out / CURVE),
             )
-            return pretrain(job, keeping)
+            return pretrain(Job(settings, pools, images, contract, ranks, start), keeping)
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
@@ -180,6 +176,7 @@ def _finished(
     return Finished(
         state=result.state,
         settings=request.settings,
+        contract=start.contract if start else Contract(),
         sources=result.sources,
         curve=result.curve,
         leave_out=tuple(sorted(task.name for task in request.leave_out)),

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from ...baselines.init import Contract
 from ...tasks.task import plausible_flips
 from ..corpus.corpus import INDEX, SHARDS, Corpus, SourceFacts, read_corpus
+from ..corpus.twins import equal_to
 from ..errors import StoppedError, UserError
 from .pools import Loading, Pool, Rows, hold_out
 from .shards import Damaged, Decoder, Places
@@ -124,6 +125,8 @@ def told_of_deaths(folder: Path) -> Iterator[None]:
 def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImages]:
     """Open a corpus for a pretraining; pools and their rows stand in the order of its index.
 
+    Images that equal one of a source that is left out are left out too, whichever source holds them.
+
     Args:
         folder: as `corpus build` made it.
         loading: how images shall be shown, and which sources shall not.
@@ -134,6 +137,7 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
     corpus = read_corpus(folder)
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
     table = _read(folder, ["source", "shard", "offset", "size", "label", "group"])
+    table = _without(table, folder, equal_to(folder, loading.leave_out))
     names, whose = _codes(table["source"])
     chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
     if not chosen:
@@ -163,6 +167,13 @@ def _read(folder: Path, columns: list[str]) -> pa.Table:
         return pq.read_table(path, columns=columns, read_dictionary=["source", "shard"])
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path} cannot be read ({error}): build the corpus anew.") from error
+
+
+def _without(table: pa.Table, folder: Path, keys: frozenset[str]) -> pa.Table:
+    """Return the index without some images; their keys are read only where there are any."""
+    if not keys:
+        return table
+    return table.filter(~np.isin(_read(folder, ["key"])["key"].to_numpy(), list(keys)))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mednet_bench.benchmark.corpus.corpus import INDEX, SHARDS, Corpus, SourceFacts, write_corpus
+from mednet_bench.benchmark.corpus.corpus import DUPLICATES, INDEX, SHARDS, Corpus, SourceFacts, write_corpus
 from mednet_bench.benchmark.corpus.images import pixel_hash, png
 from mednet_bench.benchmark.corpus.part import COLUMNS, schema
 from mednet_bench.benchmark.corpus.shard import ShardWriter, facts_json
@@ -52,6 +52,7 @@ def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[s
                     shown[source].append(pixels)
                 shard.close()
     parquet.write_table(table(columns, schema()), folder / INDEX)
+    (folder / DUPLICATES).write_text("key,source,of key,of source,labels\n")
     sources = tuple(_facts(name, variant, images) for name in SIDES)
     write_corpus(
         folder, Corpus(variant=variant, side=40, sources=sources, identity="id", request="", made="")
