@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from ...baselines.init import Contract, InitCard
+from ...baselines.init import InitCard, contract_of
 from ...tasks.task import Places, Task
 from ..corpus.corpus import Corpus, read_corpus
 from ..corpus.twins import equal_to
@@ -30,7 +30,7 @@ from .picture import write_curve
 from .pools import Loading
 from .start import start_of
 from .stopping import stoppable
-from .stream import corpus_pools, told_of_deaths
+from .stream import ShardImages, corpus_pools, told_of_deaths
 
 CHECKPOINTS = "checkpoints"
 
@@ -133,14 +133,22 @@ def _settled(
     return replace(request, settings=settings), start
 
 
-def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
-    """Train; what stops it early is told with its cure."""
-    settings, out = request.settings, request.out
-    contract = start.contract if start else Contract()
+def opened(
+    request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks
+) -> tuple[Job, ShardImages]:
+    """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
+    settings, contract = request.settings, contract_of(start)
     loading = Loading(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
     )
     pools, images = corpus_pools(request.corpus, loading)
+    return Job(settings, pools, images, ranks, start), images
+
+
+def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
+    """Train; what stops it early is told with its cure."""
+    settings, out = request.settings, request.out
+    job, images = opened(request, start, left_out, ranks)
     display = Display(settings.steps)
     try:
         with stoppable(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
@@ -152,7 +160,7 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
                 live=display.note,
                 row=lambda curve: write_curve(curve, out / CURVE),
             )
-            return pretrain(Job(settings, pools, images, contract, ranks, start), keeping)
+            return pretrain(job, keeping)
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
@@ -176,7 +184,6 @@ def _finished(
     return Finished(
         state=result.state,
         settings=request.settings,
-        contract=start.contract if start else Contract(),
         sources=result.sources,
         curve=result.curve,
         leave_out=tuple(sorted(task.name for task in request.leave_out)),
