@@ -231,6 +231,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
     label = card.transform.described(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
+    reasons = task.contamination(card.corpora).reasons if task else ()
     return InitFacts(
         label=label,
         identity=card.identity,
@@ -238,4 +239,5 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
+        possible=tuple(f"{reason.corpus}: {reason}" for reason in reasons if reason.level == "possible"),
     )

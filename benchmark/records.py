@@ -99,6 +99,8 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     corpora: tuple[str, ...] = ()
     overlap: tuple[str, ...] = ()
     """Declared corpora that share a parent data set with the task: contamination."""
+    possible: tuple[str, ...] = ()
+    """Why others of them may hold images of the task, a sentence each: no more than possible."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,11 +58,13 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
         if side.row.overlap:
             seen = ", ".join(side.row.overlap)
             yield Flag("contaminated", f"the weights of {side.row.init} are declared to have seen {seen}")
-        audit = side.row.audit
+        audit, init = side.row.audit, side.records[-1].init
         if audit and audit.contaminated and not side.row.overlap:
             yield Flag("contaminated", audit.sentence)
         elif audit and audit.doubtful:
             yield Flag("possibly-contaminated", audit.sentence)
+        elif audit is None and init and init.possible:
+            yield Flag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
 
 
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:

@@ -14,7 +14,7 @@ MEANINGS = {
     "no-evidence": "there are no predictions from which the difference and its error could be computed",
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
-    "possibly-contaminated": "an audit found a possible relation, or no more copies than look-alikes explain",
+    "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
     "unpaired": "seeds that only one of the two inits has were left out",
     "single-seed": "one seed in common: how much trainings differ is unknown",
     "identical-seeds": "every seed of an init gives the same result: nothing is known of other training sets",

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -15,11 +16,14 @@ from PIL import Image
 from processes import CommandLine
 from synthetic import Grid, write_run
 
+from mednet_bench.baselines.init import InitCard
+from mednet_bench.benchmark.cells import init_facts
 from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.contamination import alignment, measured
 from mednet_bench.benchmark.contamination.outcome import FOLDER, Audit, Measured, read_audits, write_audit
 from mednet_bench.benchmark.contamination.search import FARTHEST, Index
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.records import Record
 from mednet_bench.reports.findings.across import overall
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import judge
@@ -198,6 +202,20 @@ def test_what_an_audit_means_for_a_verdict(
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
     write_audit(tmp_path / FOLDER, audit)
     assert flags(tmp_path) == expected
+
+
+def test_what_weights_declare_as_possible_is_flagged_without_an_audit(tmp_path: Path) -> None:
+    known = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))
+    sister = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=("sa-med2d-20m",))
+    facts = init_facts(sister, known["breastmnist"])
+    assert facts.overlap == () and len(facts.possible) == 1 and "sa-med2d-20m" in facts.possible[0]
+    write_run(tmp_path, Grid(tasks=("breastmnist",)))
+    for path in (tmp_path / "records").rglob("*.json"):
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        if record.cell.init == "imagenet" and record.init:
+            doubtful = msgspec.structs.replace(record.init, possible=facts.possible)
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=doubtful)))
+    assert flags(tmp_path) == {("imagenet", "possibly-contaminated")}
 
 
 def test_an_audit_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
