@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ..benchmark.errors import UserError, unknown
+from ..benchmark.errors import UserError
 from ..benchmark.files import sha256_file, write_bytes
-from ..benchmark.tomls import read_toml
+from ..benchmark.tomls import as_card, read_toml
 from .init import Contract, InitCard, Need
 
 EXAMPLE = """name = "my-mednet"
@@ -69,14 +69,7 @@ def read_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; `UserError` names the file and the key that is wrong."""
     if not path.is_file():
         raise UserError(f"There is no card at {path}: write one there, for example:\n{EXAMPLE}")
-    content = read_toml(path)
-    for key in content:
-        if key not in CheckpointCard.__struct_fields__:
-            raise UserError(f"{path}: {unknown('key', key, CheckpointCard.__struct_fields__)}")
-    try:
-        card = msgspec.convert(content, CheckpointCard)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {error}: mend the card.") from error
+    card = as_card(path, read_toml(path), CheckpointCard)
     if card.fingerprint and card.input_size < 1:
         raise UserError(f"{path} has a fingerprint without the side at which it was taken: add input_size.")
     return card
@@ -101,7 +94,7 @@ def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) ->
     write_bytes(path, text.encode())
 
 
-def _card_path(path: Path, variant: str) -> Path:
+def card_path(path: Path, variant: str) -> Path:
     """Return where the card stands that `path` means to a task of this colour."""
     if path.is_dir():
         own = path / "card.toml"
@@ -121,25 +114,25 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
     Raises:
         UserError: no card, a wrong key, another arch or colour than the run's, another hash.
     """
-    card_path = _card_path(path, need.task.variant)
-    card = read_card(card_path)
-    file = card_path.parent / card.path
+    card_at = card_path(path, need.task.variant)
+    card = read_card(card_at)
+    file = card_at.parent / card.path
     if not file.is_file():
-        raise UserError(f"{card_path} names the weights {file}, which are not there: correct `path`.")
+        raise UserError(f"{card_at} names the weights {file}, which are not there: correct `path`.")
     if card.arch != need.arch:
         raise UserError(
-            f"{card_path} holds weights for {card.arch}, the run asks for {need.arch}: "
+            f"{card_at} holds weights for {card.arch}, the run asks for {need.arch}: "
             f"pass --archs {card.arch}."
         )
     if card.variant and card.variant != need.task.variant:
         raise UserError(
-            f"{card_path} is a {card.variant} network and {need.task.name} is {need.task.variant}: "
+            f"{card_at} is a {card.variant} network and {need.task.name} is {need.task.variant}: "
             "choose --tasks of its colour."
         )
     digest = sha256_file(file)
     if digest != card.sha256.lower():
         raise UserError(
-            f"{file} does not hash to the sha256 of {card_path} (it is {digest}): correct the card."
+            f"{file} does not hash to the sha256 of {card_at} (it is {digest}): correct the card."
         )
     return InitCard(
         name=name,

@@ -94,7 +94,7 @@ class Account:
     def refusal(self, origin: str) -> UserError:
         """Return the error that lists both sides."""
         sides = [("missing", self.missing), ("left over", self.extra), ("of another shape", self.shapes)]
-        complaints = [f"{len(names)} {side} ({_first(names)})" for side, names in sides if names]
+        complaints = [f"{len(names)} {side} ({some_of(names)})" for side, names in sides if names]
         return UserError(
             f"The weights of {origin} do not fit the network: {'; '.join(complaints)}; "
             "use the arch that they were made for."
@@ -106,6 +106,11 @@ TRACKER = ".num_batches_tracked"
 PyTorch did not write it, and converters drop it: absent or without a counterpart, it is excused by name."""
 
 
+def is_tracker(name: str, own: Mapping[str, Tensor]) -> bool:
+    """Whether `name` is the counter of a batch norm that the network `own` has without one."""
+    return name.endswith(TRACKER) and name.removesuffix(TRACKER) + ".running_mean" in own
+
+
 def account(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]) -> Account:
     """Compare names and shapes.
 
@@ -115,13 +120,12 @@ def account(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: I
         excused: prefixes of names that may be left over: the classifier, which the network does not have.
     """
     prefixes = tuple(excused)
-    extra = [name for name in tensors if name not in own and not name.startswith(prefixes)]
     return Account(
         missing=tuple(name for name in own if name not in tensors and not name.endswith(TRACKER)),
         extra=tuple(
             name
-            for name in extra
-            if not (name.endswith(TRACKER) and name.removesuffix(TRACKER) + ".running_mean" in own)
+            for name in tensors
+            if name not in own and not name.startswith(prefixes) and not is_tracker(name, own)
         ),
         shapes=tuple(
             f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
@@ -151,7 +155,8 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
     model.load_state_dict({name: tensors.get(name, tensor) for name, tensor in own.items()}, strict=True)
 
 
-def _first(names: Sequence[str], most: int = 4) -> str:
+def some_of(names: Sequence[str], most: int = 4) -> str:
+    """List the first of some names."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
@@ -168,6 +173,6 @@ def renamed_by_order(
     if len(tensors) != len(names) or wrong:
         raise UserError(
             f"The weights of {origin} do not match the network one to one: {len(tensors)} tensors for "
-            f"{len(names)}, other shapes: {_first(wrong) or 'none'}."
+            f"{len(names)}, other shapes: {some_of(wrong) or 'none'}."
         )
     return {new: tensor for (_, tensor), (new, _) in pairs}

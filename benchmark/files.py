@@ -65,6 +65,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomic(path, lambda file: file.write(content))
 
 
+def write_json(path: Path, content: object) -> None:
+    """Write `content` to `path` as JSON for people too, atomically; errors as `write_atomic`."""
+    import msgspec
+
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+
+
 def writable_folder(path: Path) -> Path:
     """Make the folder `path` and prove that a file can be written there; `UserError` where not."""
     probe = path / f".probe-{os.getpid()}"

@@ -1,11 +1,16 @@
-"""TOML files read as plain data, with errors that name the file."""
+"""TOML files read as plain data or as a struct, with errors that name the file."""
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .errors import UserError
+import msgspec
+
+from .errors import UserError, unknown
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -18,3 +23,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
+
+
+def check_keys(path: Path, content: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a key of the file `path` that means nothing; `UserError` suggests the nearest one."""
+    names = tuple(known)
+    for key in content:
+        if key not in names:
+            raise UserError(f"{path}: {unknown('key', key, names)}")
+
+
+def as_card(path: Path, content: dict[str, Any], kind: type[T]) -> T:
+    """Turn the content of the file `path` into a struct; `UserError` names the key that is wrong."""
+    check_keys(path, content, kind.__struct_fields__)
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}: mend the card.") from error

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..benchmark.errors import UserError, unknown
-from ..benchmark.tomls import read_toml
+from ..benchmark.errors import UserError
+from ..benchmark.tomls import check_keys, read_toml
 from .hashes import file_hash
 from .npz import Layout, image_side, read_npz
 from .npz_rows import NpzRows
@@ -109,9 +109,7 @@ def _is_card(path: Path) -> bool:
 
 def _card(path: Path, content: dict[str, Any]) -> Card:
     fields = msgspec.structs.fields(Card)
-    for key in content:
-        if key not in Card.__struct_fields__:
-            raise UserError(f"{path}: {unknown('key', key, Card.__struct_fields__)}")
+    check_keys(path, content, Card.__struct_fields__)
     lacking = [field.name for field in fields if field.required and field.name not in content]
     if lacking:
         keys = "key" if len(lacking) == 1 else "keys"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...benchmark.errors import UserError
-from ..strict import TRACKER, Account, account
+from ..strict import Account, account, is_tracker
 from . import keras
 from .layout import LAYOUTS, Target
 from .order import names_by_order
@@ -157,9 +157,7 @@ def _accounted(
             left.append(name)
         elif _bare(name) in first and _equal(tensors[name], first[_bare(name)]):
             twins.append(name)
-        elif not (
-            name.endswith(TRACKER) and pairs.get(name, "").removesuffix(TRACKER) + ".running_mean" in own
-        ):
+        elif not is_tracker(pairs.get(name, ""), own):
             extra.append(name)
     found = account(own, renamed, ())
     wrong = Account(found.missing, (*extra, *doubled), found.shapes)

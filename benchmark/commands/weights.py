@@ -47,10 +47,10 @@ def inspect_weights(values: Values) -> int:
 def _lines(found: "Inspected") -> list[str]:
     """Tell the facts, one a line."""
     from ...baselines.contract import told
+    from ...baselines.strict import some_of
 
     names = found.names
-    prefix = f" under '{names.prefix}'" if names.prefix else ""
-    left = f"{len(names.left)} left over by name" + (f" ({_some(names.left)})" if names.left else "")
+    left = f"{len(names.left)} left over by name" + (f" ({some_of(names.left)})" if names.left else "")
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(found.others)})" if found.others else ""
     pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
@@ -59,17 +59,13 @@ def _lines(found: "Inspected") -> list[str]:
         f"file:        {found.file}, sha256 {found.sha256}",
         f"arch:        {found.arch}{others}",
         f"parameters:  {found.parameters:,} without classifier",
-        f"layout:      {names.layout}{prefix}",
+        f"layout:      {names.described}",
         f"tensors:     {len(names.pairs)} of {len(found.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
         f"contract:    {told(found.contract)}" + ("" if contracts else " (ImageNet's, for want of evidence)"),
         f"evidence:    {found.evidence.described}",
         *(["also possible:", *contracts[1:]] if contracts[1:] else []),
     ]
-
-
-def _some(names: "list[str] | tuple[str, ...]", most: int = 4) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _map(found: "Inspected") -> list[str]:

@@ -6,7 +6,7 @@ import msgspec
 
 from ...tasks.task import Kind, Variant
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import write_json
 
 FORMAT = 1
 CORPUS, INDEX, SHARDS, PARTS = "corpus.json", "index.parquet", "shards", "parts"
@@ -102,4 +102,4 @@ def read_corpus(folder: Path) -> Corpus:
 
 def write_corpus(folder: Path, corpus: Corpus) -> None:
     """Declare a corpus finished; errors as `write_atomic`."""
-    write_bytes(folder / CORPUS, msgspec.json.format(msgspec.json.encode(corpus)) + b"\n")
+    write_json(folder / CORPUS, corpus)

@@ -67,6 +67,21 @@ class FileSource:
                 yield Problem(shown(entry.path), str(error))
 
 
+def folder_of(card: SourceCard, folder: Path) -> Path:
+    """Return the folder that a card names, which lies in `folder`; `UserError` where there is none."""
+    root = folder / card.path
+    if not root.is_dir():
+        raise UserError(
+            f"The card of '{card.name}' names the folder {root}, which does not exist: correct 'path'."
+        )
+    return root
+
+
+def reader_of(card: SourceCard) -> dict[str, Any]:
+    """Return the fields of `Reading` that a card sets, also by `slices_per_series`."""
+    return {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
+
+
 def reading_of(given: dict[str, Any], source: str) -> Any:
     """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
     from ...tasks.readers.reader import Reading

@@ -4,13 +4,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
 from ...tasks.catalog import catalog, fetch, require
 from ...tasks.local import local_task
 from ...tasks.task import SPLITS, Places, Task
 from ..errors import UserError, unknown
-from ..tomls import read_toml
+from ..tomls import as_card, read_toml
 from .filesource import reading_of
 from .source import SOURCES, Source, SourceCard
 from .sources.npz import TaskSource
@@ -85,13 +83,7 @@ def _from_card(path: Path, places: Places, splits: Splits, side: int) -> Source:
         return _task_source(local_task(path), places, splits, side)
     if "kind" in content:
         SOURCES[str(content["kind"])]  # says which kinds there are, before anything else is found wrong
-    for key in content:
-        if key not in SourceCard.__struct_fields__:
-            raise UserError(f"{path}: {unknown('key', key, SourceCard.__struct_fields__)}")
-    try:
-        card = msgspec.convert(content, SourceCard)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {error}.") from error
+    card = as_card(path, content, SourceCard)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", card.name):  # a tar's names have 100 characters
         raise UserError(f"{path}: key 'name': use up to 60 lower-case letters, digits, '.', '_' and '-'.")
     reading_of(card.reader, card.name)  # hours before the first file is read

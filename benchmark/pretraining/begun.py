@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import write_json
 from .finished import Settings
 
 FILE = "settings.json"
@@ -43,7 +43,7 @@ def begin(out: Path, begun: Begun) -> None:
     """
     earlier = read_begun(out)
     if earlier is None:
-        write_bytes(out / FILE, msgspec.json.format(msgspec.json.encode(begun)) + b"\n")
+        write_json(out / FILE, begun)
         return
     pairs = [
         (OPTIONS.get(name, f"--{name.replace('_', '-')}"), getattr(earlier.settings, name), value)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ....tasks.readers.headers import Header, header, is_candidate
 from ....tasks.readers.reader import Reading, UnreadableError, pictures
 from ...errors import UserError
-from ..filesource import Entry, FileSource, entry_of, facts_of, reading_of, shown
+from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
 from ..source import SOURCES, Item, Problem, SourceCard, SourceKind, Unit
 from .folder import walk
 from .table import LABELS, column_of, header_of, names_of, opened
@@ -58,11 +58,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
     Raises:
         UserError: there is no such folder, or the labels are not where the card says, or of one class.
     """
-    root = folder / card.path
-    if not root.is_dir():
-        raise UserError(
-            f"The card of '{card.name}' names the folder {root}, which does not exist: correct 'path'."
-        )
+    root = folder_of(card, folder)
     labels, unlabelled, field = _labels(card, folder)
     files = partial(scan, root, field, time.monotonic())
     found = {label for each in files() for label in labels(each)}
@@ -73,8 +69,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
             "least two are needed: correct 'labels_from' or 'classes'."
         )
     listing = partial(_entries, root, files, classes, labels, card)
-    reader = {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
-    return DicomSource(facts_of(card, classes), root, listing, reader, unlabelled=unlabelled)
+    return DicomSource(facts_of(card, classes), root, listing, reader_of(card), unlabelled=unlabelled)
 
 
 @lru_cache(maxsize=32)  # a build lists the files several times, and a million headers take minutes

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import UserError
-from ..filesource import Entry, FileSource, entry_of, facts_of
+from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
 
 
@@ -17,11 +17,7 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
     Raises:
         UserError: there is no such folder, or its folders are not the classes of the card.
     """
-    root = folder / card.path
-    if not root.is_dir():
-        raise UserError(
-            f"The card of '{card.name}' names the folder {root}, which does not exist: correct 'path'."
-        )
+    root = folder_of(card, folder)
     found = sorted(each.name for each in os.scandir(root) if each.is_dir() and not each.name.startswith("."))
     classes = card.classes or tuple(found)
     if set(found) != set(classes):

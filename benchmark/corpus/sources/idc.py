@@ -126,15 +126,13 @@ def plan_of(name: str) -> Plan:
         float(index["series_size_MB"].sum()) / 1000,
         tuple(sorted(index["license_short_name"].dropna().unique())),
         str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
-        next(
-            (
-                field
-                for field in LABELS
-                if len({value for value in images[field].tolist() if isinstance(value, str)}) > 1
-            ),
-            "",
-        ),
+        next((field for field in LABELS if len(set(_texts(images[field].tolist()))) > 1), ""),
     )
+
+
+def _texts(values: list[object]) -> list[str]:
+    """Return the values that are there; pandas writes a missing text as a number."""
+    return [value for value in values if isinstance(value, str)]
 
 
 def described(plan: Plan, folder: Path) -> str:
@@ -203,8 +201,8 @@ def _catalogued(name: str) -> str:
     return f"The catalogue says: {'; '.join(parts)}." if parts else "The catalogue knows no such collection."
 
 
-SOURCES.add("idc", SourceKind(lambda card, folder: _no_card(card), named=open_collection))
-
-
-def _no_card(card: SourceCard) -> DicomSource:
+def _no_card(card: SourceCard, folder: Path) -> DicomSource:
     raise UserError(f"The card of '{card.name}': name the collection as idc:COLLECTION on the command line.")
+
+
+SOURCES.add("idc", SourceKind(_no_card, named=open_collection))

@@ -9,7 +9,7 @@ import msgspec
 
 from ....tasks.readers.nifti import SUFFIXES
 from ...errors import UserError
-from ..filesource import Entry, FileSource
+from ..filesource import Entry, FileSource, reader_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import open_folder
 from .table import open_table
@@ -28,8 +28,8 @@ def open_nifti(card: SourceCard, folder: Path) -> FileSource:
     if not path.exists():
         raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")
     source = open_folder(card, folder) if path.is_dir() else open_table(card, folder)
-    reader = {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
-    return replace(source, listing=partial(_volumes, source.listing), reader=reader, per_unit=PER_UNIT)
+    listing = partial(_volumes, source.listing)
+    return replace(source, listing=listing, reader=reader_of(card), per_unit=PER_UNIT)
 
 
 def _volumes(listing: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
