@@ -52,6 +52,13 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def as_json(content: object) -> str:
+    """Return plain data or structs as JSON, for a program that reads what a command prints."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+
+
 def say(text: str) -> None:
     """Tell a person something; standard output stays parseable."""
     click.echo(text, err=True)

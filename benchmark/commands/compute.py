@@ -56,7 +56,7 @@ def plan(values: Values) -> int:
     """Print the grid of cells, what has been done of it, and an estimate of the rest."""
     from .. import runner
     from ..records import Store
-    from ..show import plan_text
+    from ..show.plan import plan_text
 
     grid = _resolved(values)
     waiting = runner.pending(grid, Store(grid.request.folder), runner.Rules())

@@ -1,11 +1,10 @@
 """`corpus build`, `corpus info` and `corpus check`: the images that a MedNet is pretrained on."""
 
-import json
 from pathlib import Path
 
 import click
 
-from .command import Command, Group, Values, say
+from .command import Command, Group, Values, as_json, say
 
 
 def build(values: Values) -> int:
@@ -38,7 +37,7 @@ def info(values: Values) -> int:
     from ..corpus.describe import described, facts
 
     folder = values["corpus"]
-    click.echo(json.dumps(facts(folder), indent=2) if values["json"] else described(folder))
+    click.echo(as_json(facts(folder)) if values["json"] else described(folder))
     return 0
 
 
@@ -91,7 +90,7 @@ _COMMANDS = (
 COMMANDS = (
     Group(
         "corpus",
-        commands={str(command.name): command for command in _COMMANDS},
+        commands=_COMMANDS,
         help="Build, show and check the images that a MedNet is pretrained on.",
     ),
 )

@@ -9,7 +9,7 @@ from .command import Command, Values, fetching
 
 def ls(values: Values) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
-    from ..show import listing
+    from ..show.tasks import listing
 
     click.echo(listing(values["data_root"], values["task_file"]))
     return 0
@@ -17,7 +17,7 @@ def ls(values: Values) -> int:
 
 def info(values: Values) -> int:
     """Show the card of a task: classes, splits, licence, citation, caveats, files."""
-    from ..show import card
+    from ..show.tasks import card
 
     click.echo(card(values["task"], values["data_root"], values["task_file"]))
     return 0

@@ -9,7 +9,7 @@ import msgspec
 from ...tasks.databases import catalogue, plans
 from ...tasks.databases.catalogue import Database
 from ...tasks.databases.licences import Terms, implied
-from .command import Command, Group, Values
+from .command import Command, Group, Values, as_json
 
 
 class Listing(Group):
@@ -24,21 +24,22 @@ class Listing(Group):
 
 def list_(values: Values) -> int:
     """List databases with their counts and licences, and sum images and patients."""
-    from ..show_sources import listing
+    from ..show.sources import listing
 
     rows = [row for row in catalogue.databases().values() if _fits(row, values)]
-    click.echo(_json([msgspec.to_builtins(row) for row in rows]) if values["json"] else listing(rows))
+    click.echo(as_json(rows) if values["json"] else listing(rows))
     return 0
 
 
 def show(values: Values) -> int:
     """Show one database: its evidence, parents and overlaps, and which tasks and databases it touches."""
-    from ..show_sources import card, touched_databases, touched_tasks
+    from ..show.sources import card, touched_databases, touched_tasks
 
     row = catalogue.database(values["id"])
     if values["json"]:
         tasks, others = _reasons(touched_tasks(row)), _reasons(touched_databases(row))
-        click.echo(_json({**msgspec.to_builtins(row), "touches_tasks": tasks, "touches_databases": others}))
+        facts = {**msgspec.to_builtins(row), "touches_tasks": tasks, "touches_databases": others}
+        click.echo(as_json(facts))
     else:
         click.echo(card(row))
     return 0
@@ -46,24 +47,24 @@ def show(values: Values) -> int:
 
 def plan(values: Values) -> int:
     """Compose a MedNet of three million images: caps, totals, licence traps, and what is missing."""
-    from ..show_composition import composition_text
+    from ..show.composition import composition_text
 
     rules = plans.Rules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
-    click.echo(_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
+    click.echo(as_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
     return 0
 
 
 def idc(values: Values) -> int:
     """Sum the NCI Imaging Data Commons by modality and use; --modality shows its collections too."""
-    from ..show_sources import commons
+    from ..show.sources import commons
 
     rows = catalogue.collections()
     modality = values["modality"].upper()
     if modality:
         _one_of("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
         rows = tuple(row for row in rows if row.modality == modality)
-    click.echo(_json(msgspec.to_builtins(rows)) if values["json"] else commons(rows, bool(modality)))
+    click.echo(as_json(rows) if values["json"] else commons(rows, bool(modality)))
     return 0
 
 
@@ -107,10 +108,6 @@ def _plan_facts(composition: plans.Composition) -> dict[str, Any]:
     }
 
 
-def _json(content: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
-
-
 _JSON = click.Option(["--json"], is_flag=True, help="Print JSON for machines.")
 _MODALITY = click.Option(["--modality"], default="", help="Only this one, as the list calls it.")
 _LIST = [
@@ -149,7 +146,7 @@ _LISTED = Command(list_, _LIST, "mednet-bench sources --variant color --access o
 COMMANDS = (
     Listing(
         "sources",
-        commands={str(command.name): command for command in (_LISTED, *_EACH)},
+        commands=(_LISTED, *_EACH),
         help="List public medical image databases (`sources list -h` shows the filters), show one, and "
         "compose a MedNet from them.",
         epilog="\b\nExample:\n  mednet-bench sources --variant color --access open",

@@ -1,7 +1,6 @@
 """What a corpus is made of, for a person and for a program."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import msgspec
 
 from ...tasks.catalog import megabytes
 from ...tasks.databases.licences import implied
-from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, read_corpus
+from ..show.tables import table
+from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpus
 from .sheet import write_sheet
 
 
@@ -34,7 +34,7 @@ def described(folder: Path) -> str:
         f"{folder}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} pixels a side, "
         f"{megabytes(found['bytes'])}, built {corpus.made[:10]}, identity {corpus.identity[:12]}",
         "",
-        *_table([_HEAD, *(_row(source) for source in corpus.sources)]),
+        table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
         "",
     ]
     for source in corpus.sources:
@@ -64,17 +64,10 @@ _HEAD = (
 )
 
 
-def _row(source: Any) -> tuple[str, ...]:
+def _row(source: SourceFacts) -> tuple[str, ...]:
     counts = (source.duplicates, source.conflicts, source.capped, source.problems)
     groups = f"{source.groups:,}" if source.groups else "not known"
     return (source.name, source.modality, f"{source.images:,}", groups, *(f"{count:,}" for count in counts))
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    from tabulate import tabulate
-
-    align = ("left", "left", *("right",) * (len(rows[0]) - 2))
-    return tabulate(rows[1:], rows[0], "simple", disable_numparse=True, colalign=align).splitlines()
 
 
 def _modalities(corpus: Corpus) -> list[tuple[str, int]]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from ..tasks.databases import catalogue, plans
-from ..tasks.databases.catalogue import Share, count
-from ..tasks.databases.licences import implied
-from .show_sources import number, table
+from ...tasks.databases import catalogue, plans
+from ...tasks.databases.catalogue import Share, count
+from ...tasks.databases.licences import implied
+from .tables import number, table
 
 
 def composition_text(composition: plans.Composition) -> str:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from tabulate import tabulate
-
-from ..tasks.databases import catalogue, kinship
-from ..tasks.databases.catalogue import Collection, Database, count
-from ..tasks.databases.licences import implied
+from ...tasks.databases import catalogue, kinship
+from ...tasks.databases.catalogue import Collection, Database, count
+from ...tasks.databases.licences import implied
+from .tables import number, table
 
 Reasons = list[tuple[str, str, str]]
 """(task or database, level, evidence), the declared ones first."""
@@ -55,7 +54,7 @@ def _sum(rows: Sequence[Database]) -> str:
 
 def touched_tasks(row: Database) -> Reasons:
     """Return the real tasks for which weights that saw this database are not clean."""
-    from ..tasks.task import TASKS  # brings numpy, which the other tables do not need
+    from ...tasks.task import TASKS  # brings numpy, which the other tables do not need
 
     real = [task for task in TASKS if not TASKS[task].generated]
     return _sorted((name, TASKS[name].contamination([row.id])) for name in real)
@@ -146,17 +145,6 @@ def _by_use(rows: Sequence[Collection]) -> str:
         body.append([modality, use, str(len(some)), *map(number, sums)])
     headers = ["modality", "use", "collections", "series", "instances", "GB"]
     return table(body, headers, "llrrrr")
-
-
-def table(body: list[list[str]], headers: list[str], align: str) -> str:
-    """Return a table of text; `align` has an l or r for each column."""
-    words = {"l": "left", "r": "right"}
-    return tabulate(body, headers, "simple", colalign=[words[a] for a in align], disable_numparse=True)
-
-
-def number(value: int | None) -> str:
-    """Write a count with its thousands apart, or nothing where it is not known."""
-    return "" if value is None else f"{value:,}"
 
 
 def _cut(text: str, width: int) -> str:

@@ -1,42 +1,18 @@
-"""Plans, tasks and cards as text for a terminal."""
+"""The list of tasks, and the card of one, as text for a terminal."""
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from tabulate import tabulate
 
-from ..baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
-from ..baselines.init import INITS
-from ..baselines.naming import FORMS
-from ..tasks.catalog import GROUPS, at_hand, catalog, megabytes
-from ..tasks.places import places_from
-from ..tasks.task import SPLITS, Places, Task
-from .errors import unknown
-from .grid import Grid
-from .plan import Planned
-from .protocol import PROTOCOLS
-
-
-def plan_text(grid: Grid, waiting: list[Planned]) -> str:
-    """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
-    open_keys = {planned.key for planned in waiting}
-    rows: dict[tuple[str, ...], Counter[str]] = {}
-    for planned in grid.plan.cells:
-        cell = planned.cell
-        line = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init, cell.protocol)
-        count = rows.setdefault(line, Counter())
-        count["cells"] += 1
-        count["to do"] += planned.key in open_keys
-    body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
-    headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
-    inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
-    return "\n\n".join(
-        [
-            tabulate(body, headers=headers, tablefmt="simple"),
-            tabulate(inits, headers=["task", "init", "weights"]),
-        ]
-    )
+from ...baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
+from ...baselines.init import INITS
+from ...baselines.naming import FORMS
+from ...tasks.catalog import GROUPS, at_hand, catalog, megabytes
+from ...tasks.places import places_from
+from ...tasks.task import SPLITS, Places, Task
+from ..errors import unknown
+from ..protocol import PROTOCOLS
 
 
 def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
