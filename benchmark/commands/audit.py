@@ -56,6 +56,7 @@ def _table(audits: "list[Audit]") -> str:
 def _line(audit: "Audit") -> tuple[str, ...]:
     measured = audit.measured
     verdict = "contaminated" if audit.contaminated else "not contaminated as far as was looked"
+    verdict = "possibly contaminated" if audit.doubtful else verdict
     if measured is None:
         return audit.task, audit.init, audit.declared, "nothing", "", "", "", verdict
     low, high = measured.interval

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ...baselines.checkpoint import read_card
+from ...baselines.checkpoint import CheckpointCard, card_path, read_card
 from ...tasks.catalog import catalog, fetch, require, select
 from ...tasks.places import places_from
 from ...tasks.task import Places, Task
@@ -14,7 +14,7 @@ from ..grid import build_grid, inits_of, stored_size
 from ..records import Store
 from ..request import Request
 from .measured import Seen, measure, seen_in_corpus, seen_in_hashes
-from .outcome import Audit
+from .outcome import Audit, Measured
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,14 @@ class Wanted:
         return self.request.inits.partition("=")[0]
 
     @property
-    def card(self) -> Path | None:
-        """The init's card, where the user named one."""
+    def named(self) -> bool:
+        """Whether the user named the init's card."""
+        return "=" in self.request.inits
+
+    def card(self, variant: str) -> Path | None:
+        """The init's card for tasks of a colour, where the user named one."""
         path = self.request.inits.partition("=")[2]
-        return Path(path).expanduser().with_suffix(".toml") if path else None
+        return card_path(Path(path).expanduser(), variant) if self.named else None
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,31 @@ def audits(wanted: Wanted) -> Iterator[Audit]:
     targets = select(request.tasks, known, places, request.size)
     fetch(targets, request.size, places)
     require(targets, request.size, places)
-    if wanted.run and not wanted.card:
+    for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each
+        yield from _audits(wanted, tuple(task for task in targets if task.variant == variant), known, places)
+
+
+def _audits(
+    wanted: Wanted, targets: tuple[Task, ...], known: dict[str, Task], places: Places
+) -> Iterator[Audit]:
+    """Audit the tasks of one colour."""
+    path = wanted.card(targets[0].variant)
+    card = read_card(path) if path else None
+    if wanted.run and card is None:
         weights = _of_run(wanted.run, wanted.init)
     else:
-        weights = _of_grid(_with_arch(wanted), targets, known, places)
-    seen = _seen(wanted)
+        weights = _of_grid(_with_arch(wanted.request, card), targets, known, places)
+    seen = _seen(wanted.corpus, path, card)
     for task in targets:
         if task.name not in weights:
             raise UserError(f"{wanted.run} has no record of {wanted.init} on {task.name}: leave it out.")
-        yield _audit(wanted.init, task, stored_size(task, request, places), places, weights[task.name], seen)
+        size = stored_size(task, wanted.request, places)
+        measured = measure(task.source.load(size, places)["test"].images, seen) if seen else None
+        for each in weights[task.name]:
+            yield _audit(wanted.init, task, size, each, measured)
 
 
-def _audit(init: str, task: Task, size: int, places: Places, weights: _Weights, seen: Seen | None) -> Audit:
+def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measured | None) -> Audit:
     declared = task.contamination(weights.corpora)
     return Audit(
         init=init,
@@ -87,39 +104,52 @@ def _audit(init: str, task: Task, size: int, places: Places, weights: _Weights, 
         declared=declared.level,
         evidence=tuple(f"{reason.corpus}: {reason}" for reason in declared.reasons),
         unknown=declared.unknown,
-        measured=measure(task.source.load(size, places)["test"].images, seen) if seen else None,
+        measured=measured,
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _of_run(run: Path, init: str) -> dict[str, _Weights]:
-    """Return the weights of an init by task, as the records of a run name them."""
-    records = [record for record in Store(run).read_all() if record.cell.init == init]
-    found = {r.cell.task: _Weights(r.init.identity, r.init.corpora) for r in records if r.init}
+def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
+    """Return the weights of an init by task, as the records of a run name them: one for each architecture."""
+    found: dict[str, dict[str, _Weights]] = {}
+    for record in Store(run).read_all():
+        if record.cell.init == init and record.init:
+            weights = _Weights(record.init.identity, record.init.corpora)
+            found.setdefault(record.cell.task, {})[weights.identity] = weights
     if not found:
         raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
-    return found
+    return {task: list(weights.values()) for task, weights in found.items()}
 
 
 def _of_grid(
     request: Request, targets: tuple[Task, ...], known: dict[str, Task], places: Places
-) -> dict[str, _Weights]:
-    cards = build_grid(request, targets, tuple(known.values()), places).cards
-    return {task: _Weights(card.identity, card.corpora) for (task, _, _), card in cards.items()}
+) -> dict[str, list[_Weights]]:
+    found: dict[str, list[_Weights]] = {}
+    for (task, _, _), card in build_grid(request, targets, tuple(known.values()), places).cards.items():
+        found.setdefault(task, []).append(_Weights(card.identity, card.corpora))
+    return found
 
 
-def _with_arch(wanted: Wanted) -> Request:
+def _with_arch(request: Request, card: CheckpointCard | None) -> Request:
     """Take the arch from the init's card, where there is one."""
     import msgspec
 
-    card = wanted.card
-    return msgspec.structs.replace(wanted.request, archs=read_card(card).arch) if card else wanted.request
+    return msgspec.structs.replace(request, archs=card.arch) if card else request
 
 
-def _seen(wanted: Wanted) -> Seen | None:
-    """Return what can be searched: the corpus, else the hashes that the init's card names, else None."""
-    if wanted.corpus:
-        return seen_in_corpus(wanted.corpus)
-    card = wanted.card
-    hashes = read_card(card).hashes if card else ""
-    return seen_in_hashes(card.parent / hashes) if card and hashes else None
+def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> Seen | None:
+    """Return what can be searched: the corpus, else the hashes that the init's card names, else None.
+
+    Raises:
+        UserError: the card says that the weights were trained on another corpus.
+    """
+    if corpus:
+        training = card.training if card else {}
+        seen = seen_in_corpus(corpus, frozenset(training.get("left_out", ())))
+        if training.get("corpus") and f"corpus {training['corpus']}" != seen.identity:
+            raise UserError(
+                f"{path} says that the weights have seen another corpus than {corpus}: name that one, or "
+                "leave --corpus out to search the card's hashes."
+            )
+        return seen
+    return seen_in_hashes(path.parent / card.hashes) if path and card and card.hashes else None

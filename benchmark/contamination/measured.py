@@ -52,18 +52,28 @@ class Seen:
     thumbnails: Thumbnails | None = None
 
 
-def seen_in_corpus(folder: Path) -> Seen:
-    """Return what a corpus holds; `UserError` where it is none, not finished or damaged."""
+def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen:
+    """Return what a corpus holds, but for sources that were left out of a training, and copies of them.
+
+    Raises:
+        UserError: it is none, not finished or damaged.
+    """
     from ..corpus.corpus import read_corpus
     from ..corpus.index import images_at, open_index
+    from ..corpus.twins import equal_to
 
     corpus = read_corpus(folder)
-    hashes = open_index(folder).read(columns=["phash"])["phash"].to_numpy()
+    table = open_index(folder).read(columns=["phash", *(("key", "source") if left_out else ())])
+    kept = np.arange(len(table))
+    if left_out:
+        twins = np.isin(table["key"].to_numpy(), list(equal_to(folder, left_out)))
+        kept = np.flatnonzero(~twins & ~np.isin(table["source"].to_numpy(), list(left_out)))
 
     def thumbnails(rows: Ints) -> alignment.Floats:
-        images = images_at(folder, rows.tolist())
+        images = images_at(folder, kept[rows].tolist())
         return np.stack([alignment.thumbnail(image) for image in images])
 
+    hashes = table["phash"].to_numpy()[kept]
     return Seen(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
 
 

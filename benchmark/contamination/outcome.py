@@ -1,5 +1,6 @@
 """What an audit found of one init and one task: plain data in a file, which the report reads."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,8 +111,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_audit(folder: Path, audit: Audit) -> Path:
-    """Write an audit into a folder; a later one of the same init and task takes its place."""
-    plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task))
+    """Write an audit into a folder; a later one of the same init, weights and task takes its place."""
+    weights = hashlib.sha256(audit.identity.encode()).hexdigest()[:8]
+    plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task, weights))
     path = folder / f"{'--'.join(plain)}.json"
     write_bytes(path, msgspec.json.format(msgspec.json.encode(audit)) + b"\n")
     return path

@@ -20,10 +20,12 @@ from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.cells import init_facts
 from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.contamination import alignment, measured
+from mednet_bench.benchmark.contamination.audit import Wanted, audits
 from mednet_bench.benchmark.contamination.outcome import FOLDER, Audit, Measured, read_audits, write_audit
 from mednet_bench.benchmark.contamination.search import FARTHEST, Index
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.records import Record
+from mednet_bench.benchmark.request import Request
 from mednet_bench.reports.findings.across import overall
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import judge
@@ -216,6 +218,19 @@ def test_what_weights_declare_as_possible_is_flagged_without_an_audit(tmp_path: 
             doubtful = msgspec.structs.replace(record.init, possible=facts.possible)
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=doubtful)))
     assert flags(tmp_path) == {("imagenet", "possibly-contaminated")}
+
+
+def test_a_run_of_several_networks_is_audited_for_each(tmp_path: Path) -> None:
+    write_run(tmp_path, Grid(tasks=("phantom-nodule",)))
+    for path in (tmp_path / "records").rglob("*.json"):
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        if record.cell.init == "imagenet" and record.cell.seed == 1 and record.init:
+            other = msgspec.structs.replace(record.init, identity="imagenet:2")
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
+    asked = Request(tasks="phantom-nodule", inits="imagenet", download=False)
+    found = list(audits(Wanted(asked, tmp_path, None)))
+    assert sorted(audit.identity for audit in found) == ["imagenet:1", "imagenet:2"]
+    assert len({write_audit(tmp_path / FOLDER, audit) for audit in found}) == 2
 
 
 def test_an_audit_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from test_modelcard import finished_on
 
 from mednet_bench.baselines.checkpoint import read_card
 from mednet_bench.baselines.init import InitCard
+from mednet_bench.benchmark.contamination.audit import Wanted, audits
 from mednet_bench.benchmark.corpus.corpus import read_corpus, write_corpus
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.pretraining.leave_out import check_start
 from mednet_bench.benchmark.pretraining.modelcard import write_results
 from mednet_bench.benchmark.pretraining.pools import Loading
 from mednet_bench.benchmark.pretraining.stream import corpus_pools
+from mednet_bench.benchmark.request import Request
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import Places
 
@@ -71,3 +73,18 @@ def test_the_card_names_strangers_and_the_terms_of_its_beginning(corpus: Path, t
     text = (tmp_path / "MODEL_CARD.md").read_text()
     assert "The catalogue knows nothing of findings: of them, that is not evidence." in text
     assert read_card(tmp_path / "card.toml").licence.endswith("what it began with, checkpoint lab")
+
+
+def test_an_audit_searches_what_the_card_says_was_seen_and_no_other_corpus(
+    corpus: Path, tmp_path: Path
+) -> None:
+    write_results(finished_on(corpus), tmp_path)  # which left out `scans`
+    asked = Request(tasks="phantom-nodule", inits=f"lab={tmp_path}", download=False)
+    (by_hash,) = audits(Wanted(asked, None, None))
+    (by_pixels,) = audits(Wanted(asked, None, corpus))
+    for audit in (by_hash, by_pixels):
+        assert audit.measured and audit.measured.images == 79, "40 cells and 40 findings, less a copy"
+    assert by_hash.identity == by_pixels.identity == f"sha256:{read_card(tmp_path / 'card.toml').sha256}"
+    write_corpus(corpus, msgspec.structs.replace(read_corpus(corpus), identity="another"))
+    with pytest.raises(UserError, match=r"have seen another corpus than .* name that one"):
+        list(audits(Wanted(asked, None, corpus)))
