@@ -13,6 +13,7 @@ from .corpus import INDEX, SHARDS
 from .images import unpng
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
 
@@ -25,6 +26,18 @@ def open_index(folder: Path) -> "ParquetFile":
         return parquet.ParquetFile(folder / INDEX)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{folder / INDEX} is missing or damaged: build the corpus anew.") from error
+
+
+def read_columns(folder: Path, columns: list[str]) -> "pa.Table":
+    """Read some columns of all rows, `source` and `shard` as dictionaries; `UserError` as `open_index`."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = folder / INDEX
+    try:
+        return parquet.read_table(path, columns=columns, read_dictionary=["source", "shard"])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} is missing or damaged ({error}): build the corpus anew.") from error
 
 
 def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:

@@ -10,8 +10,10 @@ from ...baselines.archs import build_backbone
 from ...baselines.checkpoint import CheckpointCard, SeenCorpus, write_card
 from ...baselines.fingerprint import fingerprint
 from ...baselines.init import InitCard
+from ...baselines.strict import write_tensors
 from ...tasks.databases.licences import implied
-from ..corpus.corpus import INDEX, SourceFacts, read_corpus
+from ..corpus.corpus import SourceFacts, read_corpus
+from ..corpus.index import read_columns
 from ..corpus.twins import equal_to
 from ..files import sha256_file, write_atomic, write_bytes
 from .cardtext import Described, model_card
@@ -39,11 +41,7 @@ def write_results(finished: Finished, out: Path) -> Path:
     Raises:
         DiskFullError, UserError: as `write_atomic`; the corpus is gone.
     """
-    from safetensors.torch import save
-
-    # one entry only: safetensors writes several in an order that changes, and the hash with it
-    content = save(dict(finished.state), metadata={"format": "pt"})
-    write_atomic(out / WEIGHTS, lambda file: file.write(content))
+    write_tensors(out / WEIGHTS, finished.state, ("format", "pt"))
     write_curve(finished.curve, out / CURVE)
     draw_curve(finished.curve, out / PICTURE)
     if finished.corpus is not None:
@@ -133,9 +131,7 @@ def _training(finished: Finished) -> dict[str, object]:
 
 def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
     """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(corpus / INDEX, columns=["key", "source", "phash"])
+    table = read_columns(corpus, ["key", "source", "phash"])
     twins = list(equal_to(corpus, left_out))
     kept = ~np.isin(table["source"].to_numpy(), left_out) & ~np.isin(table["key"].to_numpy(), twins)
     hashes = np.sort(table["phash"].to_numpy()[kept])

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 
 from ...baselines.init import Contract
 from ...tasks.task import plausible_flips
-from ..corpus.corpus import INDEX, SHARDS, Corpus, SourceFacts, read_corpus
+from ..corpus.corpus import SHARDS, Corpus, SourceFacts, read_corpus
+from ..corpus.index import read_columns
 from ..corpus.twins import equal_to
 from ..errors import StoppedError, UserError
 from .pools import Loading, Pool, Rows, hold_out
@@ -99,7 +100,7 @@ class ShardImages:
 
         places = self.decoder.places
         shard, offset = places.shards[places.shard[damaged.row]], int(places.offset[damaged.row])
-        table = _read(self.folder, ["key", "shard", "offset"])
+        table = read_columns(self.folder, ["key", "shard", "offset"])
         here = pc.and_(pc.equal(table["shard"], shard.name), pc.equal(table["offset"], offset))  # type: ignore[attr-defined]
         (key,) = table.filter(here)["key"].to_pylist()
         return UserError(
@@ -136,7 +137,7 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
     """
     corpus = read_corpus(folder)
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
-    table = _read(folder, ["source", "shard", "offset", "size", "label", "group"])
+    table = read_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
     table = _without(table, folder, equal_to(folder, loading.leave_out))
     names, whose = _codes(table["source"])
     chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
@@ -158,22 +159,11 @@ def _channels(corpus: Corpus) -> int:
     return 3 if corpus.variant == "color" else 1
 
 
-def _read(folder: Path, columns: list[str]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder / INDEX
-    try:
-        return pq.read_table(path, columns=columns, read_dictionary=["source", "shard"])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} cannot be read ({error}): build the corpus anew.") from error
-
-
 def _without(table: pa.Table, folder: Path, keys: frozenset[str]) -> pa.Table:
     """Return the index without some images; their keys are read only where there are any."""
     if not keys:
         return table
-    return table.filter(~np.isin(_read(folder, ["key"])["key"].to_numpy(), list(keys)))
+    return table.filter(~np.isin(read_columns(folder, ["key"])["key"].to_numpy(), list(keys)))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
