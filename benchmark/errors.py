@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+MOST = 60
+"""Names that one sentence can list; timm alone knows 1,300 architectures."""
+
 
 class UserError(Exception):
     """A request that cannot be carried out, told in one sentence that names the cure (exit code 2)."""
@@ -22,5 +25,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}."
+    few = ", ".join(names) if len(names) <= MOST else f"{len(names):,} others, such as {', '.join(names[:3])}"
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {few or 'none'}."
     return UserError(f"There is no {what} '{name}'; {hint}")

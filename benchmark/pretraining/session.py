@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import torch
 
+from ...baselines.archs import check_size
 from ...baselines.init import InitCard, contract_of
 from ...tasks.task import Places, Task
 from ..corpus.corpus import Corpus, read_corpus
@@ -110,6 +111,8 @@ def _settled(
     if corpus.variant != settings.variant:
         raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
     sources = tuple(source.name for source in corpus.sources if source.images and source.name not in left_out)
+    if not corpus.images:
+        raise UserError(f"{request.corpus} holds no image: see its problems.csv, and build it anew.")
     if not sources:
         raise UserError(
             f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
@@ -117,11 +120,12 @@ def _settled(
         )
     earlier = read_begun(out)
     parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
-    if parts % ranks.world or parts > settings.batch_size:
+    if parts % ranks.world or 2 * parts > settings.batch_size:  # batch norm needs two images to learn from
         raise UserError(
             f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
-            f"pass --accumulate with a multiple of {ranks.world}, at most --batch-size."
+            f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
         )
+    check_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
     start = start_of(settings, corpus, request.places)
     check_start(start, request.leave_out)
     settings = msgspec.structs.replace(

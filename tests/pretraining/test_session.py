@@ -109,7 +109,11 @@ def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: P
     for more, reason in (
         (("--variant", "color"), "is a gray corpus: pass --variant gray"),
         (("--from", "mednet"), "it names no weights: pass scratch, imagenet or NAME=CARD.toml"),
-        (("--accumulate", "9"), "8 images in 9 parts cannot be shared by 1 processes"),
+        (("--accumulate", "5"), "8 images in 5 parts cannot be shared by 1 processes"),
+        (
+            ("--arch", "nonsense"),
+            r"no architecture 'nonsense'; known: [\d,]+ others, such as \w+, \w+, \w+\.$",
+        ),
         (("--out", str(corpus)), "--out is the corpus itself"),
     ):
         with pytest.raises(UserError, match=reason):

@@ -60,7 +60,7 @@ class TaskSource:
         multilabel = self.task.kind == "multilabel"
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
-            group = "" if rows.groups is None else str(rows.groups[at])
+            group = "" if rows.groups is None or rows.groups[at] < 0 else str(rows.groups[at])
             yield Item(rows.images[at], label, group, f"{split} {start + at}")
 
 
