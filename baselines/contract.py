@@ -18,7 +18,6 @@ followed by batch norm cannot be checked.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,12 +25,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from .firstlayers import first_layers, input_means
 from .init import Contract
 from .probes import pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import nn
 
 PROBES = 8
 FACTOR = 16.0
@@ -39,8 +39,6 @@ FACTOR = 16.0
 Measured over ImageNet's EfficientNet-Lite0 and 1 and 7 MedNets made here, each with photographs, our pictures
 and BreastMNIST, PneumoniaMNIST and RetinaMNIST (28 px) at 64 px: 0.22 to 1.5 where the contract is right, 52
 and more where inputs are 255 times too large, 0.0053 and less where they are too small."""
-BORDER = 3
-"""Places at each edge that are left out: there, zeros beside a constant are contrast that no image has."""
 SWAPPED = 0.01
 """By how much of white blue must have been brighter than red. Red is so in photographs (by 0.037, as
 ImageNet's weights of EfficientNet-Lite say; grey images: 0.001), skin, blood and eyes, with green between or
@@ -107,101 +105,22 @@ def examine(
     from .prepare import Prepare
 
     shown = torch.from_numpy(pictures(PROBES, input_size) if images is None else images)
-    first = _first_layers(backbone, Prepare(contract, input_size)(shown))
+    first = first_layers(backbone, Prepare(contract, input_size)(shown))
     if first is None:
         return Evidence(checked=False)
-    inputs, explained = _input_means(first)
+    inputs, explained = input_means(first)
     means = tuple(_of_white(inputs, contract)) if explained >= EXPLAINED else ()
     found = Evidence(True, first.contrast, means, explained)
     if not 1 / FACTOR < found.contrast < FACTOR:
         others = (
             other
             for other in _others(contract)
-            if (seen := _first_layers(backbone, Prepare(other, input_size)(shown)))
+            if (seen := first_layers(backbone, Prepare(other, input_size)(shown)))
             and 1 / FACTOR < seen.contrast < FACTOR
             and _possible(_of_white(inputs, other))
         )
         return replace(found, warnings=(_wrong_scale(found.contrast, next(others, None)),))
     return replace(found, warnings=tuple(_doubts(found, contract)))
-
-
-@dataclass(frozen=True, eq=False)
-class _FirstLayers:
-    """The first convolution and what the batch norm behind it remembers.
-
-    Attributes:
-        sums: of the filters over their places, [filters, 3].
-        means: the batch norm's, less the convolution's bias, [filters].
-        spreads: the batch norm's standard deviations, [filters].
-        contrast: of the pictures shown: the median over filters of their spread over the batch norm's.
-    """
-
-    sums: NDArray[np.float64]
-    means: NDArray[np.float64]
-    spreads: NDArray[np.float64]
-    contrast: float
-
-
-class _ReachedError(Exception):
-    """The first batch norm has been reached: nothing behind it has to be computed."""
-
-
-def _first_layers(backbone: nn.Module, inputs: Tensor) -> _FirstLayers | None:
-    """Show `inputs` [batch, 3, side, side]; None where no batch norm takes the first convolution's output."""
-    import torch
-    from torch import nn
-
-    outputs: list[tuple[nn.Conv2d, Tensor]] = []
-    norms: list[tuple[nn.BatchNorm2d, Tensor]] = []
-
-    def leave(module: nn.Conv2d, _: object, output: Tensor) -> None:
-        outputs.append((module, output))
-
-    def enter(module: nn.BatchNorm2d, given: tuple[Tensor, ...]) -> None:
-        norms.append((module, given[0]))
-        raise _ReachedError
-
-    modules = list(backbone.modules())
-    hooks = [module.register_forward_hook(leave) for module in modules if isinstance(module, nn.Conv2d)]
-    hooks += [
-        module.register_forward_pre_hook(enter) for module in modules if isinstance(module, nn.BatchNorm2d)
-    ]
-    with torch.inference_mode(), contextlib.suppress(_ReachedError):
-        backbone(inputs)
-    for hook in hooks:
-        hook.remove()
-    if not outputs or not norms or norms[0][0].running_mean is None:
-        return None
-    (conv, output), (norm, given) = outputs[0], norms[0]
-    if output is not given or conv.weight.shape[1] != inputs.shape[1]:
-        return None
-    return _remembered(conv, norm, output)
-
-
-def _remembered(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> _FirstLayers:
-    """Collect what the batch norm knows, of filters that are not dead."""
-    variances = norm.running_var.double()  # type: ignore[union-attr]
-    alive = (variances > 1e-4 * variances.median()).numpy()
-    bias = 0 if conv.bias is None else conv.bias.detach().double()
-    spreads = variances.sqrt().numpy()[alive]
-    if min(output.shape[2:]) > 4 * BORDER:
-        output = output[:, :, BORDER:-BORDER, BORDER:-BORDER]
-    seen = output.double().transpose(0, 1).flatten(1).std(dim=1).numpy()[alive]
-    return _FirstLayers(
-        sums=conv.weight.detach().double().sum(dim=(2, 3)).numpy()[alive],
-        means=(norm.running_mean.double() - bias).numpy()[alive],  # type: ignore[union-attr]
-        spreads=spreads,
-        contrast=float(np.median(seen / spreads)),
-    )
-
-
-def _input_means(first: _FirstLayers) -> tuple[NDArray[np.float64], float]:
-    """Solve for the channel means [3] of the pretraining's inputs; with the share of the means explained."""
-    left, right = first.sums / first.spreads[:, None], first.means / first.spreads
-    means: NDArray[np.float64] = np.linalg.lstsq(left, right, rcond=None)[0].astype(np.float64)
-    whole = float(right @ right)
-    rest = right - left @ means
-    return means, 1 - float(rest @ rest) / whole if whole else 0.0
 
 
 def _of_white(inputs: NDArray[np.float64], contract: Contract) -> NDArray[np.float64]:

@@ -1,29 +1,27 @@
-"""Computes one cell: brings together data, subset, weights and protocol, and fills in the record."""
+"""Computes one cell: brings together data, subset, weights and protocol."""
 
 import functools
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..baselines.doubts import doubts
 from ..baselines.init import InitCard
-from ..tasks.task import Task
 from . import subsets
-from .contracts import doubts
+from .facts import begun, described, init_facts
 from .files import cache_folder
-from .grid import PRETRAIN_FIELDS, Grid, part_of
+from .grid import Grid
 from .loaded import TaskData
 from .metrics import Measured, Scored, measure
-from .plan import PROTOCOL_VERSION, Cell, Planned
+from .plan import Cell, Planned
 from .pretraining.automatic import made, pretrain
 from .protocol import PROTOCOLS, Job, Outcome
-from .provenance import peak_memory_mb, provenance
-from .records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts
+from .provenance import peak_memory_mb
+from .records import Counts, Hashes, Record
 
 SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
 
@@ -60,7 +58,7 @@ class Bench:
             job = self._job(planned.cell, needs)
             if planned.cell.step == "tune":
                 choice = PROTOCOLS[job.cell.protocol].tune(job)
-                record, predictions = self._described(planned, job, (choice,)), None
+                record, predictions = described(self._record(planned), job, (choice,)), None
             else:
                 record, predictions = self._score(planned, job)
         seconds = record.seconds or time.perf_counter() - started
@@ -71,6 +69,9 @@ class Bench:
     def failure(self, planned: Planned, error: str, seconds: float) -> Record:
         """Describe a cell that could not be computed."""
         return msgspec.structs.replace(self._record(planned), status="failed", error=error, seconds=seconds)
+
+    def _record(self, planned: Planned) -> Record:
+        return begun(self.grid, planned, self.device)
 
     def _load(self, task: str, size: int) -> TaskData:
         card = self.grid.tasks[task]
@@ -108,7 +109,7 @@ class Bench:
         measured = self._measure(job, test.labels, outcome.test_scores)
         on_val = self._measure(job, job.labels("val"), outcome.val_scores)
         record = msgspec.structs.replace(
-            self._described(planned, job, outcome.choices, outcome),
+            described(self._record(planned), job, outcome.choices, outcome.weights),
             metrics=measured.values,
             undefined=measured.undefined,
             per_class=measured.per_class,
@@ -170,74 +171,3 @@ class Bench:
             seconds=facts.seconds,
             notes=("these weights were made by an earlier run and taken from the cache",) if earlier else (),
         )
-
-    def _described(
-        self, planned: Planned, job: Job, choices: tuple[Choice, ...], outcome: Outcome | None = None
-    ) -> Record:
-        """Fill in what is known of a job: counts, hashes, the facts of task and init."""
-        width = len(job.task.classes)
-        per_class = [
-            subsets.one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")
-        ]
-        return msgspec.structs.replace(
-            self._record(planned),
-            choices=choices,
-            counts=Counts(
-                train=len(job.subset.train),
-                val=len(job.subset.val),
-                test=len(job.data.splits["test"]),
-                train_per_class=tuple(per_class[0]),
-                val_per_class=tuple(per_class[1]),
-            ),
-            hashes=Hashes(
-                data=job.data.fingerprint,
-                card=hashlib.sha256(job.task.decisive.encode()).hexdigest()[:12],
-                subset=job.subset.digest,
-                weights=outcome.weights if outcome else "",
-            ),
-        )
-
-    def _record(self, planned: Planned) -> Record:
-        """Return a record with what is known before anything is computed."""
-        cell, recipe = planned.cell, self.grid.request.recipe
-        if cell.step == "pretrain":
-            task, init, fields = None, None, PRETRAIN_FIELDS
-        else:
-            task = self.grid.tasks[cell.task]
-            init, fields = self.grid.card(cell), PROTOCOLS[cell.protocol].recipe_fields
-        return Record(
-            key=planned.key,
-            cell=cell,
-            status="ok",
-            protocol_version=PROTOCOL_VERSION,
-            recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
-            task=task_facts(task) if task else None,
-            init=init_facts(init, task) if init else None,
-            provenance=provenance(self.device),
-            finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            seconds=0.0,
-            peak_memory_mb=0.0,
-        )
-
-
-def task_facts(task: Task) -> TaskFacts:
-    """Return the part of a task's card that a report needs."""
-    return msgspec.convert(task, TaskFacts, from_attributes=True)
-
-
-def init_facts(card: InitCard, task: Task | None) -> InitFacts:
-    """Return where an init's weights came from, and what they share with the task."""
-    known = made(card.file) if card.pretraining and card.file else None
-    label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
-    label = card.transform.described(label) if card.transform else label
-    gray = task is not None and task.variant == "gray"
-    reasons = task.contamination(card.corpora).reasons if task else ()
-    return InitFacts(
-        label=label,
-        identity=card.identity,
-        contract=msgspec.to_builtins(card.contract),
-        adapted=("1 channel repeated to 3",) if gray else (),
-        corpora=card.corpora,
-        overlap=task.overlap(card.corpora) if task else (),
-        possible=tuple(f"{reason.corpus}: {reason}" for reason in reasons if reason.level == "possible"),
-    )

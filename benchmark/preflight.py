@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
+from ..baselines.doubts import doubts
 from ..tasks.task import Task
-from .contracts import doubts
 from .errors import UserError
 from .grid import Grid
 from .plan import Planned

@@ -15,8 +15,8 @@ from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.naming import read_inits
 from mednet_bench.baselines.stages import stages
 from mednet_bench.baselines.transform import check_transform
-from mednet_bench.benchmark.cells import init_facts
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.facts import init_facts
 
 State = dict[str, torch.Tensor]
 

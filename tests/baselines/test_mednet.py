@@ -13,8 +13,8 @@ import toys
 from mednet_bench.baselines import mednet as module
 from mednet_bench.baselines.init import Need, Pretraining
 from mednet_bench.baselines.mednet import independent, mednet, plan_pretraining
-from mednet_bench.benchmark.cells import init_facts
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.facts import init_facts
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import TASKS, Places, Task
 

@@ -1,12 +1,10 @@
 """Whether inits are fed what they were trained to see: asked before a run, and noted in its records."""
 
-from __future__ import annotations
-
 import functools
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..baselines.init import InitCard
+from .contract import examine
+from .init import InitCard
+from .load import load_backbone
 
 
 @functools.lru_cache(maxsize=64)  # every cell of an init asks again
@@ -24,9 +22,6 @@ def doubts(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
     Raises:
         UserError: as `load_backbone`.
     """
-    from ..baselines.contract import examine
-    from ..baselines.load import load_backbone
-
     backbone = load_backbone(card, arch, input_size, seed=0)
     if card.transform:
         return ()
