@@ -27,7 +27,7 @@ QUICKER = 0.1
 HALF = 0.5
 """Share of the speed-up, of the logarithm of the steps, that counts as much of it."""
 DROP = 0.05
-"""A smaller fall of CKA from the first stage to the last is none."""
+"""A fall of CKA from the first stage to the last that exceeds that of scratch by less is none."""
 LARGER = 2.0
 """Times as many weights make a larger network."""
 
@@ -214,14 +214,32 @@ def _steps(place: Place, weights: dict[str, float]) -> Contrast | None:
 
 
 def _lowest(results: Results, found: Sequence[Place], source: str) -> Finding:
+    """Ask whether features stay in the first stage more than in the last, beyond what those of scratch do.
+
+    Lower stages change least from random weights too, and that is no reuse of anything.
+    """
     contrasts = []
     for place in fullest(found):
-        values = place.cka(source)[1]
-        drops = values[:, 0] - values[:, -1] if values.size else np.empty(0)
-        if len(drops := drops[~np.isnan(drops)]):
-            contrasts.append(Contrast(place, _over_seeds(drops, 0.0)))
-    lacking = f"no record compares the features of {source} before and after: run --protocols finetune again."
-    return weighed(LOWEST, contrasts, DROP, lacking, "CKA of the first stage minus that of the last")
+        ours, theirs = _falls(place, source), _falls(place, BASELINE)
+        if seeds := sorted(set(ours) & set(theirs)):
+            beyond = np.array([ours[seed] - theirs[seed] for seed in seeds])
+            contrasts.append(Contrast(place, _over_seeds(beyond, 0.0)))
+    lacking = (
+        f"no records compare the features of {source} and {BASELINE} before and after: run both with "
+        "--protocols finetune again."
+    )
+    unit = f"CKA of the first stage minus that of the last, less the same of {BASELINE}"
+    return weighed(LOWEST, contrasts, DROP, lacking, unit)
+
+
+def _falls(place: Place, init: str) -> dict[int, float]:
+    """Return by seed how much CKA falls from the first stage to the last."""
+    ends = {
+        seed: (record.similarity[0].cka, record.similarity[-1].cka)
+        for seed, record in place.records.get(init, {}).items()
+        if record.similarity
+    }
+    return {s: first - last for s, (first, last) in ends.items() if first is not None and last is not None}
 
 
 def _over_seeds(values: Floats, least_variance: float) -> Paired:
