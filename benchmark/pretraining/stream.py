@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +61,13 @@ class ShardImages:
 
         Raises:
             UserError: an image is damaged.
-            RuntimeError: a worker process died; torch raises it wherever the caller is, see `told_of_deaths`.
+            RuntimeError: a worker process died, see `told_of_deaths`.
         """
         # training and validation have workers of their own, which stay for the next validation
         orders, loader = self._idle.pop() if self._idle else self._loader()
         orders.rows = rows
         try:
-            for batch in loader:
+            for batch in _begun(loader):
                 if isinstance(batch, Damaged):
                     raise self._told(batch)
                 yield batch.to(self.loading.device, non_blocking=True)
@@ -109,16 +111,31 @@ class ShardImages:
         )
 
 
+def _begun(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """Begin to read, without the signal handler that torch installs meanwhile.
+
+    It would raise a worker's death in whatever line the caller is at, even while another error is told.
+    Without it the loader finds a dead worker within five seconds, when it waits for a batch.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    signal.signal(signal.SIGCHLD, before)
+    return batches
+
+
 @contextmanager
 def told_of_deaths(folder: Path) -> Iterator[None]:
-    """Turn torch's word that a worker process died, anywhere in the block, into a `StoppedError`."""
+    """Turn the ways in which a worker's death shows into a `StoppedError`."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two: it died handing over a batch
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
+        reason = (str(error).splitlines() or ["its connection ended"])[0]
         raise StoppedError(
-            f"A process that reads {folder} died ({str(error).splitlines()[0]}): it may lack shared memory "
+            f"A process that reads {folder} died ({reason}): it may lack shared memory "
             "(/dev/shm); run the same command again with fewer --workers, 0 needs none."
         ) from error
 

@@ -2,9 +2,7 @@
 
 import multiprocessing
 import os
-import re
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
@@ -194,24 +192,16 @@ def test_three_million_rows_are_shuffled_in_less_than_a_second() -> None:
     assert time.process_time() - begun < 1
 
 
-def lose_a_worker(folder: Path) -> None:
-    """Read, with a reader that is killed; what is said of it is the exit code."""
-    _, images = corpus_pools(folder, Loading(side=28, workers=1))
+def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
+    others = {process.pid for process in multiprocessing.active_children()}
+    handler = signal.getsignal(signal.SIGCHLD)
+    _, images = corpus_pools(gray[0], Loading(side=28, workers=1))
     stream = images.batches([np.arange(4)] * 1000)
     next(stream)
-    try:
-        with told_of_deaths(folder):
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            list(stream)
-    except StoppedError as error:
-        sys.exit(str(error))
-
-
-def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
-    # in a process of its own: torch's handler of dead workers would go on raising in whatever test comes next
-    code = f"import test_stream, pathlib; test_stream.lose_a_worker(pathlib.Path({str(gray[0])!r}))"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60
-    )
-    assert ended.returncode == 1 and re.search(r"died .* fewer --workers", ended.stderr), ended.stderr
+    assert signal.getsignal(signal.SIGCHLD) == handler, "torch's would raise in whatever test comes next"
+    for worker in multiprocessing.active_children():
+        if worker.pid not in others:
+            worker.kill()
+    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), told_of_deaths(gray[0]):
+        list(stream)
+    images.close()
