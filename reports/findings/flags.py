@@ -1,5 +1,6 @@
 """What makes a comparison doubtful, each with its reason."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ HEADROOM = 0.995
 FEW = 5
 FEW_TEST = 10
 FEW_GROUPS = 10
+
+
+ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
+"""In the label of weights of which others of the same kind could be made: a MedNet from here or from a card."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def seeds(a: Side, b: Side) -> Iterator[Flag]:
 def one_pretraining(a: Side, b: Side) -> Iterator[Flag]:
     """Another pretraining of the same kind would give other weights."""
     for side in (a, b):
-        if "pretrained here" in side.row.label:
+        if ONCE.search(side.row.label):
             yield Flag(
                 "one-pretraining",
                 f"{side.row.init} was pretrained once: what another pretraining would give is not known",

@@ -1,0 +1,32 @@
+"""A verdict on weights that were trained once says so, wherever they were trained."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mednet_bench.reports.findings.evidence import Evidence
+from mednet_bench.reports.findings.flags import Side, one_pretraining
+from mednet_bench.reports.findings.results import Row
+
+BLANK: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
+
+
+def side(label: str) -> Side:
+    return Side(Row(**{**BLANK, "init": "x", "label": label}), Evidence(), ())
+
+
+@pytest.mark.parametrize(
+    ("label", "once"),
+    [
+        ("Gray-MedNet pretrained here on 7,308 images", True),
+        ("checkpoint gray-mednet-resnet50-0a1b2c3d", True),
+        ("mean and variance of: checkpoint lab", True),
+        ("ImageNet-1k, from the package index", False),
+        ("random weights", False),
+    ],
+)
+def test_a_mednet_from_a_card_is_one_pretraining_too(label: str, once: bool) -> None:
+    other = side("random weights")
+    assert [flag.name for flag in one_pretraining(side(label), other)] == ["one-pretraining"] * once
+    assert not list(one_pretraining(other, replace(other)))
