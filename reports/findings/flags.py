@@ -18,7 +18,7 @@ FEW_GROUPS = 10
 
 
 ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
-"""In the label of weights of which others of the same kind could be made: a MedNet from here or from a card."""
+"""In the label of weights of which others of their kind could be made: a MedNet from here or from a card."""
 
 
 @dataclass(frozen=True)
