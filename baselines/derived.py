@@ -1,13 +1,12 @@
 """Inits made from other inits, to tell whether features are reused or only the scale of weights."""
 
 from dataclasses import replace
-from typing import Literal, cast
+from typing import cast, get_args
 
 from ..benchmark.errors import UserError
-from .init import InitCard, Transform
+from .init import Derivation, InitCard, Transform
 
-Kind = Literal["meanvar", "shuffled", "partial"]
-KINDS = ("meanvar", "shuffled", "partial")
+KINDS: tuple[str, ...] = get_args(Derivation)
 
 
 def derived(name: str, kind: str, source: InitCard, stages: int = 0) -> InitCard:
@@ -29,7 +28,7 @@ def derived(name: str, kind: str, source: InitCard, stages: int = 0) -> InitCard
             f"{name} has nothing to work on, since {source.name} is random weights: "
             f"name an init that loads some, such as {kind}:imagenet{':2' if kind == 'partial' else ''}."
         )
-    transform = Transform(cast("Kind", kind), source, stages)
+    transform = Transform(cast("Derivation", kind), source, stages)
     first = f"{kind}:{stages}" if stages else kind
     return replace(
         source,

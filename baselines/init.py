@@ -52,6 +52,9 @@ class Pretraining:
     start: "InitCard | None" = None
 
 
+Derivation = Literal["meanvar", "shuffled", "partial"]
+
+
 @dataclass(frozen=True)
 class Transform:
     """What is done to an init's weights after they are loaded, to tell features from the scale of weights.
@@ -63,7 +66,7 @@ class Transform:
         stages: how many the kind "partial" keeps; 0 for the others.
     """
 
-    kind: Literal["meanvar", "shuffled", "partial"]
+    kind: Derivation
     source: "InitCard"
     stages: int = 0
 

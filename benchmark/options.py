@@ -74,6 +74,17 @@ def option(flag: str, text: str, **settings: Any) -> click.Option:
     return click.Option([flag], help=text, show_default=settings.pop("show_default", True), **settings)
 
 
+def data_root(**settings: Any) -> click.Option:
+    """Return the option that says where data lie: a path, unless `settings` of click say otherwise."""
+    settings = {"type": click.Path(path_type=Path), "show_default": False, **settings}
+    return option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", **settings)
+
+
+def task_files() -> click.Option:
+    """Return the option that names cards."""
+    return option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str)
+
+
 _DEFAULTS = Request()
 _RECIPE = _DEFAULTS.recipe
 _GRID = "grid of {}, comma-separated, the same for every init"
@@ -114,8 +125,8 @@ def selection() -> list[click.Option]:
             type=click.IntRange(0),
         ),
         option("--out", "Run directory; run again to resume.", default=d.out),
-        option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", default="", show_default=False),
-        option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str),
+        data_root(type=str, default=""),
+        task_files(),
         option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
         option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
     ]

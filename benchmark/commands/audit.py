@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import option
+from ..options import data_root, option, task_files
 from ..request import Request
 from .command import Command, Group, Values, say
 
@@ -84,8 +84,8 @@ _CONTAMINATION = [
     click.Option(["--out"], type=_PATH, help="Folder of the results; contamination/ of the run by default."),
     option("--arch", "Of an init without a card, outside of a run.", default=_DEFAULTS.archs),
     option("--size", "Side of the stored test images in pixels.", default=_DEFAULTS.size, type=int),
-    option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", default="", show_default=False),
-    option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str),
+    data_root(type=str, default=""),
+    task_files(),
     option("--download/--no-download", "Fetch data that are missing.", default=True),
     click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks is contaminated."),
 ]

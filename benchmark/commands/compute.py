@@ -119,7 +119,7 @@ def _parity() -> list[click.Parameter]:
         click.Option(
             ["--imagenet"], type=path, help="File of timm's weights, for medmnist-plus and one arch."
         ),
-        click.Option(["--data-root"], type=path, help="Folder with data; before MEDNET_BENCH_DATA."),
+        options.data_root(),
         click.Option(["--download/--no-download"], default=True, help="Fetch data and weights."),
         click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
         click.Option(["--jobs"], default=1, show_default=True, type=click.IntRange(1), help="Processes."),

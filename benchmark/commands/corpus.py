@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..options import data_root
 from .command import Command, Group, Values, as_json, say
 
 
@@ -77,7 +78,7 @@ _BUILD = [
         help="Splits of npz sources that are taken, as train,val or NAME=train; their cards' otherwise.",
     ),
     _JOBS,
-    click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data."),
+    data_root(),
     click.Option(["--download/--no-download"], default=True, help="Fetch named tasks that are missing."),
     click.Option(["--yes"], is_flag=True, help="Download what idc:COLLECTION needs without asking."),
 ]

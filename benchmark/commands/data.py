@@ -1,9 +1,8 @@
 """`ls`, `info`, `download` and `doctor`: the commands that say what is at hand, or fetch it."""
 
-from pathlib import Path
-
 import click
 
+from ..options import data_root, task_files
 from .command import Command, Values, fetching
 
 
@@ -46,8 +45,8 @@ def doctor(values: Values) -> int:
     return 0
 
 
-_DATA_ROOT = click.Option(["--data-root"], type=click.Path(path_type=Path), help="Folder with data.")
-_CARDS = click.Option(["--task-file"], multiple=True, help="Card of a local data set.")
+_DATA_ROOT = data_root()
+_CARDS = task_files()
 _TASK = click.Argument(["task"])
 _TASKS = click.Argument(["tasks"], nargs=-1, required=True)
 _SIZE = click.Option(["--size"], type=int, default=28, show_default=True, help="Side in pixels.")

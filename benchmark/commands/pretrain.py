@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..options import option
+from ..options import data_root, option
 from .command import Command, Values
 
 
@@ -104,7 +104,7 @@ def _options() -> list[click.Parameter]:
         option("--workers", "Processes that decode images, for each that trains.", default=1, type=many),
         option("--project", "Only measure a few steps, and say how long all would take.", is_flag=True),
         option("--device", "auto, cpu, cuda, mps.", default="auto"),
-        option("--data-root", "Folder with data; before MEDNET_BENCH_DATA.", type=path),
+        data_root(),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import write_json
 
 FORMAT = 1
 FOLDER = "contamination"
@@ -115,7 +115,7 @@ def write_audit(folder: Path, audit: Audit) -> Path:
     weights = hashlib.sha256(audit.identity.encode()).hexdigest()[:8]
     plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task, weights))
     path = folder / f"{'--'.join(plain)}.json"
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(audit)) + b"\n")
+    write_json(path, audit)
     return path
 
 

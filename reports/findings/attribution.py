@@ -10,7 +10,7 @@ from ...benchmark.records import Record
 from ..statistics.influence import Floats
 from .derivation import is_derived
 from .paces import Pace, paces
-from .results import BASELINE, Results, Row
+from .results import BASELINE, Block, Results, Row
 
 MAIN = "imagenet"
 """The source that the findings of the paper are about; they are asked of every other too."""
@@ -27,7 +27,7 @@ class Place:
         records: init -> seed -> record.
     """
 
-    block: tuple[str, int, int, str, str, float, str]
+    block: Block
     rows: dict[str, Row]
     paces: dict[str, Pace]
     records: dict[str, dict[int, Record]]
@@ -77,7 +77,7 @@ def places(results: Results) -> tuple[Place, ...]:
     """Gather every place where something was fine-tuned: on real images, where there are any."""
     curved = {pace.row: pace for pace in paces(results)}
     records = {record.key: record for record in results.counted}
-    blocks: dict[tuple[str, int, int, str, str, float, str], list[Row]] = {}
+    blocks: dict[Block, list[Row]] = {}
     for row in curved:
         blocks.setdefault(row.block, []).append(row)
     found = []

@@ -14,6 +14,9 @@ PRIMARY = "auc"
 BASELINE = "scratch"
 """The init that stands for no pretraining; differences are to it."""
 
+Block = tuple[str, int, int, str, str, float, str]
+"""Task, stored side, input side, network, protocol, share of the labels, and setting."""
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -61,7 +64,7 @@ class Row:
     stats: dict[str, Stat]
 
     @property
-    def block(self) -> tuple[str, int, int, str, str, float, str]:
+    def block(self) -> Block:
         """Within one block inits may be compared with each other; across blocks never."""
         return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
 
