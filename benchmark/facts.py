@@ -1,6 +1,7 @@
 """What a record says of its cell besides the result: task, init, counts, hashes, provenance."""
 
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import msgspec
@@ -80,7 +81,6 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
     label = card.transform.described(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
-    reasons = task.contamination(card.corpora).reasons if task else ()
     return InitFacts(
         label=label,
         identity=card.identity,
@@ -88,5 +88,14 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
-        possible=tuple(f"{reason.corpus}: {reason}" for reason in reasons if reason.level == "possible"),
+        possible=tuple(_possible(card, task)) if task else (),
     )
+
+
+def _possible(card: InitCard, task: Task) -> Iterator[str]:
+    """Yield what speaks for weights that have seen the task, without declaring it; silence does, too."""
+    if card.file is not None and not card.corpora:
+        yield "its card names no data set that the weights have seen"
+    for reason in task.contamination(card.corpora).reasons:
+        if reason.level == "possible":
+            yield f"{reason.corpus}: {reason}"

@@ -17,13 +17,13 @@ from processes import CommandLine
 from synthetic import Grid, write_run
 
 from mednet_bench.baselines.init import InitCard
-from mednet_bench.benchmark.cells import init_facts
 from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.contamination import alignment, measured
 from mednet_bench.benchmark.contamination.audit import Wanted, audits
 from mednet_bench.benchmark.contamination.outcome import FOLDER, Audit, Measured, read_audits, write_audit
 from mednet_bench.benchmark.contamination.search import FARTHEST, Index
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.facts import init_facts
 from mednet_bench.benchmark.records import Record
 from mednet_bench.benchmark.request import Request
 from mednet_bench.reports.findings.across import overall
@@ -211,6 +211,10 @@ def test_what_weights_declare_as_possible_is_flagged_without_an_audit(tmp_path: 
     sister = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=("sa-med2d-20m",))
     facts = init_facts(sister, known["breastmnist"])
     assert facts.overlap == () and len(facts.possible) == 1 and "sa-med2d-20m" in facts.possible[0]
+    silent = InitCard(name="lab", label="", identity="lab:1", file=tmp_path)  # an untouched draft
+    (sentence,) = init_facts(silent, known["breastmnist"]).possible
+    assert "names no data set" in sentence
+    assert not init_facts(InitCard(name="scratch", label="", identity=""), known["breastmnist"]).possible
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
     for path in (tmp_path / "records").rglob("*.json"):
         record = msgspec.json.decode(path.read_bytes(), type=Record)
