@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..baselines.prepare import Prepare as Prepare  # for all who prepare what they take from here
 from ..tasks.task import Split
 
 

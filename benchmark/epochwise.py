@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..baselines.load import load_backbone
-from .data import Prepare, as_targets
+from ..baselines.prepare import Prepare
+from .data import as_targets
 from .network import Classifier, loss_of, placed
 from .protocol import Job
-from .protocols.finetune import Training
 from .script import Script
 from .train import Feed, Fitted, Hyper, Validation, fit, seeded
+from .training import Training
 
 
 class Float32(Classifier):

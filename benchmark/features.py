@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..baselines.load import load_backbone
+from ..baselines.prepare import Prepare
 from ..tasks.task import SPLITS
-from .data import Prepare
 from .files import claim, write_atomic
 from .network import outputs_of, placed
 from .protocol import Job

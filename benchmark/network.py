@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..baselines.archs import feature_width
-from .data import Prepare
+from ..baselines.prepare import Prepare
 from .train import precision, seeded
 
 EVAL_BATCH = 256

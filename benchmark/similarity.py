@@ -22,7 +22,7 @@ from .records import StageSimilarity
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from .data import Prepare
+    from ..baselines.prepare import Prepare
 
 IMAGES = 80
 """So few that seeing them twice costs below 2 % of the shortest training of the default recipe."""

@@ -19,8 +19,8 @@ from mednet_bench.baselines.archs import DEFAULT_ARCH, build_backbone
 from mednet_bench.baselines.imagenet import imagenet, packaged_file
 from mednet_bench.baselines.init import Contract, InitCard
 from mednet_bench.baselines.load import load_backbone
+from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
-from mednet_bench.benchmark.data import Prepare
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.files import sha256_file
 

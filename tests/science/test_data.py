@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mednet_bench.baselines.init import Contract
-from mednet_bench.benchmark.data import Prepare, as_bytes, as_targets, epochs
+from mednet_bench.baselines.prepare import Prepare
+from mednet_bench.benchmark.data import as_bytes, as_targets, epochs
 from mednet_bench.tasks.task import Split
 
 IMAGENET = Contract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

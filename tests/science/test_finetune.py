@@ -15,11 +15,11 @@ from mednet_bench.benchmark.metrics import Scored, log_loss, primary
 from mednet_bench.benchmark.network import loss_of
 from mednet_bench.benchmark.plan import Recipe
 from mednet_bench.benchmark.protocol import PROTOCOLS, Job, Outcome
-from mednet_bench.benchmark.protocols import finetune as module
-from mednet_bench.benchmark.protocols.finetune import Training
+from mednet_bench.benchmark.protocols.finetune import Finetune
 from mednet_bench.benchmark.records import Choice
 from mednet_bench.benchmark.subsets import one_hot
 from mednet_bench.benchmark.train import DivergedError, Fitted, Hyper, Validation, fit
+from mednet_bench.benchmark.training import FEW, Training
 from mednet_bench.tasks.task import Split
 
 FINETUNE = PROTOCOLS["finetune"]
@@ -119,7 +119,7 @@ def test_batches_of_the_tuning_are_those_of_the_cell(tmp_path: Path) -> None:
     assert choice.scores == (-min(point.val_loss for point in outcome.curve),)
 
 
-@pytest.mark.parametrize(("images", "few"), [(30, True), (module.FEW - 1, True), (module.FEW, False)])
+@pytest.mark.parametrize(("images", "few"), [(30, True), (FEW - 1, True), (FEW, False)])
 def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
     images: int, few: bool, tmp_path: Path
 ) -> None:
@@ -305,6 +305,4 @@ def test_the_budget_is_a_number_of_steps_whatever_the_share_of_labels(tmp_path: 
     here = bench(tmp_path)
     last = [FINETUNE.score(here.job("finetune", f, tuned=TUNED)).curve[-1].step for f in (0.1, 0.5, 1.0)]
     assert last == [toys.QUICK.steps] * 3
-    assert module.Finetune.recipe_fields and set(module.Finetune.recipe_fields) <= set(
-        Recipe.__struct_fields__
-    )
+    assert Finetune.recipe_fields and set(Finetune.recipe_fields) <= set(Recipe.__struct_fields__)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from mednet_bench.baselines.init import Contract, InitCard
 from mednet_bench.baselines.load import Backbone, load_backbone
+from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark import features as module
 from mednet_bench.benchmark.cells import SAME, Bench
-from mednet_bench.benchmark.data import Prepare
 from mednet_bench.benchmark.features import features_of
 from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.protocol import PROTOCOLS, Outcome

@@ -18,9 +18,10 @@ from waits import watched
 from mednet_bench.baselines.init import InitCard, Pretraining
 from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.mednet import mednet
+from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark.augment import Augment
 from mednet_bench.benchmark.cells import Bench
-from mednet_bench.benchmark.data import Prepare, as_bytes
+from mednet_bench.benchmark.data import as_bytes
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.plan import Recipe

@@ -15,10 +15,10 @@ from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract
 from mednet_bench.benchmark.epochwise import ByScore, Float32, Padded, feed, start, train
 from mednet_bench.benchmark.protocol import PROTOCOLS
-from mednet_bench.benchmark.protocols.finetune import Training
 from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, Published
 from mednet_bench.benchmark.script import Script
 from mednet_bench.benchmark.train import Validation
+from mednet_bench.benchmark.training import Training
 
 SHORT = replace(MEDMNIST_V2, epochs=4, batch=16, rate=lambda epoch: 0.1 ** ((epoch >= 2) + (epoch >= 3)))
 """MedMNIST's script with `--num_epochs 4`."""

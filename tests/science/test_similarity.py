@@ -11,10 +11,10 @@ import toys
 
 from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract
+from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.baselines.stages import stages
 from mednet_bench.benchmark import similarity
 from mednet_bench.benchmark.cli import cli
-from mednet_bench.benchmark.data import Prepare
 from mednet_bench.benchmark.protocol import PROTOCOLS, Outcome
 from mednet_bench.benchmark.records import Choice, Record, Store
 from mednet_bench.benchmark.similarity import IMAGES, centred, cka, grams, sample, similarities

@@ -24,14 +24,15 @@ from torch import nn
 
 from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract, InitCard
+from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark import features, subsets
-from mednet_bench.benchmark.data import Prepare, as_bytes
+from mednet_bench.benchmark.data import as_bytes
 from mednet_bench.benchmark.loaded import TaskData
 from mednet_bench.benchmark.network import Classifier, outputs_of, placed
 from mednet_bench.benchmark.plan import Cell, Recipe
 from mednet_bench.benchmark.protocol import PROTOCOLS, Job
-from mednet_bench.benchmark.protocols.finetune import Training
 from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
+from mednet_bench.benchmark.training import Training
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.places import places_from
 from mednet_bench.tasks.task import Places, Split, Task
