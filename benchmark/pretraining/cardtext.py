@@ -134,11 +134,12 @@ def _scores(of: Described) -> str:
         (source.name, f"{source.held:,}", "undefined" if source.score is None else f"{source.score:.3f}")
         for source in of.finished.sources
     ]
+    warning = "\nThe weights that it began with may have been trained on them." if of.finished.start else ""
     return f"""## Held-out scores
 
 AUC (one against rest, mean over classes) of the final weights on images of the same sources that were kept
 out of the training, whole groups together where the source names groups. They say that something was
-learned, not how well the features transfer, and with so few images they are rough.
+learned, not how well the features transfer, and with so few images they are rough.{warning}
 
 {_table(rows, ("source", "images (n)", "AUC"))}"""
 
@@ -158,8 +159,10 @@ def _overlap(of: Described) -> str:
             rows.append((task.name, found.level, "; ".join(map(str, found.reasons))))
     lines = "No test image of these tasks may be scored with these weights as if it were new:\n\n"
     table = lines + _table(rows, ("task", "overlap", "why")) if rows else "None that is known."
+    begun = of.finished.start is not None
     index = (
-        f"\n`{of.card.hashes}` has a perceptual hash of every image, for `mednet-bench audit contamination`."
+        f"\n`{of.card.hashes}` has a perceptual hash of every image of the corpus, for `mednet-bench audit "
+        f"contamination`{', but of none that the weights it began with have seen' if begun else ''}."
         if of.card.hashes
         else ""
     )
