@@ -38,7 +38,7 @@ def pretrain(values: Values) -> int:
         device=resolve_device(values["device"]),
         **{name: values[name] for name in _REST},
     )
-    if values["project"]:
+    if values["estimate_only"]:
         from ..pretraining.projection import projected
 
         click.echo(projected(request))
@@ -102,7 +102,7 @@ def _options() -> list[click.Parameter]:
             type=click.FloatRange(0),
         ),
         option("--workers", "Processes that decode images, for each that trains.", default=1, type=many),
-        option("--project", "Only measure a few steps, and say how long all would take.", is_flag=True),
+        option("--estimate-only", "Only measure a few steps, and say how long all would take.", is_flag=True),
         option("--device", "auto, cpu, cuda, mps.", default="auto"),
         data_root(),
     ]
