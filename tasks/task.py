@@ -61,11 +61,14 @@ class Split:
         images: uint8, [n, h, w] for grey or [n, h, w, 3] (RGB) for colour.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
         groups: int64 [n], which patient, smear or lesion an image is of; None where not known.
+        columns: subgroup column (sex, age band, scanner, site) -> text [n], one value per image and ""
+            where not known; never an identifier.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
