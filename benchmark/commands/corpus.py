@@ -15,10 +15,10 @@ def build(values: Values) -> int:
     DICOM or NIfTI files, or idc:COLLECTION. The first source keeps an image that several hold.
     """
     from ...tasks.places import places_from
+    from ...tasks.salt import own_salt
     from ..corpus.build import build as build_corpus
     from ..corpus.describe import described
     from ..corpus.part import Settings
-    from ..corpus.salt import own_salt
     from ..corpus.words import open_sources, splits_of
 
     places = places_from(values["data_root"], values["download"])

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from ...tasks.pool import share
+from ...tasks.salt import trace
 from ..errors import UserError
 from ..files import claim, writable_folder, write_bytes
 from ..progress import counting
 from .corpus import CORPUS, FORMAT, PARTS, SHARDS, Corpus, read_corpus
 from .finish import finish
 from .part import Part, Settings, make_part
-from .pool import share
-from .salt import trace
 from .source import Source, Unit
 
 PLAN = "plan.json"

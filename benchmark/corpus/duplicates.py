@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tasks.salt import NONE
 from .corpus import SourceFacts
 from .part import Part
-from .salt import NONE
 
 WORDS = ("agree", "conflict", "not comparable")
 CONFLICT = WORDS[1]

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tasks.salt import NONE
 from ..errors import UserError
 from ..files import write_atomic
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
 from .duplicates import CONFLICT, Decision, Rows, copies, decide, read_rows
 from .part import Part, Settings, read_problems, schema
-from .salt import NONE
 from .shard import copy_rows, offsets
 from .sheet import write_sheet
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...tasks.perceptual import perceptual_hash
+from ...tasks.salt import group_number
 from ...tasks.task import Variant
 from ..files import write_atomic
 from .corpus import PARTS, SHARDS
 from .images import UnusableError, pixel_hash, png, stored
-from .salt import group_number
 from .shard import ShardWriter, facts_json
 from .source import Problem, Source, Unit
 

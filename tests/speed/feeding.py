@@ -21,7 +21,6 @@ import torch
 from mednet_bench.benchmark.corpus.build import build
 from mednet_bench.benchmark.corpus.corpus import CORPUS
 from mednet_bench.benchmark.corpus.part import Settings as Stored
-from mednet_bench.benchmark.corpus.salt import own_salt
 from mednet_bench.benchmark.corpus.words import open_sources
 from mednet_bench.benchmark.pretraining.distributed import Ranks
 from mednet_bench.benchmark.pretraining.engine import pretrain
@@ -30,6 +29,7 @@ from mednet_bench.benchmark.pretraining.job import Job, Keeping
 from mednet_bench.benchmark.pretraining.pools import Loading
 from mednet_bench.benchmark.pretraining.projection import decode_rate, step_rate
 from mednet_bench.benchmark.pretraining.stream import corpus_pools
+from mednet_bench.tasks.salt import own_salt
 from mednet_bench.tasks.task import Places, Variant
 
 LIMIT = 0.05

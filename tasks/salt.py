@@ -4,8 +4,8 @@ import secrets
 from hashlib import blake2b, sha256
 from pathlib import Path
 
-from ..errors import UserError
-from ..files import cache_folder, claim, write_bytes
+from ..benchmark.errors import UserError
+from ..benchmark.files import cache_folder, claim, write_bytes
 
 NONE = -1
 """The group of an image of which no patient, study or smear is known."""

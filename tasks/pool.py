@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-from ..errors import StoppedError
+from ..benchmark.errors import StoppedError
 
 T = TypeVar("T")
 R = TypeVar("R")
