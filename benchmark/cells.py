@@ -125,6 +125,7 @@ class Bench:
         )
         kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
         kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
+        kept |= {f"column {name}": values for name, values in test.columns.items()}
         return record, kept if test.groups is None else {**kept, "groups": test.groups}
 
     def _doubts(self, job: Job) -> tuple[str, ...]:

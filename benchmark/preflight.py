@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
 from ..baselines.doubts import doubts
+from ..tasks.subgroups import check_subgroups
 from ..tasks.task import Task
 from .errors import UserError
 from .grid import Grid
@@ -57,7 +58,7 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data(grid, waiting).items():
-        task.source.load(size, grid.places)
+        check_subgroups(f"Task '{task.name}'", task.source.load(size, grid.places))
     return doubtful
 
 

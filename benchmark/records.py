@@ -204,6 +204,6 @@ class Store:
         write_bytes(self.path(record.key), _encode(record))
 
     def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays kept for `key`: `labels`, `scores` and, where known, `groups` of the test set."""
+        """Return the arrays kept for `key`: `labels`, `scores`, and where known `groups` and `column NAME`."""
         with np.load(self.predictions_of(key), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

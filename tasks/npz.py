@@ -4,7 +4,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..benchmark.errors import UserError
+from .subgroups import RESERVED, as_text, check_subgroups
 from .task import SPLITS, Kind, Split, Variant
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
@@ -29,6 +30,7 @@ class Layout:
         classes: number of classes.
         variant: gray asks for images [n, side, side], color for [n, side, side, 3].
         required: the splits that must be there and hold images; others are read where they exist.
+        subgroups: the columns that are read as text; a split for tests must have each of them.
         cure: what a person does about a damaged file (``"download it again"``).
     """
 
@@ -37,6 +39,7 @@ class Layout:
     variant: Variant
     required: tuple[str, ...] = SPLITS
     cure: str = "copy it again"
+    subgroups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,13 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
     """Read the splits of a file, checked against its layout.
 
     Args:
-        path: an npz with ``{train,val,test}_images``, ``*_labels`` and optionally ``*_groups``.
+        path: an npz with ``{train,val,test}_images``, ``*_labels`` and optionally ``*_groups``, and the
+            subgroup columns of the layout, as ``*_sex``.
         layout: what must be in it.
 
     Returns:
-        Per split that holds images: uint8 images, labels squeezed to int64, and groups, as `Split`
-        describes them. All images are square and have one side.
+        Per split that holds images: uint8 images, labels squeezed to int64, groups and subgroup columns,
+        as `Split` describes them. All images are square and have one side.
 
     Raises:
         UserError: it is missing, damaged, too big for this machine, or not of this layout; pickled
@@ -69,14 +73,16 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
         _check_memory(path, sum(header.bytes for header in headers.values()))
-        return {name: _split(path, archive, name, headers, layout) for name in splits}
+        found = {name: _split(path, archive, name, headers, layout) for name in splits}
+    check_subgroups(str(path), found)
+    return found
 
 
 def checked_headers(
     path: Path, archive: zipfile.ZipFile, layout: Layout
 ) -> tuple[dict[str, Header], tuple[str, ...]]:
     """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
-    headers = {name: _header(archive, name) for name in _arrays(archive)}
+    headers = {name: _header(archive, name) for name in _arrays(archive, layout.subgroups)}
     splits = tuple(name for name in SPLITS if _holds_images(path, name, headers, layout))
     for name in splits:
         _check_images(path, f"{name}_images", headers[f"{name}_images"], layout)
@@ -125,8 +131,8 @@ def defects_told(path: Path, cure: str) -> Iterator[None]:
         ) from error
 
 
-def _arrays(archive: zipfile.ZipFile) -> list[str]:
-    wanted = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels", "groups")}
+def _arrays(archive: zipfile.ZipFile, columns: Iterable[str] = ()) -> list[str]:
+    wanted = {f"{split}_{what}" for split in SPLITS for what in (*RESERVED, *columns)}
     return [name.removesuffix(".npy") for name in archive.namelist() if name.removesuffix(".npy") in wanted]
 
 
@@ -201,7 +207,23 @@ def _split(
     images = _array(archive, f"{split}_images")
     if layout.variant == "gray":
         images = images.reshape(images.shape[:3])
-    return Split(images, *labels_and_groups(path, archive, split, headers, layout))
+    labels, groups = labels_and_groups(path, archive, split, headers, layout)
+    return Split(images, labels, groups, _columns(path, archive, split, headers, layout))
+
+
+def _columns(
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
+) -> dict[str, NDArray[np.str_]]:
+    """Read the subgroup columns of a split; only the test set must have them, since only it is reported."""
+    found = {}
+    for column in layout.subgroups:
+        name = f"{split}_{column}"
+        if name in headers:
+            n = headers[f"{split}_images"].shape[0]
+            found[column] = as_text(f"{path}: {name}", _array(archive, name), n)
+        elif split == "test":
+            raise UserError(f"{path} has no array {name}: add it, or leave '{column}' out of subgroups.")
+    return found
 
 
 def labels_and_groups(

@@ -116,6 +116,7 @@ class Task:
         split_sizes: number of images in (train, val, test), or None where only the file tells.
         caveats: known defects that a report must repeat.
         generated: made by a program; no evidence about real images.
+        subgroups: the columns of `Split.columns`, e.g. sex, age band, scanner; part of a cell's key.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Task:
     caveats: tuple[str, ...] = ()
     generated: bool = False
     family: str = "local"
+    subgroups: tuple[str, ...] = ()
 
     @property
     def origin(self) -> frozenset[str]:
@@ -159,7 +161,8 @@ class Task:
     @property
     def decisive(self) -> str:
         """Everything but the images that decides a result; part of every cell's key."""
-        return json.dumps([self.kind, self.variant, self.classes, self.flips])
+        columns = (self.subgroups,) if self.subgroups else ()  # they stand beside every prediction
+        return json.dumps([self.kind, self.variant, self.classes, self.flips, *columns])
 
     @property
     def flips(self) -> tuple[bool, bool]:

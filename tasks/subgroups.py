@@ -1,0 +1,80 @@
+"""Which columns may name subgroups: few values, in words; what looks like an identifier is refused."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..benchmark.errors import UserError
+from .task import Split
+
+MOST = 20
+"""More distinct values than these are no subgroups: an identifier, or a number that wants bands."""
+LONGEST = 40
+"""Characters of a value; a longer text is a remark about one person, not a group of them."""
+RESERVED = ("images", "labels", "groups")
+
+
+def fault_of_names(names: Iterable[str]) -> str:
+    """Return what is wrong with the names of subgroup columns, or ""."""
+    names = tuple(names)
+    if len(set(names)) < len(names):
+        return "name each column once"
+    for name in names:
+        if name in RESERVED:
+            return f"'{name}' is the name of another array: call the column otherwise"
+        if not name.replace("_", "").replace("-", "").isalnum() or len(name) > LONGEST:
+            return f"'{name}' is no name: use letters, digits, '_' and '-', {LONGEST} characters at most"
+    return ""
+
+
+def as_text(where: str, column: NDArray[np.generic], n: int) -> NDArray[np.str_]:
+    """Return a subgroup column as stripped text [n]; "" is a value that is not known.
+
+    Args:
+        where: file and array, for the message.
+        column: [n] or [n, 1] text.
+        n: images of the split.
+
+    Raises:
+        UserError: it is of another shape or not text.
+    """
+    flat = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+    if flat.shape != (n,) or flat.dtype.kind != "U":
+        raise UserError(
+            f"{where} is {column.dtype} {list(column.shape)} for {n} images: a subgroup column holds one "
+            "text per image, as numpy's array.astype(str) gives it."
+        )
+    return np.char.strip(flat)
+
+
+def check_subgroups(where: str, splits: Mapping[str, Split]) -> None:
+    """Refuse columns that are no subgroups.
+
+    Args:
+        where: the file or task, for the message.
+        splits: all splits of a task.
+
+    Raises:
+        UserError: a column has not one value per image, too many values over all splits, or a long one.
+            The values themselves are not repeated in the message: they may be names of people.
+    """
+    for name in sorted({name for split in splits.values() for name in split.columns}):
+        held = {split: part.columns[name] for split, part in splits.items() if name in part.columns}
+        for split, column in held.items():
+            if column.shape != (len(splits[split]),):
+                raise UserError(
+                    f"{where}: the column '{name}' has {len(column):,} values for {len(splits[split]):,} "
+                    f"images of the split {split}: give one value per image."
+                )
+        values = set(np.unique(np.concatenate(list(held.values()))).tolist()) - {""}
+        if len(values) > MOST or any(len(value) > LONGEST for value in values):
+            why = (
+                f"{len(values):,} distinct values"
+                if len(values) > MOST
+                else f"a value of more than {LONGEST} characters"
+            )
+            raise UserError(
+                f"{where}: the column '{name}' has {why}: an identifier is no subgroup. Leave it out of "
+                f"subgroups, or write bands into it, {MOST} at most (60-69 for an age of 64)."
+            )
