@@ -59,7 +59,7 @@ def local_task(path: Path) -> Task:
     """Make a task of a card.
 
     Args:
-        path: a TOML file with the keys of `Card`, or with a table `files` and those of `files.card.FilesCard`.
+        path: a TOML file with the keys of `Card`, or of `files.card.FilesCard` where it has a table `files`.
 
     Raises:
         UserError: naming the card and the key that is unknown, missing or wrong. The images
@@ -93,5 +93,5 @@ def _is_card(path: Path) -> bool:
             return False
     target = content.get("path")
     described = content.keys() & {"kind", "classes", "variant"}
-    images = isinstance(target, str) and target.endswith(".npz") or isinstance(content.get("files"), dict)
+    images = (isinstance(target, str) and target.endswith(".npz")) or isinstance(content.get("files"), dict)
     return images and bool(described)

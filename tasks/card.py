@@ -1,0 +1,99 @@
+"""What every card of a user's own set says, and how a wrong one is told."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from ..benchmark.errors import UserError
+from ..benchmark.tomls import check_keys
+from .subgroups import fault_of_names
+from .task import Kind, Variant
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys that all cards of local sets share; see `Task` for their meaning."""
+
+    name: str
+    title: str
+    role: Literal["task", "source"] = "task"
+    kind: Kind
+    classes: tuple[str, ...]
+    modality: str
+    variant: Variant
+    source_group: str
+    parents: tuple[str, ...]
+    pretrain_splits: tuple[SplitName, ...] = ("train",)
+    licence: str
+    citation: str
+    caveats: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
+
+    def of_task(self) -> dict[str, Any]:
+        """Return the fields that `Task` takes over as they are."""
+        return {key: getattr(self, key) for key in Facts.__struct_fields__}
+
+
+Card = TypeVar("Card", bound=Facts)
+
+
+def read_card(path: Path, content: dict[str, Any], kind: type[Card]) -> Card:
+    """Turn the content of a card into its struct.
+
+    Raises:
+        UserError: naming the card and the key that is unknown, missing or wrong.
+    """
+    fields = msgspec.structs.fields(kind)
+    check_keys(path, content, kind.__struct_fields__)
+    lacking = [field.name for field in fields if field.required and field.name not in content]
+    if lacking:
+        keys = "key" if len(lacking) == 1 else "keys"
+        raise UserError(f"{path} lacks the {keys} {', '.join(map(repr, lacking))}: add what is known.")
+    try:
+        card = msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise UserError(_ill_typed(path, content, str(error))) from error
+    _check(path, card)
+    return card
+
+
+def _ill_typed(path: Path, content: dict[str, Any], message: str) -> str:
+    """Reword msgspec's ``... - at `$.key[...]```, and say which words a key knows."""
+    problem, _, place = message.partition(" - at `$.")
+    key = re.split(r"[\[`.]", place)[0]
+    words = {
+        "kind": Kind,
+        "variant": Variant,
+        "role": Literal["task", "source"],
+        "pretrain_splits": SplitName,
+    }
+    if problem.startswith("Invalid enum value") and key in words:
+        problem = f"it is one of {', '.join(words[key].__args__)}, not {content[key]!r}"
+    return f"{path}: key '{key}': {problem}."
+
+
+def _check(path: Path, card: Facts) -> None:
+    texts = {"title": card.title, "modality": card.modality, "source_group": card.source_group}
+    faults = {
+        "name": "use lower-case letters, digits, '.', '_' and '-'"
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", card.name)
+        else "",
+        "classes": _fault_of_classes(card),
+        "pretrain_splits": "" if card.pretrain_splits else "name at least one split",
+        "subgroups": fault_of_names(card.subgroups),
+        **{key: "" if text.strip() else "it must not be empty" for key, text in texts.items()},
+    }
+    for key, fault in faults.items():
+        if fault:
+            raise UserError(f"{path}: key '{key}': {fault}.")
+
+
+def _fault_of_classes(card: Facts) -> str:
+    if len(set(card.classes)) < max(2, len(card.classes)):
+        return "name two classes at least, each once"
+    if card.kind == "binary" and len(card.classes) != 2:
+        return f"a binary task has two, not {len(card.classes)}"
+    return ""

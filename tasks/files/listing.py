@@ -1,0 +1,65 @@
+"""What files a task has, in one order, with the label, patient, split and subgroups of each."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...benchmark.errors import UserError
+from .spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Files in the order of their paths; everything here may identify a patient and stays in the process.
+
+    Attributes:
+        root: what the paths are relative to.
+        paths: of the files, [n].
+        labels: int64, [n] or [n, classes], as `Split.labels`.
+        patients: raw patient or study per file, "" where it is not known.
+        splits: train, val or test per file, or () where they are to be made.
+        columns: subgroup values per file.
+        places: where each file is named, for a message: a line of the table, or its path.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    patients: tuple[str, ...]
+    splits: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
+
+    def state(self) -> str:
+        """Hash all of it, with the size and time of each file: what changes makes new arrays."""
+        digest = hashlib.sha256()
+        facts = (self.labels.tolist(), self.patients, self.splits, dict(self.columns))
+        digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
+        for path in self.paths:
+            try:
+                seen = (self.root / path).stat()
+                digest.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\0".encode())
+            except OSError:  # reading it will say why
+                digest.update(f"{path}\0".encode())
+        return digest.hexdigest()
+
+
+def patients_in(spec: Spec, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Find the patient in each path by the card's `group_pattern`; "" where it has none."""
+    if not spec.files.group_pattern:
+        return ("",) * len(paths)
+    try:
+        pattern = re.compile(spec.files.group_pattern)
+    except re.error as error:
+        raise UserError(f"The card of '{spec.name}', key 'files.group_pattern': {error}.") from error
+    if not pattern.groups:
+        raise UserError(
+            f"The card of '{spec.name}', key 'files.group_pattern': put the patient into parentheses."
+        )
+    return tuple(str(found[1] or "") if (found := pattern.search(path)) else "" for path in paths)

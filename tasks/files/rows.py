@@ -1,0 +1,150 @@
+"""From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...benchmark.errors import UserError
+from ..task import SPLITS
+from .listing import Listing, patients_in
+from .spec import Spec, fault_of_path
+from .table import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATOR = "|"
+"""Between the labels of one file."""
+WORDS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+"""What else a split is called."""
+LABELS = ("label", "class", "diagnosis", "target")
+
+
+def from_table(spec: Spec) -> Listing:
+    """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
+    assert spec.table is not None
+    frame = read_table(spec.table)
+    frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
+    path = _column(spec, frame, spec.files.path_column, "path_column")
+    frame = frame.sort_values([path, "\0line"], kind="stable")
+    paths = tuple(frame[path])
+    places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
+    _check_paths(spec, paths, places)
+    return Listing(
+        spec.root, paths, _labels(spec, frame, places), _patients(spec, frame, paths),
+        _splits(spec, frame, places),
+        {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups},
+        places,
+    )  # fmt: skip
+
+
+def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
+    if name in frame.columns and name[0] != "\0":
+        return name
+    known = ", ".join(str(each) for each in frame.columns if each[0] != "\0")
+    raise UserError(f"{spec.table} has no column '{name}' but {known}: name it by the card's '{key}'.")
+
+
+def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:
+    before = ""
+    for at, (path, place) in enumerate(zip(paths, places, strict=True)):
+        if fault := fault_of_path(path, spec.files.allow_outside):
+            raise UserError(f"{place}: its path: {fault}.")
+        if path == before:
+            first = places[at - 1].rpartition(" ")[2]
+            raise UserError(f"{place}: it names the same file as line {first}: delete one of the two rows.")
+        before = path
+    absent = [place for path, place in zip(paths, places, strict=True) if not _is_file(spec.root / path)]
+    if absent:
+        raise UserError(
+            f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(paths):,} rows "
+            "name none): correct the paths, or 'files.path' in the card."
+        )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+    if spec.files.label_columns:
+        return _flags(spec, frame, places)
+    usual = next((name for name in LABELS if name in frame.columns), LABELS[0])
+    column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
+    index = {name: number for number, name in enumerate(spec.classes)}
+    if spec.kind == "multilabel":
+        labels = np.zeros((len(column), len(index)), np.int64)
+        for row, (cell, place) in enumerate(zip(column, places, strict=True)):
+            for word in filter(None, (part.strip() for part in cell.split(SEPARATOR))):
+                labels[row, _class(index, word, place)] = 1
+        return labels
+    missing = [place for cell, place in zip(column, places, strict=True) if not cell]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none): fill them "
+            "in, or delete those rows."
+        )
+    return np.array(
+        [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
+    )
+
+
+def _flags(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+    """Read one column of 0 and 1 per class."""
+    labels = np.zeros((len(frame), len(spec.classes)), np.int64)
+    for number, name in enumerate(spec.files.label_columns):
+        cells = frame[_column(spec, frame, name, "label_columns")]
+        for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
+            if cell not in ("0", "1", "0.0", "1.0"):
+                said = "nothing" if not cell else "something else"
+                raise UserError(
+                    f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."
+                )
+            labels[row, number] = float(cell)
+    return labels
+
+
+def _class(index: Mapping[str, int], word: str, place: str) -> int:
+    if word not in index:
+        known = ", ".join(index)
+        raise UserError(
+            f"{place}: its label is none of the card's classes ({known}): correct the label, the classes or "
+            "'label_column'."
+        )
+    return index[word]
+
+
+def _patients(spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Take the patient, else the study, else what the path says."""
+    cells = patients_in(spec, paths)
+    for key in ("study_column", "patient_column"):
+        if name := getattr(spec.files, key):
+            column = frame[_column(spec, frame, name, key)]
+            level = key.partition("_")[0]
+            cells = tuple(
+                f"{level} {cell}" if cell else other for cell, other in zip(column, cells, strict=True)
+            )
+    return cells
+
+
+def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
+    if not spec.files.split_column:
+        return ()
+    column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
+    words = tuple(WORDS.get(cell, str(cell)) for cell in column.str.lower())
+    for word, place in zip(words, places, strict=True):
+        if word not in SPLITS:
+            raise UserError(f"{place}: its split is none of train, val and test: correct it.")
+    lacking = [split for split in SPLITS if split not in words]
+    if lacking:
+        raise UserError(
+            f"{spec.table}: no row is of the split {lacking[0]}: add some, or leave 'split_column' out of "
+            "the card and let the splits be made."
+        )
+    return words
