@@ -86,6 +86,36 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     generated: bool = False
 
 
+class Copies(msgspec.Struct, frozen=True, kw_only=True):
+    """Images of the test (and validation) split that stand, equal in every pixel, in another split too."""
+
+    test: int
+    """Test images, before any were dropped."""
+    in_train: int
+    in_val: int
+    either: int
+    """Test images that stand in train or val."""
+    conflicts: int
+    """Groups of equal images, of test and another split, whose labels differ."""
+    val: int
+    val_in_train: int
+    dropped: bool = False
+    """The test images that stand in train or val were left out (`--dedupe`)."""
+
+    @property
+    def sentence(self) -> str:
+        """Say what was found, without a full stop; "" where nothing was."""
+        said = []
+        if self.either:
+            fate = "were dropped (--dedupe)" if self.dropped else "count in every score"
+            many = f"{self.either:,} of {self.test:,} test images"
+            said.append(f"{many} stand in train or val, equal in every pixel, and {fate}")
+        if self.val_in_train:
+            many = f"{self.val_in_train:,} of {self.val:,} validation images"
+            said.append(f"{many} stand in train, equal in every pixel")
+        return "; ".join(said)
+
+
 class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Where the weights came from and how images were fed to them."""
 
@@ -149,6 +179,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Per stage in the order of the images; empty of what trains no backbone, and of older records."""
     parameters: int = 0
     """Weights of the backbone that was trained; 0 likewise."""
+    copies: Copies | None = None
+    """Equal images across splits; None of a pretraining, a failed cell, and older records."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -204,6 +236,6 @@ class Store:
         write_bytes(self.path(record.key), _encode(record))
 
     def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays kept for `key`: `labels`, `scores`, and where known `groups` and `column NAME`."""
+        """Return what is kept for `key`: `labels`, `scores`, and where known `groups` and `column NAME`."""
         with np.load(self.predictions_of(key), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

@@ -12,6 +12,7 @@ from .pages.csv_table import leaderboard_csv
 from .pages.html_page import html
 from .pages.markdown_page import markdown
 from .pages.overview import page
+from .pages.subgroups_csv import subgroups_csv
 from .pages.verdict_files import verdicts_csv, verdicts_json
 from .pages.verdict_tex import verdicts_tex
 from .statistics.paired import MARGIN
@@ -40,6 +41,8 @@ class Built:
 
 def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> Built:
     """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
+
+    Where a task has subgroups, also `subgroups.csv`.
 
     Args:
         folders: one run directory, or several that are reported as one.
@@ -71,7 +74,9 @@ def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARG
         verdicts=tuple(verdicts),
         results=results,
     )
-    for path, content in (figures | verdicts).items():
+    by_subgroup = subgroups_csv(results)
+    tables = {out / "subgroups.csv": by_subgroup.encode()} if by_subgroup else {}
+    for path, content in (figures | verdicts | tables).items():
         write_bytes(path, content)
     write_bytes(built.csv, leaderboard_csv(results).encode())
     write_bytes(built.markdown, text.encode())

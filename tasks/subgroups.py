@@ -1,6 +1,7 @@
 """Which columns may name subgroups: few values, in words; what looks like an identifier is refused."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def as_text(where: str, column: NDArray[np.generic], n: int) -> NDArray[np.str_]
     Raises:
         UserError: it is of another shape or not text.
     """
-    flat = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+    flat: NDArray[Any] = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
     if flat.shape != (n,) or flat.dtype.kind != "U":
         raise UserError(
             f"{where} is {column.dtype} {list(column.shape)} for {n} images: a subgroup column holds one "

@@ -1,0 +1,94 @@
+"""`subgroups.csv`: AUC, gap and gain of every subgroup as tidy data, for all shares of the labels."""
+
+import math
+from collections.abc import Iterator
+
+from ..findings.results import Results, Row
+from ..findings.strata import Stratum
+from ..findings.subgroups import Help, RowGap, gaps, helps
+from ..statistics.paired import Paired
+from .csv_table import plain, written
+
+COLUMNS = (
+    "task", "arch", "protocol", "size", "input_size", "fraction", "column", "subgroup", "quantity", "init_a",
+    "init_b", "value", "low", "high", "by_chance", "p_holm", "shown", "n_images", "n_positives", "n_groups",
+    "n_seeds", "problem", "variant_a", "variant_b", "generated",
+)  # fmt: skip
+
+
+def subgroups_csv(results: Results) -> str:
+    """Write the file, or "" where no task has subgroups.
+
+    `quantity` is "auc" (of a subgroup), "gap" (`subgroup` is then "LOWEST < HIGHEST"), "gain" (init_a minus
+    init_b) or "against the others" (gain minus the others' mean gain). Unknown is empty; `n_positives` has
+    one number per class that is scored.
+    """
+    found = gaps(results)
+    if not found:
+        return ""
+    lines = [line for each in found for line in _of_row(each)]
+    lines += [line for each in helps(results) for line in _of_help(each)]
+    generated = {task: str(results.generated(task)).lower() for task in results.tasks}
+    filled = [{**line, "generated": generated.get(str(line["task"]), "")} for line in lines]
+    return written(COLUMNS, [[_cell(line.get(name, "")) for name in COLUMNS] for line in filled])
+
+
+Line = dict[str, object]
+
+
+def _row(row: Row, column: str) -> Line:
+    return {
+        "task": row.task, "arch": row.arch, "protocol": row.protocol, "size": row.size,
+        "input_size": row.input_size, "fraction": row.fraction, "column": column, "init_a": row.init,
+        "variant_a": row.variant, "n_seeds": len(row.seeds),
+    }  # fmt: skip
+
+
+def _images(one: Stratum) -> Line:
+    positives = " ".join(map(str, one.positives))
+    return {
+        "subgroup": one.value,
+        "n_images": one.images,
+        "n_positives": positives,
+        "n_groups": one.groups or "",
+    }
+
+
+def _of_row(each: RowGap) -> Iterator[Line]:
+    common = _row(each.row, each.column)
+    for one in each.strata:
+        low, high = one.interval
+        scored = {"quantity": "auc", "value": one.auc, "low": low, "high": high, "problem": one.problem}
+        yield {**common, **_images(one), **scored}
+    if each.gap and each.worst and each.best:
+        size = {"value": each.gap.size, "low": each.gap.low, "high": each.gap.high}
+        ends = f"{each.worst.value} < {each.best.value}"
+        rest = {"subgroup": ends, "by_chance": each.gap.by_chance, "shown": each.shown}
+        yield {**common, "quantity": "gap", **size, **rest}
+
+
+def _of_help(each: Help) -> Iterator[Line]:
+    b = each.pair.b
+    common = {**_row(each.pair.a, each.column), **_images(each.stratum), "init_b": b.init}
+    common |= {"variant_b": b.variant, "n_seeds": len(each.pair.seeds)}
+    yield {
+        **common,
+        "quantity": "gain",
+        **_measured(each.difference),
+        "p_holm": each.p,
+        "shown": each.verdict,
+    }
+    if each.extra:
+        told = {"p_holm": each.p_extra, "shown": each.alike}
+        yield {**common, "quantity": "against the others", **_measured(each.extra), **told}
+
+
+def _measured(measured: Paired) -> Line:
+    low, high = measured.interval()
+    return {"value": measured.difference, "low": low, "high": high}
+
+
+def _cell(value: object) -> str | int | float:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else value
+    return value if isinstance(value, int) else plain(str(value))

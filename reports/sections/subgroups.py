@@ -1,0 +1,161 @@
+"""Does it serve everyone alike? AUC, gap and gain by subgroup; absent where no task has subgroup columns."""
+
+from collections.abc import Sequence
+
+from ..findings.results import Results, Row
+from ..findings.strata import FEWEST, UNKNOWN, Stratum
+from ..findings.subgroups import Help, RowGap, gaps, helps
+from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..statistics.paired import Paired
+from ..wording import NBSP, compact, interval, number, p_value, percent, task_entry, varying
+from .subgroups_answer import subgroups_answer
+
+NOT_STATED = "(not stated)"
+TASK, COLUMN, INIT = Column("Task", facet="task"), Column("Column"), Column("Init", facet="init")
+PROTOCOL = Column("Protocol", facet="protocol")
+RANGE = f"95{NBSP}% interval"
+
+
+@SECTIONS.register("subgroups")
+def subgroups(results: Results) -> Content | None:
+    """Show the largest share of the labels in three tables; None where no predictions hold a column."""
+    found = gaps(results)
+    if not found:
+        return None
+    largest = max(each.row.fraction for each in found)
+    at_top = [each for each in found if each.row.fraction == largest]
+    compared = [each for each in helps(results) if each.pair.a.fraction == largest]
+    with_labels = f"with {percent(largest)} of the labels"
+    tables = [_scores(results, at_top, with_labels), _gaps(results, at_top, with_labels)]
+    if compared:
+        tables.append(_helps(results, compared, with_labels))
+    facts = {"fraction": largest}
+    blocks = tuple(compact(Table(*table, facts=facts), "Protocol") for table in tables)
+    part = Part(lead=_lead(), blocks=blocks)
+    return Content("Subgroups", 43, (part,), (subgroups_answer(results, at_top, compared),))
+
+
+def _lead() -> tuple[str, ...]:
+    return (
+        "Test AUC on the images of each subgroup, mean over seeds, with an interval over test images "
+        "(patients, where they are known) and seeds, not corrected for the number of subgroups. A subgroup "
+        f"with fewer than {FEWEST} images or patients on either side of a class has none, and no part in "
+        "the gap.",
+        "The gap is the highest minus the lowest AUC. It is never negative and opens by chance alone, the "
+        "wider the fewer the images: By chance is its mean if all were truly alike. Its interval is "
+        "simultaneous over all pairs of subgroups (Bonferroni) and begins at 0 where no pair is shown to "
+        "differ; the lowest subgroup is then the lowest in this test set, no more.",
+        "The gain is the first init's AUC minus the second one's on the same images of a subgroup. Against "
+        "the others is that gain minus the mean gain of the other subgroups, the difference of differences. "
+        "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
+        "columns or pairs. Subgroups differ in more than their name, and none of this says why. What was "
+        "measured with fewer labels stands in subgroups.csv.",
+    )
+
+
+Raw = tuple[str, tuple[Column, ...], tuple[tuple[Entry, ...], ...]]
+"""Caption, columns and rows of a table."""
+
+
+def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
+    extra = varying(each.row for each in found)
+    columns = (
+        TASK, COLUMN, Column("Subgroup"), INIT, PROTOCOL, *(column for column, _ in extra),
+        Column("AUC", ".3f"), Column(RANGE), Column("Images", "d"),
+        Column("Positives", help="images of the second class, or the fewest and most of a class"),
+        Column("Groups", "d", "patients, smears or lesions that the images are of, where known"),
+        Column("Seeds", "d"),
+    )  # fmt: skip
+    rows = [
+        (
+            *_names(results, each.row, each.column), each_value(one), each.row.init, each.row.protocol,
+            *(getattr(each.row, field) for _, field in extra),
+            _auc(each, one), _span(one.interval), one.images, _positives(one), one.groups or None,
+            len(each.row.seeds),
+        )
+        for each in found
+        for one in each.strata
+    ]  # fmt: skip
+    return f"AUC by subgroup, {labels}", columns, tuple(rows)
+
+
+def _auc(of: RowGap, one: Stratum) -> Datum:
+    if one.part is None:
+        return Datum(None, "undefined", note=one.problem)
+    return Datum(one.auc, number(one.auc), note="lowest" if one is of.worst else "", strong=one is of.worst)
+
+
+def _positives(one: Stratum) -> Datum:
+    low, high = min(one.positives), max(one.positives)
+    return Datum(low, f"{low:,}" if len(one.positives) == 1 else f"{low:,} to {high:,}")
+
+
+def each_value(one: Stratum) -> str:
+    """Name a subgroup; of images without a value say so."""
+    return NOT_STATED if one.value == UNKNOWN else one.value
+
+
+def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
+    extra = varying(each.row for each in found)
+    columns = (
+        TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), Column("Lowest"), Column("Highest"),
+        Column("Gap", ".3f"), Column(RANGE, help="simultaneous over all pairs of subgroups"),
+        Column("By chance", ".3f", "mean gap if all subgroups were truly alike"), Column("Shown"),
+    )  # fmt: skip
+    rows = [
+        (
+            *_names(results, each.row, each.column), each.row.init, each.row.protocol,
+            *(getattr(each.row, field) for _, field in extra),
+            each_value(each.worst) if each.worst else Datum(None, note="under two subgroups have an AUC"),
+            each_value(each.best) if each.best else None,
+            each.gap.size if each.gap else None,
+            _span((each.gap.low, each.gap.high)) if each.gap else None,
+            each.gap.by_chance if each.gap else None,
+            each.shown if each.gap else None,
+        )
+        for each in found
+    ]  # fmt: skip
+    return f"Gap between the lowest and the highest subgroup of each init, {labels}", columns, tuple(rows)
+
+
+def _helps(results: Results, found: Sequence[Help], labels: str) -> Raw:
+    extra = varying(each.pair.a for each in found)
+    columns = (
+        TASK, COLUMN, Column("Subgroup"), Column("Inits", facet="init"), PROTOCOL,
+        *(column for column, _ in extra), Column("Gain", "+.3f"), Column(RANGE), Column("p", ".3f", "Holm"),
+        Column("Verdict"), Column("Against the others", "+.3f", "gain minus the others' mean gain"),
+        Column(f"its {RANGE}"), Column("its p", ".3f", "Holm"), Column("It helps them"),
+        Column("Images", "d"), Column("Seeds", "d"),
+    )  # fmt: skip
+    rows = [
+        (
+            *_names(results, each.pair.a, each.column), each_value(each.stratum), _pair(each),
+            each.pair.a.protocol, *(getattr(each.pair.a, field) for _, field in extra),
+            each.difference.difference, _change(each.difference), _p(each.p), each.verdict,
+            each.extra.difference if each.extra else None, _change(each.extra), _p(each.p_extra),
+            each.alike, each.stratum.images, len(each.pair.seeds),
+        )
+        for each in found
+    ]  # fmt: skip
+    return f"What the first init gains over the second, subgroup by subgroup, {labels}", columns, tuple(rows)
+
+
+def _names(results: Results, row: Row, column: str) -> tuple[Entry, Entry]:
+    return task_entry(results, row.task), column
+
+
+def _pair(each: Help) -> Datum:
+    inits = each.pair.a.init, each.pair.b.init
+    return Datum(" against ".join(inits), stands_for=inits)
+
+
+def _span(ends: tuple[float, float]) -> str | None:
+    return f"{number(ends[0])} to {number(ends[1])}" if ends[0] == ends[0] else None
+
+
+def _change(measured: Paired | None) -> str | None:
+    return interval(*measured.interval()) if measured else None
+
+
+def _p(value: float) -> Datum:
+    return Datum(value, p_value(value))

@@ -1,0 +1,66 @@
+"""A reduced calibration of gaps and contrasts: what is said to hold in 95 of 100 experiments does."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from mednet_bench.reports.statistics.influence import auc_influence
+from mednet_bench.reports.statistics.subgroups import Part, against_the_others, gap
+
+EXPERIMENTS = 200
+SEEDS = 3
+LEAST = 0.95 - 2.6 * math.sqrt(0.95 * 0.05 / EXPERIMENTS)
+"""Fewer hits than this share would happen by chance in 1 of 200 calibrated tests."""
+
+
+def experiment(aucs: tuple[float, ...], sizes: tuple[int, ...], rng: np.random.Generator) -> list[Part]:
+    """Draw parts from a binormal model: images are hard for all seeds, and each seed has luck of its own."""
+    ends = np.cumsum(sizes)
+    parts = []
+    for auc, size, end in zip(aucs, sizes, ends, strict=True):
+        truth = np.arange(size) < size * 0.4
+        distance = np.sqrt(2) * ndtri(auc) + 0.15 * rng.standard_normal((SEEDS, 1))
+        noise = rng.standard_normal(size) + rng.standard_normal((SEEDS, size))
+        values, influence = auc_influence(truth, noise / np.sqrt(2) + distance * truth)
+        placed = np.zeros((SEEDS, ends[-1]))
+        placed[:, end - size : end] = influence
+        parts.append(Part(values, placed))
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("aucs", "sizes"),
+    [
+        ((0.85, 0.85), (150, 150)),
+        ((0.9, 0.8), (150, 60)),
+        ((0.85, 0.85, 0.85, 0.85), (100, 80, 60, 40)),
+        ((0.95, 0.85, 0.75), (60, 60, 60)),
+    ],
+)
+def test_the_intervals_hold_the_true_gap_and_the_true_contrast(aucs, sizes):
+    rng = np.random.default_rng(0)
+    drawn = [experiment(aucs, sizes, rng) for _ in range(EXPERIMENTS)]
+    found = [gap(parts) for parts in drawn]
+    truth = max(aucs) - min(aucs)
+    assert np.mean([each.low <= truth <= each.high for each in found]) >= LEAST
+    contrasts = [against_the_others(parts)[0].measured().interval() for parts in drawn]
+    true_contrast = aucs[0] - np.mean(aucs[1:])
+    assert np.mean([low <= true_contrast <= high for low, high in contrasts]) >= LEAST
+    if truth == 0:  # the gap is there all the same, and its reference says how much of it is chance
+        by_chance = np.mean([each.by_chance for each in found])
+        assert np.mean([each.size for each in found]) == pytest.approx(by_chance, rel=0.2)
+
+
+def test_the_gap_is_the_range_and_one_seed_has_no_interval():
+    rng = np.random.default_rng(0)
+    parts = [Part(np.full(2, value), 0.01 * rng.standard_normal((2, 50))) for value in (0.8, 0.9, 0.7)]
+    assert gap(parts).size == pytest.approx(0.2)
+    alone = gap([Part(part.values[:1], part.influence[:1]) for part in parts])
+    assert alone.size == pytest.approx(0.2) and math.isnan(alone.low) and math.isnan(alone.by_chance)
+
+
+def test_a_perfect_score_is_known_to_have_no_known_error():
+    perfect = Part(np.ones(2), np.zeros((2, 30)))
+    assert perfect.exact and perfect.measured().test_variance == 0

@@ -1,0 +1,177 @@
+"""Subgroups: planted gaps and gains are found, absent ones are not, and whatever has no AUC says why."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Grid, cells, write_run
+
+from mednet_bench.benchmark.records import Store
+from mednet_bench.reports.build import build
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.strata import strata
+from mednet_bench.reports.findings.subgroups import LESS, MORE, SHOWN, gaps, helps
+from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, holm
+from mednet_bench.reports.sections.subgroups import subgroups
+from mednet_bench.reports.statistics.influence import auc_influence
+
+GRID = Grid(tasks=("breastmnist",), inits=("mednet", "scratch"), fractions=(1.0,))
+IMAGES = 300
+
+
+def halves(n: int = IMAGES) -> np.ndarray:
+    return np.where(np.arange(n) % 2 == 0, "female", "male")
+
+
+def write(folder: Path, columns: dict[str, np.ndarray], shift=lambda init, labels: 0.0, groups=None) -> Path:
+    """Write a run with columns; `shift` moves the logits of an init, image by image, apart or together."""
+    records = {r.cell: r for r in write_run(folder, GRID)}
+    store = Store(folder)
+    for cell in cells(GRID):
+        record = records[cell]
+        labels, noise, rng = drawn(10 * cell.seed + len(cell.init))
+        logits = 1.5 * (labels - 0.5) + noise + 0.3 * rng.standard_normal(IMAGES) + shift(cell.init, labels)
+        positive = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        auc = auc_influence(labels == 1, positive.astype(float)[None])[0][0]
+        arrays = {"labels": labels, "scores": np.stack([1 - positive, positive], axis=1)}
+        arrays |= {f"column {name}": values for name, values in columns.items()}
+        arrays |= {} if groups is None else {"groups": groups}
+        store.write(type(record)(**{**fields(record), "metrics": {"auc": float(auc)}}), arrays)
+    return folder
+
+
+def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """All inits see the same images; each seed has a little noise of its own."""
+    images = np.random.default_rng(7)
+    labels, noise = images.integers(0, 2, IMAGES), images.standard_normal(IMAGES)
+    return labels, noise, np.random.default_rng(seed)
+
+
+def fields(record) -> dict:
+    return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+def apart(where: np.ndarray, by: float):
+    """MedNet tells the classes of the chosen images better."""
+    return lambda init, labels: np.where(where, by, 0.0) * (labels - 0.5) * (init == "mednet")
+
+
+def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
+    women = halves() == "female"
+    results = read([write(tmp_path, {"sex": halves()}, apart(women, 2.0))])
+    mednet, scratch = gaps(results)
+    assert mednet.shown == SHOWN and mednet.worst and mednet.worst.value == "male"
+    assert mednet.gap and 0 < mednet.gap.low < mednet.gap.size < mednet.gap.high
+    assert scratch.gap and scratch.shown == CANNOT_TELL and scratch.gap.low == 0 < scratch.gap.by_chance
+    women, men = helps(results)
+    assert (women.stratum.value, women.verdict, women.alike) == ("female", BETTER, MORE)
+    assert (men.verdict, men.alike) == (CANNOT_TELL, LESS)
+    assert women.extra and men.extra
+    assert women.extra.difference == pytest.approx(-men.extra.difference)
+    assert women.extra and men.extra
+    assert women.extra.difference == pytest.approx(women.difference.difference - men.difference.difference)
+
+
+def test_where_nothing_is_planted_one_cannot_tell(tmp_path):
+    results = read([write(tmp_path, {"sex": halves()})])
+    assert {each.shown for each in gaps(results)} == {CANNOT_TELL}
+    assert not {MORE, LESS} & {each.alike for each in helps(results)}
+
+
+def test_a_gain_that_is_the_same_for_all_is_no_unequal_gain(tmp_path):
+    results = read([write(tmp_path, {"sex": halves()}, apart(np.ones(IMAGES, bool), 4.0))])
+    assert {each.verdict for each in helps(results)} == {BETTER}
+    assert not {MORE, LESS} & {each.alike for each in helps(results)}
+
+
+def test_the_auc_of_a_subgroup_is_that_of_its_images_alone(tmp_path):
+    folder = write(tmp_path, {"sex": halves()})
+    results = read([folder])
+    (row, _), (women, _) = next(iter(strata(results).items()))
+    kept = [Store(folder).read_predictions(key) for key in row.keys]
+    chosen = halves() == "female"
+    by_hand = [
+        auc_influence(one["labels"][chosen] == 1, one["scores"][chosen, 1][None].astype(float))[0][0]
+        for one in kept
+    ]
+    assert women.auc == pytest.approx(np.mean(by_hand), abs=1e-9)
+    assert women.images == chosen.sum() and women.positives == ((kept[0]["labels"][chosen] == 1).sum(),)
+    low, high = women.interval
+    assert 0 <= low < women.auc < high <= 1
+
+
+def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
+    labels, _, _ = drawn(0)
+    band = np.where(labels == 1, "young", "old").astype("<U8")
+    band[:60] = "middle"
+    band[60:75] = "few"
+    band[75:90] = ""
+    results = read([write(tmp_path, {"age band": band})])
+    found = {one.value: one for one in next(iter(strata(results).values()))}
+    assert "one class" in found["young"].problem and math.isnan(found["young"].auc)
+    assert "fewer than 10" in found["few"].problem and "says nothing" in found[""].problem
+    assert found["middle"].problem == "" and {each.gap for each in gaps(results)} == {None}
+    assert all(each.extra is None and each.alike == CANNOT_TELL for each in helps(results))
+    text = build([tmp_path]).markdown.read_text()
+    assert "(not stated)" in text and "under two subgroups have an AUC" in text and " nan" not in text
+
+
+def test_images_of_one_patient_in_two_subgroups_count_as_one_draw(tmp_path):
+    groups = np.arange(IMAGES) // 2  # each patient has one image of either subgroup
+    alone = read([write(tmp_path / "alone", {"view": halves()})])
+    together = read([write(tmp_path / "together", {"view": halves()}, groups=groups)])
+    for results, units in ((alone, IMAGES), (together, IMAGES // 2)):
+        for found in strata(results).values():
+            assert {one.part.influence.shape[1] for one in found if one.part} == {units}
+    women, men = next(iter(strata(together).values()))
+    assert women.part and men.part
+    assert (women.part.influence.any(axis=0) & men.part.influence.any(axis=0)).all()
+
+
+def test_few_patients_are_no_subgroup(tmp_path):
+    results = read([write(tmp_path, {"sex": halves()}, groups=np.arange(IMAGES) % 12)])
+    assert all("groups: fewer than 10" in one.problem for found in strata(results).values() for one in found)
+
+
+def test_holm_runs_over_the_subgroups_of_a_column(tmp_path):
+    site = np.array(["a", "b", "c"])[np.arange(IMAGES) % 3]
+    found = helps(read([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
+    assert [each.p for each in found] == holm([each.difference.p_value() for each in found])
+    assert [each.p_extra for each in found] == holm([each.extra.p_value() for each in found if each.extra])
+
+
+def test_the_report_answers_on_top_and_exports(tmp_path):
+    built = build([write(tmp_path, {"sex": halves(), "site": halves()[::-1]}, apart(halves() == "male", 4))])
+    page, text = built.html.read_text(), built.markdown.read_text()
+    assert "Does pretraining help everyone alike?" in page and "Does pretraining help everyone alike?" in text
+    lines = list(csv.DictReader((built.csv.parent / "subgroups.csv").open(newline="")))
+    counted = [line["quantity"] for line in lines]
+    assert {name: counted.count(name) for name in set(counted)} == {
+        "auc": 8, "gap": 4, "gain": 4, "against the others": 4,
+    }  # fmt: skip
+    assert all(line["n_images"] == "150" for line in lines if line["quantity"] != "gap")
+    assert {line["column"] for line in lines} == {"sex", "site"}
+
+
+def test_without_columns_nothing_is_said(tmp_path):
+    write_run(tmp_path, GRID)
+    assert subgroups(read([tmp_path])) is None
+    built = build([tmp_path])
+    assert not (built.csv.parent / "subgroups.csv").exists()
+    assert "everyone alike" not in built.html.read_text()
+
+
+def test_one_seed_gives_scores_and_no_claim(tmp_path):
+    write(tmp_path, {"sex": halves()})
+    store = Store(tmp_path)
+    for record in list(store.read_all()):
+        if record.cell.seed > 0:
+            store.path(record.key).unlink()
+    results = read([tmp_path])
+    assert {each.shown for each in gaps(results)} == {CANNOT_TELL} and helps(results) == ()
+    content = subgroups(results)
+    answer = content.answers[0].sentence if content else ""
+    assert "One cannot tell" in answer and " nan" not in answer
+    assert math.isnan(next(iter(strata(results).values()))[0].interval[0])
