@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ..benchmark.registry import Registry
+from ..benchmark.registry import Registry, not_callable
 from ..tasks.task import Places, Task
 
 
@@ -170,4 +170,4 @@ class Init(Protocol):
         ...
 
 
-INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits")
+INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits", not_callable)

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..benchmark.errors import UserError, unknown
 from .checkpoint import from_checkpoint
 from .derived import KINDS, derived
-from .init import INITS, InitCard, Need
+from .init import INITS, Init, InitCard, Need
+from .initfile import InitFiles
 
 FORMS = {
     "continued": "as mednet made here, but begun with ImageNet's weights",
@@ -30,6 +31,7 @@ class Named:
         paths: every path of the list, by init; it takes that of its base.
         kind: of the derivation, or "".
         stages: how many "partial" keeps; 0 otherwise.
+        inits: those that `--init-file` adds.
     """
 
     name: str
@@ -37,29 +39,37 @@ class Named:
     paths: Mapping[str, Path]
     kind: str = ""
     stages: int = 0
+    inits: Mapping[str, Init] = field(default_factory=dict)
 
     def __call__(self, need: Need) -> InitCard:
         """Resolve the init; `UserError` says why it cannot be had, and the cure."""
         path = self.paths.get(self.base)
         need = replace(need, path=path, paths=self.paths)
-        if self.base not in INITS and path is not None:
+        if self.base in self.inits:
+            source = self.inits[self.base](need)
+        elif self.base not in INITS and path is not None:
             source = from_checkpoint(self.base, path, need)
         else:
             source = INITS[self.base](need)
         return derived(self.name, self.kind, source, self.stages) if self.kind else source
 
 
-def read_inits(words: Sequence[str]) -> list[Named]:
+def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Named]:
     """Understand the words of `--inits`, without a look at any file.
 
     A path behind `=` belongs to the init that the word names or derives from, wherever in the list that is
     named again: of `lab=card.toml,meanvar:lab` both words use the card.
 
+    Args:
+        words: as they stand between the commas.
+        files: what `--init-file` adds to the names that are known.
+
     Raises:
         UserError: a word that means nothing, two paths for one init, or one word twice.
     """
     parts = [word.partition("=") for word in words]
-    paths: dict[str, Path] = {}
+    files = files or InitFiles()
+    paths = dict(files.paths)
     for name, equals, text in parts:
         if not equals:
             continue
@@ -71,17 +81,17 @@ def read_inits(words: Sequence[str]) -> list[Named]:
     names = [name for name, _, _ in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"--inits: one init is named twice ({twice}); its cells could not be told apart.")
-    return [_named(name, paths) for name in names]
+    return [_named(name, paths, files.inits) for name in names]
 
 
-def _named(name: str, paths: Mapping[str, Path]) -> Named:
+def _named(name: str, paths: Mapping[str, Path], inits: Mapping[str, Init]) -> Named:
     kind, base, stages = _split(name)
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", base, re.ASCII):
         raise UserError(f"--inits: '{base}' is no name: take letters, digits, '-', '_', '.' and '+'.")
-    if base not in INITS and base not in paths:
-        error = unknown("init", base, {*INITS, *paths})
+    if base not in INITS and base not in paths and base not in inits:
+        error = unknown("init", base, {*INITS, *paths, *inits})
         raise UserError(f"{error} Weights of your own take their card along: {base}=card.toml.")
-    return Named(name, base, paths, kind, stages)
+    return Named(name, base, paths, kind, stages, inits)
 
 
 def _split(name: str) -> tuple[str, str, int]:

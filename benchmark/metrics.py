@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .registry import Registry
+from .registry import Registry, not_callable
 from .subsets import one_hot
 
 PRIMARY = "auc"
@@ -67,7 +67,7 @@ class Scored:
 
 
 Metric = Callable[[Scored], float]
-METRICS: Registry[Metric] = Registry("metric", group="mednet_bench.metrics")
+METRICS: Registry[Metric] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
 PER_CLASS: dict[str, Callable[[Scored], Array]] = {}
 """Metrics that are a mean over classes: name -> values [classes], NaN where a class has no value."""
 
@@ -96,9 +96,14 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         try:
             if not len(scored.truth):
                 raise UndefinedMetricError("there is no image in this split")
-            values[name] = metric(scored)
+            values[name] = float(metric(scored))  # a plug-in's bool would make the record unreadable
         except UndefinedMetricError as reason:
             values[name], undefined[name] = None, str(reason)
+        except Exception as error:
+            if not METRICS.is_foreign(name):
+                raise
+            # what has been trained for hours shall not be lost to a plug-in
+            values[name], undefined[name] = None, f"the plug-in failed ({type(error).__name__}: {error})"
     per_class = {
         name: {
             label: None if np.isnan(value) else float(value)

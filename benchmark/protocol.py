@@ -116,8 +116,17 @@ class BenchProtocol(Protocol):
         ...
 
 
+PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
+
+
+def _fault(name: str, thing: object) -> str:
+    """Say what is wrong with what a plug-in calls a protocol."""
+    lacking = [part for part in PARTS if not hasattr(thing, part)]
+    return f"gives a protocol without {', '.join(lacking)}" if lacking else ""
+
+
 PROTOCOLS: Registry[BenchProtocol] = Registry(
-    "protocol", "mednet_bench.benchmark.protocols", "mednet_bench.protocols"
+    "protocol", "mednet_bench.benchmark.protocols", "mednet_bench.protocols", _fault
 )
 
 

@@ -3,12 +3,18 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from .errors import UserError, unknown
+from .plugins import PlugInError, broken, contributed, load
 
 T = TypeVar("T")
+
+
+def not_callable(name: str, thing: object) -> str:
+    """Say what is wrong with what a plug-in gives where a function is asked for."""
+    return "" if callable(thing) else "gives nothing that can be called"
 
 
 class Registry(Generic[T]):
@@ -19,12 +25,17 @@ class Registry(Generic[T]):
         package: the package whose modules are imported on first use; they call `add` or `register`;
             "" where everything stands in the module that owns the registry.
         group: the entry-point group through which other packages contribute; each entry point
-            loads to one thing, known under the entry point's name.
+            loads to one thing, known under the entry point's name. One that is broken is left out and
+            noted in `plugins.broken`, with which a command ends.
+        fault: says what is wrong with a thing that an entry point gives under a name, or "".
     """
 
-    def __init__(self, what: str, package: str = "", group: str = "") -> None:
-        self.what, self._package, self._group = what, package, group
+    def __init__(
+        self, what: str, package: str = "", group: str = "", fault: Callable[[str, T], str] = lambda *_: ""
+    ) -> None:
+        self.what, self._package, self._group, self._fault = what, package, group, fault
         self._things: dict[str, T] = {}
+        self._foreign: set[str] = set()
         self._discovered = False
 
     def add(self, name: str, thing: T) -> T:
@@ -37,6 +48,16 @@ class Registry(Generic[T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that adds what it decorates under `name`."""
         return lambda thing: self.add(name, thing)
+
+    @contextmanager
+    def aside(self) -> Iterator[dict[str, T]]:
+        """Keep what the block registers in the mapping that this yields, and out of the registry."""
+        self._discover()
+        kept, self._things = self._things, {}
+        try:
+            yield self._things
+        finally:
+            self._things = kept
 
     def __getitem__(self, name: str) -> T:
         self._discover()
@@ -57,6 +78,10 @@ class Registry(Generic[T]):
         self._discover()
         return iter(self._things.items())
 
+    def is_foreign(self, name: str) -> bool:
+        """Whether what is registered under `name` comes from a plug-in."""
+        return name in self._foreign
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -65,5 +90,15 @@ class Registry(Generic[T]):
             folder = importlib.import_module(self._package).__path__
             for module in sorted(found.name for found in pkgutil.iter_modules(folder)):
                 importlib.import_module(f"{self._package}.{module}")
-        for point in entry_points(group=self._group) if self._group else ():
-            self.add(point.name, point.load())
+        for point in contributed(self._group) if self._group else ():
+            try:
+                thing = load(point)
+                if fault := self._fault(point.name, thing):
+                    raise PlugInError(point, fault)
+                if point.name in self._things:
+                    raise PlugInError(point, f"takes the name of another {self.what}")
+            except PlugInError as error:
+                broken[self._group, point.name] = str(error)
+            else:
+                self._things[point.name] = thing
+                self._foreign.add(point.name)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..benchmark.registry import Registry
+from ..benchmark.registry import Registry, not_callable
 from .findings.results import Results
 
 FACETS = ("task", "modality", "protocol", "fraction", "init")
@@ -183,4 +183,6 @@ class Section(Protocol):
         ...
 
 
-SECTIONS: Registry[Section] = Registry("section", "mednet_bench.reports.sections", "mednet_bench.sections")
+SECTIONS: Registry[Section] = Registry(
+    "section", "mednet_bench.reports.sections", "mednet_bench.sections", not_callable
+)

@@ -180,4 +180,11 @@ def plausible_flips(modality: str, classes: Iterable[str]) -> tuple[bool, bool]:
     return (not lateral, modality in {"histopathology", "microscopy", "dermoscopy"})
 
 
-TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks")
+def _fault(name: str, thing: object) -> str:
+    """Say what is wrong with what a plug-in calls a task."""
+    if not isinstance(thing, Task):
+        return "gives no Task"
+    return "" if thing.name == name else f"gives a task that calls itself '{thing.name}'"
+
+
+TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks", _fault)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..errors import unknown
+from ..plugins import broken
 
 Values = dict[str, Any]
 """The parsed options and arguments of a command, by name."""
@@ -34,8 +35,13 @@ class Command(click.Command):
         self.action = action
 
     def invoke(self, ctx: click.Context) -> int:
-        """Carry out the command; returns the exit code."""
-        return self.action(ctx.params)
+        """Carry out the command; returns the exit code. Plug-ins that proved to be broken are named last."""
+        told = set(broken)  # by another command of this process
+        try:
+            return self.action(ctx.params)
+        finally:  # also where it fails: what it did not find may be what is broken
+            for point in sorted(broken.keys() - told):
+                say(f"warning: {broken[point]}")
 
 
 class Group(click.Group):

@@ -12,6 +12,8 @@ from ...tasks.catalog import GROUPS, at_hand, catalog, megabytes
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Task
 from ..errors import unknown
+from ..metrics import METRICS
+from ..plugins import installed
 from ..protocol import PROTOCOLS
 
 
@@ -40,9 +42,19 @@ def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             f"inits:     {', '.join(INITS)}",
             *(f"{'':11}{form:15}  {phrase}" for form, phrase in FORMS.items()),
             f"protocols: {', '.join(PROTOCOLS)}",
+            f"metrics:   {', '.join(METRICS)}",
             f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
+            *_plugins(),
         ]
     )
+
+
+def _plugins() -> list[str]:
+    """Return a line per installed package that contributes anything, broken or not."""
+    return [
+        f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}"
+        for package, things in installed().items()
+    ]
 
 
 def _sizes(task: Task, places: Places) -> str:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..findings.results import Results
-from ..section import SECTIONS, Answer, Content
+from ..section import SECTIONS, Answer, Content, Part, Section
 from ..wording import GENERATED, TIMES, count
 from .facets import Facet, facets
+
+LAST = 999
+"""Where a section stands that has nothing to say but why."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Page:
 
 def page(results: Results) -> Page:
     """Ask every registered section for its content and put them in order."""
-    found = ((name, section(results)) for name, section in SECTIONS.items())
+    found = ((name, _content(name, section, results)) for name, section in SECTIONS.items())
     sections = sorted(
         ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
     )
@@ -53,6 +56,20 @@ def page(results: Results) -> Page:
         modalities={task: facts.modality for task, facts in results.tasks.items()},
         homes=homes(results),
     )
+
+
+def _content(name: str, section: Section, results: Results) -> Content | None:
+    """Ask a section for its content; a plug-in that fails leaves a sentence in its place."""
+    if not SECTIONS.is_foreign(name):
+        return section(results)
+    try:
+        content = section(results)
+        if content is None or isinstance(content, Content):
+            return content
+        reason = f"it gave {type(content).__name__} instead of Content"
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    return Content(name, LAST, (Part(lead=(f"The plug-in that makes this section failed ({reason}).",)),))
 
 
 def homes(results: Results) -> dict[str, str]:

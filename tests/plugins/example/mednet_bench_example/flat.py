@@ -1,0 +1,12 @@
+"""An init: random weights that see their images without any scaling."""
+
+from dataclasses import replace
+
+from mednet_bench.baselines.init import INITS, Contract, InitCard, Need
+
+
+def flat(need: Need) -> InitCard:
+    """Take over `scratch`, with another input contract."""
+    scratch = INITS["scratch"](need)
+    contract = Contract(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return replace(scratch, name="example-flat", label="random weights, unscaled input", contract=contract)

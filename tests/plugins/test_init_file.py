@@ -1,0 +1,85 @@
+"""`--init-file`: inits of a card or of Python code that is named, with the code's hash in every key."""
+
+from pathlib import Path
+
+import pytest
+
+from mednet_bench.baselines.init import INITS
+from mednet_bench.baselines.initfile import read_init_files
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.plan import read_plan
+from mednet_bench.benchmark.request import Request
+from mednet_bench.benchmark.resolve import resolve
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plug-ins.md").read_text(encoding="utf-8")
+CODE = PAGE.split("```python\n")[1].split("```")[0]
+CARD = 'name = "lab"\npath = "w.safetensors"\nsha256 = "0"\narch = "resnet18"\ncorpora = []\n[input]\n'
+
+
+def keys(code: Path, words: str) -> list[str]:
+    request = Request(
+        tasks="phantom-organ",
+        inits=words,
+        protocols="knn",
+        seeds="0",
+        fractions="1.0",
+        init_file=(str(code),),
+    )
+    grid = resolve(request)
+    grid.plan.write(code.parent)
+    return [planned.key for planned in grid.plan.cells]
+
+
+def test_code_adds_inits_and_its_hash_is_in_their_keys_alone(tmp_path: Path) -> None:
+    code = tmp_path / "inits.py"
+    code.write_text(CODE)
+    first = keys(code, "unscaled,scratch")
+    assert keys(code, "unscaled,scratch") == first and len(first) == 2
+    code.write_text(CODE + "# changed\n")
+    changed = keys(code, "unscaled,scratch")
+    assert [a == b for a, b in zip(first, changed, strict=True)] == [False, True]
+    plan = read_plan(tmp_path)
+    assert plan is not None and plan.request["init_file"] == [str(code)]
+    assert "unscaled" not in INITS  # nobody else sees it
+
+
+def test_a_card_is_known_under_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(CARD)
+    assert read_init_files([str(tmp_path / "lab.toml")]).paths == {"lab": tmp_path / "lab.toml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.py", "import no_such_library", "cannot be run (ModuleNotFoundError: No module named"),
+        ("a.py", "raise SystemExit('bye')", "cannot be run (SystemExit: bye)"),
+        ("a.py", "def f(:", "cannot be run (SyntaxError:"),
+        ("a.py", "x = 1", "registers no init"),
+        ("a.py", "\0", "cannot be run"),
+        ("a.py", CODE.replace('"unscaled"', '"scratch"'), "both have an init 'scratch'"),
+        ("a.toml", CARD.replace('"lab"', '"mednet"'), "both have an init 'mednet'"),
+        ("a.txt", "", "name a card that ends in .toml, or code that ends in .py"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(
+    tmp_path: Path, name: str, content: str, words: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        read_init_files([str(tmp_path / name)])
+    assert words in str(caught.value) and str(tmp_path / name) in str(caught.value)
+    assert "scratch" in INITS  # what the file did to the registry is undone
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [("return 3", "returns no InitCard"), ("return 1 / 0", "failed (ZeroDivisionError")]
+)
+def test_an_init_that_fails_names_its_file(tmp_path: Path, body: str, words: str) -> None:
+    code = tmp_path / "inits.py"
+    code.write_text(
+        "from mednet_bench.baselines.init import INITS\n\n"
+        f"@INITS.register('odd')\ndef odd(need):\n    {body}\n"
+    )
+    with pytest.raises(UserError, match=r"inits\.py: the init 'odd'") as caught:
+        keys(code, "odd")
+    assert words in str(caught.value)

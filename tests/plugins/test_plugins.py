@@ -1,0 +1,123 @@
+"""The example package is built, installed, found and run; a broken one is named, and nothing else breaks."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mednet_bench.benchmark.records import Store
+
+EXAMPLE = Path(__file__).parent / "example"
+SMALL = (
+    "--input-size",
+    "28",
+    "--protocols",
+    "knn",
+    "--fractions",
+    "1.0",
+    "--seeds",
+    "0",
+    "--archs",
+    "test_resnet",
+)
+
+
+def install(package: Path, folder: Path) -> None:
+    """Build a package without network, from a copy: a build leaves files behind."""
+    copy = shutil.copytree(package, folder / "source")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    offline = ["--no-index", "--disable-pip-version-check", "--target", str(folder / "site"), str(copy)]
+    built = subprocess.run([*command, *offline], capture_output=True, text=True, timeout=60)
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, installed: a folder for PYTHONPATH."""
+    folder = tmp_path_factory.mktemp("example")
+    install(EXAMPLE, folder)
+    return folder / "site"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A package whose entry points are wrong, each in another way."""
+    site = tmp_path / "broken"
+    facts = site / "broken-2.dist-info"
+    facts.mkdir(parents=True)
+    (site / "lacking.py").write_text("import no_such_library\n")
+    (site / "sound.py").write_text("number = 3\n")
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2\n")
+    (facts / "entry_points.txt").write_text(
+        "[mednet_bench.tasks]\nlost = lacking:task\nnumber = sound:number\n"
+        "[mednet_bench.inits]\nscratch = operator:neg\n"
+        "[mednet_bench.metrics]\nworst = lacking:metric\ntrue = operator:truth\nfailing = operator:neg\n"
+        "[mednet_bench.sections]\npage = lacking:section\nfailing = operator:neg\n"
+    )
+    return site
+
+
+def mednet_bench(
+    folder: Path, *words: str, sites: tuple[Path, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
+    paths = os.pathsep.join([*map(str, sites), os.environ.get("PYTHONPATH", "")])
+    own = {"PYTHONPATH": paths, "MEDNET_BENCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
+    program = [sys.executable, "-c", "from mednet_bench.benchmark.cli import main; main()"]
+    return subprocess.run(
+        [*program, *words], cwd=folder, env=kept | own, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
+    example: Path, broken: Path, tmp_path: Path
+) -> None:
+    listed = mednet_bench(tmp_path, "ls", sites=(example,))
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert re.search(r"^example-rings +binary", listed.stdout, re.MULTILINE)
+    assert re.search(r"^plug-in: +mednet-bench-example with .*section example-summary", listed.stdout, re.M)
+    words = ("--tasks", "example-rings", "--inits", "example-flat,scratch", *SMALL, "--out", "run")
+    ran = mednet_bench(tmp_path, "run", *words, sites=(example, broken))
+    assert ran.returncode == 0, ran.stderr
+    records = list(Store(tmp_path / "run").read_all())
+    assert len(records) == 2 and all(0 <= (r.metrics["example_recall"] or 0) <= 1 for r in records)
+    text = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert "The worst class (example)" in text and "Recall of the worst class, mean over n seeds" in text
+    assert "example_recall" in text.replace("\\", "")  # a column of the leaderboard
+    # a metric and a section that fail cost neither a cell nor the report
+    assert all(record.metrics["failing"] is None for record in records)
+    assert all(record.metrics["true"] == 1 for record in records)  # no bool, which no record can hold
+    assert "the plug-in failed (TypeError" in records[0].undefined["failing"]
+    assert "The plug-in that makes this section failed (TypeError" in text
+
+
+def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
+    broken: Path, tmp_path: Path
+) -> None:
+    listed = mednet_bench(tmp_path, "ls", sites=(broken,))
+    assert listed.returncode == 0 and "breastmnist" in listed.stdout
+    said = [line for line in listed.stderr.splitlines() if line]
+    assert all(line.startswith("warning: The plug-in '") and "of the package broken" in line for line in said)
+    assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in said] == [
+        ("scratch", "inits"), ("worst", "metrics"), ("lost", "tasks"), ("number", "tasks"),
+    ]  # fmt: skip
+    assert "ModuleNotFoundError: No module named 'no_such_library'" in listed.stderr
+    assert "takes the name of another init" in listed.stderr and "gives no Task" in listed.stderr
+
+
+def test_only_who_asks_for_a_broken_plug_in_is_refused(broken: Path, tmp_path: Path) -> None:
+    shown = mednet_bench(tmp_path, "plan", "--tasks", "lost", sites=(broken,))
+    assert shown.returncode == 2 and "There is no task 'lost'" in shown.stderr
+    assert "The plug-in 'lost' (mednet_bench.tasks) of the package broken cannot be loaded" in shown.stderr
+
+
+def test_the_page_shows_the_files_that_are_built_here() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "plug-ins.md").read_text(encoding="utf-8")
+    files = [EXAMPLE / "pyproject.toml", *sorted((EXAMPLE / "mednet_bench_example").glob("*.py"))]
+    for file in files:
+        language = "toml" if file.suffix == ".toml" else "python"
+        assert f"```{language}\n{file.read_text()}```" in page, f"docs/plug-ins.md shows another {file.name}"
