@@ -60,20 +60,20 @@ def _pairs(compared: Sequence[Help]) -> dict[tuple[str, str], list[Help]]:
 
 def _gains(members: Sequence[Help]) -> str:
     """Say of one pair how many subgroups it serves, and how many unlike the others."""
-    pair = members[0].pair
-    alike = [each.alike for each in members]
-    unlike = alike.count(MORE) + alike.count(LESS)
-    parts = [
-        f"unlike the others in {unlike}" if unlike else "",
-        f"as much as the others in {alike.count(ALIKE)}" if ALIKE in alike else "",
-        f"one cannot tell in {alike.count(CANNOT_TELL)}" if CANNOT_TELL in alike else "",
-    ]
-    verdicts = [each.verdict for each in members]
-    told = "; ".join(filter(None, parts))
-    return (
-        f"{pair.a.init} against {pair.b.init}, {count(len(members), 'subgroup')}: it helps {told}. "
-        f"It is better in {verdicts.count(BETTER)} and worse in {verdicts.count(WORSE)} of them."
+    ours, theirs = members[0].pair.a.init, members[0].pair.b.init
+    of = count(len(members), "subgroup")
+    claims = [each.alike for each in members]
+    parts = [f"{claims.count(claim)} {claim}" for claim in (MORE, LESS) if claim in claims]
+    parts += [f"{claims.count(ALIKE)} as much as the others"] if ALIKE in claims else []
+    left = claims.count(CANNOT_TELL)
+    rest = f"; for {left} one cannot tell" if left else ""
+    told = (
+        f"Of {of}, {ours} helps {listed(parts)}, against {theirs}{rest}."
+        if parts
+        else f"Whether {ours} helps {of} alike, against {theirs}, one cannot tell."
     )
+    verdicts = [each.verdict for each in members]
+    return f"{told} It is better in {verdicts.count(BETTER)} of them and worse in {verdicts.count(WORSE)}."
 
 
 def _named(each: RowGap) -> str:

@@ -23,29 +23,9 @@ citation = "none"
 path = "nodules.npz"
 subgroups = ["scanner"]
 """
-RUN = [
-    "run",
-    "--tasks",
-    "nodules",
-    "--task-file",
-    "nodules.toml",
-    "--inits",
-    "imagenet,scratch",
-    "--protocols",
-]
-RUN += [
-    "linear",
-    "--fractions",
-    "1.0",
-    "--seeds",
-    "0..1",
-    "--input-size",
-    "32",
-    "--device",
-    "cpu",
-    "--out",
-    "run",
-]
+RUN = ["run", "--tasks", "nodules", "--task-file", "nodules.toml", "--inits", "imagenet,scratch"]
+RUN += ["--protocols", "linear", "--fractions", "1.0", "--seeds", "0..1", "--input-size", "32"]
+RUN += ["--device", "cpu", "--out", "run"]
 
 
 def write(folder: Path, scanner: np.ndarray | None = None) -> np.ndarray:
