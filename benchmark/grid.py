@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..baselines.init import InitCard, Need
+from ..baselines.initfile import read_init_files
 from ..baselines.naming import Named, read_inits
 from ..tasks.task import Places, Task
 from .errors import UserError
@@ -87,8 +88,8 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
 
 
 def inits_of(request: Request) -> list[Named]:
-    """Return what `--inits` names; `UserError` where a word of it means nothing."""
-    return read_inits(names(request.inits, "inits"))
+    """Return what `--inits` names; `UserError` where a word of it means nothing, or as `read_init_files`."""
+    return read_inits(names(request.inits, "inits"), read_init_files(request.init_file))
 
 
 def _need(request: Request, task: Task, arch: str, known: Sequence[Task], places: Places) -> Need:

@@ -127,6 +127,12 @@ def selection() -> list[click.Option]:
         option("--out", "Run directory; run again to resume.", default=d.out),
         data_root(type=str, default=""),
         task_files(),
+        option(
+            "--init-file",
+            "Card of weights (.toml), or code that registers inits (.py); may be repeated.",
+            multiple=True,
+            type=str,
+        ),
         option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
         option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
     ]

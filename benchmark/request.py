@@ -26,6 +26,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     out: str = "runs/latest"
     data_root: str = ""
     task_file: tuple[str, ...] = ()
+    init_file: tuple[str, ...] = ()
     device: str = "auto"
     download: bool = True
     recipe: Recipe = Recipe()
