@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from .commands import audit, compute, corpus, data, pretrain, report, sources, weights
+from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
 
@@ -12,6 +12,7 @@ COMMANDS = (
     *compute.COMMANDS,
     *report.COMMANDS,
     *data.COMMANDS,
+    *task.COMMANDS,
     *corpus.COMMANDS,
     *pretrain.COMMANDS,
     *sources.COMMANDS,

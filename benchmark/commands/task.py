@@ -1,0 +1,77 @@
+"""`task new` and `validate`: from a folder of images to a card, and from a card to a task one can trust."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .command import Command, Group, Values, say
+
+
+def new(values: Values) -> int:
+    """Draft the card of FOLDER: of a table (CSV, Parquet) that lists its files, or of a folder per class.
+
+    Whatever the files tell is filled in; questions are asked only at a terminal.
+    """
+    import tomli_w
+
+    from ...tasks.files.draft import UNKNOWN, draft
+    from ..errors import UserError
+    from ..files import write_bytes
+
+    folder: Path = values["folder"]
+    content = draft(folder)
+    if sys.stdin.isatty():
+        _ask(content)
+    card = folder / f"{content['name']}.toml"
+    if card.exists() and not values["force"]:
+        raise UserError(f"{card} exists: say --force to write it anew, or go on with validate.")
+    write_bytes(card, tomli_w.dumps(content).encode())
+    unknown = [key for key, value in content.items() if value == UNKNOWN]
+    if unknown:
+        say(f"not known, please fill in: {', '.join(unknown)}")
+    if not (content["files"].keys() & {"patient_column", "study_column"}):
+        say("no column of patients: those of DICOM headers are used; else say group_pattern in [files]")
+    click.echo(f"{card}: {content['kind']}, {len(content['classes'])} classes, {content['variant']}")
+    click.echo(f"next: mednet-bench validate {card}")
+    return 0
+
+
+def _ask(content: dict[str, Any]) -> None:
+    for key in ("title", "modality", "source_group", "licence", "citation"):
+        content[key] = click.prompt(key, default=content[key], err=True)
+
+
+def validate(values: Values) -> int:
+    """Check everything about CARD: table, files, splits; show counts and preprocessing, write contact sheets.
+
+    What is prepared here is what `run --size` uses afterwards.
+    """
+    from ..show.files import validated
+
+    click.echo(validated(values["card"], values["size"], values["jobs"], values["out"]))
+    return 0
+
+
+_PATH = click.Path(path_type=Path)
+_NEW = [
+    click.Argument(["folder"], type=_PATH),
+    click.Option(["--force"], is_flag=True, help="Replace the card that is there."),
+]
+_VALIDATE = [
+    click.Argument(["card"], type=_PATH),
+    click.Option(
+        ["--size"], type=click.IntRange(8, 4096), default=28, show_default=True, help="Side in pixels."
+    ),
+    click.Option(["--jobs"], type=click.IntRange(0), default=0, help="Processes; all cores by default."),
+    click.Option(["--out"], type=_PATH, help="Folder of the contact sheets; NAME-check by default."),
+]
+COMMANDS = (
+    Group(
+        "task",
+        commands={"new": Command(new, _NEW, "mednet-bench task new scans")},
+        help="Make a task of your own files.",
+    ),
+    Command(validate, _VALIDATE, "mednet-bench validate scans/scans.toml --size 64"),
+)

@@ -1,0 +1,112 @@
+"""What `validate` tells: how a task's splits came out, how its files were read, and contact sheets."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from ...tasks.files.prepared import Manifest, prepared
+from ...tasks.files.source import FilesSource
+from ...tasks.local import local_task
+from ...tasks.places import places_from
+from ...tasks.subgroups import check_subgroups
+from ...tasks.task import Split, Task
+from ..files import write_atomic
+
+COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
+"""Of a contact sheet: images, and pixels."""
+
+
+def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
+    """Prepare the task of a card, write its contact sheets, and describe it.
+
+    Args:
+        card: of an npz or of files.
+        size: side in pixels; an npz has its own.
+        jobs: processes that decode; 0 takes all cores.
+        out: folder of the sheets; ``NAME-check`` if None.
+
+    Raises:
+        UserError: whatever is wrong with the card, the table, the files or the splits.
+    """
+    task = local_task(card)
+    parts: list[str] = [f"{task.name}: {task.kind}, {task.modality}, {task.variant}"]
+    if isinstance(task.source, FilesSource):
+        parts.append(_told(prepared(task.source.spec, size, jobs).manifest))
+    splits = task.source.load(size, places_from())
+    check_subgroups(str(card), splits)
+    folder = out or Path(f"{task.name}-check")
+    parts += [_classes(task, splits), *(_subgroup(name, splits) for name in task.subgroups)]
+    written = sheets(task, splits, folder)
+    parts.append(f"{written} contact sheets in {folder}: look at them, also for names burnt into the pixels")
+    return "\n\n".join(parts)
+
+
+def _told(manifest: Manifest) -> str:
+    """Describe where the arrays come from."""
+    lines = [
+        ("files", f"{manifest.files:,}"),
+        ("images", f"{sum(manifest.images.values()):,} at {manifest.side} px, fitted in proportion on black"),
+        ("patients", f"{manifest.patients:,} known" if manifest.patients else "none known"),
+        ("splits", manifest.rule),
+        ("split hash", manifest.split_hash[:16]),
+        *((key, _counts(held)) for key, held in manifest.facts.items()),
+        *(("warning", each) for each in manifest.warnings),
+    ]
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+
+
+def _counts(held: Mapping[str, int]) -> str:
+    if len(held) == 1:
+        return next(iter(held))
+    return "; ".join(f"{value} ({count:,})" for value, count in held.items())
+
+
+def _classes(task: Task, splits: Mapping[str, Split]) -> str:
+    rows: list[list[object]] = []
+    for number, name in enumerate(task.classes):
+        counts = [_mine(split, number).sum() for split in splits.values()]
+        rows.append([name, *(f"{count:,}" for count in counts)])
+    rows.append(["images", *(f"{len(split):,}" for split in splits.values())])
+    groups = ["-" if s.groups is None else f"{len(np.unique(s.groups)):,}" for s in splits.values()]
+    rows.append(["groups (patients, else files)", *groups])
+    return tabulate(rows, ["class", *splits], disable_numparse=True, colalign=_right(splits))
+
+
+def _right(splits: Mapping[str, Split]) -> tuple[str, ...]:
+    return ("left", *("right" for _ in splits))
+
+
+def _mine(split: Split, number: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+    """Tell which images of a split are of a class, [n]."""
+    return split.labels[:, number] == 1 if split.labels.ndim == 2 else split.labels == number
+
+
+def _subgroup(name: str, splits: Mapping[str, Split]) -> str:
+    values = sorted({str(value) for split in splits.values() for value in split.columns[name]})
+    rows = [
+        [value or "(not known)", *(f"{(split.columns[name] == value).sum():,}" for split in splits.values())]
+        for value in values
+    ]
+    return tabulate(rows, [name, *splits], disable_numparse=True, colalign=_right(splits))
+
+
+def sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
+    """Write a PNG per class with some of its images, drawn at random and the same every time."""
+    from PIL import Image
+
+    for number, name in enumerate(task.classes):
+        places = [(split, row) for split in splits.values() for row in np.flatnonzero(_mine(split, number))]
+        drawn = np.random.default_rng(0).permutation(len(places))[: COLUMNS * ROWS]
+        rows = max(1, -(-len(drawn) // COLUMNS))
+        sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP), "white")
+        for at, chosen in enumerate(drawn):
+            split, row = places[chosen]
+            tile = Image.fromarray(np.asarray(split.images[row])).resize((TILE, TILE))
+            down, right = divmod(at, COLUMNS)
+            sheet.paste(tile, (GAP + right * (TILE + GAP), GAP + down * (TILE + GAP)))
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        write_atomic(folder / f"{number}-{slug}.png", lambda file, sheet=sheet: sheet.save(file, "png"))
+    return len(task.classes)
