@@ -15,6 +15,7 @@ from . import subsets
 from .facts import begun, described, init_facts
 from .files import cache_folder
 from .grid import Grid
+from .leakage.copies import copies_in, identity, without_copies
 from .loaded import TaskData
 from .metrics import Measured, Scored, measure
 from .plan import Cell, Planned
@@ -76,7 +77,11 @@ class Bench:
     def _load(self, task: str, size: int) -> TaskData:
         card = self.grid.tasks[task]
         splits = card.source.load(size, self.grid.places)
-        return TaskData(splits, card.source.fingerprint(size, self.grid.places), self.device)
+        fingerprint = card.source.fingerprint(size, self.grid.places)
+        found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
+        splits = without_copies(task, splits, found) if dedupe else splits
+        copies = msgspec.structs.replace(found.copies, dropped=dedupe)
+        return TaskData(splits, identity(fingerprint, dedupe), self.device, copies)
 
     def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
         data = self.data(cell.task, cell.size)

@@ -67,6 +67,7 @@ def described(record: Record, job: Job, choices: tuple[Choice, ...], weights: st
             subset=job.subset.digest,
             weights=weights,
         ),
+        copies=job.data.copies,
     )
 
 

@@ -11,6 +11,7 @@ from ..baselines.naming import Named, read_inits
 from ..tasks.task import Places, Task
 from .errors import UserError
 from .files import cache_folder
+from .leakage.copies import identity
 from .plan import Cell, Plan, Planned, Recipe, key_of
 from .protocol import PROTOCOLS
 from .request import Request, fractions, names, seeds
@@ -124,7 +125,7 @@ def _cells(
 ) -> Iterator[Planned]:
     for task in targets:
         size = stored_size(task, request, places)
-        data = task.source.fingerprint(size, places)
+        data = identity(task.source.fingerprint(size, places), request.dedupe)
         for arch in names(request.archs, "archs"):
             for init in inits_of(request):
                 card = cards[task.name, arch, init.name]

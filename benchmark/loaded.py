@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..tasks.task import Split
 from .data import as_bytes
+from .records import Copies
 
 
 @dataclass(eq=False)
@@ -17,11 +18,13 @@ class TaskData:
         splits: by name, as loaded.
         fingerprint: of the content.
         device: where `images` puts them.
+        copies: equal images across splits; None where nobody looked.
     """
 
     splits: Mapping[str, Split]
     fingerprint: str
     device: str
+    copies: Copies | None = None
     _images: dict[str, Tensor] = field(default_factory=dict)
 
     def images(self, split: str) -> Tensor:

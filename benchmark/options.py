@@ -135,6 +135,7 @@ def selection() -> list[click.Option]:
         ),
         option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
         option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
+        option("--dedupe", "Drop test images that stand in train or val.", default=d.dedupe, is_flag=True),
     ]
 
 

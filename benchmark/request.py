@@ -29,6 +29,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     init_file: tuple[str, ...] = ()
     device: str = "auto"
     download: bool = True
+    dedupe: bool = False
+    """Leave out the test images that stand in train or val, equal in every pixel."""
     recipe: Recipe = Recipe()
 
     @property

@@ -1,4 +1,4 @@
-"""`audit contamination`: whether weights have seen the images that they are tested on."""
+"""`audit`: whether weights have seen the images that they are tested on, and whether a task's splits leak."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import click
 
 from ..options import data_root, option, task_files
 from ..request import Request
-from .command import Command, Group, Values, say
+from .command import Command, Group, Values, as_json, say
 
 if TYPE_CHECKING:
     from ..contamination.outcome import Audit
@@ -44,6 +44,36 @@ def contamination(values: Values) -> int:
             click.echo(f"{audit.task}: nothing is known of {', '.join(audit.unknown)}")
     say(f"results in {folder}")
     return 3 if values["strict"] and any(audit.contaminated for audit in found) else 0
+
+
+def leakage(values: Values) -> int:
+    """Look for what leaks between the splits of TASK, a name as for run or a card; exit code 3 with --strict.
+
+    Equal images, near copies, shared groups, unlike labels of equal images, images that show nothing, and
+    whether split or label can be told from figures that say nothing of what an image shows.
+    """
+    from ..leakage.audit import Wanted, audits
+    from ..leakage.outcome import FOLDER, write_leakage
+    from ..show.leakage import leakage_text
+
+    request = Request(
+        size=values["size"],
+        data_root=values["data_root"],
+        task_file=values["task_file"],
+        download=values["download"],
+    )
+    run = values["run"]
+    folder = values["out"] or (run / FOLDER if run else Path(FOLDER))
+    found = []
+    for audit in audits(Wanted(values["task"], request, values["pictures"])):
+        found.append(audit)
+        write_leakage(folder, audit)
+        if not values["json"]:
+            click.echo(leakage_text(audit) + "\n")
+    if values["json"]:
+        click.echo(as_json(found))
+    say(f"results in {folder}")
+    return 3 if values["strict"] and any(audit.leaks for audit in found) else 0
 
 
 def _table(audits: "list[Audit]") -> str:
@@ -89,11 +119,31 @@ _CONTAMINATION = [
     option("--download/--no-download", "Fetch data that are missing.", default=True),
     click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks is contaminated."),
 ]
+_LEAKAGE = [
+    click.Argument(["task"]),
+    click.Option(["--run"], type=_PATH, help="Run directory, whose report shall show what is found."),
+    click.Option(["--out"], type=_PATH, help="Folder of the results; leakage/ of the run by default."),
+    option("--size", "Side of the stored images in pixels.", default=_DEFAULTS.size, type=int),
+    data_root(type=str, default=""),
+    task_files(),
+    option("--download/--no-download", "Fetch data that are missing.", default=True),
+    option(
+        "--pictures",
+        "Pairs of images to put into the results and the report, side by side; they may be of patients.",
+        default=0,
+        type=click.IntRange(0, 100),
+    ),
+    click.Option(["--json"], is_flag=True, help="Print JSON for a program."),
+    click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks leaks."),
+]
 _EXAMPLE = "mednet-bench audit contamination --init mednet --corpus corpora/gray --run runs/first"
 COMMANDS = (
     Group(
         "audit",
-        commands={"contamination": Command(contamination, _CONTAMINATION, _EXAMPLE)},
+        commands={
+            "contamination": Command(contamination, _CONTAMINATION, _EXAMPLE),
+            "leakage": Command(leakage, _LEAKAGE, "mednet-bench audit leakage breastmnist --strict"),
+        },
         help="Find out whether a result can be trusted.",
     ),
 )

@@ -42,7 +42,14 @@ def run(values: Values) -> int:
     else:
         grid.plan.write(folder)
         say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    failed = [record for record in runner.finished(grid.plan.cells, store) if record.status != "ok"]
+    done = list(runner.finished(grid.plan.cells, store))
+    failed = [record for record in done if record.status != "ok"]
+    for sentence in dict.fromkeys(
+        f"{record.cell.task}: {record.copies.sentence}"
+        for record in done
+        if record.copies and record.copies.sentence
+    ):
+        say(f"warning: {sentence}")
     if values["report"]:
         write_report([folder], None, values["margin"])
     for record in failed[:5]:

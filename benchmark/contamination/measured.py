@@ -126,12 +126,27 @@ def best_correlations(images: NDArray[np.uint8], seen: Seen) -> alignment.Floats
     if seen.thumbnails is None:
         raise ValueError("there are no pixels to compare")
     best = np.full(len(images), -1.0, np.float32)
-    for batch, rows in _batches(candidates(images, seen.hashes, RADIUS, CROPS)):
-        distinct, place = np.unique(rows, return_inverse=True)
-        thumbnails = seen.thumbnails(distinct)
-        for image in np.unique(batch):
-            best[image] = alignment.correlations(images[image], thumbnails[place[batch == image]]).max()
+    hits = candidates(images, seen.hashes, RADIUS, CROPS)
+    np.maximum.at(best, hits.query, confirmed(images, hits, seen.thumbnails))
     return best
+
+
+def confirmed(images: NDArray[np.uint8], hits: Hits, thumbnails: Thumbnails) -> alignment.Floats:
+    """Return the correlation of the details of each pair of an image and a row: [pairs].
+
+    Args:
+        images: [n, h, w(, 3)].
+        hits: the pairs, sorted by image.
+        thumbnails: of the rows.
+    """
+    found = np.empty(len(hits), np.float32)
+    for part in _batches(hits):
+        distinct, place = np.unique(hits.row[part], return_inverse=True)
+        known = thumbnails(distinct)
+        asked, starts = np.unique(hits.query[part], return_index=True)
+        for image, rows in zip(asked, np.split(np.arange(len(place)), starts[1:]), strict=True):
+            found[part.start + rows] = alignment.correlations(images[image], known[place[rows]])
+    return found
 
 
 def candidates(images: NDArray[np.uint8], hashes: Hashes, radius: int, crops: tuple[Window, ...]) -> Hits:
@@ -145,10 +160,10 @@ def candidates(images: NDArray[np.uint8], hashes: Hashes, radius: int, crops: tu
     return merged.nearest(CANDIDATES)
 
 
-def _batches(hits: Hits) -> Iterator[tuple[Ints, Ints]]:
-    """Yield (image, row) of the hits of some images after the others."""
+def _batches(hits: Hits) -> Iterator[slice]:
+    """Yield the hits of some images after the others."""
     last = int(hits.query[-1]) + 1 if len(hits) else 0
     for start in range(0, last, _BATCH):
-        low, high = np.searchsorted(hits.query, (start, start + _BATCH))
+        low, high = np.searchsorted(hits.query, (start, start + _BATCH)).tolist()
         if high > low:
-            yield hits.query[low:high], hits.row[low:high]
+            yield slice(low, high)

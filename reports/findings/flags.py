@@ -72,6 +72,13 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
             yield Flag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
 
 
+def copied(a: Side, b: Side) -> Iterator[Flag]:
+    """Test images that stand in train too are no new images, for either side."""
+    copies = a.records[-1].copies
+    if copies and copies.either and not copies.dropped:
+        yield Flag("test-in-train", copies.sentence)
+
+
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:
     """Seeds that only one of the two has are left out."""
     alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))
@@ -166,8 +173,8 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
 
 
 CHECKS: tuple[Check, ...] = (
-    phantom, contaminated, unpaired, seeds, one_pretraining, no_headroom, perfect, majority, grid_edge,
-    still_improving, few,
+    phantom, contaminated, copied, unpaired, seeds, one_pretraining, no_headroom, perfect, majority,
+    grid_edge, still_improving, few,
 )  # fmt: skip
 """In the order in which flags are shown."""
 

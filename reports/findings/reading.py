@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...benchmark.contamination.outcome import Audit, read_audits
+from ...benchmark.leakage.outcome import read_leakage
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, TaskFacts
 from ..statistics.paired import MARGIN
@@ -32,6 +33,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     found = merge(folders)
     records, plan = found.records, found.plan
     audits = {(a.init, a.identity, a.task): a for folder in found.folders for a in read_audits(folder)}
+    leakage = {place: one for folder in found.folders for place, one in read_leakage(folder).items()}
     counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
     return Results(
         folders=found.folders,
@@ -48,6 +50,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
+        leakage=leakage,
         margin=margin,
     )
 

@@ -1,10 +1,11 @@
 """What a report is made of: run directories, read once, as plain rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...benchmark.contamination.outcome import Audit
+from ...benchmark.leakage.outcome import Leakage
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import Record, Store, TaskFacts
 from ..statistics.paired import MARGIN
@@ -111,6 +112,7 @@ class Results:
         repeated: task -> records that repeat a seed and were left out in favour of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
+        leakage: (task, stored side, data) -> the audit of its splits, where one was made.
         margin: of equivalence, in units of the primary metric.
     """
 
@@ -128,6 +130,7 @@ class Results:
     repeated: dict[str, int]
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
+    leakage: Mapping[tuple[str, int, str], Leakage] = field(default_factory=dict)
     margin: float = MARGIN
 
     @property

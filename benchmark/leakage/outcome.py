@@ -1,0 +1,240 @@
+"""What a leakage audit found of one task: plain data in a file, which the report reads."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ..contamination.outcome import FALSE_SHARE
+from ..errors import UserError
+from ..files import write_json
+
+FORMAT = 1
+FOLDER = "leakage"
+"""Of the audits in a run directory."""
+LEAST_AUC = 0.6
+"""Below it a hint is none: so little can be told that no network gains by it."""
+
+Place = tuple[str, int]
+"""An image: its split, and its row there."""
+Rows = tuple[int, ...]
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Images that are equal in every pixel.
+
+    Attributes:
+        places: where they stand, two at least.
+        conflict: their labels differ.
+    """
+
+    places: tuple[Place, ...]
+    conflict: bool
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it stands in, each once."""
+        return tuple(dict.fromkeys(split for split, _ in self.places))
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """An image and its nearest copy in another split.
+
+    Attributes:
+        row: of the image in its split.
+        other: row of the copy in the other split.
+        correlation: of their details, 0.96 to 1.
+        exact: they are equal in every pixel.
+        conflict: their labels differ.
+    """
+
+    row: int
+    other: int
+    correlation: float
+    exact: bool
+    conflict: bool
+
+
+class Near(msgspec.Struct, frozen=True, kw_only=True):
+    """The images of one split that have a near copy in another.
+
+    Attributes:
+        split: whose images were looked for.
+        against: where they were looked for.
+        checked: images that were looked for; those that show nothing cannot be.
+        matches: each image at most once, by row.
+        interval: 95 % Clopper-Pearson interval of the share that matched.
+    """
+
+    split: str
+    against: str
+    checked: int
+    matches: tuple[Match, ...]
+    interval: tuple[float, float]
+
+    @property
+    def beyond_look_alikes(self) -> bool:
+        """Whether there are more than images of one kind that merely look alike would give."""
+        return self.interval[0] > FALSE_SHARE
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """Patients, studies or other groups that two splits share.
+
+    Attributes:
+        split: of which images are counted.
+        against: the other split.
+        groups: how many stand in both.
+        images: of `split` whose group also stands in `against`.
+        known: images of `split` whose group is known.
+    """
+
+    split: str
+    against: str
+    groups: int
+    images: int
+    known: int
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a few figures of an image, without what it shows, tell its split or its label.
+
+    Attributes:
+        target: what was told: the label, or whether an image is of the last split, which is test.
+        features: from which figures.
+        images: one of each group, or of equal images.
+        auc: macro one-vs-rest, mean over the folds; None where it could not be computed.
+        chance: the highest AUC that the permutations gave; None likewise.
+        p: share of permutations, this order included, that gave as much; None likewise.
+        permutations: of the target over the images.
+        reason: why there is no AUC, or "".
+    """
+
+    target: Literal["split", "label"]
+    features: str
+    images: int
+    auc: float | None = None
+    chance: float | None = None
+    p: float | None = None
+    permutations: int = 0
+    reason: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether it is more than chance, and enough to matter."""
+        if self.auc is None or self.chance is None:
+            return False
+        return self.auc > self.chance and self.auc >= LEAST_AUC
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """Two images side by side, only where the user asked for it.
+
+    Attributes:
+        left: what stands on the left.
+        right: what stands on the right.
+        png: both images, as base64.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+    """
+
+    left: Place
+    right: Place
+    png: str
+    width: int
+    height: int
+
+
+class Leakage(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit of one task at one size.
+
+    Attributes:
+        format: of the file.
+        task: the task's name.
+        size: side in pixels of the stored images.
+        data: fingerprint of the content.
+        images: split -> how many.
+        exact: groups of equal images, within splits and across.
+        near: per pair of splits.
+        shared: per pair of splits that share groups; None where no groups are known.
+        constant: split -> rows of images of one single value.
+        blank: split -> rows of images that show nothing but noise, constant ones left out.
+        hints: shortcuts.
+        pictures: pairs side by side, if they were asked for.
+        made: when, UTC.
+    """
+
+    format: int = FORMAT
+    task: str
+    size: int
+    data: str
+    images: dict[str, int]
+    exact: tuple[Group, ...]
+    near: tuple[Near, ...]
+    shared: tuple[Shared, ...] | None
+    constant: dict[str, Rows]
+    blank: dict[str, Rows]
+    hints: tuple[Hint, ...]
+    pictures: tuple[Picture, ...] = ()
+    made: str
+
+    @property
+    def spans(self) -> dict[str, int]:
+        """Count the groups of equal images by the splits that they stand in, as "train and val"."""
+        found: dict[str, int] = {}
+        for group in self.exact:
+            name = " and ".join(group.splits)
+            found[name] = found.get(name, 0) + 1
+        return found
+
+    @property
+    def crossing(self) -> tuple[Group, ...]:
+        """The groups of equal images that stand in more than one split."""
+        return tuple(group for group in self.exact if len(group.splits) > 1)
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
+        return tuple(_leaks(self))
+
+
+def _leaks(found: Leakage) -> Iterator[str]:
+    if found.crossing:
+        many = len(found.crossing)
+        groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
+        yield f"{many:,} {groups} in more than one split"
+    for near in found.near:
+        if near.beyond_look_alikes:
+            many = f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
+            yield f"{many} have a copy, or nearly one, in {near.against}"
+    for shared in found.shared or ():
+        yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
+
+
+def write_leakage(folder: Path, found: Leakage) -> Path:
+    """Write an audit into a folder; a later one of the same task and size takes its place."""
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', found.task)}--{found.size}px.json"
+    write_json(path, found)
+    return path
+
+
+def read_leakage(run: Path) -> Mapping[tuple[str, int, str], Leakage]:
+    """Read the audits of a run directory, by task, size and data.
+
+    Raises:
+        UserError: a file is damaged or of another format: to pass over it would call the task not audited.
+    """
+    audits = {}
+    for path in sorted((run / FOLDER).glob("*.json")):
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Leakage)
+        except (OSError, msgspec.DecodeError) as error:
+            raise UserError(
+                f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
+            ) from error
+        if found.format != FORMAT:
+            raise UserError(f"The audit {path} has the format {found.format}, not {FORMAT}: audit again.")
+        audits[found.task, found.size, found.data] = found
+    return audits

@@ -1,0 +1,148 @@
+"""Shortcut hints: whether figures that say nothing of what an image shows tell its split or its label.
+
+The figures of each family are cut into ten bins by their quantiles and go into a ridge regression, in five
+folds. Ridge takes many targets at once, so that every permutation of the target is fitted anew, by the same
+folds, for next to nothing; the permutations say what chance gives on just these images.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...tasks.task import Split
+from .outcome import Hint
+
+Figures = NDArray[np.float64]
+
+PERMUTATIONS = 199
+FOLDS = 5
+MOST = 4_000
+"""Images that are looked at; more would find weaker hints, which matter less."""
+FEWEST = 10
+"""Images of a class, or of a split, below which nothing is told."""
+_SEED = 0
+_AT_ONCE = 25
+"""Permutations whose scores are ranked together, for the memory's sake."""
+
+
+def hints(splits: Mapping[str, Split], units: Mapping[str, NDArray[np.generic]]) -> Iterator[Hint]:
+    """Try every family of figures on the split and on the label.
+
+    Args:
+        splits: by name; the last, which is test, is told from the others.
+        units: what is independent: of each image its group, or its digest where no groups are known.
+    """
+    rng = np.random.default_rng(_SEED)
+    drawn = {name: _one_of_each(units[name], rng) for name in splits}
+    share = MOST / max(1, sum(map(len, drawn.values())))
+    if share < 1:
+        drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST, round(share * len(rows)))])
+                 for name, rows in drawn.items()}  # fmt: skip
+    images = np.concatenate([splits[name].images[rows] for name, rows in drawn.items()])
+    place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
+    labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
+    families = {**_families(images), **_columns(splits, drawn)}
+    for name, figures in families.items():
+        yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
+        truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
+        yield _hint("label", name, figures, truth)
+
+
+def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the rows of one image of each unit; images of one patient are not independent."""
+    order = rng.permutation(len(units))
+    return np.sort(order[np.unique(units[order], return_index=True)[1]])
+
+
+def _families(images: NDArray[np.uint8]) -> dict[str, Figures]:
+    """Return the figures of images [n, h, w(, 3)]: family -> [n, figures]."""
+    channels = images[..., None] if images.ndim == 3 else images
+    flat = channels.reshape(len(images), -1)
+    edges = (channels[:, 0], channels[:, -1], channels[:, :, 0], channels[:, :, -1])
+    border = [part(edge.reshape(len(images), -1), axis=1) for edge in edges for part in (np.mean, np.std)]
+    levels = [len(np.unique(image)) for image in flat]
+    bits = [((flat >> bit) & 1).mean(axis=1) for bit in range(3)]
+    return {
+        "mean and spread": np.stack([flat.mean(axis=1), flat.std(axis=1)], axis=1),
+        "border pixels": np.stack(border, axis=1),
+        "lowest bits, levels, clipping": np.stack(
+            [*bits, levels, (flat == 0).mean(axis=1), (flat == 255).mean(axis=1)], axis=1
+        ),
+    }
+
+
+def _columns(splits: Mapping[str, Split], drawn: Mapping[str, NDArray[np.int64]]) -> dict[str, Figures]:
+    """Return one family of the subgroup columns that every split has, such as scanner or site."""
+    shared = [
+        name
+        for name in next(iter(splits.values())).columns
+        if all(name in s.columns for s in splits.values())
+    ]
+    values = [np.concatenate([splits[n].columns[name][rows] for n, rows in drawn.items()]) for name in shared]
+    coded = [np.unique(value, return_inverse=True)[1] for value in values]
+    one_hot = [(code[:, None] == np.arange(min(code.max() + 1, 50))) for code in coded]
+    return {"subgroup columns": np.concatenate(one_hot, axis=1).astype(float)} if one_hot else {}
+
+
+def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> Hint:
+    """Tell the columns of `truth` [n, classes] from `figures` [n, k]."""
+    kept = (truth.sum(axis=0) >= FEWEST) & ((~truth).sum(axis=0) >= FEWEST)
+    facts = {"target": target, "features": name, "images": len(truth)}
+    if not kept.any():
+        return Hint(**facts, reason=f"fewer than two sides with {FEWEST} images")
+    aucs = _aucs(figures, truth[:, kept])
+    return Hint(
+        **facts,
+        auc=round(float(aucs[0]), 4),
+        chance=round(float(aucs[1:].max()), 4),
+        p=round(float((aucs >= aucs[0]).mean()), 4),
+        permutations=PERMUTATIONS,
+    )
+
+
+def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
+    """Return [1 + PERMUTATIONS]: the cross-validated macro AUC of the target, then of its permutations."""
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import StratifiedKFold
+
+    rng = np.random.default_rng(_SEED)
+    orders = [np.arange(len(truth)), *(rng.permutation(len(truth)) for _ in range(PERMUTATIONS))]
+    total = np.zeros(len(orders))
+    strata = truth[:, 0] if truth.shape[1] == 1 else truth.argmax(axis=1)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED).split(figures, strata)
+    for train, test in folds:
+        coded, asked = _binned(figures[train], figures[test])
+        for start in range(0, len(orders), _AT_ONCE):
+            some = np.stack(orders[start : start + _AT_ONCE])
+            wanted = truth[some[:, train]].transpose(1, 0, 2)  # [train, permutations, classes]
+            scores = Ridge(1.0).fit(coded, wanted.reshape(len(train), -1)).predict(asked)
+            total[start : start + len(some)] += _macro(scores, truth[some[:, test]])
+    return total / FOLDS
+
+
+def _binned(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
+    """Return both as 0 and 1 for each bin of each figure; bins are quantiles of `known`."""
+    cuts = [np.unique(np.quantile(column, np.linspace(0.1, 0.9, 9))) for column in known.T]
+
+    def coded(figures: Figures) -> Figures:
+        places = [np.searchsorted(cut, column, "left") for cut, column in zip(cuts, figures.T, strict=True)]
+        return np.concatenate(
+            [place[:, None] == np.arange(len(cut) + 1) for place, cut in zip(places, cuts, strict=True)],
+            axis=1,
+        ).astype(float)
+
+    return coded(known), coded(asked)
+
+
+def _macro(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
+    """Return the mean one-vs-rest AUC of each permutation: scores [n, p * c], truth [p, n, c]."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores, axis=0).reshape(len(scores), len(truth), -1).transpose(1, 0, 2)
+    positive = truth.sum(axis=1)
+    negative = truth.shape[1] - positive
+    won = (ranks * truth).sum(axis=1) - positive * (positive + 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = np.where(positive * negative > 0, won / (positive * negative), 0.5)
+    return auc.mean(axis=1)

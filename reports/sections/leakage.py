@@ -1,0 +1,157 @@
+"""Leakage: equal images across splits, for every task; and what `audit leakage` found, where it was run."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+
+from ...benchmark.leakage.outcome import Hint, Leakage, Picture
+from ...benchmark.records import Copies
+from ..findings.results import Results
+from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..wording import count, task_entry
+
+_TASK = Column("Task", facet="task")
+_SIDE = Column("Images, px", "d", "side of the images as stored")
+
+
+@SECTIONS.register("leakage")
+def leakage(results: Results) -> Content | None:
+    """Show what of a test split its training could already know; None where nobody looked."""
+    copies, audits = _copies(results), _audits(results)
+    if not copies and not audits:
+        return None
+    lead = (
+        "Whether test images stand in train or validation, equal in every pixel, is counted for every "
+        "task that is run. Near copies, shared patients and shortcuts are what `mednet-bench audit leakage` "
+        "looks for.",
+    )
+    points = [
+        f"{task}: {found.sentence}." for (task, _), held in copies.items() for found in held if found.sentence
+    ]
+    points += [f"{audit.task}, {audit.size} px: {clause}." for audit in audits for clause in audit.leaks]
+    tables = (_copies_table(results, copies), _near_table(results, audits), _hint_table(results, audits))
+    blocks = (*(table for table in tables if table.rows), *_figures(audits))
+    if not points:
+        points = ["No test image was found to leak, as far as was looked."]
+    return Content("Leakage", 68, (Part(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),))
+
+
+def _copies(results: Results) -> dict[tuple[str, int], list[Copies]]:
+    """Gather what the records count, each distinct count once; () of records from before it was counted."""
+    found: dict[tuple[str, int], list[Copies]] = {}
+    for record in results.counted:
+        if record.copies:
+            held = found.setdefault((record.cell.task, record.cell.size), [])
+            if record.copies not in held:
+                held.append(record.copies)
+    return dict(sorted(found.items()))
+
+
+def _audits(results: Results) -> tuple[Leakage, ...]:
+    """Return the audits of just the data that the records were computed on, with or without copies."""
+    used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in results.counted}
+    return tuple(found for place, found in sorted(results.leakage.items()) if place in used)
+
+
+def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]]) -> Table:
+    columns = (
+        _TASK,
+        _SIDE,
+        Column("Test images", ",d"),
+        Column("In train", ",d", "test images that stand in train, equal in every pixel"),
+        Column("In validation", ",d"),
+        Column(
+            "Unlike labels", ",d", "groups of equal images, of test and another split, with unlike labels"
+        ),
+        Column("Validation in train", ",d", "validation images that stand in train"),
+        Column("Fate", "", "what was done with the test images"),
+    )
+    rows: list[tuple[Entry, ...]] = [
+        (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
+         each.val_in_train, ("dropped" if each.dropped else "kept") if each.either else "none to drop")
+        for (task, size), held in copies.items()
+        for each in held
+    ]  # fmt: skip
+    return Table("Equal images across splits", columns, tuple(rows))
+
+
+def _near_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
+    columns = (
+        _TASK,
+        _SIDE,
+        Column("Looked for"),
+        Column("Images", ",d"),
+        Column("Found", ",d"),
+        Column("Share", ".1%", "with its 95 % Clopper-Pearson interval"),
+        Column("Equal", ",d"),
+        Column("Unlike labels", ",d"),
+        Column("Means"),
+    )
+    rows = tuple(row for audit in audits for row in _near_rows(results, audit))
+    return Table("Near copies, and groups that splits share", columns, rows)
+
+
+def _near_rows(results: Results, audit: Leakage) -> Iterator[tuple[Entry, ...]]:
+    task = task_entry(results, audit.task)
+    for near in audit.near:
+        found = len(near.matches)
+        means = "leak" if near.beyond_look_alikes else "look-alikes may explain it" if found else "clean"
+        share = found / near.checked if near.checked else None
+        low, high = near.interval
+        spread = Datum(share, f"{share or 0:.1%} ({low:.1%} to {high:.1%})") if near.checked else None
+        equal, unlike = (sum(getattr(m, of) for m in near.matches) for of in ("exact", "conflict"))
+        looked = f"near copies of {near.split} in {near.against}"
+        yield (task, audit.size, looked, near.checked, found, spread, equal, unlike, means)
+    for each in audit.shared or ():
+        share = each.images / each.known if each.known else None
+        looked = f"groups of {each.split} in {each.against}"
+        yield (task, audit.size, looked, each.known, each.images, share, None, None, "leak")
+
+
+def _hint_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
+    columns = (
+        _TASK,
+        Column("Told"),
+        Column("From", "", "figures that say nothing of what an image shows"),
+        Column("AUC", ".3f", "cross-validated, macro one-vs-rest"),
+        Column("Chance", ".3f", "the highest AUC of the permutations of what was told"),
+        Column("Images", ",d", "one of each group or picture"),
+        Column("Hint"),
+    )
+    rows: list[tuple[Entry, ...]] = [
+        (task_entry(results, audit.task), hint.target, hint.features, hint.auc, hint.chance,
+         hint.images, _is(hint))
+        for audit in audits
+        for hint in audit.hints
+    ]  # fmt: skip
+    return Table("Shortcuts: what a few figures of an image tell", columns, tuple(rows), folded=True)
+
+
+def _is(hint: Hint) -> str:
+    return hint.reason or ("yes" if hint.found else "no")
+
+
+def _figures(audits: tuple[Leakage, ...]) -> Iterator[Figure]:
+    """Show the pairs of images that an audit was asked to embed; without that there are none."""
+    for number, audit in enumerate(audits):
+        panels = tuple(panel for picture in audit.pictures for panel in _panel(picture, audit.task))
+        if panels:
+            caption = (
+                f"{audit.task}: {count(len(panels), 'pair')} of images that are equal or nearly so, because "
+                "the audit was asked for them (--pictures). They may be of patients."
+            )
+            yield Figure(f"leakage-{number}", caption, panels, folded=True)
+
+
+def _panel(picture: Picture, task: str) -> Iterator[Panel]:
+    try:
+        png = base64.b64encode(base64.b64decode(picture.png, validate=True)).decode()
+    except (binascii.Error, ValueError):  # a damaged file gives no picture, and no markup of its own
+        return
+    left, right = (f"{split} {row}" for split, row in (picture.left, picture.right))
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {picture.width} {picture.height}">'
+        f'<image width="{picture.width}" height="{picture.height}" href="data:image/png;base64,{png}"/></svg>'
+    )
+    alt = f"Two images of {task} side by side: {left} and {right}"
+    yield Panel(svg, picture.width, picture.height, alt, {"task": task})
