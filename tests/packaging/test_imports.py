@@ -85,7 +85,9 @@ def test_baselines_is_a_leaf_that_knows_what_a_task_is() -> None:
 
 def test_reports_read_only_records() -> None:
     # what an audit found is plain data in the run directory, like a record
-    allowed = r"reports(\..*)?|benchmark\.(records|plan|registry|errors|files|(contamination|leakage)\.outcome)"
+    allowed = (
+        r"reports(\..*)?|benchmark\.(records|plan|registry|errors|files|(contamination|leakage)\.outcome)"
+    )
     assert strangers("reports", allowed) == []
 
 
