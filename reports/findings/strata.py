@@ -90,11 +90,15 @@ def strata(results: Results) -> Mapping[tuple[Row, str], tuple[Stratum, ...]]:
 
 
 def read_columns(path: Path | None) -> Columns:
-    """Return the subgroup columns beside one record's predictions; empty where there are none."""
-    if path is None or read_predictions(path) is None:
+    """Return the subgroup columns beside one record's predictions; empty where none can be read."""
+    if path is None:
         return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name.removeprefix(PREFIX): arrays[name] for name in arrays.files if name.startswith(PREFIX)}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [name for name in arrays.files if name.startswith(PREFIX)]
+            return {name.removeprefix(PREFIX): arrays[name] for name in names}
+    except Exception:  # absent, cut, or not ours, as of `read_predictions`
+        return {}
 
 
 def _with_columns(results: Results) -> list[Row]:

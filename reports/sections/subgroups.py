@@ -48,8 +48,9 @@ def _lead() -> tuple[str, ...]:
         "The gain is the first init's AUC minus the second one's on the same images of a subgroup. Against "
         "the others is that gain minus the mean gain of the other subgroups, the difference of differences. "
         "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
-        "columns or pairs; intervals are not corrected. Subgroups differ in more than their name, and none of this says why. What was "
-        "measured with fewer labels stands in subgroups.csv.",
+        "columns or pairs; intervals are not corrected. Two inits that have no verdict on all images, as with "
+        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and "
+        "none of this says why. What was measured with fewer labels stands in subgroups.csv.",
     )
 
 

@@ -11,7 +11,7 @@ from synthetic import Grid, cells, write_run
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import build
 from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.strata import strata
+from mednet_bench.reports.findings.strata import _stratum, _Whole, strata
 from mednet_bench.reports.findings.subgroups import LESS, MORE, SHOWN, gaps, helps
 from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, holm
 from mednet_bench.reports.sections.subgroups import subgroups
@@ -175,3 +175,29 @@ def test_one_seed_gives_scores_and_no_claim(tmp_path):
     answer = content.answers[0].sentence if content else ""
     assert "One cannot tell" in answer and " nan" not in answer
     assert math.isnan(next(iter(strata(results).values()))[0].interval[0])
+
+
+def test_of_several_classes_each_must_occur_in_a_subgroup(tmp_path):
+    """Three classes, and a subgroup with too few of the third."""
+    labels = np.random.default_rng(1).integers(0, 3, IMAGES)
+    site = np.where((labels == 2) & (np.arange(IMAGES) % 10 > 0), "a", halves())
+    truth = labels[:, None] == np.arange(3)
+    whole = _Whole(None, "site", truth, truth + np.random.default_rng(0).random((2, IMAGES, 3)), None, "")  # type: ignore[arg-type]
+    big, small = (_stratum(whole, value, site == value) for value in ("a", "female"))
+    assert small.part is None and "of the rarer side of a class" in small.problem
+    assert small.positives[2] < 10 and len(big.positives) == 3
+
+
+def test_a_damaged_file_of_predictions_takes_only_its_row_away(tmp_path):
+    folder = write(tmp_path, {"sex": halves()})
+    rows = read([folder]).rows
+    Store(folder).predictions_of(rows[0].keys[1]).write_bytes(b"no archive")
+    assert {row.init for row, _ in strata(read([folder]))} == {rows[1].init}
+
+
+def test_seeds_that_hold_other_columns_are_not_averaged(tmp_path):
+    folder = write(tmp_path, {"sex": halves()})
+    store, row = Store(folder), read([folder]).rows[0]
+    kept = store.read_predictions(row.keys[1])
+    np.savez(store.predictions_of(row.keys[1]), **{**kept, "column sex": halves()[::-1]})
+    assert row.init not in {found.init for found, _ in strata(read([folder]))}
