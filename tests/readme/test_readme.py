@@ -38,6 +38,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (desk / "data").symlink_to(data())
     _weights(desk)
     _cells(desk)
+    _scans(desk)
     return desk
 
 
@@ -62,6 +63,18 @@ def _cells(desk: Path) -> None:
     np.savez(desk / "cells.npz", **arrays)
     text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
     (desk / "cells.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0], encoding="utf-8")
+
+
+def _scans(desk: Path) -> None:
+    """Write a folder per class, of pictures."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        place = desk / "scans" / ("healthy", "ill")[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8)).save(place)
 
 
 def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
