@@ -48,9 +48,9 @@ def _lead() -> tuple[str, ...]:
         "The gain is the first init's AUC minus the second one's on the same images of a subgroup. Against "
         "the others is that gain minus the mean gain of the other subgroups, the difference of differences. "
         "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
-        "columns or pairs; intervals are not corrected. Two inits that have no verdict on all images, as with "
-        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and "
-        "none of this says why. What was measured with fewer labels stands in subgroups.csv.",
+        "columns or pairs; intervals are not corrected. Two inits without a verdict on all images, as with "
+        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and none of "
+        "this says why. What was measured with fewer labels stands in subgroups.csv.",
     )
 
 
@@ -69,7 +69,7 @@ def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     )  # fmt: skip
     rows = [
         (
-            *_names(results, each.row, each.column), each_value(one), each.row.init, each.row.protocol,
+            *_names(results, each.row, each.column), _value(one), each.row.init, each.row.protocol,
             *(getattr(each.row, field) for _, field in extra),
             _auc(each, one), _span(one.interval), one.images, _positives(one), one.groups or None,
             len(each.row.seeds),
@@ -91,7 +91,7 @@ def _positives(one: Stratum) -> Datum:
     return Datum(low, f"{low:,}" if len(one.positives) == 1 else f"{low:,} to {high:,}")
 
 
-def each_value(one: Stratum) -> str:
+def _value(one: Stratum) -> str:
     """Name a subgroup; of images without a value say so."""
     return NOT_STATED if one.value == UNKNOWN else one.value
 
@@ -107,8 +107,8 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
         (
             *_names(results, each.row, each.column), each.row.init, each.row.protocol,
             *(getattr(each.row, field) for _, field in extra),
-            each_value(each.worst) if each.worst else Datum(None, note="under two subgroups have an AUC"),
-            each_value(each.best) if each.best else None,
+            _value(each.worst) if each.worst else Datum(None, note="under two subgroups have an AUC"),
+            _value(each.best) if each.best else None,
             each.gap.size if each.gap else None,
             _span((each.gap.low, each.gap.high)) if each.gap else None,
             each.gap.by_chance if each.gap else None,
@@ -130,7 +130,7 @@ def _helps(results: Results, found: Sequence[Help], labels: str) -> Raw:
     )  # fmt: skip
     rows = [
         (
-            *_names(results, each.pair.a, each.column), each_value(each.stratum), _pair(each),
+            *_names(results, each.pair.a, each.column), _value(each.stratum), _pair(each),
             each.pair.a.protocol, *(getattr(each.pair.a, field) for _, field in extra),
             each.difference.difference, _change(each.difference), _p(each.p), each.verdict,
             each.extra.difference if each.extra else None, _change(each.extra), _p(each.p_extra),
