@@ -102,7 +102,9 @@ SMALLER = {
 
 def made_by(command: str) -> set[str]:
     """Name the files and folders that a command of the README leaves."""
-    return set(re.findall(r"(?:--out|--write-card|corpus build) (\S+)", command))
+    cards = re.findall(r"task new (\S+)", command)
+    made = re.findall(r"(?:--out|--write-card|corpus build) (\S+)", command)
+    return {*made, *(f"{folder}/{folder}.toml" for folder in cards)}
 
 
 def prepare(command: str, desk: Path) -> None:
