@@ -96,5 +96,5 @@ def read_plan(folder: Path) -> Plan | None:
     """Return the plan of a run directory; None where there is none that can be read whole."""
     try:
         return msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None

@@ -215,7 +215,11 @@ class Store:
         """Return the record of `key`; None where there is none or it cannot be read whole."""
         try:
             record = _decode(self.path(key).read_bytes())
-        except (OSError, msgspec.DecodeError):  # absent or truncated: either way the cell is run again
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+        ):  # absent, cut or not ours: either way the cell is run again
             return None
         return record if record.format == FORMAT and record.key == key else None
 

@@ -21,8 +21,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # its own error is a ValueError, as are some of Python's
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path} is not valid TOML: {reason}.") from error
 
 
 def check_keys(path: Path, content: Iterable[str], known: Iterable[str]) -> None:

@@ -2,6 +2,8 @@
 
 import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +20,11 @@ from ..benchmark.errors import UserError
 from .subgroups import RESERVED, as_text, check_subgroups
 from .task import SPLITS, Kind, Split, Variant
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError,
+    tokenize.TokenError, SyntaxError, TypeError, ArithmeticError, LookupError, struct.error,
+)  # fmt: skip
+"""What zipfile and numpy's parser of headers raise on bytes that are not theirs."""
 
 
 @dataclass(frozen=True)

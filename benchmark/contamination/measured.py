@@ -59,11 +59,11 @@ def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen
         UserError: it is none, not finished or damaged.
     """
     from ..corpus.corpus import read_corpus
-    from ..corpus.index import images_at, open_index
+    from ..corpus.index import images_at, read_columns
     from ..corpus.twins import equal_to
 
     corpus = read_corpus(folder)
-    table = open_index(folder).read(columns=["phash", *(("key", "source") if left_out else ())])
+    table = read_columns(folder, ["phash", *(("key", "source") if left_out else ())])
     kept = np.arange(len(table))
     if left_out:
         twins = np.isin(table["key"].to_numpy(), list(equal_to(folder, left_out)))

@@ -96,7 +96,7 @@ def read_corpus(folder: Path) -> Corpus:
                 f"{folder} has the format {found.get('format')} instead of {FORMAT}: build it anew."
             )
         return msgspec.convert(found, Corpus)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise UserError(f"{path} is damaged ({error}): build the corpus anew.") from error
 
 

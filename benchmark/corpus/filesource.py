@@ -100,7 +100,7 @@ def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> 
     """Make an entry with the size and time that the file has now."""
     try:
         state = (root / path).stat()
-    except OSError:  # reading it will say why
+    except (OSError, ValueError):  # reading it will say why
         return Entry(path, label, group)
     return Entry(path, label, group, state.st_size, state.st_mtime_ns)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,7 +25,7 @@ def open_index(folder: Path) -> "ParquetFile":
 
     try:
         return parquet.ParquetFile(folder / INDEX)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, LookupError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{folder / INDEX} is missing or damaged: build the corpus anew.") from error
 
 
@@ -36,7 +37,7 @@ def read_columns(folder: Path, columns: list[str]) -> "pa.Table":
     path = folder / INDEX
     try:
         return parquet.read_table(path, columns=columns, read_dictionary=["source", "shard"])
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, LookupError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} is missing or damaged ({error}): build the corpus anew.") from error
 
 
@@ -45,8 +46,19 @@ def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:
     return unpng(os.pread(shard.fileno(), row["size"], row["offset"]))
 
 
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Turn what a file raises in the block that is absent or not what the index says into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # foreign bytes break Pillow and Arrow in any way
+        raise UserError(f"{path} is missing or damaged: build the corpus anew.") from error
+
+
 def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """Read the images of some rows of the index, which are given in rising order."""
+    """Read the images of some rows of the index, given in rising order; `UserError` where one is damaged."""
     index = open_index(folder)
     waiting = list(wanted)
     start = 0
@@ -54,8 +66,10 @@ def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]
         stop = start + index.metadata.row_group(number).num_rows
         here = [row - start for row in waiting if start <= row < stop]
         if here:
-            table = index.read_row_group(number, columns=["shard", "offset", "size"])
-            rows = table.take(here).to_pylist()
-            with (folder / SHARDS / rows[0]["shard"]).open("rb") as shard:
+            with _damage_told(folder / INDEX):
+                table = index.read_row_group(number, columns=["shard", "offset", "size"])
+                rows = table.take(here).to_pylist()
+                path = folder / SHARDS / rows[0]["shard"]
+            with _damage_told(path), path.open("rb") as shard:
                 yield from (read_image(shard, row) for row in rows)
         start = stop

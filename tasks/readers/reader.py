@@ -134,6 +134,8 @@ def _reader_of(path: Path) -> tuple[str, Reader]:
             size = file.seek(0, 2)
     except OSError as error:
         raise UnreadableError(f"it cannot be opened ({error.strerror})") from error
+    except ValueError as error:  # a table may name a file by characters that no path has
+        raise UnreadableError("it cannot be opened (its name is none)") from error
     if not size:
         raise UnreadableError("it is empty")
     if size > LARGEST_FILE:

@@ -136,7 +136,7 @@ def opened(path: Path) -> Iterator["csv.DictReader[str]"]:
             yield csv.DictReader(file)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:  # no UTF-8, or a path that is none
         raise UserError(f"{path} is no CSV in UTF-8 ({error}): save it again.") from error
 
 

@@ -1,0 +1,193 @@
+"""Mutants of real files: bytes that flip anywhere, and content that is well formed and wrong."""
+
+import csv
+import io
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+Rng = np.random.Generator
+
+TOML_VALUES = (
+    '""', "0", "-1", "nan", "inf", "1e308", "9" * 19, "true", "[]", "{}", '"\\u0000"', "1979-05-27",
+    '"../.."',    '["a", "a"]', "[1, 2]", '[""]', '"/"', '"no-such-word"', "[[]]", '"\U0001f480"', "[" * 3000, "{a=" * 2000,
+)  # fmt: skip
+"""Written behind a key, whatever it was before."""
+CELLS = (
+    "",
+    "nan",
+    "NaN",
+    "inf",
+    "-1",
+    "\0",
+    '"',
+    "a" * 200_000,
+    "../../etc/passwd",
+    "none",
+    "1e309",
+    "\ufeff",
+    "|",
+)
+LEAVES = (None, True, -1, 0, 1e308, 2**63, 2**64 - 1, "", "\0", "nan", [], {}, [[]], {"": None})
+SHAPES = (
+    "(4000000000, 28, 28)",
+    "(-1,)",
+    "()",
+    "(2**62,)",
+    "(1,) * 99",
+    "(99999999999999999999,)",
+    "(0, 0, 0)",
+)
+DTYPES = ("|O", "<f8", "|u1", "<U9", "<M8[s]", "|V4", "<c16", ">i8", "|b1", "no type")
+
+
+def flipped(content: bytes, rng: Rng) -> bytes:
+    """Flip bytes, blow up lengths, cut off, repeat or take out a piece; the header suffers most."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 5))):
+        near = min(len(data), 1024) if rng.random() < 0.6 else len(data)
+        at = int(rng.integers(near)) if near else 0
+        match int(rng.integers(6)):
+            case 0:
+                data[at : at + 1] = rng.bytes(1)
+            case 1:
+                data[at : at + 4] = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0")[rng.integers(3)]
+            case 2:
+                data[at : at + 1] = b"\0"
+            case 3:
+                del data[at : at + int(rng.integers(1, 64))]
+            case 4:
+                data[at:at] = data[at : at + int(rng.integers(1, 64))]
+            case _:
+                del data[max(at, len(data) // 4) :]
+    return bytes(data)
+
+
+def toml(content: bytes, rng: Rng) -> bytes:
+    """Give a key another value, take a line away, write one twice, or open a table anew."""
+    lines = content.decode().splitlines()
+    at = int(rng.integers(len(lines)))
+    match int(rng.integers(8)):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[at])
+        case 2:
+            lines.insert(at, f"[{'a.' * int(rng.integers(1, 3000))}a]")
+        case _:
+            value = TOML_VALUES[rng.integers(len(TOML_VALUES))]
+            lines[at] = re.sub(r"=.*", lambda _: f"= {value}", lines[at])
+    return "\n".join(lines).encode()
+
+
+def table(content: bytes, rng: Rng) -> bytes:
+    """Change a cell, a row or a column of a CSV."""
+    rows = list(csv.reader(io.StringIO(content.decode())))
+    row, column = int(rng.integers(len(rows))), int(rng.integers(len(rows[0])))
+    match int(rng.integers(7)):
+        case 0:
+            rows[row] = []
+        case 1:
+            rows[row] += ["more"]
+        case 2:
+            rows.insert(row, rows[row])
+        case 3:
+            for each in rows:
+                del each[column]
+        case 4:
+            return ("\n".join(map(",".join, rows[:row])) + '\n"open').encode()
+        case 5:
+            return content.decode().encode(("utf-16", "latin-1", "utf-8-sig")[rng.integers(3)])
+        case _:
+            rows[row][column] = CELLS[rng.integers(len(CELLS))]
+    return "\n".join(map(",".join, rows)).encode()
+
+
+def tree(content: bytes, rng: Rng) -> bytes:
+    """Put another value somewhere into a JSON document, or far too deep a one."""
+    if rng.random() < 0.05:
+        return b"[" * 100_000
+    document = json.loads(content)
+    places: list[tuple[Any, Any]] = []
+
+    def visit(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                visit(node[key])
+
+    visit(document)
+    node, key = places[rng.integers(len(places))]
+    node[key] = LEAVES[rng.integers(len(LEAVES))]
+    return json.dumps(document).encode()
+
+
+def arrays(content: bytes, rng: Rng) -> bytes:
+    """Replace an array of an npz, by a sound one of the wrong kind or by one whose header lies."""
+    with zipfile.ZipFile(io.BytesIO(content)) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    name = list(members)[rng.integers(len(members))]
+    array = npy.read_array(io.BytesIO(members[name]))
+    match int(rng.integers(6)):
+        case 0:
+            del members[name]
+        case 1:
+            wrong = (
+                array.astype(float) * np.nan,
+                array.astype(object),
+                array.astype("U9"),
+                array[:0],
+                array.T,
+            )
+            members[name] = written(np.asarray(wrong[rng.integers(len(wrong))]))
+        case 2:
+            shape, dtype = SHAPES[rng.integers(len(SHAPES))], DTYPES[rng.integers(len(DTYPES))]
+            members[name] = forged(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}")
+        case 3:
+            members[name] = forged("[" * int(rng.integers(1, 5000)))
+        case 4:
+            members[name] = written(np.zeros((30_000, 28, 28), np.uint8))  # a small file that unpacks large
+        case _:
+            members[name] = flipped(members[name], rng)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for each, data in members.items():
+            new.writestr(each, data)
+    return packed.getvalue()
+
+
+def written(array: np.ndarray) -> bytes:
+    """Write an array as .npy, pickled where it holds objects."""
+    file = io.BytesIO()
+    npy.write_array(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def forged(header: str) -> bytes:
+    """Write a .npy of a header that means anything, and of some bytes."""
+    return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header)) + header.encode() + bytes(100)
+
+
+def tensors(content: bytes, rng: Rng) -> bytes:
+    """Change the JSON header of a safetensors file, its length kept true."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = tree(content[8 : 8 + length], rng)
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]
+
+
+BY_SUFFIX: dict[str, Callable[[bytes, Rng], bytes]] = {
+    ".toml": toml, ".csv": table, ".json": tree, ".npz": arrays, ".safetensors": tensors,
+}  # fmt: skip
+
+
+def mutated(suffix: str, content: bytes, rng: Rng) -> bytes:
+    """Mutate the content of a file, as what it is or as bytes."""
+    if suffix in BY_SUFFIX and rng.random() < 0.7:
+        return BY_SUFFIX[suffix](content, rng)
+    return flipped(content, rng)

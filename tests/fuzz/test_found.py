@@ -1,0 +1,111 @@
+"""What the fuzzing found, each by its name."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mutants import forged, written
+from targets import (
+    FACTS,
+    load_corpus,
+    load_files,
+    load_npz,
+    load_sources,
+    make_corpus,
+    make_files,
+    make_npz,
+    make_sources,
+)
+
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.plan import read_plan
+from mednet_bench.benchmark.records import Store
+from mednet_bench.benchmark.tomls import read_toml
+from mednet_bench.reports.findings.evidence import read_predictions
+
+Make = Callable[[Path], object]
+
+
+def refused(load: Callable[[Path], object], folder: Path, name: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert name in str(caught.value)
+    return str(caught.value)
+
+
+def replace_member(path: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(path) as old:
+        members = {each: old.read(each) for each in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for each, data in (members | {name: content}).items():
+            new.writestr(each, data)
+
+
+HEADER = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        forged("[" * 3000),  # tokenize.TokenError
+        forged(HEADER % ("|u1", "(99999999999999999999,)")),  # OverflowError
+        forged(HEADER % ("|u1", "(4000000000, 28, 28)")),  # 3 TB
+        forged(HEADER % ("no type", "(3,)")),
+        written(np.array([{}, []], dtype=object)),  # a pickle
+        written(np.full((12, 1), np.nan)),
+    ],
+    ids=["deep header", "huge number", "huge shape", "no type", "pickled objects", "nan"],
+)
+def test_an_npz_whose_labels_lie_is_refused(tmp_path: Path, content: bytes) -> None:
+    make_npz(tmp_path)
+    replace_member(tmp_path / "cells.npz", "train_labels.npy", content)
+    refused(load_npz, tmp_path, "cells.npz")
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "{a=" * 5000], ids=["lists", "tables"])
+def test_toml_that_is_nested_too_deeply_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "card.toml").write_text(f"{FACTS}path = {value}")
+    assert "nested too deeply" in refused(
+        lambda folder: read_toml(folder / "card.toml"), tmp_path, "card.toml"
+    )
+
+
+def test_a_toml_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    make_sources(tmp_path)
+    card = tmp_path / "table.toml"
+    card.write_text(card.read_text().replace('path = "table.csv"', 'path = "\\u0000"'))
+    refused(load_sources, tmp_path, "\0")
+
+
+@pytest.mark.parametrize(("make", "load"), [(make_sources, load_sources), (make_files, load_files)])
+def test_a_csv_cell_with_a_nul_breaks_nothing(
+    make: Make, load: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    make(tmp_path)
+    table = tmp_path / "table.csv"
+    table.write_text(table.read_text().replace("images/a/2.png", "images/a/2\0.png"))
+    try:  # a source notes an image that cannot be read and goes on; a task refuses the table
+        load(tmp_path)
+    except UserError as error:
+        assert "table.csv" in str(error) or "cells" in str(error)
+
+
+@pytest.mark.parametrize("file", ["corpus/corpus.json", "corpus/index.parquet", "corpus/shards/*"])
+def test_a_corpus_whose_bytes_are_others_is_refused(tmp_path: Path, file: str) -> None:
+    make_corpus(tmp_path)
+    (path, *_) = tmp_path.glob(file)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    refused(load_corpus, tmp_path, path.name)
+
+
+def test_a_record_a_plan_and_predictions_that_are_no_text_count_as_absent(tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "k.json").write_bytes(b'{"key":"\xff"}')
+    (tmp_path / "plan.json").write_bytes(b'{"format":"\xff"}')
+    assert (list(Store(tmp_path).read_all()), read_plan(tmp_path)) == ([], None)
+    np.savez(tmp_path / "p.npz", labels=np.zeros(3), scores=np.zeros((3, 2)))
+    replace_member(tmp_path / "p.npz", "scores.npy", forged(HEADER % ("|u1", "(99999999999999999999,)")))
+    assert read_predictions(tmp_path / "p.npz") is None
