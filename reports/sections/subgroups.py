@@ -49,8 +49,8 @@ def _lead() -> tuple[str, ...]:
         "the others is that gain minus the mean gain of the other subgroups, the difference of differences. "
         "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
         "columns or pairs; intervals are not corrected. Two inits without a verdict on all images, as with "
-        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and none of "
-        "this says why. What was measured with fewer labels stands in subgroups.csv.",
+        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and "
+        "none of this says why. What was measured with fewer labels stands in subgroups.csv.",
     )
 
 
