@@ -215,11 +215,7 @@ class Store:
         """Return the record of `key`; None where there is none or it cannot be read whole."""
         try:
             record = _decode(self.path(key).read_bytes())
-        except (
-            OSError,
-            ValueError,
-            RecursionError,
-        ):  # absent, cut or not ours: either way the cell is run again
+        except (OSError, ValueError, RecursionError):  # absent, cut or not ours: the cell is run again
             return None
         return record if record.format == FORMAT and record.key == key else None
 
