@@ -54,7 +54,7 @@ def test_a_scanner_that_drowns_the_picture_is_found_by_the_report(mednet_bench: 
             np.testing.assert_array_equal(store.read_predictions(record.key)["column scanner"], scanner)
     lines = list(csv.DictReader((tmp_path / "run" / "report" / "subgroups.csv").open(newline="")))
     found = {(e["init_a"], e["subgroup"]): float(e["value"]) for e in lines if e["quantity"] == "auc"}
-    assert found["imagenet", "old"] < 0.65 < found["imagenet", "new"]
+    assert found["imagenet", "old"] + 0.1 < found["imagenet", "new"]  # 0.43 and 0.66
     assert {e["subgroup"] for e in lines if e["quantity"] == "gap" and e["init_a"] == "imagenet"} == {
         "old < new"
     }
