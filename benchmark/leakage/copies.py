@@ -40,7 +40,7 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Foun
     counts = [len(splits[name]) for name in SPLITS]
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
-    with suppress(OSError, msgspec.DecodeError):
+    with suppress(OSError, ValueError, RecursionError):
         return msgspec.json.decode(note.read_bytes(), type=Found)
     found = _counted(splits)
     with suppress(UserError, DiskFullError):  # without the note it is counted again next time

@@ -230,7 +230,7 @@ def read_leakage(run: Path) -> Mapping[tuple[str, int, str], Leakage]:
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
             found = msgspec.json.decode(path.read_bytes(), type=Leakage)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
             ) from error
