@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...benchmark.errors import UserError
+from ..patients import finder, patient_in
 from .spec import Spec
 
 
@@ -52,14 +51,5 @@ class Listing:
 
 def patients_in(spec: Spec, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Find the patient in each path by the card's `group_pattern`; "" where it has none."""
-    if not spec.files.group_pattern:
-        return ("",) * len(paths)
-    try:
-        pattern = re.compile(spec.files.group_pattern)
-    except re.error as error:
-        raise UserError(f"The card of '{spec.name}', key 'files.group_pattern': {error}.") from error
-    if not pattern.groups:
-        raise UserError(
-            f"The card of '{spec.name}', key 'files.group_pattern': put the patient into parentheses."
-        )
-    return tuple(str(found[1] or "") if (found := pattern.search(path)) else "" for path in paths)
+    pattern = finder(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
+    return tuple(patient_in(path, pattern) for path in paths)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from ....tasks.files.find import class_folders
+from ....tasks.patients import finder, patient_in
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
@@ -18,8 +20,8 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
         UserError: there is no such folder, or its folders are not the classes of the card.
     """
     root = folder_of(card, folder)
-    found = sorted(each.name for each in os.scandir(root) if each.is_dir() and not each.name.startswith("."))
-    classes = card.classes or tuple(found)
+    found = class_folders(root)
+    classes = card.classes or found
     if set(found) != set(classes):
         odd = ", ".join(sorted(set(found) ^ set(classes)))
         raise UserError(f"{root}: its folders and the classes of the card of '{card.name}' differ ({odd}).")
@@ -34,28 +36,14 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
 
 
 def group_finder(card: SourceCard) -> "re.Pattern[str] | None":
-    """Compile a card's `group_pattern`; `UserError` where it is none, or has no parenthesis."""
-    if not card.group_pattern:
-        return None
-    try:
-        pattern = re.compile(card.group_pattern)
-    except re.error as error:
-        raise UserError(f"The card of '{card.name}', key 'group_pattern': {error}.") from error
-    if not pattern.groups:
-        raise UserError(f"The card of '{card.name}', key 'group_pattern': put the patient into parentheses.")
-    return pattern
-
-
-def group_in(path: str, pattern: "re.Pattern[str] | None") -> str:
-    """Return the patient in a path, "" where there is none."""
-    found = pattern.search(path) if pattern else None
-    return found[1] or "" if found else ""
+    """Compile a card's `group_pattern`; errors as `finder`."""
+    return finder(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 
 def _entries(root: Path, classes: tuple[str, ...], pattern: "re.Pattern[str] | None") -> Iterator[Entry]:
     for index, name in enumerate(classes):
         for path in walk(root, name):
-            yield entry_of(root, path, (index,), group_in(path, pattern))
+            yield entry_of(root, path, (index,), patient_in(path, pattern))
 
 
 def walk(root: Path, inside: str = "") -> Iterator[str]:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....tasks.patients import patient_in
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of
 from ..source import SOURCES, SourceCard, SourceKind
-from .folder import group_finder, group_in
+from .folder import group_finder
 
 PATHS, LABELS = ("path", "file", "filename"), ("label", "labels", "class")
 GROUPS = ("patient", "patient_id", "study", "group")
@@ -77,7 +78,7 @@ class _Listing:
         table = self.table
         for line, row in table.rows():
             path = row[table.image].strip()
-            group = row[table.group].strip() if table.group else group_in(path, self.pattern)
+            group = row[table.group].strip() if table.group else patient_in(path, self.pattern)
             yield entry_of(self.root, path, self._label(line, row[table.label]), group)
 
     def _label(self, line: int, text: str) -> tuple[int, ...]:
