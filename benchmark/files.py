@@ -82,7 +82,12 @@ def writable_folder(path: Path) -> Path:
 
 def sha256_file(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
-    digest = hashlib.sha256()
+    return hash_file(path, "sha256")
+
+
+def hash_file(path: Path, algorithm: str) -> str:
+    """Return the hexadecimal hash of a file's content, by one of hashlib's names; not for secrets."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):  # hashlib.file_digest would need Python 3.11
             digest.update(block)

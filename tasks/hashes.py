@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..benchmark.errors import UserError
-from ..benchmark.files import DiskFullError, cache_folder, write_bytes
+from ..benchmark.files import DiskFullError, cache_folder, hash_file, write_bytes
 
 Algorithm = Literal["md5", "sha256"]
 
@@ -30,7 +30,7 @@ def file_hash(path: Path, algorithm: Algorithm) -> str:
         # the change time too: `cp -p` and `touch -r` restore the modification time, not this one
         key = f"{algorithm}|{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
         settled = time.time() - max(state.st_mtime, state.st_ctime) > _TICK
-        return _remembered(key, path, algorithm) if settled else _read(path, algorithm)
+        return _remembered(key, path, algorithm) if settled else hash_file(path, algorithm)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
 
@@ -43,15 +43,7 @@ def _remembered(key: str, path: Path, algorithm: Algorithm) -> str:
         known = note.read_text(encoding="ascii")
         if len(known) == length:
             return known
-    digest = _read(path, algorithm)
+    digest = hash_file(path, algorithm)
     with suppress(UserError, DiskFullError):  # without the note the file is hashed again next time
         write_bytes(note, digest.encode())
     return digest
-
-
-def _read(path: Path, algorithm: Algorithm) -> str:
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

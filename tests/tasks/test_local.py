@@ -112,7 +112,7 @@ def test_the_fingerprint_follows_the_content_and_is_remembered(write_set, arrays
         raise AssertionError("an unchanged file was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hashes, "_read", unread)
+        patch.setattr(hashes, "hash_file", unread)
         hashes._remembered.cache_clear()  # as in a new process: only the note on disk is left
         assert source.fingerprint(28, Places()) == before
     arrays["train_images"][0] ^= 1
