@@ -1,11 +1,39 @@
 """Which images of a corpus equal one of a source that shall not be used, though another source holds them."""
 
+from __future__ import annotations
+
 import csv
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..errors import UserError
 from .corpus import DUPLICATES
+from .index import read_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.Table:
+    """Return the rows of a corpus's index that are neither of these sources nor equal to an image of theirs.
+
+    Args:
+        folder: of the corpus.
+        sources: names; without any, the table as it is.
+        table: columns of the whole index, with `source`.
+
+    Raises:
+        UserError: as `equal_to`.
+    """
+    if not sources:
+        return table
+    kept = ~np.isin(table["source"].to_numpy(), list(sources))
+    if twins := equal_to(folder, sources):
+        kept &= ~np.isin(read_columns(folder, ["key"])["key"].to_numpy(), list(twins))
+    return table.filter(kept)
 
 
 def equal_to(folder: Path, sources: Collection[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from ...baselines.strict import write_tensors
 from ...tasks.databases.licences import implied
 from ..corpus.corpus import SourceFacts, read_corpus
 from ..corpus.index import read_columns
-from ..corpus.twins import equal_to
+from ..corpus.twins import rows_without
 from ..files import sha256_file, write_atomic, write_bytes
 from .cardtext import Described, model_card
 from .finished import Finished
@@ -131,8 +131,6 @@ def _training(finished: Finished) -> dict[str, object]:
 
 def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
     """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
-    table = read_columns(corpus, ["key", "source", "phash"])
-    twins = list(equal_to(corpus, left_out))
-    kept = ~np.isin(table["source"].to_numpy(), left_out) & ~np.isin(table["key"].to_numpy(), twins)
-    hashes = np.sort(table["phash"].to_numpy()[kept])
+    table = rows_without(corpus, left_out, read_columns(corpus, ["source", "phash"]))
+    hashes = np.sort(table["phash"].to_numpy())
     write_atomic(path, lambda file: np.save(file, hashes))

@@ -20,7 +20,7 @@ from ...baselines.init import Contract
 from ...tasks.task import plausible_flips
 from ..corpus.corpus import SHARDS, Corpus, SourceFacts, read_corpus
 from ..corpus.index import read_columns
-from ..corpus.twins import equal_to
+from ..corpus.twins import rows_without
 from ..errors import StoppedError, UserError
 from .pools import Loading, Pool, Rows, hold_out
 from .shards import Damaged, Decoder, Places
@@ -155,7 +155,7 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
     corpus = read_corpus(folder)
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
     table = read_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
-    table = _without(table, folder, equal_to(folder, loading.leave_out))
+    table = rows_without(folder, loading.leave_out, table)
     names, whose = _codes(table["source"])
     chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
     if not chosen:
@@ -174,13 +174,6 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
 
 def _channels(corpus: Corpus) -> int:
     return 3 if corpus.variant == "color" else 1
-
-
-def _without(table: pa.Table, folder: Path, keys: frozenset[str]) -> pa.Table:
-    """Return the index without some images; their keys are read only where there are any."""
-    if not keys:
-        return table
-    return table.filter(~np.isin(read_columns(folder, ["key"])["key"].to_numpy(), list(keys)))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
