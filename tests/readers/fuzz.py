@@ -11,29 +11,10 @@ import numpy as np
 
 from mednet_bench.tasks.readers.reader import UnreadableError, pictures
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "fuzz"))
+from mutants import flipped
+
 SECONDS, BYTES = 10, 4 * 2**30
-
-
-def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """Flip bytes, blow up lengths, cut off, repeat or take out a piece; the header suffers most."""
-    data = bytearray(content)
-    near = min(len(data), 2048)
-    for _ in range(int(rng.integers(1, 6))):
-        at = int(rng.integers(near if rng.random() < 0.7 else len(data))) if data else 0
-        match int(rng.integers(6)):
-            case 0:
-                data[at : at + 1] = rng.bytes(1)
-            case 1:
-                data[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0"])
-            case 2:
-                data[at : at + 2] = rng.bytes(2)
-            case 3:
-                del data[at : at + int(rng.integers(1, 64))]
-            case 4:
-                data[at:at] = data[at : at + int(rng.integers(1, 64))]
-            case _:
-                del data[max(at, len(data) // 4) :]
-    return bytes(data)
 
 
 def main(folder: Path, cases: int) -> None:
@@ -44,7 +25,7 @@ def main(folder: Path, cases: int) -> None:
     for case in range(cases):
         seed = seeds[case % len(seeds)]
         mutant = folder / f"mutant{''.join(seed.suffixes)}"
-        mutant.write_bytes(mutated(seed.read_bytes(), np.random.default_rng(case)))
+        mutant.write_bytes(flipped(seed.read_bytes(), np.random.default_rng(case)))
         signal.alarm(SECONDS)  # kills: a C loop would not see an exception
         began = time.monotonic()
         try:
