@@ -18,6 +18,8 @@ def numbered(names: Sequence[str], target: Target) -> dict[str, str] | None:
         return None
     children = [name for name, child in target.model.named_children() if child.state_dict()]
     children += [name.rstrip(".") for name in target.classifier]
+    # of other lengths where the classifier is not in the file, or the network is another one: then a tensor
+    # keeps its name, and the account of all tensors refuses the map
     called = dict(zip(sorted(heads, key=int), children, strict=False))
     return {name: _renamed(name, called) for name in names}
 

@@ -59,7 +59,7 @@ def _hits(images: NDArray[np.uint8], hashes: list[Hashes], starts: Ints) -> Hits
     """Unite the candidates of each split, by query; rows count through all of them."""
     found = [candidates(images, each, RADIUS, CROPS) for each in hashes]
     query = np.concatenate([hits.query for hits in found])
-    row = np.concatenate([hits.row + start for hits, start in zip(found, starts, strict=False)])
+    row = np.concatenate([hits.row + start for hits, start in zip(found, starts[:-1], strict=True)])
     order = np.argsort(query, kind="stable")
     return Hits(query[order], row[order], np.concatenate([hits.distance for hits in found])[order])
 

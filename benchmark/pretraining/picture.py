@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +48,10 @@ def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
     from matplotlib.figure import Figure
 
     sources = list(curve[-1].losses) if curve else []
-    looks = zip(itertools.cycle(HUES), itertools.cycle(MARKERS), itertools.cycle(DASHES))
-    styles = dict(zip(sources[:NAMED_MOST], looks, strict=False))
+    styles = {
+        name: (HUES[at % len(HUES)], MARKERS[at % len(MARKERS)], DASHES[at % len(DASHES)])
+        for at, name in enumerate(sources[:NAMED_MOST])
+    }
 
     def lines(axes: Axes, value: Callable[[CurvePoint, str], float | None], mean: str) -> None:
         for name in sources:

@@ -107,7 +107,7 @@ def rows(name: str, kind: type[Row]) -> tuple[Row, ...]:
             {key: cell.split(";") if key in tuples else cell for key, cell in row.items() if cell}
             for row in csv.DictReader(file)
         ]
-    return tuple(msgspec.convert(content, list[kind], strict=False))
+    return tuple(msgspec.convert(content, list[kind], strict=False))  # a CSV holds nothing but text
 
 
 def table(name: str) -> Mapping[str, str]:
