@@ -60,20 +60,18 @@ def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen
     """
     from ..corpus.corpus import read_corpus
     from ..corpus.index import images_at, read_columns
-    from ..corpus.twins import equal_to
+    from ..corpus.twins import rows_without
 
     corpus = read_corpus(folder)
-    table = read_columns(folder, ["phash", *(("key", "source") if left_out else ())])
-    kept = np.arange(len(table))
-    if left_out:
-        twins = np.isin(table["key"].to_numpy(), list(equal_to(folder, left_out)))
-        kept = np.flatnonzero(~twins & ~np.isin(table["source"].to_numpy(), list(left_out)))
+    table = read_columns(folder, ["phash", "source"])
+    table = rows_without(folder, left_out, table.append_column("row", [np.arange(len(table))]))
+    kept = table["row"].to_numpy()
 
     def thumbnails(rows: Ints) -> alignment.Floats:
         images = images_at(folder, kept[rows].tolist())
         return np.stack([alignment.thumbnail(image) for image in images])
 
-    hashes = table["phash"].to_numpy()[kept]
+    hashes = table["phash"].to_numpy()
     return Seen(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
 
 
