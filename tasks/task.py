@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..benchmark.registry import Registry
 from .databases.kinship import Relation, relation
+from .levels import Levels
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
@@ -58,20 +59,34 @@ class Split:
     """The images and labels of one split.
 
     Attributes:
-        images: uint8, [n, h, w] for grey or [n, h, w, 3] (RGB) for colour.
+        images: uint8, or uint16 where the source has more than 8 bits, over the whole range; [n, h, w] for
+            grey or [n, h, w, 3] (RGB) for colour.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
         groups: int64 [n], which patient, smear or lesion an image is of; None where not known.
         columns: subgroup column (sex, age band, scanner, site) -> text [n], one value per image and ""
             where not known; never an identifier.
+        traits: what the file of each image says beside its pixels (bytes, bits, scanner, exposure) ->
+            float64 [n], NaN where not known, or text [n], "" where not known; only a leakage audit reads it.
     """
 
-    images: NDArray[np.uint8]
+    images: Levels
     labels: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
     columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    traits: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def at(self, rows: NDArray[np.int64] | slice) -> "Split":
+        """Return the images of some rows, with all that is known of them."""
+        return Split(
+            self.images[rows],
+            self.labels[rows],
+            None if self.groups is None else self.groups[rows],
+            {name: values[rows] for name, values in self.columns.items()},
+            {name: values[rows] for name, values in self.traits.items()},
+        )
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...baselines.checkpoint import CheckpointCard, card_path, read_card
 from ...tasks.catalog import catalog, fetch, require, select
+from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
 from ...tasks.task import Places, Task
 from ..errors import UserError
@@ -88,7 +89,9 @@ def _audits(
         if task.name not in weights:
             raise UserError(f"{wanted.run} has no record of {wanted.init} on {task.name}: leave it out.")
         size = stored_size(task, wanted.request, places)
-        measured = measure(task.source.load(size, places)["test"].images, seen) if seen else None
+        measured = None
+        if seen:
+            measured = measure(eight_bits(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
             yield _audit(wanted.init, task, size, each, measured)
 

@@ -1,7 +1,7 @@
 """From a task, or the card of one, to what leaks between its splits."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.catalog import catalog, fetch, require, select
+from ...tasks.levels import eight_bits
 from ...tasks.perceptual import BLANK, SMALLEST, perceptual_hashes
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Split, Task
@@ -84,7 +85,11 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     Raises:
         UserError: the images are too small to hash.
     """
-    splits = {name: loaded[name] for name in SPLITS if name in loaded and len(loaded[name])}
+    splits = {
+        name: replace(loaded[name], images=eight_bits(loaded[name].images))
+        for name in SPLITS
+        if name in loaded and len(loaded[name])
+    }
     if min((min(split.images.shape[1:3]) for split in splits.values()), default=0) < SMALLEST:
         raise UserError(f"{task} has no images of {SMALLEST} pixels a side or more: nothing can be audited.")
     marks = {name: digests(split.images) for name, split in splits.items()}

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -89,11 +88,4 @@ def without_copies(task: str, splits: Mapping[str, Split], found: Found) -> dict
     kept = np.setdiff1d(np.arange(len(test)), found.rows)
     if not len(kept):
         raise UserError(f"Every test image of {task} stands in train or val: --dedupe would leave none.")
-    part = replace(
-        test,
-        images=test.images[kept],
-        labels=test.labels[kept],
-        groups=None if test.groups is None else test.groups[kept],
-        columns={name: values[kept] for name, values in test.columns.items()},
-    )
-    return {**splits, "test": part}
+    return {**splits, "test": test.at(kept)}

@@ -6,13 +6,14 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tasks.levels import Levels
 from ...tasks.task import Split
 from .outcome import Group, Place
 
 Digests = NDArray[np.uint64]
 
 
-def digests(images: NDArray[np.uint8]) -> Digests:
+def digests(images: Levels) -> Digests:
     """Return 64 bits of BLAKE2b of each image [n, h, w(, 3)]: [n].
 
     Among a million different images two agree by chance in 1 of 37 million cases.

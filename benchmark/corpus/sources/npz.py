@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from ....tasks.databases.catalogue import canonical, known
+from ....tasks.levels import eight_bits
 from ....tasks.task import Places, Split, Task
 from ...errors import UserError
 from ..corpus import SourceFacts
@@ -61,7 +62,7 @@ class TaskSource:
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
             group = "" if rows.groups is None or rows.groups[at] < 0 else str(rows.groups[at])
-            yield Item(rows.images[at], label, group, f"{split} {start + at}")
+            yield Item(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
 
 
 class Rows(Protocol):
@@ -93,10 +94,7 @@ class _Loaded:
         return len(self.split)
 
     def read(self, start: int, stop: int) -> Split:
-        split, rows = self.split, slice(start, stop)
-        return Split(
-            split.images[rows], split.labels[rows], None if split.groups is None else split.groups[rows]
-        )
+        return self.split.at(slice(start, stop))
 
 
 def _rows(content: str, source: TaskSource, split: str) -> Rows:
