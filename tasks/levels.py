@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 Levels = NDArray[np.uint8 | np.uint16]
 """Images, of any shape."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in Pillow's conversion."""
 RATIO = 257
 """Levels of 16 bits in one of 8: 65535 / 255."""
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .levels import LUMA
+
 BLANK = 0
 """The hash of an image that shows nothing (one even tone); it says nothing and must match no other."""
 
@@ -23,9 +25,6 @@ _FAINTEST = 1.0
 
 _ZERO = 1e-6
 """In grey levels: a coefficient that symmetry makes 0 must not take its bit from the last rounding."""
-
-_LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in Pillow's conversion."""
 
 _ORDER = sorted(((row, column) for row in range(11) for column in range(11)), key=lambda at: (sum(at), at))
 _ROWS, _COLUMNS = np.array(_ORDER[1:65]).T
@@ -79,7 +78,7 @@ def perceptual_hashes(images: Iterable[NDArray[np.uint8]], window: Window = WHOL
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return [h, w] grey of an image [h, w] or [h, w, 3]."""
     values = pixels.astype(np.float64)
-    return values @ _LUMA if values.ndim == 3 else values
+    return values @ LUMA if values.ndim == 3 else values
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """DICOM files, decoded by pydicom and its optional plugins, one frame at a time."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codestream import declared_size
-from .grey import grey_levels
+from .grey import Shown, grey_values
 from .numbers import bits_stored, number, numbers, word
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from .traits import traits_of
+from .window import Window
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -38,10 +40,13 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
     frames = _frames(dataset)
     chosen = reading.chosen(frames)
-    group = group_of(dataset, reading.group_by)
+    group, traits = group_of(dataset, reading.group_by), traits_of(dataset)
     for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
-        pixels, more = _shown(dataset, frame, stored, reading)
-        yield Picture(pixels, frame, spacing_of(dataset, frame), group, {**facts, **more})
+        shown = _shown(dataset, frame, stored, reading)
+        yield Picture(
+            shown.values, shown.window, shown.deep, frame, spacing_of(dataset, frame), group,
+            {**facts, **shown.facts}, traits,
+        )  # fmt: skip
 
 
 def load(path: Path, pixels: bool = True) -> "Dataset":
@@ -207,24 +212,20 @@ def _plugin_missing(syntax: "UID") -> str:
     return f"it is compressed as {syntax.name}, which needs optional packages: {cure}"
 
 
-def _shown(
-    dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reading
-) -> tuple[NDArray[Any], Mapping[str, str]]:
-    """Turn stored values into grey levels or RGB, and say how."""
+def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reading) -> Shown:
+    """Find how stored values, grey or of a palette or RGB, are shown."""
     if stored.ndim == 2 and word(dataset, "PhotometricInterpretation") in GREY:
         voi = macro(dataset, frame, "FrameVOILUTSequence")
         transformation = macro(dataset, frame, "PixelValueTransformationSequence")
-        return grey_levels(dataset, stored, transformation, voi, reading)
+        return grey_values(dataset, stored, transformation, voi, reading)
     bits = bits_stored(dataset)
     if stored.ndim == 2:
         from pydicom.pixels.processing import apply_color_lut
 
         stored = apply_color_lut(stored, dataset)[..., :3]
         bits = 8 * stored.dtype.itemsize
-    wanted = min(reading.bits, 8 if bits <= 8 else 16)
-    # a view of the file's bytes may not be written to, so that it is copied
-    shifted = stored >> (bits - wanted) if bits > wanted else stored << (wanted - bits)
-    return shifted.astype(np.uint8 if wanted == 8 else np.uint16), {"window": "none: as stored"}
+    window = Window(0.0, float(2**bits - 1), "none: as stored")
+    return Shown(stored, window, bits > 8, {"window": window.whence})
 
 
 def _check_inflated(rest: bytes, head: bytes) -> None:

@@ -1,5 +1,6 @@
 """From the stored values of a DICOM image to grey levels: rescale, window or VOI table, polarity."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,20 +8,30 @@ from numpy.typing import NDArray
 
 from .numbers import bits_stored, number, word
 from .reader import Reading
-from .window import Window, card_window, percentile_window, stretch
+from .window import Window, card_window, percentile_window
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-def grey_levels(
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The values of one frame, and how they are shown; see `Picture`."""
+
+    values: NDArray[Any]
+    window: Window
+    deep: bool
+    facts: dict[str, str]
+
+
+def grey_values(
     dataset: "Dataset",
     stored: NDArray[Any],
     transformation: "Dataset",
     voi: "Dataset",
     reading: Reading,
-) -> tuple[NDArray[Any], dict[str, str]]:
-    """Turn stored values into grey levels.
+) -> Shown:
+    """Find which of the stored values, or of what tables make of them, are black and white.
 
     The window is the card's, else the header's VOI table or window, else none where up to 8 bits are
     shown as they are, else the percentiles of the image.
@@ -30,10 +41,7 @@ def grey_levels(
         stored: [h, w] as decoded.
         transformation: what holds RescaleSlope for this frame.
         voi: what holds WindowCenter or a VOI table for this frame.
-        reading: the card's window, and how many bits are wanted.
-
-    Returns:
-        Grey levels with black at 0, and the facts of how they were made.
+        reading: the card's window.
     """
     from pydicom.pixels.processing import apply_modality_lut
 
@@ -53,14 +61,9 @@ def grey_levels(
     elif window is None:
         window = _without(dataset, stored, bits, (slope, intercept))
     facts["window"] = window.whence
-    wanted = reading.bits if bits > 8 else 8
-    if stored.dtype == np.uint8 and (window.low, window.high, wanted) == (0, 255, 8):
-        levels = stored.copy()
-    else:
-        levels = stretch(stored, window, wanted)
     if word(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
-        np.invert(levels, out=levels)
-    return levels, facts
+        window = window.turned
+    return Shown(stored, window, bits > 8, facts)
 
 
 def _rescale(transformation: "Dataset") -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import Window, card_window, percentile_window, stretch
+from .window import BYTES, Window, card_window, percentile_window
 
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
@@ -35,17 +35,16 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     window = _window(header, stored, reading)
     facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.whence}
     slices = np.moveaxis(apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
-    bits = reading.bits if stored.dtype.itemsize > 1 else 8
+    deep = stored.ndim == 3 and stored.dtype.itemsize > 1
     for at in reading.chosen(len(slices)):
         plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
-        pixels = plane if plane.ndim == 3 else stretch(plane, window, bits)
-        yield Picture(pixels, at, _spacing(affine, turn, axis), facts=facts)
+        yield Picture(plane, window, deep, at, _spacing(affine, turn, axis), facts=facts)
 
 
 def _window(header: Any, stored: NDArray[Any], reading: Reading) -> Window:
     """Return one window for the whole volume, so that its slices can be compared."""
     if stored.ndim == 4:
-        return Window(0.0, 255.0, "none: as stored")
+        return BYTES
     slope, intercept = header.get_slope_inter()
     slope, intercept = (float(slope), float(intercept or 0.0)) if slope else (1.0, 0.0)
     if reading.window:

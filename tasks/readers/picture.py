@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import card_window, percentile_window, stretch
+from .window import card_window, percentile_window
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,10 +59,9 @@ def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
         values = np.asarray(upright)
         # Pillow turns over 8 bits itself
         values = 65535 - values if white_is_zero and values.dtype == np.uint16 else values
-        pixels, facts["window"] = _deep(values, reading)
-    else:
-        pixels = _shallow(upright)
-    return Picture(pixels, page, facts=facts)
+        window = card_window(reading.window) if reading.window else percentile_window(values)
+        return Picture(values, window, True, page, facts={**facts, "window": window.whence})
+    return Picture(_shallow(upright), frame=page, facts=facts)
 
 
 def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
@@ -83,17 +82,6 @@ def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
     if image.mode in ("P", "PA") and (pixels == pixels[..., :1]).all():
         return np.ascontiguousarray(pixels[..., 0])  # a palette of greys
     return pixels
-
-
-def _deep(values: NDArray, reading: Reading) -> tuple[NDArray, str]:
-    """Return the grey levels of an image of more than 8 bits, and how they were found."""
-    if reading.window:
-        window = card_window(reading.window)
-    elif reading.bits == 16 and values.dtype.kind in "ui" and values.min() >= 0 and values.max() < 2**16:
-        return values.astype(np.uint16), "none: as stored"
-    else:
-        window = percentile_window(values)
-    return stretch(values, window, reading.bits), window.whence
 
 
 def _owns(head: bytes) -> bool:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.registry import Registry
+from .window import BYTES, Window, brightness, levels
 
 LARGEST_IMAGE = 2**27
 """Pixels of one image, 11,585 x 11,585: what a file declares beyond that is refused before allocating."""
@@ -30,7 +32,7 @@ class Reading:
         window: (centre, width) in the units of the values (HU for CT); None leaves the choice to the
             file's header, and then to the 0.5 and 99.5 percentiles.
         frames: which frames, pages or slices of one file: all, the middle one, or so many, evenly spaced.
-        bits: of the result, where the file has more than 8.
+        bits: that are kept of a file that has more than 8.
         group_by: which key of a DICOM header images of one origin share; the next narrower one where the
             header lacks it.
         plane: how a volume is cut; acquisition is the plane that was scanned.
@@ -38,7 +40,7 @@ class Reading:
 
     window: tuple[float, float] | None = None
     frames: Literal["all", "middle"] | int = "all"
-    bits: Literal[8, 16] = 8
+    bits: Literal[8, 16] = 16
     group_by: Literal["patient", "study", "series"] = "patient"
     plane: Literal["acquisition", "axial", "coronal", "sagittal"] = "acquisition"
 
@@ -61,18 +63,40 @@ class Picture:
     """One image.
 
     Attributes:
-        pixels: uint8, or uint16 where `Reading.bits` asks and the file has it; [h, w] or [h, w, 3] RGB.
+        values: of any real type, [h, w] or [h, w, 3] RGB; maybe a view that cannot be written to.
+        window: which of the values are black and white; those beyond are clipped.
+        deep: the file has more than 8 bits, of which `levels` can show 16.
         frame: which frame, page or slice of the file, from 0.
         spacing: millimetres from pixel to pixel (down, right), or None where the file does not tell.
         group: the raw key of a patient or study, or ""; hash it with a salt before it goes anywhere.
         facts: how it was read (window and whence, photometric interpretation): nothing that identifies.
+        traits: numbers and words of the header from which a shortcut could be learnt, such as the scanner;
+            they may tell of a patient, and stay in the user's cache.
     """
 
-    pixels: NDArray
+    values: NDArray
+    window: Window = BYTES
+    deep: bool = False
     frame: int = 0
     spacing: tuple[float, float] | None = None
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    traits: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the values are grey levels or colours of 8 bits already."""
+        return self.values.dtype == np.uint8 and (self.window.low, self.window.high) == (0, 255)
+
+    @property
+    def brightness(self) -> NDArray[np.float32]:
+        """From black at 0 to white at 1, of the shape of the values."""
+        return brightness(self.values, self.window)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Grey levels or colours of 8 bits, of the shape of the values."""
+        return self.values if self.as_stored else levels(self.brightness).astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,7 @@ def pictures(path: Path, reading: Reading | None = None) -> Iterator[Picture]:
 
     Args:
         path: a file of any supported format; its first bytes decide, then its suffix.
-        reading: which frames, and how; by default all of them to 8 bits.
+        reading: which frames, and how; by default all of them.
 
     Raises:
         UnreadableError: whatever is wrong with the file, in one sentence without path or patient.

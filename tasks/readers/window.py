@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..levels import Levels
+
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2**16
 """Pixels on an even grid that the percentiles are taken from: enough for the third digit."""
@@ -23,6 +25,15 @@ class Window:
     low: float
     high: float
     whence: str
+
+    @property
+    def turned(self) -> "Window":
+        """The same with black and white exchanged."""
+        return Window(self.high, self.low, self.whence)
+
+
+BYTES = Window(0.0, 255.0, "none: as stored")
+"""Of pictures of 8 bits."""
 
 
 def card_window(window: tuple[float, float], slope: float = 1.0, intercept: float = 0.0) -> Window:
@@ -48,35 +59,37 @@ def percentile_window(values: NDArray, ignored: float | None = None, falling: bo
         sample = kept
     if not sample.size:
         return Window(0.0, 0.0, "percentiles")
-    ordered = np.sort(sample)
-    low, high = (float(ordered[round(part / 100 * (ordered.size - 1))]) for part in PERCENTILES)
+    places = [round(part / 100 * (sample.size - 1)) for part in PERCENTILES]
+    low, high = (float(value) for value in np.partition(sample, places)[places])
     if low == high:  # nearly constant: its few other values are all there is to see
         low, high = float(values.min()), float(values.max())
     return Window(high, low, "percentiles") if falling else Window(low, high, "percentiles")
 
 
-def stretch(values: NDArray, window: Window, bits: int = 8) -> NDArray:
-    """Map values linearly to grey levels, rounded and clipped.
+def brightness(values: NDArray, window: Window) -> NDArray[np.float32]:
+    """Map values linearly from black at 0 to white at 1, clipped.
 
     Args:
         values: of any shape and real type; what is not a number becomes 0.
         window: in the units of `values`; one without width gives zeros.
-        bits: 8 or 16 of the result.
-
-    Returns:
-        uint8 or uint16 of the same shape.
     """
-    top, kind = 2**bits - 1, np.uint8 if bits == 8 else np.uint16
     if window.low == window.high:
-        return np.zeros(values.shape, kind)
+        return np.zeros(values.shape, np.float32)
     # float32 holds every value of 16 bits exactly and takes half the time of float64
     real = np.float32 if values.dtype.itemsize <= 2 else np.float64
-    scale = top / (window.high - window.low)
     with np.errstate(over="ignore", invalid="ignore"):
-        levels = values.astype(real)  # then in place: numpy converts faster than it computes in two types
-        levels -= real(window.low - 0.5 / scale)  # the half rounds
-        levels *= real(scale)
-        np.clip(levels, 0, top, out=levels)
-        if values.dtype.kind == "f":
-            np.nan_to_num(levels, copy=False)
-        return levels.astype(kind)
+        shown = values.astype(real)  # then in place: numpy converts faster than it computes in two types
+        shown -= real(window.low)
+        shown *= real(1 / (window.high - window.low))
+        np.clip(shown, 0, 1, out=shown)
+    if values.dtype.kind == "f":
+        np.nan_to_num(shown, copy=False)
+    return shown.astype(np.float32, copy=False)
+
+
+def levels(shown: NDArray[np.float32], bits: int = 8) -> Levels:
+    """Round brightness from 0 to 1 to grey levels: uint8, or uint16 for 16 bits."""
+    kind = np.uint8 if bits == 8 else np.uint16
+    scaled = shown * np.float32(2**bits - 1)
+    scaled += np.float32(0.5)  # what is positive is rounded by cutting off
+    return scaled.astype(kind)

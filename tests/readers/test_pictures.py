@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mednet_bench.tasks.readers.reader import Picture, Reading, UnreadableError, pictures, suffixes
+from mednet_bench.tasks.readers.window import levels
 
 GREY = np.arange(600, dtype=np.uint8).reshape(20, 30)
 COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -33,10 +34,12 @@ def test_eight_bits_are_read_as_they_stand(tmp_path: Path, suffix: str, pixels: 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_are_windowed_or_kept(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bits_are_windowed_and_kept(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     Image.fromarray(DEEP).save(path)
-    np.testing.assert_array_equal(one(path, bits=16).pixels, DEEP)
+    whole = one(path, window=(65535 / 2, 65535))
+    assert whole.deep
+    np.testing.assert_array_equal(levels(whole.brightness, 16), DEEP)
     narrow = one(path, window=(30000, 20000))
     assert narrow.facts["window"] == "card"
     np.testing.assert_allclose(
