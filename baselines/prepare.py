@@ -29,10 +29,10 @@ class Prepare:
     side: int
 
     def resize(self, images: Tensor) -> Tensor:
-        """Turn bytes [batch, channels, h, w] into floats 0..255 [batch, channels, side, side]."""
+        """Turn stored levels [batch, channels, h, w] into floats 0..255 [batch, channels, side, side]."""
         from torch.nn.functional import interpolate
 
-        images = images.float()
+        images = as_floats(images)
         if images.shape[-2:] == (self.side, self.side):
             return images
         mode = self.contract.interpolation
@@ -59,6 +59,13 @@ class Prepare:
     def __call__(self, images: Tensor) -> Tensor:
         """Resize and normalise, without augmentation."""
         return self.normalise(self.resize(images))
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Turn levels of any shape, uint8 or 16 bits less 32768 as int16, into floats 0..255."""
+    import torch
+
+    return images.float().add_(32768).div_(257) if images.dtype == torch.int16 else images.float()
 
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it

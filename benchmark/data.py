@@ -1,4 +1,4 @@
-"""Images and labels on the device, once, as bytes; and the order in which they are shown."""
+"""Images and labels on the device, once, as they are stored; and the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ def _shared(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def as_bytes(split: Split, device: str) -> Tensor:
-    """Move a split's images to the device as uint8 [n, 1 or 3, h, w]."""
-    images = _shared(split.images)
+def as_stored(split: Split, device: str) -> Tensor:
+    """Move a split's images to the device: [n, 1 or 3, h, w], uint8, or int16 for levels of 16 bits.
+
+    torch hardly computes with uint16, so that what is 0 there becomes -32768, as `Prepare` knows.
+    """
+    stored = split.images
+    if stored.dtype == np.uint16:
+        stored = (stored ^ np.uint16(1 << 15)).view(np.int16)
+    images = _shared(stored)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous().to(device)
 

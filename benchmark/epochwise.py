@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..baselines.load import load_backbone
-from ..baselines.prepare import Prepare
+from ..baselines.prepare import Prepare, as_floats
 from .data import as_targets
 from .network import Classifier, loss_of, placed
 from .protocol import Job
@@ -33,8 +33,8 @@ class Padded(Prepare):
     """The input contract for images that are surrounded by zeros, after normalisation, up to the side."""
 
     def resize(self, images: Tensor) -> Tensor:
-        """Turn bytes [batch, channels, h, w] into floats 0..255 of the same shape."""
-        return images.float()
+        """Turn stored levels [batch, channels, h, w] into floats 0..255 of the same shape."""
+        return as_floats(images)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn floats 0..255 [batch, 1 or 3, h, w] into the network's input [batch, 3, side, side]."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..tasks.task import Split
-from .data import as_bytes
+from .data import as_stored
 from .records import Copies
 
 
@@ -28,7 +28,7 @@ class TaskData:
     _images: dict[str, Tensor] = field(default_factory=dict)
 
     def images(self, split: str) -> Tensor:
-        """Return a whole split as uint8 [n, 1 or 3, h, w] on the device."""
+        """Return a whole split on the device, [n, 1 or 3, h, w]; see `as_stored`."""
         if split not in self._images:
-            self._images[split] = as_bytes(self.splits[split], self.device)
+            self._images[split] = as_stored(self.splits[split], self.device)
         return self._images[split]

@@ -57,7 +57,7 @@ def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
     Args:
         model: in eval mode; where memory is short the batch is halved.
         prepare: the input contract.
-        images: uint8 [n, 1 or 3, h, w] on the device.
+        images: as stored, [n, 1 or 3, h, w] on the device.
     """
     size = EVAL_BATCH
     while True:

@@ -48,7 +48,7 @@ def grams(backbone: nn.Module, prepare: Prepare, images: Tensor) -> dict[str, Gr
     Args:
         backbone: on the device, in eval mode.
         prepare: the input contract.
-        images: uint8 [n, 1 or 3, h, w] on the device; fewer than `FEWEST` yield nothing.
+        images: as stored, [n, 1 or 3, h, w] on the device; fewer than `FEWEST` yield nothing.
     """
     if len(images) < FEWEST:
         return {}

@@ -12,7 +12,7 @@ from ...baselines.init import Pretraining, contract_of
 from ...baselines.prepare import Prepare
 from ...baselines.strict import write_tensors
 from ...tasks.task import Places, Split
-from ..data import as_bytes
+from ..data import as_stored
 from ..files import claim, sha256_file, write_bytes
 from ..plan import Recipe
 from ..records import Point
@@ -152,7 +152,7 @@ def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tup
         groups = whole.groups[kept] if whole.groups is not None else None
         train, held = hold_out(len(kept), groups, rng)
         pools.append(Pool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held))
-        images.append(_resized(as_bytes(Split(whole.images[kept], whole.labels[kept]), device), prepare))
+        images.append(_resized(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare))
     return pools, torch.cat(images)
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from mednet_bench.baselines.init import Contract
 from mednet_bench.baselines.prepare import Prepare
-from mednet_bench.benchmark.data import as_bytes, as_targets, epochs
+from mednet_bench.benchmark.data import as_stored, as_targets, epochs
+from mednet_bench.tasks.levels import eight_bits
 from mednet_bench.tasks.task import Split
 
 IMAGENET = Contract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -125,12 +126,22 @@ def test_arrays_become_tensors_without_a_change_or_a_warning() -> None:
     labels.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        as_grey, as_colour = (as_bytes(Split(images, labels), "cpu") for images in (grey, colour))
+        as_grey, as_colour = (as_stored(Split(images, labels), "cpu") for images in (grey, colour))
         targets = as_targets(labels, "cpu")
     assert as_grey.shape == (2, 1, 4, 4) and np.array_equal(as_grey[:, 0].numpy(), grey)
     assert as_colour.shape == (2, 3, 4, 4)
     assert np.array_equal(as_colour.permute(0, 2, 3, 1).numpy(), colour)
     assert targets.dtype == torch.int64 and targets.tolist() == [1, 0]
+
+
+def test_sixteen_bits_reach_the_network_as_eight_do_but_for_what_eight_round_away() -> None:
+    deep = np.array([[[0, 257], [128 * 257 + 100, 65535]]], np.uint16)
+    labels = np.array([0])
+    prepare = Prepare(Contract(), 2)
+    seen = prepare.resize(as_stored(Split(deep, labels), "cpu"))
+    torch.testing.assert_close(seen, torch.tensor([[[[0.0, 1.0], [128 + 100 / 257, 255.0]]]]))
+    rounded = prepare.resize(as_stored(Split(eight_bits(deep), labels), "cpu"))
+    assert torch.equal(rounded, seen.round())
 
 
 def test_findings_become_floats_because_their_loss_wants_them() -> None:

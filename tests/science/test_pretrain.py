@@ -21,7 +21,7 @@ from mednet_bench.baselines.mednet import mednet
 from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark.augment import Augment
 from mednet_bench.benchmark.cells import Bench
-from mednet_bench.benchmark.data import as_bytes
+from mednet_bench.benchmark.data import as_stored
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.plan import Recipe
@@ -227,7 +227,7 @@ def target_of(task: Task, card: InitCard, places: Places) -> Tensor:
     assert card.pretraining is not None
     size = task.source.sizes(places)[0]
     prepare = Prepare(card.contract, card.pretraining.input_size)
-    parts = [as_bytes(split, "cpu") for split in task.source.load(size, places).values()]
+    parts = [as_stored(split, "cpu") for split in task.source.load(size, places).values()]
     return torch.cat([module._resized(part, prepare).expand(-1, 3, -1, -1) for part in parts])
 
 

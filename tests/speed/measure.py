@@ -26,7 +26,7 @@ from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract, InitCard
 from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark import features, subsets
-from mednet_bench.benchmark.data import as_bytes
+from mednet_bench.benchmark.data import as_stored
 from mednet_bench.benchmark.loaded import TaskData
 from mednet_bench.benchmark.network import Classifier, outputs_of, placed
 from mednet_bench.benchmark.plan import Cell, Recipe
@@ -230,7 +230,7 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
             model = placed(build_backbone(base.cell.arch, side).eval(), "cpu")
             started = time.perf_counter()
             for split in splits.values():
-                outputs_of(model, prepare, as_bytes(split, "cpu"))
+                outputs_of(model, prepare, as_stored(split, "cpu"))
             passed = time.perf_counter()
             cells(Path(folder))  # features and solvers
             computed = time.perf_counter()
