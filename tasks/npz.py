@@ -1,6 +1,5 @@
 """The one reader of the MedMNIST npz layout: every defect of a file is one sentence, none a traceback."""
 
-import math
 import os
 import struct
 import tokenize
@@ -10,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..benchmark.errors import UserError
+from .npy import Declared, declared
 from .subgroups import RESERVED, as_text, check_subgroups
 from .task import SPLITS, Kind, Split, Variant
 
@@ -48,16 +47,6 @@ class Layout:
     subgroups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Header:
-    """What an array of a file is, before its content is read; `columns` where its last axis runs slowest."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    bytes: int
-    columns: bool
-
-
 def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
     """Read the splits of a file, checked against its layout.
 
@@ -86,7 +75,7 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
 
 def checked_headers(
     path: Path, archive: zipfile.ZipFile, layout: Layout
-) -> tuple[dict[str, Header], tuple[str, ...]]:
+) -> tuple[dict[str, Declared], tuple[str, ...]]:
     """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
     headers = {name: _header(archive, name) for name in _arrays(archive, layout.subgroups)}
     splits = tuple(name for name in SPLITS if _holds_images(path, name, headers, layout))
@@ -142,31 +131,22 @@ def _arrays(archive: zipfile.ZipFile, columns: Iterable[str] = ()) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist() if name.removesuffix(".npy") in wanted]
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> Header:
+def _header(archive: zipfile.ZipFile, name: str) -> Declared:
     """Read shape and type without the content; the declared size must be the stored one."""
     member = f"{name}.npy"
     with archive.open(member) as file:
-        shape, columns, dtype = _shape_and_dtype(file)
+        header = declared(file)
         stored = archive.getinfo(member).file_size - file.tell()
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject:
+    if header.dtype.hasobject:
         raise UserError(
             f"{archive.filename}: {name} holds Python objects, which are never loaded: save plain arrays."
         )
-    if size != stored:  # or a forged header would have us reserve any amount of memory
-        raise ValueError(f"{name} declares {size} bytes and has {stored}")
-    return Header(shape, dtype, size, columns)
+    if header.bytes != stored:  # or a forged header would have us reserve any amount of memory
+        raise ValueError(f"{name} declares {header.bytes} bytes and has {stored}")
+    return header
 
 
-def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    version = npy.read_magic(file)
-    if version not in readers:
-        raise ValueError(f"npy format {version} is not known")
-    return readers[version](file)
-
-
-def _holds_images(path: Path, split: str, headers: Mapping[str, Header], layout: Layout) -> bool:
+def _holds_images(path: Path, split: str, headers: Mapping[str, Declared], layout: Layout) -> bool:
     for what in ("images", "labels"):
         name = f"{split}_{what}"
         if split in layout.required and name not in headers:
@@ -180,7 +160,7 @@ def _holds_images(path: Path, split: str, headers: Mapping[str, Header], layout:
     return not empty and f"{split}_labels" in headers
 
 
-def _check_images(path: Path, name: str, header: Header, layout: Layout) -> None:
+def _check_images(path: Path, name: str, header: Declared, layout: Layout) -> None:
     if header.dtype != np.uint8:
         raise UserError(
             f"{path}: {name} is {header.dtype} and must be uint8 with values from 0 to 255: convert it."
@@ -208,7 +188,7 @@ def _check_memory(path: Path, needed: int) -> None:
 
 
 def _split(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
 ) -> Split:
     images = _array(archive, f"{split}_images")
     if layout.variant == "gray":
@@ -218,7 +198,7 @@ def _split(
 
 
 def _columns(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
 ) -> dict[str, NDArray[np.str_]]:
     """Read the subgroup columns of a split; only the test set must have them, since only it is reported."""
     found = {}
@@ -233,7 +213,7 @@ def _columns(
 
 
 def labels_and_groups(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Header], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     """Read everything of a split but its images, as `Split` describes it; `UserError` as `read_npz`."""
     n = headers[f"{split}_images"].shape[0]

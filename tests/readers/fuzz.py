@@ -12,7 +12,7 @@ import numpy as np
 from mednet_bench.tasks.readers.reader import UnreadableError, pictures
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "fuzz"))
-from mutants import flipped
+from mutants import mutated
 
 SECONDS, BYTES = 10, 4 * 2**30
 
@@ -25,7 +25,7 @@ def main(folder: Path, cases: int) -> None:
     for case in range(cases):
         seed = seeds[case % len(seeds)]
         mutant = folder / f"mutant{''.join(seed.suffixes)}"
-        mutant.write_bytes(flipped(seed.read_bytes(), np.random.default_rng(case)))
+        mutant.write_bytes(mutated(seed.suffix, seed.read_bytes(), np.random.default_rng(case)))
         signal.alarm(SECONDS)  # kills: a C loop would not see an exception
         began = time.monotonic()
         try:

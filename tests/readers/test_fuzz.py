@@ -34,6 +34,8 @@ def seeds(folder: Path) -> None:
     volume = nibabel.Nifti1Image(rng.integers(0, 99, (8, 9, 10)).astype(np.int16), np.diag([1, 1, 3, 1]))
     nibabel.save(volume, folder / "a.nii")
     nibabel.save(volume, folder / "a.nii.gz")
+    np.save(folder / "a.npy", deep)
+    np.savez_compressed(folder / "a.npz", colour)
 
 
 def test_every_mutant_is_read_or_refused_with_a_reason(tmp_path: Path) -> None:
