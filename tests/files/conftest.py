@@ -8,19 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "readers"))  # for `dicoms`
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "readers")]  # for `cards`, and for `dicoms`
 
-CARD = """name = "ward"
-title = "A ward"
-kind = "binary"
-classes = ["healthy", "ill"]
-modality = "ct"
-variant = "gray"
-source_group = "ours"
-parents = []
-licence = "internal"
-citation = "none"
-"""
+from cards import CARD  # noqa: E402
+
 TABLE = '[files]\ntable = "labels.csv"\npatient_column = "patient"\n'
 HEAD = ("path", "label", "patient", "sex")
 Rows = list[list[str]]
