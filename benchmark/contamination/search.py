@@ -5,9 +5,13 @@ most r bits in one of four blocks of 16 bits, so that only hashes with a near bl
 take every fourth bit, because neighbouring frequencies of one kind of image are alike, which would crowd a
 few buckets. A query that has found `most` neighbours is not taken on to the next, wider round: among images
 that all look alike nobody needs a million of them.
+
+Up to some hundred thousand hashes a full scan is faster, above all where they are crowded.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -27,7 +31,10 @@ _PAIRS = 1 << 20
 """Pairs that are compared at once."""
 _HELD = 1 << 21
 """Hits that are held before each query's nearest are kept and the rest dropped."""
-
+SCANNED = 1 << 17
+"""Hashes up to which each query is compared with all of them."""
+_SHARE = 1000
+"""Queries that one thread scans at a time."""
 
 _NONE = np.empty(0, np.int64)
 
@@ -51,12 +58,13 @@ class Hits:
 
     def nearest(self, most: int) -> "Hits":
         """Return each pair once, and of each query the `most` nearest; ties go to the lower row."""
-        order = np.lexsort((self.row, self.distance, self.query))
-        query, row, distance = self.query[order], self.row[order], self.distance[order]
-        known = (np.diff(query, prepend=-1) == 0) & (np.diff(row, prepend=-1) == 0)
-        query, row, distance = query[~known], row[~known], distance[~known]
-        kept = np.arange(len(query)) - np.searchsorted(query, query) < most
-        return Hits(query[kept], row[kept], distance[kept])
+        order = np.lexsort((self.distance, self.row, self.query))
+        query, row = self.query[order], self.row[order]
+        order = order[(np.diff(query, prepend=-1) != 0) | (np.diff(row, prepend=-1) != 0)]
+        order = order[np.lexsort((self.distance[order], self.query[order]))]  # stable: rows stay ascending
+        query = self.query[order]
+        order = order[np.arange(len(query)) - np.searchsorted(query, query) < most]
+        return Hits(self.query[order], self.row[order], self.distance[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +77,7 @@ class _Block:
 
 
 class Index:
-    """Hashes that can be searched; takes 50 bytes for each.
+    """Hashes that can be searched; takes 50 bytes for each, or 8 where they are few enough to scan.
 
     Args:
         hashes: [n] in any order, repetitions allowed.
@@ -77,7 +85,8 @@ class Index:
 
     def __init__(self, hashes: Hashes) -> None:
         self.size = len(hashes)
-        self._blocks = tuple(_sorted(hashes, block) for block in range(BLOCKS))
+        self._scanned = hashes if self.size <= SCANNED else None
+        self._blocks = () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
 
     def nearest(self, queries: Hashes, radius: int, most: int = 64) -> Hits:
         """Return for each query the `most` nearest rows within `radius` bits; ties go to the lower row.
@@ -92,6 +101,8 @@ class Index:
         """
         if not 0 <= radius <= FARTHEST:
             raise ValueError(f"A radius is 0 to {FARTHEST} bits, not {radius}.")
+        if self._scanned is not None:
+            return _scan(self._scanned, queries, radius, most)
         starts = range(0, len(queries), _QUERIES)
         parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
         return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
@@ -107,6 +118,24 @@ class Index:
             full = np.bincount(found.query, minlength=len(queries)) >= most
             open_ = np.flatnonzero(~full)
         return found
+
+
+def _scan(hashes: Hashes, queries: Hashes, radius: int, most: int) -> Hits:
+    """Compare every query with every hash, some queries per thread: numpy works outside of Python's lock."""
+
+    def share(start: int) -> Hits:
+        unlike, distance = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint8)
+        found = []
+        for query in range(start, min(start + _SHARE, len(queries))):
+            np.bitwise_count(np.bitwise_xor(hashes, queries[query], out=unlike), out=distance)
+            rows = np.flatnonzero(distance <= radius)
+            order = np.argsort(distance[rows], kind="stable")[:most]
+            rows = rows[order]
+            found.append(Hits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
+        return _joined(found)
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
 
 
 def _keys(hashes: Hashes, block: int) -> NDArray[np.uint16]:

@@ -18,10 +18,10 @@ from synthetic import Grid, write_run
 
 from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.cli import cli
-from mednet_bench.benchmark.contamination import alignment, measured
+from mednet_bench.benchmark.contamination import alignment, measured, search
 from mednet_bench.benchmark.contamination.audit import Wanted, audits
 from mednet_bench.benchmark.contamination.outcome import FOLDER, Audit, Measured, read_audits, write_audit
-from mednet_bench.benchmark.contamination.search import FARTHEST, Index
+from mednet_bench.benchmark.contamination.search import FARTHEST, SCANNED, Hits, Index
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.facts import init_facts
 from mednet_bench.benchmark.records import Record
@@ -97,8 +97,12 @@ def test_an_image_that_shows_nothing_matches_no_other() -> None:
     assert (found.checked, found.blank, found.matched, found.interval) == (0, 3, (), (0.0, 1.0))
 
 
+@pytest.mark.parametrize("scanned", [0, SCANNED])
 @pytest.mark.parametrize("radius", [0, 3, 4, 7, 9, FARTHEST])
-def test_the_search_finds_what_a_full_scan_finds(radius: int) -> None:
+def test_the_search_finds_what_a_full_comparison_finds(
+    radius: int, scanned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SCANNED", scanned)
     rng = np.random.default_rng(radius)
     # few bits vary, so that there are many neighbours, ties and equal hashes
     known = rng.integers(0, 2**18, 1500, dtype=np.uint64) * np.uint64(0x9E37_79B9)
@@ -114,7 +118,17 @@ def test_the_search_finds_what_a_full_scan_finds(radius: int) -> None:
         assert list(zip(hits.query, hits.row, hits.distance, strict=True)) == wanted
 
 
-def test_a_search_among_many_hashes_finds_every_planted_one() -> None:
+def test_a_pair_that_was_found_twice_counts_once_as_its_nearest() -> None:
+    query, row, distance = np.array([[1, 5, 7], [1, 3, 6], [1, 5, 2], [1, 4, 6], [0, 9, 1]]).T
+    hits = Hits(query, row, distance).nearest(2)
+    assert list(zip(hits.query, hits.row, hits.distance, strict=True)) == [(0, 9, 1), (1, 5, 2), (1, 3, 6)]
+
+
+@pytest.mark.parametrize("scanned", [0, SCANNED])
+def test_a_search_among_many_hashes_finds_every_planted_one(
+    scanned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SCANNED", scanned)
     rng = np.random.default_rng(0)
     known = rng.integers(1, 2**64, 100_000, dtype=np.uint64)
     queries = rng.integers(1, 2**64, 250, dtype=np.uint64)
