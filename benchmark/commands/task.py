@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .command import Command, Group, Values, say
+
+if TYPE_CHECKING:
+    from ...tasks.files.draft import Draft
 
 
 def new(values: Values) -> int:
@@ -21,26 +24,38 @@ def new(values: Values) -> int:
     from ..files import write_bytes
 
     folder: Path = values["folder"]
-    content = draft(folder)
-    if sys.stdin.isatty():
-        _ask(content)
-    card = folder / f"{content['name']}.toml"
+    found = draft(folder)
+    card = folder / f"{found.content['name']}.toml"
     if card.exists() and not values["force"]:
         raise UserError(f"{card} exists: say --force to write it anew, or go on with validate.")
+    if sys.stdin.isatty():
+        from .questions import answered
+
+        found = answered(folder, found)
+    content = found.content
     write_bytes(card, tomli_w.dumps(content).encode())
     unknown = [key for key, value in content.items() if value == UNKNOWN]
     if unknown:
         say(f"not known, please fill in: {', '.join(unknown)}")
-    if not (content["files"].keys() & {"patient_column", "study_column"}):
-        say("no column of patients: those of DICOM headers are used; else say group_pattern in [files]")
+    for doubt in _doubts(found):
+        say(doubt)
     click.echo(f"{card}: {content['kind']}, {len(content['classes'])} classes, {content['variant']}")
     click.echo(f"next: mednet-bench validate {card}")
     return 0
 
 
-def _ask(content: dict[str, Any]) -> None:
-    for key in ("title", "modality", "source_group", "licence", "citation"):
-        content[key] = click.prompt(key, default=content[key], err=True)
+def _doubts(found: "Draft") -> list[str]:
+    """Say what a person should look at: which column is the label, and how patients are known."""
+    files = found.content["files"]
+    doubts = []
+    if len(found.labels) > 1:
+        others = ", ".join(name for name in found.labels if name != files["label_column"])
+        doubts.append(f"the label is taken from '{files['label_column']}': else say label_column ({others})")
+    if not files.keys() & {"patient_column", "study_column"}:
+        perhaps = f"; patient_column, if it is {' or '.join(found.patients)}" if found.patients else ""
+        cure = f"those of DICOM headers are used; else say in [files]: group_pattern{perhaps}"
+        doubts.append(f"no column of patients: {cure}")
+    return doubts
 
 
 def validate(values: Values) -> int:

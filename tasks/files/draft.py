@@ -2,39 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
-from ..subgroups import MOST, fault_of_names
-from ..task import SPLITS
+from ..task import TASKS
+from .columns import columns
 from .find import class_folders, images_below
-from .rows import LABELS, SEPARATOR, WORDS
+from .rows import SEPARATOR
 from .spec import fault_of_path
 from .table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "split_column": ("split", "set", "partition", "subset"),
-    "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
-    "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
-}
-"""What columns are usually called, in lower case."""
-SUBGROUPS = (
-    "sex",
-    "gender",
-    "age_band",
-    "age_group",
-    "scanner",
-    "manufacturer",
-    "site",
-    "hospital",
-    "centre",
-)
 MODALITIES = {
     "CT": "ct", "MR": "mri", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "RG": "x-ray", "US": "ultrasound",
     "OPT": "oct", "OP": "fundus", "SM": "histopathology", "XC": "dermoscopy", "GM": "microscopy",
@@ -44,8 +28,40 @@ LOOKED_AT = 12
 """Files that are opened, evenly spaced, and rows whose paths are tried."""
 
 
-def draft(folder: Path) -> dict[str, Any]:
-    """Return the content of a card for a folder; what no file tells stands there as ``"unknown"``.
+@dataclass(frozen=True)
+class Draft:
+    """A first card, and what it is not sure of.
+
+    Attributes:
+        content: of the card; what no file tells stands there as ``"unknown"``.
+        labels: columns that may be the label, the one that was taken first; none where one is called so.
+        patients: columns that may be the patient; none where one is called so, or without a table.
+    """
+
+    content: dict[str, Any]
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What table or folders tell: the paths of the images, and the keys of the card."""
+
+    paths: Sequence[str]
+    classes: Sequence[str]
+    kind: str
+    files: Mapping[str, str]
+    subgroups: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+
+
+def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
+    """Draft a card for a folder.
+
+    Args:
+        folder: of the images, with a table or a folder per class.
+        said: columns that a person has named: key of the card's table `files` -> column.
 
     Raises:
         UserError: there is neither one table of the files nor one folder per class, or no image.
@@ -54,16 +70,24 @@ def draft(folder: Path) -> dict[str, Any]:
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
-    files, classes, kind, subgroups = _of_table(folder, tables[0]) if tables else _of_folders(folder)
-    paths = files.pop("\0paths")
-    modality, variant = _looked_at(folder / files.get("path", "."), paths)
-    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
-    extra = {"subgroups": subgroups} if subgroups else {}
-    return {
-        "name": name, "title": f"Images in {folder.resolve().name}", "kind": kind, "classes": classes,
-        "modality": modality, "variant": variant, "source_group": name, "parents": [], "licence": UNKNOWN,
-        "citation": "none", **extra, "files": files,
+    found = _of_table(folder, tables[0], said or {}) if tables else _of_folders(folder)
+    modality, variant = _looked_at(folder / found.files["path"], found.paths)
+    name = _name(folder)
+    extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
+    content = {
+        "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
+        "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
+        "parents": [], "licence": UNKNOWN, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
+    return Draft(content, found.labels, found.patients)
+
+
+def _name(folder: Path) -> str:
+    """Make a name of the folder's that no other task, and no group of tasks, has."""
+    from ..catalog import GROUPS
+
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
+    return f"my-{name}" if name in GROUPS or name in TASKS else name
 
 
 def _files(folder: Path) -> list[Path]:
@@ -71,30 +95,22 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 
 
-def _of_folders(folder: Path) -> tuple[dict[str, Any], list[str], str, list[str]]:
-    classes = list(class_folders(folder))
+def _of_folders(folder: Path) -> _Found:
+    classes = class_folders(folder)
     if len(classes) < 2:
         raise UserError(
             f"{folder} holds neither a CSV or Parquet table nor a folder per class: add a table with a row "
             "per file (path, label, patient), or sort the files into folders."
         )
     paths = sorted(path for name in classes for path in images_below(folder, name))
-    return {"path": ".", "\0paths": paths}, classes, _kind(classes), []
+    return _Found(paths, classes, _kind(classes), {"path": "."})
 
 
-def _of_table(folder: Path, table: Path) -> tuple[dict[str, Any], list[str], str, list[str]]:
+def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
     frame = read_table(table)
     column, root = _paths(folder, frame, table)
-    files: dict[str, Any] = {"path": root, "table": table.name, "path_column": column}
-    for key, usual in NAMES.items():
-        found = [name for name in frame.columns if name.lower().replace(" ", "_") in usual]
-        if found and (key != "split_column" or _are_splits(frame[found[0]])):
-            files[key] = found[0]
-    subgroups = [name for name in frame.columns if name.lower() in SUBGROUPS and _few(frame[name])]
-    subgroups = [name for name in subgroups if not fault_of_names([name])]
-    taken = {*files.values(), *subgroups}
-    label = _label(table, [name for name in frame.columns if name not in taken], frame)
-    files["label_column"] = label
+    found = columns(table, frame, column, said)
+    label = found.keys["label_column"]
     cells = sorted(set(frame[label]) - {""})
     several = any(SEPARATOR in cell for cell in cells)
     classes = sorted({part.strip() for cell in cells for part in cell.split(SEPARATOR)} if several else cells)
@@ -102,8 +118,15 @@ def _of_table(folder: Path, table: Path) -> tuple[dict[str, Any], list[str], str
         raise UserError(
             f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed."
         )
-    files["\0paths"] = list(frame[column])
-    return files, classes, "multilabel" if several else _kind(classes), subgroups
+    return _Found(
+        paths=list(frame[column]),
+        classes=classes,
+        kind="multilabel" if several else _kind(classes),
+        files={"path": root, "table": table.name, **found.keys},
+        subgroups=found.subgroups,
+        labels=found.labels,
+        patients=found.patients,
+    )
 
 
 def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
@@ -119,38 +142,22 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     )
 
 
-def _label(table: Path, names: Sequence[str], frame: "pd.DataFrame") -> str:
-    usual = [name for name in names if name.lower() in LABELS]
-    few = [name for name in names if _few(frame[name])]
-    if found := usual or few:
-        return found[0]
-    raise UserError(f"{table}: no column looks like a label: call it '{LABELS[0]}'.")
-
-
-def _few(column: "pd.Series") -> bool:
-    return 2 <= column.nunique() <= min(MOST, max(2, len(column) // 2))
-
-
-def _are_splits(column: "pd.Series") -> bool:
-    return {WORDS.get(cell, str(cell)) for cell in column.str.lower()} == set(SPLITS)
-
-
 def _kind(classes: Sequence[str]) -> str:
     return "binary" if len(classes) == 2 else "multiclass"
 
 
-def _spread(things: list[str]) -> list[str]:
+def _spread(things: Sequence[str]) -> Sequence[str]:
     return things[:: max(1, len(things) // LOOKED_AT)]
 
 
-def _looked_at(root: Path, paths: list[str]) -> tuple[str, str]:
+def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
     """Open a few files for their modality and colour; `UserError` where none can be read."""
     colours: set[int] = set()
     modalities: set[str] = set()
     reason = "there is none"
     for path in _spread(paths):
         try:
-            colours |= {picture.pixels.ndim for picture in pictures(root / path, Reading(frames="middle"))}
+            colours |= {picture.values.ndim for picture in pictures(root / path, Reading(frames="middle"))}
         except UnreadableError as error:
             reason = str(error)
             continue

@@ -87,8 +87,8 @@ def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArr
     missing = [place for cell, place in zip(column, places, strict=True) if not cell]
     if missing:
         raise UserError(
-            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none): fill them "
-            "in, or delete those rows."
+            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none; 'NaN' and "
+            "'none' count as nothing): fill them in, or delete those rows."
         )
     return np.array(
         [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64

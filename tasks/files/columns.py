@@ -1,0 +1,102 @@
+"""Which column of a table is what, by its name and values, and which could be where none is called so."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...benchmark.errors import UserError
+from ..subgroups import MOST, fault_of_names
+from ..task import SPLITS
+from .rows import LABELS, WORDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "split_column": ("split", "set", "partition", "subset"),
+    "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
+    "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
+}
+"""What columns are usually called, in lower case."""
+SUBGROUPS = (
+    "sex",
+    "gender",
+    "age_band",
+    "age_group",
+    "scanner",
+    "manufacturer",
+    "site",
+    "hospital",
+    "centre",
+)
+FEWEST = 5
+"""Patients that a column of them holds at least: fewer cannot be split."""
+LONGEST = 64
+"""Characters of an identifier; what is longer is a remark."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table.
+
+    Attributes:
+        keys: of the card's table `files`, and the column that each names.
+        subgroups: columns that images are told apart by.
+        labels: columns that may be the label, that of `keys` first; none where one is called so.
+        patients: columns that may be the patient; none where one is called so.
+    """
+
+    keys: Mapping[str, str]
+    subgroups: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+
+
+def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> Columns:
+    """Tell the columns of a table apart.
+
+    Args:
+        table: where it lies, for the message.
+        frame: as `read_table` returns it.
+        path: the column that names files.
+        said: what a person has answered: key of the card -> column.
+
+    Raises:
+        UserError: no column looks like a label.
+    """
+    keys = {"path_column": path, **said}
+    for key, usual in NAMES.items():
+        found = [name for name in frame.columns if name.lower().replace(" ", "_") in usual]
+        if key not in keys and found and (key != "split_column" or _are_splits(frame[found[0]])):
+            keys[key] = found[0]
+    free = [name for name in frame.columns if name not in keys.values()]
+    groups = [name for name in free if name.lower() in SUBGROUPS and _few(frame[name])]
+    groups = [name for name in groups if not fault_of_names([name])]
+    free = [name for name in free if name not in groups]
+    called = [name for name in free if name.lower() in LABELS]
+    few = sorted((name for name in free if _few(frame[name])), key=lambda name: frame[name].nunique())
+    labels = [] if called or "label_column" in keys else few
+    if not (called or labels or "label_column" in keys):
+        raise UserError(f"{table}: no column looks like a label: call it '{LABELS[0]}'.")
+    keys = {"path_column": path, "label_column": next(iter(called + labels), ""), **keys}
+    free = [name for name in free if name != keys["label_column"]]
+    patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
+    return Columns(keys, tuple(groups), tuple(labels), tuple(patients))
+
+
+def _few(column: "pd.Series") -> bool:
+    return 2 <= column.nunique() <= min(MOST, max(2, len(column) // 2))
+
+
+def _are_splits(column: "pd.Series") -> bool:
+    return {WORDS.get(cell, str(cell)) for cell in column.str.lower()} == set(SPLITS)
+
+
+def _identifies(column: "pd.Series") -> bool:
+    """Tell whether values come back, are many, and are neither measurements nor remarks."""
+    values = [cell for cell in column if cell]
+    kinds = set(values)
+    odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST for cell in kinds)
+    return FEWEST <= len(kinds) < len(values) and not odd
