@@ -1,5 +1,6 @@
 """The card of an init: where weights come from, and how the network wants its images."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,4 +171,15 @@ class Init(Protocol):
         ...
 
 
-INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits", not_callable)
+NAME = r"[A-Za-z0-9][\w.+-]*"
+"""What an init may be called, as a regular expression over ASCII."""
+NAME_RULE = "take letters, digits, '-', '_', '.' and '+'"
+
+
+def _fault(name: str, thing: object) -> str:
+    """Say what is wrong with what a plug-in calls an init."""
+    fault = "" if re.fullmatch(NAME, name, re.ASCII) else f"has a name that is none: {NAME_RULE}"
+    return not_callable(name, thing) or fault
+
+
+INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits", _fault)

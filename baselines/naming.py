@@ -8,7 +8,7 @@ from pathlib import Path
 from ..benchmark.errors import UserError, unknown
 from .checkpoint import from_checkpoint
 from .derived import KINDS, derived
-from .init import INITS, Init, InitCard, Need
+from .init import INITS, NAME, NAME_RULE, Init, InitCard, Need
 from .initfile import InitFiles
 
 FORMS = {
@@ -86,8 +86,8 @@ def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Nam
 
 def _named(name: str, paths: Mapping[str, Path], inits: Mapping[str, Init]) -> Named:
     kind, base, stages = _split(name)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", base, re.ASCII):
-        raise UserError(f"--inits: '{base}' is no name: take letters, digits, '-', '_', '.' and '+'.")
+    if not re.fullmatch(NAME, base, re.ASCII):
+        raise UserError(f"--inits: '{base}' is no name: {NAME_RULE}.")
     if base not in INITS and base not in paths and base not in inits:
         error = unknown("init", base, {*INITS, *paths, *inits})
         raise UserError(f"{error} Weights of your own take their card along: {base}=card.toml.")

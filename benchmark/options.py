@@ -85,6 +85,12 @@ def task_files() -> click.Option:
     return option("--task-file", "Card of a local data set; may be repeated.", multiple=True, type=str)
 
 
+def init_files() -> click.Option:
+    """Return the option that names cards of weights, or code that registers inits."""
+    text = "Card of weights (.toml), or code that registers inits (.py); may be repeated."
+    return option("--init-file", text, multiple=True, type=str)
+
+
 _DEFAULTS = Request()
 _RECIPE = _DEFAULTS.recipe
 _GRID = "grid of {}, comma-separated, the same for every init"
@@ -127,12 +133,7 @@ def selection() -> list[click.Option]:
         option("--out", "Run directory; run again to resume.", default=d.out),
         data_root(type=str, default=""),
         task_files(),
-        option(
-            "--init-file",
-            "Card of weights (.toml), or code that registers inits (.py); may be repeated.",
-            multiple=True,
-            type=str,
-        ),
+        init_files(),
         option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
         option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
         option("--dedupe", "Drop test images that stand in train or val.", default=d.dedupe, is_flag=True),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from .errors import UserError, unknown
-from .plugins import PlugInError, broken, contributed, load
+from .plugins import PlugInError, broken, contributed, load, package_of
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Registry(Generic[T]):
     ) -> None:
         self.what, self._package, self._group, self._fault = what, package, group, fault
         self._things: dict[str, T] = {}
-        self._foreign: set[str] = set()
+        self._foreign: dict[str, str] = {}
         self._discovered = False
 
     def add(self, name: str, thing: T) -> T:
@@ -82,6 +82,11 @@ class Registry(Generic[T]):
         """Whether what is registered under `name` comes from a plug-in."""
         return name in self._foreign
 
+    def origin(self, name: str) -> str:
+        """Say where what is registered under `name` comes from, for a message."""
+        package = self._foreign.get(name)
+        return f"the package {package}" if package else "mednet-bench itself"
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -96,9 +101,10 @@ class Registry(Generic[T]):
                 if fault := self._fault(point.name, thing):
                     raise PlugInError(point, fault)
                 if point.name in self._things:
-                    raise PlugInError(point, f"takes the name of another {self.what}")
+                    taken = f"takes the name of another {self.what}, of {self.origin(point.name)}"
+                    raise PlugInError(point, taken)
             except PlugInError as error:
                 broken[self._group, point.name] = str(error)
             else:
                 self._things[point.name] = thing
-                self._foreign.add(point.name)
+                self._foreign[point.name] = package_of(point)

@@ -9,7 +9,7 @@ import msgspec
 from ..benchmark.errors import UserError
 from ..benchmark.tomls import check_keys
 from .subgroups import fault_of_names
-from .task import Kind, Variant
+from .task import NAME, NAME_RULE, Kind, Variant
 
 SplitName = Literal["train", "val", "test"]
 
@@ -78,9 +78,7 @@ def _ill_typed(path: Path, content: dict[str, Any], message: str) -> str:
 def _check(path: Path, card: Facts) -> None:
     texts = {"title": card.title, "modality": card.modality, "source_group": card.source_group}
     faults = {
-        "name": "use lower-case letters, digits, '.', '_' and '-'"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", card.name)
-        else "",
+        "name": "" if re.fullmatch(NAME, card.name) else NAME_RULE,
         "classes": _fault_of_classes(card),
         "pretrain_splits": "" if card.pretrain_splits else "name at least one split",
         "subgroups": fault_of_names(card.subgroups),

@@ -31,7 +31,7 @@ def catalog(places: Places, task_files: Iterable[Path] = ()) -> dict[str, Task]:
         UserError: a card is wrong, or two things have one name.
     """
     tasks = dict(TASKS.items())
-    origins = dict.fromkeys(tasks, "a task that is built in or comes from a plug-in")
+    origins = {name: TASKS.origin(name) for name in tasks}
     cards = [*task_files, *(card for root in places.roots for card in cards_in(root))]
     for card in dict.fromkeys(card.resolve() for card in cards):
         task = local_task(card)

@@ -1,6 +1,7 @@
 """The card of a task, the arrays it holds, and the promise that every data source keeps."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,11 @@ from .levels import Levels
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
 SPLITS = ("train", "val", "test")
+GROUP_NAMES = ("all", "available", "medmnist", "phantom", "gray", "color")
+"""Words that stand for several tasks (`catalog.GROUPS` says for which), so that no task may be called so."""
+NAME = "[a-z0-9][a-z0-9._-]*"
+"""What a task may be called, as a regular expression."""
+NAME_RULE = "use lower-case letters, digits, '.', '_' and '-'"
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,11 @@ def _fault(name: str, thing: object) -> str:
     """Say what is wrong with what a plug-in calls a task."""
     if not isinstance(thing, Task):
         return "gives no Task"
-    return "" if thing.name == name else f"gives a task that calls itself '{thing.name}'"
+    if thing.name != name:
+        return f"gives a task that calls itself '{thing.name}'"
+    if name in GROUP_NAMES:
+        return "takes the name of a group of tasks"
+    return "" if re.fullmatch(NAME, name) else f"has a name that is none: {NAME_RULE}"
 
 
 TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks", _fault)

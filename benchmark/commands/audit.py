@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import data_root, option, task_files
+from ..options import data_root, init_files, option, task_files
 from ..request import Request
 from .command import Command, Group, Values, as_json, say
 
@@ -29,6 +29,7 @@ def contamination(values: Values) -> int:
         size=values["size"],
         data_root=values["data_root"],
         task_file=values["task_file"],
+        init_file=values["init_file"],
         download=values["download"],
     )
     run = values["run"]
@@ -116,6 +117,7 @@ _CONTAMINATION = [
     option("--size", "Side of the stored test images in pixels.", default=_DEFAULTS.size, type=int),
     data_root(type=str, default=""),
     task_files(),
+    init_files(),
     option("--download/--no-download", "Fetch data that are missing.", default=True),
     click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks is contaminated."),
 ]

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ...baselines.checkpoint import CheckpointCard, card_path, read_card
+from ...baselines.naming import Named
 from ...tasks.catalog import catalog, fetch, require, select
 from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
@@ -33,19 +34,14 @@ class Wanted:
     corpus: Path | None
 
     @property
-    def init(self) -> str:
-        """The init's name, without the path behind it."""
-        return self.request.inits.partition("=")[0]
-
-    @property
-    def named(self) -> bool:
-        """Whether the user named the init's card."""
-        return "=" in self.request.inits
+    def init(self) -> Named:
+        """The init."""
+        return inits_of(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
-        """The init's card for tasks of a colour, where the user named one."""
-        path = self.request.inits.partition("=")[2]
-        return card_path(Path(path).expanduser(), variant) if self.named else None
+        """The init's card for tasks of a colour, where the user named one, by --init or --init-file."""
+        path = self.init.paths.get(self.init.base)
+        return card_path(path, variant) if path else None
 
 
 @dataclass(frozen=True)
@@ -81,19 +77,19 @@ def _audits(
     path = wanted.card(targets[0].variant)
     card = read_card(path) if path else None
     if wanted.run and card is None:
-        weights = _of_run(wanted.run, wanted.init)
+        weights = _of_run(wanted.run, wanted.init.name)
     else:
         weights = _of_grid(_with_arch(wanted.request, card), targets, known, places)
     seen = _seen(wanted.corpus, path, card)
     for task in targets:
         if task.name not in weights:
-            raise UserError(f"{wanted.run} has no record of {wanted.init} on {task.name}: leave it out.")
+            raise UserError(f"{wanted.run} has no record of {wanted.init.name} on {task.name}: leave it out.")
         size = stored_size(task, wanted.request, places)
         measured = None
         if seen:
             measured = measure(eight_bits(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
-            yield _audit(wanted.init, task, size, each, measured)
+            yield _audit(wanted.init.name, task, size, each, measured)
 
 
 def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measured | None) -> Audit:

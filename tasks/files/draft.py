@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...benchmark.errors import UserError
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
-from ..task import TASKS
+from ..task import GROUP_NAMES, TASKS
 from .columns import columns
 from .find import class_folders, images_below
 from .rows import SEPARATOR
@@ -84,10 +84,8 @@ def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
 
 def _name(folder: Path) -> str:
     """Make a name of the folder's that no other task, and no group of tasks, has."""
-    from ..catalog import GROUPS
-
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
-    return f"my-{name}" if name in GROUPS or name in TASKS else name
+    return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
 
 
 def _files(folder: Path) -> list[Path]:

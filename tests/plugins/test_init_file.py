@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mednet_bench.baselines.init import INITS
 from mednet_bench.baselines.initfile import read_init_files
+from mednet_bench.benchmark.contamination.audit import Wanted, audits
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.request import Request
@@ -83,3 +85,14 @@ def test_an_init_that_fails_names_its_file(tmp_path: Path, body: str, words: str
     with pytest.raises(UserError, match=r"inits\.py: the init 'odd'") as caught:
         keys(code, "odd")
     assert words in str(caught.value)
+
+
+def test_an_audit_knows_the_inits_of_files_too(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(CARD)
+    (tmp_path / "inits.py").write_text(CODE)
+    files = (str(tmp_path / "lab.toml"), str(tmp_path / "inits.py"))
+    request = Request(tasks="phantom-organ", inits="unscaled", init_file=files)
+    [audit] = audits(Wanted(request, None, None))
+    assert audit.init == "unscaled" and "code:" in audit.identity
+    lab = Wanted(msgspec.structs.replace(request, inits="lab"), None, None)
+    assert lab.card("gray") == tmp_path / "lab.toml"

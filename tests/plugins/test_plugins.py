@@ -26,6 +26,16 @@ SMALL = (
 )
 
 
+SOUND = """from mednet_bench.tasks.task import Task
+
+def task(name):
+    return Task(name, "", "binary", ("a", "b"), "ct", "gray", "x", (), "", "", source=None)
+
+number = 3
+breastmnist, gray, odd = map(task, ("breastmnist", "gray", "a,b"))
+"""
+
+
 def install(package: Path, folder: Path) -> None:
     """Build a package without network, from a copy: a build leaves files behind."""
     copy = shutil.copytree(package, folder / "source")
@@ -50,11 +60,12 @@ def broken(tmp_path: Path) -> Path:
     facts = site / "broken-2.dist-info"
     facts.mkdir(parents=True)
     (site / "lacking.py").write_text("import no_such_library\n")
-    (site / "sound.py").write_text("number = 3\n")
+    (site / "sound.py").write_text(SOUND)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2\n")
     (facts / "entry_points.txt").write_text(
-        "[mednet_bench.tasks]\nlost = lacking:task\nnumber = sound:number\n"
-        "[mednet_bench.inits]\nscratch = operator:neg\n"
+        "[mednet_bench.tasks]\nlost = lacking:task\nnumber = sound:number\nbreastmnist = sound:breastmnist\n"
+        "gray = sound:gray\na,b = sound:odd\n"
+        "[mednet_bench.inits]\nscratch = operator:neg\nmean:x = operator:neg\n"
         "[mednet_bench.metrics]\nworst = lacking:metric\ntrue = operator:truth\nfailing = operator:neg\n"
         "[mednet_bench.sections]\npage = lacking:section\nfailing = operator:neg\n"
     )
@@ -103,10 +114,14 @@ def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
     said = [line for line in listed.stderr.splitlines() if line]
     assert all(line.startswith("warning: The plug-in '") and "of the package broken" in line for line in said)
     assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in said] == [
-        ("scratch", "inits"), ("worst", "metrics"), ("lost", "tasks"), ("number", "tasks"),
+        ("mean:x", "inits"), ("scratch", "inits"), ("worst", "metrics"), ("a,b", "tasks"),
+        ("breastmnist", "tasks"), ("gray", "tasks"), ("lost", "tasks"), ("number", "tasks"),
     ]  # fmt: skip
     assert "ModuleNotFoundError: No module named 'no_such_library'" in listed.stderr
-    assert "takes the name of another init" in listed.stderr and "gives no Task" in listed.stderr
+    assert "takes the name of another init, of mednet-bench itself" in listed.stderr
+    assert "takes the name of another task, of mednet-bench itself" in listed.stderr
+    assert "gives no Task" in listed.stderr and "takes the name of a group of tasks" in listed.stderr
+    assert listed.stderr.count("has a name that is none") == 2
 
 
 def test_only_who_asks_for_a_broken_plug_in_is_refused(broken: Path, tmp_path: Path) -> None:

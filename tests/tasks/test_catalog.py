@@ -7,7 +7,7 @@ import pytest
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.tasks.catalog import GROUPS, at_hand, catalog, fetch, require, select
 from mednet_bench.tasks.places import download_folder, places_from
-from mednet_bench.tasks.task import TASKS, Places
+from mednet_bench.tasks.task import GROUP_NAMES, TASKS, Places
 
 PHANTOMS = ["phantom-findings", "phantom-fundus", "phantom-nodule", "phantom-organ", "phantom-tissue"]
 ORGANS = ["organamnist", "organcmnist", "organsmnist"]
@@ -87,7 +87,7 @@ def test_two_things_of_one_name_are_refused(write_set, card_text, tmp_path_facto
     assert str(card) in str(caught.value) and str(other) in str(caught.value)
     other.write_text(card_text.replace('name = "cells"', 'name = "breastmnist"'))
     with pytest.raises(
-        UserError, match=r"'breastmnist' is named by .*again\.toml and by a task that is built in"
+        UserError, match=r"'breastmnist' is named by .*again\.toml and by mednet-bench itself"
     ):
         catalog(Places(), [other])
     other.write_text(card_text.replace('name = "cells"', 'name = "available"'))
@@ -158,3 +158,7 @@ def test_places_come_from_the_command_line_and_the_environment(tmp_path, monkeyp
     monkeypatch.setenv("MEDNET_BENCH_MIRROR", "file:///etc")
     with pytest.raises(UserError, match="must start with http"):
         places_from()
+
+
+def test_no_task_may_be_called_as_a_group() -> None:
+    assert set(GROUPS) == set(GROUP_NAMES)
