@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from ...tasks.files.prepared import Manifest, prepared
 from ...tasks.files.source import FilesSource
+from ...tasks.levels import eight_bits
 from ...tasks.local import local_task
 from ...tasks.places import places_from
 from ...tasks.subgroups import check_subgroups
@@ -46,9 +47,10 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
 
 def _told(manifest: Manifest) -> str:
     """Describe where the arrays come from."""
+    images = sum(manifest.images.values())
     lines = [
         ("files", f"{manifest.files:,}"),
-        ("images", f"{sum(manifest.images.values()):,} at {manifest.side} px, fitted in proportion on black"),
+        ("images", f"{images:,} at {manifest.side} px of {manifest.bits} bits, in proportion on black"),
         ("patients", f"{manifest.patients:,} known" if manifest.patients else "none known"),
         ("splits", manifest.rule),
         ("split hash", manifest.split_hash[:16]),
@@ -104,7 +106,7 @@ def sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
         sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP), "white")
         for at, chosen in enumerate(drawn):
             split, row = places[chosen]
-            tile = Image.fromarray(np.asarray(split.images[row])).resize((TILE, TILE))
+            tile = Image.fromarray(eight_bits(split.images[row])).resize((TILE, TILE))
             down, right = divmod(at, COLUMNS)
             sheet.paste(tile, (GAP + right * (TILE + GAP), GAP + down * (TILE + GAP)))
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

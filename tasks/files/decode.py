@@ -1,11 +1,13 @@
 """Files decoded by several processes into one growing file of squares, whatever their number."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
+from ..levels import sixteen_bits
 from ..pool import share
-from ..readers.reader import Reading, UnreadableError, pictures
+from ..readers.reader import Picture, Reading, UnreadableError, pictures
 from .fit import fitted
 from .listing import Listing
 from .spec import Spec
@@ -33,45 +36,88 @@ class Piece:
     paths: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of one image beside its pixels; the patient and the traits stay in the user's cache.
+
+    Attributes:
+        file: of which file it is, counted over the whole listing.
+        frame: which frame of it.
+        patient: raw, by the header; "" where it has none.
+        traits: of its file; see `Split.traits`.
+        mark: digest of its square.
+    """
+
+    file: int
+    frame: int
+    patient: str
+    traits: Mapping[str, float | str]
+    mark: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """What one piece holds.
 
     Attributes:
-        images: uint8 [m, side, side] or [m, side, side, 3].
-        files: [m], of which file each is, counted over the whole listing.
-        frames: [m], which frame of it.
-        patients: raw patient by the header, "" where it has none; it stays in the process.
+        squares: uint16 over the whole range, [m, side, side] or [m, side, side, 3].
+        known: [m], of each image.
+        deep: whether one of them has more than 8 bits.
         facts: how often each fact about the reading holds, as ("window", "header").
         faults: files that cannot be read, and why.
     """
 
-    images: NDArray[np.uint8]
-    files: list[int]
-    frames: list[int]
-    patients: list[str]
+    squares: NDArray[np.uint16]
+    known: list[Known]
+    deep: bool = False
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
 
 def decode(piece: Piece, reading: Reading, color: bool, side: int) -> Decoded:
     """Decode a piece; a file that cannot be read is a fault and the others go on."""
-    shape = (0, side, side, 3) if color else (0, side, side)
-    found = Decoded(np.zeros(shape, np.uint8), [], [], [])
-    squares: list[NDArray[np.uint8]] = []
+    _keep_memory()
+    squares: list[NDArray[np.uint16]] = []
+    known: list[Known] = []
+    facts: Counter[tuple[str, str]] = Counter()
+    faults: list[tuple[int, str]] = []
+    deep = False
     for number, path in enumerate(piece.paths, piece.start):
         try:
             for picture in pictures(path, reading):
-                squares.append(fitted(picture, color, side))
-                found.files.append(number)
-                found.frames.append(picture.frame)
-                found.patients.append(picture.group)
-                height, width = picture.pixels.shape[:2]
-                shown = {**picture.facts, "colour": "RGB" if picture.pixels.ndim == 3 else "grey"}
-                found.facts.update([("pixels", f"{width} x {height}"), *shown.items()])
+                square = fitted(picture, color, side, reading.bits)
+                deep |= square.dtype == np.uint16
+                squares.append(sixteen_bits(square))
+                mark = sha256(squares[-1].data).digest()
+                traits = _traits(path, picture)
+                known.append(Known(number, picture.frame, picture.group, traits, mark))
+                facts.update(_facts(picture).items())
         except UnreadableError as error:
-            found.faults.append((number, str(error)))
-    return replace(found, images=np.stack(squares)) if squares else found
+            faults.append((number, str(error)))
+    shape = (0, side, side, 3) if color else (0, side, side)
+    return Decoded(np.array(squares or np.zeros(shape), np.uint16), known, deep, facts, faults)
+
+
+def _keep_memory() -> None:
+    """Make glibc keep what is freed; each image would else fault its pages in anew, half of the time.
+
+    It learns from the largest block that was ever freed, up to 32 MiB; other allocators do not mind.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
+
+
+def _facts(picture: Picture) -> dict[str, str]:
+    height, width = picture.values.shape[:2]
+    colour = "RGB" if picture.values.ndim == 3 else "grey"
+    return {"pixels": f"{width} x {height}", **picture.facts, "colour": colour}
+
+
+def _traits(path: Path, picture: Picture) -> dict[str, float | str]:
+    """Return what a file says beside its pixels; whoever knows only this should tell no label."""
+    height, width = picture.values.shape[:2]
+    down, right = picture.spacing or (math.nan, math.nan)
+    size = {"bytes": float(path.stat().st_size), "height": float(height), "width": float(width)}
+    return {**size, "mm down": down, "mm right": right, **picture.facts, **picture.traits}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +126,20 @@ class Images:
 
     Attributes:
         rows: [n], which row of the file of squares each is.
-        files: [n], of which file each is.
-        frames: [n], which frame of it.
-        patients: raw patient by the header, "" where it has none.
+        known: [n], of each image.
+        deep: whether one of them has more than 8 bits.
         facts: as of `Decoded`, over all.
     """
 
     rows: NDArray[np.int64]
-    files: NDArray[np.int64]
-    frames: NDArray[np.int64]
-    patients: tuple[str, ...]
+    known: tuple[Known, ...]
+    deep: bool
     facts: Counter[tuple[str, str]]
+
+    @property
+    def files(self) -> NDArray[np.int64]:
+        """Of which file each image is, [n]."""
+        return np.array([each.file for each in self.known], np.int64)
 
 
 def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, out: BinaryIO) -> Images:
@@ -101,31 +150,28 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, out: BinaryIO
         spec: how they are read.
         side: of the squares.
         jobs: processes; 0 takes the cores at hand.
-        out: receives the squares in the order in which they get done.
+        out: receives the squares, uint16, in the order in which they get done.
 
     Raises:
         UserError: files cannot be read; the first is named, with the reason.
     """
-    work = partial(decode, reading=replace(spec.reading, bits=8), color=spec.variant == "color", side=side)
+    work = partial(decode, reading=spec.reading, color=spec.variant == "color", side=side)
     jobs = 1 if len(listing.paths) < FEW else jobs or cores()
-    files: list[int] = []
-    frames: list[int] = []
-    patients: list[str] = []
+    known: list[Known] = []
     facts: Counter[tuple[str, str]] = Counter()
     faults: list[tuple[int, str]] = []
+    deep = False
     with _progress(spec.name, len(listing.paths)) as step:
         for each in share(work, _pieces(listing), jobs):
-            out.write(each.images.tobytes())
-            files += each.files
-            frames += each.frames
-            patients += each.patients
+            out.write(each.squares.data)
+            known += each.known
+            deep |= each.deep
             facts += each.facts
             faults += each.faults
             step(PER_PIECE)
     _refuse(listing, faults)
-    order = np.lexsort((frames, files))
-    mine = tuple(patients[row] for row in order)
-    return Images(order, np.array(files, np.int64)[order], np.array(frames, np.int64)[order], mine, facts)
+    order = sorted(range(len(known)), key=lambda row: (known[row].file, known[row].frame))
+    return Images(np.array(order, np.int64), tuple(known[row] for row in order), deep, facts)
 
 
 def cores() -> int:

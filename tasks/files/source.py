@@ -38,5 +38,5 @@ class FilesSource:
 
     def load(self, size: int, places: Places) -> Mapping[str, Split]:
         """Open the splits at a size; `UserError` as `prepared`."""
-        ready = prepared(self.spec, size)
-        return {name: ready.split(name, self.spec.subgroups) for name in SPLITS}
+        folder = prepared(self.spec, size).folder
+        return {name: folder.split(name) for name in SPLITS}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .codestream import declared_size
 from .grey import Shown, grey_values
-from .numbers import bits_stored, number, numbers, word
+from .numbers import bits_stored, number, numbers, tag, word
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
 from .traits import traits_of
 from .window import Window
@@ -90,7 +90,7 @@ def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
 def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
     """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
     for groups, at in ((PER_FRAME, frame), (SHARED, 0)):
-        items = (dataset.get(groups) or ()) if groups in dataset else ()  # asking alone is the faster
+        items = (dataset.get(groups) or ()) if tag(groups) in dataset else ()
         found = items[at].get(name) if at < len(items) else None
         if found:
             return found[0]
@@ -99,7 +99,7 @@ def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
 
 def _checked(dataset: "Dataset") -> dict[str, str]:
     """Refuse what is no image that we know, before anything is allocated; return what it declares."""
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if not any(tag(name) in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise UnreadableError("it holds no pixel data")
     rows, columns = number(dataset, "Rows"), number(dataset, "Columns")
     if rows is None or columns is None:
@@ -168,7 +168,7 @@ def _decoded(
 ) -> Iterator[NDArray[Any]]:
     """Yield the stored values of the chosen frames, [h, w] or [h, w, 3]; YBR comes as RGB."""
     bits, samples = number(dataset, "BitsAllocated"), number(dataset, "SamplesPerPixel", 1)
-    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and "PixelData" in dataset:
+    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and tag("PixelData") in dataset:
         yield from _plain(dataset, int(bits), chosen, frames)
         return
     _check_content(dataset, decoder, frames)
@@ -190,7 +190,7 @@ def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) ->
     """Yield what pydicom would of uncompressed grey values, as views: the usual file, in half the time."""
     rows, columns = (int(number(dataset, side) or 0) for side in ("Rows", "Columns"))
     kind = np.dtype(f"<{'i' if number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
-    size, held = rows * columns * kind.itemsize, dataset.get_item("PixelData").value
+    size, held = rows * columns * kind.itemsize, dataset.get_item(tag("PixelData")).value
     _check_length(held, size * frames)
     unused = bits - bits_stored(dataset)
     for frame in chosen:

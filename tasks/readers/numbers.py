@@ -1,16 +1,26 @@
 """Numbers and words in a DICOM header, without the cost of pydicom's own elements or their errors."""
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
+
+
+@cache  # pydicom tries each word as a hexadecimal number first, which takes longer than all the rest
+def tag(keyword: str) -> "BaseTag":
+    """Return the tag of an element."""
+    from pydicom.tag import Tag
+
+    return Tag(keyword)
 
 
 def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     """Return the values of an element; none where it is missing, or one of them is no finite number."""
     try:
-        element: Any = dataset.get_item(keyword)
+        element: Any = dataset.get_item(tag(keyword))
         value = element.value
         if isinstance(value, bytes):  # as it stands in the file; pydicom would take much longer to convert it
             if element.VR == "US" and len(value) == 2:
@@ -32,9 +42,10 @@ def number(dataset: "Dataset", keyword: str, default: float | None = None) -> fl
 
 def word(dataset: "Dataset", keyword: str) -> str:
     """Return an element as text without the blanks around it, "" where there is none."""
-    if keyword not in dataset:
+    element = dataset.get_item(tag(keyword))
+    if element is None:
         return ""
-    value: Any = dataset.get_item(keyword).value
+    value: Any = element.value
     if isinstance(value, bytes) and value.isascii() and b"\x1b" not in value:  # the same in every alphabet
         return value.decode().strip(" \0")
     return str(dataset.get(keyword) or "").strip()

@@ -14,6 +14,7 @@ from mednet_bench.tasks.files.fit import fitted
 from mednet_bench.tasks.files.source import FilesSource
 from mednet_bench.tasks.files.spec import Rule
 from mednet_bench.tasks.files.split import made
+from mednet_bench.tasks.levels import eight_bits
 from mednet_bench.tasks.local import cards_in, local_task
 from mednet_bench.tasks.readers.reader import Picture
 from mednet_bench.tasks.task import Places, Split
@@ -48,12 +49,13 @@ def test_a_table_of_files_is_a_task(ward: Path) -> None:
     splits = loaded(ward / "ward.toml")
     assert {name: len(split) for name, split in splits.items()} == {"train": 24, "val": 8, "test": 8}
     for split in splits.values():
-        assert split.images.shape[1:] == (16, 16) and split.images.dtype == np.uint8
+        assert split.images.shape[1:] == (16, 16) and split.images.dtype == np.uint16
         assert isinstance(split.images, np.memmap)
         assert set(split.columns) == {"sex"} and set(split.columns["sex"]) <= {"F", "M"}
         assert np.bincount(split.labels).tolist() == [len(split) // 2] * 2, "classes in proportion"
         # bright rows from 5 to 15 of 40 mark the ill, whichever order the files were decoded in
-        bright = split.images[:, 3:5, 4:12].mean((1, 2)) > split.images[:, 9:14, 4:12].mean((1, 2)) + 50
+        images = eight_bits(split.images)
+        bright = images[:, 3:5, 4:12].mean((1, 2)) > images[:, 9:14, 4:12].mean((1, 2)) + 50
         assert bright.tolist() == (split.labels == 1).tolist()
 
 
@@ -207,7 +209,7 @@ def test_a_subgroup_column_is_no_identifier(ward: Path) -> None:
 
 def test_an_image_keeps_its_proportions() -> None:
     wide = fitted(Picture(np.full((10, 40), 200, np.uint8)), False, 20)
-    assert (wide[8:12] > 150).all() and not wide[:7].any() and not wide[13:].any()
+    assert wide.dtype == np.uint8 and (wide[8:12] > 150).all() and not wide[:7].any() and not wide[13:].any()
     # pixels twice as high as wide: 10 x 40 of them look like 20 x 40
     stretched = fitted(Picture(np.full((10, 40), 200, np.uint8), spacing=(2.0, 1.0)), True, 20)
     assert stretched.shape == (20, 20, 3) and (stretched[5:15] == 200).all() and not stretched[:5].any()

@@ -1,0 +1,119 @@
+"""The arrays of a task in a folder of the cache: written a few images at a time, and mapped to be read."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...benchmark.errors import UserError
+from ...benchmark.files import write_atomic
+from ..levels import eight_bits
+from ..salt import group_number
+from ..task import SPLITS, Split
+from .decode import Images
+from .parts import Parts, numbered
+
+AT_A_TIME = 256
+"""Images that are copied in one go."""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """The subgroup columns and traits of a split; their files are numbered."""
+
+    columns: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where the arrays of a task lie."""
+
+    path: Path
+
+    def split(self, name: str) -> Split:
+        """Open a split; its images are mapped into memory as they are needed.
+
+        Raises:
+            UserError: files are gone or damaged.
+        """
+        try:
+            names = msgspec.json.decode((self.path / "names.json").read_bytes(), type=Names)
+            groups = self._file(name, "groups")
+            return Split(
+                np.load(self._file(name, "images"), mmap_mode="r", allow_pickle=False),
+                self._array(name, "labels"),
+                self._array(name, "groups") if groups.is_file() else None,
+                self._several(name, "column", names.columns),
+                self._several(name, "trait", names.traits),
+            )
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{self.path} is damaged: delete it and run the same command again.") from error
+
+    def write(self, images: Images, squares: NDArray[np.uint16], parts: Parts, salt: bytes, task: str) -> str:
+        """Write the arrays of every split; returns the hash of what the engine sees.
+
+        Args:
+            images: which row of `squares` each is.
+            squares: [n, side, side] or [n, side, side, 3], mapped.
+            parts: of each image.
+            salt: what turns patients into numbers that tell nobody.
+            task: which has numbers of its own.
+        """
+        digest = hashlib.sha256(b"16" if images.deep else b"8")
+        salted = np.array([group_number(salt, task, owner) for owner in parts.owners], np.int64)
+        plain = numbered(parts.owners)  # equal on every machine, as the salt is not
+        for number, name in enumerate(SPLITS):
+            mine = np.flatnonzero(parts.splits == number)
+            self._write_images(name, squares, images.rows[mine], images.deep)
+            self._save(name, "labels", parts.labels[mine])
+            if any(parts.groups):
+                self._save(name, "groups", salted[mine])
+            for kind, held in (("column", parts.columns), ("trait", parts.traits)):
+                for at, values in enumerate(held.values()):
+                    self._save(name, f"{kind}_{at}", values[mine])
+            digest.update(b"".join(images.known[row].mark for row in mine))
+            for column in parts.columns.values():
+                digest.update("\0".join(column[mine]).encode())
+            digest.update(parts.labels[mine].tobytes() + plain[mine].tobytes() + name.encode())
+        names = msgspec.json.encode(Names(tuple(parts.columns), tuple(parts.traits)))
+        (self.path / "names.json").write_bytes(names)
+        self._write_manifest(parts, salted, salt, task)
+        return digest.hexdigest()
+
+    def _write_images(
+        self, name: str, squares: NDArray[np.uint16], rows: NDArray[np.int64], deep: bool
+    ) -> None:
+        kind = np.uint16 if deep else np.uint8
+        shape = (len(rows), *squares.shape[1:])
+        out = np.lib.format.open_memmap(self._file(name, "images"), "w+", kind, shape)
+        for start in range(0, len(rows), AT_A_TIME):
+            chunk = squares[rows[start : start + AT_A_TIME]]
+            out[start : start + len(chunk)] = chunk if deep else eight_bits(chunk)
+        out.flush()
+
+    def _write_manifest(self, parts: Parts, salted: NDArray[np.int64], salt: bytes, task: str) -> None:
+        """Write a row per image: who holds the salt can tell which it is, and nobody else."""
+
+        def write(file: Any) -> None:
+            file.write(b"image,split,group\n")
+            for name, split, group in zip(parts.names, parts.splits.tolist(), salted.tolist(), strict=True):
+                file.write(f"{group_number(salt, task, name):x},{SPLITS[split]},{group:x}\n".encode())
+
+        write_atomic(self.path / "splits.csv", write)
+
+    def _several(self, split: str, kind: str, names: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
+        return {name: self._array(split, f"{kind}_{at}") for at, name in enumerate(names)}
+
+    def _array(self, split: str, what: str) -> NDArray[Any]:
+        return np.load(self._file(split, what), allow_pickle=False)
+
+    def _save(self, split: str, what: str, values: NDArray[Any]) -> None:
+        np.save(self._file(split, what), values)
+
+    def _file(self, split: str, what: str) -> Path:
+        return self.path / f"{split}_{what}.npy"
