@@ -37,13 +37,13 @@ def correlations(pixels: NDArray[np.uint8], thumbnails: Floats) -> Floats:
     best = np.full(len(thumbnails), -1.0, np.float32)
     squares = thumbnails * thumbnails
     for sign in (1, -1):
-        cuts = tuple(product((sign * cut for cut in _CUTS), repeat=2))
+        cuts = tuple((sign * low, sign * high) for low, high in product(_CUTS, _CUTS))
         np.maximum(best, _correlated(_details(pixels, cuts), cuts, thumbnails, squares), out=best)
     return best
 
 
 def plain_correlations(one: Floats, other: Floats) -> Floats:
-    """Return the correlation of each thumbnail with its counterpart, uncropped: [n] from two [n, SIDE * SIDE]."""
+    """Return the correlation of each thumbnail with its counterpart: [n] from two [n, SIDE * SIDE]."""
     one, other = (each - each.mean(axis=1, keepdims=True) for each in (one, other))
     spread = np.einsum("np,np->n", one, one) * np.einsum("np,np->n", other, other)
     return np.einsum("np,np->n", one, other) / np.sqrt(np.maximum(spread, 1e-6))
@@ -81,7 +81,7 @@ def _weights(side: int, cuts: Cuts) -> tuple[Floats, Floats]:
 
     means = np.stack([_means(side, *cut) for cut in cuts])
     blurred = gaussian_filter1d(means, COARSE, axis=1, mode="nearest")
-    return tuple(each.reshape(-1, side).astype(np.float32) for each in (means, blurred))  # type: ignore[return-value]
+    return means.reshape(-1, side).astype(np.float32), blurred.reshape(-1, side).astype(np.float32)
 
 
 def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
@@ -98,9 +98,9 @@ def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=2)
 def _inside(cuts: Cuts) -> tuple[Floats, NDArray[np.intp]]:
-    """Return masks [k, SIDE * SIDE], 1 where a part of a window lies inside of the image, and [windows] which.
+    """Return masks [k, SIDE * SIDE], 1 where a part lies inside of the image, and [windows] which is whose.
 
-    Crops have one in common, since all of each lies inside; wider windows have 16.
+    All crops have one in common, since they lie inside; wider windows have 16.
     """
     middles = (np.arange(SIDE) + 0.5) / SIDE
     at = np.stack([low + middles * (1 - low - high) for low, high in cuts])

@@ -6,7 +6,7 @@ take every fourth bit, because neighbouring frequencies of one kind of image are
 few buckets. A query that has found `most` neighbours is not taken on to the next, wider round: among images
 that all look alike nobody needs a million of them.
 
-Up to some hundred thousand hashes a full scan is faster, above all where they are crowded.
+Up to a quarter of a million hashes a full scan is faster, above all where they are crowded.
 """
 
 import os
@@ -31,7 +31,7 @@ _PAIRS = 1 << 20
 """Pairs that are compared at once."""
 _HELD = 1 << 21
 """Hits that are held before each query's nearest are kept and the rest dropped."""
-SCANNED = 1 << 17
+SCANNED = 1 << 18
 """Hashes up to which each query is compared with all of them."""
 _SHARE = 1000
 """Queries that one thread scans at a time."""
@@ -86,7 +86,9 @@ class Index:
     def __init__(self, hashes: Hashes) -> None:
         self.size = len(hashes)
         self._scanned = hashes if self.size <= SCANNED else None
-        self._blocks = () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
+        self._blocks = (
+            () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
+        )
 
     def nearest(self, queries: Hashes, radius: int, most: int = 64) -> Hits:
         """Return for each query the `most` nearest rows within `radius` bits; ties go to the lower row.

@@ -1,7 +1,7 @@
 """From a task, or the card of one, to what leaks between its splits."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.catalog import catalog, fetch, require, select
-from ...tasks.levels import eight_bits
+from ...tasks.levels import Levels, eight_bits
 from ...tasks.perceptual import BLANK, SMALLEST, perceptual_hashes
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Split, Task
@@ -19,10 +19,11 @@ from ..grid import stored_size
 from ..request import Request
 from ..tomls import read_toml
 from .equal import Digests, digests, equal_groups
-from .near import near_copies
+from .near import Looks, near_copies, thumbnails
 from .outcome import Leakage, Rows, Shared
 from .pictures import pictures
 from .shortcuts import hints
+from .within import near_within
 
 UNKNOWN = -1
 """The group of an image of which none is known."""
@@ -85,15 +86,13 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     Raises:
         UserError: the images are too small to hash.
     """
-    splits = {
-        name: replace(loaded[name], images=eight_bits(loaded[name].images))
-        for name in SPLITS
-        if name in loaded and len(loaded[name])
-    }
+    splits = {name: loaded[name] for name in SPLITS if name in loaded and len(loaded[name])}
     if min((min(split.images.shape[1:3]) for split in splits.values()), default=0) < SMALLEST:
         raise UserError(f"{task} has no images of {SMALLEST} pixels a side or more: nothing can be audited.")
-    marks = {name: digests(split.images) for name, split in splits.items()}
-    hashes = {name: perceptual_hashes(split.images) for name, split in splits.items()}
+    marks = {name: digests(split.images) for name, split in splits.items()}  # in full depth
+    images = {name: _eight_bits(split.images) for name, split in splits.items()}
+    hashes = {name: perceptual_hashes(each) for name, each in images.items()}
+    looks = Looks(splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()})
     constant, blank = _empty(splits, hashes)
     found = Leakage(
         task=task,
@@ -101,14 +100,21 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         data=data,
         images={name: len(split) for name, split in splits.items()},
         exact=equal_groups(splits, marks),
-        near=tuple(near_copies(splits, hashes, marks)),
+        near=(*near_copies(looks), *near_within(looks)),
         shared=_shared(splits),
         constant=constant,
         blank=blank,
-        hints=tuple(hints(splits, _units(splits, marks))),
+        hints=tuple(hints(splits, images, _units(splits, marks))),
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    return pictures(found, splits, pairs) if pairs else found
+    return pictures(found, images, pairs) if pairs else found
+
+
+def _eight_bits(images: Levels) -> NDArray[np.uint8]:
+    """Return images as uint8, converted some at a time: all at once takes eight times their memory."""
+    if images.dtype == np.uint8:
+        return eight_bits(images)
+    return np.concatenate([eight_bits(images[at : at + 256]) for at in range(0, len(images), 256)])
 
 
 def _empty(

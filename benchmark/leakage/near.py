@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -10,98 +11,100 @@ from numpy.typing import NDArray
 
 from ...tasks.perceptual import BLANK
 from ...tasks.task import Split
-from ..contamination import alignment
-from ..contamination.measured import CORRELATION, CROPS, RADIUS, Thumbnails, candidates, confirmed
-from ..contamination.search import Hashes, Hits, Ints
+from ..contamination.alignment import Floats, thumbnail
+from ..contamination.measured import CORRELATION, CROPS, RADIUS, candidates, confirmed
+from ..contamination.search import Hashes, Hits
 from .equal import Digests, label
 from .outcome import Match, Near
 
-_LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
+LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
 """In which splits the images of a split are looked for."""
 _SHARE = 250
 """Images that one thread compares at a time."""
 
 
-def near_copies(
-    splits: Mapping[str, Split], hashes: Mapping[str, Hashes], marks: Mapping[str, Digests]
-) -> Iterator[Near]:
-    """Look for the images of test in train and val, and for those of val in train.
+@dataclass(frozen=True)
+class Looks:
+    """What is compared of the images of each split, by its name.
 
-    Args:
-        splits: by name; those that are missing or empty are passed over.
-        hashes: perceptual hashes of each.
-        marks: `digests` of each, which tell exact copies.
+    Attributes:
+        splits: none of them empty.
+        images: of 8 bits, [n, h, w(, 3)].
+        hashes: [n] perceptual hashes.
+        marks: [n] `digests`, which tell equal images.
+        thumbnails: [n, 784] details; 3 KiB for each image.
     """
-    for split, others in _LOOKED_FOR.items():
-        others = tuple(name for name in others if name in splits and len(splits[name]))
-        if split not in splits or not len(splits[split]) or not others:
-            continue
-        asked = np.flatnonzero(hashes[split] != BLANK)
-        images = splits[split].images[asked]
-        starts = np.cumsum([0, *(len(splits[name]) for name in others)])
-        hits = _hits(images, [hashes[name] for name in others], starts)
 
-        def thumbnails(
-            rows: Ints, others: tuple[str, ...] = others, starts: Ints = starts
-        ) -> alignment.Floats:
-            place = np.searchsorted(starts, rows, side="right") - 1
-            pairs = zip(place.tolist(), (rows - starts[place]).tolist(), strict=True)
-            return np.stack([alignment.thumbnail(splits[others[at]].images[row]) for at, row in pairs])
-
-        correlation = _confirmed(images, hits, thumbnails)
-        for at, name in enumerate(others):
-            inside = (hits.row >= starts[at]) & (hits.row < starts[at + 1])
-            part = Hits(asked[hits.query[inside]], hits.row[inside] - starts[at], hits.distance[inside])
-            yield _near(splits, marks, (split, name), part, correlation[inside], len(asked))
+    splits: Mapping[str, Split]
+    images: Mapping[str, NDArray[np.uint8]]
+    hashes: Mapping[str, Hashes]
+    marks: Mapping[str, Digests]
+    thumbnails: Mapping[str, Floats]
 
 
-def _hits(images: NDArray[np.uint8], hashes: list[Hashes], starts: Ints) -> Hits:
-    """Unite the candidates of each split, by query; rows count through all of them."""
-    found = [candidates(images, each, RADIUS, CROPS) for each in hashes]
-    query = np.concatenate([hits.query for hits in found])
-    row = np.concatenate([hits.row + start for hits, start in zip(found, starts[:-1], strict=True)])
-    order = np.argsort(query, kind="stable")
-    return Hits(query[order], row[order], np.concatenate([hits.distance for hits in found])[order])
+def thumbnails(images: NDArray[np.uint8]) -> Floats:
+    """Return the details of each image [n, h, w(, 3)]: [n, 784]."""
+    return np.stack([thumbnail(image) for image in images])
 
 
-def _confirmed(images: NDArray[np.uint8], hits: Hits, thumbnails: Thumbnails) -> alignment.Floats:
+def near_copies(looks: Looks) -> Iterator[Near]:
+    """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
+    for split, others in LOOKED_FOR.items():
+        if split in looks.splits:
+            yield from (_across(looks, split, other) for other in others if other in looks.splits)
+
+
+def _across(looks: Looks, split: str, other: str) -> Near:
+    asked = np.flatnonzero(looks.hashes[split] != BLANK)
+    images = looks.images[split][asked]
+    hits = candidates(images, looks.hashes[other], RADIUS, CROPS)
+    correlation = _confirmed(images, hits, looks.thumbnails[other])
+    return near_of(looks, (split, other), Hits(asked[hits.query], hits.row, hits.distance), correlation)
+
+
+def _confirmed(images: NDArray[np.uint8], hits: Hits, known: Floats) -> Floats:
     """Correlate every pair, some images per thread: most of the time is spent outside of Python's lock."""
+    from threadpoolctl import threadpool_limits
+
     cuts = np.searchsorted(hits.query, np.arange(0, len(images) + _SHARE, _SHARE))
     parts = [
         Hits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])
         for low, high in pairwise(cuts)
     ]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(lambda part: confirmed(images, part, thumbnails), parts))
+    # the products are small: threads of their own would only wait for each other
+    with threadpool_limits(1), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(lambda part: confirmed(images, part, lambda rows: known[rows]), parts))
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
-def _near(
-    splits: Mapping[str, Split],
-    marks: Mapping[str, Digests],
-    names: tuple[str, str],
-    hits: Hits,
-    correlation: alignment.Floats,
-    checked: int,
-) -> Near:
+def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floats) -> Near:
+    """Return what was found of the images of one split in another, or in the same one.
+
+    Args:
+        looks: of both.
+        names: whose images were looked for, and where.
+        pairs: that were compared.
+        correlation: [pairs] of their details; those below the threshold are no copies.
+    """
     from scipy.stats import binomtest
 
     split, other = names
-    exact = marks[split][hits.query] == marks[other][hits.row]
-    order = np.lexsort((hits.row, -correlation, ~exact, hits.query))
+    exact = looks.marks[split][pairs.query] == looks.marks[other][pairs.row]
+    order = np.lexsort((pairs.row, -correlation, ~exact, pairs.query))
     order = order[correlation[order] >= CORRELATION]
-    first = order[np.diff(hits.query[order], prepend=-1) != 0]
+    first = order[np.diff(pairs.query[order], prepend=-1) != 0]
     matches = tuple(
         Match(
-            row=(row := int(hits.query[at])),
-            other=(copy := int(hits.row[at])),
+            row=(row := int(pairs.query[at])),
+            other=(copy := int(pairs.row[at])),
             correlation=round(min(1.0, float(correlation[at])), 4),
             exact=bool(exact[at]),
-            conflict=label(splits, (split, row)) != label(splits, (other, copy)),
+            conflict=label(looks.splits, (split, row)) != label(looks.splits, (other, copy)),
         )
         for at in first
     )
     interval = (0.0, 1.0)
+    checked = int((looks.hashes[split] != BLANK).sum())
     if checked:
         bounds = binomtest(len(matches), checked).proportion_ci(0.95, method="exact")
         interval = (float(bounds.low), float(bounds.high))

@@ -40,11 +40,11 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """An image and its nearest copy in another split.
+    """An image and its nearest copy, in another split or in the same one.
 
     Attributes:
         row: of the image in its split.
-        other: row of the copy in the other split.
+        other: row of the copy in the split where it was looked for.
         correlation: of their details, 0.96 to 1.
         exact: they are equal in every pixel.
         conflict: their labels differ.
@@ -58,11 +58,11 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Near(msgspec.Struct, frozen=True, kw_only=True):
-    """The images of one split that have a near copy in another.
+    """The images of one split that have a near copy in another, or in the same one.
 
     Attributes:
         split: whose images were looked for.
-        against: where they were looked for.
+        against: where they were looked for; the same split where its images were looked for among each other.
         checked: images that were looked for; those that show nothing cannot be.
         matches: each image at most once, by row.
         interval: 95 % Clopper-Pearson interval of the share that matched.
@@ -78,6 +78,27 @@ class Near(msgspec.Struct, frozen=True, kw_only=True):
     def beyond_look_alikes(self) -> bool:
         """Whether there are more than images of one kind that merely look alike would give."""
         return self.interval[0] > FALSE_SHARE
+
+    @property
+    def within(self) -> bool:
+        """Whether images of one split were looked for among each other: their copies are no leak."""
+        return self.split == self.against
+
+    @property
+    def where(self) -> str:
+        """What was looked for where, e.g. "test in train" or "within train"."""
+        return f"within {self.split}" if self.within else f"{self.split} in {self.against}"
+
+    @property
+    def means(self) -> str:
+        """What that says of the splits."""
+        if not self.matches:
+            return "clean"
+        if all(match.exact for match in self.matches):
+            return "equal images only"
+        if not self.beyond_look_alikes:
+            return "look-alikes may explain it"
+        return "counted more than once" if self.within else "leak"
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +178,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         data: fingerprint of the content.
         images: split -> how many.
         exact: groups of equal images, within splits and across.
-        near: per pair of splits.
+        near: per pair of splits, then within each.
         shared: per pair of splits that share groups; None where no groups are known.
         constant: split -> rows of images of one single value.
         blank: split -> rows of images that show nothing but noise, constant ones left out.
@@ -206,7 +227,7 @@ def _leaks(found: Leakage) -> Iterator[str]:
         groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
         yield f"{many:,} {groups} in more than one split"
     for near in found.near:
-        if near.beyond_look_alikes:
+        if near.beyond_look_alikes and not near.within:
             many = f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
             yield f"{many} have a copy, or nearly one, in {near.against}"
     for shared in found.shared or ():

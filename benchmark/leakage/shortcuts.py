@@ -14,6 +14,7 @@ from ...tasks.task import Split
 from .outcome import Hint
 
 Figures = NDArray[np.float64]
+Images = NDArray[np.uint8]
 
 PERMUTATIONS = 199
 FOLDS = 5
@@ -26,11 +27,14 @@ _AT_ONCE = 25
 """Permutations whose scores are ranked together, for the memory's sake."""
 
 
-def hints(splits: Mapping[str, Split], units: Mapping[str, NDArray[np.generic]]) -> Iterator[Hint]:
+def hints(
+    splits: Mapping[str, Split], images: Mapping[str, Images], units: Mapping[str, NDArray[np.generic]]
+) -> Iterator[Hint]:
     """Try every family of figures on the split and on the label.
 
     Args:
         splits: by name; the last, which is test, is told from the others.
+        images: of each, [n, h, w(, 3)].
         units: what is independent: of each image its group, or its digest where no groups are known.
     """
     rng = np.random.default_rng(_SEED)
@@ -39,10 +43,10 @@ def hints(splits: Mapping[str, Split], units: Mapping[str, NDArray[np.generic]])
     if share < 1:
         drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST, round(share * len(rows)))])
                  for name, rows in drawn.items()}  # fmt: skip
-    images = np.concatenate([splits[name].images[rows] for name, rows in drawn.items()])
+    shown = np.concatenate([images[name][rows] for name, rows in drawn.items()])
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
     labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
-    families = {**_families(images), **_columns(splits, drawn)}
+    families = {**_families(shown), **_columns(splits, drawn)}
     for name, figures in families.items():
         yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
         truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
@@ -55,7 +59,7 @@ def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArra
     return np.sort(order[np.unique(units[order], return_index=True)[1]])
 
 
-def _families(images: NDArray[np.uint8]) -> dict[str, Figures]:
+def _families(images: Images) -> dict[str, Figures]:
     """Return the figures of images [n, h, w(, 3)]: family -> [n, figures]."""
     channels = images[..., None] if images.ndim == 3 else images
     flat = channels.reshape(len(images), -1)

@@ -47,16 +47,8 @@ def _near(found: Leakage) -> Iterator[Line]:
         unlike = sum(match.conflict for match in near.matches)
         extra = [f"{equal:,} equal" if equal else "", f"{unlike:,} with another label" if unlike else ""]
         share = f"{len(near.matches):,} of {near.checked:,} ({low:.1%} to {high:.1%})"
-        if not near.matches:
-            means = "clean"
-        else:
-            means = "LEAK" if near.beyond_look_alikes else "look-alikes may explain it"
-        yield (
-            "near copies",
-            f"{near.split} in {near.against}",
-            ", ".join(filter(None, (share, *extra))),
-            means,
-        )
+        means = near.means.replace("leak", "LEAK")
+        yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
 
 
 def _shared(found: Leakage) -> Iterator[Line]:

@@ -95,13 +95,12 @@ def _near_rows(results: Results, audit: Leakage) -> Iterator[tuple[Entry, ...]]:
     task = task_entry(results, audit.task)
     for near in audit.near:
         found = len(near.matches)
-        means = "leak" if near.beyond_look_alikes else "look-alikes may explain it" if found else "clean"
         share = found / near.checked if near.checked else None
         low, high = near.interval
         spread = Datum(share, f"{share or 0:.1%} ({low:.1%} to {high:.1%})") if near.checked else None
         equal, unlike = (sum(getattr(m, of) for m in near.matches) for of in ("exact", "conflict"))
-        looked = f"near copies of {near.split} in {near.against}"
-        yield (task, audit.size, looked, near.checked, found, spread, equal, unlike, means)
+        looked = f"near copies {'' if near.within else 'of '}{near.where}"
+        yield (task, audit.size, looked, near.checked, found, spread, equal, unlike, near.means)
     for each in audit.shared or ():
         share = each.images / each.known if each.known else None
         looked = f"groups of {each.split} in {each.against}"
