@@ -1,5 +1,6 @@
 """From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def from_table(spec: Spec) -> Listing:
     frame = read_table(spec.table)
     frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
     path = _column(spec, frame, spec.files.path_column, "path_column")
+    frame[path] = [os.path.normpath(cell) if cell else "" for cell in frame[path]]  # one file, one spelling
     frame = frame.sort_values([path, "\0line"], kind="stable")
     paths = tuple(frame[path])
     places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])

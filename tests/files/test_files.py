@@ -152,6 +152,10 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
         "of the class 'ill'",
     ),
     "row twice": (lambda rows: rows.append(rows[0]), "line 42: it names the same file as line 2"),
+    "row twice in another spelling": (
+        lambda rows: rows.append([f"./{rows[0][0]}", *rows[0][1:]]),
+        "line 42: it names the same file as line 2",
+    ),
     "no such file": (lambda rows: rows[0].__setitem__(0, "x.dcm"), "(1 of 40 rows name none)"),
     "out of the folder": (lambda rows: rows[0].__setitem__(0, "../x.dcm"), "leads out of its folder"),
     "absolute": (lambda rows: rows[0].__setitem__(0, "/etc/passwd"), "say allow_outside = true"),
