@@ -33,25 +33,35 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         DiskFullError: there is no room left; the temporary file is removed.
         UserError: the place cannot be written to.
     """
+    with writing(path), deferred_interrupt():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with temporary.open("xb") as file:  # unlike mkstemp's, readable as the umask allows
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say, where the block fails, what it means that `path` cannot be written.
+
+    Raises:
+        DiskFullError: there is no room left.
+        UserError: the place cannot be written to.
+    """
     try:
-        with deferred_interrupt():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-            try:
-                with temporary.open("xb") as file:  # unlike mkstemp's, readable as the umask allows
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        yield
     except OSError as error:
         raise _told(path, error) from error
 
 
 def _told(path: Path, error: OSError) -> UserError | DiskFullError:
-    """Say what it means that `path` cannot be written."""
     if error.errno in FULL:
         return DiskFullError(
             f"No room left while writing {path}: free some space and run the same command again; "

@@ -1,7 +1,8 @@
-"""The arrays of a task in a folder of the cache: written a few images at a time, and mapped to be read."""
+"""The arrays of a task in a folder of the cache: written piece by piece, and mapped to be read."""
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,6 @@ from ..salt import group_number
 from ..task import SPLITS, Split
 from .decode import Images
 from .parts import Parts, numbered
-
-AT_A_TIME = 256
-"""Images that are copied in one go."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -54,12 +52,11 @@ class Folder:
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{self.path} is damaged: delete it and run the same command again.") from error
 
-    def write(self, images: Images, squares: NDArray[np.uint16], parts: Parts, salt: bytes, task: str) -> str:
+    def write(self, images: Images, parts: Parts, salt: bytes, task: str) -> str:
         """Write the arrays of every split; returns the hash of what the engine sees.
 
         Args:
-            images: which row of `squares` each is.
-            squares: [n, side, side] or [n, side, side, 3], mapped.
+            images: whose squares are copied, and removed.
             parts: of each image.
             salt: what turns patients into numbers that tell nobody.
             task: which has numbers of its own.
@@ -67,9 +64,9 @@ class Folder:
         digest = hashlib.sha256(b"16" if images.deep else b"8")
         salted = np.array([group_number(salt, task, owner) for owner in parts.owners], np.int64)
         plain = numbered(parts.owners)  # equal on every machine, as the salt is not
+        self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
-            self._write_images(name, squares, images.rows[mine], images.deep)
             self._save(name, "labels", parts.labels[mine])
             if any(parts.groups):
                 self._save(name, "groups", salted[mine])
@@ -85,16 +82,24 @@ class Folder:
         self._write_manifest(parts, salted, salt, task)
         return digest.hexdigest()
 
-    def _write_images(
-        self, name: str, squares: NDArray[np.uint16], rows: NDArray[np.int64], deep: bool
-    ) -> None:
-        kind = np.uint16 if deep else np.uint8
-        shape = (len(rows), *squares.shape[1:])
-        out = np.lib.format.open_memmap(self._file(name, "images"), "w+", kind, shape)
-        for start in range(0, len(rows), AT_A_TIME):
-            chunk = squares[rows[start : start + AT_A_TIME]]
-            out[start : start + len(chunk)] = chunk if deep else eight_bits(chunk)
-        out.flush()
+    def _write_images(self, images: Images, splits: NDArray[np.int64]) -> None:
+        """Sort the squares into a file per split, piece by piece."""
+        kind = np.dtype(np.uint16 if images.deep else np.uint8)
+        with ExitStack() as stack:
+            files = []
+            for number, name in enumerate(SPLITS):
+                file = stack.enter_context(self._file(name, "images").open("wb"))
+                shape = (int((splits == number).sum()), *images.decoder.shape)
+                header = {"descr": kind.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                files.append(file)
+            start = 0
+            for squares in images.squares():
+                mine = splits[start : start + len(squares)]
+                start += len(squares)
+                for number, file in enumerate(files):
+                    chosen = squares[mine == number]
+                    file.write((chosen if images.deep else eight_bits(chosen)).tobytes())
 
     def _write_manifest(self, parts: Parts, salted: NDArray[np.int64], salt: bytes, task: str) -> None:
         """Write a row per image: who holds the salt can tell which it is, and nobody else."""

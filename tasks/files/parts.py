@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
 from ..task import SPLITS
-from .decode import Images, Known
+from .decode import Images
 from .listing import Listing
+from .piece import Known
 from .spec import Spec
 from .split import lacking, made
 

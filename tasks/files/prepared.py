@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from ...benchmark.files import cache_folder, claim, write_json
+from ...benchmark.files import cache_folder, claim, write_json, writing
 from ..salt import own_salt, trace
 from ..task import SPLITS
 from .arrays import Folder
@@ -96,15 +95,12 @@ def _noted(note: Path) -> Prepared | None:
 
 
 def _prepare(scratch: Path, spec: Spec, listing: Listing, side: int, jobs: int, salt: bytes) -> Prepared:
-    file, place = scratch / "squares", scratch / "arrays"
-    with file.open("wb") as out:
-        images = decode_all(listing, spec, side, jobs, out)
-    parts = parts_of(spec, listing, images)
-    shape = (len(images.rows), side, side, *([3] if spec.variant == "color" else []))
+    place = scratch / "arrays"
     place.mkdir()
-    content = Folder(place).write(
-        images, np.memmap(file, np.uint16, "r", shape=shape), parts, salt, spec.name
-    )
+    images = decode_all(listing, spec, side, jobs, scratch)
+    parts = parts_of(spec, listing, images)
+    with writing(place):
+        content = Folder(place).write(images, parts, salt, spec.name)
     manifest = _manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
     what = trace(salt).encode() + msgspec.json.encode(manifest)
