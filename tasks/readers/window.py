@@ -59,11 +59,19 @@ def percentile_window(values: NDArray, ignored: float | None = None, falling: bo
         sample = kept
     if not sample.size:
         return Window(0.0, 0.0, "percentiles")
-    places = [round(part / 100 * (sample.size - 1)) for part in PERCENTILES]
-    low, high = (float(value) for value in np.partition(sample, places)[places])
+    low, high = _ranked(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
     if low == high:  # nearly constant: its few other values are all there is to see
         low, high = float(values.min()), float(values.max())
     return Window(high, low, "percentiles") if falling else Window(low, high, "percentiles")
+
+
+def _ranked(sample: NDArray, places: list[int]) -> list[float]:
+    """Return the values that would stand at some places if the sample were sorted."""
+    least, most = sample.min(), sample.max()
+    if sample.dtype.kind in "ui" and int(most) - int(least) < sample.size:  # values repeat: count them
+        counted = np.cumsum(np.bincount(sample.astype(np.intp) - int(least)))
+        return [float(int(least) + at) for at in np.searchsorted(counted, places, side="right")]
+    return [float(value) for value in np.partition(sample, places)[places]]
 
 
 def brightness(values: NDArray, window: Window) -> NDArray[np.float32]:
