@@ -19,14 +19,12 @@ from ..grid import stored_size
 from ..request import Request
 from ..tomls import read_toml
 from .equal import Digests, digests, equal_groups
+from .groups import UNKNOWN, shared_groups
 from .near import Looks, near_copies, thumbnails
-from .outcome import Leakage, Rows, Shared
+from .outcome import Leakage, Rows
 from .pictures import pictures
 from .shortcuts import hints
 from .within import near_within
-
-UNKNOWN = -1
-"""The group of an image of which none is known."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         images={name: len(split) for name, split in splits.items()},
         exact=equal_groups(splits, marks),
         near=(*near_copies(looks), *near_within(looks)),
-        shared=_shared(splits),
+        shared=shared_groups(splits),
         constant=constant,
         blank=blank,
         hints=tuple(hints(splits, images, _units(splits, marks))),
@@ -129,26 +127,6 @@ def _empty(
         constant[name] = tuple(flat)
         blank[name] = tuple(int(row) for row in rows if int(row) not in set(flat))
     return {name: rows for name, rows in constant.items() if rows}, {n: r for n, r in blank.items() if r}
-
-
-def _shared(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
-    """Count the groups that pairs of splits share; None where no split knows its groups."""
-    groups = {name: split.groups for name, split in splits.items() if split.groups is not None}
-    groups = {name: found for name, found in groups.items() if (found != UNKNOWN).any()}
-    if not groups:
-        return None
-    found = []
-    for split, against in (("test", "train"), ("test", "val"), ("val", "train")):
-        if split not in groups or against not in groups:
-            continue
-        known = groups[split][groups[split] != UNKNOWN]
-        both = np.intersect1d(known, groups[against])
-        if len(both):
-            images = int(np.isin(known, both).sum())
-            found.append(
-                Shared(split=split, against=against, groups=len(both), images=images, known=len(known))
-            )
-    return tuple(found)
 
 
 def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[str, NDArray[np.uint64]]:

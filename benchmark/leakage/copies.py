@@ -1,4 +1,4 @@
-"""The cheap part, for every run: test images that stand in train or val, counted, and dropped if asked."""
+"""The cheap part, for every run: test images and groups that stand in train or val, and images dropped."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files import DiskFullError, cache_folder, write_json
 from ..records import Copies
 from .equal import digests, equal_groups
+from .groups import known_groups
 
 _FORMAT = 1
 
@@ -29,7 +30,7 @@ def identity(fingerprint: str, dedupe: bool) -> str:
 
 
 def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Found:
-    """Count the copies of a task; remembered in the user's cache, so that a content is hashed once.
+    """Count the copies and shared groups of a task; copies are remembered, so that a content is hashed once.
 
     Args:
         task: whose card says how the content is read.
@@ -39,12 +40,13 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Foun
     counts = [len(splits[name]) for name in SPLITS]
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
-    with suppress(OSError, ValueError, RecursionError):
-        return msgspec.json.decode(note.read_bytes(), type=Found)
-    found = _counted(splits)
-    with suppress(UserError, DiskFullError):  # without the note it is counted again next time
-        write_json(note, found)
-    return found
+    try:
+        found = msgspec.json.decode(note.read_bytes(), type=Found)
+    except (OSError, ValueError, RecursionError):
+        found = _counted(splits)
+        with suppress(UserError, DiskFullError):  # without the note it is counted again next time
+            write_json(note, found)
+    return msgspec.structs.replace(found, copies=_grouped(found.copies, splits))
 
 
 def _counted(splits: Mapping[str, Split]) -> Found:
@@ -76,6 +78,14 @@ def _counted(splits: Mapping[str, Split]) -> Found:
         ),
         rows=either,
     )
+
+
+def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
+    """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
+    test = known_groups(splits["test"])
+    both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
+    of_shared = int(np.isin(test, both).sum())
+    return msgspec.structs.replace(copies, known=len(test), shared_groups=len(both), of_shared=of_shared)
 
 
 def without_copies(task: str, splits: Mapping[str, Split], found: Found) -> dict[str, Split]:

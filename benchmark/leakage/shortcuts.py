@@ -1,8 +1,8 @@
 """Shortcut hints: whether figures that say nothing of what an image shows tell its split or its label.
 
-The figures of each family are cut into ten bins by their quantiles and go into a ridge regression, in five
-folds. Ridge takes many targets at once, so that every permutation of the target is fitted anew, by the same
-folds, for next to nothing; the permutations say what chance gives on just these images.
+The figures of each family are cut into ten bins by their quantiles, with one more for what is not known, and
+go into a ridge regression, in five folds. Ridge takes many targets at once, so that every permutation of the
+target is fitted anew, by the same folds, for next to nothing; they say what chance gives on these images.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,17 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.task import Split
+from .figures import FEWEST, Figures, Images, families
 from .outcome import Hint
-
-Figures = NDArray[np.float64]
-Images = NDArray[np.uint8]
 
 PERMUTATIONS = 199
 FOLDS = 5
 MOST = 4_000
 """Images that are looked at; more would find weaker hints, which matter less."""
-FEWEST = 10
-"""Images of a class, or of a split, below which nothing is told."""
 _SEED = 0
 _AT_ONCE = 25
 """Permutations whose scores are ranked together, for the memory's sake."""
@@ -46,8 +42,7 @@ def hints(
     shown = np.concatenate([images[name][rows] for name, rows in drawn.items()])
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
     labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
-    families = {**_families(shown), **_columns(splits, drawn)}
-    for name, figures in families.items():
+    for name, figures in families(splits, shown, drawn).items():
         yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
         truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
         yield _hint("label", name, figures, truth)
@@ -59,42 +54,14 @@ def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArra
     return np.sort(order[np.unique(units[order], return_index=True)[1]])
 
 
-def _families(images: Images) -> dict[str, Figures]:
-    """Return the figures of images [n, h, w(, 3)]: family -> [n, figures]."""
-    channels = images[..., None] if images.ndim == 3 else images
-    flat = channels.reshape(len(images), -1)
-    edges = (channels[:, 0], channels[:, -1], channels[:, :, 0], channels[:, :, -1])
-    border = [part(edge.reshape(len(images), -1), axis=1) for edge in edges for part in (np.mean, np.std)]
-    levels = [len(np.unique(image)) for image in flat]
-    bits = [((flat >> bit) & 1).mean(axis=1) for bit in range(3)]
-    return {
-        "mean and spread": np.stack([flat.mean(axis=1), flat.std(axis=1)], axis=1),
-        "border pixels": np.stack(border, axis=1),
-        "lowest bits, levels, clipping": np.stack(
-            [*bits, levels, (flat == 0).mean(axis=1), (flat == 255).mean(axis=1)], axis=1
-        ),
-    }
-
-
-def _columns(splits: Mapping[str, Split], drawn: Mapping[str, NDArray[np.int64]]) -> dict[str, Figures]:
-    """Return one family of the subgroup columns that every split has, such as scanner or site."""
-    shared = [
-        name
-        for name in next(iter(splits.values())).columns
-        if all(name in s.columns for s in splits.values())
-    ]
-    values = [np.concatenate([splits[n].columns[name][rows] for n, rows in drawn.items()]) for name in shared]
-    coded = [np.unique(value, return_inverse=True)[1] for value in values]
-    one_hot = [(code[:, None] == np.arange(min(code.max() + 1, 50))) for code in coded]
-    return {"subgroup columns": np.concatenate(one_hot, axis=1).astype(float)} if one_hot else {}
-
-
 def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> Hint:
     """Tell the columns of `truth` [n, classes] from `figures` [n, k]."""
     kept = (truth.sum(axis=0) >= FEWEST) & ((~truth).sum(axis=0) >= FEWEST)
     facts = {"target": target, "features": name, "images": len(truth)}
     if not kept.any():
         return Hint(**facts, reason=f"fewer than two sides with {FEWEST} images")
+    if np.all((figures == figures[0]) | (np.isnan(figures) & np.isnan(figures[0]))):
+        return Hint(**facts, reason="the same in all images")
     aucs = _aucs(figures, truth[:, kept])
     return Hint(
         **facts,
@@ -126,15 +93,23 @@ def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
 
 
 def _binned(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
-    """Return both as 0 and 1 for each bin of each figure; bins are quantiles of `known`."""
-    cuts = [np.unique(np.quantile(column, np.linspace(0.1, 0.9, 9))) for column in known.T]
+    """Return both as 0 and 1 for each bin of each figure.
 
-    def coded(figures: Figures) -> Figures:
-        places = [np.searchsorted(cut, column, "left") for cut, column in zip(cuts, figures.T, strict=True)]
-        return np.concatenate(
-            [place[:, None] == np.arange(len(cut) + 1) for place, cut in zip(places, cuts, strict=True)],
-            axis=1,
-        ).astype(float)
+    Bins are quantiles of `known`; a figure that is anywhere unknown has one more for that.
+    """
+    parts = [_one_binned(one, other) for one, other in zip(known.T, asked.T, strict=True)]
+    ours, theirs = zip(*parts, strict=True)
+    return np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1)
+
+
+def _one_binned(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
+    told = known[~np.isnan(known)]
+    cuts = np.unique(np.quantile(told, np.linspace(0.1, 0.9, 9))) if len(told) else told
+    bins = len(cuts) + 1 + int(np.isnan(known).any() or np.isnan(asked).any())
+
+    def coded(figure: NDArray[np.float64]) -> Figures:
+        place = np.where(np.isnan(figure), len(cuts) + 1, np.searchsorted(cuts, figure, "left"))
+        return (place[:, None] == np.arange(bins)).astype(float)
 
     return coded(known), coded(asked)
 

@@ -73,10 +73,12 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
 
 
 def copied(a: Side, b: Side) -> Iterator[Flag]:
-    """Test images that stand in train too are no new images, for either side."""
+    """Test images that stand in train too are no new images for either side, nor their patients new ones."""
     copies = a.records[-1].copies
     if copies and copies.either and not copies.dropped:
-        yield Flag("test-in-train", copies.sentence)
+        yield Flag("test-in-train", copies.equal)
+    if copies and copies.shared_groups:
+        yield Flag("groups-in-train", copies.grouped)
 
 
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:

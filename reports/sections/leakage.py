@@ -21,9 +21,9 @@ def leakage(results: Results) -> Content | None:
     if not copies and not audits:
         return None
     lead = (
-        "Whether test images stand in train or validation, equal in every pixel, is counted for every "
-        "task that is run. Near copies, shared patients and shortcuts are what `mednet-bench audit leakage` "
-        "looks for.",
+        "Whether test images stand in train or validation, equal in every pixel, is counted for every task "
+        "that is run; and whether their patients or other groups do, where these are known. Near copies and "
+        "shortcuts are what `mednet-bench audit leakage` looks for.",
     )
     points = [
         f"{task}: {found.sentence}." for (task, _), held in copies.items() for found in held if found.sentence
@@ -64,15 +64,17 @@ def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]])
             "Unlike labels", ",d", "groups of equal images, of test and another split, with unlike labels"
         ),
         Column("Validation in train", ",d", "validation images that stand in train"),
-        Column("Fate", "", "what was done with the test images"),
+        Column("Fate", "", "what was done with the test images that are equal to others"),
+        Column("Of shared groups", "", "test images of patients or other groups that stand in train or val"),
     )
     rows: list[tuple[Entry, ...]] = [
         (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
-         each.val_in_train, ("dropped" if each.dropped else "kept") if each.either else "none to drop")
+         each.val_in_train, ("dropped" if each.dropped else "kept") if each.either else "none to drop",
+         f"{each.of_shared:,} of {each.known:,}" if each.known else "groups not known")
         for (task, size), held in copies.items()
         for each in held
     ]  # fmt: skip
-    return Table("Equal images across splits", columns, tuple(rows))
+    return Table("Equal images and groups across splits", columns, tuple(rows))
 
 
 def _near_table(results: Results, audits: tuple[Leakage, ...]) -> Table:

@@ -1,6 +1,7 @@
 """The leakage audit: what is planted is found, what is clean is called so, copies are counted and dropped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from mednet_bench.reports.build import build
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import judge
 from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.levels import sixteen_bits
 from mednet_bench.tasks.task import Places, Split, Task
 
 Splits = dict[str, Split]
@@ -94,6 +96,77 @@ def test_shared_groups_are_counted_and_unknown_ones_are_not(clean: Splits) -> No
     assert shared.known == len(clean["test"]) - 6
 
 
+def test_near_copies_within_a_split_are_counted_and_are_no_leak(clean: Splits) -> None:
+    train = clean["train"]
+    noise = np.random.default_rng(0).integers(-3, 4, train.images[:40].shape)
+    near = np.clip(train.images[:40] + noise, 0, 255).astype(np.uint8)
+    labels = train.labels.copy()
+    labels[80:120] = labels[:40]
+    labels[80:85] = 1 - labels[:5]
+    splits = changed({**clean, "train": Split(train.images, labels)}, "train", list(range(80, 120)), near)
+    found = audited(splits, 2)
+    within = {near.split: near for near in found.near if near.within}
+    assert list(within) == ["train", "val", "test"]
+    rows = {match.row: match for match in within["train"].matches}
+    assert sum(rows[row].other == row + 80 for row in range(40) if row in rows) >= 36
+    assert sum(match.conflict for match in rows.values()) >= 8, "both images of a pair are counted"
+    assert within["train"].means == "counted more than once" and found.leaks == ()
+    assert len({frozenset((p.left, p.right)) for p in found.pictures}) == 2, "no pair is shown twice"
+
+
+def test_equality_is_judged_in_full_depth_and_looks_in_8_bits(clean: Splits) -> None:
+    deep = {name: Split(sixteen_bits(part.images), part.labels) for name, part in clean.items()}
+    shallow = audited(clean)
+    assert msgspec.structs.replace(audited(deep), made=shallow.made) == shallow
+    images = deep["test"].images.copy()
+    images[0] = deep["train"].images[4]
+    images[1] = deep["train"].images[5] ^ 1  # what 8 bits cannot show
+    images[2], images[3] = 700, 700
+    images[3, 0, 0] = 701
+    found = audited({**deep, "test": Split(images, clean["test"].labels)})
+    assert [group.places for group in found.exact] == [(("train", 4), ("test", 0))]
+    matches = {(match.row, match.other, match.exact) for near in found.near for match in near.matches}
+    assert {(0, 4, True), (1, 5, False)} <= matches
+    assert (found.constant, found.blank) == ({"test": (2,)}, {"test": (3,)})
+
+
+def test_what_files_say_is_tried_as_shortcut(clean: Splits) -> None:
+    rng = np.random.default_rng(0)
+
+    def with_traits(part: Split, betray: bool) -> Split:
+        label, count = part.labels, len(part)
+        maker = np.where(rng.random(count) < 0.9, label, 1 - label) if betray else rng.integers(0, 2, count)
+        dose = np.where(label == 1, np.nan, 80.0) if betray else rng.normal(80, 5, count)
+        traits = {
+            "bytes": rng.normal(1e5, 1e3, count) + 3e3 * label * betray,
+            "height": np.full(count, 64.0),
+            "stored": np.array(["8-bit", "12-bit"])[maker],
+            "Manufacturer": np.array(["", "ACME"])[rng.integers(0, 2, count)],
+            "KVP": dose,
+        }
+        return replace(part, traits=traits)
+
+    found = audited({name: with_traits(part, True) for name, part in clean.items()})
+    hints = {(hint.target, hint.features): hint for hint in found.hints}
+    for family in ("file size", "bit depth and encoding", "header fields"):
+        auc = hints["label", family].auc
+        assert hints["label", family].found and auc and auc > 0.8, family
+    assert not hints["split", "file size"].found
+    assert hints["label", "image size"].reason == "the same in all images"
+    assert "ACME" not in str(msgspec.json.encode(found)), "what a header says stays where it is"
+    found = audited({name: with_traits(part, False) for name, part in clean.items()})
+    assert not [
+        hint for hint in found.hints if hint.found and hint.features in ("file size", "header fields")
+    ]
+
+
+def test_a_trait_that_one_split_lacks_tells_the_split(clean: Splits) -> None:
+    splits = {name: replace(part, traits={"KVP": np.full(len(part), 80.0)}) for name, part in clean.items()}
+    splits["test"] = clean["test"]
+    hints = {(hint.target, hint.features): hint for hint in audited(splits).hints}
+    assert hints["split", "header fields"].found and not hints["label", "header fields"].found
+
+
 def test_images_that_show_nothing_are_listed(clean: Splits) -> None:
     images = np.full((2, 64, 64), 7, np.uint8)
     images[1, ::2] += 1
@@ -158,6 +231,21 @@ def test_copies_are_counted_once_and_dropped(
     with pytest.raises(UserError, match="leave none"):
         without_copies("planted", {"test": Split(splits["test"].images[3:5], splits["test"].labels[3:5])},
                        msgspec.structs.replace(found, rows=(0, 1)))  # fmt: skip
+
+
+def test_every_run_counts_the_groups_that_test_shares(
+    clean: Splits, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path))
+    groups = {name: np.arange(len(part)) // 2 + 1000 * at for at, (name, part) in enumerate(clean.items())}
+    groups["test"][:4] = groups["train"][0]
+    groups["test"][4] = groups["val"][0]
+    groups["test"][6:8] = -1
+    splits = {name: replace(part, groups=groups[name]) for name, part in clean.items()}
+    assert not copies_in(task, clean, "test:1").copies.sentence, "the note of a content holds no groups"
+    copies = copies_in(task, splits, "test:1").copies
+    assert (copies.known, copies.shared_groups, copies.of_shared) == (len(splits["test"]) - 2, 2, 5)
+    assert copies.sentence.startswith("5 of 118 test images are of 2 groups that also stand in train or val")
 
 
 CARD = """
@@ -230,11 +318,12 @@ def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> 
     assert counts == {False: (120, 2), True: (118, 2)}
     assert len({r.key for r in records}) == len({r.hashes.data for r in records}) == 2
     page = (tmp_path / "run" / "report" / "report.md").read_text()
-    assert "Equal images across splits" in page
+    assert "Equal images and groups across splits" in page
 
 
 def with_copies(record: Record) -> Record:
-    counted = Copies(test=300, in_train=5, in_val=1, either=6, conflicts=1, val=40, val_in_train=0)
+    counted = Copies(test=300, in_train=5, in_val=1, either=6, conflicts=1, val=40, val_in_train=0,
+                     known=300, shared_groups=7, of_shared=31)  # fmt: skip
     return msgspec.structs.replace(record, copies=counted)
 
 
@@ -250,9 +339,11 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
     write_leakage(tmp_path / FOLDER, found)
     assert list(read_leakage(tmp_path)) == [("breastmnist", 28, "sha256:breastmnist28")]
     verdicts = judge(read([tmp_path]))
-    assert all("test-in-train" in {flag.name for flag in verdict.flags} for verdict in verdicts)
+    names = [{flag.name for flag in verdict.flags} for verdict in verdicts]
+    assert all({"test-in-train", "groups-in-train"} <= each for each in names)
     text = build([tmp_path]).html.read_text()
-    assert "6 of 300 test images" in text and "data:image/png;base64," in text
+    assert "6 of 300 test images" in text and "31 of 300 test images are of 7 groups" in text
+    assert "near copies within train" in text and "data:image/png;base64," in text
     (tmp_path / FOLDER / "broken.json").write_text("{")
     with pytest.raises(UserError, match="Cannot read the audit"):
         read([tmp_path])

@@ -1,0 +1,36 @@
+"""Patients, studies or other groups of images that stand in more than one split."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...tasks.task import Split
+from .outcome import Shared
+
+UNKNOWN = -1
+"""The group of an image of which none is known."""
+
+_PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
+
+
+def shared_groups(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
+    """Count the groups that pairs of splits share; None where no split knows its groups."""
+    known = {name: known_groups(split) for name, split in splits.items()}
+    return tuple(_shared(known)) if any(map(len, known.values())) else None
+
+
+def known_groups(split: Split) -> NDArray[np.int64]:
+    """Return the group of each image of which it is known: [m], m at most the images."""
+    return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups != UNKNOWN]
+
+
+def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[Shared]:
+    for split, against in _PAIRS:
+        if split not in known or against not in known:
+            continue
+        mine = known[split]
+        both = np.intersect1d(mine, known[against])
+        if len(both):
+            images = int(np.isin(mine, both).sum())
+            yield Shared(split=split, against=against, groups=len(both), images=images, known=len(mine))
