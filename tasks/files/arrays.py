@@ -73,7 +73,7 @@ class Folder:
             for kind, held in (("column", parts.columns), ("trait", parts.traits)):
                 for at, values in enumerate(held.values()):
                     self._save(name, f"{kind}_{at}", values[mine])
-            digest.update(b"".join(images.known[row].mark for row in mine))
+            digest.update(b"".join(images.marks[row] for row in mine))
             for column in parts.columns.values():
                 digest.update("\0".join(column[mine]).encode())
             digest.update(parts.labels[mine].tobytes() + plain[mine].tobytes() + name.encode())

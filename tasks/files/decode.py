@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ...benchmark.errors import UserError
 from ..pool import share
 from .listing import Listing
-from .piece import Decoded, Decoder, Known, Piece
+from .piece import Decoded, Decoder, Piece
 from .spec import Spec
+from .traits import Columns, joined
 
 PER_PIECE = 64
 """Files that a process decodes in one go."""
@@ -27,23 +28,26 @@ class Images:
     """All images of a task, in the order of the listing and, within a file, of its frames.
 
     Attributes:
-        known: [n], of each image.
+        files: of which file each image is, [n].
+        frames: which frame of it, [n].
+        patients: raw, by the header; "" where it has none.
+        marks: SHA-256 of each square.
+        traits: as `Split.traits`.
         deep: whether one of them has more than 8 bits.
         facts: as of `Decoded`, over all.
         decoder: which left their squares in its scratch folder.
         starts: of the pieces, in order.
     """
 
-    known: tuple[Known, ...]
+    files: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    patients: tuple[str, ...]
+    marks: tuple[bytes, ...]
+    traits: Columns
     deep: bool
     facts: Counter[tuple[str, str]]
     decoder: Decoder
     starts: tuple[int, ...]
-
-    @property
-    def files(self) -> NDArray[np.int64]:
-        """Of which file each image is, [n]."""
-        return np.array([each.file for each in self.known], np.int64)
 
     def squares(self) -> Iterator[NDArray[np.uint16]]:
         """Yield the squares of all images in order, [m, side, side] or [m, side, side, 3] at a time."""
@@ -80,7 +84,11 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
     for each in found:
         facts += each.facts
     return Images(
-        known=tuple(known for each in found for known in each.known),
+        files=np.array([file for each in found for file in each.files], np.int64),
+        frames=np.array([frame for each in found for frame in each.frames], np.int64),
+        patients=tuple(patient for each in found for patient in each.patients),
+        marks=tuple(mark for each in found for mark in each.marks),
+        traits=joined((len(each.files), each.traits) for each in found),
         deep=any(each.deep for each in found),
         facts=facts,
         decoder=decoder,

@@ -11,7 +11,6 @@ from ...benchmark.errors import UserError
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
-from .piece import Known
 from .spec import Spec
 from .split import lacking, made
 
@@ -49,9 +48,11 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     Raises:
         UserError: a split came out empty or train lacks a class.
     """
-    files, known = images.files, images.known
+    files = images.files
     labels = listing.labels[files]
-    groups = tuple(listing.patients[each.file] or each.patient for each in known)
+    groups = tuple(
+        listing.patients[file] or patient for file, patient in zip(files, images.patients, strict=True)
+    )
     paths = tuple(f"\0{listing.paths[file]}" for file in files)
     owners = tuple(group or path for group, path in zip(groups, paths, strict=True))
     if listing.splits:
@@ -60,13 +61,15 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         splits = made(labels, numbered(owners if spec.rule.by == "patient" else paths), spec.rule, spec.name)
     shared = _shared(groups, splits)
     return Parts(
-        names=tuple(f"{listing.paths[each.file]}\0{each.frame}" for each in known),
+        names=tuple(
+            f"{listing.paths[file]}\0{frame}" for file, frame in zip(files, images.frames, strict=True)
+        ),
         splits=splits,
         labels=labels,
         groups=groups,
         owners=owners,
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
-        traits=_columned(known),
+        traits=images.traits,
         shared=shared,
         warnings=_warnings(spec, labels, splits, groups, shared),
     )
@@ -75,19 +78,6 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
 def numbered(names: tuple[str, ...]) -> NDArray[np.int64]:
     """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
     return np.unique(np.array(names, object), return_inverse=True)[1].astype(np.int64)
-
-
-def _columned(known: tuple[Known, ...]) -> dict[str, NDArray[Any]]:
-    """Turn a mapping per image into a column per trait; one that is ever a word is text throughout."""
-    names = dict.fromkeys(name for each in known for name in each.traits)
-    found: dict[str, NDArray[Any]] = {}
-    for name in names:
-        values = [each.traits.get(name) for each in known]
-        if any(isinstance(value, str) for value in values):
-            found[name] = np.array(["" if value is None else str(value) for value in values], np.str_)
-        else:
-            found[name] = np.array([np.nan if value is None else value for value in values], np.float64)
-    return found
 
 
 def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> int:

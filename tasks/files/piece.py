@@ -1,8 +1,6 @@
 """Some files of a task, decoded by one process into a file of squares that it leaves in a scratch folder."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +11,7 @@ from ...benchmark.files import writing
 from ..levels import sixteen_bits
 from ..readers.reader import Picture, Reading, UnreadableError, pictures
 from .fit import fitted
+from .traits import Columns, Traits, columns_of, traits_of
 
 
 @dataclass(frozen=True)
@@ -23,42 +22,50 @@ class Piece:
     paths: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of one image beside its pixels; the patient and the traits stay in the user's cache.
-
-    Attributes:
-        file: of which file it is, counted over the whole listing.
-        frame: which frame of it.
-        patient: raw, by the header; "" where it has none.
-        traits: of its file; see `Split.traits`.
-        mark: digest of its square.
-    """
-
-    file: int
-    frame: int
-    patient: str
-    traits: Mapping[str, float | str]
-    mark: bytes
-
-
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Decoded:
-    """What one piece holds.
+    """What is known of the images of a piece; patients and traits stay in the user's cache.
 
     Attributes:
         start: of the piece.
-        known: of each image, in the order of the squares.
+        files: of which file each image is, counted over the whole listing, in the order of the squares.
+        frames: which frame of it.
+        patients: raw, by the header; "" where it has none.
+        marks: SHA-256 of each square.
+        traits: of their files.
         deep: whether one of them has more than 8 bits.
         facts: how often each fact about the reading holds, as ("window", "header").
         faults: files that cannot be read, and why.
     """
 
     start: int
-    known: list[Known] = field(default_factory=list)
+    files: tuple[int, ...]
+    frames: tuple[int, ...]
+    patients: tuple[str, ...]
+    marks: tuple[bytes, ...]
+    traits: Columns
+    deep: bool
+    facts: Counter[tuple[str, str]]
+    faults: tuple[tuple[int, str], ...]
+
+
+@dataclass(eq=False)
+class _Seen:
+    """What gathers while a piece is decoded."""
+
+    rows: list[tuple[int, int, str, bytes]] = field(default_factory=list)
+    traits: list[Traits] = field(default_factory=list)
     deep: bool = False
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[tuple[int, str]] = field(default_factory=list)
+
+    def done(self, start: int) -> Decoded:
+        """Return all of it, in little room."""
+        files, frames, patients, marks = zip(*self.rows, strict=True) if self.rows else ((),) * 4
+        return Decoded(
+            start, files, frames, patients, marks, columns_of(self.traits), self.deep, self.facts,
+            tuple(self.faults),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,23 +100,28 @@ class Decoder:
             DiskFullError, UserError: the squares cannot be written.
         """
         _keep_memory()
-        found = Decoded(piece.start)
+        seen = _Seen()
         path = self.squares(piece.start)
         with writing(path), path.open("wb") as out:
             for number, file in enumerate(piece.paths, piece.start):
                 try:
                     for picture in pictures(file, self.reading):
-                        square = fitted(picture, self.color, self.side, self.reading.bits)
-                        found.deep |= square.dtype == np.uint16
-                        content = sixteen_bits(square).tobytes()
-                        out.write(content)
-                        mark = sha256(content).digest()
-                        about = _traits(file, picture)
-                        found.known.append(Known(number, picture.frame, picture.group, about, mark))
-                        found.facts.update(_facts(picture).items())
+                        out.write(self._square(number, file, picture, seen))
                 except UnreadableError as error:
-                    found.faults.append((number, str(error)))
-        return found
+                    seen.faults.append((number, str(error)))
+        return seen.done(piece.start)
+
+    def _square(self, number: int, file: Path, picture: Picture, seen: _Seen) -> bytes:
+        square = fitted(picture, self.color, self.side, self.reading.bits)
+        content = sixteen_bits(square).tobytes()
+        seen.deep |= square.dtype == np.uint16
+        seen.rows.append((number, picture.frame, picture.group, sha256(content).digest()))
+        seen.traits.append(traits_of(file, picture))
+        height, width = picture.values.shape[:2]
+        colour = "RGB" if picture.values.ndim == 3 else "grey"
+        facts = {"pixels": f"{width} x {height}", **picture.facts, "colour": colour}
+        seen.facts.update(facts.items())
+        return content
 
 
 def _keep_memory() -> None:
@@ -118,17 +130,3 @@ def _keep_memory() -> None:
     It learns from the largest block that was ever freed, up to 32 MiB; other allocators do not mind.
     """
     np.empty(2**25 - 2**16, np.uint8)
-
-
-def _facts(picture: Picture) -> dict[str, str]:
-    height, width = picture.values.shape[:2]
-    colour = "RGB" if picture.values.ndim == 3 else "grey"
-    return {"pixels": f"{width} x {height}", **picture.facts, "colour": colour}
-
-
-def _traits(path: Path, picture: Picture) -> dict[str, float | str]:
-    """Return what a file says beside its pixels; whoever knows only this should tell no label."""
-    height, width = picture.values.shape[:2]
-    down, right = picture.spacing or (math.nan, math.nan)
-    size = {"bytes": float(path.stat().st_size), "height": float(height), "width": float(width)}
-    return {**size, "mm down": down, "mm right": right, **picture.facts, **picture.traits}

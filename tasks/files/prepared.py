@@ -17,6 +17,7 @@ from .listing import Listing
 from .parts import Parts, parts_of
 from .spec import Spec
 from .split import split_hash
+from .warn import unlike
 
 VERSION = 2
 """Of what is done to an image; arrays of another version are made anew."""
@@ -134,5 +135,5 @@ def _manifest(
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
-        warnings=parts.warnings,
+        warnings=(*parts.warnings, *unlike(images.facts, spec.variant, side)),
     )

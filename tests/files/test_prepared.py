@@ -1,4 +1,4 @@
-"""The cache of prepared files: 16 bits, folders named by what they hold, kills and damage that cost nothing."""
+"""The cache of prepared files: 16 bits, folders named by their content, kills and damage that cost nothing."""
 
 import csv
 import os
@@ -14,6 +14,7 @@ from mednet_bench.tasks.files.fit import fitted
 from mednet_bench.tasks.files.prepared import Prepared, prepared
 from mednet_bench.tasks.files.shrink import shrunk
 from mednet_bench.tasks.files.source import FilesSource
+from mednet_bench.tasks.files.traits import columns_of, joined
 from mednet_bench.tasks.levels import eight_bits
 from mednet_bench.tasks.local import local_task
 from mednet_bench.tasks.readers.reader import Picture
@@ -121,3 +122,13 @@ def test_what_files_say_beside_their_pixels_is_kept_for_the_audit(ward: Path) ->
     assert (split.traits["bytes"] > 2560).all()
     assert set(split.traits["stored"]) == {"16-bit signed"}
     assert all(len(values) == 24 for values in split.traits.values())
+
+
+def test_traits_of_files_of_several_kinds_become_columns_with_gaps() -> None:
+    first = columns_of([{"bytes": 7.0, "format": "PNG"}, {"bytes": 9.0, "KVP": 120.0}])
+    second = columns_of([{"KVP": "high", "bytes": 1.0}])
+    both = joined([(2, first), (1, second), (0, {})])
+    assert both["bytes"].tolist() == [7, 9, 1]
+    assert both["format"].tolist() == ["PNG", "", ""]
+    assert both["KVP"].tolist() == ["", "120.0", "high"]
+    assert np.isnan(first["KVP"][0])

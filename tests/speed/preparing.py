@@ -1,0 +1,112 @@
+"""How fast DICOM files are prepared, as a share of the rate of bare pydicom on the same cores in the same run.
+
+    python tests/speed/preparing.py [FILES] [SIDE] [JOBS]
+
+The files are written first: 512 x 512 values of 16 bits, uncompressed, which is the hardest case, since a
+compressed file takes pydicom many times as long. Bare is `pydicom.dcmread(path).pixel_array` in as many
+processes; both read from memory, and take turns, the better of which is compared.
+"""
+
+import csv
+import os
+import resource
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "readers"))  # for `dicoms`
+
+PIXELS = 512
+PER_PATIENT = 10
+LEAST = 0.8
+CARD = """name = "ward"
+title = "Written for a measurement"
+kind = "binary"
+classes = ["healthy", "ill"]
+modality = "ct"
+variant = "gray"
+source_group = "ward"
+parents = []
+licence = "none"
+citation = "none"
+[files]
+table = "labels.csv"
+patient_column = "patient"
+"""
+
+
+def write_ward(folder: Path, count: int) -> Path:
+    """Write files, table and card; returns the card."""
+    from dicoms import write
+
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(PIXELS // 8, PIXELS // 8)).repeat(8, 0).repeat(8, 1) * 300
+    noise = rng.normal(0, 20, (8, PIXELS, PIXELS))
+    rows = []
+    for number in range(count):
+        values = (common + noise[number % 8] + number % 97).astype(np.int16)
+        patient = number // PER_PATIENT
+        about = {"PatientID": f"P{patient}", "RescaleSlope": 1, "RescaleIntercept": -1024, "KVP": 120}
+        write(folder / f"{number:06}.dcm", values, **about)
+        rows.append((f"{number:06}.dcm", ("healthy", "ill")[patient % 2], f"P{patient}"))
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "patient"), *rows])
+    (folder / "ward.toml").write_text(CARD)
+    return folder / "ward.toml"
+
+
+def bare(paths: tuple[Path, ...]) -> int:
+    """Decode files as pydicom alone does."""
+    import pydicom
+
+    return sum(pydicom.dcmread(path).pixel_array.size for path in paths)
+
+
+def decode_bare(folder: Path, jobs: int) -> None:
+    from mednet_bench.tasks.pool import share
+
+    paths = sorted(folder.glob("*.dcm"))
+    pieces = [tuple(paths[start : start + 64]) for start in range(0, len(paths), 64)]
+    assert sum(share(bare, pieces, jobs)) == len(paths) * PIXELS**2
+
+
+def prepare(card: Path, side: int, jobs: int) -> None:
+    from mednet_bench.tasks.files.prepared import prepared
+    from mednet_bench.tasks.local import local_task
+
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["MEDNET_BENCH_CACHE"] = cache
+        found = prepared(local_task(card).source.spec, side, jobs)  # type: ignore[attr-defined]
+        assert found.manifest.bits == 16
+
+
+def main(count: int = 10_000, side: int = 64, jobs: int = 0) -> int:
+    jobs = jobs or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as place:
+        card = write_ward(Path(place), count)
+        contestants = {
+            "bare pydicom": partial(decode_bare, card.parent, jobs),
+            "prepared": partial(prepare, card, side, jobs),
+        }
+        best = dict.fromkeys(contestants, float("inf"))
+        for _ in range(2):
+            for name, work in contestants.items():
+                start = time.perf_counter()
+                work()
+                best[name] = min(best[name], time.perf_counter() - start)
+    for name, seconds in best.items():
+        print(f"{name}: {count / seconds:,.0f} files a second ({seconds:.1f} s, {jobs} processes)")
+    ratio = best["bare pydicom"] / best["prepared"]
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(
+        f"ratio {ratio:.2f} of at least {LEAST}, {side} px; the largest process had {peak / 2**10:,.0f} MiB"
+    )
+    return int(ratio < LEAST)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
