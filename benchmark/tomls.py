@@ -18,7 +18,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     # by name, because the type checker looks for the one of the two that is not installed
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder: name the TOML file in it.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: it is no text in UTF-8: save it as that.") from error
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     except (ValueError, RecursionError) as error:  # its own error is a ValueError, as are some of Python's

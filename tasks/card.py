@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -55,24 +55,30 @@ def read_card(path: Path, content: dict[str, Any], kind: type[Card]) -> Card:
     try:
         card = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise UserError(_ill_typed(path, content, str(error))) from error
+        raise UserError(_ill_typed(path, content, kind, str(error))) from error
     _check(path, card)
     return card
 
 
-def _ill_typed(path: Path, content: dict[str, Any], message: str) -> str:
-    """Reword msgspec's ``... - at `$.key[...]```, and say which words a key knows."""
+def _ill_typed(path: Path, content: dict[str, Any], kind: type[Facts], message: str) -> str:
+    """Reword msgspec's ``... - at `$.key.part[...]```, and say which words a key knows."""
     problem, _, place = message.partition(" - at `$.")
-    key = re.split(r"[\[`.]", place)[0]
-    words = {
-        "kind": Kind,
-        "variant": Variant,
-        "role": Literal["task", "source"],
-        "pretrain_splits": SplitName,
-    }
-    if problem.startswith("Invalid enum value") and key in words:
-        problem = f"it is one of {', '.join(words[key].__args__)}, not {content[key]!r}"
-    return f"{path}: key '{key}': {problem}."
+    keys = re.split(r"[\[`]", place)[0].split(".")
+    if problem.startswith("Invalid enum value"):
+        known, given = kind, content
+        for key in keys:
+            known, given = get_type_hints(known)[key], given[key]
+        problem = f"it is one of {', '.join(_words(known))}, not {given!r}"
+    return f"{path}: key '{'.'.join(keys)}': {problem}."
+
+
+def _words(known: Any) -> list[str]:
+    """Return the words that a type allows, alone, in a list, or beside something else."""
+    if get_origin(known) is Literal:
+        return list(get_args(known))
+    if known is int:
+        return ["a whole number"]
+    return [word for part in get_args(known) for word in _words(part)]
 
 
 def _check(path: Path, card: Facts) -> None:

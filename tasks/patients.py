@@ -20,7 +20,7 @@ def finder(pattern: str, key: str) -> "re.Pattern[str] | None":
     try:
         found = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"{key}: {error}.") from error
+        raise UserError(f"{key}: it is no regular expression ({error}): correct it.") from error
     if not found.groups:
         raise UserError(f"{key}: put the patient into parentheses.")
     return found

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from ...tasks.catalog import catalog
 from ...tasks.files.prepared import Manifest, prepared
 from ...tasks.files.source import FilesSource
+from ...tasks.files.split import lacking
 from ...tasks.levels import eight_bits
 from ...tasks.local import local_task
+from ...tasks.npz import shared_groups
 from ...tasks.places import places_from
 from ...tasks.subgroups import check_subgroups
-from ...tasks.task import Split, Task
+from ...tasks.task import SPLITS, Split, Task
+from ..errors import UserError
 from ..files import write_atomic
 
 COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
@@ -32,17 +36,36 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
     Raises:
         UserError: whatever is wrong with the card, the table, the files or the splits.
     """
-    task = local_task(card)
+    task, places = local_task(card), places_from()
+    catalog(places, [card])  # a name that is taken is refused here, not when it is run
     parts: list[str] = [f"{task.name}: {task.kind}, {task.modality}, {task.variant}"]
     if isinstance(task.source, FilesSource):
         parts.append(_told(prepared(task.source.spec, size, jobs).manifest))
-    splits = task.source.load(size, places_from())
+        splits = task.source.load(size, places)
+    else:
+        splits = task.source.load(size, places)
+        parts.append(_stored(card, task, splits))
     check_subgroups(str(card), splits)
     folder = out or Path(f"{task.name}-check")
     parts += [_classes(task, splits), *(_subgroup(name, splits) for name in task.subgroups)]
     written = sheets(task, splits, folder)
     parts.append(f"{written} contact sheets in {folder}: look at them, also for names burnt into the pixels")
     return "\n\n".join(parts)
+
+
+def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
+    """Describe an npz, whose splits are what they are; `UserError` where nothing can be learnt from it."""
+    labels = np.concatenate([split.labels for split in splits.values()])
+    places = np.repeat([SPLITS.index(name) for name in splits], [len(split) for split in splits.values()])
+    absent = lacking(labels, places, task.classes)
+    if task.role == "task" and 0 in absent:
+        raise UserError(f"{card}: the split train has no image of the class '{absent[0]}': add some.")
+    side = next(iter(splits.values())).images.shape[1]
+    lines = [("images", f"{len(labels):,} at {side} px, as the npz has them: --size is for tasks from files")]
+    lines += [("warning", f"the split {SPLITS[at]} has no image of '{name}'") for at, name in absent.items()]
+    if shared := shared_groups(splits):
+        lines.append(("warning", f"{shared:,} groups stand in more than one split"))
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)
 
 
 def _told(manifest: Manifest) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from ...benchmark.errors import UserError
 from ...benchmark.tomls import check_keys
 from ..card import Facts, read_card
+from ..patients import finder
 from ..readers.reader import Reading
 from ..subgroups import RESERVED
 from ..task import Task
@@ -56,6 +57,7 @@ def _spec(path: Path, card: FilesCard) -> Spec:
     files = card.files
     if fault := _fault(card):
         raise UserError(f"{path}: {fault}.")
+    finder(files.group_pattern, f"{path}: key 'files.group_pattern'")
     root = _inside(path, files.path, "files.path", files.allow_outside)
     table = _inside(path, files.table, "files.table", files.allow_outside) if files.table else None
     return Spec(

@@ -1,5 +1,8 @@
 """A CSV or Parquet file as columns of text."""
 
+import csv
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,16 +44,42 @@ def _csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        with path.open(encoding="utf-8-sig") as file:  # Excel begins its CSV with a mark
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark
             head = file.readline(2**16)
-        separator = max(",;\t", key=head.count)
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
-    except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = "it is empty" if isinstance(error, pd.errors.EmptyDataError) else "its rows or its encoding"
-        raise UserError(f"{path} is no CSV in UTF-8 ({reason}): save it again.") from error
+            separator = max(",;\t", key=head.count)
+            _check_header(path, head, separator)
+        with warnings.catch_warnings():
+            # where the first rows are too long it would only warn, and take cells for those of other columns
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+            )
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8: save it as CSV in UTF-8 (Excel offers it).") from error
+    except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
+        raise UserError(f"{path} is no CSV: {_reason(error)}.") from error
     return frame.rename(columns=lambda name: str(name).strip()).fillna("").astype(str)
+
+
+def _check_header(path: Path, head: str, separator: str) -> None:
+    """Refuse two columns of one name, which pandas would tell apart by numbers of its own."""
+    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise UserError(f"{path} has two columns called '{twice}': rename one.")
+
+
+def _reason(error: Exception) -> str:
+    """Say where a CSV goes wrong, without a word of its content."""
+    said = str(error)
+    if "No columns" in said:
+        return "it is empty: add a header, and a row per file"
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+        return f"line {found[2]} has {found[3]} cells and the header {found[1]}: quote cells that hold commas"
+    if "Length of header" in said:
+        return "its first rows have more cells than the header: quote cells that hold commas"
+    if "EOF inside string" in said:
+        return "a quotation mark is opened and never closed: correct it"
+    return "its rows cannot be told apart: save it again"
 
 
 def _parquet(path: Path) -> "pd.DataFrame":
