@@ -1,4 +1,4 @@
-"""The cache of prepared files: 16 bits, folders named by their content, kills and damage that cost nothing."""
+"""The cache of prepared files: 16 bits, folders named by their content; kills and damage cost nothing."""
 
 import csv
 import os
