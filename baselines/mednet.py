@@ -105,6 +105,10 @@ def _of_card(task: Task) -> tuple[object, ...]:
 
 
 def _side(task: Task, need: Need) -> int:
-    """Return the stored side to read of a source: the run's, else the largest at hand; 0 where none is."""
+    """Return the side to read of a source: the run's, else the largest at hand; 0 where it is no source."""
+    if not task.pretrain_splits:
+        return 0
     sides = task.source.sizes(need.places)
+    if not sides and not task.sizes and not task.source.missing(need.size, need.places):
+        return need.size  # files are fitted into squares of any side
     return need.size if need.size in sides else max(sides, default=0)

@@ -86,7 +86,9 @@ def _check(path: Path, card: Facts) -> None:
     faults = {
         "name": "" if re.fullmatch(NAME, card.name) else NAME_RULE,
         "classes": _fault_of_classes(card),
-        "pretrain_splits": "" if card.pretrain_splits else "name at least one split",
+        "pretrain_splits": ""
+        if card.pretrain_splits or card.role == "task"
+        else "a source that only pretrains needs one split at least",
         "subgroups": fault_of_names(card.subgroups),
         **{key: "" if text.strip() else "it must not be empty" for key, text in texts.items()},
     }

@@ -132,7 +132,8 @@ class Task:
         citation: whom to cite.
         source: loads the images.
         role: "task" may be a target and pretrain for others; "source" only pretrains.
-        pretrain_splits: the splits that may be trained on when it pretrains for another task.
+        pretrain_splits: the splits that may be trained on when it pretrains for another task; none, and it
+            pretrains for none.
         sizes: image sides in pixels that exist; empty where any side is resized from one file.
         split_sizes: number of images in (train, val, test), or None where only the file tells.
         caveats: known defects that a report must repeat.

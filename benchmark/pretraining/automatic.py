@@ -158,8 +158,9 @@ def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tup
 
 def _joined(parts: list[Split]) -> Split:
     """Put splits into one; a number means the same group in all of them, -1 where none is known."""
+    alone = len(parts) == 1  # it may be larger than the memory, of which only some rows are wanted
     return Split(
-        np.concatenate([part.images for part in parts]),
+        parts[0].images if alone else np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([np.full(len(part), -1) if part.groups is None else part.groups for part in parts]),
     )

@@ -70,7 +70,11 @@ def test_the_example_cards_load(real):
         ('name = "cells"', 'name = "My cells"', "key 'name': use lower-case letters"),
         ('source_group = "cells"', 'source_group = ""', "key 'source_group': it must not be empty"),
         ('path = "cells.npz"', 'path = "cells.csv"', "key 'path': it must name an .npz file"),
-        ("parents = []", "parents = []\npretrain_splits = []", "key 'pretrain_splits': name at least one"),
+        (
+            "parents = []",
+            'parents = []\nrole = "source"\npretrain_splits = []',
+            "a source that only pretrains",
+        ),
         ("parents = []", 'parents = []\npretrain_splits = ["dev"]', "it is one of train, val, test"),
         ("parents = []", "parents = [", "is not valid TOML"),
     ],
