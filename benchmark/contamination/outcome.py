@@ -19,7 +19,7 @@ FALSE_SHARE = 0.11
 """The share of test images that an audit may find by error, among images that all look alike.
 
 Of the retinas of docs/contamination.md, the worst source, 7 % are found that are not there (95 % interval
-up to 10.8 %); a share of matches whose interval does not lie above it is no sign that weights have seen the
+up to 10.3 %); a share of matches whose interval does not lie above it is no sign that weights have seen the
 test set.
 """
 
