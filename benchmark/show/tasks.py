@@ -9,6 +9,9 @@ from ...baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...baselines.init import INITS
 from ...baselines.naming import FORMS
 from ...tasks.catalog import GROUPS, at_hand, catalog, megabytes
+from ...tasks.files.known import last_prepared
+from ...tasks.files.prepared import Manifest
+from ...tasks.files.source import FilesSource
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Task
 from ..errors import unknown
@@ -60,6 +63,9 @@ def _plugins() -> list[str]:
 def _sizes(task: Task, places: Places) -> str:
     if task.generated:
         return "any of " + ", ".join(map(str, task.sizes))
+    if isinstance(task.source, FilesSource) and not task.source.missing(0, places):
+        ready = ", ".join(str(manifest.side) for manifest in last_prepared(task.name))
+        return f"any; prepared: {ready}" if ready else "any, not prepared"
     return ", ".join(map(str, task.source.sizes(places))) or "-"
 
 
@@ -77,7 +83,7 @@ def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
         "classes": ", ".join(f"{place} {label}" for place, label in enumerate(task.classes)),
         "modality": f"{task.modality}, {task.variant}",
         "role": "pretraining only" if task.role == "source" else "target, and pretraining source for others",
-        "images": ", ".join(f"{split} {count:,}" for split, count in splits.items()) or "as the file says",
+        "images": ", ".join(f"{split} {count:,}" for split, count in splits.items()) or "as the files say",
         "origin": f"group {task.source_group}; parents {', '.join(task.parents) or 'none'}",
         "licence": task.licence,
         "citation": task.citation,
@@ -88,8 +94,17 @@ def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in _files(task, places))])
 
 
+def _prepared(manifest: Manifest) -> str:
+    parts = ", ".join(f"{split} {count:,}" for split, count in manifest.images.items())
+    return f"{manifest.side} px: {sum(manifest.images.values()):,} images when last prepared ({parts})"
+
+
 def _files(task: Task, places: Places) -> list[str]:
-    """Return a line per stored size: at hand, or which file is missing."""
+    """Return a line per stored or prepared size: at hand, or which file is missing."""
+    if isinstance(task.source, FilesSource):
+        absent = ", ".join(str(file.place) for file in task.source.missing(0, places))
+        rest = f"missing {absent}" if absent else "any px: prepared from the files when it is needed"
+        return [*(_prepared(manifest) for manifest in last_prepared(task.name)), rest]
     sides = task.sizes or task.source.sizes(places)
     lines = []
     for side in sides:
