@@ -103,7 +103,7 @@ def _binned(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
 
 
 def _one_binned(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
-    told = known[~np.isnan(known)]
+    told = known[np.isfinite(known)]
     cuts = np.unique(np.quantile(told, np.linspace(0.1, 0.9, 9))) if len(told) else told
     bins = len(cuts) + 1 + int(np.isnan(known).any() or np.isnan(asked).any())
 

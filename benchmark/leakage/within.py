@@ -7,7 +7,7 @@ import numpy as np
 from ...tasks.perceptual import BLANK
 from ..contamination.alignment import Floats, plain_correlations
 from ..contamination.measured import CANDIDATES, RADIUS
-from ..contamination.search import Hits, Index
+from ..contamination.search import Hits, Index, Ints
 from .near import Looks, near_of
 from .outcome import Near
 
@@ -22,15 +22,15 @@ def near_within(looks: Looks) -> Iterator[Near]:
         hashes = looks.hashes[split][shown]
         hits = Index(hashes).nearest(hashes, RADIUS, CANDIDATES + 1)  # one of them is the image itself
         low, high = np.minimum(hits.query, hits.row), np.maximum(hits.query, hits.row)
-        pairs = np.unique(np.stack([low, high])[:, low != high], axis=1)
-        one, other = shown[pairs]
+        distinct = np.unique((low * len(shown) + high)[low != high])  # each pair once
+        one, other = (shown[rows] for rows in np.divmod(distinct, max(1, len(shown))))
         correlation = _correlated(looks.thumbnails[split], one, other)
         query, row = np.concatenate([one, other]), np.concatenate([other, one])
         both = Hits(query, row, np.zeros_like(row))
         yield near_of(looks, (split, split), both, np.concatenate([correlation, correlation]))
 
 
-def _correlated(known: Floats, one: np.ndarray, other: np.ndarray) -> Floats:
+def _correlated(known: Floats, one: Ints, other: Ints) -> Floats:
     """Return [pairs]: the correlation of the details of two rows each."""
     found = np.empty(len(one), np.float32)
     for start in range(0, len(one), _AT_ONCE):

@@ -172,6 +172,9 @@ def test_images_that_show_nothing_are_listed(clean: Splits) -> None:
     images[1, ::2] += 1
     found = audited(changed(clean, "val", [1, 2], images))
     assert (found.constant, found.blank) == ({"val": (1,)}, {"val": (2,)})
+    even = Split(np.zeros((3, 64, 64), np.uint8), np.array([0, 1, 0]))
+    found = audited({**clean, "val": even})
+    assert [(near.checked, near.means) for near in found.near if near.split == "val"] == [(0, "clean")] * 2
 
 
 def test_a_split_that_betrays_itself_by_its_border_is_a_hint(clean: Splits) -> None:
