@@ -54,7 +54,8 @@ def _colours(held: Counter[str], variant: Variant) -> list[str]:
     of = f"{odd:,} of {held.total():,} images are"
     if variant == "gray":
         return [f"{of} in colour and become grey, since the card says gray"]
-    return [f"{of} grey in a task of colour, which alone may betray what they show"]
+    cure = "which alone may betray what they show" if held["RGB"] else 'where variant = "gray" would do'
+    return [f"{of} grey in a task of colour, {cure}"]
 
 
 def _windows(held: Counter[str]) -> list[str]:

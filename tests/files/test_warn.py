@@ -17,7 +17,8 @@ ALIKE = {("pixels", "512 x 512"): 9, ("colour", "grey"): 9, ("window", "header: 
         ({("pixels", "512 x 400"): 2}, "gray", ["2 sizes and proportions from 1.00 to 1.28: sharpness and"]),
         ({("pixels", "64 x 60"): 2}, "gray", ["2 sizes", "2 images are smaller than 224 pixels"]),
         ({("colour", "RGB"): 3}, "gray", ["3 of 12 images are in colour and become grey"]),
-        ({("colour", "RGB"): 3}, "color", ["9 of 12 images are grey in a task of colour"]),
+        ({("colour", "RGB"): 3}, "color", ["9 of 12 images are grey in a task of colour, which alone may"]),
+        ({}, "color", ["9 of 9 images are grey in a task of colour, where variant"]),
         ({("window", "percentiles"): 3}, "gray", ["windows come from header and percentiles"]),
     ],
 )
