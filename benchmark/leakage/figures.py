@@ -62,13 +62,7 @@ def _of_traits(splits: Mapping[str, Split], rows: Rows) -> dict[str, Figures]:
     found: dict[str, list[Figures]] = {}
     for name in names:
         values = [_known(splits[split].traits.get(name), some) for split, some in rows.items()]
-        words = any(value.dtype.kind == "U" for value in values)
-        coded = (
-            _one_hot(np.concatenate([_words(v) for v in values]))
-            if words
-            else np.concatenate(values)[:, None]
-        )
-        found.setdefault(_family(name), []).append(coded)
+        found.setdefault(_family(name), []).append(_coded(values))
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
 
 
@@ -79,6 +73,13 @@ def _family(trait: str) -> str:
     if trait in _SIZES:
         return "image size"
     return "header fields" if trait[:1].isupper() else "bit depth and encoding"
+
+
+def _coded(parts: list[NDArray[Any]]) -> Figures:
+    """Return numbers as they are, [n, 1], and words as a column for each."""
+    if any(part.dtype.kind == "U" for part in parts):
+        return _one_hot(np.concatenate([_words(part) for part in parts]))
+    return np.concatenate(parts)[:, None]
 
 
 def _known(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -15,9 +15,9 @@ from ..contamination.alignment import Floats, thumbnail
 from ..contamination.measured import CORRELATION, CROPS, RADIUS, candidates, confirmed
 from ..contamination.search import Hashes, Hits
 from .equal import Digests, label
-from .outcome import Match, Near
+from .matches import Match, Near
 
-LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
+_LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
 """In which splits the images of a split are looked for."""
 _SHARE = 250
 """Images that one thread compares at a time."""
@@ -49,7 +49,7 @@ def thumbnails(images: NDArray[np.uint8]) -> Floats:
 
 def near_copies(looks: Looks) -> Iterator[Near]:
     """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
-    for split, others in LOOKED_FOR.items():
+    for split, others in _LOOKED_FOR.items():
         if split in looks.splits:
             yield from (_across(looks, split, other) for other in others if other in looks.splits)
 

@@ -8,8 +8,8 @@ from ...tasks.perceptual import BLANK
 from ..contamination.alignment import Floats, plain_correlations
 from ..contamination.measured import CANDIDATES, RADIUS
 from ..contamination.search import Hits, Index, Ints
+from .matches import Near
 from .near import Looks, near_of
-from .outcome import Near
 
 _AT_ONCE = 4096
 """Pairs whose details are held at once: some 50 MB."""
