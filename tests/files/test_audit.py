@@ -46,10 +46,23 @@ def card(ward: Path) -> Path:
     return ward / "ward.toml"
 
 
-def audit(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli, ["audit", "leakage", *map(str, arguments)], standalone_mode=False)
+def command(*arguments: object) -> Result:
+    result = CliRunner().invoke(cli, [*map(str, arguments)], standalone_mode=False)
     assert not result.exception, result.exception
     return result
+
+
+def audit(*arguments: object) -> Result:
+    return command("audit", "leakage", *arguments)
+
+
+def test_a_run_says_what_of_the_files_test_shares(card: Path, tmp_path: Path) -> None:
+    asked = ["--inits", "scratch", "--protocols", "knn", "--fractions", 1.0, "--seeds", 0, "--device", "cpu"]
+    sizes = ["--size", 28, "--input-size", 32, "--out", tmp_path / "run"]
+    said = command("run", "--task-file", card, "--tasks", "ward", *asked, *sizes).stderr
+    assert "1 of 16 test images stand in train or val, equal in every pixel" in said
+    assert "1 of 16 test images are of 1 group that also stands in train or val" in said
+    assert "1 of 16" in (tmp_path / "run" / "report" / "report.md").read_text()
 
 
 def test_what_is_planted_in_files_is_found_and_no_name_goes_out(card: Path, tmp_path: Path) -> None:
