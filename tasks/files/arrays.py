@@ -62,8 +62,9 @@ class Folder:
             task: which has numbers of its own.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
-        salted = np.array([group_number(salt, task, owner) for owner in parts.owners], np.int64)
         plain = numbered(parts.owners)  # equal on every machine, as the salt is not
+        salted = np.array([group_number(salt, task, owner) for owner in parts.owners], np.int64)
+        salted = np.unique(salted)[plain]  # in the order of the names, or each salt would draw other labels
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)

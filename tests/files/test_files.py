@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.subsets import choose
 from mednet_bench.tasks.files import prepared as preparing
 from mednet_bench.tasks.files.fit import fitted
 from mednet_bench.tasks.files.source import FilesSource
@@ -70,6 +71,8 @@ def test_patients_stay_whole_and_splits_repeat(ward: Path, monkeypatch: pytest.M
     again = loaded(ward / "ward.toml")
     assert all((again[name].images == first[name].images).all() for name in first)
     assert set(again["test"].groups.tolist()).isdisjoint(groups[2]), "another salt, other numbers"
+    drawn = [choose(splits["train"], splits["val"], 0.4, 0) for splits in (first, again)]
+    assert drawn[0].train.tolist() == drawn[1].train.tolist(), "and yet the same labels"
 
 
 def test_files_are_decoded_once(ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
