@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime, timezone
 
 import msgspec
 
 from ..baselines.init import InitCard
 from ..tasks.task import Task
+from .clock import utc_now
 from .grid import PRETRAIN_FIELDS, Grid, part_of
 from .plan import PROTOCOL_VERSION, Planned
 from .pretraining.automatic import made
@@ -34,7 +34,7 @@ def begun(grid: Grid, planned: Planned, device: str) -> Record:
         task=task_facts(task) if task else None,
         init=init_facts(init, task) if init else None,
         provenance=provenance(device),
-        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        finished=utc_now(),
         seconds=0.0,
         peak_memory_mb=0.0,
     )

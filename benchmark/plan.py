@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .files import write_bytes
+from .files import write_json
 
 PROTOCOL_VERSION = 1
 """Raise it whenever a change makes new records incomparable with old ones."""
@@ -89,7 +89,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into the run directory `folder`."""
-        write_bytes(folder / "plan.json", msgspec.json.format(msgspec.json.encode(self), indent=1))
+        write_json(folder / "plan.json", self)
 
 
 def read_plan(folder: Path) -> Plan | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ...baselines.checkpoint import CheckpointCard, card_path, read_card
@@ -11,6 +10,7 @@ from ...tasks.catalog import catalog, fetch, require, select
 from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
 from ...tasks.task import Places, Task
+from ..clock import utc_now
 from ..errors import UserError
 from ..grid import build_grid, inits_of, stored_size
 from ..records import Store
@@ -104,7 +104,7 @@ def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measur
         evidence=tuple(f"{reason.corpus}: {reason}" for reason in declared.reasons),
         unknown=declared.unknown,
         measured=measured,
-        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        made=utc_now(),
     )
 
 

@@ -6,7 +6,6 @@ import io
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.salt import NONE
+from ..clock import utc_now
 from ..errors import UserError
 from ..files import write_atomic
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
@@ -58,7 +58,7 @@ def finish(
     )
     corpus = Corpus(
         variant=settings.variant, side=settings.side, sources=sources, identity=identity, request=request,
-        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        made=utc_now(),
     )  # fmt: skip
     write_sheet(folder, corpus)
     write_corpus(folder, corpus)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from ...tasks.levels import Levels, eight_bits
 from ...tasks.perceptual import BLANK, SMALLEST, perceptual_hashes
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Split, Task
+from ..clock import utc_now
 from ..contamination.search import Hashes
 from ..errors import UserError
 from ..grid import stored_size
@@ -103,7 +103,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         constant=constant,
         blank=blank,
         hints=tuple(hints(splits, images, _units(splits, marks))),
-        made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        made=utc_now(),
     )
     return pictures(found, images, pairs) if pairs else found
 

@@ -8,7 +8,7 @@ import msgspec
 from tabulate import tabulate
 
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import write_bytes, write_json
 from ..plan import read_plan
 from ..records import Record, Store
 from .judge import CAP, FLOOR, KEPT, Judged, judged
@@ -113,7 +113,7 @@ def outcome_of(study: Study, folder: Path) -> Outcome:
 
 def write(outcome: Outcome, folder: Path) -> None:
     """Write `parity.json` and `parity.md` into a run directory."""
-    write_bytes(folder / "parity.json", msgspec.json.format(msgspec.json.encode(outcome), indent=1))
+    write_json(folder / "parity.json", outcome)
     parts = [f"# Parity with {outcome.study}", outcome.summary, outcome.table("github")]
     kept = "\n".join(f"- {line}" for line in outcome.kept)
     parts += [f"Published: {outcome.source}.", outcome.note, outcome.rule, kept]

@@ -1,0 +1,8 @@
+"""The time that records, audits and corpora carry."""
+
+from datetime import datetime, timezone
+
+
+def utc_now() -> str:
+    """Return the time as ``2026-05-01T12:00:00+00:00``."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
