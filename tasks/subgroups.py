@@ -1,5 +1,6 @@
 """Which columns may name subgroups: few values, in words; what looks like an identifier is refused."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,8 +25,9 @@ def fault_of_names(names: Iterable[str]) -> str:
     for name in names:
         if name in RESERVED:
             return f"'{name}' is the name of another array: call the column otherwise"
-        if not name.replace("_", "").replace("-", "").isalnum() or len(name) > LONGEST:
-            return f"'{name}' is no name: use letters, digits, '_' and '-', {LONGEST} characters at most"
+        if not re.fullmatch(r"\w([\w -]*\w)?", name) or len(name) > LONGEST:
+            allowed = f"letters, digits, and '_', '-' or spaces between, {LONGEST} characters at most"
+            return f"'{name}' is no name: rename the column, in {allowed}"
     return ""
 
 

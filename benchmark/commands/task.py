@@ -45,12 +45,24 @@ def new(values: Values) -> int:
 
 
 def _doubts(found: "Draft") -> list[str]:
-    """Say what a person should look at: which column is the label, and how patients are known."""
-    files = found.content["files"]
+    """Say what a person should look at: what the labels are, and how patients are known."""
+    from ...tasks.files.draft import are_grades
+
+    files, classes = found.content["files"], found.content["classes"]
     doubts = []
     if len(found.labels) > 1:
         others = ", ".join(name for name in found.labels if name != files["label_column"])
-        doubts.append(f"the label is taken from '{files['label_column']}': else say label_column ({others})")
+        doubts.append(
+            f"the label is taken from '{files['label_column']}': else say label_column ({others}); a column "
+            "such as sex or scanner goes into subgroups"
+        )
+    if "label_columns" in files:
+        doubts.append(
+            f"each column of 0 and 1 is taken for a class ({', '.join(classes)}): else say label_column, "
+            "classes and kind"
+        )
+    if found.content["kind"] == "multiclass" and are_grades(classes):
+        doubts.append('the classes are numbers: if they are grades, say kind = "ordinal"')
     if not files.keys() & {"patient_column", "study_column"}:
         perhaps = f"; patient_column, if it is {' or '.join(found.patients)}" if found.patients else ""
         cure = f"those of DICOM headers are used; else say in [files]: group_pattern{perhaps}"

@@ -5,6 +5,7 @@ go into a ridge regression, in five folds. Ridge takes many targets at once, so 
 target is fitted anew, by the same folds, for next to nothing; they say what chance gives on these images.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -81,7 +82,9 @@ def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
     orders = [np.arange(len(truth)), *(rng.permutation(len(truth)) for _ in range(PERMUTATIONS))]
     total = np.zeros(len(orders))
     strata = truth[:, 0] if truth.shape[1] == 1 else truth.argmax(axis=1)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED).split(figures, strata)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of combinations of labels that are rarer than the folds
+        folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED).split(figures, strata))
     for train, test in folds:
         coded, asked = _binned(figures[train], figures[test])
         for start in range(0, len(orders), _AT_ONCE):

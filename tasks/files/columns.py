@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
 from ..subgroups import MOST, fault_of_names
 from ..task import SPLITS
-from .rows import LABELS, WORDS
+from .rows import FLAGS, LABELS, WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,8 @@ SUBGROUPS = (
     "hospital",
     "centre",
 )
+Keys = Mapping[str, Any]
+"""Of the card's table `files`: a column, or several."""
 FEWEST = 5
 """Patients that a column of them holds at least: fewer cannot be split."""
 LONGEST = 64
@@ -48,7 +50,7 @@ class Columns:
         patients: columns that may be the patient; none where one is called so.
     """
 
-    keys: Mapping[str, str]
+    keys: Keys
     subgroups: tuple[str, ...]
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
@@ -66,13 +68,13 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     Raises:
         UserError: no column looks like a label.
     """
-    keys = {"path_column": path, **said}
+    keys: dict[str, Any] = {"path_column": path, **said}
     for key, usual in NAMES.items():
-        found = [name for name in frame.columns if name.lower().replace(" ", "_") in usual]
+        found = [name for name in frame.columns if _plain(name) in usual]
         if key not in keys and found and (key != "split_column" or _are_splits(frame[found[0]])):
             keys[key] = found[0]
     free = [name for name in frame.columns if name not in keys.values()]
-    groups = [name for name in free if name.lower() in SUBGROUPS and _few(frame[name])]
+    groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
     free = [name for name in free if name not in groups]
     called = [name for name in free if name.lower() in LABELS]
@@ -80,10 +82,18 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     labels = [] if called or "label_column" in keys else few
     if not (called or labels or "label_column" in keys):
         raise UserError(f"{table}: no column looks like a label: call it '{LABELS[0]}'.")
-    keys = {"path_column": path, "label_column": next(iter(called + labels), ""), **keys}
-    free = [name for name in free if name != keys["label_column"]]
+    flags = tuple(name for name in frame.columns if name in labels and set(frame[name]) <= FLAGS)
+    if len(flags) > 1:  # a column of 0 and 1 per class
+        keys["label_columns"], labels = flags, []
+    elif "label_column" not in keys:
+        keys["label_column"] = (called + labels)[0]
+    free = [name for name in free if name not in (keys.get("label_column"), *flags)]
     patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
     return Columns(keys, tuple(groups), tuple(labels), tuple(patients))
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "_")
 
 
 def _few(column: "pd.Series") -> bool:

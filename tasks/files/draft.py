@@ -1,7 +1,7 @@
 """A first card for a folder, from what lies in it: table or class folders, columns, colours, modality."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from ...benchmark.errors import UserError
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
-from .columns import columns
+from .columns import Keys, columns
 from .find import class_folders, images_below
 from .rows import SEPARATOR
 from .spec import fault_of_path
@@ -50,7 +50,7 @@ class _Found:
     paths: Sequence[str]
     classes: Sequence[str]
     kind: str
-    files: Mapping[str, str]
+    files: Keys
     subgroups: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
@@ -108,14 +108,7 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
     frame = read_table(table)
     column, root = _paths(folder, frame, table)
     found = columns(table, frame, column, said)
-    label = found.keys["label_column"]
-    cells = sorted(set(frame[label]) - {""})
-    several = any(SEPARATOR in cell for cell in cells)
-    classes = sorted({part.strip() for cell in cells for part in cell.split(SEPARATOR)} if several else cells)
-    if len(classes) < 2:
-        raise UserError(
-            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed."
-        )
+    classes, several = _classes(table, frame, found.keys)
     return _Found(
         paths=list(frame[column]),
         classes=classes,
@@ -125,6 +118,26 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
         labels=found.labels,
         patients=found.patients,
     )
+
+
+def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
+    """Name the classes, numbers by their size, and say whether an image can be of several."""
+    if "label_columns" in keys:
+        return tuple(keys["label_columns"]), True
+    cells = set(frame[keys["label_column"]]) - {""}
+    several = any(SEPARATOR in cell for cell in cells)
+    classes = {part.strip() for cell in cells for part in cell.split(SEPARATOR)} - {""} if several else cells
+    if len(classes) < 2:
+        label = keys["label_column"]
+        raise UserError(
+            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed."
+        )
+    return sorted(classes, key=int if are_grades(classes) else str), several
+
+
+def are_grades(classes: Collection[str]) -> bool:
+    """Tell whether the classes are more than two whole numbers, which have an order."""
+    return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
 
 
 def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:

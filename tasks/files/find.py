@@ -11,8 +11,11 @@ from .listing import Listing, patients_in
 from .rows import from_table
 from .spec import Spec
 
-TEXTS = frozenset({".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xlsx", ".html", ".pdf"})
-"""What lies beside images and is none; what else is none is refused when it is read."""
+BESIDE = frozenset({
+    ".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xls", ".xlsx", ".html", ".xml", ".pdf",
+    ".log", ".db", ".ini",
+})  # fmt: skip
+"""What lies beside images and is none, as Thumbs.db; what else is none is refused when it is read."""
 
 
 def listed(spec: Spec) -> Listing:
@@ -73,5 +76,5 @@ def images_below(root: Path, inside: str = "") -> Iterator[str]:
         for name in names:
             if not name.isprintable():  # bytes that are no text cannot be hashed, nor told
                 raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")
-            if not name.startswith(".") and name != "DICOMDIR" and Path(name).suffix.lower() not in TEXTS:
+            if not name.startswith(".") and name != "DICOMDIR" and Path(name).suffix.lower() not in BESIDE:
                 yield Path(folder, name).relative_to(root).as_posix()

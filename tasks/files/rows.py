@@ -22,6 +22,8 @@ SEPARATOR = "|"
 WORDS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 """What else a split is called."""
 LABELS = ("label", "class", "diagnosis", "target")
+FLAGS = frozenset({"0", "1", "0.0", "1.0"})
+"""What a column may say of one class of several."""
 
 
 def from_table(spec: Spec) -> Listing:
@@ -103,7 +105,7 @@ def _flags(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArra
     for number, name in enumerate(spec.files.label_columns):
         cells = frame[_column(spec, frame, name, "label_columns")]
         for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
-            if cell not in ("0", "1", "0.0", "1.0"):
+            if cell not in FLAGS:
                 said = "nothing" if not cell else "something else"
                 raise UserError(
                     f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."

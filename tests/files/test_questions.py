@@ -94,3 +94,25 @@ def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Pa
     found = draft(folder)
     assert (found.labels, found.patients) == ((), ())
     assert found.content["files"]["patient_column"] == "Patient ID"
+
+
+def test_columns_of_0_and_1_are_classes_of_which_an_image_has_several(folder: Path) -> None:
+    table = folder / "list.csv"
+    lines = table.read_text().splitlines()
+    more = [f",{number % 2},{number // 2 % 2},{number % 3}" for number in range(len(lines) - 1)]
+    table.write_text("\n".join(a + b for a, b in zip(lines, [",Mass,Effusion,Age band", *more], strict=True)))
+    said, card = asked(folder, None)
+    assert (card["kind"], card["classes"]) == ("multilabel", ["Mass", "Effusion"])
+    assert card["subgroups"] == ["Age band"]
+    assert "each column of 0 and 1 is taken for a class (Mass, Effusion)" in said
+    assert local_task(folder / "my-gray.toml").kind == "multilabel"
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_numbers(folder: Path) -> None:
+    table = folder / "list.csv"
+    lines = table.read_text().splitlines()
+    grades = [f",{(number * 5) % 12}" for number in range(len(lines) - 1)]
+    table.write_text("\n".join(a + b for a, b in zip(lines, [",label", *grades], strict=True)))
+    said, card = asked(folder, None)
+    assert card["classes"] == [str(grade) for grade in range(12)]
+    assert 'if they are grades, say kind = "ordinal"' in said
