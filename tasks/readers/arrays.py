@@ -9,9 +9,9 @@ from typing import IO
 import numpy as np
 
 from ..npy import Declared, declared
-from .nifti import DEFLATE_RATIO
-from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import BYTES, card_window, percentile_window
+from .reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from .stored import DEFLATE_RATIO, stored_values
+from .window import BYTES, window_of
 
 SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
@@ -25,22 +25,20 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     """Yield the image, or the chosen frames, of the array of a file; see `pictures` for the errors."""
     with _opened(path) as (file, name, most):
         header = declared(file)
-        frames, tall, wide, channels = _sides(header, most - file.tell())
-        content = file.read(header.bytes)
-    if len(content) < header.bytes:
-        raise UnreadableError(f"its values are cut off: {len(content):,} of {header.bytes:,} bytes")
+        frames, tall, wide, channels = _sides(header)
+        content = stored_values(file, file.tell(), header.bytes, most, "array")
     order = "F" if header.columns else "C"
     values = np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
     values = values.reshape(frames, tall, wide, *channels)
-    deep, window = header.dtype != np.uint8, BYTES
-    if deep:  # one window for all frames, so that they can be compared
-        window = card_window(reading.window) if reading.window else percentile_window(values)
+    deep = header.dtype != np.uint8
+    # one window for all frames, so that they can be compared
+    window = window_of(values, reading.window) if deep else BYTES
     facts = {"format": name, "stored": header.dtype.name, "window": window.whence}
     for at in reading.chosen(frames):
         yield Picture(values[at], window, deep, at, facts=facts)
 
 
-def _sides(header: Declared, most: int) -> tuple[int, int, int, tuple[int, ...]]:
+def _sides(header: Declared) -> tuple[int, int, int, tuple[int, ...]]:
     """Return frames, height, width, and (3,) of colour or () of grey, where an array can be images."""
     if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
         raise UnreadableError(f"its values are {header.dtype.name}, which make no grey levels")
@@ -55,10 +53,6 @@ def _sides(header: Declared, most: int) -> tuple[int, int, int, tuple[int, ...]]
     check_size(tall, wide)
     if frames < 1:
         raise UnreadableError("its array holds no image")
-    if header.bytes > LARGEST_FILE:
-        raise UnreadableError(f"its array has {header.bytes:,} bytes, and at most {LARGEST_FILE:,} are read")
-    if header.bytes > most:
-        raise UnreadableError("its values are cut off: the file is too short for what it declares")
     return frames, tall, wide, channels
 
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import BYTES, Window, card_window, percentile_window
+from .reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from .stored import DEFLATE_RATIO, stored_values
+from .window import BYTES, Window, window_of
 
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
-DEFLATE_RATIO = 1032
-"""No deflated byte becomes more than so many."""
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis that they lie across, in the order left-posterior-inferior."""
 
@@ -47,9 +46,7 @@ def _window(header: Any, stored: NDArray[Any], reading: Reading) -> Window:
         return BYTES
     slope, intercept = header.get_slope_inter()
     slope, intercept = (float(slope), float(intercept or 0.0)) if slope else (1.0, 0.0)
-    if reading.window:
-        return card_window(reading.window, slope, intercept)
-    return percentile_window(stored, falling=slope < 0)
+    return window_of(stored, reading.window, slope, intercept)
 
 
 def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
@@ -68,15 +65,7 @@ def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
         header = _header(file)
         shape, kind = _declared(header)
         size = int(np.prod(shape, dtype=object)) * kind.itemsize
-        begin = int(header.get_data_offset())
-        if size > LARGEST_FILE:
-            raise UnreadableError(f"its volume has {size:,} bytes, and at most {LARGEST_FILE:,} are read")
-        if begin < 0 or begin + size > most:
-            raise UnreadableError("its values are cut off: the file is too short for what it declares")
-        file.seek(begin)
-        content = file.read(size)
-    if len(content) < size:
-        raise UnreadableError(f"its values are cut off: {len(content):,} of {size:,} bytes")
+        content = stored_values(file, int(header.get_data_offset()), size, most, "volume")
     values = np.frombuffer(content, kind).reshape(shape, order="F")
     if kind.names:  # RGB; of RGBA the last part carries nothing of the image
         return header, np.stack([values[name] for name in kind.names[:3]], axis=-1)

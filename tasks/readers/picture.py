@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import card_window, percentile_window
+from .window import window_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,7 +59,7 @@ def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
         values = np.asarray(upright)
         # Pillow turns over 8 bits itself
         values = 65535 - values if white_is_zero and values.dtype == np.uint16 else values
-        window = card_window(reading.window) if reading.window else percentile_window(values)
+        window = window_of(values, reading.window)
         return Picture(values, window, True, page, facts={**facts, "window": window.whence})
     return Picture(_shallow(upright), frame=page, facts=facts)
 

@@ -42,6 +42,23 @@ def card_window(window: tuple[float, float], slope: float = 1.0, intercept: floa
     return Window((low - intercept) / slope, (high - intercept) / slope, "card")
 
 
+def window_of(
+    values: NDArray, wanted: tuple[float, float] | None, slope: float = 1.0, intercept: float = 0.0
+) -> Window:
+    """Return the window of an image or volume whose file has none.
+
+    Args:
+        values: as stored, of any shape and real type.
+        wanted: the card's (centre, width), in units of ``slope * values + intercept``; without it the
+            percentiles are taken.
+        slope: of the units over the stored values.
+        intercept: likewise.
+    """
+    if wanted:
+        return card_window(wanted, slope, intercept)
+    return percentile_window(values, falling=slope < 0)
+
+
 def percentile_window(values: NDArray, ignored: float | None = None, falling: bool = False) -> Window:
     """Return the window between the robust percentiles of an image or volume.
 
