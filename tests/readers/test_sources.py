@@ -109,6 +109,7 @@ def test_a_table_that_contradicts_itself_or_names_one_class_is_refused(tmp_path:
         "patient,label\nP0,a\nP0,b": "line 3: this patient has another label above",
         "patient,label\nP0,a\nP1,a": "name 1 of its classes, and at least two are needed",
         "person,label\nP0,a\nP1,b": "has no column",
+        "patient,label\nP0,a,b\nP1,b": "line 2: its cells are not those of the header",
     }.items():
         (tmp_path / "labels.csv").write_text(rows)
         with pytest.raises(UserError, match=words):

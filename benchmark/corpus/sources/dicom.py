@@ -14,7 +14,7 @@ from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
 from ..source import SOURCES, Item, Problem, SourceCard, SourceKind, Unit
 from .folder import walk
-from .table import LABELS, column_of, header_of, names_of, opened
+from .table import LABELS, column_of, header_of, names_of, rows_of
 
 FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PatientSex")
 """Header fields that may be labels: a few plain words each, none of which names a patient."""
@@ -179,11 +179,10 @@ def _table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, .
         raise UserError(f"{path}: the name of the column '{key}' must hold series, study or patient.")
     label = column_of(path, names, card.label_column, LABELS, "label_column")
     table: dict[str, tuple[str, ...]] = {}
-    with opened(path) as reader:
-        for row in reader:
-            labels = tuple(names_of(row[label] or "", card.labels == "multilabel"))
-            if table.setdefault((row[key] or "").strip(), labels) != labels:
-                raise UserError(f"{path}, line {reader.line_num}: this {level} has another label above.")
+    for line, row in rows_of(path):
+        labels = tuple(names_of(row[label], card.labels == "multilabel"))
+        if table.setdefault(row[key].strip(), labels) != labels:
+            raise UserError(f"{path}, line {line}: this {level} has another label above.")
     return level, {key: tuple(filter(None, labels)) for key, labels in table.items()}
 
 

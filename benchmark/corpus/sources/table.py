@@ -29,16 +29,6 @@ class _Table:
     label: str
     group: str
 
-    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Give (line, row), one at a time."""
-        with opened(self.path) as reader:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UserError(
-                        f"{self.path}, line {reader.line_num}: its cells are not those of the header."
-                    )
-                yield reader.line_num, row
-
 
 def open_table(card: SourceCard, folder: Path) -> FileSource:
     """Open a CSV of paths and labels.
@@ -76,7 +66,7 @@ class _Listing:
 
     def __call__(self) -> Iterator[Entry]:
         table = self.table
-        for line, row in table.rows():
+        for line, row in rows_of(table.path):
             path = row[table.image].strip()
             group = row[table.group].strip() if table.group else patient_in(path, self.pattern)
             yield entry_of(self.root, path, self._label(line, row[table.label]), group)
@@ -104,7 +94,7 @@ def names_of(text: str, multilabel: bool) -> list[str]:
 
 def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
     seen: set[str] = set()
-    for _, row in table.rows():
+    for _, row in rows_of(table.path):
         seen.update(names_of(row[table.label], multilabel))
     return tuple(sorted(seen))
 
@@ -125,12 +115,24 @@ def column_of(
 
 def header_of(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a CSV."""
-    with opened(path) as reader:
+    with _opened(path) as reader:
         return tuple(reader.fieldnames or ())
 
 
+def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give (line, row) of a CSV, one at a time; `UserError` where a row has not the cells of the header."""
+    with _opened(path) as reader:
+        for row in reader:
+            if None in row or None in row.values():
+                raise UserError(
+                    f"{path}, line {reader.line_num}: its cells are not those of the header: quote cells "
+                    "that hold commas, or fill in what is missing."
+                )
+            yield reader.line_num, row
+
+
 @contextmanager
-def opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
     """Open a CSV; `UserError` where it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark
