@@ -11,7 +11,7 @@ from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
 from .columns import Keys, columns
-from .find import class_folders, images_below
+from .folders import class_folders, images_below
 from .rows import SEPARATOR
 from .spec import fault_of_path
 from .table import read_table

@@ -8,12 +8,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
+from ....tasks.files.folders import files_below
 from ....tasks.readers.headers import Header, header, is_candidate
 from ....tasks.readers.reader import Reading, UnreadableError, pictures
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
 from ..source import SOURCES, Item, Problem, SourceCard, SourceKind, Unit
-from .folder import walk
 from .table import LABELS, column_of, header_of, names_of, rows_of
 
 FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PatientSex")
@@ -81,7 +81,7 @@ def scan(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
         field: one more field to read, "" for none.
         opened_at: when the source was opened, so that one that is opened later sees what has changed.
     """
-    paths = (path for path in walk(root) if is_candidate(root / path))
+    paths = (path for path in files_below(root) if is_candidate(root / path))
     return tuple((path, header(root / path, field)) for path in paths)
 
 

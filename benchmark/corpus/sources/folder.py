@@ -1,12 +1,11 @@
 """Images in one folder per class."""
 
-import os
 import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....tasks.files.find import class_folders
+from ....tasks.files.folders import class_folders, files_below
 from ....tasks.patients import finder, patient_in
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
@@ -42,40 +41,8 @@ def group_finder(card: SourceCard) -> "re.Pattern[str] | None":
 
 def _entries(root: Path, classes: tuple[str, ...], pattern: "re.Pattern[str] | None") -> Iterator[Entry]:
     for index, name in enumerate(classes):
-        for path in walk(root, name):
+        for path in files_below(root, name):
             yield entry_of(root, path, (index,), patient_in(path, pattern))
-
-
-def walk(root: Path, inside: str = "") -> Iterator[str]:
-    """List the files below `root / inside` relative to `root`, in order; hidden ones are left out.
-
-    No more than the names of one folder (and of those it lies in) are held at a time.
-    """
-    try:
-        with os.scandir(root / inside) as listed:
-            names = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in listed)
-    except OSError as error:
-        raise UserError(
-            f"Cannot read the folder {root / inside} ({error.strerror}): correct its rights."
-        ) from error
-    for name, folder in names:
-        path = f"{inside}/{name}" if inside else name
-        if name.startswith("."):
-            continue
-        if not _is_text(name):  # neither a list of problems nor a pattern can hold bytes that are none
-            raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")
-        if folder:
-            yield from walk(root, path)
-        else:
-            yield path
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 SOURCES.add("folder", SourceKind(open_folder))

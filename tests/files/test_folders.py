@@ -1,0 +1,35 @@
+"""What lies in a folder: everything that may be an image, and nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.tasks.files.folders import class_folders, files_below, images_below
+
+
+def test_images_are_found_at_any_depth_and_what_lies_beside_them_is_not(tmp_path: Path) -> None:
+    for name in (
+        "a/1.png",
+        "a/deep/IM0",
+        "a/at 3\u202fPM.png",
+        "a/.x.png",
+        "a/.git/x.png",
+        "b/DICOMDIR",
+        "b/T.DB",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "link").symlink_to(tmp_path / "a")
+    assert class_folders(tmp_path) == ("a", "b")
+    assert list(images_below(tmp_path)) == ["a/1.png", "a/at 3\u202fPM.png", "a/deep/IM0"]
+    assert list(files_below(tmp_path, "b")) == ["b/DICOMDIR", "b/T.DB", "b/link"]
+
+
+def test_names_and_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Cannot read the folder"):
+        list(images_below(tmp_path, "gone"))
+    (tmp_path / os.fsdecode(b"\xe4.png")).touch()
+    with pytest.raises(UserError, match="rename it, in UTF-8"):
+        list(images_below(tmp_path))
