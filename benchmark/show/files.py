@@ -38,16 +38,17 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
     """
     task, places = local_task(card), places_from()
     catalog(places, [card])  # a name that is taken is refused here, not when it is run
-    parts: list[str] = [f"{task.name}: {task.kind}, {task.modality}, {task.variant}"]
-    if isinstance(task.source, FilesSource):
-        parts.append(_told(prepared(task.source.spec, size, jobs).manifest))
-        splits = task.source.load(size, places)
-    else:
-        splits = task.source.load(size, places)
-        parts.append(_stored(card, task, splits))
+    source = task.source
+    made = prepared(source.spec, size, jobs) if isinstance(source, FilesSource) else None
+    splits = source.load(size, places)
     check_subgroups(str(card), splits)
     folder = out or Path(f"{task.name}-check")
-    parts += [_classes(task, splits), *(_subgroup(name, splits) for name in task.subgroups)]
+    parts = [
+        f"{task.name}: {task.kind}, {task.modality}, {task.variant}",
+        _told(made.manifest) if made else _stored(card, task, splits),
+        _classes(task, splits),
+        *(_subgroup(name, splits) for name in task.subgroups),
+    ]
     written = sheets(task, splits, folder)
     parts.append(f"{written} contact sheets in {folder}: look at them, also for names burnt into the pixels")
     return "\n\n".join(parts)

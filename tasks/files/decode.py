@@ -15,7 +15,7 @@ from ..pool import share
 from .listing import Listing
 from .piece import Decoded, Decoder, Piece
 from .spec import Spec
-from .traits import Columns, joined
+from .traits import TraitColumns, joined
 
 PER_PIECE = 64
 """Files that a process decodes in one go."""
@@ -43,7 +43,7 @@ class Images:
     frames: NDArray[np.int64]
     patients: tuple[str, ...]
     marks: tuple[bytes, ...]
-    traits: Columns
+    traits: TraitColumns
     deep: bool
     facts: Counter[tuple[str, str]]
     decoder: Decoder

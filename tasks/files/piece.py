@@ -11,7 +11,7 @@ from ...benchmark.files import writing
 from ..levels import sixteen_bits
 from ..readers.reader import Picture, Reading, UnreadableError, pictures
 from .fit import fitted
-from .traits import Columns, Traits, columns_of, traits_of
+from .traits import TraitColumns, Traits, columns_of, traits_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Decoded:
     frames: tuple[int, ...]
     patients: tuple[str, ...]
     marks: tuple[bytes, ...]
-    traits: Columns
+    traits: TraitColumns
     deep: bool
     facts: Counter[tuple[str, str]]
     faults: tuple[tuple[int, str], ...]

@@ -12,7 +12,7 @@ from ..readers.reader import Picture
 
 Traits = Mapping[str, float | str]
 """Of one image; see `Split.traits`."""
-Columns = Mapping[str, NDArray[Any]]
+TraitColumns = Mapping[str, NDArray[Any]]
 """Of several: float64, NaN where not known, or text, "" where not known."""
 
 
@@ -36,7 +36,7 @@ def columns_of(traits: Sequence[Traits]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def joined(parts: Iterable[tuple[int, Columns]]) -> dict[str, NDArray[Any]]:
+def joined(parts: Iterable[tuple[int, TraitColumns]]) -> dict[str, NDArray[Any]]:
     """Join the columns of parts, each given with its number of images."""
     parts = list(parts)
     names = dict.fromkeys(name for _, columns in parts for name in columns)

@@ -12,7 +12,7 @@ from .codestream import declared_size
 from .grey import Shown, grey_values
 from .numbers import bits_stored, number, numbers, tag, word
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .traits import traits_of
+from .traits import header_traits
 from .window import Window
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
     frames = _frames(dataset)
     chosen = reading.chosen(frames)
-    group, traits = group_of(dataset, reading.group_by), traits_of(dataset)
+    group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
     for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
         shown = _shown(dataset, frame, stored, reading)
         yield Picture(

@@ -24,7 +24,7 @@ WORDS = (
 NUMBERS = ("KVP", "ExposureTime", "XRayTubeCurrent", "SliceThickness", "EchoTime", "RepetitionTime")
 
 
-def traits_of(dataset: "Dataset") -> dict[str, float | str]:
+def header_traits(dataset: "Dataset") -> dict[str, float | str]:
     """Return the elements that a header has; those that it lacks are left out."""
     found: dict[str, float | str] = {}
     for name in WORDS:
