@@ -158,6 +158,15 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
         return tuple(_leaks(self))
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What can be told without a look at what images show, a clause for the split and for the label."""
+        held: dict[str, list[str]] = {}
+        for hint in self.hints:
+            if hint.found:
+                held.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
+        return tuple(f"the {target} can be told from {' or '.join(each)}" for target, each in held.items())
+
 
 def _leaks(found: Leakage) -> Iterator[str]:
     if found.crossing:

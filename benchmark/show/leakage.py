@@ -14,8 +14,9 @@ def leakage_text(found: Leakage) -> str:
 
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
     verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else "no leak as far as was looked"
+    hinted = "".join(f"\n{found.task}: {clause}" for clause in found.told)
     table = tabulate(list(_lines(found)), HEADS, disable_numparse=True)
-    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}"
+    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
 
 
 def _lines(found: Leakage) -> Iterator[Line]:

@@ -23,7 +23,7 @@ def leakage(results: Results) -> Content | None:
     lead = (
         "Whether test images stand in train or validation, equal in every pixel, is counted for every task "
         "that is run; and whether their patients or other groups do, where these are known. Near copies and "
-        "shortcuts are what `mednet-bench audit leakage` looks for.",
+        "shortcuts are what the command mednet-bench audit leakage looks for.",
     )
     points = [
         f"{task}: {found.sentence}." for (task, _), held in copies.items() for found in held if found.sentence
@@ -33,6 +33,7 @@ def leakage(results: Results) -> Content | None:
     blocks = (*(table for table in tables if table.rows), *_figures(audits))
     if not points:
         points = ["No test image was found to leak, as far as was looked."]
+    points += [f"{audit.task}, {audit.size} px: {clause}." for audit in audits for clause in audit.told]
     return Content("Leakage", 68, (Part(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),))
 
 
@@ -82,12 +83,12 @@ def _near_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
         _TASK,
         _SIDE,
         Column("Looked for"),
+        Column("Means"),
         Column("Images", ",d"),
         Column("Found", ",d"),
         Column("Share", ".1%", "with its 95 % Clopper-Pearson interval"),
         Column("Equal", ",d"),
         Column("Unlike labels", ",d"),
-        Column("Means"),
     )
     rows = tuple(row for audit in audits for row in _near_rows(results, audit))
     return Table("Near copies, and groups that splits share", columns, rows)
@@ -102,11 +103,11 @@ def _near_rows(results: Results, audit: Leakage) -> Iterator[tuple[Entry, ...]]:
         spread = Datum(share, f"{share or 0:.1%} ({low:.1%} to {high:.1%})") if near.checked else None
         equal, unlike = (sum(getattr(m, of) for m in near.matches) for of in ("exact", "conflict"))
         looked = f"near copies {'' if near.within else 'of '}{near.where}"
-        yield (task, audit.size, looked, near.checked, found, spread, equal, unlike, near.means)
+        yield (task, audit.size, looked, near.means, near.checked, found, spread, equal, unlike)
     for each in audit.shared or ():
         share = each.images / each.known if each.known else None
         looked = f"groups of {each.split} in {each.against}"
-        yield (task, audit.size, looked, each.known, each.images, share, None, None, "leak")
+        yield (task, audit.size, looked, "leak", each.known, each.images, share, None, None)
 
 
 def _hint_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
