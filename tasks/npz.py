@@ -96,7 +96,9 @@ def image_side(path: Path) -> int:
 
 def shared_groups(splits: Mapping[str, Split]) -> int:
     """Count the groups (patients, smears) that stand in more than one split: a leak if not 0."""
-    seen = [set(np.unique(split.groups)) for split in splits.values() if split.groups is not None]
+    seen = [
+        set(split.groups[split.groups >= 0].tolist()) for split in splits.values() if split.groups is not None
+    ]
     return len({group for i, one in enumerate(seen) for other in seen[:i] for group in one & other})
 
 
@@ -228,7 +230,14 @@ def labels_and_groups(
             f"{path}: {name} is {groups.dtype} {list(groups.shape)} for {n} images: it must hold "
             "one whole number per image, its patient, smear or lesion."
         )
-    return labels, groups.astype(np.int64)
+    groups = groups.astype(np.int64)
+    if groups.min(initial=0) < -1:
+        raise UserError(
+            f"{path}: {name} holds numbers below -1 or above 2**63 - 1: number the groups from 0, with -1 "
+            "where none is known."
+        )
+    # two images of which nothing is known are no group
+    return labels, np.where(groups == -1, -2 - np.arange(n), groups)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray:

@@ -68,7 +68,9 @@ class Split:
         images: uint8, or uint16 where the source has more than 8 bits, over the whole range; [n, h, w] for
             grey or [n, h, w, 3] (RGB) for colour.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
-        groups: int64 [n], which patient, smear or lesion an image is of; None where not known.
+        groups: int64 [n], which patient, smear or lesion an image is of; None where not known at all.
+            Below 0 it is not known of the image, which stands for itself, as do images of one number below -1
+            (frames of one file).
         columns: subgroup column (sex, age band, scanner, site) -> text [n], one value per image and ""
             where not known; never an identifier.
         traits: what the file of each image says beside its pixels (bytes, bits, scanner, exposure) ->

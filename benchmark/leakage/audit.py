@@ -11,6 +11,7 @@ from ...tasks.catalog import catalog, fetch, require, select
 from ...tasks.levels import Levels, eight_bits
 from ...tasks.perceptual import BLANK, SMALLEST, perceptual_hashes
 from ...tasks.places import places_from
+from ...tasks.salt import NONE
 from ...tasks.task import SPLITS, Places, Split, Task
 from ..clock import utc_now
 from ..contamination.search import Hashes
@@ -19,7 +20,7 @@ from ..grid import stored_size
 from ..request import Request
 from ..tomls import read_toml
 from .equal import Digests, digests, equal_groups
-from .groups import UNKNOWN, shared_groups
+from .groups import shared_groups
 from .near import Looks, near_copies, thumbnails
 from .outcome import Leakage, Rows
 from .pictures import pictures
@@ -134,6 +135,6 @@ def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[st
     return {
         name: marks[name]
         if split.groups is None
-        else np.where(split.groups == UNKNOWN, marks[name], split.groups.astype(np.uint64))
+        else np.where(split.groups == NONE, marks[name], split.groups.astype(np.uint64))
         for name, split in splits.items()
     }

@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from ...tasks.task import Split
 from .outcome import Shared
 
-UNKNOWN = -1
-"""The group of an image of which none is known."""
-
 _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 
 
@@ -22,7 +19,7 @@ def shared_groups(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
 
 def known_groups(split: Split) -> NDArray[np.int64]:
     """Return the group of each image of which it is known: [m], m at most the images."""
-    return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups != UNKNOWN]
+    return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups >= 0]
 
 
 def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[Shared]:

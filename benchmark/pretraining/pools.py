@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tasks.salt import NONE
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -87,12 +89,12 @@ def hold_out(count: int, groups: Rows | None, rng: np.random.Generator) -> tuple
 
     Args:
         count: images of the source.
-        groups: [count] patients, smears, ...; below 0 where an image stands for itself. None: all do.
+        groups: [count] patients, smears, ...; -1 where an image stands for itself. None: all do.
         rng: draws the order.
     """
     wanted = min(HELD_OUT_MOST, round(count * HELD_OUT))
-    keys = np.full(count, -1, np.int64) if groups is None else groups.astype(np.int64)
-    alone = keys < 0
+    keys = np.full(count, NONE, np.int64) if groups is None else groups.astype(np.int64)
+    alone = keys == NONE
     _, known = np.unique(keys[~alone], return_inverse=True)
     number = np.empty(count, np.int64)
     number[~alone] = known

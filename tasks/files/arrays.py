@@ -17,7 +17,7 @@ from ..levels import eight_bits
 from ..salt import group_number
 from ..task import SPLITS, Split
 from .decode import Images
-from .parts import Parts, numbered
+from .parts import Parts, is_file
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -62,9 +62,8 @@ class Folder:
             task: which has numbers of its own.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
-        plain = numbered(parts.owners)  # equal on every machine, as the salt is not
-        salted = np.array([group_number(salt, task, owner) for owner in parts.owners], np.int64)
-        salted = np.unique(salted)[plain]  # in the order of the names, or each salt would draw other labels
+        plain = _ranked(parts.owners, images.marks)  # equal on every machine, as the salt is not
+        salted = np.unique(_salted(parts.owners, salt, task))[plain]  # or each salt would draw other labels
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
@@ -123,3 +122,25 @@ class Folder:
 
     def _file(self, split: str, what: str) -> Path:
         return self.path / f"{split}_{what}.npy"
+
+
+def _salted(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
+    """Return the number of each image's patient, [n]; below -1 where none is known, of its file."""
+    numbers = (group_number(salt, task, owner) for owner in owners)
+    return np.array(
+        [~number if is_file(owner) else number for number, owner in zip(numbers, owners, strict=True)]
+    )
+
+
+def _ranked(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
+    """Return the place of each image's owner among the owners, [n]: files first, as their numbers are.
+
+    The least hash of their images puts them in order: the order of the names would tell whoever has a list
+    of the patients roughly which number is whose, since hashes in order are nearly evenly spaced.
+    """
+    least: dict[str, tuple[bool, bytes, str]] = {}
+    for owner, mark in zip(owners, marks, strict=True):
+        mine = (not is_file(owner), mark, owner)
+        least[owner] = min(mine, least.get(owner, mine))
+    place = {owner: rank for rank, (_, _, owner) in enumerate(sorted(least.values()))}
+    return np.array([place[owner] for owner in owners], np.int64)

@@ -21,8 +21,9 @@ class Listing:
         root: what the paths are relative to.
         paths: of the files, [n].
         labels: int64, [n] or [n, classes], as `Split.labels`.
-        patients: raw patient or study per file, "" where it is not known.
+        patients: raw patient per file, as a table or the path says; "" where neither does.
         splits: train, val or test per file, or () where they are to be made.
+        studies: what the table calls the study of each file, "" where it does not; () without such a column.
         columns: subgroup values per file.
         places: where each file is named, for a message: a line of the table, or its path.
     """
@@ -32,13 +33,14 @@ class Listing:
     labels: NDArray[np.int64]
     patients: tuple[str, ...]
     splits: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     places: tuple[str, ...] = ()
 
     def state(self) -> str:
         """Hash all of it, with the size and time of each file: what changes makes new arrays."""
         digest = hashlib.sha256()
-        facts = (self.labels.tolist(), self.patients, self.splits, dict(self.columns))
+        facts = (self.labels.tolist(), self.patients, self.studies, self.splits, dict(self.columns))
         digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
         for path in self.paths:
             try:

@@ -11,8 +11,12 @@ from ...benchmark.errors import UserError
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
+from .owners import widened
 from .spec import Spec
 from .split import lacking, made
+
+_FILE = "\0"
+"""Begins an owner that is a file, as no patient's name does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +54,8 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     """
     files = images.files
     labels = listing.labels[files]
-    groups = tuple(
-        listing.patients[file] or patient for file, patient in zip(files, images.patients, strict=True)
-    )
-    paths = tuple(f"\0{listing.paths[file]}" for file in files)
+    groups = _groups(listing, images)
+    paths = tuple(f"{_FILE}{listing.paths[file]}" for file in files)
     owners = tuple(group or path for group, path in zip(groups, paths, strict=True))
     if listing.splits:
         splits = np.array([SPLITS.index(listing.splits[file]) for file in files])
@@ -73,6 +75,18 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         shared=shared,
         warnings=_warnings(spec, labels, splits, groups, shared),
     )
+
+
+def is_file(owner: str) -> bool:
+    """Tell whether an owner is a file, since no patient is known."""
+    return owner.startswith(_FILE)
+
+
+def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
+    """Return the raw patient of each image: by table or path, else by its header; else its study."""
+    told = tuple(listing.patients[file] for file in images.files)
+    studies = tuple(listing.studies[file] if listing.studies else "" for file in images.files)
+    return widened(told, widened(images.patients, studies))
 
 
 def numbered(names: tuple[str, ...]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from .spec import Spec
 from .split import split_hash
 from .warn import unlike
 
-VERSION = 2
+VERSION = 3
 """Of what is done to an image; arrays of another version are made anew."""
 MOST_FACTS = 8
 """Values of one fact that are told; the others are summed."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...benchmark.errors import UserError
 from ..task import SPLITS
 from .listing import Listing, patients_in
+from .owners import widened
 from .spec import Spec, fault_of_path
 from .table import read_table
 
@@ -39,7 +40,7 @@ def from_table(spec: Spec) -> Listing:
     _check_paths(spec, paths, places)
     return Listing(
         spec.root, paths, _labels(spec, frame, places), _patients(spec, frame, paths),
-        _splits(spec, frame, places),
+        _splits(spec, frame, places), _studies(spec, frame),
         {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups},
         places,
     )  # fmt: skip
@@ -125,16 +126,19 @@ def _class(index: Mapping[str, int], word: str, place: str) -> int:
 
 
 def _patients(spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Take the patient, else the study, else what the path says."""
-    cells = patients_in(spec, paths)
-    for key in ("study_column", "patient_column"):
-        if name := getattr(spec.files, key):
-            column = frame[_column(spec, frame, name, key)]
-            level = key.partition("_")[0]
-            cells = tuple(
-                f"{level} {cell}" if cell else other for cell, other in zip(column, cells, strict=True)
-            )
-    return cells
+    """Take the patient of the column, else of the path."""
+    inside = patients_in(spec, paths)
+    if not spec.files.patient_column:
+        return inside
+    column = frame[_column(spec, frame, spec.files.patient_column, "patient_column")]
+    return widened(tuple(column), inside)
+
+
+def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+    if not spec.files.study_column:
+        return ()
+    column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
+    return tuple(f"study {cell}" if cell else "" for cell in column)
 
 
 def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:

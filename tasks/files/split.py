@@ -35,7 +35,7 @@ def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what:
     if count == 1:
         raise UserError(
             f"{what}: all {len(groups):,} images are of one patient: a test needs others. Add patients, or "
-            "correct the column or pattern that names them."
+            "correct the column or pattern that names them, or 'reader.group_by' where headers do."
         )
     if count < parts:
         raise UserError(

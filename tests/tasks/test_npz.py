@@ -155,3 +155,13 @@ def test_groups_that_leak_between_splits_are_counted():
 
     assert shared_groups({"train": split([1, 1, 2, 3]), "val": split([4]), "test": split([3, 2, 9])}) == 2
     assert shared_groups({"train": split([1, 2]), "test": split(None)}) == 0
+    assert shared_groups({"train": split([1, -5]), "test": split([-5])}) == 0, "below 0 nobody knows"
+
+
+def test_images_of_no_known_group_are_not_one_group(tmp_path, arrays):
+    arrays["train_groups"] = np.array([3, 3, *[-1] * 10])
+    groups = read_npz(saved(tmp_path, arrays), GRAY)["train"].groups
+    assert groups is not None and groups[:2].tolist() == [3, 3]
+    assert len(set(groups[2:].tolist())) == 10 and groups[2:].max() < -1
+    arrays["train_groups"][0] = -2
+    assert "from 0, with -1 where" in refusal(saved(tmp_path, arrays))

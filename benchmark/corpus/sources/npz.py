@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from ....tasks.databases.catalogue import canonical, known
 from ....tasks.levels import eight_bits
+from ....tasks.salt import NONE
 from ....tasks.task import Places, Split, Task
 from ...errors import UserError
 from ..corpus import SourceFacts
@@ -61,7 +62,7 @@ class TaskSource:
         multilabel = self.task.kind == "multilabel"
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
-            group = "" if rows.groups is None or rows.groups[at] < 0 else str(rows.groups[at])
+            group = "" if rows.groups is None or rows.groups[at] == NONE else str(rows.groups[at])
             yield Item(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
 
 
