@@ -1,0 +1,158 @@
+"""What every run counts and drops, and what command and report say of it and of an audit."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from planted import Splits, audited, changed
+from synthetic import Grid, write_run
+
+from mednet_bench.benchmark.cli import cli
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.leakage.copies import copies_in, identity, without_copies
+from mednet_bench.benchmark.leakage.outcome import FOLDER, read_leakage, write_leakage
+from mednet_bench.benchmark.records import Copies, Record, Store
+from mednet_bench.reports.build import build
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.verdicts import judge
+from mednet_bench.tasks.task import Split, Task
+
+
+def test_copies_are_counted_once_and_dropped(
+    clean: Splits, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path))
+    splits = changed(clean, "test", [3, 4], clean["train"].images[[20, 21]])
+    splits = changed(splits, "val", [0], clean["train"].images[20])
+    found = copies_in(task, splits, "test:1")
+    copies = found.copies
+    assert (copies.in_train, copies.in_val, copies.either, copies.val_in_train) == (2, 1, 2, 1)
+    assert copies_in(task, {**clean}, "test:1") == found, "one content is hashed once"
+    assert copies_in(task, {**clean}, "test:2").copies.either == 0
+    kept = without_copies("planted", splits, found)["test"]
+    assert len(kept) == len(splits["test"]) - 2
+    assert np.array_equal(kept.images[3], splits["test"].images[5])
+    assert identity("md5:1", True) != identity("md5:1", False) == "md5:1"
+    with pytest.raises(UserError, match="leave none"):
+        without_copies("planted", {"test": Split(splits["test"].images[3:5], splits["test"].labels[3:5])},
+                       msgspec.structs.replace(found, rows=(0, 1)))  # fmt: skip
+
+
+def test_every_run_counts_the_groups_that_test_shares(
+    clean: Splits, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path))
+    groups = {name: np.arange(len(part)) // 2 + 1000 * at for at, (name, part) in enumerate(clean.items())}
+    groups["test"][:4] = groups["train"][0]
+    groups["test"][4] = groups["val"][0]
+    groups["test"][6:8] = -1
+    splits = {name: replace(part, groups=groups[name]) for name, part in clean.items()}
+    assert not copies_in(task, clean, "test:1").copies.sentence, "the note of a content holds no groups"
+    copies = copies_in(task, splits, "test:1").copies
+    assert (copies.known, copies.shared_groups, copies.of_shared) == (len(splits["test"]) - 2, 2, 5)
+    assert copies.sentence.startswith("5 of 118 test images are of 2 groups that also stand in train or val")
+
+
+CARD = """
+name = "planted"
+title = "Planted"
+kind = "binary"
+classes = ["no", "yes"]
+modality = "x-ray"
+variant = "gray"
+source_group = "planted"
+parents = []
+licence = "none"
+citation = "none"
+path = "planted.npz"
+"""
+
+
+@pytest.fixture
+def card(clean: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A set of the user's own, two of whose test images stand in train."""
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MEDNET_BENCH_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    splits = changed(clean, "test", [3, 4], clean["train"].images[[20, 21]])
+    arrays = {f"{name}_images": part.images for name, part in splits.items()}
+    labels = {f"{name}_labels": part.labels[:, None] for name, part in splits.items()}
+    np.savez(tmp_path / "planted.npz", **arrays, **labels)
+    (tmp_path / "planted.toml").write_text(CARD)
+    return tmp_path / "planted.toml"
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [*map(str, arguments)], standalone_mode=False)
+
+
+def test_the_command_audits_a_card(card: Path, tmp_path: Path) -> None:
+    result = command("audit", "leakage", card, "--json", "--strict", "--out", tmp_path / "found")
+    assert not result.exception, result.exception
+    assert result.return_value == 3
+    (found,) = json.loads(result.stdout)
+    written = json.loads(next((tmp_path / "found").glob("*.json")).read_text())
+    assert found == written
+    assert found["task"] == "planted" and found["pictures"] == []
+    assert str(tmp_path) not in json.dumps(found)
+    assert command("audit", "leakage", "phantom-nodule", "--size", 28, "--strict").return_value == 0
+    assert "near copies" in command("audit", "leakage", card).stdout
+    assert isinstance(command("audit", "leakage", "no-such-task").exception, UserError)
+
+
+def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> None:
+    small = ["run", "--task-file", card, "--tasks", "planted", "--inits", "scratch", "--protocols", "knn"]
+    small += [
+        "--input-size",
+        32,
+        "--seeds",
+        0,
+        "--fractions",
+        1.0,
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "run",
+    ]
+    assert command(*small, "--no-report").return_value == 0
+    result = command(*small, "--dedupe")
+    assert result.return_value == 0, result.exception
+    assert "2 of 120 test images" in result.stderr and "dropped" in result.stderr
+    records = [r for r in Store(tmp_path / "run").read_all() if r.cell.step == "score"]
+    counts = {r.copies.dropped: (r.counts.test, r.copies.either) for r in records if r.copies and r.counts}
+    assert counts == {False: (120, 2), True: (118, 2)}
+    assert len({r.key for r in records}) == len({r.hashes.data for r in records}) == 2
+    page = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert "Equal images and groups across splits" in page
+
+
+def with_copies(record: Record) -> Record:
+    counted = Copies(test=300, in_train=5, in_val=1, either=6, conflicts=1, val=40, val_in_train=0,
+                     known=300, shared_groups=7, of_shared=31)  # fmt: skip
+    return msgspec.structs.replace(record, copies=counted)
+
+
+def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Splits) -> None:
+    store = Store(tmp_path)
+    for record in write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,))):
+        if record.cell.step == "score":
+            store.path(record.key).write_bytes(msgspec.json.encode(with_copies(record)))
+    splits = changed(clean, "test", [3], clean["train"].images[20])
+    found = msgspec.structs.replace(
+        audited(splits, 1), task="breastmnist", size=28, data="sha256:breastmnist28"
+    )
+    write_leakage(tmp_path / FOLDER, found)
+    assert list(read_leakage(tmp_path)) == [("breastmnist", 28, "sha256:breastmnist28")]
+    verdicts = judge(read([tmp_path]))
+    names = [{flag.name for flag in verdict.flags} for verdict in verdicts]
+    assert all({"test-in-train", "groups-in-train"} <= each for each in names)
+    text = build([tmp_path]).html.read_text()
+    assert "6 of 300 test images" in text and "31 of 300 test images are of 7 groups" in text
+    assert "near copies within train" in text and "data:image/png;base64," in text
+    (tmp_path / FOLDER / "broken.json").write_text("{")
+    with pytest.raises(UserError, match="Cannot read the audit"):
+        read([tmp_path])
