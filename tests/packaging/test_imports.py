@@ -121,6 +121,25 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     graphlib.TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the modules
 
 
+def table_of(package: Path) -> list[list[str]]:
+    """Return the modules of a folder as its docstring lists them, line by line; none where it lists none."""
+    said = ast.get_docstring(ast.parse(package.read_text()), clean=True) or ""
+    lines = re.findall(r"^    (\w+(?:, \w+)*)  ", said, re.MULTILINE)
+    return [line.split(", ") for line in lines]
+
+
+TABLES = {name_of(file): table for file in FILES if file.stem == "__init__" and (table := table_of(file))}
+
+
+@pytest.mark.parametrize("folder", TABLES)
+def test_the_modules_of_a_folder_build_on_each_other_as_it_says(folder: str) -> None:
+    line_of = {f"{folder}.{name}": at for at, names in enumerate(TABLES[folder]) for name in names}
+    inside = {name for name in GRAPH if name.startswith(f"{folder}.")}
+    assert set(line_of) == inside
+    pairs = [(name, used) for name in inside for used in GRAPH[name] & inside]
+    assert [pair for pair in pairs if line_of[pair[0]] < line_of[pair[1]]] == []
+
+
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_every_module_opens_with_a_sentence(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text())), f"{file} says nothing about itself"
