@@ -1,12 +1,8 @@
 """The one reader of the MedMNIST npz layout: every defect of a file is one sentence, none a traceback."""
 
 import os
-import struct
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +11,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..benchmark.errors import UserError
+from .damage import opened
 from .npy import Declared, declared
 from .subgroups import RESERVED, as_text, check_subgroups
 from .task import SPLITS, Kind, Split, Variant
-
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError,
-    tokenize.TokenError, SyntaxError, TypeError, ArithmeticError, LookupError, struct.error,
-)  # fmt: skip
-"""What zipfile and numpy's parser of headers raise on bytes that are not theirs."""
 
 
 @dataclass(frozen=True)
@@ -92,40 +83,6 @@ def image_side(path: Path) -> int:
             if name.endswith("_images") and len(header.shape) >= 3:
                 return header.shape[1]
     raise UserError(f"{path} has no array {SPLITS[0]}_images: save the images under that name.")
-
-
-def shared_groups(splits: Mapping[str, Split]) -> int:
-    """Count the groups (patients, smears) that stand in more than one split: a leak if not 0."""
-    seen = [
-        set(split.groups[split.groups >= 0].tolist()) for split in splits.values() if split.groups is not None
-    ]
-    return len({group for i, one in enumerate(seen) for other in seen[:i] for group in one & other})
-
-
-@contextmanager
-def opened(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
-    """Open a file for the block; every defect that shows there is a `UserError` that names the cure."""
-    with defects_told(path, cure), zipfile.ZipFile(path) as archive:
-        yield archive
-
-
-@contextmanager
-def defects_told(path: Path, cure: str) -> Iterator[None]:
-    """Turn what a missing, unreadable or damaged file raises in the block into a `UserError`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}: correct the path or put it there.") from error
-    except MemoryError as error:
-        raise UserError(
-            f"{path} does not fit into the memory of this machine: choose a smaller size."
-        ) from error
-    except _DAMAGE as error:
-        raise UserError(f"{path} is cut short or damaged ({error}): {cure}.") from error
-    except OSError as error:
-        raise UserError(
-            f"Cannot read {path} ({error.strerror or error}): check it and its rights."
-        ) from error
 
 
 def _arrays(archive: zipfile.ZipFile, columns: Iterable[str] = ()) -> list[str]:

@@ -8,7 +8,8 @@ from typing import IO
 import numpy as np
 
 from ..benchmark.errors import UserError
-from .npz import Layout, checked_headers, defects_told, labels_and_groups, opened
+from .damage import defects_told, opened
+from .npz import Layout, checked_headers, labels_and_groups
 from .task import Split
 
 

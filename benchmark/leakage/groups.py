@@ -17,6 +17,13 @@ def shared_groups(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
     return tuple(_shared(known)) if any(map(len, known.values())) else None
 
 
+def in_several(splits: Mapping[str, Split]) -> int:
+    """Count the groups that stand in more than one split."""
+    known = [np.unique(known_groups(split)) for split in splits.values()]
+    _, counts = np.unique(np.concatenate(known), return_counts=True)
+    return int((counts > 1).sum())
+
+
 def known_groups(split: Split) -> NDArray[np.int64]:
     """Return the group of each image of which it is known: [m], m at most the images."""
     return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups >= 0]

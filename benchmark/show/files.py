@@ -13,12 +13,12 @@ from ...tasks.files.source import FilesSource
 from ...tasks.files.split import lacking
 from ...tasks.levels import eight_bits
 from ...tasks.local import local_task
-from ...tasks.npz import shared_groups
 from ...tasks.places import places_from
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
 from ..errors import UserError
 from ..files import write_atomic
+from ..leakage.groups import in_several
 
 COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
 """Of a contact sheet: images, and pixels."""
@@ -64,7 +64,7 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     side = next(iter(splits.values())).images.shape[1]
     lines = [("images", f"{len(labels):,} at {side} px, as the npz has them: --size is for tasks from files")]
     lines += [("warning", f"the split {SPLITS[at]} has no image of '{name}'") for at, name in absent.items()]
-    if shared := shared_groups(splits):
+    if shared := in_several(splits):
         lines.append(("warning", f"{shared:,} groups stand in more than one split"))
     return tabulate(lines, tablefmt="plain", disable_numparse=True)
 

@@ -6,6 +6,7 @@ import pytest
 from planted import Splits, audited, changed
 
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.leakage.groups import in_several
 from mednet_bench.tasks.levels import sixteen_bits
 from mednet_bench.tasks.task import Split
 
@@ -117,3 +118,14 @@ def test_colour_and_several_labels_are_audited() -> None:
     }
     splits["test"].images[0] = splits["train"].images[1]
     assert audited(splits).spans == {"train and test": 1}
+
+
+def test_groups_that_leak_between_splits_are_counted() -> None:
+    def split(groups: list[int] | None) -> Split:
+        n = 3 if groups is None else len(groups)
+        ids = None if groups is None else np.array(groups)
+        return Split(np.zeros((n, 2, 2), np.uint8), np.zeros(n, np.int64), ids)
+
+    assert in_several({"train": split([1, 1, 2, 3]), "val": split([4]), "test": split([3, 2, 9])}) == 2
+    assert in_several({"train": split([1, 2]), "test": split(None)}) == 0
+    assert in_several({"train": split([1, -5]), "test": split([-5])}) == 0, "below 0 nobody knows"

@@ -9,8 +9,7 @@ import pytest
 
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.tasks import npz
-from mednet_bench.tasks.npz import Layout, image_side, read_npz, shared_groups
-from mednet_bench.tasks.task import Split
+from mednet_bench.tasks.npz import Layout, image_side, read_npz
 
 GRAY = Layout("multiclass", 3, "gray")
 
@@ -145,17 +144,6 @@ def test_the_side_is_read_without_the_images(tmp_path, arrays):
     np.savez(path, train_labels=arrays["train_labels"])
     with pytest.raises(UserError, match="no array train_images"):
         image_side(path)
-
-
-def test_groups_that_leak_between_splits_are_counted():
-    def split(groups: list[int] | None) -> Split:
-        n = 3 if groups is None else len(groups)
-        ids = None if groups is None else np.array(groups)
-        return Split(np.zeros((n, 2, 2), np.uint8), np.zeros(n, np.int64), ids)
-
-    assert shared_groups({"train": split([1, 1, 2, 3]), "val": split([4]), "test": split([3, 2, 9])}) == 2
-    assert shared_groups({"train": split([1, 2]), "test": split(None)}) == 0
-    assert shared_groups({"train": split([1, -5]), "test": split([-5])}) == 0, "below 0 nobody knows"
 
 
 def test_images_of_no_known_group_are_not_one_group(tmp_path, arrays):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks.npz import shared_groups
+from mednet_bench.benchmark.leakage.groups import in_several
 from mednet_bench.tasks.phantom import SIZES, VERSION
 from mednet_bench.tasks.phantom_canvas import Canvas, Dice
 from mednet_bench.tasks.task import TASKS, Places, Split
@@ -74,7 +74,7 @@ def test_no_image_stands_twice(name):
 @pytest.mark.parametrize("name", ["phantom-nodule", "phantom-fundus"])
 def test_patients_stay_in_one_split_and_have_one_label(name):
     splits = drawn(name)
-    assert shared_groups(splits) == 0
+    assert in_several(splits) == 0
     for split in splits.values():
         assert split.groups is not None
         _, counts = np.unique(split.groups, return_counts=True)
