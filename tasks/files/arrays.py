@@ -17,7 +17,8 @@ from ..levels import eight_bits
 from ..salt import group_number
 from ..task import SPLITS, Split
 from .decode import Images
-from .parts import Parts, is_file
+from .owners import ranked, salted
+from .parts import Parts
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -62,15 +63,16 @@ class Folder:
             task: which has numbers of its own.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
-        plain = _ranked(parts.owners, images.marks)  # equal on every machine, as the salt is not
-        salted = np.unique(_salted(parts.owners, salt, task))[plain]  # or each salt would draw other labels
+        plain = ranked(parts.owners, images.marks)  # equal on every machine, as the salt is not
+        groups = np.unique(salted(parts.owners, salt, task))[plain]  # or each salt would draw other labels
+        traits = {name: _hidden(values, salt, task) for name, values in parts.traits.items()}
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
             self._save(name, "labels", parts.labels[mine])
             if any(parts.groups):
-                self._save(name, "groups", salted[mine])
-            for kind, held in (("column", parts.columns), ("trait", parts.traits)):
+                self._save(name, "groups", groups[mine])
+            for kind, held in (("column", parts.columns), ("trait", traits)):
                 for at, values in enumerate(held.values()):
                     self._save(name, f"{kind}_{at}", values[mine])
             digest.update(b"".join(images.marks[row] for row in mine))
@@ -79,7 +81,7 @@ class Folder:
             digest.update(parts.labels[mine].tobytes() + plain[mine].tobytes() + name.encode())
         names = msgspec.json.encode(Names(tuple(parts.columns), tuple(parts.traits)))
         (self.path / "names.json").write_bytes(names)
-        self._write_manifest(parts, salted, salt, task)
+        self._write_manifest(parts, groups, salt, task)
         return digest.hexdigest()
 
     def _write_images(self, images: Images, splits: NDArray[np.int64]) -> None:
@@ -101,12 +103,12 @@ class Folder:
                     chosen = squares[mine == number]
                     file.write((chosen if images.deep else eight_bits(chosen)).tobytes())
 
-    def _write_manifest(self, parts: Parts, salted: NDArray[np.int64], salt: bytes, task: str) -> None:
+    def _write_manifest(self, parts: Parts, groups: NDArray[np.int64], salt: bytes, task: str) -> None:
         """Write a row per image: who holds the salt can tell which it is, and nobody else."""
 
         def write(file: Any) -> None:
             file.write(b"image,split,group\n")
-            for name, split, group in zip(parts.names, parts.splits.tolist(), salted.tolist(), strict=True):
+            for name, split, group in zip(parts.names, parts.splits.tolist(), groups.tolist(), strict=True):
                 file.write(f"{group_number(salt, task, name):x},{SPLITS[split]},{group:x}\n".encode())
 
         write_atomic(self.path / "splits.csv", write)
@@ -124,23 +126,9 @@ class Folder:
         return self.path / f"{split}_{what}.npy"
 
 
-def _salted(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
-    """Return the number of each image's patient, [n]; below -1 where none is known, of its file."""
-    numbers = (group_number(salt, task, owner) for owner in owners)
-    return np.array(
-        [~number if is_file(owner) else number for number, owner in zip(numbers, owners, strict=True)]
-    )
-
-
-def _ranked(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
-    """Return the place of each image's owner among the owners, [n]: files first, as their numbers are.
-
-    The least hash of their images puts them in order: the order of the names would tell whoever has a list
-    of the patients roughly which number is whose, since hashes in order are nearly evenly spaced.
-    """
-    least: dict[str, tuple[bool, bytes, str]] = {}
-    for owner, mark in zip(owners, marks, strict=True):
-        mine = (not is_file(owner), mark, owner)
-        least[owner] = min(mine, least.get(owner, mine))
-    place = {owner: rank for rank, (_, _, owner) in enumerate(sorted(least.values()))}
-    return np.array([place[owner] for owner in owners], np.int64)
+def _hidden(trait: NDArray[Any], salt: bytes, task: str) -> NDArray[Any]:
+    """Return text, [n], as salted hashes: the audit asks only what is equal, and a header may hold a name."""
+    if trait.dtype.kind != "U":
+        return trait
+    words, place = np.unique(trait, return_inverse=True)
+    return np.array([f"{group_number(salt, task, word):x}" if word else "" for word in words.tolist()])[place]

@@ -2,6 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..salt import group_number
+
+FILE = "\0"
+"""Begins an owner that is a file, as no patient's name does."""
+
 
 def widened(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
     """Return the wider key of each image, as its patient, else the narrower, as its study.
@@ -20,3 +28,30 @@ def widened(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
             held.setdefault(other, set()).add(one)
     only = {other: next(iter(ones)) for other, ones in held.items() if len(ones) == 1}
     return tuple(one or only.get(other, other) for one, other in zip(wide, narrow, strict=True))
+
+
+def _is_file(owner: str) -> bool:
+    """Tell whether an owner is a file, since no patient is known."""
+    return owner.startswith(FILE)
+
+
+def salted(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
+    """Return the number of each image's patient, [n]; below -1 where none is known, of its file."""
+    numbers = (group_number(salt, task, owner) for owner in owners)
+    return np.array(
+        [~number if _is_file(owner) else number for number, owner in zip(numbers, owners, strict=True)]
+    )
+
+
+def ranked(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
+    """Return the place of each image's owner among the owners, [n]: files first, as their numbers are.
+
+    The least hash of their images puts them in order: the order of the names would tell whoever has a list
+    of the patients roughly which number is whose, since hashes in order are nearly evenly spaced.
+    """
+    least: dict[str, tuple[bool, bytes, str]] = {}
+    for owner, mark in zip(owners, marks, strict=True):
+        mine = (not _is_file(owner), mark, owner)
+        least[owner] = min(mine, least.get(owner, mine))
+    place = {owner: rank for rank, (_, _, owner) in enumerate(sorted(least.values()))}
+    return np.array([place[owner] for owner in owners], np.int64)

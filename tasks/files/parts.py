@@ -11,12 +11,9 @@ from ...benchmark.errors import UserError
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
-from .owners import widened
+from .owners import FILE, widened
 from .spec import Spec
-from .split import lacking, made
-
-_FILE = "\0"
-"""Begins an owner that is a file, as no patient's name does."""
+from .split import astray, lacking, made
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +52,7 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     files = images.files
     labels = listing.labels[files]
     groups = _groups(listing, images)
-    paths = tuple(f"{_FILE}{listing.paths[file]}" for file in files)
+    paths = tuple(f"{FILE}{listing.paths[file]}" for file in files)
     owners = tuple(group or path for group, path in zip(groups, paths, strict=True))
     if listing.splits:
         splits = np.array([SPLITS.index(listing.splits[file]) for file in files])
@@ -73,13 +70,11 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
         shared=shared,
-        warnings=_warnings(spec, labels, splits, groups, shared),
+        warnings=(
+            *_warnings(spec, labels, splits, groups, shared),
+            *(() if listing.splits else astray(splits, owners, spec.rule)),
+        ),
     )
-
-
-def is_file(owner: str) -> bool:
-    """Tell whether an owner is a file, since no patient is known."""
-    return owner.startswith(_FILE)
 
 
 def _groups(listing: Listing, images: Images) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ WORDS = (
     "PatientSex",
     "PatientAge",
 )
-"""Elements of which a value stands for many patients; none names one, or a place."""
+"""Elements of which a value usually stands for many patients; what is written by hand may yet name one."""
+LONGEST = 64
+"""Characters that the standard permits; one word of a broken header would else widen a column of text."""
 NUMBERS = ("KVP", "ExposureTime", "XRayTubeCurrent", "SliceThickness", "EchoTime", "RepetitionTime")
 
 
@@ -29,7 +31,7 @@ def header_traits(dataset: "Dataset") -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     for name in WORDS:
         if value := word(dataset, name):
-            found[name] = value
+            found[name] = value[:LONGEST]
     for name in NUMBERS:
         value = number(dataset, name)
         if value is not None:
