@@ -59,7 +59,8 @@ def grey_values(
     elif window is not None and window.whence.endswith("SIGMOID"):
         stored, window = _sigmoid(stored, window), Window(0.0, 1.0, window.whence)
     elif window is None:
-        window = _without(dataset, stored, bits, (slope, intercept))
+        padding = None if facts["rescale"] == "table" else _padding(dataset, stored.dtype)
+        window = _without(stored, bits, (slope, intercept), padding)
     facts["window"] = window.whence
     if word(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
         window = window.turned
@@ -107,8 +108,22 @@ def _voi_table(
     return apply_voi(rescaled, voi), Window(0.0, float(top), "header: VOI table")
 
 
-def _without(dataset: "Dataset", stored: NDArray[Any], bits: int, rescale: tuple[float, float]) -> Window:
+def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | None:
+    """Return the least and greatest stored value that stand for no image, where the header names them."""
+    value = number(dataset, "PixelPaddingValue")
+    if value is None:
+        return None
+    ends = [value, number(dataset, "PixelPaddingRangeLimit", value) or 0.0]
+    if kind.kind == "i":  # many a scanner writes -2000 as 63536
+        over = 2 ** (8 * kind.itemsize)
+        ends = [end - over if end >= over / 2 else end for end in ends]
+    return min(ends), max(ends)
+
+
+def _without(
+    stored: NDArray[Any], bits: int, rescale: tuple[float, float], padding: tuple[float, float] | None
+) -> Window:
     """Return the window of an image whose header has none."""
     if bits <= 8 and rescale == (1.0, 0.0) and stored.dtype.kind == "u":
         return Window(0.0, float(2**bits - 1), "none: as stored")
-    return percentile_window(stored, number(dataset, "PixelPaddingValue"), falling=rescale[0] < 0)
+    return percentile_window(stored, padding, falling=rescale[0] < 0)

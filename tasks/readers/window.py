@@ -59,27 +59,36 @@ def window_of(
     return percentile_window(values, falling=slope < 0)
 
 
-def percentile_window(values: NDArray, ignored: float | None = None, falling: bool = False) -> Window:
+def percentile_window(
+    values: NDArray, padding: tuple[float, float] | None = None, falling: bool = False
+) -> Window:
     """Return the window between the robust percentiles of an image or volume.
 
     Args:
         values: of any shape and real type; what is not finite does not count.
-        ignored: the value of padding, which does not count either.
+        padding: the least and the greatest value that stand for no image, and do not count either.
         falling: the values fall with brightness (a negative slope).
     """
     flat = values.ravel() if values.flags.c_contiguous else values.ravel("K")
     # an odd step does not keep to the columns of an image whose width is a power of two
-    sample = flat[:: max(1, flat.size // SAMPLE) | 1]
-    if sample.dtype.kind == "f":
-        sample = sample[np.isfinite(sample)]
-    if ignored is not None and (kept := sample[sample != ignored]).size:
-        sample = kept
+    sample = _counting(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
     if not sample.size:
         return Window(0.0, 0.0, "percentiles")
     low, high = _ranked(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
     if low == high:  # nearly constant: its few other values are all there is to see
-        low, high = float(values.min()), float(values.max())
+        every = _counting(flat, padding)
+        low, high = float(every.min()), float(every.max())
     return Window(high, low, "percentiles") if falling else Window(low, high, "percentiles")
+
+
+def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
+    """Return the values that count; all that are finite where they are padding without exception."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if padding is None:
+        return values
+    kept = values[(values < padding[0]) | (values > padding[1])]
+    return kept if kept.size else values
 
 
 def _ranked(sample: NDArray, places: list[int]) -> list[float]:

@@ -106,6 +106,38 @@ def test_the_window_is_the_cards_then_the_headers_then_the_percentiles(tmp_path:
     )
 
 
+@pytest.mark.parametrize(
+    "padding",
+    [
+        {"PixelPaddingValue": -2000},
+        {"PixelPaddingValue": 63536},  # the same, as scanners write it that take it for unsigned
+        {"PixelPaddingValue": -2048, "PixelPaddingRangeLimit": -1999},
+    ],
+)
+@pytest.mark.parametrize("tissue", [[100, 200], [100]])
+def test_padding_is_no_part_of_the_percentiles(
+    tmp_path: Path, padding: dict[str, int], tissue: list[int]
+) -> None:
+    values = np.full((64, 64), -2000, np.int16)
+    values[20:] = np.resize(tissue, (44, 64))
+    values[30, 30] = 201
+    path = write(tmp_path / "padded.dcm", values)
+    dataset = pydicom.dcmread(path)
+    for name, value in padding.items():
+        dataset.add_new(name, "US" if value > 0 else "SS", value)
+    dataset.save_as(path)
+    window = one(path).window
+    assert (window.low, window.high) == (100, 200 if len(tissue) == 2 else 201)
+
+
+def test_what_is_no_number_does_not_hide_a_nearly_even_image(tmp_path: Path) -> None:
+    values = np.full((64, 64), np.nan, np.float32)
+    values[:9, :9] = 5
+    values[0, 0] = 9
+    np.save(tmp_path / "x.npy", values)
+    assert one(tmp_path / "x.npy").pixels.max() == 255
+
+
 @pytest.mark.parametrize("slope", [1, -3])
 def test_monochrome1_is_inverted_and_a_negative_slope_is_not_forgotten(tmp_path: Path, slope: int) -> None:
     stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
