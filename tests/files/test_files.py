@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cards import CARD
 from PIL import Image
 
 from mednet_bench.benchmark.errors import UserError
@@ -20,18 +21,6 @@ from mednet_bench.tasks.local import cards_in, local_task
 from mednet_bench.tasks.readers.reader import Picture
 from mednet_bench.tasks.task import Places, Split
 
-CARD = """name = "ward"
-title = "A ward"
-kind = "{kind}"
-classes = {classes}
-modality = "ct"
-variant = "gray"
-source_group = "ours"
-parents = []
-licence = "internal"
-citation = "none"
-[files]
-"""
 Change = Callable[[Callable[[list[list[str]]], object]], Path]
 
 
@@ -101,7 +90,7 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.read_bytes())
     card = ward.parent / "folders" / "ward.toml"
-    card.write_text(CARD.format(kind="binary", classes='["healthy", "ill"]') + 'path = "."')
+    card.write_text(CARD + '[files]\npath = "."')
     splits = loaded(card)
     assert [len(np.unique(split.groups)) for split in splits.values()] == [12, 4, 4]
     (ward.parent / "folders" / "other").mkdir()
@@ -137,7 +126,8 @@ def test_several_labels_and_tables_of_any_kind(tmp_path: Path, separator: str) -
     else:
         frame.to_csv(tmp_path / name, sep=separator, index=False)
     card = tmp_path / "card.toml"
-    card.write_text(CARD.format(kind="multilabel", classes='["nodule", "effusion"]') + f'table = "{name}"')
+    facts = CARD.replace('"binary"', '"multilabel"').replace('["healthy", "ill"]', '["nodule", "effusion"]')
+    card.write_text(f'{facts}[files]\ntable = "{name}"')
     splits = loaded(card)
     labels = np.concatenate([split.labels for split in splits.values()])
     assert labels.shape == (12, 2) and labels.sum(0).tolist() == [6, 6]
