@@ -31,7 +31,7 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
         what = f"{protocol}: {place(arch, size, input_size)}; {score}"
         parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
     if results.rows:
-        parts.append(_weights(results.rows, width))
+        parts += filter(None, (_undefined(results, width), _weights(results.rows, width)))
     else:
         parts.append("No cell has finished: there is nothing to compare yet.")
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
@@ -135,6 +135,17 @@ def _weights(rows: Sequence[Row], width: int) -> str:
         labels[row.init][_one_line(short(row.label))] = None
     lines = (f"{_one_line(init)}: {'; '.join(found)}" for init, found in labels.items() if any(found))
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
+
+
+def _undefined(results: Results, width: int) -> str:
+    """Say of every task why a cell of it has no score, "" where all have one."""
+    title = metric(results.primary).title
+    found = {
+        f"{record.cell.task}: {title} undefined: {record.undefined[results.primary]}": None
+        for record in results.counted
+        if results.primary in record.undefined
+    }
+    return "\n".join(textwrap.fill(_one_line(line), width, subsequent_indent="  ") for line in found)
 
 
 def _tabulated(body: list[list[str]], headers: list[str]) -> str:

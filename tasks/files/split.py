@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from ...benchmark.errors import UserError
 from .spec import Rule
 
 MOST_PARTS = 20
+FAR = 0.1
+"""Of all images: a split that misses its share by more is told."""
 
 
 def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what: str) -> NDArray[np.int64]:
@@ -65,6 +68,18 @@ def _parts(rule: Rule) -> tuple[int, tuple[int, int, int]]:
     raise UserError(
         f"Shares of {', '.join(map(str, rule.shares))} cannot be made of {MOST_PARTS} parts: use multiples "
         "of 0.05."
+    )
+
+
+def astray(splits: NDArray[np.int64], owners: Sequence[str], rule: Rule) -> tuple[str, ...]:
+    """Say in a clause where splits that were made miss their shares, since patients are kept whole."""
+    held = np.bincount(splits, minlength=3) / len(splits)
+    if np.abs(held - rule.shares).max() <= FAR:
+        return ()
+    got, wanted = (", ".join(f"{share:.0%}" for share in shares) for shares in (held, rule.shares))
+    most = Counter(owners).most_common(1)[0][1]
+    return (
+        f"the splits hold {got} of the images, not {wanted}: one patient has {most:,} of {len(owners):,}",
     )
 
 
