@@ -1,4 +1,4 @@
-"""How fast DICOM files are prepared, as a share of the rate of bare pydicom on the same cores in the same run.
+"""How fast DICOM files are prepared, as a share of the rate of bare pydicom on the same cores in one run.
 
     python tests/speed/preparing.py [FILES] [SIDE] [JOBS]
 
