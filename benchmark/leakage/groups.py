@@ -12,9 +12,9 @@ _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 
 
 def shared_groups(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
-    """Count the groups that pairs of splits share; None where no split knows its groups."""
+    """Count the groups that pairs of splits share; None where no two splits know any of theirs."""
     known = {name: known_groups(split) for name, split in splits.items()}
-    return tuple(_shared(known)) if any(map(len, known.values())) else None
+    return tuple(_shared(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
 
 
 def in_several(splits: Mapping[str, Split]) -> int:

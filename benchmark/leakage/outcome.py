@@ -117,7 +117,8 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         images: split -> how many.
         exact: groups of equal images, within splits and across.
         near: per pair of splits, then within each.
-        shared: per pair of splits that share groups; None where no groups are known.
+        shared: per pair of splits that share groups; None where no two splits know any of theirs.
+        grouped: split -> images whose group is known.
         constant: split -> rows of images of one single value.
         blank: split -> rows of images that show nothing but noise, constant ones left out.
         hints: shortcuts.
@@ -133,6 +134,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     exact: tuple[Group, ...]
     near: tuple[Near, ...]
     shared: tuple[Shared, ...] | None
+    grouped: dict[str, int] = {}
     constant: dict[str, Rows]
     blank: dict[str, Rows]
     hints: tuple[Hint, ...]

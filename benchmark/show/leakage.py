@@ -60,7 +60,8 @@ def _shared(found: Leakage) -> Iterator[Line]:
         count = f"{_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
         yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
     if not found.shared:
-        yield "shared groups", "any", "none", "clean"
+        known, images = sum(found.grouped.values()), sum(found.images.values())
+        yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", "clean"
 
 
 def _hint(hint: Hint) -> Line:

@@ -1,5 +1,7 @@
 """The leakage audit: what is planted is found, and what is clean is called so."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from planted import Splits, audited, changed
 
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.leakage.groups import in_several
+from mednet_bench.benchmark.show.leakage import leakage_text
 from mednet_bench.tasks.levels import sixteen_bits
 from mednet_bench.tasks.task import Split
 
@@ -56,6 +59,18 @@ def test_shared_groups_are_counted_and_unknown_ones_are_not(clean: Splits) -> No
     (shared,) = audited(splits).shared or ()
     assert (shared.split, shared.against, shared.groups, shared.images) == ("test", "train", 1, 3)
     assert shared.known == len(clean["test"]) - 6
+
+
+def test_groups_of_which_nothing_is_known_are_not_called_clean(clean: Splits) -> None:
+    """Where only test knows its groups there is nothing to compare; where few are known, it is said."""
+    groups = np.arange(len(clean["test"]))
+    test = {"test": replace(clean["test"], groups=groups)}
+    alone = audited({**clean, **test})
+    assert alone.shared is None and alone.grouped == {"train": 0, "val": 0, "test": len(groups)}
+    few = np.where(np.arange(len(clean["train"])) < 3, 10_000 + np.arange(len(clean["train"])), -1)
+    both = audited({**clean, **test, "train": replace(clean["train"], groups=few)})
+    total = sum(map(len, clean.values()))
+    assert both.shared == () and f"none, known of {len(groups) + 3} of {total} images" in leakage_text(both)
 
 
 def test_near_copies_within_a_split_are_counted_and_are_no_leak(clean: Splits) -> None:
