@@ -29,7 +29,8 @@ PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+"""The last tells no millimetres, and stands only where the others do not."""
 
 
 def read(path: Path, reading: Reading) -> Iterator[Picture]:
@@ -77,7 +78,7 @@ def group_of(dataset: "Dataset", group_by: str) -> str:
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
-    """Return the millimetres from pixel to pixel (down, right), where the header has them."""
+    """Return the millimetres from pixel to pixel (down, right), else their proportion; None without either."""
     measured = macro(dataset, frame, "PixelMeasuresSequence")
     for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:

@@ -67,7 +67,8 @@ class Picture:
         window: which of the values are black and white; those beyond are clipped.
         deep: the file has more than 8 bits, of which `levels` can show 16.
         frame: which frame, page or slice of the file, from 0.
-        spacing: millimetres from pixel to pixel (down, right), or None where the file does not tell.
+        spacing: millimetres from pixel to pixel (down, right), or only their proportion; None where the file
+            tells neither.
         group: the raw key of a patient or study, or ""; hash it with a salt before it goes anywhere.
         facts: how it was read (window and whence, photometric interpretation): nothing that identifies.
         traits: numbers and words of the header from which a shortcut could be learnt, such as the scanner;

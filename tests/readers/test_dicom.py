@@ -277,3 +277,4 @@ def test_spacing_is_down_then_right(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", np.zeros((4, 4), np.uint8), PixelSpacing=[2, 0.5])
     assert one(path).spacing == (2.0, 0.5)
     assert one(bundled("examples_rgb_color.dcm")).spacing is None
+    assert one(write(path, np.zeros((4, 4), np.uint8), PixelAspectRatio=[2, 1])).spacing == (2.0, 1.0)
