@@ -78,7 +78,7 @@ def group_of(dataset: "Dataset", group_by: str) -> str:
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
-    """Return the millimetres from pixel to pixel (down, right), else their proportion; None without either."""
+    """Return the millimetres from pixel to pixel (down, right), or their proportion; None without either."""
     measured = macro(dataset, frame, "PixelMeasuresSequence")
     for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:
