@@ -67,7 +67,8 @@ def _told(path: Path, error: OSError) -> UserError | DiskFullError:
             f"No room left while writing {path}: free some space and run the same command again; "
             "what is finished is kept."
         )
-    return UserError(f"Cannot write {path} ({error.strerror}): choose another folder.")
+    cure = "set MEDNET_BENCH_CACHE to" if path.is_relative_to(cache_folder()) else "choose"
+    return UserError(f"Cannot write {path} ({error.strerror}): {cure} another folder.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -74,15 +74,23 @@ def prepared(spec: Spec, side: int, jobs: int = 0) -> Prepared:
     with claim(note.with_suffix(".lock"), wait=True):
         found = _noted(note)
         if found is None:
+            _sweep(note.parent)
             scratch = note.with_suffix(".preparing")
-            shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
-            scratch.mkdir()
+            shutil.rmtree(scratch, ignore_errors=True)
             try:
                 found = _prepare(scratch, spec, listing, side, jobs, salt)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
             write_json(note, found.folder.path.name)
     return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left, of any task; where a lock is held one is at work."""
+    for scratch in folder.glob("*.preparing"):
+        with claim(scratch.with_suffix(".lock")) as free:
+            if free:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _noted(note: Path) -> Prepared | None:
@@ -97,7 +105,8 @@ def _noted(note: Path) -> Prepared | None:
 
 def _prepare(scratch: Path, spec: Spec, listing: Listing, side: int, jobs: int, salt: bytes) -> Prepared:
     place = scratch / "arrays"
-    place.mkdir()
+    with writing(place):
+        place.mkdir(parents=True)
     images = decode_all(listing, spec, side, jobs, scratch)
     parts = parts_of(spec, listing, images)
     with writing(place):

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
 """What a cell holds that holds nothing, in lower case."""
-LARGEST = 2**30
-"""Bytes of a table that are read into memory."""
+LARGEST = 2**28
+"""Bytes of a table that are read into memory, of which short rows of text take ten times as much."""
+MOST_CELLS = 2**25
+"""Of a Parquet file, in which a million equal cells can take a few bytes."""
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -28,7 +30,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     try:
         if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} has more than {LARGEST:,} bytes: split it.")
+            raise UserError(f"{path} has more than {LARGEST:,} bytes: leave out what the card does not name.")
         frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
@@ -85,8 +87,16 @@ def _reason(error: Exception) -> str:
 def _parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow
+    from pyarrow.parquet import read_metadata
 
     try:
+        declared = read_metadata(path)
+        groups = (declared.row_group(number) for number in range(declared.num_row_groups))
+        cells = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
+        if cells > MOST_CELLS:
+            raise UserError(
+                f"{path} has more than {MOST_CELLS:,} cells: leave out what the card does not name."
+            )
         frame = pd.read_parquet(path)
     except (pyarrow.ArrowException, ValueError) as error:
         raise UserError(f"{path} is damaged or no Parquet: save it again.") from error

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.files import claim
 from mednet_bench.tasks.files.fit import fitted
 from mednet_bench.tasks.files.prepared import Prepared, prepared
 from mednet_bench.tasks.files.shrink import shrunk
@@ -89,10 +90,13 @@ def test_what_was_touched_or_moved_is_kept_once(ward: Path, cache: Path) -> None
 def test_what_a_killed_run_left_is_removed_and_damage_is_told(ward: Path, cache: Path) -> None:
     folder = ready(ward / "ward.toml").folder.path
     [note] = list((cache / "files").glob("*.json"))
-    half = note.with_suffix(".preparing")
-    (half / "arrays").mkdir(parents=True)
+    half, other, busy = (note.with_name(f"{name}.preparing") for name in (note.stem, "other", "busy"))
+    for left in (half, other, busy):  # `other` is of a card that was changed since
+        (left / "arrays").mkdir(parents=True)
     note.unlink()
-    assert ready(ward / "ward.toml").folder.path == folder and not half.exists()
+    with claim(busy.with_suffix(".lock")):
+        assert ready(ward / "ward.toml").folder.path == folder
+    assert not half.exists() and not other.exists() and busy.exists()
     for damage in ("", "no note"):
         note.write_text(damage)
         assert ready(ward / "ward.toml").folder.path == folder

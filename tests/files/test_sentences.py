@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from cards import CARD
+from pyarrow.parquet import write_table
 
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.show.files import validated
+from mednet_bench.tasks.files import table
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda card: card.replace(b"A ward", b"\xe4"), "it is no text in UTF-8: save it as that"),
@@ -70,6 +73,30 @@ def test_what_is_wrong_with_a_table_names_it(ward: Path, case: str) -> None:
     (ward / "labels.csv").write_bytes(edit((ward / "labels.csv").read_bytes()))
     said = refusal(ward / "ward.toml")
     assert words in said and "labels.csv" in said
+
+
+def test_tables_too_large_for_memory_are_refused_unread(ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = pa.array(np.zeros(2_000, np.int32))
+    same = pa.DictionaryArray.from_arrays(cells, pa.array(["x.png"]))
+    write_table(pa.table({"path": same, "label": same}), ward / "rows.parquet")
+    monkeypatch.setattr(table, "MOST_CELLS", 3_999)
+    monkeypatch.setattr(table, "LARGEST", 4_000)
+    assert (ward / "rows.parquet").stat().st_size < 4_000
+    (ward / "rows.csv").write_text("path,label\n" + "x.png,a\n" * 500)
+    with pytest.raises(UserError, match=r"rows\.csv has more than 4,000 bytes: leave out"):
+        table.read_table(ward / "rows.csv")
+    with pytest.raises(UserError, match=r"rows\.parquet has more than 3,999 cells: leave out"):
+        table.read_table(ward / "rows.parquet")
+
+
+def test_one_patient_who_has_most_of_the_images_is_told(changed: Callable[..., Path]) -> None:
+    def one_patient(rows: list[list[str]]) -> None:
+        for row in rows[:30]:
+            row[2] = "the same"
+
+    card = changed(one_patient)
+    said = validated(card, 16, 1, card.parent.parent / "check")
+    assert "of the images, not 60%, 20%, 20%: one patient has 30 of 40" in said
 
 
 def test_a_folder_is_no_card_and_a_mark_before_one_does_no_harm(ward: Path) -> None:
