@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from mednet_bench.reports.statistics.influence import auc_influence
+from mednet_bench.reports.statistics.influence import auc_influence, summed_within
 from mednet_bench.reports.statistics.subgroups import Part, against_the_others, gap
 
 EXPERIMENTS = 200
@@ -51,6 +51,32 @@ def test_the_intervals_hold_the_true_gap_and_the_true_contrast(aucs, sizes):
     if truth == 0:  # the gap is there all the same, and its reference says how much of it is chance
         by_chance = np.mean([each.by_chance for each in found])
         assert np.mean([each.size for each in found]) == pytest.approx(by_chance, rel=0.2)
+
+
+def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Generator) -> list[Part]:
+    """Draw parts of so many patients with `each` images of one label, which are four fifths alike."""
+    parts = []
+    for number, auc in enumerate(aucs):
+        of = np.repeat(np.arange(many), each)
+        truth = of < many * 0.4
+        alike, own = rng.standard_normal(many)[of], rng.standard_normal((SEEDS, len(of)))
+        scores = np.sqrt(0.8) * alike + np.sqrt(0.2) * own + np.sqrt(2) * ndtri(auc) * truth
+        values, influence = auc_influence(truth, scores)
+        placed = np.zeros((SEEDS, many * len(aucs)))
+        placed[:, number * many : (number + 1) * many] = summed_within(influence, of)
+        parts.append(Part(values, placed))
+    return parts
+
+
+def test_images_of_one_patient_are_no_evidence_of_their_own():
+    """Taken for independent, four images of each patient would show a gap that is none in a quarter of all."""
+    rng = np.random.default_rng(0)
+    drawn = [patients((0.8, 0.8), 40, 4, rng) for _ in range(EXPERIMENTS)]
+    assert np.mean([gap(parts).low > 0 for parts in drawn]) <= 1 - LEAST
+    held = [
+        low <= 0.8 <= high for parts in drawn for low, high in (part.measured().interval() for part in parts)
+    ]
+    assert np.mean(held) >= LEAST
 
 
 def test_the_gap_is_the_range_and_one_seed_has_no_interval():
