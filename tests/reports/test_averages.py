@@ -13,6 +13,7 @@ from mednet_bench.benchmark.plan import Cell, Plan, Planned, Recipe
 from mednet_bench.benchmark.records import Record, Store
 from mednet_bench.reports.findings.pairs import differences
 from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.sections.leaderboard import highest
 from mednet_bench.reports.statistics.stats import describe, describe_groups
 
@@ -64,6 +65,7 @@ def test_an_undefined_metric_is_left_out_of_mean_and_n_and_of_nothing_else(tmp_p
     (row,) = results.rows
     assert row.stats["auc"].n == 2 and row.stats["auc"].mean == pytest.approx(0.85)
     assert row.stats["accuracy"].n == 3
+    assert "breastmnist: AUC undefined: one class only\n" in leaderboard_text(results)
 
 
 @pytest.mark.parametrize(
