@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..tasks.task import Split
 from .data import as_stored
-from .records import Copies
+from .leakage.counted import Copies
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import write_atomic, write_bytes
+from .leakage.counted import Copies
 from .plan import Cell
 
 FORMAT = 1
@@ -84,61 +85,6 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     citation: str
     caveats: tuple[str, ...] = ()
     generated: bool = False
-
-
-class Copies(msgspec.Struct, frozen=True, kw_only=True):
-    """Images of the test (and validation) split that stand in another split too, and groups that do."""
-
-    test: int
-    """Test images, before any were dropped."""
-    in_train: int
-    in_val: int
-    either: int
-    """Test images that stand in train or val."""
-    conflicts: int
-    """Groups of equal images, of test and another split, whose labels differ."""
-    val: int
-    val_in_train: int
-    dropped: bool = False
-    """The test images that stand in train or val were left out (`--dedupe`)."""
-
-    known: int = 0
-    """Test images of which the patient or another group is known, before any were dropped."""
-    shared_groups: int = 0
-    """Groups that test shares with train or val."""
-    of_shared: int = 0
-    """Test images of these groups, before any were dropped."""
-
-    @property
-    def sentence(self) -> str:
-        """Say what was found, without a full stop; "" where nothing was."""
-        return "; ".join(filter(None, (self.equal, self.grouped)))
-
-    @property
-    def equal(self) -> str:
-        """Say which images are equal; likewise."""
-        said = []
-        if self.either:
-            fate = "were dropped (--dedupe)" if self.dropped else "count in every score"
-            many = f"{self.either:,} of {self.test:,} test images"
-            said.append(f"{many} stand in train or val, equal in every pixel, and {fate}")
-        if self.val_in_train:
-            many = f"{self.val_in_train:,} of {self.val:,} validation images"
-            said.append(f"{many} stand in train, equal in every pixel")
-        return "; ".join(said)
-
-    @property
-    def grouped(self) -> str:
-        """Say how many images are of groups that splits share; likewise."""
-        if not self.shared_groups:
-            return ""
-        many = f"{self.of_shared:,} of {self.known:,} test images"
-        groups = (
-            "1 group that also stands"
-            if self.shared_groups == 1
-            else f"{self.shared_groups:,} groups that also stand"
-        )
-        return f"{many} are of {groups} in train or val: patients, studies or the like"
 
 
 class InitFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 A module builds only on those of its own line, or of one above it:
 
-    matches, outcome                     what is found, as plain data
+    matches, outcome, counted            what is found, as plain data
     equal, groups, near, within          images and groups that stand in two places
     figures, shortcuts                   what tells split or label without the content of an image
     pictures                             pairs side by side

@@ -10,7 +10,7 @@ import numpy as np
 from ...tasks.task import SPLITS, Split, Task
 from ..errors import UserError
 from ..files import DiskFullError, cache_folder, write_json
-from ..records import Copies
+from .counted import Copies
 from .equal import digests, equal_groups
 from .groups import known_groups
 
