@@ -90,15 +90,9 @@ def seen_in_hashes(path: Path) -> Seen:
 
 def measure(images: NDArray[np.uint8], seen: Seen) -> Measured:
     """Look for each image of a test split [n, h, w(, 3)] among what was seen."""
-    from scipy.stats import binomtest
-
     shown = perceptual_hashes(images) != BLANK
     rows = np.flatnonzero(shown)
     matched = tuple(int(row) for row in np.sort(rows[copies(images[rows], seen)]))
-    interval = (0.0, 1.0)
-    if len(rows):
-        exact = binomtest(len(matched), len(rows)).proportion_ci(0.95, method="exact")
-        interval = (float(exact.low), float(exact.high))
     return Measured(
         corpus=seen.identity,
         images=len(seen.hashes),
@@ -106,8 +100,18 @@ def measure(images: NDArray[np.uint8], seen: Seen) -> Measured:
         blank=len(images) - len(rows),
         matched=matched,
         by="pixels" if seen.thumbnails else "hash",
-        interval=interval,
+        interval=share_interval(len(matched), len(rows)),
     )
+
+
+def share_interval(found: int, of: int) -> tuple[float, float]:
+    """Return the 95 % Clopper-Pearson interval of a share; (0, 1) of nothing."""
+    from scipy.stats import binomtest
+
+    if not of:
+        return 0.0, 1.0
+    exact = binomtest(found, of).proportion_ci(0.95, method="exact")
+    return float(exact.low), float(exact.high)
 
 
 def copies(images: NDArray[np.uint8], seen: Seen) -> NDArray[np.bool_]:

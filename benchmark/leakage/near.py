@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...tasks.perceptual import BLANK
 from ...tasks.task import Split
 from ..contamination.alignment import Floats, thumbnail
-from ..contamination.measured import CORRELATION, CROPS, RADIUS, candidates, confirmed
+from ..contamination.measured import CORRELATION, CROPS, RADIUS, candidates, confirmed, share_interval
 from ..contamination.search import Hashes, Hits
 from .equal import Digests, label
 from .matches import Match, Near
@@ -86,8 +86,6 @@ def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floa
         pairs: that were compared.
         correlation: [pairs] of their details; those below the threshold are no copies.
     """
-    from scipy.stats import binomtest
-
     split, other = names
     exact = looks.marks[split][pairs.query] == looks.marks[other][pairs.row]
     order = np.lexsort((pairs.row, -correlation, ~exact, pairs.query))
@@ -103,9 +101,6 @@ def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floa
         )
         for at in first
     )
-    interval = (0.0, 1.0)
     checked = int((looks.hashes[split] != BLANK).sum())
-    if checked:
-        bounds = binomtest(len(matches), checked).proportion_ci(0.95, method="exact")
-        interval = (float(bounds.low), float(bounds.high))
+    interval = share_interval(len(matches), checked)
     return Near(split=split, against=other, checked=checked, matches=matches, interval=interval)
