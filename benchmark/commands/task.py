@@ -61,6 +61,10 @@ def _doubts(found: "Draft") -> list[str]:
             f"each column of 0 and 1 is taken for a class ({', '.join(classes)}): else say label_column, "
             "classes and kind"
         )
+    if "table" not in files:
+        doubts.append(
+            f"each folder is taken for a class ({len(classes)}): else add a table with a row per file"
+        )
     if found.content["kind"] == "multiclass" and are_grades(classes):
         doubts.append('the classes are numbers: if they are grades, say kind = "ordinal"')
     if not files.keys() & {"patient_column", "study_column"}:

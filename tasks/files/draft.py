@@ -98,7 +98,7 @@ def _of_folders(folder: Path) -> _Found:
     if len(classes) < 2:
         raise UserError(
             f"{folder} holds neither a CSV or Parquet table nor a folder per class: add a table with a row "
-            "per file (path, label, patient), or sort the files into folders."
+            "per file (path, label, patient; Excel saves it as CSV UTF-8), or sort the files into folders."
         )
     paths = sorted(path for name in classes for path in images_below(folder, name))
     return _Found(paths, classes, _kind(classes), {"path": "."})
@@ -146,10 +146,12 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     for root in roots:
         for column in frame.columns:
             cells = _spread(list(frame[column]))
-            if all(not fault_of_path(cell, False) and (folder / root / cell).is_file() for cell in cells):
+            there = sum(not fault_of_path(cell, False) and (folder / root / cell).is_file() for cell in cells)
+            if 2 * there > len(cells):  # `validate` names the lines of those that are not
                 return column, root
     raise UserError(
-        f"{table}: no column names files that lie in {folder}: add one with their paths relative to it."
+        f"{table}: no column names files that lie in {folder}: add one, a row per file, with their paths "
+        "relative to it and / between folders."
     )
 
 

@@ -66,7 +66,7 @@ def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) ->
     if absent:
         raise UserError(
             f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(paths):,} rows "
-            "name none): correct the paths, or 'files.path' in the card."
+            "name none): correct the paths, with / between folders, or 'files.path' in the card."
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mednet_bench.benchmark.commands.questions import QUESTIONS
+from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.tomls import read_toml
 from mednet_bench.tasks.files.draft import draft
 from mednet_bench.tasks.local import local_task
@@ -116,3 +117,12 @@ def test_classes_that_are_numbers_stand_in_the_order_of_numbers(folder: Path) ->
     said, card = asked(folder, None)
     assert card["classes"] == [str(grade) for grade in range(12)]
     assert 'if they are grades, say kind = "ordinal"' in said
+
+
+def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:
+    (folder / "0.png").unlink()  # `validate` names its line
+    assert draft(folder).content["files"]["path_column"] == "file"
+    table = folder / "list.csv"
+    table.write_text(table.read_text().replace(".png", ".jpg"))
+    with pytest.raises(UserError, match="no column names files that lie in"):
+        draft(folder)
