@@ -57,9 +57,8 @@ def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
         upright, facts["rotation"] = image, "EXIF is broken: as stored"
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)
-        # Pillow turns over 8 bits itself
-        values = 65535 - values if white_is_zero and values.dtype == np.uint16 else values
         window = window_of(values, reading.window)
+        window = window.turned if white_is_zero else window  # Pillow turns over 8 bits alone
         return Picture(values, window, True, page, facts={**facts, "window": window.whence})
     return Picture(_shallow(upright), frame=page, facts=facts)
 

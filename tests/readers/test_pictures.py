@@ -99,6 +99,18 @@ def test_cmyk_and_one_bit_become_what_they_look_like(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, (GREY > 99) * 255)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_white_may_be_zero(tmp_path: Path, kind: type) -> None:
+    values = DEEP.astype(kind)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    Image.fromarray(values).save(tmp_path / "turned.tif", tiffinfo={262: 0})
+    whole = (65535 / 2, 65535)
+    turned = one(tmp_path / "turned.tif", window=whole)
+    np.testing.assert_allclose(
+        turned.brightness, 1 - one(tmp_path / "x.tif", window=whole).brightness, atol=1e-6
+    )
+
+
 def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     pages = [Image.fromarray(GREY + at) for at in range(5)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
