@@ -193,8 +193,9 @@ def labels_and_groups(
             f"{path}: {name} holds numbers below -1 or above 2**63 - 1: number the groups from 0, with -1 "
             "where none is known."
         )
-    # two images of which nothing is known are no group
-    return labels, np.where(groups == -1, -2 - np.arange(n), groups)
+    # two images of which nothing is known are no group, nor where splits are joined
+    own = -2 - np.arange(n) - (SPLITS.index(split) << 40)
+    return labels, np.where(groups == -1, own, groups)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray:

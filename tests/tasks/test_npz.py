@@ -148,8 +148,11 @@ def test_the_side_is_read_without_the_images(tmp_path, arrays):
 
 def test_images_of_no_known_group_are_not_one_group(tmp_path, arrays):
     arrays["train_groups"] = np.array([3, 3, *[-1] * 10])
-    groups = read_npz(saved(tmp_path, arrays), GRAY)["train"].groups
+    arrays["val_groups"] = np.full(len(arrays["val_images"]), -1)
+    splits = read_npz(saved(tmp_path, arrays), GRAY)
+    groups = splits["train"].groups
     assert groups is not None and groups[:2].tolist() == [3, 3]
     assert len(set(groups[2:].tolist())) == 10 and groups[2:].max() < -1
+    assert not np.isin(splits["val"].groups, groups).any(), "nor where splits are joined"
     arrays["train_groups"][0] = -2
     assert "from 0, with -1 where" in refusal(saved(tmp_path, arrays))
