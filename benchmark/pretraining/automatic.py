@@ -157,7 +157,7 @@ def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tup
 
 
 def _joined(parts: list[Split]) -> Split:
-    """Put splits into one; a number means the same group in all of them, -1 where none is known."""
+    """Put splits into one; a number means the same group in all of them, below 0 where none is known."""
     alone = len(parts) == 1  # it may be larger than the memory, of which only some rows are wanted
     return Split(
         parts[0].images if alone else np.concatenate([part.images for part in parts]),
