@@ -18,29 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "readers"))  # for `dicoms`
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "files"), str(TESTS / "readers")]  # for `cards`, and for `dicoms`
 
 PIXELS = 512
 PER_PATIENT = 10
 LEAST = 0.8
-CARD = """name = "ward"
-title = "Written for a measurement"
-kind = "binary"
-classes = ["healthy", "ill"]
-modality = "ct"
-variant = "gray"
-source_group = "ward"
-parents = []
-licence = "none"
-citation = "none"
-[files]
-table = "labels.csv"
-patient_column = "patient"
-"""
+FILES = '[files]\ntable = "labels.csv"\npatient_column = "patient"\n'
 
 
 def write_ward(folder: Path, count: int) -> Path:
     """Write files, table and card; returns the card."""
+    from cards import CARD
     from dicoms import write
 
     rng = np.random.default_rng(0)
@@ -55,7 +44,7 @@ def write_ward(folder: Path, count: int) -> Path:
         rows.append((f"{number:06}.dcm", ("healthy", "ill")[patient % 2], f"P{patient}"))
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "patient"), *rows])
-    (folder / "ward.toml").write_text(CARD)
+    (folder / "ward.toml").write_text(CARD + FILES)
     return folder / "ward.toml"
 
 
