@@ -161,6 +161,17 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_leaks(self))
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """Near copies across splits that are too few to be told from look-alikes, a clause each."""
+        return tuple(
+            f"{_counted(near)} have a near copy or a look-alike in {near.against}: only a look at the pairs (--pictures) can tell"
+            for near in self.near
+            if not near.within
+            and not near.beyond_look_alikes
+            and not all(match.exact for match in near.matches)
+        )
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What can be told without a look at what images show, a clause for the split and for the label."""
         held: dict[str, list[str]] = {}
@@ -177,10 +188,13 @@ def _leaks(found: Leakage) -> Iterator[str]:
         yield f"{many:,} {groups} in more than one split"
     for near in found.near:
         if near.beyond_look_alikes and not near.within:
-            many = f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
-            yield f"{many} have a copy, or nearly one, in {near.against}"
+            yield f"{_counted(near)} have a copy, or nearly one, in {near.against}"
     for shared in found.shared or ():
         yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
+
+
+def _counted(near: Near) -> str:
+    return f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
 
 
 def write_leakage(folder: Path, found: Leakage) -> Path:

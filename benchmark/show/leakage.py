@@ -13,8 +13,9 @@ def leakage_text(found: Leakage) -> str:
     from tabulate import tabulate
 
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
-    verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else "no leak as far as was looked"
-    hinted = "".join(f"\n{found.task}: {clause}" for clause in found.told)
+    none = "no leak is shown" if found.doubts else "no leak as far as was looked"
+    verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
+    hinted = "".join(f"\n{found.task}: {clause}" for clause in (*found.doubts, *found.told))
     table = tabulate(list(_lines(found)), HEADS, disable_numparse=True)
     return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
 

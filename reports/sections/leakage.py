@@ -32,8 +32,10 @@ def leakage(results: Results) -> Content | None:
     tables = (_copies_table(results, copies), _near_table(results, audits), _hint_table(results, audits))
     blocks = (*(table for table in tables if table.rows), *_figures(audits))
     if not points:
-        points = ["No test image was found to leak, as far as was looked."]
-    points += [f"{audit.task}, {audit.size} px: {clause}." for audit in audits for clause in audit.told]
+        doubted = any(audit.doubts for audit in audits)
+        points = [f"No test image was {'shown' if doubted else 'found'} to leak, as far as was looked."]
+    clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.told)]
+    points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
     return Content("Leakage", 68, (Part(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),))
 
 

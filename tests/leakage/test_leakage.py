@@ -51,6 +51,15 @@ def test_near_copies_are_found_and_looked_at_only_on_request(clean: Splits) -> N
     assert len(audited(splits, 3).pictures) == 3
 
 
+def test_few_near_copies_are_no_leak_and_yet_not_called_clean(clean: Splits) -> None:
+    rng = np.random.default_rng(1)
+    noisy = clean["train"].images[:3] + rng.normal(0, 3, clean["train"].images[:3].shape)
+    found = audited(changed(clean, "test", [0, 1, 2], noisy.clip(0, 255).astype(np.uint8)))
+    doubt = found.doubts[0]
+    assert "of 120 images of test have a near copy or a look-alike in train" in doubt
+    assert not found.leaks and "no leak is shown\n" in leakage_text(found) and doubt in leakage_text(found)
+
+
 def test_shared_groups_are_counted_and_unknown_ones_are_not(clean: Splits) -> None:
     groups = {name: np.arange(len(part)) + 1000 * at for at, (name, part) in enumerate(clean.items())}
     groups["test"][:3] = groups["train"][0]
