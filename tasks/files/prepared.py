@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...benchmark.errors import UserError
 from ...benchmark.files import cache_folder, claim, write_json, writing
 from ..salt import own_salt, trace
 from ..task import SPLITS
@@ -21,6 +22,8 @@ from .warn import unlike
 
 VERSION = 3
 """Of what is done to an image; arrays of another version are made anew."""
+LARGEST_SIDE = 4096
+"""In pixels, of the squares; larger ones hold more than a network is fed, and more than memory may."""
 MOST_FACTS = 8
 """Values of one fact that are told; the others are summed."""
 
@@ -65,6 +68,10 @@ def prepared(spec: Spec, side: int, jobs: int = 0) -> Prepared:
     Raises:
         UserError: whatever is wrong with the card, the table, the files or the splits.
     """
+    if not 1 <= side <= LARGEST_SIDE:
+        raise UserError(
+            f"{spec.name}: its files are prepared at 1 to {LARGEST_SIDE:,} pixels a side, not {side}."
+        )
     listing = listed(spec)
     salt = own_salt()
     what = repr((VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))

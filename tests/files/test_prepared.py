@@ -107,6 +107,12 @@ def test_what_a_killed_run_left_is_removed_and_damage_is_told(ward: Path, cache:
     assert len(ready(ward / "ward.toml").folder.split("test")) == 8
 
 
+@pytest.mark.parametrize("side", [-5, 0, 4097, 10**9])
+def test_a_side_that_is_none_or_fits_no_memory_is_refused(ward: Path, side: int) -> None:
+    with pytest.raises(UserError, match=f"1 to 4,096 pixels a side, not {side}"):
+        ready(ward / "ward.toml", side)
+
+
 def test_the_manifest_has_a_row_per_image_and_no_name(ward: Path) -> None:
     from dicoms import SECRET
 
