@@ -164,7 +164,8 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     def doubts(self) -> tuple[str, ...]:
         """Near copies across splits that are too few to be told from look-alikes, a clause each."""
         return tuple(
-            f"{_counted(near)} have a near copy or a look-alike in {near.against}: only a look at the pairs (--pictures) can tell"
+            f"{_counted(near)} have a near copy or a look-alike in {near.against}: "
+            "only a look at the pairs (--pictures) can tell"
             for near in self.near
             if not near.within
             and not near.beyond_look_alikes
