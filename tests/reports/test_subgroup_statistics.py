@@ -69,7 +69,7 @@ def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Gener
 
 
 def test_images_of_one_patient_are_no_evidence_of_their_own():
-    """Taken for independent, four images of each patient would show a gap that is none in a quarter of all."""
+    """Taken for independent, four images of each patient show a gap that is none in a quarter of all."""
     rng = np.random.default_rng(0)
     drawn = [patients((0.8, 0.8), 40, 4, rng) for _ in range(EXPERIMENTS)]
     assert np.mean([gap(parts).low > 0 for parts in drawn]) <= 1 - LEAST
