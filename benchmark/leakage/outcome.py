@@ -179,7 +179,13 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         for hint in self.hints:
             if hint.found:
                 held.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
-        return tuple(f"the {target} can be told from {' or '.join(each)}" for target, each in held.items())
+        # of 80 patients with 6 images each, taken for independent, 43 of 60 such sets gave a hint of nothing
+        unless = (
+            "" if any(self.grouped.values()) else ", unless several images of each patient make it look so"
+        )
+        return tuple(
+            f"the {target} can be told from {' or '.join(each)}{unless}" for target, each in held.items()
+        )
 
 
 def _leaks(found: Leakage) -> Iterator[str]:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from planted import Splits, audited
 
+from mednet_bench.benchmark.leakage.outcome import Leakage
 from mednet_bench.tasks.task import Split
 
 
@@ -52,6 +53,28 @@ def test_a_split_that_betrays_itself_by_its_border_is_a_hint(clean: Splits) -> N
     found = audited({**clean, "test": Split(images, clean["test"].labels)})
     border = next(h for h in found.hints if (h.target, h.features) == ("split", "border pixels"))
     assert border.found and border.auc is not None and border.auc > 0.8
+
+
+def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clean: Splits) -> None:
+    """What a patient's images have in common tells their label by heart, though nothing is to be told."""
+    rng = np.random.default_rng(2)
+
+    def of_patients(part: Split, first: int, known: bool) -> Split:
+        patients = np.arange(len(part)) // 6
+        size = rng.normal(1e5, 1e4, patients.max() + 1)[patients]
+        labels = rng.integers(0, 2, patients.max() + 1)[patients]
+        groups = first + patients if known else None
+        return Split(part.images, labels, groups, traits={"bytes": size + rng.normal(0, 100, len(part))})
+
+    def audit(known: bool) -> Leakage:
+        return audited({n: of_patients(part, 1000 * at, known) for at, (n, part) in enumerate(clean.items())})
+
+    def told_by_size(found: Leakage) -> bool:
+        return any(h.found for h in found.hints if (h.target, h.features) == ("label", "file size"))
+
+    blind, knowing = audit(False), audit(True)
+    assert told_by_size(blind) and "unless several images of each patient" in blind.told[0]
+    assert not told_by_size(knowing) and not any("unless" in clause for clause in knowing.told)
 
 
 def test_chance_is_rarely_called_a_hint() -> None:
