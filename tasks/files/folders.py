@@ -39,25 +39,37 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
     No more than the names of one folder (and of those it lies in) are held at a time.
 
     Raises:
-        UserError: a folder cannot be read, or a name is no text.
+        UserError: a folder cannot be read, a name is no text, or what it names is neither file nor folder.
     """
     try:
         with os.scandir(root / inside) as listed:
-            names = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in listed)
+            names = sorted((each.name, each.is_dir(follow_symlinks=False), _opens(each)) for each in listed)
     except OSError as error:
         raise UserError(
             f"Cannot read the folder {root / inside} ({error.strerror}): correct its rights."
         ) from error
-    for name, folder in names:
+    for name, folder, opens in names:
         path = f"{inside}/{name}" if inside else name
         if name.startswith("."):
             continue
         if not _is_text(name):  # no hash, list or pattern can hold bytes that are none
             raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")
+        if not opens:
+            raise UserError(
+                f"{root / inside} holds {name!r}, a link to nothing or no file at all: remove it."
+            )
         if folder:
             yield from files_below(root, path)
         else:
             yield path
+
+
+def _opens(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether an entry is a file or folder, maybe by a link; to open a pipe would wait for ever."""
+    try:
+        return entry.is_file() or entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _is_text(name: str) -> bool:

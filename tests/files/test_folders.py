@@ -1,6 +1,7 @@
 """What lies in a folder: everything that may be an image, and nothing else."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,4 +33,13 @@ def test_names_and_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> No
         list(images_below(tmp_path, "gone"))
     (tmp_path / os.fsdecode(b"\xe4.png")).touch()
     with pytest.raises(UserError, match="rename it, in UTF-8"):
+        list(images_below(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("gone"), lambda path: path.symlink_to(path)]
+)
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "odd.png")
+    with pytest.raises(UserError, match=r"holds 'odd\.png', a link to nothing or no file at all: remove it"):
         list(images_below(tmp_path))
