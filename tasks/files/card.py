@@ -11,6 +11,7 @@ from ..patients import finder
 from ..readers.reader import Reading
 from ..subgroups import RESERVED
 from ..task import Task
+from .folders import led_out
 from .source import FilesSource
 from .spec import Files, Rule, Spec, fault_of_path
 
@@ -86,6 +87,9 @@ def _fault(card: FilesCard) -> str:
 
 
 def _inside(card: Path, given: str, key: str, allowed: bool) -> Path:
-    if fault := fault_of_path(given, allowed):
+    fault = fault_of_path(given, allowed)
+    if not fault and not allowed and led_out(card.parent, [given]):
+        fault = "a link leads out of its folder: say allow_outside = true in [files] to permit it"
+    if fault:
         raise UserError(f"{card}: key '{key}': {fault}.")
     return card.parent / given

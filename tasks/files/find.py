@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...benchmark.errors import UserError
-from .folders import class_folders, images_below
+from .folders import class_folders, images_below, led_out
 from .listing import Listing, patients_in
 from .rows import from_table
 from .spec import Spec
@@ -16,6 +16,7 @@ def listed(spec: Spec) -> Listing:
         UserError: nothing is found, or what the card, table and folders say does not agree.
     """
     found = from_table(spec) if spec.table else _from_folders(spec)
+    _refuse_links(spec, found)
     present = np.unique(found.labels) if found.labels.ndim == 1 else np.flatnonzero(found.labels.any(0))
     if found.labels.ndim == 1 and len(present) == 1:
         only = spec.classes[int(present[0])]
@@ -30,6 +31,16 @@ def listed(spec: Spec) -> Listing:
             "or the labels."
         )
     return found
+
+
+def _refuse_links(spec: Spec, found: Listing) -> None:
+    if spec.files.allow_outside or (path := led_out(spec.root, found.paths)) is None:
+        return
+    place = found.places[found.paths.index(path)]
+    raise UserError(
+        f"{spec.root / path if place == path else place}: a link leads out of {spec.root}: say "
+        "allow_outside = true in [files] to permit it."
+    )
 
 
 def _from_folders(spec: Spec) -> Listing:

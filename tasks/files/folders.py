@@ -1,7 +1,7 @@
 """What lies in a folder: one folder per class, and files at any depth."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...benchmark.errors import UserError
@@ -62,6 +62,20 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
             yield from files_below(root, path)
         else:
             yield path
+
+
+def led_out(root: Path, paths: Iterable[str]) -> str | None:
+    """Return the first of some paths relative to `root` that a link leads out of it, None where none is."""
+    real = root.resolve()
+    inside: dict[Path, bool] = {}
+    for path in paths:
+        place = root / path
+        folder = place.parent if place != root else place
+        if folder not in inside:  # many files, few folders
+            inside[folder] = folder.resolve().is_relative_to(real)
+        if not inside[folder] or (place.is_symlink() and not place.resolve().is_relative_to(real)):
+            return path
+    return None
 
 
 def _opens(entry: "os.DirEntry[str]") -> bool:

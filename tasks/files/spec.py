@@ -31,7 +31,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     group_pattern: str = ""
     """A regular expression whose first parenthesis is the patient in a file's path below `path`."""
     allow_outside: bool = False
-    """Whether absolute paths may be read."""
+    """Whether absolute paths may be read, and links followed that lead out of the folder."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -220,3 +220,30 @@ def test_shares_come_out_as_asked(shares: tuple[float, float, float]) -> None:
         assert abs((splits == split).mean() - share) < 0.01
         assert abs(labels[splits == split].mean() - 0.25) < 0.02
     assert all(len(set(pair)) == 1 for pair in splits.reshape(-1, 2).tolist())
+
+
+def test_a_link_that_leads_out_is_followed_only_where_the_card_says_so(ward: Path) -> None:
+    elsewhere = ward.parent / "elsewhere"
+    elsewhere.mkdir()
+    [first, second, *_] = sorted(ward.rglob("*.dcm"))
+    second.rename(second.with_name("inside"))
+    second.symlink_to(second.with_name("inside"))  # stays in the folder
+    loaded(ward / "ward.toml")
+    first.rename(elsewhere / "x.dcm")
+    first.symlink_to(elsewhere / "x.dcm")
+    assert refusal(ward / "ward.toml").startswith(
+        f"{ward / 'labels.csv'}, line 2: a link leads out of {ward}"
+    )
+    first.unlink()
+    first.parent.rename(elsewhere / "folder")
+    (elsewhere / "x.dcm").rename(elsewhere / "folder" / first.name)
+    first.parent.symlink_to(elsewhere / "folder")
+    assert "a link leads out of" in refusal(ward / "ward.toml")
+    card = ward / "ward.toml"
+    card.write_text(card.read_text() + "allow_outside = true\n")
+    assert len(loaded(card)) == 3
+    (ward / "labels.csv").rename(elsewhere / "labels.csv")
+    (ward / "labels.csv").symlink_to(elsewhere / "labels.csv")
+    assert len(loaded(card)) == 3
+    card.write_text(card.read_text().replace("allow_outside = true", ""))
+    assert "key 'files.table': a link leads out of its folder" in refusal(card)
