@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .codestream import declared_size
 from .grey import Shown, grey_values
-from .numbers import bits_stored, number, numbers, tag, word
+from .numbers import bits_stored, held, number, numbers, tag, word
 from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
 from .traits import header_traits
 from .window import Window
@@ -91,7 +91,7 @@ def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
 def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
     """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
     for groups, at in ((PER_FRAME, frame), (SHARED, 0)):
-        items = (dataset.get(groups) or ()) if tag(groups) in dataset else ()
+        items = held(dataset, groups) or ()
         found = items[at].get(name) if at < len(items) else None
         if found:
             return found[0]
@@ -119,7 +119,7 @@ def _checked(dataset: "Dataset") -> dict[str, str]:
 def _frames(dataset: "Dataset") -> int:
     """Return how many frames the header declares; one where it is silent."""
     try:
-        frames = int(dataset.get("NumberOfFrames") or 1)
+        frames = int(held(dataset, "NumberOfFrames") or 1)
     except (TypeError, ValueError):
         frames = 0
     if frames < 1:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .numbers import bits_stored, number, word
+from .numbers import bits_stored, held, number, word
 from .reader import Reading
 from .window import Window, card_window, percentile_window
 
@@ -48,13 +48,13 @@ def grey_values(
     bits = bits_stored(dataset)
     slope, intercept = _rescale(transformation)
     facts = {"rescale": f"{slope:g}, {intercept:g}"}
-    if dataset.get("ModalityLUTSequence"):
+    if held(dataset, "ModalityLUTSequence"):
         stored, slope, intercept, facts["rescale"] = apply_modality_lut(stored, dataset), 1.0, 0.0, "table"
         bits = 8 * stored.dtype.itemsize
     window = _header_window(voi, slope, intercept)
     if reading.window:
         window = card_window(reading.window, slope, intercept)
-    elif voi.get("VOILUTSequence"):
+    elif held(voi, "VOILUTSequence"):
         stored, window = _voi_table(voi, stored, slope, intercept)
     elif window is not None and window.whence.endswith("SIGMOID"):
         stored, window = _sigmoid(stored, window), Window(0.0, 1.0, window.whence)
@@ -76,7 +76,7 @@ def _rescale(transformation: "Dataset") -> tuple[float, float]:
 def _header_window(voi: "Dataset", slope: float, intercept: float) -> Window | None:
     """Return the first window of the header in stored values, None where it has none that makes sense."""
     centre, width = number(voi, "WindowCenter"), number(voi, "WindowWidth")
-    function = str(voi.get("VOILUTFunction") or "LINEAR").upper()
+    function = (word(voi, "VOILUTFunction") or "LINEAR").upper()
     function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None

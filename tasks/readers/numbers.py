@@ -21,6 +21,8 @@ def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     """Return the values of an element; none where it is missing, or one of them is no finite number."""
     try:
         element: Any = dataset.get_item(tag(keyword))
+        if element is None:
+            return ()
         value = element.value
         if isinstance(value, bytes):  # as it stands in the file; pydicom would take much longer to convert it
             if element.VR == "US" and len(value) == 2:
@@ -49,6 +51,11 @@ def word(dataset: "Dataset", keyword: str) -> str:
     if isinstance(value, bytes) and value.isascii() and b"\x1b" not in value:  # the same in every alphabet
         return value.decode().strip(" \0")
     return str(dataset.get(keyword) or "").strip()
+
+
+def held(dataset: "Dataset", keyword: str) -> Any:
+    """Return the value of an element, None where there is none; pydicom's own `get` takes ten times as long."""
+    return dataset.get(keyword) if tag(keyword) in dataset else None
 
 
 def bits_stored(dataset: "Dataset") -> int:

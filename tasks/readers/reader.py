@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -187,10 +188,16 @@ def check_size(height: int, width: int) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what libraries have to say about odd files off the terminal; they quote headers."""
-    for library in ("PIL", "pydicom", "nibabel"):
-        log = logging.getLogger(library)
-        if not log.handlers:  # without a handler Python prints warnings as a last resort
-            log.addHandler(logging.NullHandler())
+    _give_handlers()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@cache
+def _give_handlers() -> None:
+    """Without a handler Python prints what is logged as a last resort."""
+    for library in ("PIL", "pydicom", "nibabel"):
+        log = logging.getLogger(library)
+        if not log.handlers:
+            log.addHandler(logging.NullHandler())
