@@ -101,7 +101,7 @@ class Folder:
                 start += len(squares)
                 for number, file in enumerate(files):
                     chosen = squares[mine == number]
-                    file.write((chosen if images.deep else eight_bits(chosen)).tobytes())
+                    file.write((chosen if images.deep else eight_bits(chosen)).data)
 
     def _write_manifest(self, parts: Parts, groups: NDArray[np.int64], salt: bytes, task: str) -> None:
         """Write a row per image: who holds the salt can tell which it is, and nobody else."""

@@ -27,8 +27,10 @@ def fitted(picture: Picture, color: bool, side: int, bits: int = 16) -> Levels:
     if shown.ndim == 3 and not color:
         shown = shown @ LUMA.astype(np.float32)
     height, width = _size(picture, side)
-    channels = [shown] if shown.ndim == 2 else np.moveaxis(shown, 2, 0)
-    small = np.stack([_resized(channel, height, width) for channel in channels], axis=-1)
+    if shown.ndim == 2:
+        small = _resized(shown, height, width)[..., None]
+    else:
+        small = np.stack([_resized(plane, height, width) for plane in np.moveaxis(shown, 2, 0)], axis=-1)
     grey = levels(small, bits if picture.deep else 8)
     square = np.zeros((side, side, 3 if color else 1), grey.dtype)
     top, left = (side - height) // 2, (side - width) // 2

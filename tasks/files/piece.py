@@ -111,9 +111,9 @@ class Decoder:
                     seen.faults.append((number, str(error)))
         return seen.done(piece.start)
 
-    def _square(self, number: int, file: Path, picture: Picture, seen: _Seen) -> bytes:
+    def _square(self, number: int, file: Path, picture: Picture, seen: _Seen) -> memoryview:
         square = fitted(picture, self.color, self.side, self.reading.bits)
-        content = sixteen_bits(square).tobytes()
+        content = np.ascontiguousarray(sixteen_bits(square)).data
         seen.deep |= square.dtype == np.uint16
         seen.rows.append((number, picture.frame, picture.group, sha256(content).digest()))
         seen.traits.append(traits_of(file, picture))
