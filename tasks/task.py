@@ -69,7 +69,8 @@ class Split:
             grey or [n, h, w, 3] (RGB) for colour.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
         groups: int64 [n], which patient, smear or lesion an image is of; None where not known at all.
-            An image of which alone it is not known has a number below -1 of its own, or of its file.
+            An image of which alone it is not known has a number below -1 of its own, or of its file or of
+            the images that are equal to it.
         columns: subgroup column (sex, age band, scanner, site) -> text [n], one value per image and ""
             where not known; never an identifier.
         traits: what the file of each image says beside its pixels (bytes, bits, scanner, exposure) ->

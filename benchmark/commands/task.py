@@ -49,7 +49,7 @@ def _doubts(found: "Draft") -> list[str]:
     from ...tasks.files.draft import are_grades
 
     files, classes = found.content["files"], found.content["classes"]
-    doubts = []
+    doubts = list(found.splits)
     if len(found.labels) > 1:
         others = ", ".join(name for name in found.labels if name != files["label_column"])
         doubts.append(

@@ -76,12 +76,17 @@ def _told(manifest: Manifest) -> str:
         ("files", f"{manifest.files:,}"),
         ("images", f"{images:,} at {manifest.side} px of {manifest.bits} bits, in proportion on black"),
         ("patients", f"{manifest.patients:,} known" if manifest.patients else "none known"),
+        *([("equal images", _copies(manifest.copies))] if manifest.copies else []),
         ("splits", manifest.rule),
         ("split hash", manifest.split_hash[:16]),
         *((key, _counts(held)) for key, held in manifest.facts.items()),
         *(("warning", each) for each in manifest.warnings),
     ]
     return tabulate(lines, tablefmt="plain", disable_numparse=True)
+
+
+def _copies(count: int) -> str:
+    return f"{count:,} equal another in every pixel; splits that are made keep them together"
 
 
 def _counts(held: Mapping[str, int]) -> str:

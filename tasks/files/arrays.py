@@ -70,7 +70,7 @@ class Folder:
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
             self._save(name, "labels", parts.labels[mine])
-            if any(parts.groups):
+            if any(parts.groups) or parts.joined:
                 self._save(name, "groups", groups[mine])
             for kind, held in (("column", parts.columns), ("trait", traits)):
                 for at, values in enumerate(held.values()):

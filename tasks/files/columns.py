@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
 from ..subgroups import MOST, fault_of_names
-from ..task import SPLITS
-from .rows import FLAGS, LABELS, WORDS
+from .rows import FLAGS, LABELS, gives_splits, looks_like_splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "split_column": ("split", "set", "partition", "subset"),
     "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
     "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
 }
@@ -48,12 +46,14 @@ class Columns:
         subgroups: columns that images are told apart by.
         labels: columns that may be the label, that of `keys` first; none where one is called so.
         patients: columns that may be the patient; none where one is called so.
+        unused: columns that look like splits and are not used.
     """
 
     keys: Keys
     subgroups: tuple[str, ...]
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> Columns:
@@ -71,9 +71,17 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     keys: dict[str, Any] = {"path_column": path, **said}
     for key, usual in NAMES.items():
         found = [name for name in frame.columns if _plain(name) in usual]
-        if key not in keys and found and (key != "split_column" or _are_splits(frame[found[0]])):
+        if key not in keys and found:
             keys[key] = found[0]
-    free = [name for name in frame.columns if name not in keys.values()]
+    splits = [
+        name
+        for name in frame.columns
+        if name not in keys.values() and name.lower() not in LABELS and looks_like_splits(name, frame[name])
+    ]
+    if given := [name for name in splits if gives_splits(frame[name])]:
+        keys["split_column"] = given[0]
+        splits.remove(given[0])
+    free = [name for name in frame.columns if name not in keys.values() and name not in splits]
     groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
     free = [name for name in free if name not in groups]
@@ -89,7 +97,7 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
         keys["label_column"] = (called + labels)[0]
     free = [name for name in free if name not in (keys.get("label_column"), *flags)]
     patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
-    return Columns(keys, tuple(groups), tuple(labels), tuple(patients))
+    return Columns(keys, tuple(groups), tuple(labels), tuple(patients), tuple(splits))
 
 
 def _plain(name: str) -> str:
@@ -98,10 +106,6 @@ def _plain(name: str) -> str:
 
 def _few(column: "pd.Series") -> bool:
     return 2 <= column.nunique() <= min(MOST, max(2, len(column) // 2))
-
-
-def _are_splits(column: "pd.Series") -> bool:
-    return {WORDS.get(cell, str(cell)) for cell in column.str.lower()} == set(SPLITS)
 
 
 def _identifies(column: "pd.Series") -> bool:

@@ -32,6 +32,7 @@ class Images:
         frames: which frame of it, [n].
         patients: raw, by the header; "" where it has none.
         marks: SHA-256 of each square.
+        blank: as of `Decoded`, [n].
         traits: as `Split.traits`.
         deep: whether one of them has more than 8 bits.
         facts: as of `Decoded`, over all.
@@ -43,6 +44,7 @@ class Images:
     frames: NDArray[np.int64]
     patients: tuple[str, ...]
     marks: tuple[bytes, ...]
+    blank: tuple[bool, ...]
     traits: TraitColumns
     deep: bool
     facts: Counter[tuple[str, str]]
@@ -88,6 +90,7 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
         frames=np.array([frame for each in found for frame in each.frames], np.int64),
         patients=tuple(patient for each in found for patient in each.patients),
         marks=tuple(mark for each in found for mark in each.marks),
+        blank=tuple(blank for each in found for blank in each.blank),
         traits=joined((len(each.files), each.traits) for each in found),
         deep=any(each.deep for each in found),
         facts=facts,

@@ -11,8 +11,8 @@ from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
 from .columns import Keys, columns
-from .folders import class_folders, images_below
-from .rows import SEPARATOR
+from .folders import class_folders, class_images, classes_in, given_by_folders, split_called
+from .rows import SEPARATOR, unused_clause
 from .spec import fault_of_path
 from .table import read_table
 
@@ -36,11 +36,13 @@ class Draft:
         content: of the card; what no file tells stands there as ``"unknown"``.
         labels: columns that may be the label, the one that was taken first; none where one is called so.
         patients: columns that may be the patient; none where one is called so, or without a table.
+        splits: where splits are taken from, and what looks like splits and is not used, a clause each.
     """
 
     content: dict[str, Any]
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class _Found:
     subgroups: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
+    split_words: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
@@ -71,6 +75,7 @@ def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
     found = _of_table(folder, tables[0], said or {}) if tables else _of_folders(folder)
+    splits = _splits(folder / found.files["path"], found)
     modality, variant = _looked_at(folder / found.files["path"], found.paths)
     name = _name(folder)
     extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
@@ -79,7 +84,7 @@ def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
         "parents": [], "licence": UNKNOWN, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
-    return Draft(content, found.labels, found.patients)
+    return Draft(content, found.labels, found.patients, splits)
 
 
 def _name(folder: Path) -> str:
@@ -94,13 +99,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _of_folders(folder: Path) -> _Found:
-    classes = class_folders(folder)
+    classes = classes_in(folder)
     if len(classes) < 2:
         raise UserError(
             f"{folder} holds neither a CSV or Parquet table nor a folder per class: add a table with a row "
             "per file (path, label, patient; Excel saves it as CSV UTF-8), or sort the files into folders."
         )
-    paths = sorted(path for name in classes for path in images_below(folder, name))
+    paths = sorted(path for name in classes for path in class_images(folder, name))
     return _Found(paths, classes, _kind(classes), {"path": "."})
 
 
@@ -117,7 +122,21 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
         subgroups=found.subgroups,
         labels=found.labels,
         patients=found.patients,
+        split_words=tuple(frame[found.keys["split_column"]]) if "split_column" in found.keys else (),
+        unused=found.unused,
     )
+
+
+def _splits(root: Path, found: _Found) -> tuple[str, ...]:
+    """Say where splits are taken from, and what looks like splits and is not used; `UserError` as folders."""
+    told = {split_called(word) for word in found.split_words}
+    source, clause = f"the column '{found.files.get('split_column')}'", ""
+    if not told:
+        splits, clause = given_by_folders(root, found.paths)
+        told, source = {*splits}, "the names of the folders"
+    val = "" if "val" in told else ", without a val, which is cut from train by patient and equal images"
+    taken = [f"splits are taken from {source}{val}"] if told else []
+    return (*taken, *filter(None, [clause]), *map(unused_clause, found.unused))
 
 
 def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:

@@ -1,9 +1,11 @@
 """The files of a task, found by a table or in the folders of the classes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...benchmark.errors import UserError
-from .folders import class_folders, images_below, led_out
+from .folders import class_images, classes_in, given_by_folders, led_out, split_folders, splits_told
 from .listing import Listing, patients_in
 from .rows import from_table
 from .spec import Spec
@@ -15,7 +17,7 @@ def listed(spec: Spec) -> Listing:
     Raises:
         UserError: nothing is found, or what the card, table and folders say does not agree.
     """
-    found = from_table(spec) if spec.table else _from_folders(spec)
+    found = _split_by_folders(from_table(spec) if spec.table else _from_folders(spec))
     _refuse_links(spec, found)
     present = np.unique(found.labels) if found.labels.ndim == 1 else np.flatnonzero(found.labels.any(0))
     if found.labels.ndim == 1 and len(present) == 1:
@@ -33,6 +35,18 @@ def listed(spec: Spec) -> Listing:
     return found
 
 
+def _split_by_folders(found: Listing) -> Listing:
+    """Take the splits that folders tell where no column does; `UserError` as `given_by_folders`."""
+    if found.splits:
+        told = splits_told(found.paths) or found.splits
+        odd = sum(word not in ("", split) for word, split in zip(told, found.splits, strict=True))
+        clause = f"{odd:,} files lie in a folder of another split than the table says, which is followed"
+        return replace(found, notes=(*found.notes, clause)) if odd else found
+    splits, clause = given_by_folders(found.root, found.paths)
+    rule = "as the names of the folders say" if splits else ""
+    return replace(found, splits=splits, rule=rule, notes=(*found.notes, *([clause] if clause else [])))
+
+
 def _refuse_links(spec: Spec, found: Listing) -> None:
     if spec.files.allow_outside or (path := led_out(spec.root, found.paths)) is None:
         return
@@ -44,15 +58,15 @@ def _refuse_links(spec: Spec, found: Listing) -> None:
 
 
 def _from_folders(spec: Spec) -> Listing:
-    folders = class_folders(spec.root)
-    odd = sorted(set(folders) ^ set(spec.classes))
+    odd = sorted(set(classes_in(spec.root)) ^ set(spec.classes))
     if odd:
+        what = "the folders in its folders of splits" if split_folders(spec.root) else "its folders"
         raise UserError(
-            f"{spec.root}: its folders and the classes of the card differ ({', '.join(odd)}): rename one of "
-            "them, or name a table by 'files.table'."
+            f"{spec.root}: {what} and the classes of the card differ ({', '.join(odd)}): rename or "
+            "remove one of them, or name a table by 'files.table'."
         )
     files = [
-        (path, number) for number, name in enumerate(spec.classes) for path in images_below(spec.root, name)
+        (path, number) for number, name in enumerate(spec.classes) for path in class_images(spec.root, name)
     ]
     files.sort()
     if not files:

@@ -1,16 +1,23 @@
-"""What lies in a folder: one folder per class, and files at any depth."""
+"""What lies in a folder: one folder per class, perhaps in one per split, and files at any depth."""
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...benchmark.errors import UserError
+from ..task import SPLITS
 
 BESIDE = frozenset({
     ".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xls", ".xlsx", ".html", ".xml", ".pdf",
     ".log", ".db", ".ini",
 })  # fmt: skip
 """What lies beside images and is none, as Thumbs.db; what else is none is refused when it is read."""
+_SPLIT_NAME = re.compile(
+    r"(?:(train|training|trn)|(val|valid|validation|dev|development)|(test|testing|tst))"
+    r"(?:[ _-]?(?:set|data|images?|imgs|split))?",
+    re.IGNORECASE,
+)
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
@@ -20,6 +27,94 @@ def class_folders(root: Path) -> tuple[str, ...]:
             return tuple(sorted(each.name for each in found if each.is_dir() and each.name[0] != "."))
     except OSError as error:
         raise UserError(f"Cannot read the folder {root} ({error.strerror}): correct the path.") from error
+
+
+def split_called(name: str) -> str:
+    """Return the split that a folder name or table cell means (train, val or test), "" for another word."""
+    found = _SPLIT_NAME.fullmatch(name)
+    return SPLITS[(found.lastindex or 0) - 1] if found else ""
+
+
+def split_folders(root: Path) -> tuple[str, ...]:
+    """Name the folders in `root` if they are called as splits are, train and test among them; else ().
+
+    Raises:
+        UserError: only some are, test or train is missing, or one holds images outside of class folders.
+    """
+    names = class_folders(root)
+    splits = {name: split_called(name) for name in names if split_called(name)}
+    if not splits:
+        return ()
+    if others := [name for name in names if name not in splits]:
+        raise UserError(
+            f"{root}: its folders {', '.join(splits)} are called as splits are and {', '.join(others)} not: "
+            "move the others elsewhere, rename what is a class, or add a table with a row per file."
+        )
+    if lacking := [split for split in ("train", "test") if split not in splits.values()]:
+        raise UserError(f"{root}: its folders {no_such_split(splits, lacking[0])}")
+    for name in splits:
+        with os.scandir(root / name) as found:
+            loose = [each for each in found if each.name[0] != "." and not each.is_dir()]
+        if any(Path(each.name).suffix.lower() not in BESIDE for each in loose):
+            raise UserError(
+                f"{root / name} is a split, and holds files outside of its class folders: move them into "
+                "the folder of their class, elsewhere if it is not known, or add a table with a row per file."
+            )
+    return tuple(splits)
+
+
+def no_such_split(names: Iterable[str], lacking: str) -> str:
+    """Say that folders called as splits give no `lacking` (train or test), and the cure."""
+    cure = "rename the one to test on (val is then cut from train)" if lacking == "test" else "add it"
+    return (
+        f"{', '.join(names)} are called as splits are, and there is no {lacking}: {cure}; to have splits "
+        "made, put everything into one folder and name that one."
+    )
+
+
+def classes_in(root: Path) -> tuple[str, ...]:
+    """Name the class folders in `root`, or in its folders of splits, by alphabet; errors likewise."""
+    inside = [name for split in split_folders(root) or ("",) for name in class_folders(root / split)]
+    return tuple(sorted(set(inside)))
+
+
+def class_images(root: Path, name: str) -> Iterator[str]:
+    """List what may be images of a class relative to `root`, those of each split folder in turn."""
+    for split in split_folders(root) or ("",):
+        inside = f"{split}/{name}" if split else name
+        if not split or (root / inside).is_dir():  # a split may lack a class
+            yield from images_below(root, inside)
+
+
+def splits_told(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the split that the folders of each path name, all at one depth and outermost; "" where none.
+
+    () where no depth has two splits: a folder `train` above all files tells them apart from nothing.
+    """
+    folders = [path.split("/")[:-1] for path in paths]
+    for depth in range(max(map(len, folders), default=0)):
+        told = tuple(split_called(each[depth]) if depth < len(each) else "" for each in folders)
+        if len({*told} - {""}) > 1:
+            return told
+    return ()
+
+
+def given_by_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Return the split of each path by its folders or (), and why they are not used, in a clause, or "".
+
+    Raises:
+        UserError: they tell splits, but no train or no test.
+    """
+    told = splits_told(paths)
+    named = sorted({*told} - {""})
+    if unsaid := told.count(""):
+        return (), (
+            f"folders called {', '.join(named)} are not used as splits, since {unsaid:,} of {len(told):,} "
+            "files lie in none: move those, or add a column of splits"
+        )
+    if lacking := [split for split in ("train", "test") if told and split not in named]:
+        raise UserError(f"{root}: folders {no_such_split(named, lacking[0])}")
+    return told, ""
 
 
 def images_below(root: Path, inside: str = "") -> Iterator[str]:

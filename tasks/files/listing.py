@@ -22,10 +22,12 @@ class Listing:
         paths: of the files, [n].
         labels: int64, [n] or [n, classes], as `Split.labels`.
         patients: raw patient per file, as a table or the path says; "" where neither does.
-        splits: train, val or test per file, or () where they are to be made.
+        splits: train, val or test per file, or () where they are to be made; a lacking val is cut from train.
         studies: what the table calls the study of each file, "" where it does not; () without such a column.
         columns: subgroup values per file.
         places: where each file is named, for a message: a line of the table, or its path.
+        rule: what gives the splits, as "as the column 'split' says"; "" where they are to be made.
+        notes: what was seen and not used, or does not agree, a clause each.
     """
 
     root: Path
@@ -36,11 +38,21 @@ class Listing:
     studies: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     places: tuple[str, ...] = ()
+    rule: str = ""
+    notes: tuple[str, ...] = ()
 
     def state(self) -> str:
         """Hash all of it, with the size and time of each file: what changes makes new arrays."""
         digest = hashlib.sha256()
-        facts = (self.labels.tolist(), self.patients, self.studies, self.splits, dict(self.columns))
+        facts = (
+            self.labels.tolist(),
+            self.patients,
+            self.studies,
+            self.splits,
+            dict(self.columns),
+            self.rule,
+            self.notes,
+        )
         digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
         for path in self.paths:
             try:

@@ -30,6 +30,30 @@ def widened(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
     return tuple(one or only.get(other, other) for one, other in zip(wide, narrow, strict=True))
 
 
+def joined_by_equals(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
+    """Return the first owner of those whose images are equal, a patient before a file, for each owner.
+
+    Args:
+        owners: [n].
+        marks: [n] hashes of the images; b"" for one that is no evidence, as of a black frame.
+    """
+    above: dict[str, str] = {}
+    first: dict[bytes, str] = {}
+
+    def top(owner: str) -> str:
+        while owner in above:
+            above[owner] = above.get(above[owner], above[owner])
+            owner = above[owner]
+        return owner
+
+    for owner, mark in zip(owners, marks, strict=True):
+        pair = {top(owner), top(first.setdefault(mark, owner) if mark else owner)}
+        if len(pair) > 1:
+            one, other = sorted(pair, key=lambda name: (_is_file(name), name))
+            above[other] = one
+    return {owner: top(owner) for owner in set(owners)}
+
+
 def _is_file(owner: str) -> bool:
     """Tell whether an owner is a file, since no patient is known."""
     return owner.startswith(FILE)

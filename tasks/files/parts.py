@@ -1,6 +1,6 @@
 """Which image of a task is in which split, with what labels, and of whom: told or made, and judged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from ...benchmark.errors import UserError
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
-from .owners import FILE, widened
+from .owners import FILE, joined_by_equals, widened
 from .spec import Spec
-from .split import astray, lacking, made
+from .split import astray, cut, lacking
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,9 @@ class Parts:
         splits: 0, 1, 2 for train, val, test.
         labels: as `Split.labels`.
         groups: raw patient, "" where not known.
-        owners: the same, or the file where no patient is known.
+        owners: the same, or the file where no patient is known; one where equal images were kept together.
+        joined: whether they were, for any.
+        copies: images that are equal to an earlier one in every pixel, blank ones aside.
         columns: as `Split.columns`.
         traits: as `Split.traits`.
         shared: patients that stand in more than one split.
@@ -37,6 +39,8 @@ class Parts:
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
     owners: tuple[str, ...]
+    joined: bool
+    copies: int
     columns: Mapping[str, NDArray[np.str_]]
     traits: Mapping[str, NDArray[Any]]
     shared: int
@@ -53,11 +57,18 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     labels = listing.labels[files]
     groups = _groups(listing, images)
     paths = tuple(f"{FILE}{listing.paths[file]}" for file in files)
-    owners = tuple(group or path for group, path in zip(groups, paths, strict=True))
-    if listing.splits:
-        splits = np.array([SPLITS.index(listing.splits[file]) for file in files])
-    else:
-        splits = made(labels, numbered(owners if spec.rule.by == "patient" else paths), spec.rule, spec.name)
+    told = tuple(listing.splits[file] for file in files) if listing.splits else ()
+    free = _free(told, len(files))
+    marks = tuple(b"" if blank else mark for mark, blank in zip(images.marks, images.blank, strict=True))
+    known = tuple(group or path for group, path in zip(groups, paths, strict=True))
+    owners = _together(known, marks, free)
+    splits = np.array([SPLITS.index(split) for split in told] or [0] * len(files), np.int64)
+    astrays: tuple[str, ...] = ()
+    if len(free):
+        units = np.array(owners if spec.rule.by == "patient" else _together(paths, marks, free), object)[free]
+        shares = spec.rule.without_test if told else spec.rule.shares
+        splits[free] = cut(labels[free], numbered(units), shares, spec.rule.seed, spec.name)
+        astrays = astray(splits[free], units.tolist(), shares)
     shared = _shared(groups, splits)
     return Parts(
         names=tuple(
@@ -67,14 +78,42 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         labels=labels,
         groups=groups,
         owners=owners,
+        joined=owners != known,
+        copies=sum(map(bool, marks)) - len({*marks} - {b""}),
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
         shared=shared,
         warnings=(
             *_warnings(spec, labels, splits, groups, shared),
-            *(() if listing.splits else astray(splits, owners, spec.rule)),
+            *_equal_across(marks, splits),
+            *astrays,
+            *listing.notes,
         ),
     )
+
+
+def _free(told: tuple[str, ...], count: int) -> NDArray[np.int64]:
+    """Return the images whose split is not told: all, or those of train where val is to be cut from it."""
+    if not told:
+        return np.arange(count)
+    return np.flatnonzero(np.array(told) == "train") if "val" not in told else np.arange(0)
+
+
+def _together(owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]) -> tuple[str, ...]:
+    """Give owners one name where two of their images among those that are `free` are equal."""
+    name = joined_by_equals([owners[row] for row in free], [marks[row] for row in free])
+    return tuple(name.get(owner, owner) for owner in owners)
+
+
+def _equal_across(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """Say in a clause how many images of test are equal to one that a network learns or is chosen from."""
+    seen = {mark for mark, split in zip(marks, splits.tolist(), strict=True) if split < 2}
+    odd = sum(bool(mark) and split == 2 and mark in seen for mark, split in zip(marks, splits, strict=True))
+    total = int((splits == 2).sum())
+    clause = (
+        f"{odd:,} of {total:,} test images stand in train or val, equal in every pixel: see audit leakage"
+    )
+    return (clause,) if odd else ()
 
 
 def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
@@ -84,9 +123,9 @@ def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
     return widened(told, widened(images.patients, studies))
 
 
-def numbered(names: tuple[str, ...]) -> NDArray[np.int64]:
+def numbered(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
     """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
-    return np.unique(np.array(names, object), return_inverse=True)[1].astype(np.int64)
+    return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
 
 
 def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> int:

@@ -32,6 +32,7 @@ class Decoded:
         frames: which frame of it.
         patients: raw, by the header; "" where it has none.
         marks: SHA-256 of each square.
+        blank: whether each image is of one value, so that it equals others and shows nothing.
         traits: of their files.
         deep: whether one of them has more than 8 bits.
         facts: how often each fact about the reading holds, as ("window", "header").
@@ -43,6 +44,7 @@ class Decoded:
     frames: tuple[int, ...]
     patients: tuple[str, ...]
     marks: tuple[bytes, ...]
+    blank: tuple[bool, ...]
     traits: TraitColumns
     deep: bool
     facts: Counter[tuple[str, str]]
@@ -53,7 +55,7 @@ class Decoded:
 class _Seen:
     """What gathers while a piece is decoded."""
 
-    rows: list[tuple[int, int, str, bytes]] = field(default_factory=list)
+    rows: list[tuple[int, int, str, bytes, bool]] = field(default_factory=list)
     traits: list[Traits] = field(default_factory=list)
     deep: bool = False
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -61,9 +63,9 @@ class _Seen:
 
     def done(self, start: int) -> Decoded:
         """Return all of it, in little room."""
-        files, frames, patients, marks = zip(*self.rows, strict=True) if self.rows else ((),) * 4
+        files, frames, patients, marks, blank = zip(*self.rows, strict=True) if self.rows else ((),) * 5
         return Decoded(
-            start, files, frames, patients, marks, columns_of(self.traits), self.deep, self.facts,
+            start, files, frames, patients, marks, blank, columns_of(self.traits), self.deep, self.facts,
             tuple(self.faults),
         )  # fmt: skip
 
@@ -115,7 +117,8 @@ class Decoder:
         square = fitted(picture, self.color, self.side, self.reading.bits)
         content = np.ascontiguousarray(sixteen_bits(square)).data
         seen.deep |= square.dtype == np.uint16
-        seen.rows.append((number, picture.frame, picture.group, sha256(content).digest()))
+        blank = not (np.ptp(picture.values, axis=(0, 1)).any() and np.ptp(square, axis=(0, 1)).any())
+        seen.rows.append((number, picture.frame, picture.group, sha256(content).digest(), blank))
         seen.traits.append(traits_of(file, picture))
         height, width = picture.values.shape[:2]
         colour = "RGB" if picture.values.ndim == 3 else "grey"

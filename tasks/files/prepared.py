@@ -20,7 +20,7 @@ from .spec import Spec
 from .split import split_hash
 from .warn import unlike
 
-VERSION = 3
+VERSION = 4
 """Of what is done to an image; arrays of another version are made anew."""
 LARGEST_SIDE = 4096
 """In pixels, of the squares; larger ones hold more than a network is fed, and more than memory may."""
@@ -41,6 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Known ones; images without one stand for themselves."""
     shared_patients: int
     """That stand in more than one split: only where the table gives the splits."""
+    copies: int = 0
+    """Images equal to an earlier one in every pixel; in one split with it where that was made."""
     rule: str
     split_hash: str
     """Over (file, frame, split): equal where two machines split alike."""
@@ -137,8 +139,6 @@ def _manifest(
         held = facts.setdefault(key, {})
         shown = value if len(held) < MOST_FACTS else "others"
         held[shown] = held.get(shown, 0) + count
-    shares = ", ".join(f"{share:g}" for share in spec.rule.shares)
-    rule = f"made by {spec.rule.by}, stratified, shares {shares}, seed {spec.rule.seed}"
     return Manifest(
         task=spec.name,
         side=side,
@@ -147,9 +147,21 @@ def _manifest(
         files=len(listing.paths),
         patients=len(set(parts.groups) - {""}),
         shared_patients=parts.shared,
-        rule=f"as the column '{spec.files.split_column}' says" if listing.splits else rule,
+        copies=parts.copies,
+        rule=_rule(spec, listing),
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
         warnings=(*parts.warnings, *unlike(images.facts, spec.variant, side)),
     )
+
+
+def _rule(spec: Spec, listing: Listing) -> str:
+    """Say where the splits come from."""
+    by, seed = f"by {spec.rule.by} and equal images, stratified", f"seed {spec.rule.seed}"
+    if not listing.splits:
+        return f"made {by}, shares {', '.join(f'{share:g}' for share in spec.rule.shares)}, {seed}"
+    if "val" in listing.splits:
+        return listing.rule
+    share = f"{spec.rule.without_test[1]:.0%} of it"
+    return f"{listing.rule}, without a val, which is cut from train {by}, {share}, {seed}"

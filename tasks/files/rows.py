@@ -1,6 +1,7 @@
 """From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
-from ..task import SPLITS
+from .folders import split_called
 from .listing import Listing, patients_in
 from .owners import widened
 from .spec import Spec, fault_of_path
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 SEPARATOR = "|"
 """Between the labels of one file."""
-WORDS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
-"""What else a split is called."""
 LABELS = ("label", "class", "diagnosis", "target")
 FLAGS = frozenset({"0", "1", "0.0", "1.0"})
 """What a column may say of one class of several."""
+_SPLIT_COLUMN = re.compile(
+    r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
+    r"^train(ing)?(_?set)?$|^test(ing)?_?set$|train_?test"
+)
+"""What a column of splits may be called, in lower case."""
 
 
 def from_table(spec: Spec) -> Listing:
@@ -43,6 +47,8 @@ def from_table(spec: Spec) -> Listing:
         _splits(spec, frame, places), _studies(spec, frame),
         {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups},
         places,
+        f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
+        _unused(spec, frame),
     )  # fmt: skip
 
 
@@ -145,14 +151,44 @@ def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple
     if not spec.files.split_column:
         return ()
     column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
-    words = tuple(WORDS.get(cell, str(cell)) for cell in column.str.lower())
+    words = tuple(split_called(cell) for cell in column)
     for word, place in zip(words, places, strict=True):
-        if word not in SPLITS:
+        if not word:
             raise UserError(f"{place}: its split is none of train, val and test: correct it.")
-    lacking = [split for split in SPLITS if split not in words]
+    lacking = [split for split in ("train", "test") if split not in words]
     if lacking:
+        cure = "call those to test on 'test' (val is then cut from train)" if "val" in words else "add some"
         raise UserError(
-            f"{spec.table}: no row is of the split {lacking[0]}: add some, or leave 'split_column' out of "
-            "the card and let the splits be made."
+            f"{spec.table}: no row is of the split {lacking[0]}: {cure}, or leave 'split_column' out of the "
+            "card and let the splits be made."
         )
     return words
+
+
+def _unused(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+    files = spec.files
+    used = {
+        files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
+        files.study_column, *spec.subgroups, *LABELS, "\0line",
+    }  # fmt: skip
+    return tuple(unused_clause(n) for n in frame.columns if n not in used and looks_like_splits(n, frame[n]))
+
+
+def unused_clause(column: str) -> str:
+    """Say that a column which looks like splits is not used, and what it needs to be."""
+    return (
+        f"the column '{column}' looks like splits and is not used: to take it, let it say train, test and "
+        f"perhaps val in every row, and name it by split_column in [files]"
+    )
+
+
+def looks_like_splits(name: str, column: "pd.Series") -> bool:
+    """Tell whether a column is called as splits are, or tells at least two of them and nothing else."""
+    words = {split_called(cell) for cell in column}
+    called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
+    return bool(called) or ("" not in words and len(words) > 1)
+
+
+def gives_splits(column: "pd.Series") -> bool:
+    """Tell whether every cell of a column is a split, train and test among them."""
+    return {"train", "test"} <= {split_called(cell) for cell in column} <= {"train", "val", "test"}

@@ -24,7 +24,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     label_columns: tuple[str, ...] = ()
     """For multilabel: a column of 0 and 1 per class."""
     split_column: str = ""
-    """Holds train, val or test; without it the splits are made by the table `split`."""
+    """Holds train, test and perhaps val; without it the splits are those of the folders, or made."""
     patient_column: str = ""
     study_column: str = ""
     """Keeps images together where no patient is known."""
@@ -35,13 +35,19 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `split` of a card: how splits are made where the table gives none."""
+    """The table `split` of a card: how splits are made where table and folders give none, or no val."""
 
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     """Of train, val and test."""
     seed: int = 0
     by: Literal["patient", "image"] = "patient"
     """Whether a patient stays whole; where no patient is known an image stands for itself."""
+
+    @property
+    def without_test(self) -> tuple[float, float]:
+        """Shares of train and val of what is no test."""
+        train, val, _ = self.shares
+        return train / (train + val), val / (train + val)
 
     def fault(self) -> str:
         """Say what is wrong with it, or ""."""

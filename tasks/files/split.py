@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
-from .spec import Rule
+from ..task import SPLITS
+from .owners import FILE
 
 MOST_PARTS = 20
 FAR = 0.1
 """Of all images: a split that misses its share by more is told."""
 
 
-def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what: str) -> NDArray[np.int64]:
-    """Return 0, 1 or 2 (train, val, test) per image, by scikit-learn's StratifiedGroupKFold.
+def cut(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequence[float], seed: int, what: str
+) -> NDArray[np.int64]:
+    """Return the number of its split per image, [n], by scikit-learn's StratifiedGroupKFold.
 
     The data are cut into as many equal parts as the shares need (5 for 0.6, 0.2, 0.2), of which each split
     takes its share.
@@ -25,7 +28,8 @@ def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what:
     Args:
         labels: int64, [n] or [n, classes]; of several labels the combination is a stratum.
         groups: [n]; images of one number stay together.
-        rule: shares and seed.
+        shares: of each split, 2 or 3 that add up to 1.
+        seed: of the draw.
         what: the task, for messages.
 
     Raises:
@@ -33,22 +37,23 @@ def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what:
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    parts, taken = _parts(rule)
+    parts, taken = _parts(shares)
     count = len(np.unique(groups))
     if count == 1:
         raise UserError(
-            f"{what}: all {len(groups):,} images are of one patient: a test needs others. Add patients, or "
-            "correct the column or pattern that names them, or 'reader.group_by' where headers do."
+            f"{what}: all {len(groups):,} images are of one patient or equal: another split needs others. "
+            "Add patients, or correct the column or pattern that names them, or 'reader.group_by' where "
+            "headers do."
         )
     if count < parts:
         raise UserError(
-            f"{what}: its images are of {count} patients, and shares of {', '.join(map(str, rule.shares))} "
-            f"need {parts} at least: add patients, or change 'split.shares'."
+            f"{what}: its images are of {count} patients, and shares of {_listed(shares)} "
+            f"need {parts} at least (equal images count as one): add patients, or change 'split.shares'."
         )
     strata = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
     if np.bincount(strata).max() < parts:
         strata = np.zeros_like(strata)  # combinations so rare cannot be spread
-    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=rule.seed)
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     result = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a rare class, which `lacking` tells better
@@ -57,30 +62,33 @@ def made(labels: NDArray[np.int64], groups: NDArray[np.int64], rule: Rule, what:
     return result
 
 
-def _parts(rule: Rule) -> tuple[int, tuple[int, int, int]]:
+def _listed(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.3g}" for share in shares)
+
+
+def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
     """Return the least number of equal parts that gives each split its share to 1 %, and each one's parts."""
-    for count in range(3, MOST_PARTS + 1):
-        val, test = (max(1, round(share * count)) for share in rule.shares[1:])
-        train = count - val - test
-        off = max(abs(n / count - share) for n, share in zip((train, val, test), rule.shares, strict=True))
-        if train > 0 and off < 0.01:
-            return count, (train, val, test)
+    for count in range(len(shares), MOST_PARTS + 1):
+        others = [max(1, round(share * count)) for share in shares[1:]]
+        taken = [count - sum(others), *others]
+        off = max(abs(n / count - share) for n, share in zip(taken, shares, strict=True))
+        if taken[0] > 0 and off < 0.01:
+            return count, taken
     raise UserError(
-        f"Shares of {', '.join(map(str, rule.shares))} cannot be made of {MOST_PARTS} parts: use multiples "
-        "of 0.05."
+        f"Shares of {_listed(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
     )
 
 
-def astray(splits: NDArray[np.int64], owners: Sequence[str], rule: Rule) -> tuple[str, ...]:
+def astray(splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[float]) -> tuple[str, ...]:
     """Say in a clause where splits that were made miss their shares, since patients are kept whole."""
-    held = np.bincount(splits, minlength=3) / len(splits)
-    if np.abs(held - rule.shares).max() <= FAR:
+    held = np.bincount(splits, minlength=len(shares)) / len(splits)
+    if np.abs(held - shares).max() <= FAR:
         return ()
-    got, wanted = (", ".join(f"{share:.0%}" for share in shares) for shares in (held, rule.shares))
-    most = Counter(owners).most_common(1)[0][1]
-    return (
-        f"the splits hold {got} of the images, not {wanted}: one patient has {most:,} of {len(owners):,}",
-    )
+    got, wanted = (", ".join(f"{share:.0%}" for share in each) for each in (held, shares))
+    names = "the splits" if len(shares) == len(SPLITS) else "train and val"
+    owner, most = Counter(owners).most_common(1)[0]
+    who = "one file (with those of equal images)" if owner.startswith(FILE) else "one patient"
+    return (f"{names} hold {got} of the images, not {wanted}: {who} has {most:,} of {len(owners):,}",)
 
 
 def lacking(labels: NDArray[np.int64], splits: NDArray[np.int64], classes: Sequence[str]) -> dict[int, str]:

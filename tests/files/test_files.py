@@ -14,8 +14,7 @@ from mednet_bench.benchmark.subsets import choose
 from mednet_bench.tasks.files import prepared as preparing
 from mednet_bench.tasks.files.fit import fitted
 from mednet_bench.tasks.files.source import FilesSource
-from mednet_bench.tasks.files.spec import Rule
-from mednet_bench.tasks.files.split import made
+from mednet_bench.tasks.files.split import cut
 from mednet_bench.tasks.levels import eight_bits
 from mednet_bench.tasks.local import cards_in, local_task
 from mednet_bench.tasks.readers.reader import Picture
@@ -215,7 +214,7 @@ def test_an_image_keeps_its_proportions() -> None:
 @pytest.mark.parametrize("shares", [(0.6, 0.2, 0.2), (0.7, 0.1, 0.2), (0.8, 0.1, 0.1), (0.5, 0.25, 0.25)])
 def test_shares_come_out_as_asked(shares: tuple[float, float, float]) -> None:
     labels = np.arange(2000) % 4 // 3
-    splits = made(labels, np.arange(2000) // 2, Rule(shares=shares), "x")
+    splits = cut(labels, np.arange(2000) // 2, shares, 0, "x")
     for split, share in enumerate(shares):
         assert abs((splits == split).mean() - share) < 0.01
         assert abs(labels[splits == split].mean() - 0.25) < 0.02

@@ -124,7 +124,7 @@ def test_what_is_twice_as_wide_in_millimetres_is_so_in_the_square(tmp_path: Path
         if kind == "dcm":
             write(tmp_path / name, values, PixelSpacing=[1.0, 2.0], PatientID=str(number))
         else:
-            values[:, 0, 0] = 0  # a window needs two values
+            values[:, 0, number] = 0  # a window needs two values; equal images would be one group
             volume = nibabel.Nifti1Image(values.transpose(2, 1, 0), np.diag([2.0, 1.0, 5.0, 1.0]))
             nibabel.save(volume, tmp_path / name)
         lines.append(f"{name},{('healthy', 'ill')[number % 2]}")
