@@ -99,6 +99,14 @@ def test_a_wrong_card_of_a_folder_is_one_sentence(changes: dict, message: str, t
     assert message in str(caught.value)
 
 
+def test_folders_of_splits_are_no_classes_to_pretrain_on(tmp_path: Path) -> None:
+    path = folder(tmp_path, "wards", range(2))
+    for name, split in (("benign", "Training"), ("malignant", "test")):
+        (tmp_path / "wards" / name).rename(tmp_path / "wards" / split)
+    with pytest.raises(UserError, match="called as splits are, and one of test is nothing to pretrain on"):
+        opened(path)
+
+
 def test_a_file_whose_name_is_no_text_is_one_sentence(tmp_path: Path) -> None:
     path = folder(tmp_path, "wards", range(2))
     name = os.fsdecode(os.fsencode(tmp_path / "wards" / "benign") + b"/\xff.png")

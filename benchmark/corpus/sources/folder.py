@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....tasks.files.folders import class_folders, files_below
+from ....tasks.files.folders import class_folders, files_below, split_called
 from ....tasks.patients import finder, patient_in
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
@@ -16,10 +16,15 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
     """Open a folder whose folders are the classes; what lies beside them is no image of the source.
 
     Raises:
-        UserError: there is no such folder, or its folders are not the classes of the card.
+        UserError: there is no such folder, or its folders are splits or not the classes of the card.
     """
     root = folder_of(card, folder)
     found = class_folders(root)
+    if {"train", "test"} <= {split_called(name) for name in found}:
+        raise UserError(
+            f"{root}: its folders are called as splits are, and one of test is nothing to pretrain on: name "
+            f"the folder to take by 'path' in the card of '{card.name}'."
+        )
     classes = card.classes or found
     if set(found) != set(classes):
         odd = ", ".join(sorted(set(found) ^ set(classes)))
