@@ -1,10 +1,13 @@
 """From options to a grid that can be run: data found or fetched, names resolved, nothing computed yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..tasks.catalog import catalog, fetch, require, select
+from ..tasks.files.source import FilesSource
 from ..tasks.places import places_from
+from ..tasks.task import Task
+from .errors import UserError
 from .grid import Grid, build_grid, check_words
 from .request import Request
 
@@ -29,8 +32,19 @@ def resolve(
     places = places_from(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
     targets = select(request.tasks, tasks, places, request.size)
+    _check_out(request.folder, targets)
     ready()
     if fetching and request.download:
         fetch(targets, request.size, places, fetching)
     require(targets, request.size, places)
     return build_grid(request, targets, tuple(tasks.values()), places)
+
+
+def _check_out(folder: Path, targets: Sequence[Task]) -> None:
+    """Refuse a run directory among class folders: it would be taken for one, and the task be refused."""
+    for task in targets:
+        if isinstance(task.source, FilesSource) and not task.source.spec.table and task.source.holds(folder):
+            raise UserError(
+                f"--out {folder} lies among the class folders of '{task.name}' and would be taken for one: "
+                "name a folder outside of them."
+            )

@@ -31,18 +31,26 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
         card: of an npz or of files.
         size: side in pixels; an npz has its own.
         jobs: processes that decode; 0 takes all cores.
-        out: folder of the sheets; ``NAME-check`` if None.
+        out: folder of the sheets; ``NAME-check`` if None, beside the images' folder if it would lie in it.
 
     Raises:
-        UserError: whatever is wrong with the card, the table, the files or the splits.
+        UserError: whatever is wrong with the card, the table, the files or the splits, or the sheets would
+            lie among the images.
     """
     task, places = local_task(card), places_from()
     catalog(places, [card])  # a name that is taken is refused here, not when it is run
     source = task.source
+    folder = out or Path(f"{task.name}-check")
+    if isinstance(source, FilesSource) and source.holds(folder):
+        root = source.spec.root.resolve()
+        if out:
+            raise UserError(
+                f"--out {out} lies in {root}, whose images are read: name a folder outside of it."
+            )
+        folder = root.parent / folder
     made = prepared(source.spec, size, jobs) if isinstance(source, FilesSource) else None
     splits = source.load(size, places)
     check_subgroups(str(card), splits)
-    folder = out or Path(f"{task.name}-check")
     parts = [
         f"{task.name}: {task.kind}, {task.modality}, {task.variant}",
         _told(made.manifest) if made else _stored(card, task, splits),

@@ -25,6 +25,10 @@ class FilesSource:
         """Return the hash of what the engine sees at this size; the files are prepared if they were not."""
         return f"sha256:{prepared(self.spec, size).manifest.content}"
 
+    def holds(self, folder: Path) -> bool:
+        """Tell whether a folder, which need not exist, is that of the images or lies in it."""
+        return folder.resolve().is_relative_to(self.spec.root.resolve())
+
     def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
         """Name the folder or table that does not stand where the card says."""
         wanted = [(self.spec.root, self.spec.root.is_dir())]

@@ -52,7 +52,7 @@ TABLES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 def refusal(card: Path) -> str:
     with pytest.raises(UserError) as caught:
-        validated(card, 16, 1, card.parent / "check")
+        validated(card, 16, 1, card.parent.parent / "check")
     said = str(caught.value)
     assert "\n" not in said and "MUSTERMANN" not in said
     return said

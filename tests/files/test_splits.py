@@ -341,3 +341,35 @@ def test_copies_of_files_of_nobody_are_one_group_and_no_known_patient(tmp_path: 
     groups = np.concatenate([s.groups for s in splits.values() if s.groups is not None])
     assert len(groups) == 40 and len(np.unique(groups)) == 30 and (groups < -1).all()
     assert "patients      none known" in said_of(card)
+
+
+@pytest.mark.parametrize("inside", [".", "healthy", "train/ill"])
+def test_validate_never_writes_into_the_folder_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """Its sheets would be one more class, and every later command would refuse the task."""
+    folder = tmp_path / "scans"
+    laid(folder, ("train", "test"), "{split}/{label}" if "train" in inside else "{label}/{split}")
+    card, _ = drafted(folder)
+    monkeypatch.chdir(folder / inside)
+    before = sorted(folder.rglob("*"))
+    for _ in range(2):
+        assert f"2 contact sheets in {tmp_path / 'ward-check'}" in validated(card, SIDE, 1, None)
+    with pytest.raises(
+        UserError, match=r"--out sheets lies in .*scans, whose images are read: name a folder"
+    ):
+        validated(card, SIDE, 1, Path("sheets"))
+    assert sorted(folder.rglob("*")) == before and len(list((tmp_path / "ward-check").iterdir())) == 2
+
+
+def test_a_run_among_class_folders_is_refused_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid(tmp_path / "scans", ("train", "test"))
+    card, _ = drafted(tmp_path / "scans")
+    monkeypatch.chdir(tmp_path / "scans")
+    before = sorted(tmp_path.rglob("*"))
+    words = ["run", "--tasks", "ward", "--task-file", str(card), "--inits", "scratch", "--protocols", "knn"]
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert "--out runs/latest lies among the class folders of 'ward'" in str(result.exception)
+    assert sorted(tmp_path.rglob("*")) == before
