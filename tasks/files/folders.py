@@ -45,9 +45,9 @@ def split_folders(root: Path) -> tuple[str, ...]:
     splits = {name: split_called(name) for name in names if split_called(name)}
     if not splits:
         return ()
-    if others := [name for name in names if name not in splits]:
+    if others := len(names) - len(splits):  # counted, not named: they may be called as patients are
         raise UserError(
-            f"{root}: its folders {', '.join(splits)} are called as splits are and {', '.join(others)} not: "
+            f"{root}: its folders {', '.join(splits)} are called as splits are and {others:,} others not: "
             "move the others elsewhere, rename what is a class, or add a table with a row per file."
         )
     if lacking := [split for split in ("train", "test") if split not in splits.values()]:

@@ -203,9 +203,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "another beside them": (
         ("train", "test"),
         "other/1.png",
-        "train are called as splits are and other not:",
+        "train are called as splits are and 1 others not",
     ),
-    "a class called test": (("a", "b"), "test/1.png", "test are called as splits are and a, b not: move"),
+    "a class called test": (("a", "b"), "test/1.png", "test are called as splits are and 2 others not"),
     "no test": (("train", "val"), "train/notes.txt", "there is no test: rename the one to test on"),
     "no train": (("val", "test"), "val/notes.txt", "there is no train: add it"),
     "images without a class": (("train", "test"), "test/1.png", "test is a split, and holds files outside"),
