@@ -12,7 +12,7 @@ from selenium import webdriver
 
 def major(program: str) -> str:
     """Ask a browser or a driver for its major version: `Chromium 131.0.6778` says 131."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
     return "".join(re.findall(r" (\d+)\.", said)[:1])
 
 

@@ -24,8 +24,6 @@ COMMAND = (
     if PROGRAM.exists()
     else [sys.executable, "-c", "from mednet_bench.benchmark.cli import main; main()"]
 )
-PATIENCE = 240.0
-"""Seconds after which a process counts as hanging; far more than any takes on a busy machine."""
 
 SMALL = ["--size", "28", "--input-size", "32", "--inits", "scratch", "--tasks", "phantom-organ"]
 """A network and images so small that a cell costs next to nothing; later options go over these."""
@@ -195,10 +193,8 @@ def cells_in(lines: Sequence[str]) -> list[str]:
 
 def wait_until(true: Callable[[], object], process: "Running | None" = None) -> None:
     """Wait for something that must come; a process that ends before has failed the test."""
-    end = time.monotonic() + PATIENCE
     while not true():
         assert process is None or process.returncode is None, process and process.communicate()
-        assert time.monotonic() < end, "it never came"
         time.sleep(0.005)
 
 

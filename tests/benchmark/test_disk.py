@@ -24,7 +24,7 @@ from processes import (
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def _limit(limit: int) -> None:

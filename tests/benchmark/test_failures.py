@@ -8,7 +8,7 @@ from processes import QUICK, SMALL, CommandLine, cells_in, planned_records, stat
 from mednet_bench.benchmark.plan import Cell
 from mednet_bench.benchmark.records import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def name_of(cell: Cell) -> str:

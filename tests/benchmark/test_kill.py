@@ -25,7 +25,7 @@ from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import build
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_completes(

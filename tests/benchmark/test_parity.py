@@ -21,8 +21,6 @@ from mednet_bench.benchmark.protocols.published import LAST, MEDMNIST_V2
 from mednet_bench.benchmark.protocols.published import Published as PublishedProtocol
 from mednet_bench.tasks.task import TASKS
 
-pytestmark = pytest.mark.timeout(600)
-
 PLACE = ("breastmnist", "resnet18_cifar", 28)
 AUC = Published("auc", 0.901, None, 3)
 

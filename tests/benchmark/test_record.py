@@ -19,8 +19,6 @@ from mednet_bench.benchmark.records import FORMAT, Record, Store
 from mednet_bench.benchmark.subsets import one_hot
 from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -13,8 +13,6 @@ from safetensors.torch import save_file
 from mednet_bench.benchmark.files import sha256_file
 from mednet_bench.benchmark.plan import Plan, read_plan
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def refused(ended: Ended, folder: Path) -> str:
     """The sentence of a request that was refused before it left anything but an empty folder."""

@@ -47,7 +47,7 @@ def killed(place: Path, cards: tuple[Path, ...], writes: int) -> bool:
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    process.join(60)
+    process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode != 0
 
@@ -149,16 +149,15 @@ def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path:
         copy.hardlink_to(tmp_path / "wards" / "benign" / "PATIENT0-002.png")
     words = ["corpus", "build", str(tmp_path / "out"), "--variant", "gray", str(source)]
     process = subprocess.Popen([PROGRAM, *words, "--jobs", "2"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("parts/.*.tar.*")) and time.monotonic() < deadline:
+    while not list((tmp_path / "out").glob("parts/.*.tar.*")):
+        assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     ours = children(process.pid)
     process.kill()
     process.wait()
     assert ours
-    while any(Path(f"/proc/{child}").exists() for child in ours) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{child}").exists() for child in ours):
         time.sleep(0.02)
-    assert not any(Path(f"/proc/{child}").exists() for child in ours)
     assert not (tmp_path / "out" / "corpus.json").exists()
     ended = CliRunner().invoke(cli, words, standalone_mode=False)
     assert re.search(r"wards +x-ray +40 +4 +1,200 ", ended.output), ended.output

@@ -50,7 +50,6 @@ def asked(folder: Path, answers: str | None) -> tuple[str, dict[str, object]]:
             stdin=subprocess.DEVNULL if answers is None else theirs,
             capture_output=True,
             text=True,
-            timeout=60,
         )
     finally:
         os.close(ours)

@@ -4,15 +4,25 @@ import csv
 import io
 import json
 import re
+import resource
 import struct
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 Rng = np.random.Generator
+
+
+def limit_memory() -> None:
+    """Forbid this process more than 4 GiB beyond the address space of the libraries that it has loaded."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 4 * 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
 
 TOML_VALUES = (
     '""', "0", "-1", "nan", "inf", "1e308", "9" * 19, "true", "[]", "{}", '"\\u0000"', "1979-05-27",

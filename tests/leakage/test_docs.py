@@ -39,7 +39,6 @@ def command(line: str) -> Result:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_page_prints_what_the_commands_print(desk: Path) -> None:
     audits = [line for line in LINES if " audit leakage " in line]
     assert len(audits) == len(TABLES) == 4

@@ -40,7 +40,6 @@ def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.Co
         text=True,
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
     )
 
 

@@ -3,8 +3,9 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from mednet_bench.benchmark.pretraining.distributed import Ranks, joined
 from mednet_bench.benchmark.pretraining.engine import pretrain
-from mednet_bench.benchmark.pretraining.finished import Settings
+from mednet_bench.benchmark.pretraining.finished import CurvePoint, Settings
 from mednet_bench.benchmark.pretraining.job import Job, Keeping
 from mednet_bench.benchmark.pretraining.memory import MemoryImages
 from mednet_bench.benchmark.pretraining.pools import Pool, hold_out
@@ -87,11 +88,23 @@ def job(settings: Settings = SETTINGS, ranks: Ranks | None = None) -> Job:
     return Job(settings, sources, MemoryImages(torch.from_numpy(images)), ranks or Ranks("cpu"))
 
 
-def train(folder: Path, settings: Settings, every: int) -> None:
-    """Train to the end; leaves `state.pt` and `curve.json` in the folder."""
+def train(folder: Path, settings: Settings, every: int, killed: tuple[int, float] = (0, 0.0)) -> None:
+    """Train to the end; leaves `state.pt` and `curve.json` in the folder.
+
+    Args:
+        folder: of the checkpoints too.
+        settings: of the training.
+        every: steps from checkpoint to checkpoint.
+        killed: a step, and after how many seconds from there a signal ends the process wherever it is.
+    """
+
+    def watch(curve: Sequence[CurvePoint]) -> None:
+        if curve[-1].step == killed[0]:
+            signal.setitimer(signal.ITIMER_REAL, killed[1])
+
     torch.set_num_threads(1)
     with joined("cpu") as ranks:
-        result = pretrain(job(settings, ranks), Keeping(folder, every, evaluate_every=20))
+        result = pretrain(job(settings, ranks), Keeping(folder, every, evaluate_every=20, row=watch))
         if ranks.first:
             rows = [(point.step, point.train_loss, point.val_loss) for point in result.curve]
             (folder / "curve.json").write_text(json.dumps(rows))

@@ -59,7 +59,7 @@ def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
         assert process.is_alive(), said.read_text()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # the processes that decode hear it too
-    process.join(60)
+    process.join()
     assert process.exitcode == 1, said.read_text()
     assert "run the same command again to go on" in said.read_text()
     (kept,) = (out / "checkpoints").iterdir()

