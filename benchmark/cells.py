@@ -79,9 +79,8 @@ class Bench:
         splits = card.source.load(size, self.grid.places)
         fingerprint = card.source.fingerprint(size, self.grid.places)
         found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
-        splits = without_copies(task, splits, found) if dedupe else splits
-        copies = msgspec.structs.replace(found.copies, dropped=dedupe)
-        return TaskData(splits, identity(fingerprint, dedupe), self.device, copies)
+        splits = without_copies(card, splits, found, dedupe) if dedupe else splits
+        return TaskData(splits, identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
     def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
         data = self.data(cell.task, cell.size)

@@ -56,8 +56,14 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     return value
 
 
-def _as_typed(found: Any, parameter: click.Parameter) -> str | list[str]:
+def _as_typed(found: Any, parameter: click.Parameter) -> str | list[str] | None:
     """Return a value of a configuration file as a person would have typed it."""
+    if (
+        isinstance(found, bool)
+        and isinstance(parameter, click.Option)
+        and isinstance(parameter.flag_value, str)
+    ):
+        return parameter.flag_value if found else None  # an option that may stand without its value
     flag = isinstance(parameter, click.Option) and parameter.is_flag
     if flag or isinstance(found, bool):
         if not (flag and isinstance(found, bool)):
@@ -136,7 +142,14 @@ def selection() -> list[click.Option]:
         init_files(),
         option("--download/--no-download", "Fetch data and weights that are missing.", default=True),
         option("--device", "auto, cpu, cuda, cuda:1, mps.", default=d.device),
-        option("--dedupe", "Drop test images that stand in train or val.", default=d.dedupe, is_flag=True),
+        option(
+            "--dedupe",
+            "Drop test images that stand in train or val; `train` drops their copies there instead.",
+            default=d.dedupe,
+            is_flag=False,
+            flag_value="test",
+            type=click.Choice(["test", "train"]),
+        ),
     ]
 
 

@@ -5,6 +5,7 @@ from ..tasks.subgroups import check_subgroups
 from ..tasks.task import Task
 from .errors import UserError
 from .grid import Grid
+from .leakage.copies import copies_in, dropped, without_copies
 from .plan import Planned
 
 
@@ -60,6 +61,24 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
     for (_, size), task in _data(grid, waiting).items():
         check_subgroups(f"Task '{task.name}'", task.source.load(size, grid.places))
     return doubtful
+
+
+def drops(grid: Grid, waiting: list[Planned]) -> list[str]:
+    """Say what `--dedupe` drops of each task that waiting cells score, per class.
+
+    Raises:
+        UserError: a class would be left without images.
+    """
+    dedupe = grid.request.dedupe
+    if dedupe is None:
+        return []
+    said = []
+    for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.step != "pretrain"}):
+        task = grid.tasks[name]
+        splits = task.source.load(size, grid.places)
+        found = copies_in(task, splits, task.source.fingerprint(size, grid.places))
+        said += dropped(task, splits, without_copies(task, splits, found, dedupe), dedupe)
+    return said
 
 
 def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from .errors import UserError
+from .leakage.counted import Dedupe
 from .plan import Recipe
 
 LEAST_SIDE = 64
@@ -29,8 +30,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     init_file: tuple[str, ...] = ()
     device: str = "auto"
     download: bool = True
-    dedupe: bool = False
-    """Leave out the test images that stand in train or val, equal in every pixel."""
+    dedupe: Dedupe | None = None
+    """Where images that stand on both sides, equal in every pixel, are dropped: test, or train and val."""
     recipe: Recipe = Recipe()
 
     @property

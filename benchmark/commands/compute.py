@@ -30,11 +30,13 @@ def run(values: Values) -> int:
     waiting = runner.pending(grid, store, rules)
     if waiting:
         from ..executor import execute
-        from ..preflight import check, resolve_device
+        from ..preflight import check, drops, resolve_device
 
         device = resolve_device(grid.request.device)
         for doubt in check(grid, waiting):
             say(f"warning: {doubt}")
+        for sentence in drops(grid, waiting):
+            say(sentence)
         grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         say(f"{share} cells to compute on {device}; records in {folder}/records")

@@ -1,6 +1,11 @@
 """What every run counts of a task's splits: plain data, which each of its records holds."""
 
+from typing import Literal
+
 import msgspec
+
+Dedupe = Literal["test", "train"]
+"""Where equal images are dropped: `test`, or `train`, which means train and val."""
 
 
 class Copies(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +22,11 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
     val: int
     val_in_train: int
     dropped: bool = False
-    """The test images that stand in train or val were left out (`--dedupe`)."""
+    """The test images that stand in train or val were left out (`--dedupe`), or their copies there were."""
+    dropped_train: int = 0
+    """Training images that were left out because they stand in test (`--dedupe train`)."""
+    dropped_val: int = 0
+    """Likewise of val."""
 
     known: int = 0
     """Test images of which the patient or another group is known, before any were dropped."""
@@ -36,13 +45,20 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
         """Say which images are equal; likewise."""
         said = []
         if self.either:
-            fate = "were dropped (--dedupe)" if self.dropped else "count in every score"
             many = f"{self.either:,} of {self.test:,} test images"
-            said.append(f"{many} stand in train or val, equal in every pixel, and {fate}")
+            said.append(f"{many} stand in train or val, equal in every pixel, and {self.fate}")
         if self.val_in_train:
             many = f"{self.val_in_train:,} of {self.val:,} validation images"
             said.append(f"{many} stand in train, equal in every pixel")
         return "; ".join(said)
+
+    @property
+    def fate(self) -> str:
+        """Say what became of the test images that stand in train or val."""
+        if self.dropped_train or self.dropped_val:
+            copies = f"{self.dropped_train:,} in train and {self.dropped_val:,} in val"
+            return f"their copies, {copies}, were dropped (--dedupe train)"
+        return "were dropped (--dedupe)" if self.dropped else "count in every score"
 
     @property
     def grouped(self) -> str:

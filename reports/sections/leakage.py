@@ -72,12 +72,20 @@ def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]])
     )
     rows: list[tuple[Entry, ...]] = [
         (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
-         each.val_in_train, ("dropped" if each.dropped else "kept") if each.either else "none to drop",
+         each.val_in_train, _fate(each),
          f"{each.of_shared:,} of {each.known:,}" if each.known else "groups not known")
         for (task, size), held in copies.items()
         for each in held
     ]  # fmt: skip
     return Table("Equal images and groups across splits", columns, tuple(rows))
+
+
+def _fate(copies: Copies) -> str:
+    if not copies.either:
+        return "none to drop"
+    if copies.dropped_train or copies.dropped_val:
+        return f"kept; dropped in train {copies.dropped_train:,}, in val {copies.dropped_val:,}"
+    return "dropped" if copies.dropped else "kept"
 
 
 def _near_table(results: Results, audits: tuple[Leakage, ...]) -> Table:

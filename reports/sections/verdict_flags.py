@@ -15,7 +15,8 @@ MEANINGS = {
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
-    "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them",
+    "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them, "
+    "`run --dedupe train` their copies",
     "groups-in-train": "test images are of patients or other groups that also stand in train or val",
     "unpaired": "seeds that only one of the two inits has were left out",
     "single-seed": "one seed in common: how much trainings differ is unknown",

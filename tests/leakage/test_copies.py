@@ -12,9 +12,11 @@ from planted import Splits, audited, changed
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.cli import cli
+from mednet_bench.benchmark.commands.compute import RUN
 from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.leakage.copies import copies_in, identity, without_copies
+from mednet_bench.benchmark.leakage.copies import copies_in, dropped, identity, without_copies
 from mednet_bench.benchmark.leakage.outcome import FOLDER, read_leakage, write_leakage
+from mednet_bench.benchmark.options import request_of
 from mednet_bench.benchmark.records import Copies, Record, Store
 from mednet_bench.reports.build import build
 from mednet_bench.reports.findings.reading import read
@@ -33,13 +35,65 @@ def test_copies_are_counted_once_and_dropped(
     assert (copies.in_train, copies.in_val, copies.either, copies.val_in_train) == (2, 1, 2, 1)
     assert copies_in(task, {**clean}, "test:1") == found, "one content is hashed once"
     assert copies_in(task, {**clean}, "test:2").copies.either == 0
-    kept = without_copies("planted", splits, found)["test"]
-    assert len(kept) == len(splits["test"]) - 2
-    assert np.array_equal(kept.images[3], splits["test"].images[5])
-    assert identity("md5:1", True) != identity("md5:1", False) == "md5:1"
-    with pytest.raises(UserError, match="leave none"):
-        without_copies("planted", {"test": Split(splits["test"].images[3:5], splits["test"].labels[3:5])},
-                       msgspec.structs.replace(found, rows=(0, 1)))  # fmt: skip
+    kept = without_copies(task, splits, found, "test")
+    assert len(kept["test"]) == len(splits["test"]) - 2
+    assert np.array_equal(kept["test"].images[3], splits["test"].images[5])
+    assert kept["train"] is splits["train"] and kept["val"] is splits["val"]
+    kept = without_copies(task, splits, found, "train")
+    assert kept["test"] is splits["test"]
+    assert np.array_equal(kept["train"].images, np.delete(splits["train"].images, [20, 21], axis=0))
+    assert np.array_equal(kept["train"].labels, np.delete(splits["train"].labels, [20, 21]))
+    assert np.array_equal(kept["val"].images, splits["val"].images[1:])
+    assert not copies_in(task, kept, "test:3").copies.either, "neither side knows the other any more"
+    data = {identity("md5:1", dedupe) for dedupe in (None, "test", "train")}
+    assert len(data) == 3 and "md5:1" in data and "md5:1, without copies in test" in data
+
+
+def drawn(labels: dict[int, object]) -> Split:
+    """Images of one value each, by value: equal values in two splits are copies."""
+    images = np.stack([np.full((8, 8), value, np.uint8) for value in labels])
+    return Split(images, np.array([*labels.values()], np.int64))
+
+
+EMPTIED = {
+    "half of a class is left": ("binary", {0: 0, 1: 1, 2: 1}, {3: 0, 1: 1, 4: 1}, "test", ""),
+    "of test": ("binary", {0: 0, 1: 1, 2: 1, 5: 1}, {3: 0, 1: 1, 2: 1}, "test",
+        r"--dedupe would leave no test image of 'ill', since .* in train or val: pass --dedupe train, "),
+    "of train": ("binary", {0: 0, 1: 1}, {3: 0, 1: 1, 2: 1}, "train",
+        r"--dedupe train would leave no train image of 'ill', since .* stand in test: pass --dedupe, "),
+    "of both": ("binary", {3: 0, 1: 1}, {3: 0, 1: 1}, "test",
+        r"no test image of 'well' and no test image of 'ill'.*: --dedupe train would empty a class too, so"),
+    "a finding": ("multilabel", {0: (0, 0), 1: (1, 0), 2: (0, 1), 5: (1, 1)},
+        {3: (0, 0), 4: (0, 1), 1: (1, 0)},
+        "test", r"--dedupe would leave no test image of 'well', since"),
+    "its absence": ("multilabel", {0: (0, 0), 1: (0, 1), 2: (1, 1)}, {3: (1, 1), 4: (1, 0), 1: (0, 1)},
+        "test", r"--dedupe would leave no test image without 'well', since"),
+}  # fmt: skip
+"""By what is lost: kind of the task, train, test, where images are dropped, and what is said."""
+
+
+@pytest.mark.parametrize("lost", EMPTIED)
+def test_a_class_that_would_lose_every_image_is_an_error_that_names_it(
+    lost: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path))
+    kind, train, test, dedupe, words = EMPTIED[lost]
+    own = replace(task, kind=kind, classes=("well", "ill"))
+    splits = {
+        "train": drawn(train),
+        "val": drawn({7: next(iter(test.values())), 8: train[1]}),
+        "test": drawn(test),
+    }
+    found = copies_in(own, splits, "test:1")
+    if words:
+        with pytest.raises(UserError, match=words):
+            without_copies(own, splits, found, dedupe)
+        return
+    kept = without_copies(own, splits, found, dedupe)
+    (said,) = dropped(own, splits, kept, dedupe)
+    assert said.endswith(
+        ": --dedupe drops 1 of 3 test images, which also stand in train or val: 1 of the 2 of 'ill'"
+    )
 
 
 def test_every_run_counts_the_groups_that_test_shares(
@@ -121,13 +175,46 @@ def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> 
     assert command(*small, "--no-report").return_value == 0
     result = command(*small, "--dedupe")
     assert result.return_value == 0, result.exception
-    assert "2 of 120 test images" in result.stderr and "dropped" in result.stderr
+    first, *_ = result.stderr.splitlines()
+    assert first.startswith(
+        "planted: --dedupe drops 2 of 120 test images, which also stand in train or val: "
+    )
+    assert (
+        "2 of 120 test images stand in train or val, equal in every pixel, and were dropped" in result.stderr
+    )
+    kept = command(*small, "--dedupe", "train")
+    assert kept.return_value == 0, kept.exception
+    train, val, *_ = kept.stderr.splitlines()
+    assert train.startswith("planted: --dedupe train drops 2 of 120 train images, which also stand in test: ")
+    assert val == "planted: --dedupe train drops 0 of 120 val images, which also stand in test"
+    assert "their copies, 2 in train and 0 in val, were dropped (--dedupe train)" in kept.stderr
     records = [r for r in Store(tmp_path / "run").read_all() if r.cell.step == "score"]
-    counts = {r.copies.dropped: (r.counts.test, r.copies.either) for r in records if r.copies and r.counts}
-    assert counts == {False: (120, 2), True: (118, 2)}
-    assert len({r.key for r in records}) == len({r.hashes.data for r in records}) == 2
+    counts = [(r.copies.dropped, r.counts.train, r.counts.test) for r in records if r.copies and r.counts]
+    assert sorted(counts) == [(False, 120, 120), (True, 118, 120), (True, 120, 118)]
+    assert {r.copies.either for r in records if r.copies} == {2}
+    assert len({r.key for r in records}) == len({r.hashes.data for r in records}) == 3
     page = (tmp_path / "run" / "report" / "report.md").read_text()
     assert "Equal images and groups across splits" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "dedupe"),
+    [
+        ("", "", None),
+        ("", "--dedupe", "test"),
+        ("", "--dedupe train", "train"),
+        ("dedupe = true", "", "test"),
+        ("dedupe = false", "", None),
+        ('dedupe = "train"', "", "train"),
+        ('dedupe = "train"', "--dedupe", "test"),
+    ],
+)
+def test_dedupe_may_stand_alone_also_in_a_configuration(
+    content: str, words: str, dedupe: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "run.toml").write_text(content)
+    parameters = RUN.make_context("run", ["--config", str(tmp_path / "run.toml"), *words.split()]).params
+    assert request_of(parameters).dedupe == dedupe
 
 
 def with_copies(record: Record) -> Record:
