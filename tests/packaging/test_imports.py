@@ -117,6 +117,18 @@ def test_only_the_command_line_sees_the_reports_and_nobody_sees_the_command_line
     assert {name for name in seen if not name.startswith("reports")} == set()
 
 
+def test_the_readme_names_what_is_imported_from_a_folder_below() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [row for row in re.findall(r"^(\w+)/ ", text, re.MULTILINE) if row in ROOMS]
+    assert sorted(rows) == sorted(ROOMS)
+    rank = {name: rows.index(name.split(".")[0]) for name in GRAPH}
+    upwards = {(name, used) for name in GRAPH for used in GRAPH[name] if rank[used] > rank[name]}
+    (said,) = re.findall(r"A module imports from .*?`reports/`\.", text, re.DOTALL)
+    lent = {used for name, used in upwards if name not in ROOF}
+    assert lent == {f"benchmark.{module}" for module in re.findall(r"`(\w+)\.py`", said)}
+    assert {used.split(".")[0] for name, used in upwards if name in ROOF} == {"reports"}
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     graphlib.TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the modules
 
