@@ -33,9 +33,9 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
 ):
     out = tmp_path / "run"
     # cells of a few milliseconds, so that a process spends most of its time with the writing of records
-    command = [*QUICK, "--protocols", "quick,tuned", "--fractions", "0.5,1", "--seeds", "0..29", "--out", out]
+    command = [*QUICK, "--protocols", "quick,tuned", "--fractions", "0.5,1", "--seeds", "0..99", "--out", out]
     kept: dict[str, tuple[int, bytes]] = {}
-    for records in (1, 30, 75):
+    for records in (1, 80, 160):  # and as many again are left, however late this process notices
         with mednet_bench.start(*command) as process:
             wait_until(lambda most=records: len(records_in(out)) >= most, process)
             os.killpg(process.pid, signal.SIGKILL)
@@ -53,14 +53,14 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     now = states(out)
     assert {name: now[name] for name in kept} == kept
     records = planned_records(out)
-    assert len(records) == 2 * 2 * 30 + 2  # and a tuning per fraction
+    assert len(records) == 2 * 2 * 100 + 2  # and a tuning per fraction
     assert {record.status for record in records} == {"ok"}
     done = cells_in(tally(tmp_path / "tally"))
-    assert len(set(done)) == 60 + 2  # the two protocols' cells have the same names in the tally
+    assert len(set(done)) == 200 + 2  # the two protocols' cells have the same names in the tally
     assert len(done) <= len(records) + 3, "each kill may cost the one cell that was running"
 
     board = pd.read_csv(build([out]).csv)
-    assert set(board["n_seeds"]) == {30}
+    assert set(board["n_seeds"]) == {100}
 
 
 def _scored(store: Store, key: str) -> bool:
@@ -87,7 +87,15 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
 ):
     cache = tmp_path / "cache"
     command = ["run", *SMALL, "--inits", "mednet", "--protocols", "knn", "--fractions", "1", "--seeds", "0"]
-    command += ["--pretrain-images", "96", "--pretrain-batch", "16", "--no-report", "--out", tmp_path / "run"]
+    command += [
+        "--pretrain-images",
+        "320",
+        "--pretrain-batch",
+        "16",
+        "--no-report",
+        "--out",
+        tmp_path / "run",
+    ]
     with mednet_bench.start(*command, MEDNET_BENCH_CACHE=str(cache)) as process:
         wait_until(lambda: list((cache / "mednet").glob("*.lock")), process)
         os.killpg(process.pid, signal.SIGKILL)

@@ -144,7 +144,7 @@ def children(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path: Path) -> None:
     source = folder(tmp_path, "wards", range(40))
-    for number in range(1200):  # two units
+    for number in range(3000):  # three units
         copy = tmp_path / "wards" / "benign" / f"copy{number}.png"
         copy.hardlink_to(tmp_path / "wards" / "benign" / "PATIENT0-002.png")
     words = ["corpus", "build", str(tmp_path / "out"), "--variant", "gray", str(source)]
@@ -160,7 +160,7 @@ def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path:
         time.sleep(0.02)
     assert not (tmp_path / "out" / "corpus.json").exists()
     ended = CliRunner().invoke(cli, words, standalone_mode=False)
-    assert re.search(r"wards +x-ray +40 +4 +1,200 ", ended.output), ended.output
+    assert re.search(r"wards +x-ray +40 +4 +3,000 ", ended.output), ended.output
     assert not list((tmp_path / "out").rglob("*.tmp"))
     words[2] = str(tmp_path / "alone")
     CliRunner().invoke(cli, words, standalone_mode=False)
