@@ -1,11 +1,11 @@
 """How things are called and numbers are written, the same on every page."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from ..benchmark.errors import clean
 from .findings.results import Results, Row
 from .section import Column, Datum, Entry, Table
 from .statistics.stats import Stat
@@ -52,13 +52,6 @@ def ordered(names: Iterable[str]) -> list[str]:
     """Order metrics as `METRICS` does, then the unknown ones by name."""
     known = {name: place for place, name in enumerate(METRICS)}
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
-
-
-def clean(text: str) -> str:
-    """Return `text` without characters that no document may hold or that reorder what is around them."""
-    return re.sub(
-        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]", "\ufffd", text
-    )
 
 
 def percent(fraction: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...benchmark.errors import UserError, unknown
+from ...benchmark.errors import UserError, one_line, unknown
 from ..findings.reading import read
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
@@ -92,8 +92,8 @@ def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[s
             "; ".join(score_text(results, row) for row in members if row.init == init) or DASH
             for init in inits
         )
-        body.append([warned, percent(fraction), *scores])
-    return ["Task", "Labels", *inits], body
+        body.append([one_line(warned), percent(fraction), *scores])
+    return ["Task", "Labels", *map(one_line, inits)], body
 
 
 def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:

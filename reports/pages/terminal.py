@@ -25,7 +25,7 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
     tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
     for row in results.rows:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
-    parts = [textwrap.fill(notice, width) for notice in notices(results)]
+    parts = [textwrap.fill(_one_line(notice), width) for notice in notices(results)]
     for (protocol, arch, size, input_size), rows in tables.items():
         score = f"test {metric(results.primary).title}, mean ± sd (seeds)"
         what = f"{protocol}: {place(arch, size, input_size)}; {score}"
