@@ -68,7 +68,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def read_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; `UserError` names the file and the key that is wrong."""
     if not path.is_file():
-        raise UserError(f"There is no card at {path}: write one there, for example:\n{EXAMPLE}")
+        raise UserError(f"There is no card at {path}: write one there, for example:", EXAMPLE)
     card = as_card(path, read_toml(path), CheckpointCard)
     if card.fingerprint and card.input_size < 1:
         raise UserError(f"{path} has a fingerprint without the side at which it was taken: add input_size.")

@@ -17,7 +17,7 @@ from .files import cache_folder
 from .grid import Grid
 from .leakage.copies import copies_in, identity, without_copies
 from .loaded import TaskData
-from .metrics import Measured, Scored, measure
+from .metrics import Measured, Scored, measure, metric_facts
 from .plan import Cell, Planned
 from .pretraining.automatic import made, pretrain
 from .protocol import PROTOCOLS, Job, Outcome
@@ -116,6 +116,7 @@ class Bench:
             described(self._record(planned), job, outcome.choices, outcome.weights),
             metrics=measured.values,
             undefined=measured.undefined,
+            metric_facts=metric_facts(),
             per_class=measured.per_class,
             val_metrics=on_val.values,
             beside={

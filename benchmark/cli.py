@@ -1,12 +1,13 @@
 """`mednet-bench`: the roof, which with `commands` alone sees both the runner and the reports."""
 
 import sys
+import traceback
 
 import click
 
 from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import Group, say
-from .errors import StoppedError, UserError
+from .errors import StoppedError, UserError, clean
 
 COMMANDS = (
     *compute.COMMANDS,
@@ -34,6 +35,7 @@ click.version_option(package_name="mednet-bench")(cli)
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.excepthook = lambda *error: click.echo(clean("".join(traceback.format_exception(*error))), err=True)
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -45,6 +47,8 @@ def main() -> None:
         sys.exit(2)
     except UserError as error:
         say(f"mednet-bench: {error}")
+        if error.example:
+            click.echo(error.example, err=True)
         sys.exit(2)
     except StoppedError as error:
         say(f"mednet-bench: {error}")

@@ -1,14 +1,44 @@
-"""The two exceptions that a user is meant to read."""
+"""The two exceptions that a user is meant to read, and what keeps text of others harmless."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 MOST = 60
 """Names that one sentence can list; timm alone knows 1,300 architectures."""
 
 
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufff9-\ufffb\ufffe\uffff]"
+)
+_BREAKS = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+
+
+def clean(text: str) -> str:
+    """Return text that steers no terminal, breaks no document and reorders nothing around it.
+
+    Control characters (C0 but for tab and newline, DEL, C1), marks of writing direction and lone surrogates
+    become U+FFFD. Whatever is printed, logged or written for a person passes here or through `one_line`.
+    """
+    return _CONTROL.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """Return `clean` text with a space for every tab and break: no name can feign a line of its own."""
+    return clean(_BREAKS.sub(" ", text))
+
+
 class UserError(Exception):
-    """A request that cannot be carried out, told in one sentence that names the cure (exit code 2)."""
+    """A request that cannot be carried out, told in one sentence that names the cure (exit code 2).
+
+    Args:
+        sentence: on one line.
+        example: lines of ours that are shown below it.
+    """
+
+    def __init__(self, sentence: str, example: str = "") -> None:
+        super().__init__(sentence)
+        self.example = example
 
 
 class StoppedError(Exception):

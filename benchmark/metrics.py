@@ -7,9 +7,11 @@ AUC and accuracy are computed exactly as `medmnist.Evaluator` does (macro one-vs
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .records import MetricFacts
 from .registry import Registry, not_callable
 from .subsets import one_hot
 
@@ -67,6 +69,44 @@ class Scored:
 
 
 Metric = Callable[[Scored], float]
+
+
+@dataclass(frozen=True)
+class DescribedMetric:
+    """A plug-in's metric that says how it is to be read; made by `describe_metric`."""
+
+    compute: Metric
+    facts: MetricFacts
+
+    def __call__(self, scored: Scored) -> float:
+        """Compute the metric; a value outside of its range is undefined."""
+        value, low, high = self.compute(scored), self.facts.low, self.facts.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise UndefinedMetricError(f"the plug-in gave {value:g}, outside of the range that it declares")
+        return value
+
+
+def describe_metric(
+    title: str = "",
+    help: str = "",
+    lower_is_better: bool | None = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Callable[[Metric], DescribedMetric]:
+    """Return a decorator for a plug-in's metric; the arguments are those of `MetricFacts`.
+
+    Raises:
+        ValueError: `low` is not below `high`, or one of the arguments is of another kind.
+    """
+    facts = MetricFacts(title=title, help=help, lower_is_better=lower_is_better, low=low, high=high)
+    # what a record could not give back would make it unreadable
+    facts = msgspec.convert(msgspec.to_builtins(facts), MetricFacts)
+    ends = [end for end in (low, high) if end is not None]
+    if not np.isfinite(ends).all() or (len(ends) == 2 and ends[0] >= ends[1]):
+        raise ValueError("low must be below high; an end that does not exist is None")
+    return lambda metric: DescribedMetric(metric, facts)
+
+
 METRICS: Registry[Metric] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
 PER_CLASS: dict[str, Callable[[Scored], Array]] = {}
 """Metrics that are a mean over classes: name -> values [classes], NaN where a class has no value."""
@@ -96,7 +136,10 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         try:
             if not len(scored.truth):
                 raise UndefinedMetricError("there is no image in this split")
-            values[name] = float(metric(scored))  # a plug-in's bool would make the record unreadable
+            value = float(metric(scored))  # a plug-in's bool would make the record unreadable
+            if not np.isfinite(value):
+                raise UndefinedMetricError(f"it gave {value:g}")
+            values[name] = value
         except UndefinedMetricError as reason:
             values[name], undefined[name] = None, str(reason)
         except Exception as error:
@@ -112,6 +155,11 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         for name, of in PER_CLASS.items()
     }
     return Measured(values, undefined, per_class)
+
+
+def metric_facts() -> dict[str, MetricFacts]:
+    """Return how the metrics that plug-ins describe are to be read, by name."""
+    return {name: metric.facts for name, metric in METRICS.items() if isinstance(metric, DescribedMetric)}
 
 
 def primary(scored: Scored) -> float | None:

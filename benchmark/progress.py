@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
+from .errors import one_line
 from .plan import Cell, Planned
 from .records import Record
 
@@ -31,13 +32,18 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def as_told(text: str) -> str:
+    """Return text for a console of rich: on one line, harmless, and no markup of its own."""
+    return escape(one_line(text))
+
+
 @contextmanager
 def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None]:
     """Show for the block, four times a second, what `line` returns; yields None where nobody would see it."""
     if not console.is_terminal:
         yield None
         return
-    with Live(get_renderable=lambda: escape(line()), console=console, refresh_per_second=4) as live:
+    with Live(get_renderable=lambda: as_told(line()), console=console, refresh_per_second=4) as live:
         yield live
 
 
@@ -121,7 +127,7 @@ class Progress:
         return sum(guess * sorts[sort] for sort, guess in guesses.items() if guess) / self.jobs
 
     def _say(self, text: str) -> None:
-        self.console.print(escape(text), soft_wrap=True)
+        self.console.print(as_told(text), soft_wrap=True)
 
 
 def _sort(cell: Cell) -> tuple[str, str, str]:
@@ -144,11 +150,11 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
         if console.is_terminal:
             if name not in known:
                 bars.start()
-                known[name] = bars.add_task(escape(name))
+                known[name] = bars.add_task(as_told(name))
             bars.update(known[name], completed=done, total=total or None)  # type: ignore[arg-type]
         elif total and (tenth := 10 * done // total) != tenths.get(name):
             tenths[name] = tenth
-            console.print(f"{escape(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
+            console.print(f"{as_told(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
 
     try:
         yield show
@@ -167,7 +173,7 @@ def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], N
     from rich.progress import Progress as Bars
 
     console = to_person()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(escape(what)), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(as_told(what)), TimeRemainingColumn())
     bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
     bar = bars.add_task("", total=total, completed=done)
     began = last = time.perf_counter()
@@ -176,14 +182,13 @@ def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], N
     def step(note: str) -> None:
         nonlocal at, last
         at += 1
-        bars.update(bar, advance=1, description=escape(note))
+        bars.update(bar, advance=1, description=as_told(note))
         now = time.perf_counter()
         if not console.is_terminal and (at == done + 1 or at == total or now - last > 30):
             last = now
             left = (now - began) / (at - done) * (total - at)
-            console.print(
-                f"[{at}/{total}] {what}: {note}, about {duration(left)} left", soft_wrap=True, markup=False
-            )
+            told = one_line(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
+            console.print(told, soft_wrap=True, markup=False)
 
     if console.is_terminal:
         with bars:

@@ -115,6 +115,21 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
+class MetricFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plug-in's metric is to be read; a report needs no plug-in."""
+
+    title: str = ""
+    """Heading; "" is the name."""
+    help: str = ""
+    """What it is, in one phrase."""
+    lower_is_better: bool | None = False
+    """None where neither end is better: then nothing is ranked or judged by it."""
+    low: float | None = None
+    """Smallest possible value; None where there is none."""
+    high: float | None = None
+    """Largest possible value, likewise."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One finished or failed cell: plain data, versioned."""
 
@@ -150,6 +165,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Per stage in the order of the images; empty of what trains no backbone, and of older records."""
     parameters: int = 0
     """Weights of the backbone that was trained; 0 likewise."""
+    metric_facts: dict[str, MetricFacts] = {}
+    """Of the metrics that a plug-in describes; no other metric, and no older record, has any."""
     copies: Copies | None = None
     """Equal images and groups across splits; None of a pretraining, a failed cell, and older records."""
 

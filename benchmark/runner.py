@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import StoppedError, UserError
+from .errors import StoppedError, UserError, clean
 from .files import claim, write_bytes
 from .grid import Grid
 from .interrupt import kept_interrupt
@@ -141,7 +141,7 @@ def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
     except (StoppedError, KeyboardInterrupt):
         raise
     except Exception as error:  # a failed cell is a record; the others go on
-        write_bytes(log_of(store, planned.key), traceback.format_exc().encode())
+        write_bytes(log_of(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
         record, predictions = bench.failure(planned, _sentence(error), seconds), None
     store.write(record, predictions)

@@ -4,7 +4,7 @@ import sys
 
 import msgspec
 
-from .errors import StoppedError, UserError
+from .errors import StoppedError, UserError, one_line
 from .executor import Share, serve
 
 
@@ -13,10 +13,10 @@ def main() -> int:
     try:
         serve(msgspec.json.decode(sys.stdin.buffer.read(), type=Share))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return 2
     except StoppedError as error:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

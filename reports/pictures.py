@@ -119,7 +119,7 @@ def draw(
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if tight else None)
-    return replace(_panel(buffer.getvalue(), clean(alt)), facts=facts or {})
+    return replace(_panel(clean(buffer.getvalue()), clean(alt)), facts=facts or {})
 
 
 def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:

@@ -1,17 +1,20 @@
 """How things are called and numbers are written, the same on every page."""
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeVar
 
-from .findings.results import Results, Row
+from ..benchmark.errors import clean
+from ..benchmark.records import MetricFacts
+from .findings.results import ERRORS, Results, Row
 from .section import Column, Datum, Entry, Table
 from .statistics.stats import Stat
 
 GENERATED = "generated: not evidence about real images"
 NO_VERDICT = "A higher mean is not a verdict: how sure an order is stands in the section Verdicts."
+NO_FACTS: Mapping[str, MetricFacts] = MappingProxyType({})
 T = TypeVar("T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
@@ -23,42 +26,69 @@ class Metric:
     Attributes:
         title: heading.
         help: what it is, in one phrase.
-        lower_is_better: true for errors.
+        lower_is_better: true for errors; None where neither end is better.
+        span: from the smallest to the largest possible value; 1 where nobody says.
     """
 
     title: str
     help: str
-    lower_is_better: bool = False
+    lower_is_better: bool | None = False
+    span: float = 1.0
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is, 0 where neither is."""
+        return 0 if self.lower_is_better is None else -1 if self.lower_is_better else 1
+
+    @property
+    def named(self) -> str:
+        """The title, and where it is not the usual one the direction that is better."""
+        way = {1: "", 0: " (neither end is better)", -1: " (lower is better)"}
+        return self.title + way[self.sign]
 
 
 METRICS = {
-    "auc": Metric("AUC", "area under the ROC curve, macro one-vs-rest"),
-    "accuracy": Metric("Accuracy", "share of right decisions"),
-    "balanced_accuracy": Metric("Balanced acc.", "mean recall over classes"),
-    "macro_f1": Metric("Macro F1", "mean F1 over classes"),
-    "average_precision": Metric("Avg. precision", "area under the precision-recall curve, macro"),
-    "kappa": Metric("Kappa", "quadratic weighted kappa, ordinal tasks only"),
-    "ece": Metric("ECE", "expected calibration error, lower is better", lower_is_better=True),
-    "brier": Metric("Brier", "Brier score, lower is better", lower_is_better=True),
+    name: Metric(title, help, name in ERRORS)
+    for name, title, help in (
+        ("auc", "AUC", "area under the ROC curve, macro one-vs-rest"),
+        ("accuracy", "Accuracy", "share of right decisions"),
+        ("balanced_accuracy", "Balanced acc.", "mean recall over classes"),
+        ("macro_f1", "Macro F1", "mean F1 over classes"),
+        ("average_precision", "Avg. precision", "area under the precision-recall curve, macro"),
+        ("kappa", "Kappa", "quadratic weighted kappa, ordinal tasks only"),
+        ("ece", "ECE", "expected calibration error, lower is better"),
+        ("brier", "Brier", "Brier score, lower is better"),
+    )
 }
 
 
-def metric(name: str) -> Metric:
-    """Return how `name` is shown; a metric that nobody described is called by its own name."""
-    return METRICS.get(name) or Metric(name, "")
+def metric(name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> Metric:
+    """Return how `name` is shown and read.
+
+    Args:
+        name: of the metric.
+        facts: what records say of the metrics of plug-ins. One that nobody describes is called by its own
+            name, and higher is better.
+    """
+    if name in METRICS or name not in facts:
+        return METRICS.get(name) or Metric(name, "")
+    found = facts[name]
+    low, high = found.low, found.high
+    span = high - low if low is not None and high is not None and low < high else 1.0
+    shown = Metric(found.title or name, found.help, found.lower_is_better, span)
+    way = shown.named.removeprefix(shown.title).strip(" ()")
+    return replace(shown, help=", ".join(filter(None, (found.help, way))))
+
+
+def primary_title(results: Results) -> str:
+    """Return the title of the metric that leads, with its better end where that is not the upper one."""
+    return metric(results.primary, results.metric_facts).named
 
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Order metrics as `METRICS` does, then the unknown ones by name."""
     known = {name: place for place, name in enumerate(METRICS)}
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
-
-
-def clean(text: str) -> str:
-    """Return `text` without characters that no document may hold or that reorder what is around them."""
-    return re.sub(
-        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]", "\ufffd", text
-    )
 
 
 def percent(fraction: float) -> str:

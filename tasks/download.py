@@ -1,8 +1,9 @@
-"""Downloads that end whole and verified or not at all, and go on where a cut left them."""
+"""Downloads that end whole and verified or not at all, in bounded time and size, and resume after a cut."""
 
 import errno
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -29,6 +30,8 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GROWTH = 1 << 24
 """Bytes after which a cut counts as the first again: a big file may be cut more often than a small one."""
+_UNKNOWN = 1 << 40
+"""Bytes that a file of unknown size may have."""
 
 
 class OfflineError(UserError):
@@ -44,26 +47,52 @@ class Patience:
         read: seconds without a byte until a transfer counts as cut.
         tries: transfers that may fail in a row.
         wait: seconds before the second try; they double with each further one.
+        window: seconds over which the pace is measured.
+        pace: bytes per second below which a transfer counts as cut, so that none takes longer than
+            ``size / pace + window``.
     """
 
     connect: float = 8.0
     read: float = 20.0
     tries: int = 5
     wait: float = 1.0
+    window: float = 60.0
+    pace: float = 10_000.0
 
 
 class _CutError(Exception):
     """A transfer that may succeed when it is tried again."""
 
 
+@dataclass
+class _Watch:
+    """What a transfer, which runs in a thread, and its caller tell each other.
+
+    Attributes:
+        most: bytes that the file may have.
+        arrived: bytes of this transfer so far.
+        over: the caller has given the transfer up: it must not write any more.
+    """
+
+    most: int
+    arrived: int = 0
+    over: bool = False
+
+
 def download_missing(missing: Missing, places: Places, progress: Progress | None = None) -> Path:
     """Download a published file into `download_folder` and return where it stands; errors as `download`."""
     url = f"{places.mirror.rstrip('/')}/{missing.name}" if places.mirror else missing.url
-    return download(url, download_folder(places) / missing.name, missing.md5, progress)
+    target = download_folder(places) / missing.name
+    return download(url, target, missing.md5, progress, most=missing.bytes_at_most)
 
 
 def download(
-    url: str, target: Path, md5: str, progress: Progress | None = None, patience: Patience | None = None
+    url: str,
+    target: Path,
+    md5: str,
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+    most: int = 0,
 ) -> Path:
     """Download a file; `target` stands only once its MD5 is right, and two processes take turns.
 
@@ -76,11 +105,12 @@ def download(
         md5: its hexadecimal sum.
         progress: is told of every block.
         patience: the time limits.
+        most: bytes that the file may have; 0 where nobody knows.
 
     Raises:
         OfflineError: no connection within `patience.connect` seconds.
         DiskFullError: no room.
-        UserError: the server refuses, keeps cutting, or serves something else.
+        UserError: the server refuses, keeps cutting, sends too slowly or too much, or something else.
     """
     patience = patience or Patience()
     report = progress or (lambda name, done, total: None)
@@ -89,19 +119,19 @@ def download(
             return target  # another process was quicker
         _reach(url, patience.connect)
         part = target.with_name(f"{target.name}.{md5[:8]}.part")
-        _complete(url, part, md5, report, patience)
+        _complete(url, part, md5, report, patience, most or _UNKNOWN)
         part.replace(target)
         return target
 
 
-def _complete(url: str, part: Path, md5: str, report: Progress, patience: Patience) -> None:
+def _complete(url: str, part: Path, md5: str, report: Progress, patience: Patience, most: int) -> None:
     """Fill `part` until its sum is right; what is wrong is not kept."""
     resumed = part.exists()
-    resumed |= _transfer(url, part, report, patience)
+    resumed |= _transfer(url, part, report, patience, most)
     found = file_hash(part, "md5")
     if found != md5 and resumed:  # the pieces may be of different files: once more, in one piece
         part.unlink()
-        _transfer(url, part, report, patience)
+        _transfer(url, part, report, patience, most)
         found = file_hash(part, "md5")
     if found != md5:
         part.unlink()
@@ -113,19 +143,18 @@ def _complete(url: str, part: Path, md5: str, report: Progress, patience: Patien
 
 def _reach(url: str, seconds: float) -> None:
     """Connect once, or find out soon that there is no network."""
-    address = urllib.parse.urlsplit(url)
-    proxy = urllib.request.getproxies().get(address.scheme)
-    if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
-        address = urllib.parse.urlsplit(proxy if "://" in proxy else f"//{proxy}")
-    place = (address.hostname or "", address.port or (443 if address.scheme == "https" else 80))
+    place, scheme = _host_and_port(url, "MEDNET_BENCH_MIRROR"), url.partition(":")[0]
+    proxy = urllib.request.getproxies().get(scheme)
+    if proxy and not urllib.request.proxy_bypass(place[0]):
+        place = _host_and_port(proxy if "://" in proxy else f"//{proxy}", f"{scheme}_proxy")
     outcome: list[str] = []
 
     def connect() -> None:
         try:
             socket.create_connection(place, timeout=seconds).close()
             outcome.append("")
-        except OSError as error:
-            outcome.append(error.strerror or str(error))
+        except (OSError, UnicodeError) as error:  # a name that no resolver takes
+            outcome.append(getattr(error, "strerror", "") or str(error))
 
     # in a thread, because the resolver of the C library knows no timeout
     thread = threading.Thread(target=connect, daemon=True)
@@ -139,18 +168,30 @@ def _reach(url: str, seconds: float) -> None:
         )
 
 
-def _transfer(url: str, part: Path, report: Progress, patience: Patience) -> bool:
+def _host_and_port(url: str, origin: str) -> tuple[str, int]:
+    """Take an address apart; `UserError` names the variable that it is from, and no password."""
+    try:
+        address = urllib.parse.urlsplit(url)
+        port = address.port  # checked only when it is asked for
+    except ValueError as error:
+        raise UserError(f"{origin} holds no address ({url.rpartition('@')[2]}): correct it.") from error
+    return address.hostname or "", port or (443 if address.scheme == "https" else 80)
+
+
+def _transfer(url: str, part: Path, report: Progress, patience: Patience, most: int) -> bool:
     """Complete `part`; returns whether it took more than one request."""
     failures, cut = 0, False
+    largest = part.stat().st_size if part.exists() else 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        watch = _Watch(most)
         try:
-            _receive(url, part, report, patience.read)
+            _watched(lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience)
             return cut
         except _CutError as error:
             cut = True
-            grown = part.exists() and part.stat().st_size - before > _GROWTH
-            failures = 1 if grown else failures + 1
+            size = part.stat().st_size if part.exists() else 0
+            failures = 1 if size - largest > _GROWTH else failures + 1
+            largest = max(largest, size)
             if failures >= patience.tries:
                 raise UserError(
                     f"The download of {url} failed {failures} times ({error}): run the same command again "
@@ -159,24 +200,76 @@ def _transfer(url: str, part: Path, report: Progress, patience: Patience) -> boo
             time.sleep(patience.wait * 2 ** (failures - 1))
 
 
-def _receive(url: str, part: Path, report: Progress, timeout: float) -> None:
+def _watched(receive: Callable[[], None], watch: _Watch, patience: Patience) -> None:
+    """Run a transfer as long as it keeps pace.
+
+    In a thread, since a server that sends a byte now and then, be it of a header, meets every timeout of a
+    socket.
+    """
+    outcome: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            receive()
+            outcome.append(None)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            before = watch.arrived
+            thread.join(patience.window)
+            came = watch.arrived - before
+            if thread.is_alive() and came < patience.pace * patience.window:
+                raise _CutError(f"only {came:,} bytes in {patience.window:g} s")
+    finally:
+        watch.over = True
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to http and https only."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        """Return the next request, or None, which makes the redirect an error; ValueError for a bad port."""
+        address = urllib.parse.urlsplit(newurl)
+        known = address.scheme in ("http", "https") and address.port != 0
+        return super().redirect_request(req, fp, code, msg, headers, newurl) if known else None
+
+
+def _receive(url: str, part: Path, report: Progress, timeout: float, watch: _Watch) -> None:
     """Make one request and append what it brings to `part`."""
     have = part.stat().st_size if part.exists() else 0
+    have = have if have <= watch.most else 0
     headers = {"User-Agent": "mednet-bench", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+        opener = urllib.request.build_opener(_Redirects)
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
             whole = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             start = have if answer.status == 206 and whole else 0
-            length = int(answer.headers.get("Content-Length") or 0)
+            length = _length(url, answer.headers.get("Content-Length"), start, watch.most)
             _check_room(part, length)
             with part.open("r+b" if start else "wb") as file:
-                done = _copy(answer, file, start, lambda done: report(_name(part), done, start + length))
+                done = _copy(
+                    answer, file, start, watch, lambda done: report(_name(part), done, start + length)
+                )
+        if done > watch.most:
+            part.unlink()
+            raise _too_large(url, f"more than {watch.most:,} bytes", watch.most)
         if length and done < start + length:
             raise _CutError(f"cut after {done} of {start + length} bytes")
     except urllib.error.HTTPError as error:
         _refused(url, part, have, error)
+    except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or sign
+        raise UserError(
+            f"{url} leads to something that is no address ({error}): name another server in "
+            "MEDNET_BENCH_MIRROR."
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise _full(part) from error
@@ -190,11 +283,42 @@ def _receive(url: str, part: Path, report: Progress, timeout: float) -> None:
         raise _CutError(str(reason) or type(error).__name__) from error
 
 
-def _copy(answer: http.client.HTTPResponse, file: BinaryIO, start: int, report: Callable[[int], None]) -> int:
+def _length(url: str, declared: str | None, start: int, most: int) -> int:
+    """Return how many bytes are to come, 0 where the server does not say; `UserError` if that is absurd."""
+    digits = (declared or "0").strip()
+    if not re.fullmatch("[0-9]+", digits):
+        raise UserError(
+            f"{url} declares a length that is no number: name another server in MEDNET_BENCH_MIRROR."
+        )
+    if len(digits) > 19:  # int refuses thousands of digits
+        raise _too_large(url, f"a number of bytes with {len(digits):,} digits", most)
+    if start + int(digits) > most:
+        raise _too_large(url, f"{start + int(digits):,} bytes", most)
+    return int(digits)
+
+
+def _too_large(url: str, size: str, most: int) -> UserError:
+    return UserError(
+        f"{url} sends {size}, and the published file has at most {most:,}: name another server in "
+        "MEDNET_BENCH_MIRROR."
+    )
+
+
+def _copy(
+    answer: http.client.HTTPResponse,
+    file: BinaryIO,
+    start: int,
+    watch: _Watch,
+    report: Callable[[int], None],
+) -> int:
+    """Append what arrives, up to the first block beyond `watch.most`; returns the size of the file."""
     done = file.seek(start)
     file.truncate()
-    while block := answer.read(1 << 18):
+    while done <= watch.most and (block := answer.read1(1 << 18)):  # what is there; `read` waits for all
+        if watch.over:
+            raise _CutError("given up")
         done += file.write(block)
+        watch.arrived += len(block)
         report(done)
     file.flush()
     os.fsync(file.fileno())
@@ -211,6 +335,11 @@ def _refused(url: str, part: Path, have: int, error: urllib.error.HTTPError) -> 
         raise _CutError("what was kept did not fit the file") from error
     if error.code in _TRANSIENT:
         raise _CutError(f"HTTP {error.code}") from error
+    if 300 <= error.code < 400:
+        raise UserError(
+            f"{url} redirects in a circle, or to an address that is neither http nor https: name another "
+            "server in MEDNET_BENCH_MIRROR."
+        ) from error
     raise UserError(
         f"{url} answers HTTP {error.code} ({error.reason}): name another server in MEDNET_BENCH_MIRROR, or "
         "put the file into a data folder by hand."

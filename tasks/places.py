@@ -1,6 +1,7 @@
 """Where data are looked for and put: the data roots, medmnist's cache, the mirror."""
 
 import os
+import urllib.parse
 from pathlib import Path
 
 from ..benchmark.errors import UserError
@@ -15,7 +16,8 @@ def places_from(data_root: Path | None = None, download: bool = True) -> Places:
         download: whether missing files may be fetched, from MEDNET_BENCH_MIRROR where it is set.
 
     Raises:
-        UserError: a folder that was named does not exist, or the mirror is no http address.
+        UserError: a folder that was named does not exist, or the mirror is no http address, or has a
+            password.
     """
     roots: list[Path] = []
     for origin, given in (
@@ -30,9 +32,29 @@ def places_from(data_root: Path | None = None, download: bool = True) -> Places:
         if root.resolve() not in {known.resolve() for known in roots}:
             roots.append(root)
     mirror = os.environ.get("MEDNET_BENCH_MIRROR", "")
-    if mirror and not mirror.startswith(("http://", "https://")):
-        raise UserError(f"MEDNET_BENCH_MIRROR is '{mirror}': it must start with http:// or https://.")
+    if mirror and (fault := _fault_of_mirror(mirror)):
+        # without what stands before the host: it may be a password
+        raise UserError(f"MEDNET_BENCH_MIRROR is '{mirror.rpartition('@')[2]}': {fault}.")
     return Places(tuple(roots), mirror=mirror, download=download)
+
+
+def _fault_of_mirror(mirror: str) -> str:
+    """Say what is wrong with a mirror's address, "" where it can be used."""
+    if not mirror.startswith(("http://", "https://")):
+        return "it must start with http:// or https://"
+    try:
+        address = urllib.parse.urlsplit(mirror)
+        named, port = address.hostname, address.port  # checked only when they are asked for
+    except ValueError:
+        return "it is no address; correct host and port (1 to 65535)"
+    if not named or port == 0:
+        return "it is no address; correct host and port (1 to 65535)"
+    if "@" in address.netloc:
+        return (
+            "a user name or password before the host is not supported and would be shown in messages; leave "
+            "it out, or download the files by hand into a data folder"
+        )
+    return "it must end with a folder, without ? and #" if address.query or address.fragment else ""
 
 
 def folders(places: Places) -> tuple[Path, ...]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import one_line
 from ..options import data_root, init_files, option, task_files
 from ..request import Request
-from .command import Command, Group, Values, as_json, say
+from .command import Command, Group, Values, as_json, echo, say
 
 if TYPE_CHECKING:
     from ..contamination.outcome import Audit
@@ -37,12 +38,12 @@ def contamination(values: Values) -> int:
     folder = values["out"] or (run / FOLDER if run else Path(FOLDER))
     for audit in found:
         write_audit(folder, audit)
-    click.echo(_table(found))
+    echo(_table(found))
     for audit in found:
         for sentence in audit.evidence:
-            click.echo(f"{audit.task}: {sentence}")
+            echo(one_line(f"{audit.task}: {sentence}"))
         if audit.unknown:
-            click.echo(f"{audit.task}: nothing is known of {', '.join(audit.unknown)}")
+            echo(one_line(f"{audit.task}: nothing is known of {', '.join(audit.unknown)}"))
     say(f"results in {folder}")
     return 3 if values["strict"] and any(audit.contaminated for audit in found) else 0
 
@@ -70,18 +71,18 @@ def leakage(values: Values) -> int:
         found.append(audit)
         write_leakage(folder, audit)
         if not values["json"]:
-            click.echo(leakage_text(audit) + "\n")
+            echo(leakage_text(audit) + "\n")
     if values["json"]:
-        click.echo(as_json(found))
+        echo(as_json(found))
     say(f"results in {folder}")
     return 3 if values["strict"] and any(audit.leaks for audit in found) else 0
 
 
 def _table(audits: "list[Audit]") -> str:
-    from tabulate import tabulate
+    from ..show.tables import tabulate
 
     heads = ("task", "init", "declared", "searched", "test images", "matched", "share (95 %)", "verdict")
-    return tabulate([_line(audit) for audit in audits], heads, disable_numparse=True)
+    return tabulate(map(_line, audits), heads)
 
 
 def _line(audit: "Audit") -> tuple[str, ...]:

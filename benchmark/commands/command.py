@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..errors import unknown
+from ..errors import clean, one_line, unknown
 from ..plugins import broken
 
 Values = dict[str, Any]
@@ -65,9 +65,14 @@ def as_json(content: object) -> str:
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
 
 
-def say(text: str) -> None:
-    """Tell a person something; standard output stays parseable."""
-    click.echo(text, err=True)
+def echo(text: str, nl: bool = True) -> None:
+    """Print the result of a command; `nl` ends it with a newline."""
+    click.echo(clean(text), nl=nl)
+
+
+def say(sentence: str) -> None:
+    """Tell a person something on a line of standard error; standard output stays parseable."""
+    click.echo(one_line(sentence), err=True)
 
 
 def fetching() -> AbstractContextManager[Callable[[str, int, int], None]]:

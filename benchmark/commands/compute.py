@@ -10,7 +10,7 @@ import click
 
 from .. import options
 from ..parity import study as studies
-from .command import Command, Values, fetching, say
+from .command import Command, Values, echo, fetching, say
 from .report import write_report
 
 if TYPE_CHECKING:  # what computes is imported by the command that needs it
@@ -70,7 +70,7 @@ def plan(values: Values) -> int:
     grid = _resolved(values)
     waiting = runner.pending(grid, Store(grid.request.folder), runner.Rules())
     if not values["estimate_only"]:
-        click.echo(plan_text(grid, waiting))
+        echo(plan_text(grid, waiting))
     if waiting:
         from ..estimate import estimate
         from ..preflight import resolve_device
@@ -79,9 +79,9 @@ def plan(values: Values) -> int:
         device = resolve_device(grid.request.device)
         took = estimate(grid, waiting, device, values["jobs"])
         cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
-        click.echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
+        echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
     else:
-        click.echo(f"all {len(grid.plan.cells)} cells have their records")
+        echo(f"all {len(grid.plan.cells)} cells have their records")
     return 0
 
 
@@ -96,7 +96,7 @@ def parity(values: Values) -> int:
     run(run_values)  # a cell that failed is a value that is missing below
     found = outcome.outcome_of(study, Path(run_values["out"]))
     outcome.write(found, Path(run_values["out"]))
-    click.echo(outcome.text(found))
+    echo(outcome.text(found))
     return found.exit_code
 
 

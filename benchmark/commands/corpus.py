@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from ..errors import one_line
 from ..options import data_root
-from .command import Command, Group, Values, as_json, say
+from .command import Command, Group, Values, as_json, echo, say
 
 
 def build(values: Values) -> int:
@@ -26,7 +27,7 @@ def build(values: Values) -> int:
     sources = open_sources(values["sources"], places, splits, values["side"], values["yes"])
     settings = Settings(values["variant"], values["side"], own_salt())
     corpus = build_corpus(values["out"], sources, settings, values["jobs"])
-    click.echo(described(values["out"]))
+    echo(described(values["out"]))
     empty = [each.name for each in corpus.sources if not each.images + each.duplicates]
     if empty:
         say(f"mednet-bench: no image came from {', '.join(empty)}: see {values['out'] / 'problems.csv'}.")
@@ -38,7 +39,7 @@ def info(values: Values) -> int:
     from ..corpus.describe import described, facts
 
     folder = values["corpus"]
-    click.echo(as_json(facts(folder)) if values["json"] else described(folder))
+    echo(as_json(facts(folder)) if values["json"] else described(folder))
     return 0
 
 
@@ -50,7 +51,7 @@ def check(values: Values) -> int:
     for fault in faults:
         say(f"mednet-bench: {fault}")
     if not faults:
-        click.echo(f"{values['corpus']}: every image is there and as it was stored")
+        echo(one_line(f"{values['corpus']}: every image is there and as it was stored"))
     return 3 if faults else 0
 
 

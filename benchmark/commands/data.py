@@ -3,14 +3,14 @@
 import click
 
 from ..options import data_root, task_files
-from .command import Command, Values, fetching
+from .command import Command, Values, echo, fetching
 
 
 def ls(values: Values) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
     from ..show.tasks import listing
 
-    click.echo(listing(values["data_root"], values["task_file"]))
+    echo(listing(values["data_root"], values["task_file"]))
     return 0
 
 
@@ -18,7 +18,7 @@ def info(values: Values) -> int:
     """Show the card of a task: classes, splits, licence, citation, caveats, files."""
     from ..show.tasks import card
 
-    click.echo(card(values["task"], values["data_root"], values["task_file"]))
+    echo(card(values["task"], values["data_root"], values["task_file"]))
     return 0
 
 
@@ -33,7 +33,7 @@ def download(values: Values) -> int:
     with fetching() as progress:
         fetch(chosen, values["size"], places, progress)
     require(chosen, values["size"], places)
-    click.echo(f"at hand at {values['size']} px: {', '.join(task.name for task in chosen)}")
+    echo(f"at hand at {values['size']} px: {', '.join(task.name for task in chosen)}")
     return 0
 
 
@@ -41,7 +41,7 @@ def doctor(values: Values) -> int:
     """Print versions, devices, data and weights that are found, and what would work."""
     from ..doctor import diagnosis
 
-    click.echo(diagnosis(values["data_root"]))
+    echo(diagnosis(values["data_root"]))
     return 0
 
 

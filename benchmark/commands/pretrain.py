@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from ..errors import one_line
 from ..options import data_root, option
-from .command import Command, Values
+from .command import Command, Values, echo
 
 
 def pretrain(values: Values) -> int:
@@ -41,9 +42,9 @@ def pretrain(values: Values) -> int:
     if values["estimate_only"]:
         from ..pretraining.projection import projected
 
-        click.echo(projected(request))
+        echo(projected(request))
         return 0
-    click.echo(carry_out(request))
+    echo(one_line(str(carry_out(request))))
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import one_line
 from .command import say
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def answered(folder: Path, found: "Draft") -> "Draft":
 
 
 def _column(question: str, names: tuple[str, ...]) -> str:
-    return click.prompt(question, type=click.Choice(names), default=names[0], err=True)
+    shown = dict(zip(map(one_line, names), names, strict=True))
+    return shown[click.prompt(question, type=click.Choice([*shown]), default=one_line(names[0]), err=True)]
 
 
 def _facts(content: dict[str, Any]) -> None:
@@ -53,7 +55,7 @@ def _facts(content: dict[str, Any]) -> None:
     if content["kind"] == "multiclass" and click.confirm(ordered, default=False, err=True):
         content["kind"] = "ordinal"
     for key, question in QUESTIONS.items():
-        answer = click.prompt(question, default=content[key], err=True).strip()
+        answer = click.prompt(question, default=one_line(content[key]), err=True).strip()
         content[key] = answer or content[key]
     parents = "Public data sets that they were taken from, with commas between"
     names = [name.strip() for name in click.prompt(parents, default=NONE, err=True).split(",")]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..options import margin, option
-from .command import Command, Values
+from .command import Command, Values, echo
 
 
 def report(values: Values) -> int:
@@ -23,9 +23,9 @@ def write_report(folders: Sequence[Path], to: Path | None, margin: float) -> Non
     from ...reports.pages.terminal import leaderboard_text, verdict_text
 
     built = build(folders, to, margin)
-    click.echo(leaderboard_text(built.results))
-    click.echo(verdict_text(built.results))
-    click.echo(f"report: {built.html.resolve()}")
+    echo(leaderboard_text(built.results))
+    echo(verdict_text(built.results))
+    echo(one_line(f"report: {built.html.resolve()}"))
 
 
 def leaderboard(values: Values) -> int:
@@ -36,7 +36,7 @@ def leaderboard(values: Values) -> int:
     protocols = tuple(names(values["protocol"], "protocol")) if values["protocol"] else ()
     shares = tuple(fractions(values["fraction"])) if values["fraction"] else ()
     wanted = Wanted(protocols, shares, values["metric"])
-    click.echo(board(values["runs"], wanted, values["format"]), nl=False)
+    echo(board(values["runs"], wanted, values["format"]), nl=False)
     return 0
 
 
@@ -44,7 +44,7 @@ def compare(values: Values) -> int:
     """Print what changed from RUN_A to RUN_B, paired by seed where their cells agree."""
     from ...reports.regression.compare import compare
 
-    click.echo(compare(values["run_a"], values["run_b"], values["metric"]), nl=False)
+    echo(compare(values["run_a"], values["run_b"], values["metric"]), nl=False)
     return 0
 
 
@@ -57,10 +57,11 @@ def regress(values: Values) -> int:
     if values["update"]:
         if inits:
             raise UserError("--update writes every row of the run: leave out --inits.")
-        click.echo(update(values["run"], values["against"], names(values["metrics"], "metrics")))
+        told = update(values["run"], values["against"], names(values["metrics"], "metrics"))
+        echo(one_line(told))
         return 0
     summary, red = regress(values["run"], values["against"], inits)
-    click.echo(summary, nl=False)
+    echo(summary, nl=False)
     if values["summary"]:
         append(values["summary"], summary)
     return 3 if red else 0
@@ -78,7 +79,7 @@ def calibrate(values: Values) -> int:
             values["experiments"], values["jobs"], lambda done, of: bar.update(done * 1000 // of - bar.pos)
         )
     text = calibration_markdown(found)
-    click.echo(text)
+    echo(text)
     if folder:
         write_bytes(folder / "calibration.md", text.encode())
         write_bytes(folder / "calibration.csv", calibration_csv(found).encode())

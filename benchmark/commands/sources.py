@@ -9,7 +9,7 @@ import msgspec
 from ...tasks.databases import catalogue, plans
 from ...tasks.databases.catalogue import Database
 from ...tasks.databases.licences import Terms, implied
-from .command import Command, Group, Values, as_json
+from .command import Command, Group, Values, as_json, echo
 
 
 class Listing(Group):
@@ -27,7 +27,7 @@ def list_(values: Values) -> int:
     from ..show.sources import listing
 
     rows = [row for row in catalogue.databases().values() if _fits(row, values)]
-    click.echo(as_json(rows) if values["json"] else listing(rows))
+    echo(as_json(rows) if values["json"] else listing(rows))
     return 0
 
 
@@ -39,9 +39,9 @@ def show(values: Values) -> int:
     if values["json"]:
         tasks, others = _reasons(touched_tasks(row)), _reasons(touched_databases(row))
         facts = {**msgspec.to_builtins(row), "touches_tasks": tasks, "touches_databases": others}
-        click.echo(as_json(facts))
+        echo(as_json(facts))
     else:
-        click.echo(card(row))
+        echo(card(row))
     return 0
 
 
@@ -51,7 +51,7 @@ def plan(values: Values) -> int:
 
     rules = plans.Rules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
-    click.echo(as_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
+    echo(as_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
     return 0
 
 
@@ -64,7 +64,7 @@ def idc(values: Values) -> int:
     if modality:
         _one_of("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
         rows = tuple(row for row in rows if row.modality == modality)
-    click.echo(as_json(rows) if values["json"] else commons(rows, bool(modality)))
+    echo(as_json(rows) if values["json"] else commons(rows, bool(modality)))
     return 0
 
 

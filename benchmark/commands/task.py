@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .command import Command, Group, Values, say
+from ..errors import one_line
+from .command import Command, Group, Values, echo, say
 
 if TYPE_CHECKING:
     from ...tasks.files.draft import Draft
@@ -39,8 +40,8 @@ def new(values: Values) -> int:
         say(f"not known, please fill in: {', '.join(unknown)}")
     for doubt in _doubts(found):
         say(doubt)
-    click.echo(f"{card}: {content['kind']}, {len(content['classes'])} classes, {content['variant']}")
-    click.echo(f"next: mednet-bench validate {card}")
+    echo(one_line(f"{card}: {content['kind']}, {len(content['classes'])} classes, {content['variant']}"))
+    echo(one_line(f"next: mednet-bench validate {card}"))
     return 0
 
 
@@ -81,7 +82,7 @@ def validate(values: Values) -> int:
     """
     from ..show.files import validated
 
-    click.echo(validated(values["card"], values["size"], values["jobs"], values["out"]))
+    echo(validated(values["card"], values["size"], values["jobs"], values["out"]))
     return 0
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UserError
-from .command import Command, Values, say
+from ..errors import UserError, one_line
+from .command import Command, Values, echo, say
 
 if TYPE_CHECKING:
     from ...baselines.inspect import Inspected
@@ -35,9 +35,9 @@ def inspect_weights(values: Values) -> int:
             f"{card} must stand beside {values['file']}: a card names its weights by a relative path."
         )
     found = inspect(values["file"], values["arch"], values["layout"], tuple(values["excused"]))
-    click.echo("\n".join(_lines(found)))
+    echo("\n".join(map(one_line, _lines(found))))
     if values["map"]:
-        click.echo("\n".join(_map(found)))
+        echo("\n".join(map(one_line, _map(found))))
     if card:
         write_card(found.draft(), card, REMARKS)
         say(f"A draft of the card is in {card}: complete it, then pass --inits NAME={card}.")

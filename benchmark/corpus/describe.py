@@ -8,6 +8,7 @@ import msgspec
 
 from ...tasks.catalog import megabytes
 from ...tasks.databases.licences import implied
+from ..errors import one_line
 from ..show.tables import table
 from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpus
 from .sheet import write_sheet
@@ -31,17 +32,19 @@ def described(folder: Path) -> str:
     """Return the same as text; `UserError` as `facts`."""
     corpus, found = read_corpus(folder), facts(folder)
     lines = [
-        f"{folder}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} pixels a side, "
-        f"{megabytes(found['bytes'])}, built {corpus.made[:10]}, identity {corpus.identity[:12]}",
+        f"{one_line(str(folder))}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} "
+        f"pixels a side, {megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
+        f"{corpus.identity[:12]}",
         "",
         table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
         "",
     ]
     for source in corpus.sources:
         splits = f" ({', '.join(source.splits)})" if source.splits else ""
-        lines.append(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}")
-        lines.append(f"  from {', '.join(source.parents) or 'no named database'}; {source.licence}")
-    shares = (f"{name} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
+        lines.append(one_line(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}"))
+        origin = ", ".join(source.parents) or "no named database"
+        lines.append(one_line(f"  from {origin}; {source.licence}"))
+    shares = (f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
     lines += ["", f"modalities: {', '.join(shares)}", f"licences together: {found['licence']}"]
     conflicts = sum(source.conflicts for source in corpus.sources)
     if conflicts:

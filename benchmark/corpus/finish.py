@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...tasks.salt import NONE
 from ..clock import utc_now
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..files import write_atomic
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
 from .duplicates import CONFLICT, Decision, Rows, copies, decide, read_rows
@@ -168,7 +168,7 @@ def _write_csv(path: Path, names: tuple[str, ...], rows: Iterable[tuple[str, ...
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows(rows)
+        writer.writerows([*map(one_line, row)] for row in rows)
         text.detach()  # flushes, and leaves the file to its owner
 
     write_atomic(path, write)

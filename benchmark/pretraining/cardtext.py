@@ -13,6 +13,7 @@ from ...tasks.databases.catalogue import known
 from ...tasks.databases.licences import MEANING, implied
 from ...tasks.task import Places, Task
 from ..corpus.corpus import SourceFacts
+from ..errors import one_line
 from ..progress import duration
 from .finished import Finished
 from .leave_out import words_of
@@ -229,5 +230,5 @@ backbone.load_state_dict(load_file("{of.card.path}"))
 
 
 def _table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
-    safe = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    safe = [[one_line(str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(safe, headers=headers, tablefmt="github", disable_numparse=True)

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 
-from ..progress import duration, live_line, to_person
+from ..progress import as_told, duration, live_line, to_person
 from .finished import CurvePoint
 
 QUIET_SECONDS = 30.0
@@ -44,7 +43,7 @@ class Display:
         self._line = self.line(point)
         now = time.monotonic()
         if point.val_loss is not None or (self._live is None and now - self._said > QUIET_SECONDS):
-            self.console.print(escape(self._line), soft_wrap=True)
+            self.console.print(as_told(self._line), soft_wrap=True)
             self._said = now
 
     def line(self, point: CurvePoint) -> str:

@@ -15,6 +15,7 @@ from ...tasks.databases.licences import implied
 from ..corpus.corpus import SourceFacts, read_corpus
 from ..corpus.index import read_columns
 from ..corpus.twins import rows_without
+from ..errors import clean
 from ..files import sha256_file, write_atomic, write_bytes
 from .cardtext import Described, model_card
 from .finished import Finished
@@ -49,7 +50,7 @@ def write_results(finished: Finished, out: Path) -> Path:
     facts = source_facts(finished)
     card = init_card(finished, facts, sha256_file(out / WEIGHTS))
     described = Described(finished, facts, card, out / CARD)
-    write_bytes(out / TEXT, model_card(described).encode())
+    write_bytes(out / TEXT, clean(model_card(described)).encode())
     write_card(card, out / CARD, (f"{card.name}, made by mednet-bench pretrain; {TEXT} describes it.",))
     return out / CARD
 

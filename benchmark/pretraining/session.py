@@ -15,7 +15,7 @@ from ...baselines.init import InitCard, contract_of
 from ...tasks.task import Places, Task
 from ..corpus.corpus import Corpus, read_corpus
 from ..corpus.twins import equal_to
-from ..errors import StoppedError, UserError
+from ..errors import StoppedError, UserError, one_line
 from ..files import claim
 from ..provenance import commit
 from ..train import DivergedError
@@ -204,4 +204,4 @@ def _finished(
 
 def _say(text: str, ranks: Ranks) -> None:
     if ranks.first:
-        print(text, file=sys.stderr)
+        print(one_line(text), file=sys.stderr)

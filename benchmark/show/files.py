@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tabulate import tabulate
 
 from ...tasks.catalog import catalog
 from ...tasks.files.prepared import Manifest, prepared
@@ -16,9 +15,10 @@ from ...tasks.local import local_task
 from ...tasks.places import places_from
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..files import write_atomic
 from ..leakage.groups import in_several
+from .tables import tabulate
 
 COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
 """Of a contact sheet: images, and pixels."""
@@ -52,7 +52,7 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
     splits = source.load(size, places)
     check_subgroups(str(card), splits)
     parts = [
-        f"{task.name}: {task.kind}, {task.modality}, {task.variant}",
+        one_line(f"{task.name}: {task.kind}, {task.modality}, {task.variant}"),
         _told(made.manifest) if made else _stored(card, task, splits),
         _classes(task, splits),
         *(_subgroup(name, splits) for name in task.subgroups),
@@ -74,7 +74,7 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     lines += [("warning", f"the split {SPLITS[at]} has no image of '{name}'") for at, name in absent.items()]
     if shared := in_several(splits):
         lines.append(("warning", f"{shared:,} groups stand in more than one split"))
-    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+    return tabulate(lines, tablefmt="plain")
 
 
 def _told(manifest: Manifest) -> str:
@@ -90,7 +90,7 @@ def _told(manifest: Manifest) -> str:
         *((key, _counts(held)) for key, held in manifest.facts.items()),
         *(("warning", each) for each in manifest.warnings),
     ]
-    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+    return tabulate(lines, tablefmt="plain")
 
 
 def _copies(count: int) -> str:
@@ -111,7 +111,7 @@ def _classes(task: Task, splits: Mapping[str, Split]) -> str:
     rows.append(["images", *(f"{len(split):,}" for split in splits.values())])
     groups = ["-" if s.groups is None else f"{len(np.unique(s.groups)):,}" for s in splits.values()]
     rows.append(["groups (patients, else files)", *groups])
-    return tabulate(rows, ["class", *splits], disable_numparse=True, colalign=_right(splits))
+    return tabulate(rows, ["class", *splits], colalign=_right(splits))
 
 
 def _right(splits: Mapping[str, Split]) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _subgroup(name: str, splits: Mapping[str, Split]) -> str:
         [value or "(not known)", *(f"{(split.columns[name] == value).sum():,}" for split in splits.values())]
         for value in values
     ]
-    return tabulate(rows, [name, *splits], disable_numparse=True, colalign=_right(splits))
+    return tabulate(rows, [name, *splits], colalign=_right(splits))
 
 
 def sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from ..errors import one_line
 from ..leakage.outcome import Hint, Leakage
+from .tables import tabulate
 
 Line = tuple[str, str, str, str]
 HEADS = ("finding", "where", "found", "means")
@@ -10,13 +12,11 @@ HEADS = ("finding", "where", "found", "means")
 
 def leakage_text(found: Leakage) -> str:
     """Return one audit as a heading and a table; images are named by row only in the JSON."""
-    from tabulate import tabulate
-
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
     none = "no leak is shown" if found.doubts else "no leak as far as was looked"
     verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
-    hinted = "".join(f"\n{found.task}: {clause}" for clause in (*found.doubts, *found.told))
-    table = tabulate(list(_lines(found)), HEADS, disable_numparse=True)
+    hinted = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
+    table = tabulate(_lines(found), HEADS)
     return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
 
 

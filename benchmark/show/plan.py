@@ -2,10 +2,9 @@
 
 from collections import Counter
 
-from tabulate import tabulate
-
 from ..grid import Grid
 from ..plan import Planned
+from .tables import tabulate
 
 
 def plan_text(grid: Grid, waiting: list[Planned]) -> str:

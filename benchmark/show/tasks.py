@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tabulate import tabulate
-
 from ...baselines.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...baselines.init import INITS
 from ...baselines.naming import FORMS
@@ -14,10 +12,11 @@ from ...tasks.files.prepared import Manifest
 from ...tasks.files.source import FilesSource
 from ...tasks.places import places_from
 from ...tasks.task import SPLITS, Places, Task
-from ..errors import unknown
+from ..errors import one_line, unknown
 from ..metrics import METRICS
 from ..plugins import installed
 from ..protocol import PROTOCOLS
+from .tables import tabulate
 
 
 def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
@@ -55,7 +54,7 @@ def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
 def _plugins() -> list[str]:
     """Return a line per installed package that contributes anything, broken or not."""
     return [
-        f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}"
+        one_line(f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}")
         for package, things in installed().items()
     ]
 
@@ -89,9 +88,9 @@ def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
         "citation": task.citation,
         "generated": "yes: not evidence about real images" if task.generated else "no",
     }
-    lines = [f"{task.name}", *(f"  {key:10} {value}" for key, value in facts.items())]
-    lines += [f"  caveat     {caveat}" for caveat in task.caveats]
-    return "\n".join([*lines, *(f"  {line}" for line in _files(task, places))])
+    lines = [f"{task.name}", *(f"  {key:10} {one_line(value)}" for key, value in facts.items())]
+    lines += [f"  caveat     {one_line(caveat)}" for caveat in task.caveats]
+    return "\n".join([*lines, *(f"  {one_line(line)}" for line in _files(task, places))])
 
 
 def _prepared(manifest: Manifest) -> str:

@@ -144,7 +144,7 @@ def ranking(results: Results) -> tuple[Ranking, ...]:
         inits = each.inits
         scores = each.matrix(inits)
         if len(inits) > 1 and len(scores):
-            found.append(Ranking(each.setting, inits, each.tasks_of(*inits), rank(scores)))
+            found.append(Ranking(each.setting, inits, each.tasks_of(*inits), rank(results.sign * scores)))
     return tuple(found)
 
 

@@ -7,12 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from ...benchmark.contamination.outcome import Audit, read_audits
 from ...benchmark.leakage.outcome import read_leakage
 from ...benchmark.plan import Cell, Plan
-from ...benchmark.records import Record, TaskFacts
+from ...benchmark.records import MetricFacts, Record, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat, describe_groups
 from .derivation import source_identity, source_of
@@ -51,6 +52,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
         leakage=leakage,
+        metric_facts=_metric_facts(counted),
         margin=margin,
     )
 
@@ -204,6 +206,17 @@ def _missing(plan: Plan, records: Sequence[Record]) -> Iterable[Missing]:
         else:
             reason = "not run yet"
         yield Missing(planned.cell, reason)
+
+
+def _metric_facts(records: Iterable[Record]) -> dict[str, MetricFacts]:
+    """Return each metric's facts as the latest record has them; what contradicts another ranks nothing."""
+    found: dict[str, MetricFacts] = {}
+    for record in sorted(records, key=lambda record: record.finished):
+        for name, facts in record.metric_facts.items():
+            if name in found and found[name].lower_is_better != facts.lower_is_better:
+                facts = msgspec.structs.replace(facts, lower_is_better=None)
+            found[name] = facts
+    return found
 
 
 def _tasks(records: Iterable[Record]) -> dict[str, TaskFacts]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from ...benchmark.contamination.outcome import Audit
 from ...benchmark.leakage.outcome import Leakage
 from ...benchmark.plan import Cell, Plan
-from ...benchmark.records import Record, Store, TaskFacts
+from ...benchmark.records import MetricFacts, Record, Store, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat
 
 PRIMARY = "auc"
+ERRORS = ("ece", "brier")
+"""Our metrics of which lower is better; those of plug-ins say so in `MetricFacts`."""
 BASELINE = "scratch"
 """The init that stands for no pretraining; differences are to it."""
 
@@ -112,6 +114,7 @@ class Results:
         repeated: task -> records that repeat a seed and were left out in favour of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
+        metric_facts: how the metrics that plug-ins describe are to be read, by name.
         leakage: (task, stored side, data) -> the audit of its splits, where one was made.
         margin: of equivalence, in units of the primary metric.
     """
@@ -131,12 +134,19 @@ class Results:
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
     leakage: Mapping[tuple[str, int, str], Leakage] = field(default_factory=dict)
+    metric_facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     margin: float = MARGIN
 
     @property
     def primary(self) -> str:
         """The metric that leads: AUC where any record holds it, else the first by name."""
         return PRIMARY if PRIMARY in self.metrics or not self.metrics else self.metrics[0]
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher primary metric is better, -1 where a lower one is, 0 where neither is."""
+        facts = self.metric_facts.get(self.primary, MetricFacts(lower_is_better=self.primary in ERRORS))
+        return 0 if facts.lower_is_better is None else -1 if facts.lower_is_better else 1
 
     def scores_of(self, metric: str) -> dict[str, float | None]:
         """Return the values of one metric by key; None where undefined."""

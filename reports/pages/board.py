@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...benchmark.errors import UserError, unknown
+from ...benchmark.errors import UserError, one_line, unknown
 from ..findings.reading import read
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
-from ..wording import DASH, GENERATED, NBSP, metric, percent, place
+from ..wording import DASH, GENERATED, NBSP, percent, place, primary_title
 from .csv_table import leaderboard_csv
 from .markdown_page import text
 from .terminal import by_line, leaderboard_text, score_text
@@ -52,7 +52,7 @@ def board(folders: Sequence[Path], wanted: Wanted, format: str) -> str:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
     parts = []
     for (protocol, arch, size, input_size), rows in tables.items():
-        score = f"test {metric(results.primary).title}, mean ± sd over seeds (number of seeds)"
+        score = f"test {primary_title(results)}, mean ± sd over seeds (number of seeds)"
         caption = f"{protocol}: {place(arch, size, input_size)}; {score}"
         parts.append((_latex if format == "latex" else _markdown)(results, rows, caption))
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
@@ -92,8 +92,8 @@ def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[s
             "; ".join(score_text(results, row) for row in members if row.init == init) or DASH
             for init in inits
         )
-        body.append([warned, percent(fraction), *scores])
-    return ["Task", "Labels", *inits], body
+        body.append([one_line(warned), percent(fraction), *scores])
+    return ["Task", "Labels", *map(one_line, inits)], body
 
 
 def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:

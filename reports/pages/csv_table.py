@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
+from ...benchmark.errors import one_line
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
 
@@ -27,27 +28,28 @@ def leaderboard_csv(results: Results) -> str:
 
 
 def written(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Write a heading and lines as comma-separated values."""
+    """Write a heading and lines as comma-separated values; every text as `plain`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
+    for line in (columns, *lines):
+        writer.writerow([plain(cell) if isinstance(cell, str) else cell for cell in line])
     return file.getvalue()
 
 
 def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | int | float, ...]:
     return (
-        plain(row.task), plain(row.arch), plain(row.init), plain(row.protocol), row.size, row.input_size,
-        row.fraction, _number(row.n_train), stat.n, plain(metric), _number(stat.mean), _number(stat.sd),
+        row.task, row.arch, row.init, row.protocol, row.size, row.input_size,
+        row.fraction, _number(row.n_train), stat.n, metric, _number(stat.mean), _number(stat.sd),
         _number(stat.low), _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting,
-        plain(row.label), plain("; ".join(row.overlap)), str(results.generated(row.task)).lower(),
+        row.label, "; ".join(row.overlap), str(results.generated(row.task)).lower(),
         _number(row.n_val),
     )  # fmt: skip
 
 
 def plain(text: str) -> str:
-    """Keep a spreadsheet from reading a name as a formula (OWASP, "CSV injection")."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Write a name on one line that no spreadsheet reads as a formula (OWASP, "CSV injection")."""
+    text = one_line(text)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def _number(value: float) -> str | int | float:

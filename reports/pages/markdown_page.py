@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from ...benchmark.errors import one_line
 from ..section import Answer, Content, Datum, Figure, Panel, Part, Table
 from ..wording import clean, shown
 from .overview import Page
@@ -34,7 +35,7 @@ def markdown(page: Page) -> tuple[str, dict[str, bytes]]:
 
 def text(value: str) -> str:
     """Escape `value` so that Markdown shows it as it is, on one line, also inside a table."""
-    flat = " ".join(clean(value).split(" ")).replace("\n", " ").replace("\t", " ")
+    flat = one_line(value)
     flat = re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", flat)
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 

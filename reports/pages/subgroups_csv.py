@@ -7,7 +7,7 @@ from ..findings.results import Results, Row
 from ..findings.strata import Stratum
 from ..findings.subgroups import Help, RowGap, gaps, helps
 from ..statistics.paired import Paired
-from .csv_table import plain, written
+from .csv_table import written
 
 COLUMNS = (
     "task", "arch", "protocol", "size", "input_size", "fraction", "column", "subgroup", "quantity", "init_a",
@@ -91,4 +91,4 @@ def _measured(measured: Paired) -> Line:
 def _cell(value: object) -> str | int | float:
     if isinstance(value, float):
         return "" if math.isnan(value) else value
-    return value if isinstance(value, int) else plain(str(value))
+    return value if isinstance(value, int) else str(value)

@@ -9,7 +9,7 @@ from itertools import groupby
 from ..findings.results import Results, Row
 from ..findings.verdicts import judge
 from ..verdict_words import by_pair, pair_name, tally_text
-from ..wording import GENERATED, NBSP, clean, metric, number, percent, place, short
+from ..wording import GENERATED, NBSP, clean, number, percent, place, primary_title, short
 from .overview import notices
 
 
@@ -25,9 +25,9 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
     tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
     for row in results.rows:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
-    parts = [textwrap.fill(notice, width) for notice in notices(results)]
+    parts = [textwrap.fill(_one_line(notice), width) for notice in notices(results)]
     for (protocol, arch, size, input_size), rows in tables.items():
-        score = f"test {metric(results.primary).title}, mean ± sd (seeds)"
+        score = f"test {primary_title(results)}, mean ± sd (seeds)"
         what = f"{protocol}: {place(arch, size, input_size)}; {score}"
         parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
     if results.rows:
@@ -139,7 +139,7 @@ def _weights(rows: Sequence[Row], width: int) -> str:
 
 def _undefined(results: Results, width: int) -> str:
     """Say of every task why a cell of it has no score, "" where all have one."""
-    title = metric(results.primary).title
+    title = primary_title(results)
     found = {
         f"{record.cell.task}: {title} undefined: {record.undefined[results.primary]}": None
         for record in results.counted

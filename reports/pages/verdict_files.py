@@ -11,7 +11,7 @@ from ..findings.verdicts import POWER, Verdict, judge
 from ..statistics.paired import ALPHA
 from ..verdict_words import keys_of
 from ..wording import clean
-from .csv_table import plain, written
+from .csv_table import written
 
 FORMAT = 1
 METHOD = (
@@ -119,7 +119,7 @@ def _cell(value: object) -> str | int | float:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return value
-    return plain(" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _line(results: Results, verdict: Verdict) -> Line:

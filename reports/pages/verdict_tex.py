@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ...benchmark.errors import one_line
 from ..findings.results import Results
 from ..findings.verdicts import Verdict, judge
 from ..verdict_words import flag_names, pair_name, pair_of
-from ..wording import DASH, GENERATED, NBSP, clean, interval, number, percent, place
+from ..wording import DASH, GENERATED, NBSP, interval, number, percent, place
 
 HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
 NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
@@ -30,7 +31,7 @@ def verdicts_tex(results: Results) -> str:
 
 def escaped(text: str) -> str:
     """Return `text` so that LaTeX sets it as it is, on one line."""
-    flat = " ".join(clean(text).split(" ")).replace("\n", " ").replace("\t", " ")
+    flat = one_line(text)
     return "".join(SPECIAL.get(sign) or NUMBERS.get(sign) or sign for sign in flat)
 
 

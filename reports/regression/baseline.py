@@ -8,9 +8,10 @@ import numpy as np
 
 from ...benchmark.errors import UserError
 from ...benchmark.files import write_bytes
-from ...benchmark.records import Record
+from ...benchmark.records import MetricFacts, Record
 from ..findings.results import Results, Row
 from ..statistics.stats import describe
+from ..wording import metric
 from .changes import Place, place_of
 
 FORMAT = 1
@@ -81,6 +82,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     dirty: bool
     device: str
     versions: dict[str, str]
+    metric_facts: dict[str, MetricFacts] = {}
+    """How the metrics that plug-ins describe are to be read."""
     lines: tuple[Line, ...]
 
     def write(self, path: Path) -> None:
@@ -107,13 +110,17 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> Baseline:
     """Make a baseline of a finished run.
 
     Raises:
-        UserError: cells are missing, rows cannot be told apart, or a metric is undefined for a seed.
+        UserError: cells are missing, rows cannot be told apart, or a metric is undefined for a seed or has
+            no better end.
     """
     run = ", ".join(map(str, results.folders))
     if results.missing or not results.rows:
         raise UserError(f"{run} lacks planned cells: finish the run before it becomes a baseline.")
     if len({place_of(row) for row in results.rows}) < len(results.rows):
         raise UserError(f"{run} holds rows that must not be averaged: make the baseline of a fresh run.")
+    for name in metrics:
+        if not metric(name, results.metric_facts).sign:
+            raise UserError(f"Neither end of {name} is better, so that nothing can fall: leave it out.")
     records = {record.key: record for record in results.counted}
     last = max(results.counted, key=lambda record: record.finished)
     return Baseline(
@@ -122,19 +129,18 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> Baseline:
         dirty=any(record.provenance.dirty for record in results.counted),
         device=last.provenance.device,
         versions=last.provenance.versions,
+        metric_facts={name: facts for name, facts in results.metric_facts.items() if name in metrics},
         lines=tuple(
-            _line(row, [records[key] for key in row.keys], metric)
-            for row in results.rows
-            for metric in metrics
+            _line(row, [records[key] for key in row.keys], name) for row in results.rows for name in metrics
         ),
     )
 
 
-def _line(row: Row, records: Sequence[Record], metric: str) -> Line:
-    values = {record.cell.seed: held(record, metric) for record in records}
+def _line(row: Row, records: Sequence[Record], name: str) -> Line:
+    values = {record.cell.seed: held(record, name) for record in records}
     defined = {seed: value for seed, value in values.items() if value is not None}
     if len(defined) < len(values):
-        raise UserError(f"{metric} is undefined for a seed of {row.task} with {row.init}: leave it out.")
+        raise UserError(f"{name} is undefined for a seed of {row.task} with {row.init}: leave it out.")
     stat = describe(np.array([value.value for value in defined.values()]))
     task, size, input_size, arch, init, protocol, fraction = place_of(row)
     return Line(
@@ -145,7 +151,7 @@ def _line(row: Row, records: Sequence[Record], metric: str) -> Line:
         init=init,
         protocol=protocol,
         fraction=fraction,
-        metric=metric,
+        metric=name,
         n_seeds=stat.n,
         mean=round(stat.mean, 6),
         sd=round(stat.sd, 6) if stat.n > 1 else None,
@@ -167,9 +173,9 @@ def basis_of(record: Record) -> Basis:
     )
 
 
-def held(record: Record, metric: str) -> Held | None:
+def held(record: Record, name: str) -> Held | None:
     """Return what a baseline keeps of a record; None where the metric is undefined."""
-    value = record.metrics.get(metric)
+    value = record.metrics.get(name)
     if value is None:
         return None
     weights = _short(record.hashes.weights)

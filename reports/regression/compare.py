@@ -31,9 +31,9 @@ def compare(a: Path, b: Path, name: str = "") -> str:
     if name not in (known := {*ours.metrics, *theirs.metrics}):
         raise unknown("metric", name, known)
     found = changes(ours, theirs, name)
-    title = metric(name).title
+    shown = metric(name, {**ours.metric_facts, **theirs.metric_facts})
     parts = [
-        f"# {text(f'Test {title}: B minus A')}",
+        f"# {text(f'Test {shown.named}: B minus A')}",
         f"- A: {text(str(a))}\n- B: {text(str(b))}",
         text(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from ...benchmark.errors import UserError, unknown
 from ...benchmark.records import Record
 from ..findings.results import Results
-from ..wording import metric, percent
+from ..wording import Metric, metric, percent
 from .baseline import Baseline, Held, Line, basis_of, held
 from .changes import Place, place_of
 
 FLOOR = 0.005
-"""Smallest fall that counts: below it lies what another processor's rounding can do (docs/regression.md)."""
+"""Smallest fall that counts, in ranges of the metric: below it lies what another processor's rounding can do
+(docs/regression.md)."""
 REMADE = 0.15
 """The same for weights that were pretrained anew: another processor ends at other weights, and the scores of
 two such differ with a standard deviation of a third of this (measured, docs/regression.md)."""
@@ -42,6 +43,7 @@ class Judgement:
         seeds: how many seeds of (baseline, run) the judgement uses.
         allowed: largest change that counts as none, in units of the metric.
         why: how the tolerance was come by, or why there is no judgement.
+        metric: how the row's metric is shown and read.
     """
 
     line: Line
@@ -51,6 +53,7 @@ class Judgement:
     seeds: tuple[int, int]
     allowed: float
     why: str
+    metric: Metric
 
     @property
     def red(self) -> bool:
@@ -90,15 +93,31 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
     for record in results.counted:
         found[place_of(record.cell)].append(record)
     errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
-    spreads = pools(lines)
+    spreads, metrics = pools(lines), _metrics(baseline, results, lines)
     judgements = []
     for line in lines:
         now = _comparable(line, found[line.place])
         if now:
-            judgements.append(_judged(line, now, spreads.get(_beside(line)), len(lines)))
+            pool = spreads.get(_beside(line))
+            judgements.append(_judged(line, now, pool, len(lines), metrics[line.metric]))
         else:
-            judgements.append(_missing(line, errors.get(line.place, "")))
+            judgements.append(_missing(line, errors.get(line.place, ""), metrics[line.metric]))
     return judgements
+
+
+def _metrics(baseline: Baseline, results: Results, lines: Sequence[Line]) -> dict[str, Metric]:
+    """Return how the metrics of a baseline are read; `UserError` where that is not clear."""
+    found = {}
+    for name in {line.metric for line in lines}:
+        before, now = (metric(name, of.metric_facts) for of in (baseline, results))
+        described = [of.metric_facts for of in (results, baseline) if name in of.metric_facts]
+        if (len(described) == 2 and before.sign != now.sign) or not (before.sign and now.sign):
+            raise UserError(
+                f"It is not clear which end of {name} is better: baseline and run must agree on it. Run both "
+                "with the same version of its plug-in, and write the baseline anew with --update."
+            )
+        found[name] = metric(name, described[0] if described else {})
+    return found
 
 
 def named(line: Line) -> str:
@@ -131,30 +150,30 @@ WORDS = {
 }
 
 
-def _missing(line: Line, error: str) -> Judgement:
+def _missing(line: Line, error: str, shown: Metric) -> Judgement:
     why = f"failed: {error}" if error else "the run has no score"
-    return Judgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why)
+    return Judgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
 
 
-def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int) -> Judgement:
+def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int, shown: Metric) -> Judgement:
     """Judge one row by the sharpest comparison that is fair to it."""
     again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
     after = [now[seed].value for seed in again or now]
     if again:
-        allowed, why = FLOOR, "same labels and weights: a rerun repeats the score but for rounding"
+        allowed = FLOOR * shown.span
+        why = "same labels and weights: a rerun repeats the score but for rounding"
     else:
         spread = seed_tolerance(before, pool, len(after), rows)
-        allowed, why = max(FLOOR, spread), "what other seeds may change"
+        allowed, why = max(FLOOR * shown.span, spread), "what other seeds may change"
         if _remade(line, now):
             allowed, why = (
-                math.hypot(REMADE, spread),
+                math.hypot(REMADE * shown.span, spread),
                 "weights pretrained anew, and what other seeds may change",
             )
     old, new = float(np.mean(before)), float(np.mean(after))
-    sign = -1 if metric(line.metric).lower_is_better else 1
-    verdict = _verdict(sign * (new - old), allowed)
-    return Judgement(line, verdict, old, new, (len(before), len(after)), allowed, why)
+    verdict = _verdict(shown.sign * (new - old), allowed)
+    return Judgement(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
 
 
 def _verdict(rise: float, allowed: float) -> Verdict:

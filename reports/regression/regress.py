@@ -8,7 +8,7 @@ from ...benchmark.errors import UserError, unknown
 from ..findings.reading import read
 from ..findings.results import PRIMARY
 from ..pages.markdown_page import text
-from ..wording import DASH, count, metric, number, percent
+from ..wording import DASH, count, number, percent
 from .baseline import Baseline, baseline_of, read_baseline
 from .judgement import PROMISED, Judgement, judge, named
 
@@ -84,7 +84,7 @@ def _list(heading: str, judgements: Sequence[Judgement]) -> str:
 
 
 def _sentence(judgement: Judgement) -> str:
-    line, title = judgement.line, metric(judgement.line.metric).title
+    line, title = judgement.line, judgement.metric.named
     if judgement.verdict == "missing":
         return f"{named(line)}: {title} is missing; {judgement.why}."
     old, new = judgement.seeds
@@ -134,7 +134,7 @@ def _cells(judgement: Judgement) -> list[str]:
         line.init,
         line.protocol,
         percent(line.fraction),
-        metric(line.metric).title,
+        judgement.metric.named,
         f"{number(judgement.before, '.4f')} ({old})",
         f"{number(judgement.now, '.4f')} ({new})",
         number(judgement.change, "+.4f"),

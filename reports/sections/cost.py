@@ -13,7 +13,7 @@ from ..findings.results import Results, Row
 from ..pictures import Look, draw, looks, style, swatch, title
 from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from ..statistics.stats import describe
-from ..wording import GENERATED, compact, duration, metric, number, percent, place, short
+from ..wording import GENERATED, compact, duration, number, percent, place, primary_title, short
 from .worth import worth
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _figures(results: Results) -> tuple[Figure, ...]:
         drawn = tuple(_panel(results, key, points, init_looks) for key, points in panels.items())
         keys = tuple((swatch(look), init) for init, look in init_looks.items())
     caption = (
-        f"{metric(results.primary).title} against the seconds of one cell (logarithmic), {percent(largest)} "
+        f"{primary_title(results)} against the seconds of one cell (logarithmic), {percent(largest)} "
         "of the labels: one mark per task and init. Pretraining is not included."
     )
     return (Figure("score-against-cost", caption, drawn, keys),)

@@ -18,10 +18,10 @@ from ..wording import (
     NO_VERDICT,
     count,
     init_entry,
-    metric,
     number,
     percent,
     place,
+    primary_title,
     task_entry,
     varying,
 )
@@ -60,12 +60,12 @@ def difference_to_scratch(results: Results) -> Content | None:
     blocks: list[Table | Figure] = []
     with style():
         for index, ((protocol, arch, size, input_size), items) in enumerate(islice(figures.items(), FIGURES)):
-            what = f"Mean difference in {metric(results.primary).title} to {BASELINE}."
+            what = f"Mean difference in {primary_title(results)} to {BASELINE}."
             caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
     starred, cut = any(item.row.contaminated for item in found), len(figures) - FIGURES
     lead = (
-        f"{metric(results.primary).title} on the test set minus that of the same task, labels and seed "
+        f"{primary_title(results)} on the test set minus that of the same task, labels and seed "
         "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
         f"grey close to none; the colours reach full strength at {number(scale, '.2f')}. They show size, "
         f"not certainty. {NO_VERDICT}",
@@ -133,7 +133,7 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
         )
         for task in tasks
     )
-    alt = f"Mean difference in {metric(results.primary).title} to {BASELINE}. {'; '.join(told)}."
+    alt = f"Mean difference in {primary_title(results)} to {BASELINE}. {'; '.join(told)}."
     facts = {
         "task": tuple(tasks),
         "protocol": items[0].row.protocol,

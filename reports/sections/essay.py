@@ -15,7 +15,7 @@ from ..findings.savings import Saving, savings
 from ..findings.verdicts import BETTER, WORSE, Verdict, judge
 from ..section import SECTIONS, Content, Part
 from ..verdict_words import between, spans, tally_text
-from ..wording import GENERATED, NBSP, count, duration, listed, metric, number, percent, place
+from ..wording import GENERATED, NBSP, count, duration, listed, number, percent, place, primary_title
 from .helps import evidence_of
 from .labels_answer import tally
 
@@ -172,7 +172,7 @@ def _mean(results: Results, each: Overall, named: bool) -> str:
     network = f", {place(setting.arch, setting.size, setting.input_size)}" if named else ""
     where = f"{setting.protocol}{network} with {percent(setting.fraction)} of the labels{made}"
     n = count(mean.units, "independent task")
-    title = metric(results.primary).title
+    title = primary_title(results)
     return f"{number(sign * mean.difference, '+.3f')} {title} ({where}; {interval}; {n})"
 
 

@@ -1,11 +1,13 @@
 """The leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from ...benchmark.records import MetricFacts
 from ..findings.results import Results, Row
 from ..section import SECTIONS, Column, Content, Entry, Part, Table
 from ..wording import (
+    NO_FACTS,
     NO_VERDICT,
     count,
     init_entry,
@@ -35,17 +37,19 @@ def leaderboard(results: Results) -> Content | None:
             for fraction in sorted(fractions, reverse=True)
         )
         parts.append(Part(title=protocol, blocks=tuple(tables)))
-    lead = (
-        "Test scores as mean ± standard deviation over seeds. Bold marks the highest mean "
-        f"{metric(results.primary).title} among the inits of one task, architecture and image size. "
-        f"{NO_VERDICT}",
-    )
+    shown = metric(results.primary, results.metric_facts)
+    end = "lowest" if shown.lower_is_better else "highest"
+    among = "among the inits of one task, architecture and image size"
+    bold = f"Bold marks the {end} mean {shown.title} {among}. "
+    bold = bold if shown.sign else f"Nothing is bold, since neither end of {shown.title} is better. "
+    lead = (f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",)
     return Content("Leaderboard", 20, (Part(lead=lead), *parts))
 
 
-def highest(rows: Iterable[Row], name: str) -> set[Row]:
+def highest(rows: Iterable[Row], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> set[Row]:
     """Return the rows with the best mean of metric `name` among those that may be compared.
 
+    Best is lowest where the metric's `facts` say so; where neither end is better, all tie.
     A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
     block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
     its init; nor is an init that has seen the task's images.
@@ -54,7 +58,7 @@ def highest(rows: Iterable[Row], name: str) -> set[Row]:
     for row in rows:
         if name in row.stats and row.stats[name].n:
             blocks[row.block].append(row)
-    sign = -1 if metric(name).lower_is_better else 1
+    sign = metric(name, facts).sign
     found: set[Row] = set()
     for block in blocks.values():
         if len({frozenset(row.seeds) for row in block}) > 1:
@@ -73,16 +77,16 @@ def highest(rows: Iterable[Row], name: str) -> set[Row]:
 def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -> Table:
     extra = varying(rows)
     first, others = results.primary, ordered({name for row in rows for name in row.stats} - {results.primary})
-    best = highest(rows, first)
+    best, facts = highest(rows, first, results.metric_facts), results.metric_facts
     columns = (
         Column("Task", facet="task"),
         Column("Init", facet="init"),
         *(column for column, _ in extra),
-        Column(metric(first).title, ".3f", metric(first).help),
+        Column(metric(first, facts).title, ".3f", metric(first, facts).help),
         Column("Seeds", "d"),
         Column("Train labels", ",d", "labelled training images, mean over seeds"),
         Column("Val labels", ",d", "labelled validation images, mean over seeds"),
-        *(Column(metric(name).title, ".3f", metric(name).help) for name in others),
+        *(Column(metric(name, facts).title, ".3f", metric(name, facts).help) for name in others),
     )
     body: list[tuple[Entry, ...]] = [
         (
@@ -101,5 +105,5 @@ def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -
     where = {place(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
     caption = f"{protocol}, {percent(rows[0].fraction)} of the labels: {count(tasks, 'task')}{network}"
-    facts = {"protocol": protocol, "fraction": rows[0].fraction}
-    return Table(caption, columns, tuple(body), folded, facts, tuple(row.keys for row in rows))
+    filters = {"protocol": protocol, "fraction": rows[0].fraction}
+    return Table(caption, columns, tuple(body), folded, filters, tuple(row.keys for row in rows))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..findings.results import Results, Row
 from ..pictures import Look, draw, looks, style, swatch, title
 from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, metric, number, percent, place
+from ..wording import GENERATED, count, number, percent, place, primary_title
 from .arrows import Arrow, arrows, draw_arrows
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def learning_curves(results: Results) -> Content | None:
             drawn = dict(list(tasks.items())[: max(left, 0)])
             left -= len(tasks)
             if drawn:
-                what = f"{metric(results.primary).title} on the test set."
+                what = f"{primary_title(results)} on the test set."
                 caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
                 blocks.append(_figure(results, f"learning-curves-{index + 1}", caption, drawn, init_looks))
     lead = (
-        f"{metric(results.primary).title} over the number of labelled training images (logarithmic; "
+        f"{primary_title(results)} over the number of labelled training images (logarithmic; "
         "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
         "deviation to either side, or the range where there are fewer than three seeds.",
         *((POINTED,) if pointed else ()),
@@ -123,7 +123,7 @@ def _task_panel(
 
     told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
     named = f"{task} ({note})" if note else task
-    alt = f"{metric(results.primary).title} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
+    alt = f"{primary_title(results)} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
     crowded = len({row.fraction for row in rows}) > 4
     facts = {"task": task, "protocol": rows[0].protocol}
     return draw(paint, 440 if crowded else 330, 230, alt, facts=facts)

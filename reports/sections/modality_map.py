@@ -13,7 +13,7 @@ from ..findings.across import Gathered, Setting, gather
 from ..findings.results import BASELINE, Results
 from ..pictures import draw, shorten, style, title
 from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, metric, number, percent, place
+from ..wording import GENERATED, count, number, percent, place, primary_title
 from .heat import LEAST_SCALE, heat
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def modality_map(results: Results) -> Content | None:
     scale = max(LEAST_SCALE, *(abs(float(np.mean(v))) for each in maps for v in each.cells.values()))
     with style():
         panels = tuple(_panel(each, scale) for each in maps[:PANELS])
-    score = metric(results.primary).title
+    score = primary_title(results)
     lead = (
         f"{score} minus that from {BASELINE} with {percent(largest)} of the labels, the mean over the tasks "
         "of a modality; n is how many independent tasks. Colours reach full strength at "

@@ -194,7 +194,7 @@ def _undefined(results: Results) -> Table:
         for name, value in record.metrics.items():
             if value is None:
                 reason = record.undefined.get(name, "no reason was recorded")
-                found[_where(results, record.cell), metric(name).title, reason] += 1
+                found[_where(results, record.cell), metric(name, results.metric_facts).title, reason] += 1
     rows: list[tuple[Entry, ...]] = [
         (*where, name, cells, why) for (where, name, why), cells in found.items()
     ]

@@ -10,7 +10,7 @@ from ..findings.results import Results
 from ..pictures import looks, style
 from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
-from ..wording import GENERATED, compact, count, interval, listed, metric, p_value, percent, place
+from ..wording import GENERATED, compact, count, interval, listed, p_value, percent, place, primary_title
 from .critical_difference import diagram
 
 DIAGRAMS = 12
@@ -23,7 +23,7 @@ def over_tasks(results: Results) -> Content | None:
     if not found:
         return None
     largest = max(each.setting.fraction for each in found)
-    score = metric(results.primary).title
+    score = primary_title(results)
     lead = (
         f"Mean over tasks of the difference in {score}, each the mean over the seeds that both inits have. "
         "Tasks whose images have one origin count as one; weights that may have seen a task do not count "

@@ -10,7 +10,7 @@ from ...benchmark.records import Record
 from ..findings.results import Results
 from ..pictures import Look, draw, looks, style, swatch, title
 from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, metric, percent, place
+from ..wording import GENERATED, count, percent, place, primary_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def training_curves(results: Results) -> Content | None:
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (
-        f"{metric(results.primary).title} on the validation labels of the cell over optimiser steps, a line "
+        f"{primary_title(results)} on the validation labels of the cell over optimiser steps, a line "
         f"per seed, at most {SEEDS} per init; the circle marks its best score. A line that ends early was "
         "stopped early; one that still rises at its end might have gained from more steps. Few "
         "validation labels make these curves coarse.",
@@ -90,7 +90,7 @@ def _panel(results: Results, task: str, records: Sequence[Record], init_looks: d
     steps = max(record.curve[-1].step for record in records)
     told = ", ".join(f"{init}: {count(len(members), 'seed')}" for init, members in drawn.items())
     named = f"{task} ({note})" if note else task
-    alt = f"Validation {metric(results.primary).title} over up to {steps} steps on {named}. {told}."
+    alt = f"Validation {primary_title(results)} over up to {steps} steps on {named}. {told}."
     cell = records[0].cell
     facts = {"task": task, "protocol": cell.protocol, "fraction": cell.fraction}
     return draw(paint, 330, 220, alt, facts=facts)

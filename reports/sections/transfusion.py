@@ -24,7 +24,7 @@ from ..findings.transfusion import (
 )
 from ..pictures import Look, draw, looks, style, swatch, title
 from ..section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
-from ..wording import GENERATED, count, listed, metric, number, percent, place, spread, task_entry
+from ..wording import GENERATED, count, listed, number, percent, place, primary_title, spread, task_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def _table(results: Results, full: Sequence[Place]) -> Table:
         Column("Architecture"),
         Column("Labels", "g", facet="fraction"),
         Column("Init", facet="init"),
-        Column(metric(results.primary).title, ".3f", "on the test images, mean and sd over seeds"),
+        Column(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
         Column("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
         Column(f"Of {BASELINE}", ".2f", f"these steps in units of those of {BASELINE}, median over seeds"),
         Column("Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"),

@@ -13,7 +13,7 @@ from ..findings.across import Setting, overall
 from ..findings.results import BASELINE, Results, Row
 from ..pictures import draw, looks, style, swatch
 from ..section import Answer, Figure
-from ..wording import GENERATED, count, duration, interval, metric, number, percent, place
+from ..wording import GENERATED, count, duration, interval, number, percent, place, primary_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def worth(results: Results) -> Answer | None:
     prices = _prices(results, rows)
     first, tasks = rows[0], {row.task for row in rows}
     made = results.generated(first.task)
-    over = f"Mean {metric(results.primary).title} over {count(len(tasks), 'task')}"
+    over = f"Mean {primary_title(results)} over {count(len(tasks), 'task')}"
     told = "; ".join(map(_told, prices))
     warning = f" These images are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
@@ -127,7 +127,7 @@ def _told(price: Price) -> str:
 
 def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -> Figure:
     init_looks = looks([row.init for row in results.rows])
-    score = metric(results.primary).title
+    score = primary_title(results)
 
     def paint(axes: Axes) -> None:
         from matplotlib.ticker import LogLocator, NullFormatter

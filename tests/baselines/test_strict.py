@@ -339,7 +339,7 @@ def test_a_wrong_key_of_the_input_contract_is_told_too(tmp_path: Path) -> None:
 def test_a_missing_card_is_shown_how_it_should_look(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         resolve(tmp_path / "nothing.toml")
-    assert str(tmp_path / "nothing.toml") in str(error.value) and "sha256 = " in str(error.value)
+    assert str(tmp_path / "nothing.toml") in str(error.value) and "sha256 = " in error.value.example
     weights = toys.write_weights(tmp_path / "alone.safetensors")  # weights without a card
     with pytest.raises(UserError, match=r"no card at .*alone\.toml"):
         resolve(weights)

@@ -7,9 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from mednet_bench.benchmark.records import Store
+from mednet_bench.benchmark.records import MetricFacts, Record, Store
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.pages.board import Wanted, board, chosen
+from mednet_bench.reports.regression.baseline import Held, read_baseline
+from mednet_bench.reports.regression.regress import regress, update
+from mednet_bench.reports.sections.leaderboard import highest
 
 EXAMPLE = Path(__file__).parent / "example"
 SMALL = (
@@ -96,12 +102,42 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
     assert len(records) == 2 and all(0 <= (r.metrics["example_recall"] or 0) <= 1 for r in records)
     text = (tmp_path / "run" / "report" / "report.md").read_text()
     assert "The worst class (example)" in text and "Recall of the worst class, mean over n seeds" in text
-    assert "example_recall" in text.replace("\\", "")  # a column of the leaderboard
+    assert "Worst recall" in text and "Worst miss" in text  # columns of the leaderboard
+    assert records[0].metric_facts == {
+        "example_recall": MetricFacts(
+            title="Worst recall", help="recall of the class that is recognised worst", low=0, high=1
+        ),
+        "example_miss": MetricFacts(
+            title="Worst miss", help="missed share of that class", lower_is_better=True, low=0, high=1
+        ),
+    }
+    _check_direction(tmp_path / "run", records)
     # a metric and a section that fail cost neither a cell nor the report
     assert all(record.metrics["failing"] is None for record in records)
     assert all(record.metrics["true"] == 1 for record in records)  # no bool, which no record can hold
     assert "the plug-in failed (TypeError" in records[0].undefined["failing"]
     assert "The plug-in that makes this section failed (TypeError" in text
+
+
+def _check_direction(run: Path, records: list[Record]) -> None:
+    """What ranks and judges the run, here without the plug-in, takes the smaller miss for the better one."""
+    results = chosen(read([run]), Wanted(metric="example_miss"))
+    misses = {record.cell.init: record.metrics["example_miss"] or 0.0 for record in records}
+    best = {row.init for row in highest(results.rows, "example_miss", results.metric_facts)}
+    assert best == {init for init in misses if min(misses.values()) == misses[init] < max(misses.values())}
+    assert "Worst miss (lower is better)" in board([run], Wanted(metric="example_miss"), "table")
+    update(run, run / "baseline.json", ["example_miss"])
+    for change, red in ((-0.2, True), (0.2, False)):
+        baseline = read_baseline(run / "baseline.json")
+        moved = [
+            msgspec.structs.replace(
+                line, values={s: Held(v.value + change, v.subset, v.weights) for s, v in line.values.items()}
+            )
+            for line in baseline.lines
+        ]
+        msgspec.structs.replace(baseline, lines=tuple(moved)).write(run / "moved.json")
+        told, found = regress(run, run / "moved.json")
+        assert found == red and ("fell or are missing" in told) == red
 
 
 def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(

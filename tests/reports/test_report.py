@@ -97,7 +97,7 @@ def test_a_name_cannot_leave_its_cell_in_markdown(hostile: Built):
 
 def test_a_name_is_no_formula_in_the_csv(hostile: Built):
     rows = list(csv.DictReader(hostile.csv.open(newline="")))
-    assert {row["task"] for row in rows} >= {f"'{FORMULA}", EVIL}
+    assert {row["task"] for row in rows} >= {f"'{FORMULA}".replace("\n", " "), EVIL}
     assert "'=evil()" in {row["init"] for row in rows}
 
 

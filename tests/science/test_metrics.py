@@ -6,6 +6,7 @@ wrong, and one that is 0 where it has no value lowers a mean without anybody not
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from mednet_bench.benchmark.metrics import (
     Measured,
     Scored,
     UndefinedMetricError,
+    describe_metric,
     log_loss,
     measure,
+    metric_facts,
     primary,
 )
+from mednet_bench.benchmark.records import MetricFacts
 from mednet_bench.benchmark.subsets import one_hot
 
 KINDS = {"binary": 2, "multiclass": 5, "multilabel": 4, "ordinal": 5}
@@ -349,3 +353,37 @@ def test_the_names_of_the_classes_do_not_matter(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(KINDS["multiclass"])
     renamed = Scored("multiclass", scored.truth[:, order], scored.scores[:, order])
     assert everything(renamed).values == pytest.approx(everything(scored).values, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
+def test_what_a_plug_in_cannot_mean_is_undefined_with_its_reason(
+    value: float,
+):
+    with METRICS.aside():
+        METRICS.register("odd")(describe_metric("Odd", low=0, high=1)(lambda scored: value))
+        found = everything(draw("binary", 0))
+    assert found.values["odd"] is None and found.undefined["odd"]
+    assert ("it gave nan" if np.isnan(value) else "outside of the range") in found.undefined["odd"]
+
+
+def test_a_value_within_the_range_is_kept_and_an_open_end_is_none():
+    with METRICS.aside():
+        METRICS.register("odd")(describe_metric(low=0)(lambda scored: 1e9))
+        assert everything(draw("binary", 0)).values == {"odd": 1e9}
+        assert metric_facts() == {"odd": MetricFacts(low=0.0)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"low": 1, "high": 0},
+        {"low": 0.5, "high": 0.5},
+        {"high": float("inf")},
+        {"lower_is_better": "yes"},
+        {"title": 3},
+        {"low": "0"},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_refused_when_the_plug_in_is_loaded(wrong: dict[str, Any]):
+    with pytest.raises(ValueError):
+        describe_metric(**wrong)

@@ -160,5 +160,28 @@ def test_places_come_from_the_command_line_and_the_environment(tmp_path, monkeyp
         places_from()
 
 
+@pytest.mark.parametrize(
+    ("mirror", "words"),
+    [
+        ("http://[", "correct host and port"),
+        ("http://[::1/files", "correct host and port"),
+        ("http://mirror.example:99999/files", "correct host and port"),
+        ("https://mirror.example:eighty", "correct host and port"),
+        ("http://mirror.example:0", "correct host and port"),
+        ("http:///files", "correct host and port"),
+        ("https://me:secret@mirror.example/files", "leave it out, or download the files by hand"),
+        ("https://secret@mirror.example", "leave it out, or download the files by hand"),
+        ("https://me:secret@mirror.example:99999", "correct host and port"),
+        ("ftp://me:secret@mirror.example", "must start with http:// or https://"),
+        ("https://mirror.example/files?key=1", "without \\? and #"),
+    ],
+)
+def test_a_mirror_that_cannot_be_used_is_one_sentence(mirror: str, words: str, monkeypatch):
+    monkeypatch.setenv("MEDNET_BENCH_MIRROR", mirror)
+    with pytest.raises(UserError, match=words) as caught:
+        places_from()
+    assert "MEDNET_BENCH_MIRROR" in str(caught.value) and "secret" not in str(caught.value)
+
+
 def test_no_task_may_be_called_as_a_group() -> None:
     assert set(GROUPS) == set(GROUP_NAMES)

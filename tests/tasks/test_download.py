@@ -6,7 +6,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -82,6 +83,47 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         http.shutdown()
 
 
+Act = Callable[[socket.socket], object]
+
+
+@contextmanager
+def answering(act: Act) -> Iterator[str]:
+    """A server that speaks no proper HTTP: after each request it does `act`; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection = listening.accept()[0]
+                except OSError:
+                    return
+                with connection, suppress(OSError):
+                    if connection.recv(1 << 16):  # the first connection only looks whether there is a server
+                        act(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def sending(*parts: bytes, pause: float = 0.0) -> Act:
+    def act(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+
+    return act
+
+
+def refused(url: str, folder: Path, most: int = 0, **patience: float) -> str:
+    """The one sentence of a download that must fail."""
+    with pytest.raises(UserError) as caught:
+        limits = Patience(**{"connect": 2, "read": 5, "tries": 2, "wait": 0.01, **patience})
+        download(f"{url}/a.npz", folder / "a.npz", MD5, patience=limits, most=most)
+    assert "\n" not in str(caught.value) and not (folder / "a.npz").exists()
+    return str(caught.value)
+
+
 def left_over(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
@@ -126,6 +168,9 @@ def test_a_part_of_something_else_is_thrown_away(server, tmp_path):
     (tmp_path / f"b.npz.{MD5[:8]}.part").write_bytes(b"x" * (len(CONTENT) + 1))
     download(f"{server.url}/b.npz", tmp_path / "b.npz", MD5, patience=QUICK)
     assert (tmp_path / "b.npz").read_bytes() == CONTENT
+    (tmp_path / f"c.npz.{MD5[:8]}.part").write_bytes(b"x" * (len(CONTENT) + 1))
+    download(f"{server.url}/c.npz", tmp_path / "c.npz", MD5, patience=QUICK, most=len(CONTENT))
+    assert (tmp_path / "c.npz").read_bytes() == CONTENT
 
 
 def test_a_part_that_only_lacked_its_name_is_not_fetched_again(server, tmp_path):
@@ -249,3 +294,101 @@ def test_what_is_missing_is_told_when_the_network_is(tmp_path):
     assert message.startswith("Cannot reach no-such-host.invalid") and "--tasks phantom" in message
     assert "bloodmnist.npz (at most 40 MB), octmnist.npz (at most 86 MB)" in message
     assert f"put them into {tmp_path}" in message
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+DRIPS = {
+    "body": (HEAD + b"Content-Length: 900000\r\n\r\n", *[b"xx"] * 600),
+    "header": (HEAD, *[b"X: y\r\n"] * 600),
+    "size of a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"0"] * 600),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_server_that_drips_is_given_up(tmp_path: Path, drip: str):
+    """Each byte comes long before the socket's timeout; in full this would take twelve seconds a try."""
+    with answering(sending(*DRIPS[drip], pause=0.02)) as url:
+        said = refused(url, tmp_path, window=0.3, pace=100_000)
+    assert re.search(r"failed 2 times \(only [\d,]+ bytes in 0\.3 s\): .*goes on where it stopped", said)
+
+
+def test_a_transfer_that_is_given_up_writes_no_more(tmp_path: Path):
+    with answering(sending(HEAD + b"\r\n", *[b"xx"] * 300, pause=0.01)) as url:
+        refused(url, tmp_path, window=0.2, pace=100_000, tries=1)
+        part = tmp_path / f"a.npz.{MD5[:8]}.part"
+        time.sleep(0.1)
+        size = part.stat().st_size
+        time.sleep(0.3)
+        assert part.stat().st_size == size
+
+
+def test_progress_that_is_lost_again_is_no_progress(server, tmp_path, monkeypatch):
+    """Otherwise a server without ranges that sends much, then little, keeps one busy for ever."""
+    monkeypatch.setattr(module, "_GROWTH", 100_000)
+    server.ranges, server.cuts = False, [500_000, 10, 500_000, 10, 500_000, 10, 500_000, 10] * 3
+    with pytest.raises(UserError, match="failed 4 times"):
+        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+
+
+def test_a_body_without_end_stops_at_the_size_of_the_file(tmp_path: Path):
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"\r\n")
+        for _ in range(400):
+            connection.sendall(bytes(1 << 18))
+
+    with answering(endless) as url:
+        said = refused(url, tmp_path, most=1_000_000)
+    assert "sends more than 1,000,000 bytes" in said and "MEDNET_BENCH_MIRROR" in said
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        ("abc", "declares a length that is no number"),
+        ("-7", "declares a length that is no number"),
+        ("1e6", "declares a length that is no number"),
+        ("\u0661".encode().decode("latin-1"), "declares a length that is no number"),
+        ("3" * 5000, "a number of bytes with 5,000 digits, and the published file has at most 2,000,000"),
+        (str(10**18), "sends 1,000,000,000,000,000,000 bytes, and the published file has at most 2,000,000"),
+        ("2000001", "sends 2,000,001 bytes, and the published file has at most 2,000,000"),
+    ],
+)
+def test_a_length_that_cannot_be_is_one_sentence(tmp_path: Path, length: str, words: str):
+    head = HEAD + f"Content-Length: {length}\r\n\r\n".encode("latin-1")
+    with answering(sending(head, b"x" * 100)) as url:
+        assert words in refused(url, tmp_path, most=2_000_000)
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("ftp://example.invalid/a", "neither http nor https"),
+        ("file:///etc/passwd", "neither http nor https"),
+        ("/again", "redirects in a circle"),
+        ("http://127.0.0.1:99999/a", "leads to something that is no address"),
+        ("http://[/a", "leads to something that is no address"),
+        (f"http://{'a' * 70}.invalid/", "leads to something that is no address"),
+    ],
+)
+def test_a_redirect_to_nowhere_is_one_sentence(tmp_path: Path, target: str, words: str):
+    head = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
+    with answering(sending(head.encode())) as url:
+        said = refused(url, tmp_path)
+    assert words in said and "MEDNET_BENCH_MIRROR" in said
+
+
+def test_a_redirect_to_another_http_server_is_followed(server, tmp_path):
+    head = f"HTTP/1.1 302 Found\r\nLocation: {server.url}/b.npz\r\nContent-Length: 0\r\n\r\n"
+    with answering(sending(head.encode())) as url:
+        download(f"{url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK, most=len(CONTENT))
+    assert (tmp_path / "a.npz").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
+def test_a_proxy_that_is_no_address_is_named_without_its_password(tmp_path, monkeypatch, variable):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv(variable, "http://me:secret@proxy.invalid:99999")
+    said = refused("http://example.invalid", tmp_path)
+    assert "http_proxy" in said and "secret" not in said

@@ -13,7 +13,7 @@ import click
 
 from ....tasks.databases.catalogue import collections, of_collection
 from ....tasks.task import Places
-from ...errors import UserError, unknown
+from ...errors import UserError, clean, unknown
 from ...files import write_bytes
 from ..source import SOURCES, SourceCard, SourceKind
 from .dicom import DicomSource, open_dicom
@@ -74,7 +74,7 @@ def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
     plan = plan_of(name)
     folder = (places.roots[0] if places.roots else Path()) / "idc" / name
     if not (folder / DONE).exists():
-        click.echo(described(plan, folder), err=True)
+        click.echo(clean(described(plan, folder)), err=True)
         _agree(plan, folder, places.download, agreed)
         _download(name, folder)
     if not plan.label:
