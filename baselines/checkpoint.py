@@ -146,4 +146,5 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
         corpora=tuple(dict.fromkeys((*card.corpora, *(corpus.id for corpus in card.corpus)))),
         fingerprint=card.fingerprint,
         fingerprint_size=card.input_size,
+        license=card.licence,
     )

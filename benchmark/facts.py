@@ -90,6 +90,8 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
         possible=tuple(_possible(card, task)) if task else (),
+        objective=card.objective,
+        license=card.license,
     )
 
 

@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
 from ..baselines.doubts import doubts
+from ..baselines.timm_tags import beyond_imagenet
 from ..tasks.subgroups import check_subgroups
 from ..tasks.task import Task
 from .errors import UserError
@@ -53,6 +54,8 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         if (cell.arch, card.identity) in proven:
             continue
         proven.add((cell.arch, card.identity))
+        if told := beyond_imagenet(card.name, card.corpora):
+            doubtful.append(f"{cell.arch}: {told}.")
         if card.file and not card.pretraining:
             doubtful += doubts(card, cell.arch, cell.input_size)
         elif card.transform:

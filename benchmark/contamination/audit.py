@@ -7,6 +7,7 @@ from pathlib import Path
 from ...baselines.checkpoint import CheckpointCard, card_path, read_card
 from ...baselines.naming import Named
 from ...tasks.catalog import catalog, fetch, require, select
+from ...tasks.databases.kinship import UNDECLARED
 from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
 from ...tasks.task import Places, Task
@@ -50,6 +51,7 @@ class _Weights:
 
     identity: str
     corpora: tuple[str, ...]
+    """`UNDECLARED` alone where their card names none."""
 
 
 def audits(wanted: Wanted) -> Iterator[Audit]:
@@ -113,7 +115,8 @@ def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     found: dict[str, dict[str, _Weights]] = {}
     for record in Store(run).read_all():
         if record.cell.init == init and record.init:
-            weights = _Weights(record.init.identity, record.init.corpora)
+            silent = (UNDECLARED,) if record.init.possible else ()
+            weights = _Weights(record.init.identity, record.init.corpora or silent)
             found.setdefault(record.cell.task, {})[weights.identity] = weights
     if not found:
         raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
@@ -125,7 +128,8 @@ def _of_grid(
 ) -> dict[str, list[_Weights]]:
     found: dict[str, list[_Weights]] = {}
     for (task, _, _), card in build_grid(request, targets, tuple(known.values()), places).cards.items():
-        found.setdefault(task, []).append(_Weights(card.identity, card.corpora))
+        silent = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
+        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or silent))
     return found
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...baselines.timm_tags import beyond_imagenet
 from ...benchmark.records import Record
 from ..statistics.paired import CEILING
 from .evidence import METRIC, Evidence
@@ -70,6 +71,14 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
             yield Flag("possibly-contaminated", audit.sentence)
         elif audit is None and init and init.possible:
             yield Flag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
+
+
+def other_than_imagenet(a: Side, b: Side) -> Iterator[Flag]:
+    """What timm calls the weights of an arch need not be ImageNet's, whatever the init is called."""
+    for side in (a, b):
+        init = side.records[-1].init
+        if init and (reason := beyond_imagenet(side.row.init, init.corpora)):
+            yield Flag("not-imagenet", reason)
 
 
 def copied(a: Side, b: Side) -> Iterator[Flag]:
@@ -175,8 +184,8 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
 
 
 CHECKS: tuple[Check, ...] = (
-    phantom, contaminated, copied, unpaired, seeds, one_pretraining, no_headroom, perfect, majority,
-    grid_edge, still_improving, few,
+    phantom, contaminated, other_than_imagenet, copied, unpaired, seeds, one_pretraining, no_headroom,
+    perfect, majority, grid_edge, still_improving, few,
 )  # fmt: skip
 """In the order in which flags are shown."""
 
