@@ -100,6 +100,7 @@ class InitCard:
         layout: how the file names its tensors, or "" to find it out; `rename` goes first.
         fingerprint: what the network computes on fixed pictures, or () where nobody stated it.
         fingerprint_size: side in pixels at which that was taken.
+        state_dict: which of the file's state dicts, or "" where it holds one.
         objective: how the weights were trained, e.g. "supervised"; "" where nobody stated it.
         license: of the weights; "" where nobody stated it.
     """
@@ -119,6 +120,7 @@ class InitCard:
     layout: str = ""
     fingerprint: tuple[float, ...] = ()
     fingerprint_size: int = 0
+    state_dict: str = ""
     objective: str = ""
     license: str = ""
 
