@@ -56,9 +56,14 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
     found = sha256_file(card.file)
     if card.sha256 and found != card.sha256:
+        cure = (
+            "run the same command again to make it anew"
+            if card.pretraining
+            else "fetch it again or correct the card"
+        )
         raise UserError(
             f"{card.file} is not the file that the card of {card.name} describes "
-            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): fetch it again or correct the card."
+            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): {cure}."
         )
     tensors = read_tensors(card.file, card.state_dict)
     if card.rename == "order":

@@ -10,7 +10,7 @@ from ..tasks.task import Task
 from .clock import utc_now
 from .grid import PRETRAIN_FIELDS, Grid, part_of
 from .plan import PROTOCOL_VERSION, Planned
-from .pretraining.automatic import made
+from .pretraining.mednet_cache import made
 from .protocol import PROTOCOLS, Job
 from .provenance import provenance
 from .records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts

@@ -7,6 +7,7 @@ from ..tasks.task import Task
 from .errors import UserError
 from .grid import Grid
 from .plan import Planned
+from .pretraining.mednet_cache import made
 
 
 def resolve_device(wanted: str) -> str:
@@ -74,7 +75,7 @@ def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:
             found[cell.task, cell.size] = grid.tasks[cell.task]
             continue
         card = grid.pretraining(cell)
-        if card.pretraining and card.file and not card.file.is_file():
+        if card.pretraining and card.file and made(card.file) is None:
             sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
             found |= {(task.name, size): task for task, size in sources}
     return {place: task for place, task in found.items() if not task.generated}

@@ -77,8 +77,8 @@ def test_the_choice_of_a_state_dict_goes_from_the_command_into_the_card_and_the_
     card = read_card(tmp_path / "ssl.toml")
     assert card.state_dict == "teacher"
     run_it = (
-        "mednet-bench run --tasks phantom-nodule --inits ssl=ssl.toml --archs test_efficientnet --protocols knn "
-        "--size 28 --input-size 32 --seeds 0 --fractions 1.0 --out runs --device cpu"
+        "mednet-bench run --tasks phantom-nodule --inits ssl=ssl.toml --archs test_efficientnet "
+        "--protocols knn --size 28 --input-size 32 --seeds 0 --fractions 1.0 --out runs --device cpu"
     )
     ended = run(run_it, tmp_path)
     assert ended.returncode == 0, ended.stderr
