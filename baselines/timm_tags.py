@@ -13,8 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..tasks.databases.catalogue import outside
-from ..tasks.databases.kinship import UNDECLARED
+from ..tasks.task import UNDECLARED
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -37,10 +36,14 @@ class Declaration:
     @property
     def label(self) -> str:
         """Return the phrase for tables: data sets, and the objective where it is not plain supervision."""
-        names = (outside()[id].partition(",")[0] if id in outside() else id for id in self.corpora)
-        seen = " + ".join(names) if self.corpora != (UNDECLARED,) else "unknown images"
+        names = (id.replace("imagenet", "ImageNet") if is_imagenet(id) else _plain(id) for id in self.corpora)
+        seen = " + ".join(names)
         foreign = "" if any(is_imagenet(id) for id in self.corpora) else "not declared as ImageNet: "
         return f"{foreign}{seen}" + (f", {self.objective}" if self.objective != "supervised" else "")
+
+
+def _plain(id: str) -> str:
+    return "unknown images" if id == UNDECLARED else id.removeprefix("web:").upper()
 
 
 def is_imagenet(corpus: str) -> bool:

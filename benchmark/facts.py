@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..baselines.init import InitCard
+from ..baselines.timm_tags import beyond_imagenet
 from ..tasks.task import Task
 from .clock import utc_now
 from .grid import PRETRAIN_FIELDS, Grid, part_of
@@ -92,6 +93,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         possible=tuple(_possible(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
+        not_imagenet=beyond_imagenet(card.name, card.corpora),
     )
 
 

@@ -106,6 +106,8 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the weights were trained, e.g. "supervised"; "" where nobody stated it."""
     license: str = ""
     """Of the weights; "" where nobody stated it."""
+    not_imagenet: str = ""
+    """What the weights of an init called imagenet have seen besides, or instead, in a clause; else ""."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

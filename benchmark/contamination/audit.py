@@ -7,10 +7,9 @@ from pathlib import Path
 from ...baselines.checkpoint import CheckpointCard, card_path, read_card
 from ...baselines.naming import Named
 from ...tasks.catalog import catalog, fetch, require, select
-from ...tasks.databases.kinship import UNDECLARED
 from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
-from ...tasks.task import Places, Task
+from ...tasks.task import UNDECLARED, Places, Task
 from ..clock import utc_now
 from ..errors import UserError
 from ..grid import build_grid, inits_of, stored_size

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...baselines.timm_tags import beyond_imagenet
 from ...benchmark.records import Record
 from ..statistics.paired import CEILING
 from .evidence import METRIC, Evidence
@@ -77,8 +76,8 @@ def other_than_imagenet(a: Side, b: Side) -> Iterator[Flag]:
     """What timm calls the weights of an arch need not be ImageNet's, whatever the init is called."""
     for side in (a, b):
         init = side.records[-1].init
-        if init and (reason := beyond_imagenet(side.row.init, init.corpora)):
-            yield Flag("not-imagenet", reason)
+        if init and init.not_imagenet:
+            yield Flag("not-imagenet", init.not_imagenet)
 
 
 def copied(a: Side, b: Side) -> Iterator[Flag]:

@@ -273,7 +273,8 @@ def test_a_verdict_says_where_imagenet_is_not_imagenet(
     for path in (tmp_path / "records").rglob("*.json"):
         record = msgspec.json.decode(path.read_bytes(), type=Record)
         if record.cell.init == "imagenet" and record.init:
-            other = msgspec.structs.replace(record.init, corpora=corpora)
+            card = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=corpora)
+            other = msgspec.structs.replace(init_facts(card, None), label=record.init.label)
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
     pairs = [v for v in judge(read([tmp_path])) if v.a.task == "breastmnist"]
     touched = {v for v in pairs if "imagenet" in (v.a.init, v.b.init)}
