@@ -10,6 +10,7 @@ from ..benchmark.errors import UserError
 from ..benchmark.files import sha256_file, write_bytes
 from ..benchmark.tomls import as_card, read_toml
 from .init import Contract, InitCard, Need
+from .strict import refuse_other_kinds
 
 EXAMPLE = """name = "my-mednet"
 path = "weights.safetensors"   # relative to this card
@@ -49,6 +50,8 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     citation: str = ""
     excused: tuple[str, ...] = ()
     """Prefixes of tensors that may be left over, as the file calls them, beside the arch's classifier."""
+    state_dict: str = ""
+    """Which of the file's state dicts, where it holds several: "state_dict_ema", "model.student"."""
     layout: str = ""
     """How the file names its tensors (`baselines/layouts`); "" finds it out."""
     input_size: int = 0
@@ -131,19 +134,22 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
         )
     digest = sha256_file(file)
     if digest != card.sha256.lower():
+        refuse_other_kinds(file)  # a pointer or a page in place of the weights: the card is not to blame
         raise UserError(
             f"{file} does not hash to the sha256 of {card_at} (it is {digest}): correct the card."
         )
     return InitCard(
         name=name,
         label=f"checkpoint {card.name}",
-        identity=f"sha256:{digest}",
+        identity=f"sha256:{digest}" + (f" {card.state_dict}" if card.state_dict else ""),
         contract=card.input,
         file=file,
         sha256=digest,
         excused=card.excused,
         layout=card.layout,
+        state_dict=card.state_dict,
         corpora=tuple(dict.fromkeys((*card.corpora, *(corpus.id for corpus in card.corpus)))),
         fingerprint=card.fingerprint,
         fingerprint_size=card.input_size,
+        license=card.licence,
     )

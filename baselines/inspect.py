@@ -19,7 +19,7 @@ from .init import Contract
 from .layouts.derive import KeyMap, derive, refuse_keras
 from .layouts.guess import guesses, likely
 from .layouts.layout import Target
-from .strict import load_total, read_tensors
+from .strict import check_finite, choose_state_dict, load_total, networks, read_state_dicts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,8 @@ class Inspected:
         sha256: of the file.
         arch: of the network that it fits.
         others: further networks that fit as well, for all that the tensors show.
+        state_dict: which of the file's state dicts this is; "" where its tensors are bare.
+        ignored: the names of the others.
         names: how the file's tensors become the network's.
         shapes: of every tensor of the file.
         parameters: trained numbers of the network without classifier.
@@ -52,6 +54,8 @@ class Inspected:
     sha256: str
     arch: str
     others: tuple[str, ...]
+    state_dict: str
+    ignored: tuple[str, ...]
     names: KeyMap
     shapes: dict[str, tuple[int, ...]]
     parameters: int
@@ -70,13 +74,16 @@ class Inspected:
             arch=self.arch,
             input=self.contract,
             corpora=(),
+            state_dict=self.state_dict if self.ignored else "",
             layout=self.names.layout,
             input_size=self.side,
             fingerprint=self.fingerprint,
         )
 
 
-def inspect(file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = ()) -> Inspected:
+def inspect(
+    file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = (), state_dict: str = ""
+) -> Inspected:
     """Find out what a checkpoint holds.
 
     Args:
@@ -84,11 +91,13 @@ def inspect(file: Path, arch: str = "", layout: str = "", excused: tuple[str, ..
         arch: the network, or "" to try the common ones.
         layout: the only one to try, or "" for all that are recognised.
         excused: prefixes of tensors, as the file names them, that may be left over.
+        state_dict: which of several that the file holds.
 
     Raises:
         UserError: it cannot be read, no network fits totally, or it is Keras'.
     """
-    tensors = read_tensors(file)
+    found = read_state_dicts(file)
+    state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
     fits = [] if arch else [name for name, _ in guesses(tensors, excused)]
     chosen = arch or next(iter((*fits, *likely(tensors))), "")
@@ -98,6 +107,7 @@ def inspect(file: Path, arch: str = "", layout: str = "", excused: tuple[str, ..
         )
     side, model = _built(chosen)
     names = derive(tensors, Target(chosen, model, classifier_names(chosen)), excused, layout, str(file))
+    check_finite(tensors, names.pairs, str(file))
     load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
     possible = tuple(_possible_contracts(model, side))
     contract = possible[0][0] if possible else Contract(**COMMON[0])  # type: ignore[arg-type]
@@ -106,6 +116,8 @@ def inspect(file: Path, arch: str = "", layout: str = "", excused: tuple[str, ..
         sha256=sha256_file(file),
         arch=chosen,
         others=(*fits[1:], *_twins(chosen, names)),
+        state_dict=state_dict,
+        ignored=tuple(name for name in networks(found) if name != state_dict),
         names=names,
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         parameters=sum(parameter.numel() for parameter in model.parameters()),

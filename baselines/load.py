@@ -12,7 +12,7 @@ from .fingerprint import check_fingerprint
 from .init import InitCard
 from .layouts.derive import derive
 from .layouts.layout import Target
-from .strict import load_total, read_tensors, renamed_by_order
+from .strict import check_finite, load_total, read_tensors, renamed_by_order
 from .transform import apply
 
 if TYPE_CHECKING:
@@ -56,11 +56,16 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
     found = sha256_file(card.file)
     if card.sha256 and found != card.sha256:
+        cure = (
+            "run the same command again to make it anew"
+            if card.pretraining
+            else "fetch it again or correct the card"
+        )
         raise UserError(
             f"{card.file} is not the file that the card of {card.name} describes "
-            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): fetch it again or correct the card."
+            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): {cure}."
         )
-    tensors = read_tensors(card.file)
+    tensors = read_tensors(card.file, card.state_dict)
     if card.rename == "order":
         names = build_backbone(arch, input_size, classes=1000).state_dict()
         tensors = renamed_by_order(tensors, names, card.name)
@@ -68,6 +73,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
     origin = f"{card.name} ({card.file})"
     target = Target(arch, model, classifier_names(arch))
     names = derive(tensors, target, card.excused, card.layout, origin).pairs
+    check_finite(tensors, names, origin)
     load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
     if card.fingerprint:
         _check_fingerprint(card, arch, input_size, model, origin)

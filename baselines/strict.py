@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..benchmark.errors import UserError
+from ..benchmark.errors import UserError, unknown
 from ..benchmark.files import write_bytes
+from .file_kind import file_kind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
-"""Keys under which training scripts keep the tensors, beside the state of their optimiser."""
+DEPTH = 3
+"""How far below the top of a file state dicts are looked for."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a checkpoint without running any code from it.
+def read_tensors(path: Path, state_dict: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint without running any code from it.
 
     Args:
-        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) that holds tensors only,
-            bare or under one of `WRAPPERS`; plain data beside them is left aside.
+        path: as for `read_state_dicts`.
+        state_dict: which of several state dicts, or "" where the file holds one.
 
     Raises:
-        UserError: absent, damaged, or in need of pickle code.
+        UserError: as `read_state_dicts` and `choose_state_dict`.
     """
+    return choose_state_dict(read_state_dicts(path), state_dict, path)[1]
+
+
+def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Read every state dict of a checkpoint without running any code from it.
+
+    Args:
+        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) that holds tensors and plain
+            data only.
+
+    Returns:
+        Name, such as "state_dict" or "model.student", to tensors; one of the name "" where tensors are bare.
+
+    Raises:
+        UserError: absent, damaged, no checkpoint, in need of pickle code, or without any state dict.
+    """
+    content = _read(path)
+    found = dict(_state_dicts(content, ""))
+    if not found:
+        keys = some_of([str(key) for key in content]) if isinstance(content, Mapping) else ""
+        raise UserError(
+            f"{path} holds no plain mapping of tensors{f' but {keys}' if keys else ''}: export the network's "
+            "state_dict."
+        )
+    return found
+
+
+def _read(path: Path) -> object:
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
@@ -37,25 +65,93 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}): fetch it again.") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} cannot be read without running code from it: where you trust it, load it and save its "
-            "state_dict alone, as safetensors."
-        ) from error
+        return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # bytes that are no checkpoint can break the unpickler in any way
+        refuse_other_kinds(path)
+        if isinstance(error, pickle.UnpicklingError):
+            raise UserError(
+                f"{path} cannot be read without running code from it: where you trust it, load it and save "
+                "its state_dict alone, as safetensors."
+            ) from error
         said = (str(error).splitlines() or ["it ends too early"])[0]
         raise UserError(f"{path} is damaged ({said}): fetch it again.") from error
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):
-        raise UserError(f"{path} holds no plain mapping of tensors: export the network's state_dict.")
-    return dict(content)
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Raise the `UserError` that names a file for what it is, where it is known to be no checkpoint."""
+    if kind := file_kind(path):
+        raise UserError(f"{path} {kind}.")
+
+
+def _state_dicts(content: object, name: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield what looks like a network's state in a file: mappings of names to nothing but tensors."""
+    import torch
+
+    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+        return  # an optimizer numbers its tensors
+    tensors = {key for key, value in content.items() if torch.is_tensor(value)}
+    if len(tensors) == len(content):
+        yield name, dict(content)
+    elif name.count(".") < DEPTH and not any(key.endswith("weight") for key in tensors):
+        for key, value in content.items():
+            yield from _state_dicts(value, f"{name}.{key}" if name else key)
+
+
+def choose_state_dict(
+    found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path
+) -> tuple[str, dict[str, Tensor]]:
+    """Return the state dict that is wanted, with its name; without a wish, the only one that has weights.
+
+    Raises:
+        UserError: there is none of that name, or there are several and none is named.
+    """
+    if wanted:
+        if wanted not in found:
+            raise unknown(f"state dict in {path} called", wanted, found)
+        return wanted, found[wanted]
+    names = networks(found) or list(found)
+    if len(names) > 1:
+        listed = ", ".join(f"{name} ({len(found[name])} tensors)" for name in names)
+        raise UserError(
+            f"{path} holds {len(names)} state dicts, {listed}: say which is meant, by --state-dict NAME of "
+            'inspect-weights or by state_dict = "NAME" in the card.'
+        )
+    return names[0], found[names[0]]
+
+
+def networks(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
+    """Name the state dicts with weights; others hold the state of a loss, a scaler or an optimizer."""
+    return [name for name, tensors in found.items() if any(key.endswith("weight") for key in tensors)]
+
+
+def check_finite(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
+    """Refuse weights that are not numbers: they would end as a training that diverges, or as chance.
+
+    Args:
+        tensors: as the file names them.
+        names: of those that the network takes.
+        origin: what to call the weights in the error.
+
+    Raises:
+        UserError: names the tensors with NaN or infinite values.
+    """
+    wrong = [name for name in names if not _is_finite(tensors[name])]
+    if wrong:
+        raise UserError(
+            f"The weights of {origin} hold NaN or infinite values in {len(wrong)} of {len(names)} tensors "
+            f"({some_of(wrong)}): their training diverged, or the file is damaged; take an earlier "
+            "checkpoint, or fetch it again."
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    import torch
+
+    # as the network holds it: what overflows there is infinite too
+    values = tensor.float() if tensor.is_floating_point() else tensor
+    return bool(torch.isfinite(values).all())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: tuple[str, str]) -> None:

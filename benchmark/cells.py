@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..baselines.doubts import doubts
 from ..baselines.init import InitCard
 from . import subsets
+from .errors import UserError
 from .facts import begun, described, init_facts
 from .files import cache_folder
 from .grid import Grid
@@ -19,7 +20,8 @@ from .leakage.copies import copies_in, identity, without_copies
 from .loaded import TaskData
 from .metrics import Measured, Scored, measure, metric_facts
 from .plan import Cell, Planned
-from .pretraining.automatic import made, pretrain
+from .pretraining.automatic import pretrain
+from .pretraining.mednet_cache import made
 from .protocol import PROTOCOLS, Job, Outcome
 from .provenance import peak_memory_mb
 from .records import Counts, Hashes, Record
@@ -104,8 +106,15 @@ class Bench:
     def _verified(self, cell: Cell) -> InitCard:
         """Return the init of a cell; weights made here get the hash that they had when they were made."""
         card = self.grid.card(cell)
-        facts = made(card.file) if card.pretraining and card.file else None
-        return replace(card, sha256=facts.sha256) if facts else card
+        if card.pretraining is None or card.file is None:
+            return card
+        facts = made(card.file)
+        if facts is None:
+            raise UserError(
+                f"The weights of {card.name} in {card.file} are damaged or gone: run the same command again "
+                "to make them anew."
+            )
+        return replace(card, sha256=facts.sha256)
 
     def _score(self, planned: Planned, job: Job) -> tuple[Record, Predictions]:
         outcome = self._outcome(job)

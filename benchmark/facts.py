@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import msgspec
 
 from ..baselines.init import InitCard
+from ..baselines.timm_tags import beyond_imagenet
 from ..tasks.task import Task
 from .clock import utc_now
 from .grid import PRETRAIN_FIELDS, Grid, part_of
 from .plan import PROTOCOL_VERSION, Planned
-from .pretraining.automatic import made
+from .pretraining.mednet_cache import made
 from .protocol import PROTOCOLS, Job
 from .provenance import provenance
 from .records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts
@@ -90,6 +91,9 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
         possible=tuple(_possible(card, task)) if task else (),
+        objective=card.objective,
+        license=card.license,
+        not_imagenet=beyond_imagenet(card.name, card.corpora),
     )
 
 

@@ -1,12 +1,14 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
 from ..baselines.doubts import doubts
+from ..baselines.timm_tags import beyond_imagenet
 from ..tasks.subgroups import check_subgroups
 from ..tasks.task import Task
 from .errors import UserError
 from .grid import Grid
 from .leakage.copies import copies_in, dropped, without_copies
 from .plan import Planned
+from .pretraining.mednet_cache import made
 
 
 def resolve_device(wanted: str) -> str:
@@ -54,6 +56,9 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         if (cell.arch, card.identity) in proven:
             continue
         proven.add((cell.arch, card.identity))
+        weights = (card.pretraining and card.pretraining.start) or card  # what a pretraining begins with
+        if told := beyond_imagenet(weights.name, weights.corpora):
+            doubtful.append(f"{cell.arch}: {told}.")
         if card.file and not card.pretraining:
             doubtful += doubts(card, cell.arch, cell.input_size)
         elif card.transform:
@@ -90,7 +95,7 @@ def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:
             found[cell.task, cell.size] = grid.tasks[cell.task]
             continue
         card = grid.pretraining(cell)
-        if card.pretraining and card.file and not card.file.is_file():
+        if card.pretraining and card.file and made(card.file) is None:
             sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
             found |= {(task.name, size): task for task, size in sources}
     return {place: task for place, task in found.items() if not task.generated}

@@ -102,6 +102,12 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Declared corpora that share a parent data set with the task: contamination."""
     possible: tuple[str, ...] = ()
     """Why others of them may hold images of the task, a sentence each: no more than possible."""
+    objective: str = ""
+    """How the weights were trained, e.g. "supervised"; "" where nobody stated it."""
+    license: str = ""
+    """Of the weights; "" where nobody stated it."""
+    not_imagenet: str = ""
+    """What the weights of an init called imagenet have seen besides, or instead, in a clause; else ""."""
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):

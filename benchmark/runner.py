@@ -12,6 +12,7 @@ from .files import claim, write_bytes
 from .grid import Grid
 from .interrupt import kept_interrupt
 from .plan import Planned
+from .pretraining.mednet_cache import made
 from .records import Record, Store
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a run that has nothing to compute shall end at once
@@ -84,7 +85,7 @@ def _is_whole(grid: Grid, store: Store, planned: Planned) -> bool:
     if planned.cell.step == "score":
         return store.predictions_of(planned.key).is_file()
     weights = grid.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
-    return weights is None or weights.is_file()
+    return weights is None or made(weights) is not None
 
 
 def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher) -> None:

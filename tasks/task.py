@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..benchmark.registry import Registry
+from .databases.kinship import UNDECLARED as UNDECLARED
 from .databases.kinship import Relation, relation
 from .levels import Levels
 

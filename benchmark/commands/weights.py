@@ -34,7 +34,8 @@ def inspect_weights(values: Values) -> int:
         raise UserError(
             f"{card} must stand beside {values['file']}: a card names its weights by a relative path."
         )
-    found = inspect(values["file"], values["arch"], values["layout"], tuple(values["excused"]))
+    excused = tuple(values["excused"])
+    found = inspect(values["file"], values["arch"], values["layout"], excused, values["state_dict"])
     echo("\n".join(map(one_line, _lines(found))))
     if values["map"]:
         echo("\n".join(map(one_line, _map(found))))
@@ -55,8 +56,10 @@ def _lines(found: "Inspected") -> list[str]:
     others = f" (fits as well: {', '.join(found.others)})" if found.others else ""
     pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
     contracts = [f"  {told(contract)}: contrast {contrast:.2g}" for contract, contrast in found.possible]
+    ignored = f" (not read: {', '.join(found.ignored)})" if found.ignored else ""
     return [
         f"file:        {found.file}, sha256 {found.sha256}",
+        *([f"state dict:  {found.state_dict}{ignored}"] if found.state_dict else []),
         f"arch:        {found.arch}{others}",
         f"parameters:  {found.parameters:,} without classifier",
         f"layout:      {names.described}",
@@ -85,6 +88,7 @@ COMMANDS = (
         [
             click.Argument(["file"], type=_PATH),
             click.Option(["--arch"], default="", help="timm's name of the network; found out by default."),
+            click.Option(["--state-dict"], default="", help="Name of one of several state dicts in FILE."),
             click.Option(["--layout"], default="", help="How the tensors are named; found out by default."),
             click.Option(["--excused"], multiple=True, help="Prefix of tensors that may be left over."),
             click.Option(["--map"], is_flag=True, help="Print where every tensor goes."),

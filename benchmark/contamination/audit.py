@@ -9,7 +9,7 @@ from ...baselines.naming import Named
 from ...tasks.catalog import catalog, fetch, require, select
 from ...tasks.levels import eight_bits
 from ...tasks.places import places_from
-from ...tasks.task import Places, Task
+from ...tasks.task import UNDECLARED, Places, Task
 from ..clock import utc_now
 from ..errors import UserError
 from ..grid import build_grid, inits_of, stored_size
@@ -50,6 +50,7 @@ class _Weights:
 
     identity: str
     corpora: tuple[str, ...]
+    """`UNDECLARED` alone where their card names none."""
 
 
 def audits(wanted: Wanted) -> Iterator[Audit]:
@@ -113,7 +114,8 @@ def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     found: dict[str, dict[str, _Weights]] = {}
     for record in Store(run).read_all():
         if record.cell.init == init and record.init:
-            weights = _Weights(record.init.identity, record.init.corpora)
+            silent = (UNDECLARED,) if record.init.possible else ()
+            weights = _Weights(record.init.identity, record.init.corpora or silent)
             found.setdefault(record.cell.task, {})[weights.identity] = weights
     if not found:
         raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
@@ -125,7 +127,8 @@ def _of_grid(
 ) -> dict[str, list[_Weights]]:
     found: dict[str, list[_Weights]] = {}
     for (task, _, _), card in build_grid(request, targets, tuple(known.values()), places).cards.items():
-        found.setdefault(task, []).append(_Weights(card.identity, card.corpora))
+        silent = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
+        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or silent))
     return found
 
 

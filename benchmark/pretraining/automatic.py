@@ -20,48 +20,12 @@ from .distributed import Ranks
 from .engine import pretrain as train
 from .finished import Settings
 from .job import Job, Keeping, Result
+from .mednet_cache import Made, facts_path, made
 from .memory import MemoryImages
 from .pools import Pool, hold_out
 
 EVALUATIONS = 4
 SEED = 0
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside the weights: how they were made. Also the label of every table."""
-
-    images: dict[str, int]
-    """Different images of each source that the network was trained on."""
-    draws: int
-    """Images shown in all, repetitions included."""
-    side: int
-    """Side in pixels at which they were shown."""
-    scores: dict[str, float | None]
-    """Primary metric on the held-out images of each source."""
-    curve: tuple[Point, ...]
-    seconds: float
-    sha256: str
-    start: str = ""
-    """Name of the init that it began with; "" is random weights."""
-
-    def label(self, variant: str) -> str:
-        """Return the phrase that every table shows."""
-        count, names = f"{sum(self.images.values()):,}", ", ".join(self.images)
-        begun = f" from {self.start}" if self.start else ""
-        made = f"{variant.capitalize()}-MedNet pretrained here{begun}"
-        return f"{made} on {count} images at {self.side} px ({names})"
-
-
-def made(weights: Path) -> Made | None:
-    """Return what is known of finished weights; None where they have yet to be made."""
-    try:
-        return msgspec.json.decode(_facts(weights).read_bytes(), type=Made) if weights.is_file() else None
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _facts(weights: Path) -> Path:
-    return weights.with_suffix(".json")
 
 
 def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, weights: Path) -> Made:
@@ -90,7 +54,7 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
         )
-        write_bytes(_facts(weights), msgspec.json.encode(facts))
+        write_bytes(facts_path(weights), msgspec.json.encode(facts))
         return facts
 
 

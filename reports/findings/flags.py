@@ -72,6 +72,14 @@ def contaminated(a: Side, b: Side) -> Iterator[Flag]:
             yield Flag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
 
 
+def other_than_imagenet(a: Side, b: Side) -> Iterator[Flag]:
+    """What timm calls the weights of an arch need not be ImageNet's, whatever the init is called."""
+    for side in (a, b):
+        init = side.records[-1].init
+        if init and init.not_imagenet:
+            yield Flag("not-imagenet", init.not_imagenet)
+
+
 def copied(a: Side, b: Side) -> Iterator[Flag]:
     """Test images that stand in train too are no new images for either side, nor their patients new ones."""
     copies = a.records[-1].copies
@@ -175,8 +183,8 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
 
 
 CHECKS: tuple[Check, ...] = (
-    phantom, contaminated, copied, unpaired, seeds, one_pretraining, no_headroom, perfect, majority,
-    grid_edge, still_improving, few,
+    phantom, contaminated, other_than_imagenet, copied, unpaired, seeds, one_pretraining, no_headroom,
+    perfect, majority, grid_edge, still_improving, few,
 )  # fmt: skip
 """In the order in which flags are shown."""
 

@@ -88,12 +88,15 @@ def _inits(results: Results) -> Table:
                 _some(_contract(init) for init in facts),
                 _some(change for init in facts for change in init.adapted),
                 _some(corpus for init in facts for corpus in init.corpora),
+                _some(init.objective for init in facts),
+                _some(init.license for init in facts),
                 count(len({record.cell.task for record, _ in members}), "task"),
             )
         )
     columns = (
         Column("Init", facet="init"), Column("Network"), Column("Identity"), Column("Weights"),
-        Column("Input contract"), Column("Adapted"), Column("Has seen"), Column("Used for"),
+        Column("Input contract"), Column("Adapted"), Column("Has seen"), Column("Objective"),
+        Column("License"), Column("Used for"),
     )  # fmt: skip
     caption = "Inits: where the weights came from and how images were fed to them"
     return compact(Table(caption, columns, tuple(rows)), "Network")

@@ -15,6 +15,7 @@ MEANINGS = {
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
+    "not-imagenet": "the weights called imagenet have seen other images too, or nobody says which",
     "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them, "
     "`run --dedupe train` their copies",
     "groups-in-train": "test images are of patients or other groups that also stand in train or val",

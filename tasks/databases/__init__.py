@@ -10,7 +10,7 @@ sources.csv        one row per database; it was made from its `parents` and shar
 contamination.csv  downstream task, its parent, and a corpus that holds images of that parent
 compositions.csv   which images of which database would make up a Gray-MedNet and a Color-MedNet
 idc.csv            the NCI Imaging Data Commons, version 25, by collection and modality
-outside.csv        sets that are named as parents and have no row of their own
+outside.csv        sets without a row of their own that are named as parents, or that weights have seen
 aliases.csv        other words for the same database
 
 What a licence allows is read from its words by `licences`; the row `gray,fill` of compositions.csv is own

@@ -13,6 +13,8 @@ from ...benchmark.errors import unknown
 from .licences import Terms, terms_of
 
 Evidence = Literal["read", "recalled"]
+CRAWL = "web:"
+"""What the ids of crawls of the web begin with in outside.csv; a card may leave it away."""
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +144,7 @@ def collections() -> tuple[Collection, ...]:
 
 @cache
 def outside() -> Mapping[str, str]:
-    """Return the sets that are named as parents and have no row of their own: id to description."""
+    """Return the sets that have no row of their own, parents and corpora of weights: id to description."""
     return table("outside.csv")
 
 
@@ -160,7 +162,8 @@ def _words() -> Mapping[str, str]:
     named = {plain(row.name): row.id for row in databases().values()}
     collected = {plain(name): id for name, id in of_collection().items()}
     known = {id: id for id in (*databases(), *outside())}
-    return named | collected | dict(table("aliases.csv")) | known
+    crawls = {id.removeprefix(CRAWL): id for id in outside()}
+    return named | collected | crawls | dict(table("aliases.csv")) | known
 
 
 def plain(word: str) -> str:

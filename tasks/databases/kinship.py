@@ -6,10 +6,12 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
-from .catalogue import Evidence, canonical, databases, known, links
+from .catalogue import CRAWL, Evidence, canonical, databases, known, links
 
 Level = Literal["clean", "possible", "declared"]
 STRENGTH: Mapping[Level, int] = {"clean": 0, "possible": 1, "declared": 2}
+UNDECLARED = "unknown"
+"""Among corpora: images that weights have seen and that nobody names."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Reason:
     Attributes:
         corpus: the word that declared it, as it was written.
         level: "declared" where a set holds the other and this was read; "possible" where it is
-            recalled from memory only, where two sets merely share an ancestor, or where two sets
-            are said to overlap.
+            recalled from memory only, where two sets merely share an ancestor, where two sets
+            are said to overlap, where a public set meets a crawl of the web, or where nobody says
+            what the corpus is.
         sentence: the evidence, for a person.
     """
 
@@ -67,6 +70,8 @@ def relation(task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterabl
 def _strongest(mine: set[str], word: str, family: set[str]) -> Reason | None:
     if word.casefold() in family:
         return Reason(word, "declared", f"{word} is the collection that the task belongs to")
+    if word.casefold() == UNDECLARED:
+        return Reason(word, "possible", "nobody declares all that the weights have seen")
     pairs = (_compare(task, canonical(word)) for task in sorted(mine))
     found = [pair for pair in pairs if pair]
     if not found:
@@ -92,7 +97,7 @@ def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
     shared = sorted(ancestors(task).keys() & ancestors(corpus).keys())
     if shared:
         return "possible", f"{task} and {corpus} both derive from {shared[0]}"
-    return _overlap(task, corpus)
+    return _overlap(task, corpus) or _crawl(task, corpus) or _crawl(corpus, task)
 
 
 def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
@@ -101,6 +106,13 @@ def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
     for one, other in product((task, *ancestors(task)), (corpus, *ancestors(corpus))):
         if any(b in rows[a].overlaps for a, b in ((one, other), (other, one)) if a in rows):
             return "possible", f"{one} and {other} are said to share images"
+    return None
+
+
+def _crawl(public: str, crawl: str) -> tuple[Level, str] | None:
+    """Doubt a crawl of the web for every public set, since nobody has searched it for their images."""
+    if crawl.startswith(CRAWL) and public in databases():
+        return "possible", f"{crawl} is a crawl of the web, where images of {public} may stand"
     return None
 
 

@@ -4,6 +4,7 @@ This is the one proof that mean, std, value range, channel order, resizing and t
 tensors are all right together; a mistake in any of them would only show as "ImageNet does not help".
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +22,13 @@ from mednet_bench.baselines.init import Contract, InitCard
 from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.timm_tags import beyond_imagenet, declaration
 from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.facts import init_facts
 from mednet_bench.benchmark.files import sha256_file
+from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.databases.catalogue import outside
+from mednet_bench.tasks.task import Places
 
 PALACE, DAISY, ORANGE = 698, 985, 950  # of the 1,000 ImageNet classes
 
@@ -197,3 +203,131 @@ def test_without_hub_and_network_the_cure_is_named(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError) as error:
         imagenet(need)
     assert "imagenet=PATH" in str(error.value) and DEFAULT_ARCH in str(error.value)
+
+
+MEDICAL = "breastmnist"
+# what papers and model cards say of some weights, written down apart from the vocabulary
+TRUTHS: dict[str, tuple[set[str], str, str]] = {
+    "tf_efficientnet_lite0.in1k": ({"imagenet-1k"}, "supervised", "apache-2.0"),
+    "resnet50.a1_in1k": ({"imagenet-1k"}, "supervised", "apache-2.0"),
+    "vit_base_patch8_224.augreg2_in21k_ft_in1k": (
+        {"imagenet-21k", "imagenet-1k"}, "supervised", "apache-2.0",
+    ),
+    "convnext_nano.in12k": ({"imagenet-12k"}, "supervised", "apache-2.0"),
+    "vit_base_patch16_224.dino": ({"imagenet-1k"}, "self-supervised DINO", "apache-2.0"),
+    "vit_base_patch16_224.mae": ({"imagenet-1k"}, "self-supervised MAE", "cc-by-nc-4.0"),
+    "vit_base_patch16_224.sam_in1k": ({"imagenet-1k"}, "supervised", "apache-2.0"),
+    "vit_huge_patch14_gap_224.in1k_ijepa": ({"imagenet-1k"}, "self-supervised I-JEPA", "cc-by-nc-4.0"),
+    "eva02_base_patch14_224.mim_in22k": ({"imagenet-22k"}, "masked image modeling", "mit"),
+    "beit_base_patch16_224.in22k_ft_in22k_in1k": (
+        {"imagenet-22k", "imagenet-1k"}, "masked image modeling + supervised", "apache-2.0",
+    ),
+    "samvit_base_patch16.sa1b": (
+        {"imagenet-1k", "sa-1b"}, "self-supervised MAE + supervised segmentation", "apache-2.0",
+    ),
+    "resnet18.fb_swsl_ig1b_ft_in1k": (
+        {"web:instagram", "imagenet-1k"}, "semi-weakly supervised by hashtags + supervised", "cc-by-nc-4.0",
+    ),
+    "tf_efficientnet_b0.ns_jft_in1k": (
+        {"web:jft-300m", "imagenet-1k"}, "semi-supervised noisy student + supervised", "apache-2.0",
+    ),
+    "vit_base_patch14_dinov2.lvd142m": ({"web:lvd-142m"}, "self-supervised DINOv2", "apache-2.0"),
+    "vit_small_patch16_dinov3.lvd1689m": ({"web:lvd-1689m"}, "self-supervised DINOv3", "dinov3-license"),
+    "vit_large_patch16_dinov3.sat493m": ({"sat-493m"}, "self-supervised DINOv3", "dinov3-license"),
+    "convnext_tiny.dinov3_lvd1689m": ({"web:lvd-1689m"}, "self-supervised DINOv3", "dinov3-license"),
+    "vit_base_patch16_clip_224.openai": ({"web:wit-400m"}, "image-text", "apache-2.0"),
+    "vit_base_patch16_clip_224.laion2b_ft_in1k": (
+        {"web:laion-2b", "imagenet-1k"}, "image-text + supervised", "apache-2.0",
+    ),
+    "vit_base_patch16_clip_224.datacompxl": ({"web:datacomp-1b"}, "image-text", "apache-2.0"),
+    "vit_base_patch16_siglip_224.webli": ({"web:webli"}, "image-text", "apache-2.0"),
+    "eva_giant_patch14_224.clip_ft_in1k": ({"imagenet-1k", "unknown"}, "image-text + supervised", "mit"),
+    "beit3_base_patch16_224.in22k_ft_in1k": (
+        {"imagenet-22k", "imagenet-1k", "unknown"}, "masked image modeling + supervised", "apache-2.0",
+    ),
+    "mobilenetv5_300m.gemma3n": ({"unknown"}, "unknown", "gemma"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_what_weights_have_seen_is_declared_by_their_tag(name: str) -> None:
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or f".{cfg.tag}" != Path(name).suffix:
+        pytest.skip(f"this release of timm does not list {name}")
+    declared = declaration(cfg)
+    assert (set(declared.corpora), declared.objective, declared.license) == TRUTHS[name]
+
+
+def test_every_tag_that_timm_lists_is_declared_and_imagenet_only_where_it_is() -> None:
+    import timm
+
+    without_the_word = {
+        "dino",
+        "fb_dino",
+        "mae",
+        "fcmae",
+        "sa1b",
+        "m30m",
+        "m38m",
+    }  # and yet begun on ImageNet
+    for name in timm.list_pretrained():
+        cfg = timm.get_pretrained_cfg(name)
+        assert cfg is not None
+        declared, tag = declaration(cfg), cfg.tag or ""
+        assert declared.corpora and declared.objective and declared.license == (cfg.license or "unknown"), (
+            name
+        )
+        assert all(id in outside() or id == "unknown" for id in declared.corpora), name
+        sizes = set(re.findall(r"in(?:w?21|1|12|22)k", tag))
+        wanted = {f"imagenet-{size[2:].removeprefix('w')}" for size in sizes}
+        found = {id for id in declared.corpora if id.startswith("imagenet-")}
+        assert found >= wanted, name
+        assert sizes or without_the_word & {tag, *tag.split("_")} or not found, name
+        assert ("ImageNet" in declared.label.partition(": ")[2 * ("not declared" in declared.label)]) == bool(
+            found
+        )
+
+
+@pytest.mark.parametrize("tag", [None, "", "untrained", "rad2_in1k", "in1k_mimic", "foo", "in999k"])
+def test_an_unknown_word_in_a_tag_is_declared_unknown(tag: str | None) -> None:
+    from timm.models import PretrainedCfg
+
+    declared = declaration(PretrainedCfg(tag=tag, architecture="resnet50", license=None))
+    assert "unknown" in declared.corpora and declared.license == "unknown"
+    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    assert task.contamination(declared.corpora).level == "possible"
+
+
+def card_of(arch: str, folder: Path) -> InitCard:
+    """What `--inits imagenet=FILE --archs ARCH` resolves to; nothing is loaded."""
+    file = folder / "weights.safetensors"
+    file.write_bytes(arch.encode())
+    return imagenet(toys.need_of(toys.task_of(toys.Toy()), folder, arch=arch, path=file))
+
+
+@pytest.mark.parametrize(
+    "arch", ["vit_small_patch14_dinov2", "vit_base_patch16_clip_224.openai", "samvit_base_patch16_224"]
+)
+def test_weights_that_are_not_imagenets_are_not_called_so(arch: str, tmp_path: Path) -> None:
+    card = card_of(arch, tmp_path)
+    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    assert "imagenet-1k" not in card.corpora
+    assert card.label.startswith("not declared as ImageNet: ")
+    facts = init_facts(card, task)  # a crawl of the web may hold a public set, and a silent tag anything
+    assert facts.overlap == () and len(facts.possible) == 1
+    assert (
+        (facts.objective, facts.license) == (card.objective, card.license) and card.objective and card.license
+    )
+    assert "not declared as ImageNet's" in beyond_imagenet("meanvar:imagenet", facts.corpora)
+    assert beyond_imagenet("my-dino", facts.corpora) == ""
+
+
+def test_plain_imagenet_is_no_doubt(tmp_path: Path, card: InitCard) -> None:
+    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    for sound in (card, card_of("resnet50", tmp_path), card_of("vit_base_patch16_224", tmp_path)):
+        assert init_facts(sound, task).possible == () and beyond_imagenet("imagenet", sound.corpora) == ""
+        assert sound.label.startswith("ImageNet-") and sound.objective == "supervised"
+    begun_on_the_web = card_of("vit_base_patch16_clip_224.laion2b_ft_in1k", tmp_path)
+    assert "more than ImageNet: web:laion-2b" in beyond_imagenet("imagenet", begun_on_the_web.corpora)

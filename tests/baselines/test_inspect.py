@@ -62,6 +62,31 @@ def test_a_card_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
         inspect_weights(values)
 
 
+def test_the_choice_of_a_state_dict_goes_from_the_command_into_the_card_and_the_run(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    state = build_backbone("test_efficientnet", 32, classes=2).state_dict()
+    slow = {name: value / 2 if value.is_floating_point() else value for name, value in state.items()}
+    torch.save({"student": state, "teacher": slow, "epoch": 9}, tmp_path / "ssl.pth")
+    look = "mednet-bench inspect-weights ssl.pth --arch test_efficientnet"
+    ended = run(f"{look} --write-card ssl.toml", tmp_path)
+    assert ended.returncode == 2 and "student (" in ended.stderr and "teacher (" in ended.stderr
+    assert not (tmp_path / "ssl.toml").exists()
+    ended = run(f"{look} --state-dict teacher --write-card ssl.toml", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "state dict:  teacher (not read: student)" in ended.stdout
+    card = read_card(tmp_path / "ssl.toml")
+    assert card.state_dict == "teacher"
+    run_it = (
+        "mednet-bench run --tasks phantom-nodule --inits ssl=ssl.toml --archs test_efficientnet "
+        "--protocols knn --size 28 --input-size 32 --seeds 0 --fractions 1.0 --out runs --device cpu"
+    )
+    ended = run(run_it, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (tmp_path / "ssl.toml").write_text((tmp_path / "ssl.toml").read_text().replace('"teacher"', '"student"'))
+    ended = run(run_it, tmp_path)  # the other's fingerprint is not the card's
+    assert ended.returncode == 2 and "fingerprint" in ended.stderr
+
+
 def test_a_file_of_no_known_network_and_a_keras_port_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     save_file({"what.ever": torch.zeros(3)}, file)

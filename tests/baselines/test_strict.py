@@ -7,8 +7,10 @@ checkpoint replaced by random weights, and a table that called the result "medic
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from torch import Tensor
 from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.checkpoint import from_checkpoint
 from mednet_bench.baselines.init import InitCard
+from mednet_bench.baselines.inspect import inspect
 from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
 from mednet_bench.benchmark.errors import UserError
@@ -364,3 +367,144 @@ def test_a_folder_means_the_card_in_it_or_that_of_the_task_s_colour(tmp_path: Pa
     assert resolve(tmp_path) == resolve(card)
     with pytest.raises(UserError, match=r"color.card\.toml"):
         resolve(tmp_path, toys.Toy(variant="color"))
+
+
+PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
+S3 = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 46830571\n"
+KINDS: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "Git LFS pointer": (POINTER, ("Git LFS pointer", "git lfs pull")),
+    "git-annex pointer": (b"/annex/objects/SHA256E-s9--ab.pth\n", ("git-annex", "git annex get")),
+    "web page": (PAGE, ("web page", "download the file itself")),
+    "long web page, cut inside a letter": (b"<html>" + "\u00e9".encode() * 4000, ("web page",)),
+    "XML error": (S3, ("XML text", "download the file itself")),
+    "JSON error": (b'{"error": "Repository not found"}', ("JSON text", "download the weights")),
+    "plain text": (b"404: Not Found", ("is a text", "download the file itself")),
+    "empty": (b"", ("empty", "fetch it again")),
+    "zeros": (b"\0" * 5000, ("nothing but zeros", "fetch it again")),
+    "gzip": (b"\x1f\x8b\x08" + b"\7" * 99, ("gzip archive", "unpack it")),
+    "foreign zip": (b"", ("ZIP archive", "unpack it")),
+    "cut zip": (b"PK\x03\x04" + b"\7" * 99, ("damaged", "fetch it again")),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + b"\7" * 99, ("HDF5", "Keras")),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin", ".ckpt"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_no_checkpoint_is_named_for_what_it_is(
+    kind: str, suffix: str, tmp_path: Path, weights: Path
+) -> None:
+    content, wanted = KINDS[kind]
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(content)
+    if kind == "foreign zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("README.txt", "hello")
+    with pytest.raises(UserError) as error:
+        read_tensors(file)
+    with pytest.raises(UserError) as by_card:  # made of the sound file, and the pointer came in its place
+        resolve(toys.write_card(tmp_path, file, sha256=hashlib.sha256(weights.read_bytes()).hexdigest()))
+    for said in (one_sentence(error), one_sentence(by_card)):
+        assert all(part in said for part in (str(file), *wanted))
+        assert "trust" not in said and "Sign in" not in said and "AccessDenied" not in said
+
+
+def test_a_checkpoint_under_the_other_kind_s_suffix_is_told_its_own(tmp_path: Path, weights: Path) -> None:
+    misnamed = tmp_path / "weights.pth"
+    misnamed.write_bytes(weights.read_bytes())
+    with pytest.raises(UserError, match=r"end in \.safetensors"):
+        read_tensors(misnamed)
+    torch.save(load_file(weights), tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match=r"end in \.pth"):
+        read_tensors(tmp_path / "weights.safetensors")
+
+
+def several(folder: Path, weights: Path, first: str, second: str) -> Path:
+    """A file with two state dicts beside the state of an optimizer and of a loss."""
+    state = load_file(weights)
+    content: dict[str, Any] = {
+        "epoch": 3,
+        "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []},
+    }
+    content["loss"] = {"center": torch.zeros(1, 8)}
+    for at, name in enumerate((first, second)):
+        inner = {key: value + at if value.is_floating_point() else value for key, value in state.items()}
+        *outer, last = name.split(".")
+        place = content
+        for word in outer:
+            place = place.setdefault(word, {})
+        place[last] = inner
+    torch.save(content, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+TWO = [
+    ("state_dict", "state_dict_ema"),
+    ("student", "teacher"),
+    ("model", "ema"),
+    ("nets.online", "nets.target"),
+]
+
+
+@pytest.mark.parametrize("names", TWO)
+def test_of_two_state_dicts_none_is_dropped_in_silence(
+    names: tuple[str, str], tmp_path: Path, weights: Path
+) -> None:
+    file, state = several(tmp_path, weights, *names), load_file(weights)
+    with pytest.raises(UserError) as error:
+        load(toys.write_card(tmp_path, file))
+    said = one_sentence(error)
+    assert all(f"{name} ({len(state)} tensors)" in said for name in names) and "--state-dict" in said
+    assert "loss" not in said.partition("holds")[2] and "optimizer" not in said
+    identities = set()
+    for at, name in enumerate(names):
+        card = resolve(toys.write_card(tmp_path, file, state_dict=name))
+        loaded = load_backbone(card, toys.ARCH, 16, seed=0).module.state_dict()
+        assert torch.equal(loaded[STEM], state[STEM] + at)
+        identities.add(card.identity)
+    assert len(identities) == 2  # or one's records and cached features would be taken for the other's
+    with pytest.raises(UserError, match=f"did you mean '{names[0]}'"):
+        load(toys.write_card(tmp_path, file, state_dict=f"{names[0]}s"))
+
+
+def test_one_state_dict_needs_no_choice_wherever_it_lies(tmp_path: Path, weights: Path) -> None:
+    state = load_file(weights)
+    for content in (
+        {"net": state},
+        {"a": {"b": state}, "loss": {"center": torch.zeros(2)}},
+        {"teacher": state},
+    ):
+        torch.save(content, tmp_path / "weights.pth")
+        assert read_tensors(tmp_path / "weights.pth").keys() == state.keys()
+    torch.save({**state, "more": state}, tmp_path / "weights.pth")  # bare, and another one inside
+    with pytest.raises(UserError, match="no plain mapping"):
+        read_tensors(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_no_numbers_are_refused_with_their_name(
+    value: float, dtype: torch.dtype, tmp_path: Path, weights: Path
+) -> None:
+    def spoiled(state: State) -> State:
+        changed = {f"module.{name}": tensor.clone() for name, tensor in state.items()}
+        changed["module.bn1.running_var"][-1] = value
+        changed[f"module.{STEM}"] = changed[f"module.{STEM}"].to(dtype)
+        changed[f"module.{STEM}"][0, 0, 0, 0] = value
+        return changed
+
+    with pytest.raises(UserError) as error:
+        load(planted(tmp_path, weights, spoiled))
+    said = one_sentence(error)
+    assert all(
+        part in said for part in ("2 of ", f"module.{STEM}", "module.bn1.running_var", "weights.safetensors")
+    )
+    with pytest.raises(UserError, match="NaN or infinite"):
+        inspect(tmp_path / "weights.safetensors", toys.ARCH)
+
+
+def test_a_classifier_that_is_left_over_may_hold_anything(tmp_path: Path, weights: Path) -> None:
+    with_classifier = planted(
+        tmp_path, weights, lambda state: {**state, "classifier.weight": torch.full((9, 256), torch.nan)}
+    )
+    assert load(with_classifier)

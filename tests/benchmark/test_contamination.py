@@ -238,6 +238,52 @@ def test_what_weights_declare_as_possible_is_flagged_without_an_audit(tmp_path: 
     assert flags(tmp_path) == {("imagenet", "possibly-contaminated")}
 
 
+def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: Path) -> None:
+    write_run(tmp_path, Grid(tasks=("phantom-nodule",)))
+    for path in (tmp_path / "records").rglob("*.json"):
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        if record.cell.init == "imagenet" and record.init:
+            silent = msgspec.structs.replace(
+                record.init, corpora=(), possible=("its card names no data set",)
+            )
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=silent)))
+    for init, level in (("imagenet", "possible"), ("scratch", "clean")):  # random weights have seen nothing
+        asked = Request(tasks="phantom-nodule", inits=init, download=False)
+        (audit,) = audits(Wanted(asked, tmp_path, None))
+        assert audit.declared == level and audit.doubtful == (level == "possible") and not audit.contaminated
+        (audit,) = audits(Wanted(asked, None, None))
+        assert audit.declared == "clean"  # what the request means: ImageNet's packaged weights
+
+
+@pytest.mark.parametrize(
+    ("corpora", "told"),
+    [
+        (("imagenet-1k",), ""),
+        (("imagenet-21k", "imagenet-1k"), ""),
+        (("web:laion-2b", "imagenet-1k"), "have seen more than ImageNet: web:laion-2b"),
+        (("web:lvd-142m",), "are not declared as ImageNet's: web:lvd-142m"),
+        (("unknown",), "are not declared as ImageNet's: images that nobody names"),
+        ((), "are not declared as ImageNet's: nobody says what they saw"),
+    ],
+)
+def test_a_verdict_says_where_imagenet_is_not_imagenet(
+    corpora: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path, Grid(tasks=("breastmnist",)))
+    for path in (tmp_path / "records").rglob("*.json"):
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        if record.cell.init == "imagenet" and record.init:
+            card = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=corpora)
+            other = msgspec.structs.replace(init_facts(card, None), label=record.init.label)
+            path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
+    pairs = [v for v in judge(read([tmp_path])) if v.a.task == "breastmnist"]
+    touched = {v for v in pairs if "imagenet" in (v.a.init, v.b.init)}
+    flagged = {v: [flag.reason for flag in v.flags if flag.name == "not-imagenet"] for v in pairs}
+    assert touched
+    for verdict, reasons in flagged.items():
+        assert reasons == ([f"the weights of imagenet {told}"] if told and verdict in touched else [])
+
+
 def test_a_run_of_several_networks_is_audited_for_each(tmp_path: Path) -> None:
     write_run(tmp_path, Grid(tasks=("phantom-nodule",)))
     for path in (tmp_path / "records").rglob("*.json"):

@@ -1,7 +1,8 @@
 """The making of a MedNet: no image of the target, one head per source, the same bits every time."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,11 +28,14 @@ from mednet_bench.benchmark.grid import build_grid
 from mednet_bench.benchmark.plan import Recipe
 from mednet_bench.benchmark.pretraining import automatic as module
 from mednet_bench.benchmark.pretraining import learner as learners
-from mednet_bench.benchmark.pretraining.automatic import made, pretrain
+from mednet_bench.benchmark.pretraining.automatic import pretrain
 from mednet_bench.benchmark.pretraining.job import Job
 from mednet_bench.benchmark.pretraining.learner import Learner
+from mednet_bench.benchmark.pretraining.mednet_cache import Made, made
 from mednet_bench.benchmark.pretraining.memory import MemoryImages
+from mednet_bench.benchmark.records import Store
 from mednet_bench.benchmark.request import Request
+from mednet_bench.benchmark.runner import Rules, pending
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import Places, Split, Task
 
@@ -57,7 +61,7 @@ def plan_of(tasks: tuple[Task, ...] = (), side: int = 16) -> Pretraining:
     return Pretraining(tasks[0].variant, tasks, sizes, toys.ARCH, side, "identity")
 
 
-def make(folder: Path, tasks: tuple[Task, ...] = (), recipe: Recipe = RECIPE) -> module.Made:
+def make(folder: Path, tasks: tuple[Task, ...] = (), recipe: Recipe = RECIPE) -> Made:
     return pretrain(plan_of(tasks), recipe, toys.NOWHERE, "cpu", folder / "weights.safetensors")
 
 
@@ -145,7 +149,23 @@ def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert file.stat().st_mtime_ns == written
 
 
-def test_weights_that_changed_since_they_were_made_are_refused(
+def flip_one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1  # of one weight
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "one bit": flip_one_bit,
+    "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "empty": lambda file: file.write_bytes(b""),
+    "facts gone": lambda file: file.with_suffix(".json").unlink(),
+    "other weights, facts gone": lambda file: (flip_one_bit(file), file.with_suffix(".json").unlink()),
+    "facts cut": lambda file: os.truncate(file.with_suffix(".json"), 20),
+}
+
+
+def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
@@ -163,15 +183,22 @@ def test_weights_that_changed_since_they_were_made_are_refused(
     target = toys.task_of(toys.Toy(), "target")
     grid = build_grid(request, [target], [target, *sources()], toys.NOWHERE)
     first, score = grid.plan.cells
-    bench = Bench(grid, "cpu")
+    bench, store = Bench(grid, "cpu"), Store(tmp_path / "run")
     record, _ = bench.compute(first, [])
+    store.write(record, None)
+    assert pending(grid, store, Rules()) == [score]
     file = grid.card(score.cell).file
     assert file is not None
-    content = bytearray(file.read_bytes())
-    content[-10] ^= 1  # one bit of one weight
-    file.write_bytes(content)
-    with pytest.raises(UserError, match="is not the file that the card of mednet describes"):
-        bench.compute(score, [record])
+    for name, damage in DAMAGES.items():
+        damage(file)
+        with pytest.raises(UserError, match="run the same command again"):
+            bench.compute(score, [record])
+        assert pending(grid, store, Rules()) == [first, score], name
+        again, _ = bench.compute(first, [])
+        assert again.hashes == record.hashes and not again.notes, name
+        scored, _ = bench.compute(score, [again])
+        assert scored.hashes.weights == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+        assert scored.hashes.weights == record.hashes.weights
 
 
 @pytest.mark.parametrize("lost", ["weights.safetensors", "weights.json"])

@@ -152,6 +152,21 @@ def test_a_relation_is_the_same_from_both_sides() -> None:
         assert there.level == back.level, (one, other)
 
 
+def test_a_crawl_of_the_web_is_possible_for_every_public_set_and_for_no_private_one() -> None:
+    crawls = [id for id in catalogue.outside() if id.startswith(catalogue.CRAWL)]
+    assert len(crawls) > 10
+    for crawl in crawls:
+        for word in (crawl, crawl.removeprefix(catalogue.CRAWL)):  # a card may name it either way
+            assert (
+                kinship.relation(["busi"], [word]).level
+                == kinship.relation([word], ["busi"]).level
+                == "possible"
+            )
+            assert kinship.relation(["our-hospital", "phantom-nodule"], [word]).level == "clean"
+    assert kinship.relation(["our-hospital"], [kinship.UNDECLARED]).level == "possible"
+    assert kinship.relation(["busi"], ["imagenet-1k", "sa-1b", "coco"]).level == "clean"
+
+
 def test_every_parent_of_a_medmnist_task_is_in_the_catalogue() -> None:
     sets = {name: task for name, task in TASKS.items() if task.family == "medmnist"}
     assert len(sets) == 12
