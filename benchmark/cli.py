@@ -7,6 +7,7 @@ import click
 from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import Group, say
 from .errors import StoppedError, UserError
+from .hardware import fix_threads
 
 COMMANDS = (
     *compute.COMMANDS,
@@ -34,6 +35,7 @@ click.version_option(package_name="mednet-bench")(cli)
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    fix_threads()  # before numpy and torch are imported
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

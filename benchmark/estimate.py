@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .grid import Grid
+from .hardware import speedup
 from .plan import Cell, Planned, Recipe
 from .protocol import PROTOCOLS, Work
 
@@ -48,7 +49,8 @@ def estimate(grid: Grid, waiting: list[Planned], device: str, jobs: int) -> Rang
         rest = work.seen / rate.infer + work.solver_seconds
         low += trained * (EARLIEST if early else 1.0) + rest
         high += (trained + rest) * SPREAD
-    return Range(low / jobs, high / jobs)
+    least, most = speedup(device, max(1, min(jobs, len(waiting))))
+    return Range(low / most, high / least)
 
 
 def _work(grid: Grid, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[Work, bool]:
