@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from mednet_bench.benchmark.epochwise import train as train_script
 from mednet_bench.benchmark.estimate import probe
 from mednet_bench.benchmark.grid import Grid, build_grid
 from mednet_bench.benchmark.network import Classifier
+from mednet_bench.benchmark.pretraining import automatic
 from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
 from mednet_bench.benchmark.records import Record
 from mednet_bench.benchmark.request import Request
@@ -213,3 +215,19 @@ def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPa
         assert probe(toys.ARCH, 16, "cpu").train > 0
     finally:
         hook.remove()
+
+
+def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def full(job: automatic.Job, keeping: object) -> None:
+        tried.append(job.settings.accumulate)
+        raise RuntimeError(str(SAYINGS["cuDNN 9"]))
+
+    plan = SimpleNamespace(variant="gray", arch=toys.ARCH, start=None, input_size=16)
+    monkeypatch.setattr(automatic, "train", full)
+    monkeypatch.setattr(automatic, "_load", lambda *_: ([], torch.zeros(1)))
+    recipe = msgspec.structs.replace(toys.QUICK, pretrain_batch=11)
+    with pytest.raises(RuntimeError, match="ALLOCATION_FAILED"):
+        automatic._trained(plan, recipe, toys.NOWHERE, "cpu")  # type: ignore[arg-type]
+    assert tried == [1, 2, 4, 5]
