@@ -59,3 +59,4 @@ bench: ## Measure the promised ratios of speed (several minutes on a quiet machi
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/python" tests/speed/measure.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
+	@"$(VENV)/bin/python" tests/speed/spinning.py

@@ -6,7 +6,7 @@ from pathlib import Path
 
 MOST_THREADS = 4
 """Of one cell: at 28 to 64 px more threads gain little, and `--jobs` needs CPUs as well."""
-SPINNING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+SPINNING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
 """Of GNU's OpenMP, in loops; of LLVM's and Intel's, in milliseconds."""
 CGROUPS = Path("/sys/fs/cgroup")
 
