@@ -60,3 +60,4 @@ bench: ## Measure the promised ratios of speed (several minutes on a quiet machi
 	@"$(VENV)/bin/python" tests/speed/measure.py
 	@"$(VENV)/bin/python" tests/speed/feeding.py
 	@"$(VENV)/bin/python" tests/speed/waiting.py
+	@"$(VENV)/bin/python" tests/speed/spinning.py

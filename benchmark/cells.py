@@ -25,6 +25,7 @@ from .pretraining.mednet_cache import made
 from .protocol import PROTOCOLS, Job, Outcome
 from .provenance import peak_memory_mb
 from .records import Counts, Hashes, Record
+from .train import in_parts
 
 SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
 
@@ -58,16 +59,24 @@ class Bench:
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
         else:
-            job = self._job(planned.cell, needs)
-            if planned.cell.step == "tune":
-                choice = PROTOCOLS[job.cell.protocol].tune(job)
-                record, predictions = described(self._record(planned), job, (choice,)), None
-            else:
-                record, predictions = self._score(planned, job)
+            (record, predictions), parts = in_parts(lambda parts: self._evaluate(planned, needs, parts))
+            if parts > 1:
+                note = f"memory was short: each batch was accumulated in {parts} parts"
+                record = msgspec.structs.replace(record, notes=(note, *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(
             record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
         ), predictions
+
+    def _evaluate(
+        self, planned: Planned, needs: Sequence[Record], parts: int
+    ) -> tuple[Record, Predictions | None]:
+        """Compute a tune or score cell from its weights on, with each batch in so many parts."""
+        job = replace(self._job(planned.cell, needs), parts=parts)
+        if planned.cell.step == "score":
+            return self._score(planned, job)
+        choice = PROTOCOLS[job.cell.protocol].tune(job)
+        return described(self._record(planned), job, (choice,)), None
 
     def failure(self, planned: Planned, error: str, seconds: float) -> Record:
         """Describe a cell that could not be computed."""

@@ -8,6 +8,7 @@ import click
 from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import Group, say
 from .errors import StoppedError, UserError, clean
+from .hardware import fix_threads
 
 COMMANDS = (
     *compute.COMMANDS,
@@ -36,6 +37,7 @@ click.version_option(package_name="mednet-bench")(cli)
 def main() -> None:
     """Run the command line and exit with its code."""
     sys.excepthook = lambda *error: click.echo(clean("".join(traceback.format_exception(*error))), err=True)
+    fix_threads()  # before numpy and torch are imported
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

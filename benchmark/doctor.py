@@ -1,6 +1,5 @@
 """`doctor`: what is installed, what is found, and what would work."""
 
-import os
 import platform
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ from ..baselines.imagenet import PACKAGED, packaged_file
 from ..tasks.catalog import GROUPS, catalog
 from ..tasks.places import folders, places_from
 from .files import cache_folder
+from .hardware import allowed_cpus
 from .provenance import commit, versions
 
 
@@ -16,7 +16,7 @@ def diagnosis(data_root: Path | None) -> str:
     """Return the findings, a line each."""
     places = places_from(data_root)
     tasks = catalog(places)
-    lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+    lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {allowed_cpus()} CPUs allowed"]
     lines += [f"{name:12} {found}" for name, found in versions().items()]
     head, dirty = commit()
     lines.append(f"{'commit':12} {head[:12] or 'installed, no checkout'}{' with changes' if dirty else ''}")

@@ -20,7 +20,7 @@ from .training import Training
 
 
 class Float32(Classifier):
-    """A classifier that computes in float32 on every device, where the harness would take bf16 on a GPU."""
+    """A classifier without autocast, where the harness would take bf16 on a GPU; see `full_float32`."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [batch, outputs]."""
@@ -143,4 +143,5 @@ def feed(training: Training, script: Script, batches: int) -> Feed:
         shown = order[epoch, place * script.batch : (place + 1) * script.batch]
         return training.prepare(images[shown]), targets[shown]
 
-    return Feed(batch, loss_of(job.task.kind), script.epochs * batches)
+    steps = script.epochs * batches
+    return Feed(batch, loss_of(job.task.kind), steps, job.parts, min(script.batch, len(job.subset.train)))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .grid import Grid
+from .hardware import speedup
 from .plan import Cell, Planned, Recipe
 from .protocol import PROTOCOLS, Work
 
@@ -48,7 +49,8 @@ def estimate(grid: Grid, waiting: list[Planned], device: str, jobs: int) -> Rang
         rest = work.seen / rate.infer + work.solver_seconds
         low += trained * (EARLIEST if early else 1.0) + rest
         high += (trained + rest) * SPREAD
-    return Range(low / jobs, high / jobs)
+    least, most = speedup(device, max(1, min(jobs, len(waiting))))
+    return Range(low / most, high / least)
 
 
 def _work(grid: Grid, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[Work, bool]:
@@ -77,7 +79,7 @@ def probe(arch: str, side: int, device: str) -> Rates:
 
     from ..baselines.archs import build_backbone
     from .network import Classifier, placed
-    from .train import Feed, Hyper, Validation, fit
+    from .train import Feed, Hyper, Validation, fit, in_parts
 
     model = placed(Classifier(build_backbone(arch, side), 2, 0), device)
     images = torch.randn(PROBE_BATCH, 3, side, side, device=device).contiguous(
@@ -86,8 +88,13 @@ def probe(arch: str, side: int, device: str) -> Rates:
     targets = torch.zeros(PROBE_BATCH, dtype=torch.long, device=device)
 
     def train(steps: int) -> None:
-        feed = Feed(lambda step: (images, targets), torch.nn.functional.cross_entropy, steps)
-        fit(model, feed, Hyper(1e-4, 0.0, steps, 1), lambda: Validation(0.0, None))
+        loss = torch.nn.functional.cross_entropy
+
+        def in_so_many(parts: int) -> None:
+            feed = Feed(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
+            fit(model, feed, Hyper(1e-4, 0.0, steps, 1), lambda: Validation(0.0, None))
+
+        in_parts(in_so_many)
 
     def infer(steps: int) -> None:
         with torch.inference_mode():

@@ -13,6 +13,7 @@ import msgspec
 
 from .errors import StoppedError, UserError
 from .grid import Grid
+from .hardware import worker_devices
 from .plan import Planned
 from .progress import Progress
 from .records import Store
@@ -44,7 +45,7 @@ def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device:
         waiting: what is to be computed, as `runner.pending` returned it.
         rules: which records count.
         jobs: number of processes; they share cells through the locks of the run directory.
-        device: as torch calls it.
+        device: as torch calls it; "cuda" shares the cells among all visible GPUs.
 
     Raises:
         StoppedError: the disk is full, or every worker ended before all was done.
@@ -53,8 +54,11 @@ def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device:
     with progress.shown():
         if jobs > 1:
             keys = tuple(planned.key for planned in waiting)
-            share = Share(request=grid.request, device=device, rules=rules, keys=keys, parent=os.getpid())
-            _watch(grid, waiting, rules, progress, [_Worker(share, jobs) for _ in range(jobs)])
+            shares = [
+                Share(request=grid.request, device=own, rules=rules, keys=keys, parent=os.getpid())
+                for own in worker_devices(device, jobs)
+            ]
+            _watch(grid, waiting, rules, progress, [_Worker(share) for share in shares])
         else:
             from .cells import Bench
 
@@ -106,10 +110,10 @@ def _note(grid: Grid, store: Store, waiting: list[Planned], rules: Rules, progre
 class _Worker:
     """One worker process; what it complains of goes to a file, since nobody reads a pipe meanwhile."""
 
-    def __init__(self, share: Share, jobs: int) -> None:
-        threads = max(1, (os.cpu_count() or jobs) // jobs)
-        with suppress(KeyError, ValueError):
-            threads = min(threads, int(os.environ["OMP_NUM_THREADS"]))
+    def __init__(self, share: Share) -> None:
+        import torch
+
+        threads = torch.get_num_threads()  # as here, without workers: their number decides last digits
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker"],

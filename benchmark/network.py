@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..baselines.archs import feature_width
 from ..baselines.prepare import Prepare
-from .train import precision, seeded
+from .train import free_memory, is_short_memory, precision, seeded
 
 EVAL_BATCH = 256
 
@@ -67,10 +67,11 @@ def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
                 with precision(images.device):
                     parts.append(model(prepare(batch)).float())
             return torch.cat(parts)
-        except torch.OutOfMemoryError:
-            if size == 1:
+        except RuntimeError as error:
+            if size == 1 or not is_short_memory(error):
                 raise
-            size //= 2
+        parts, size = [], size // 2
+        free_memory()  # only here: see `in_parts`
 
 
 def probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:

@@ -199,7 +199,7 @@ def recipe() -> list[click.Option]:
 def execution() -> list[click.Option]:
     """Return the options that say how a plan is carried out; they change no result."""
     return [
-        option("--jobs", "Processes that share the cells.", default=1, type=click.IntRange(1)),
+        option("--jobs", "Processes that share the cells, and the GPUs.", default=1, type=click.IntRange(1)),
         option("--limit", "Most evaluations to compute now; 0 is all.", default=0, type=click.IntRange(0)),
         option(
             "--overwrite",

@@ -124,7 +124,9 @@ class Progress:
         guesses = {sort: means.get(sort, means.get(sort[:2])) for sort in sorts}
         if None in guesses.values():
             return None
-        return sum(guess * sorts[sort] for sort, guess in guesses.items() if guess) / self.jobs
+        return sum(guess * sorts[sort] for sort, guess in guesses.items() if guess) / max(
+            1, min(self.jobs, len(self.waiting))
+        )
 
     def _say(self, text: str) -> None:
         self.console.print(as_told(text), soft_wrap=True)

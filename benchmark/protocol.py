@@ -35,6 +35,7 @@ class Job:
         device: as torch calls it.
         cache: folder of features that runs share.
         tuned: the learning rate chosen for the cell's group; None for a protocol that does not tune.
+        parts: parts that a training cuts each batch into; above 1 where memory is short.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class Job:
     device: str
     cache: Path
     tuned: Choice | None = None
+    parts: int = 1
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return the labels of the train or val subset, or of the whole test split."""

@@ -48,7 +48,7 @@ def provenance(device: str) -> Provenance:
 
     head, dirty = commit()
     named = (
-        f"{device} ({torch.cuda.get_device_name()})"
+        f"{device} ({torch.cuda.get_device_name(device)})"
         if device.startswith("cuda")
         else f"cpu ({platform.machine()})"
     )
@@ -65,8 +65,8 @@ def peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         import torch
 
-        peak = torch.cuda.max_memory_allocated() / 2**20
-        torch.cuda.reset_peak_memory_stats()
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
         return peak
     try:
         import resource

@@ -1,20 +1,39 @@
 """The one training loop, for CPU and GPU: no Python per sample, no synchronisation between validations."""
 
 import contextlib
+import gc
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .records import Point
 
+_T = TypeVar("_T")
+
+SHORT_MEMORY = re.compile(
+    r"(CUBLAS|CUDNN|CUSOLVER)_STATUS_(ALLOC_FAILED|\w+_ALLOCATION_FAILED)"
+    r"|CUDA error: out of memory|MPS backend out of memory|DefaultCPUAllocator: "
+)
+"""How libraries below torch say that memory was short; torch's own allocator has `OutOfMemoryError`."""
+
 
 class DivergedError(RuntimeError):
     """The loss was not a number; the message names the step and the learning rate."""
+
+
+class ShortMemoryError(RuntimeError):
+    """Memory was short: begin the cell again with each batch in `parts` parts."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__(f"memory was short; a batch in {parts} parts may fit")
+        self.parts = parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +44,15 @@ class Feed:
         batch: returns the network's input [batch, 3, side, side] and the targets of a step.
         loss: maps outputs and targets to the mean loss over the images given.
         steps: optimiser steps.
+        parts: how many parts of a batch the network sees one after the other, its gradients accumulated.
+        batch_size: images of a whole batch, of which a part has two at least; below 4 there are no parts.
     """
 
     batch: Callable[[int], tuple[Tensor, Tensor]]
     loss: Callable[[Tensor, Tensor], Tensor]
     steps: int
+    parts: int = 1
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,6 @@ class Fitted:
 
     curve: tuple[Point, ...]
     best: Validation
-    notes: tuple[str, ...]
 
 
 def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> Fitted:
@@ -100,13 +122,24 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
 
     Raises:
         DivergedError: the loss became infinite or NaN, or no validation's loss was finite.
+        ShortMemoryError: memory was short, and a batch can be cut into more parts. The model is then of no
+            use: batch norm and optimiser may have taken half a step.
     """
+    try:
+        return _fit(model, feed, hyper, validate)
+    except RuntimeError as error:
+        most = feed.batch_size // 2  # batch norm needs two images to learn from
+        if feed.parts >= most or not is_short_memory(error):
+            raise
+        raise ShortMemoryError(min(2 * feed.parts, most)) from error
+
+
+def _fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> Fitted:
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
     )
     losses = torch.zeros(feed.steps, device=device)
-    stepper = _Stepper(model, feed, optimiser)
     started, seen, stale = time.perf_counter(), 0, 0
     curve: list[Point] = []
     best: Validation | None = None
@@ -115,7 +148,7 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
     for step in range(feed.steps):
         for group in optimiser.param_groups:
             group["lr"] = hyper.rate(step, feed.steps)
-        losses[step] = stepper(step)
+        losses[step] = _step(model, feed, optimiser, step)
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue
         mean_loss = _checked(losses[seen : step + 1], seen, hyper.lr)
@@ -144,47 +177,73 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
         raise DivergedError(f"no validation loss was a number with learning rate {hyper.lr:g}")
     model.load_state_dict(kept)
     model.eval()
-    return Fitted(tuple(curve), best, stepper.notes)
+    return Fitted(tuple(curve), best)
 
 
-class _Stepper:
-    """One optimiser step; halves the micro-batch where memory is short, so that the effective batch stays."""
+def _step(model: nn.Module, feed: Feed, optimiser: torch.optim.Optimizer, step: int) -> Tensor:
+    """Take one optimiser step; returns the mean loss of its batch."""
+    optimiser.zero_grad(set_to_none=True)
+    inputs, targets = feed.batch(step)
+    parts = max(1, min(feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
+    total = torch.zeros((), device=inputs.device)
+    for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
+        with precision(x.device):
+            outputs = model(x)
+        loss = feed.loss(outputs.float(), y) * (len(x) / len(inputs))
+        loss.backward()
+        total += loss.detach()
+    optimiser.step()
+    return total
 
-    def __init__(self, model: nn.Module, feed: Feed, optimiser: torch.optim.Optimizer) -> None:
-        self.model, self.feed, self.optimiser = model, feed, optimiser
-        self.parts = 1
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (
-            (f"memory was short: each batch was accumulated in {self.parts} parts",) if self.parts > 1 else ()
-        )
+def is_short_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, whichever library found out."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(SHORT_MEMORY.search(str(error)))
 
-    def __call__(self, step: int) -> Tensor:
-        inputs, targets = self.feed.batch(step)
-        while True:
-            try:
-                return self._accumulate(inputs, targets)
-            except torch.OutOfMemoryError:
-                if self.parts >= len(inputs):
-                    raise
-                self.parts *= 2
-                self.optimiser.zero_grad(set_to_none=True)
-                if inputs.is_cuda:
-                    torch.cuda.empty_cache()
 
-    def _accumulate(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        self.optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=inputs.device)
-        size = -(-len(inputs) // self.parts)
-        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-            with precision(x.device):
-                outputs = self.model(x)
-            loss = self.feed.loss(outputs.float(), y) * (len(x) / len(inputs))
-            loss.backward()
-            total += loss.detach()
-        self.optimiser.step()
-        return total
+def in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:
+    """Compute with batches in one part; where memory is short, from the start again in more of them.
+
+    Args:
+        compute: does the whole work with batches in so many parts, from nothing but its arguments.
+
+    Returns:
+        The result, and the parts that it took.
+    """
+    parts = 1
+    while True:
+        try:
+            return compute(parts), parts
+        except ShortMemoryError as error:
+            parts = error.parts
+        free_memory()  # only here: while the error is handled, its traceback holds the activations
+
+
+def free_memory() -> None:
+    """Give back to the GPU what nothing refers to: cuBLAS and cuDNN allocate beside torch."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 products and convolutions on a GPU in float32 for the block, never in TF32.
+
+    By default torch's convolutions take TF32, which keeps 10 bits of 23.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # torch 2.9 and newer; it refuses a mixture with the older switches
+        switches = [(place, "fp32_precision", "ieee") for place in (matmul, cudnn.conv, cudnn.rnn)]
+    else:
+        switches = [(place, "allow_tf32", False) for place in (matmul, cudnn)]
+    before = [getattr(place, name) for place, name, _ in switches]
+    try:
+        for place, name, value in switches:
+            setattr(place, name, value)
+        yield
+    finally:
+        for (place, name, _), value in zip(switches, before, strict=True):
+            setattr(place, name, value)
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -82,7 +82,7 @@ class Training:
             pixels = augment(pixels, draws[step]) if augment else pixels
             return self.prepare.normalise(pixels), targets[order[step]]
 
-        return Feed(batch, loss_of(job.task.kind), recipe.steps)
+        return Feed(batch, loss_of(job.task.kind), recipe.steps, job.parts, recipe.batch_size)
 
     def _logits(self, split: str) -> Tensor:
         """Return logits of the val subset or of the whole test split, in eval mode."""

@@ -9,7 +9,6 @@ that all look alike nobody needs a million of them.
 Up to a quarter of a million hashes a full scan is faster, above all where they are crowded.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,8 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..hardware import allowed_cpus
 
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
@@ -136,7 +137,7 @@ def _scan(hashes: Hashes, queries: Hashes, radius: int, most: int) -> Hits:
             found.append(Hits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
         return _joined(found)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
         return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
 
 

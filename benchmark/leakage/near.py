@@ -1,6 +1,5 @@
 """Near copies across splits: found by perceptual hash, confirmed by the correlation of their details."""
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ...tasks.task import Split
 from ..contamination.alignment import Floats, thumbnail
 from ..contamination.measured import CORRELATION, CROPS, RADIUS, candidates, confirmed, share_interval
 from ..contamination.search import Hashes, Hits
+from ..hardware import allowed_cpus
 from .equal import Digests, label
 from .matches import Match, Near
 
@@ -72,7 +72,7 @@ def _confirmed(images: NDArray[np.uint8], hits: Hits, known: Floats) -> Floats:
         for low, high in pairwise(cuts)
     ]
     # the products are small: threads of their own would only wait for each other
-    with threadpool_limits(1), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
         found = list(pool.map(lambda part: confirmed(images, part, lambda rows: known[rows]), parts))
     return np.concatenate([np.empty(0, np.float32), *found])
 

@@ -16,6 +16,7 @@ from ..data import as_stored
 from ..files import claim, sha256_file, write_bytes
 from ..plan import Recipe
 from ..records import Point
+from ..train import free_memory, is_short_memory
 from .distributed import Ranks
 from .engine import pretrain as train
 from .finished import Settings
@@ -91,12 +92,13 @@ def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> 
         job = Job(settings, pools, MemoryImages(images), Ranks(device), plan.start)
         try:
             return train(job, Keeping(evaluate_every=-(-settings.steps // EVALUATIONS)))
-        except torch.OutOfMemoryError:
-            if settings.accumulate >= settings.batch_size:
+        except RuntimeError as error:
+            most = settings.batch_size // 2  # batch norm needs two images to learn from
+            if settings.accumulate >= most or not is_short_memory(error):
                 raise
-            parts = min(2 * settings.accumulate, settings.batch_size)
+            parts = min(2 * settings.accumulate, most)
             settings = msgspec.structs.replace(settings, accumulate=parts)
-        torch.cuda.empty_cache()
+        free_memory()  # only here: see `in_parts`
 
 
 def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tuple[list[Pool], Tensor]:

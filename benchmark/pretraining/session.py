@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import torch
 
 from ...baselines.archs import check_size
 from ...baselines.init import InitCard, contract_of
@@ -18,7 +17,7 @@ from ..corpus.twins import equal_to
 from ..errors import StoppedError, UserError, one_line
 from ..files import claim
 from ..provenance import commit
-from ..train import DivergedError
+from ..train import DivergedError, is_short_memory
 from .begun import Begun, begin, read_begun
 from .distributed import Ranks, joined
 from .engine import pretrain
@@ -172,7 +171,9 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
         ) from stopped
     except DivergedError as error:
         raise StoppedError(f"{error}: pass a smaller --lr, and another --out.") from error
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_short_memory(error):
+            raise
         raise StoppedError(
             f"The memory of {ranks.device} is too small for {settings.batch_size} images in "
             f"{settings.accumulate} parts: pass --accumulate {2 * settings.accumulate}, and another --out."

@@ -69,7 +69,6 @@ class Finetune:
             weights=training.weights,
             choices=(job.tuned,),
             curve=fitted.curve,
-            notes=fitted.notes,
             similarity=similarities(before, training.grams()),
             parameters=sum(tensor.numel() for tensor in training.model.backbone.parameters()),
         )

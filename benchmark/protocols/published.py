@@ -34,16 +34,19 @@ class Published:
     def score(self, job: Job) -> Outcome:
         """Train, and predict the test split with the epoch that the script would have kept."""
         from ..epochwise import start, train
+        from ..train import full_float32
 
-        training = start(job, self.script)
-        trained = train(training, self.script)
+        with full_float32():
+            training = start(job, self.script)
+            trained = train(training, self.script)
+            on_test, on_val = training.predict("test"), training.predict("val")
         curve, rule = trained.fitted.curve, f"by validation {self.script.keeps}"
         return Outcome(
-            test_scores=training.predict("test"),
-            val_scores=training.predict("val"),
+            test_scores=on_test,
+            val_scores=on_val,
             weights=training.weights,
             curve=curve,
-            notes=(*trained.fitted.notes, f"kept epoch {trained.kept} of {len(curve)}, {rule}"),
+            notes=(f"kept epoch {trained.kept} of {len(curve)}, {rule}",),
             beside={} if trained.last is None else {LAST: trained.last},
         )
 

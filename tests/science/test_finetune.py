@@ -142,7 +142,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, results: dict[float, Validation | 
         result = results[lr]
         if result is None:
             raise DivergedError(f"the loss was not a number at step 1 with learning rate {lr:g}")
-        return Fitted((), result, ())
+        return Fitted((), result)
 
     monkeypatch.setattr(Training, "run", run)
     return tried

@@ -14,7 +14,7 @@ from torch import nn
 from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract
 from mednet_bench.benchmark.epochwise import ByScore, Float32, Padded, feed, start, train
-from mednet_bench.benchmark.protocol import PROTOCOLS
+from mednet_bench.benchmark.protocol import PROTOCOLS, Job
 from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, Published
 from mednet_bench.benchmark.script import Script
 from mednet_bench.benchmark.train import Validation
@@ -184,6 +184,38 @@ def test_autocast_does_not_reach_the_network(tmp_path: Path):
     model = Float32(build_backbone(toys.ARCH, 16), 2, 0)
     with torch.autocast("cpu", torch.bfloat16):
         assert model(torch.zeros(2, 3, 16, 16)).dtype == torch.float32
+
+
+def exact() -> bool:
+    """Whether torch computes float32 on a GPU in float32: its own answer, which needs no GPU."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):
+        return cuda.matmul.fp32_precision == cudnn.conv.fp32_precision == "ieee"
+    return not (cuda.matmul.allow_tf32 or cudnn.allow_tf32)
+
+
+@pytest.mark.parametrize("script", [SHORT, replace(SHORT, head_only=True)], ids=["all", "head"])
+def test_no_pass_of_a_float32_protocol_may_take_tf32(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: dict[str, set[bool]] = {}
+
+    def note(what: str) -> None:
+        seen.setdefault(what, set()).add(exact())
+
+    def watched(job: Job, script: Script) -> Training:
+        training = start(job, script)
+        training.model.register_forward_pre_hook(
+            lambda model, _: note("train" if model.training else "predict")
+        )
+        training.model.head.weight.register_hook(lambda _: note("backward"))
+        return training
+
+    assert not exact()
+    monkeypatch.setattr("mednet_bench.benchmark.epochwise.start", watched)
+    Published(script).score(bench(tmp_path).job("medmnist-v2"))
+    assert seen == {"train": {True}, "predict": {True}, "backward": {True}}
+    assert not exact(), "what others compute in this process stays as it was"
 
 
 @pytest.mark.parametrize("script", [SHORT, replace(SHORT, head_only=True, keeps="loss")], ids=["all", "head"])

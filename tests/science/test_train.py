@@ -4,8 +4,10 @@ Two inits are compared by what this loop makes of them: if it depended on anythi
 kept the last epoch instead of the best, the comparison would be of accidents.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,16 @@ from waits import watched
 from mednet_bench.benchmark.metrics import Scored, primary
 from mednet_bench.benchmark.network import loss_of, probabilities
 from mednet_bench.benchmark.subsets import one_hot
-from mednet_bench.benchmark.train import DivergedError, Feed, Hyper, Validation, fit, precision
+from mednet_bench.benchmark.train import (
+    DivergedError,
+    Feed,
+    Hyper,
+    Validation,
+    fit,
+    full_float32,
+    in_parts,
+    precision,
+)
 
 HYPER = Hyper(lr=1e-2, weight_decay=0.01, every=5, patience=100)
 STEPS, BATCH = 20, 16
@@ -47,7 +58,9 @@ def data(n: int = 200, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 def feed_of(images: Tensor, labels: Tensor, steps: int = STEPS, seed: int = 0, batch: int = BATCH) -> Feed:
     rows = torch.from_numpy(np.random.default_rng(seed).integers(0, len(images), (steps, batch)))
-    return Feed(lambda step: (images[rows[step]], labels[rows[step]]), loss_of("binary"), steps)
+    return Feed(
+        lambda step: (images[rows[step]], labels[rows[step]]), loss_of("binary"), steps, batch_size=batch
+    )
 
 
 def validator(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Validation]:
@@ -231,33 +244,32 @@ def gradients(model: nn.Module, feed: Feed) -> list[list[Tensor]]:
 
 
 @pytest.mark.parametrize("batch", [16, 15])
-@pytest.mark.parametrize("room", [15, 5, 1])
+@pytest.mark.parametrize("room", [15, 5, 3])
 def test_short_memory_changes_the_parts_and_not_the_gradient(room: int, batch: int) -> None:
     images, labels = data()
     feed = feed_of(images, labels, steps=3, batch=batch)
     whole = gradients(network(norm=False), feed)
-    small = Small(network(norm=False), room)
-    parts = gradients(small, feed)
+    sizes: list[int] = []
+
+    def begin(parts: int) -> list[list[Tensor]]:
+        small = Small(network(norm=False), room)
+        sizes.clear()
+        small.sizes = sizes
+        return gradients(small, replace(feed, parts=parts))
+
+    parts, _ = in_parts(begin)
     assert len(whole) == len(parts) == 3
     for one, two in zip(whole, parts, strict=True):
         for a, b in zip(one, two, strict=True):
             assert torch.allclose(a, b, atol=1e-6)
-    accepted = [size for size in small.sizes if size <= room]
-    assert sum(accepted) == 3 * batch  # every image counted, none twice
+    assert max(sizes) <= room and sum(sizes) == 3 * batch  # every image counted, none twice
 
 
-def test_short_memory_is_remembered_and_noted() -> None:
-    model = Small(network(norm=False), 4)
+def test_a_network_too_large_for_two_images_fails_with_the_devices_own_words() -> None:
     images, labels = data()
-    fitted = fit(model, feed_of(images, labels, steps=6), HYPER, lambda: Validation(1.0, 0.5))
-    assert model.sizes == [16, 8, *[4] * 4 * 6]  # found out once, and not at every step again
-    assert fitted.notes == ("memory was short: each batch was accumulated in 4 parts",)
-
-
-def test_a_network_too_large_for_one_image_fails_with_the_devices_own_words() -> None:
-    images, labels = data()
+    feed, worst = feed_of(images, labels), Validation(1.0, 0.5)
     with pytest.raises(torch.OutOfMemoryError):
-        fit(Small(network(), 0), feed_of(images, labels), HYPER, lambda: Validation(1.0, 0.5))
+        in_parts(lambda parts: fit(Small(network(), 0), replace(feed, parts=parts), HYPER, lambda: worst))
 
 
 def test_the_host_waits_once_per_validation_and_never_between() -> None:
@@ -293,6 +305,35 @@ def test_half_precision_is_for_cuda_alone() -> None:
     context = precision(torch.device("cuda"))
     assert isinstance(context, torch.autocast)
     assert (context.device, context.fast_dtype) == ("cuda", torch.bfloat16)
+
+
+def modern() -> SimpleNamespace:
+    """torch's switches from 2.9 on, as a user may have left them."""
+    place = {name: SimpleNamespace(fp32_precision="tf32") for name in ("matmul", "conv", "rnn")}
+    return SimpleNamespace(
+        cuda=SimpleNamespace(matmul=place["matmul"]),
+        cudnn=SimpleNamespace(conv=place["conv"], rnn=place["rnn"]),
+    )
+
+
+def older() -> SimpleNamespace:
+    """torch's switches up to 2.8."""
+    return SimpleNamespace(
+        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False)), cudnn=SimpleNamespace(allow_tf32=True)
+    )
+
+
+@pytest.mark.parametrize("switches", [modern, older])
+def test_float32_is_switched_on_by_whichever_switches_torch_has_and_put_back(
+    switches: Callable[[], SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = switches()
+    monkeypatch.setattr(torch, "backends", backends)
+    with pytest.raises(KeyboardInterrupt), full_float32():
+        values = re.findall(r"(?:fp32_precision|allow_tf32)=([^)]+)", repr(backends))
+        assert len(values) >= 2 and set(values) in ({"'ieee'"}, {"False"})
+        raise KeyboardInterrupt
+    assert backends == switches()
 
 
 @pytest.mark.gpu
