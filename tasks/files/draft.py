@@ -11,7 +11,15 @@ from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
 from .columns import Keys, columns
-from .folders import class_folders, class_images, classes_in, given_by_folders, split_called
+from .folders import (
+    check_header,
+    class_folders,
+    class_images,
+    classes_in,
+    given_by_folders,
+    is_file,
+    split_called,
+)
 from .rows import SEPARATOR, unused_clause
 from .spec import fault_of_path
 from .table import read_table
@@ -163,9 +171,10 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     """Find the column that names files, and the folder that they are named from."""
     roots = (".", *class_folders(folder))
     for root in roots:
+        check_header(table, folder / root, frame.columns)
         for column in frame.columns:
             cells = _spread(list(frame[column]))
-            there = sum(not fault_of_path(cell, False) and (folder / root / cell).is_file() for cell in cells)
+            there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
             if 2 * there > len(cells):  # `validate` names the lines of those that are not
                 return column, root
     raise UserError(

@@ -187,3 +187,17 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a cell names a file: a remark is too long for a name, and the system would quote it."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def check_header(table: Path, root: Path, columns: Iterable[str]) -> None:
+    """Refuse a table that begins with a row: the names of its columns would be cells, never told."""
+    if any(is_file(root / name) for name in columns if name):
+        raise UserError(f"{table}: its first line names a file: add a line of column names above it.")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....tasks.files.folders import check_header
 from ....tasks.patients import Finder, with_patients
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of
@@ -110,6 +111,7 @@ def column_of(
         return chosen[0]
     if optional and not given:
         return ""
+    check_header(path, path.parent, names)
     wanted = f"'{given}'" if given else " or ".join(map(repr, usual))
     raise UserError(f"{path} has no column {wanted} but {', '.join(names)}: name it by the card's '{key}'.")
 
