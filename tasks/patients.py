@@ -24,6 +24,25 @@ getattr(signal, "alarm", int)(int(limit) + 2)  # it ends also where its parent w
 found = map(re.compile(pattern).search, paths)
 json.dump([match and match[1] or "" for match in found], sys.stdout)
 """
+PROPOSALS = (r"([^/]+)/[^/]*$", r"^([^/]+)/", r"([^/_-]+)[_-][^/]*$", r"([^/]+)[_-][^/_-]*$")
+"""Where a patient usually is: the folder of the file, the first folder, the first or last word but one."""
+FEWEST = 5
+"""Patients that a proposed pattern finds at least: fewer cannot be split."""
+
+
+def proposal(paths: Sequence[str], classes: int) -> str:
+    """Say in a clause how a card names the patients, with a pattern that fits the paths if one does.
+
+    Args:
+        paths: of the files.
+        classes: how many there are: a pattern that finds no more may have found just these.
+    """
+    for pattern in PROPOSALS:
+        found = [match[1] for match in map(re.compile(pattern).search, paths) if match]
+        many = len(set(found))
+        if 2 * len(found) > len(paths) and 3 * many <= 2 * len(found) and many >= max(FEWEST, classes + 1):
+            return f'if paths name patients, say in [files] group_pattern = "{pattern}", which finds {many:,}'
+    return 'if paths name patients, say in [files] by what pattern, such as group_pattern = "^([^/]+)/"'
 
 
 @dataclass(frozen=True)

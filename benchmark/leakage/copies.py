@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..files import DiskFullError, cache_folder, write_json
 from .counted import Copies
 from .equal import digests, equal_groups
-from .groups import known_groups
+from .groups import known_groups, patients_known
 
 _FORMAT = 1
 
@@ -85,7 +85,8 @@ def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
     of_shared = int(np.isin(test, both).sum())
-    return msgspec.structs.replace(copies, known=len(test), shared_groups=len(both), of_shared=of_shared)
+    known = len(test) if of_shared else patients_known(splits)["test"]
+    return msgspec.structs.replace(copies, known=known, shared_groups=len(both), of_shared=of_shared)
 
 
 def without_copies(task: str, splits: Mapping[str, Split], found: Found) -> dict[str, Split]:

@@ -20,7 +20,7 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
     """The test images that stand in train or val were left out (`--dedupe`)."""
 
     known: int = 0
-    """Test images of which the patient or another group is known, before any were dropped."""
+    """Test images whose patient is known, before any were dropped; or any group, where some are shared."""
     shared_groups: int = 0
     """Groups that test shares with train or val."""
     of_shared: int = 0

@@ -14,7 +14,7 @@ from mednet_bench.benchmark.errors import UserError
 
 REMARK = f"{SECRET}: seen by Dr. {SECRET}-Arzt. " + "Lungs clear, heart of normal size. " * 12
 """Longer than a file's name may be, so that to look for a file of that name is an error of the system."""
-PLANTED = ("remark", "seen by", "born", "path", "label", "split", "ward", "patient", "study")
+PLANTED: tuple[str, ...] = ("remark", "seen by", "born", "path", "label", "split", "ward", "patient", "study")
 Table = list[dict[str, str]]
 
 
