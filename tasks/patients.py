@@ -73,7 +73,7 @@ class Finder:
         except subprocess.TimeoutExpired as error:
             raise UserError(self._too_long(len(paths))) from error
         if done.returncode:
-            raise UserError(self._too_long(len(paths)))
+            raise UserError(f"{self.key}: to match it with {len(paths):,} paths failed ({done.returncode}).")
         return json.loads(done.stdout)
 
     def _too_long(self, paths: int) -> str:

@@ -54,6 +54,11 @@ def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
     if name in frame.columns and name[0] != "\0":
         return name
     check_header(spec.table or spec.root, spec.root, frame.columns)
+    if any((frame[each] == each).any() for each in frame.columns):  # names, which may be of patients
+        raise UserError(
+            f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
+            f"names above it, or name the column by the card's '{key}'."
+        )
     known = ", ".join(str(each) for each in frame.columns if each[0] != "\0")
     raise UserError(f"{spec.table} has no column '{name}' but {known}: name it by the card's '{key}'.")
 

@@ -121,3 +121,11 @@ def test_a_table_without_a_header_is_not_quoted(desk: Path) -> None:
         said = invoke(desk, command)
         assert "its first line names a file: add a line of column names above it" in said
         check(desk, said)
+
+
+def test_a_table_of_rows_alone_is_not_quoted_where_it_names_no_file_either(desk: Path) -> None:
+    table = desk / "ward" / "labels.csv"
+    table.write_text(table.read_text().partition("\n")[2].replace(REMARK, SECRET).replace(".dcm", ""))
+    said = invoke(desk, "validate DESK/ward/ward.toml")
+    assert "has no column 'path', and its first line may be a row" in said
+    check(desk, said)
