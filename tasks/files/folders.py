@@ -78,6 +78,16 @@ def classes_in(root: Path) -> tuple[str, ...]:
     return tuple(sorted(set(inside)))
 
 
+def difference(folders: Iterable[str], classes: Iterable[str]) -> str:
+    """Say how folders differ from a card's classes, or ""; its own are counted, as they may be patients'."""
+    lacking, others = sorted({*classes} - {*folders}), len({*folders} - {*classes})
+    said = (
+        f"none is called {' or '.join(lacking)}" if lacking else "",
+        f"{others:,} called otherwise" if others else "",
+    )
+    return "; ".join(filter(None, said))
+
+
 def class_images(root: Path, name: str) -> Iterator[str]:
     """List what may be images of a class relative to `root`, those of each split folder in turn."""
     for split in split_folders(root) or ("",):

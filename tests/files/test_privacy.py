@@ -129,3 +129,11 @@ def test_a_table_of_rows_alone_is_not_quoted_where_it_names_no_file_either(desk:
     said = invoke(desk, "validate DESK/ward/ward.toml")
     assert "has no column 'path', and its first line may be a row" in said
     check(desk, said)
+
+
+def test_folders_that_are_no_class_are_counted(desk: Path) -> None:
+    card = desk / "ward" / "ward.toml"
+    card.write_text(card.read_text().partition("subgroups")[0] + "[files]\n")
+    said = invoke(desk, "validate DESK/ward/ward.toml")
+    assert "differ (none is called healthy or ill; 20 called otherwise)" in said
+    check(desk, said)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....tasks.files.folders import class_folders, files_below, split_called
+from ....tasks.files.folders import class_folders, difference, files_below, split_called
 from ....tasks.patients import Finder, finder, with_patients
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
@@ -25,8 +25,7 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
             f"the folder to take by 'path' in the card of '{card.name}'."
         )
     classes = card.classes or found
-    if set(found) != set(classes):
-        odd = ", ".join(sorted(set(found) ^ set(classes)))
+    if odd := difference(found, classes):
         raise UserError(f"{root}: its folders and the classes of the card of '{card.name}' differ ({odd}).")
     if len(classes) < 2:
         raise UserError(
