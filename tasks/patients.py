@@ -12,7 +12,7 @@ from typing import TypeVar
 from ..benchmark.errors import UserError
 
 T = TypeVar("T")
-LIMIT = 30.0
+LIMIT = 10.0
 """Seconds for `AT_ONCE` paths, which usually take a tenth of one."""
 AT_ONCE = 20_000
 LONGEST = 1_000

@@ -102,7 +102,7 @@ def _patients(manifest: Manifest) -> str:
     told = f"{manifest.patients:,} known, {manifest.several:,} with several files"
     if not manifest.several:
         told = f"{manifest.patients:,} named, each with one file" if manifest.patients else "none known"
-    return f"{told}; {manifest.studies:,} studies of which none is known" if manifest.studies else told
+    return f"{told}; {manifest.studies:,} studies of patients not known" if manifest.studies else told
 
 
 def _copies(count: int) -> str:

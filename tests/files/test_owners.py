@@ -121,7 +121,7 @@ def test_a_study_is_no_patient_though_it_stays_whole(ward: Path, by: str) -> Non
             path, dcmread(path).pixel_array, **{"StudyInstanceUID": f"1.2.{path.parent.name[10:]}", **lacks}
         )
     said = validated(card, 16, 1, ward.parent / "check")
-    assert "none known; 20 studies of which none is known" in said
+    assert "none known; 20 studies of patients not known" in said
     assert "of 40 images only the study or series is known" in said and "group_pattern" in said
     splits = loaded(ward)
     assert [len(np.unique(split.groups)) for split in splits.values() if split.groups is not None] == [
