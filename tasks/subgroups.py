@@ -70,14 +70,19 @@ def check_subgroups(where: str, splits: Mapping[str, Split]) -> None:
                     f"{where}: the column '{name}' has {len(column):,} values for {len(splits[split]):,} "
                     f"images of the split {split}: give one value per image."
                 )
-        values = set(np.unique(np.concatenate(list(held.values()))).tolist()) - {""}
-        if len(values) > MOST or any(len(value) > LONGEST for value in values):
-            why = (
-                f"{len(values):,} distinct values"
-                if len(values) > MOST
-                else f"a value of more than {LONGEST} characters"
-            )
-            raise UserError(
-                f"{where}: the column '{name}' has {why}: an identifier is no subgroup. Leave it out of "
-                f"subgroups, or write bands into it, {MOST} at most (60-69 for an age of 64)."
-            )
+        check_values(where, name, np.unique(np.concatenate(list(held.values()))).tolist())
+
+
+def check_values(where: str, name: str, values: Iterable[str]) -> None:
+    """Refuse a column of identifiers; errors as `check_subgroups`."""
+    known = set(values) - {""}
+    if len(known) > MOST or any(len(value) > LONGEST for value in known):
+        why = (
+            f"{len(known):,} distinct values"
+            if len(known) > MOST
+            else f"a value of more than {LONGEST} characters"
+        )
+        raise UserError(
+            f"{where}: the column '{name}' has {why}: an identifier is no subgroup. Leave it out of "
+            f"subgroups, or write bands into it, {MOST} at most (60-69 for an age of 64)."
+        )

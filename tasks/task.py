@@ -76,6 +76,8 @@ class Split:
             where not known; never an identifier.
         traits: what the file of each image says beside its pixels (bytes, bits, scanner, exposure) ->
             float64 [n], NaN where not known, or text [n], "" where not known; only a leakage audit reads it.
+        patient_known: bool [n], whether the group of an image is a patient, not a study or its file alone;
+            None where the data do not say what groups are, which are then taken for patients.
     """
 
     images: Levels
@@ -83,6 +85,7 @@ class Split:
     groups: NDArray[np.int64] | None = None
     columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     traits: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    patient_known: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,6 +98,7 @@ class Split:
             None if self.groups is None else self.groups[rows],
             {name: values[rows] for name, values in self.columns.items()},
             {name: values[rows] for name, values in self.traits.items()},
+            None if self.patient_known is None else self.patient_known[rows],
         )
 
 

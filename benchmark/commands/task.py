@@ -72,6 +72,8 @@ def _doubts(found: "Draft") -> list[str]:
         perhaps = f"; patient_column, if it is {' or '.join(found.patients)}" if found.patients else ""
         cure = f"those of DICOM headers are used; else say in [files]: group_pattern{perhaps}"
         doubts.append(f"no column of patients: {cure}")
+    if found.patient_doubt:
+        doubts.append(found.patient_doubt)
     return doubts
 
 

@@ -20,7 +20,7 @@ from ..grid import stored_size
 from ..request import Request
 from ..tomls import read_toml
 from .equal import Digests, digests, equal_groups
-from .groups import known_groups, shared_groups
+from .groups import known_groups, patients_known, shared_groups
 from .near import Looks, near_copies, thumbnails
 from .outcome import Leakage, Rows
 from .pictures import pictures
@@ -102,6 +102,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         near=(*near_copies(looks), *near_within(looks)),
         shared=shared_groups(splits),
         grouped={name: len(known_groups(split)) for name, split in splits.items()},
+        patients=patients_known(splits),
         constant=constant,
         blank=blank,
         hints=tuple(hints(splits, images, _units(splits, marks))),

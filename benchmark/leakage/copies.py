@@ -13,7 +13,7 @@ from ..files import DiskFullError, cache_folder, write_json
 from ..subsets import one_hot
 from .counted import Copies, Dedupe
 from .equal import digests, equal_groups
-from .groups import known_groups
+from .groups import known_groups, patients_known
 
 _FORMAT = 2
 _FROM: Mapping[Dedupe, tuple[str, ...]] = {"test": ("test",), "train": ("train", "val")}
@@ -97,7 +97,8 @@ def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
     of_shared = int(np.isin(test, both).sum())
-    return msgspec.structs.replace(copies, known=len(test), shared_groups=len(both), of_shared=of_shared)
+    known = len(test) if of_shared else patients_known(splits)["test"]
+    return msgspec.structs.replace(copies, known=known, shared_groups=len(both), of_shared=of_shared)
 
 
 def without_copies(task: Task, splits: Mapping[str, Split], found: Found, dedupe: Dedupe) -> dict[str, Split]:

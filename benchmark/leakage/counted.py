@@ -29,7 +29,7 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
     """Likewise of val."""
 
     known: int = 0
-    """Test images of which the patient or another group is known, before any were dropped."""
+    """Test images whose patient is known, before any were dropped; or any group, where some are shared."""
     shared_groups: int = 0
     """Groups that test shares with train or val."""
     of_shared: int = 0

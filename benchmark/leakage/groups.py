@@ -29,6 +29,23 @@ def known_groups(split: Split) -> NDArray[np.int64]:
     return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups >= 0]
 
 
+def patients_known(splits: Mapping[str, Split]) -> dict[str, int]:
+    """Count the images of each split whose group is known to be a patient.
+
+    A study or series is none; and where no group has two images, nothing shows that groups are patients.
+    """
+    groups = np.concatenate([known_groups(split) for split in splits.values()])
+    if len(np.unique(groups)) == len(groups):
+        return dict.fromkeys(splits, 0)
+    return {name: _patients_known(split) for name, split in splits.items()}
+
+
+def _patients_known(split: Split) -> int:
+    if split.groups is None or split.patient_known is None:
+        return len(known_groups(split))
+    return int((split.patient_known & (split.groups >= 0)).sum())
+
+
 def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[Shared]:
     for split, against in _PAIRS:
         if split not in known or against not in known:

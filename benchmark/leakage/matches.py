@@ -59,7 +59,7 @@ class Near(msgspec.Struct, frozen=True, kw_only=True):
     def means(self) -> str:
         """What that says of the splits."""
         if not self.matches:
-            return "clean"
+            return "clean" if self.checked else "not looked"
         if all(match.exact for match in self.matches):
             return "equal images only"
         if not self.beyond_look_alikes:

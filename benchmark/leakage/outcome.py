@@ -119,6 +119,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         near: per pair of splits, then within each.
         shared: per pair of splits that share groups; None where no two splits know any of theirs.
         grouped: split -> images whose group is known.
+        patients: split -> those of them whose group is known to be a patient; None in audits of version 0.1.
         constant: split -> rows of images of one single value.
         blank: split -> rows of images that show nothing but noise, constant ones left out.
         hints: shortcuts.
@@ -135,6 +136,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     near: tuple[Near, ...]
     shared: tuple[Shared, ...] | None
     grouped: dict[str, int] = {}
+    patients: dict[str, int] | None = None
     constant: dict[str, Rows]
     blank: dict[str, Rows]
     hints: tuple[Hint, ...]
@@ -162,8 +164,27 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def doubts(self) -> tuple[str, ...]:
+        """What no leak was found by but may be one, a clause each: few near copies, patients not known."""
+        return (*self._look_alikes, *self._not_patients)
+
+    @property
+    def patients_known(self) -> int:
+        """Count the images whose group is known to be a patient."""
+        return sum((self.grouped if self.patients is None else self.patients).values())
+
+    @property
+    def _not_patients(self) -> Iterator[str]:
+        """Say of how many images only a group is known that may be less than a patient."""
+        if self.shared is not None and (weak := sum(self.grouped.values()) - self.patients_known):
+            yield (
+                f"the groups of {weak:,} images are studies, or of one image each, and one patient may have "
+                "several: name the patients (in a card of files by patient_column or group_pattern)"
+            )
+
+    @property
+    def _look_alikes(self) -> Iterator[str]:
         """Near copies across splits that are too few to be told from look-alikes, a clause each."""
-        return tuple(
+        return (
             f"{_counted(near)} have a near copy or a look-alike in {near.against}: "
             "only a look at the pairs (--pictures) can tell"
             for near in self.near

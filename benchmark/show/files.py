@@ -17,7 +17,7 @@ from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
 from ..errors import UserError, one_line
 from ..files import write_atomic
-from ..leakage.groups import in_several
+from ..leakage.groups import in_several, known_groups, patients_known
 from .tables import tabulate
 
 COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
@@ -74,6 +74,10 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     lines += [("warning", f"the split {SPLITS[at]} has no image of '{name}'") for at, name in absent.items()]
     if shared := in_several(splits):
         lines.append(("warning", f"{shared:,} groups stand in more than one split"))
+    if any(len(known_groups(split)) for split in splits.values()) and not any(
+        patients_known(splits).values()
+    ):
+        lines.append(("warning", "no group has two images: if any patient has, groups name no patients"))
     return tabulate(lines, tablefmt="plain")
 
 
@@ -83,7 +87,7 @@ def _told(manifest: Manifest) -> str:
     lines = [
         ("files", f"{manifest.files:,}"),
         ("images", f"{images:,} at {manifest.side} px of {manifest.bits} bits, in proportion on black"),
-        ("patients", f"{manifest.patients:,} known" if manifest.patients else "none known"),
+        ("patients", _patients(manifest)),
         *([("equal images", _copies(manifest.copies))] if manifest.copies else []),
         ("splits", manifest.rule),
         ("split hash", manifest.split_hash[:16]),
@@ -91,6 +95,14 @@ def _told(manifest: Manifest) -> str:
         *(("warning", each) for each in manifest.warnings),
     ]
     return tabulate(lines, tablefmt="plain")
+
+
+def _patients(manifest: Manifest) -> str:
+    """Count what is known of patients; a study is none, and a name of every file its own shows nothing."""
+    told = f"{manifest.patients:,} known, {manifest.several:,} with several files"
+    if not manifest.several:
+        told = f"{manifest.patients:,} named, each with one file" if manifest.patients else "none known"
+    return f"{told}; {manifest.studies:,} studies of patients not known" if manifest.studies else told
 
 
 def _copies(count: int) -> str:

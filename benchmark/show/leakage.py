@@ -61,8 +61,9 @@ def _shared(found: Leakage) -> Iterator[Line]:
         count = f"{_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
         yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
     if not found.shared:
-        known, images = sum(found.grouped.values()), sum(found.images.values())
-        yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", "clean"
+        known, images = found.patients_known, sum(found.images.values())
+        means = "clean" if known == images else "clean where known" if known else "shows nothing"
+        yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
 
 
 def _hint(hint: Hint) -> Line:

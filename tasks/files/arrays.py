@@ -42,13 +42,14 @@ class Folder:
         """
         try:
             names = msgspec.json.decode((self.path / "names.json").read_bytes(), type=Names)
-            groups = self._file(name, "groups")
+            grouped = self._file(name, "groups").is_file()
             return Split(
                 np.load(self._file(name, "images"), mmap_mode="r", allow_pickle=False),
                 self._array(name, "labels"),
-                self._array(name, "groups") if groups.is_file() else None,
+                self._array(name, "groups") if grouped else None,
                 self._several(name, "column", names.columns),
                 self._several(name, "trait", names.traits),
+                self._array(name, "patient_known") if grouped else None,
             )
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{self.path} is damaged: delete it and run the same command again.") from error
@@ -66,12 +67,14 @@ class Folder:
         plain = ranked(parts.owners, images.marks)  # equal on every machine, as the salt is not
         groups = np.unique(salted(parts.owners, salt, task))[plain]  # or each salt would draw other labels
         traits = {name: _hidden(values, salt, task) for name, values in parts.traits.items()}
+        known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
             self._save(name, "labels", parts.labels[mine])
             if any(parts.groups) or parts.joined:
                 self._save(name, "groups", groups[mine])
+                self._save(name, "patient_known", known[mine])
             for kind, held in (("column", parts.columns), ("trait", traits)):
                 for at, values in enumerate(held.values()):
                     self._save(name, f"{kind}_{at}", values[mine])

@@ -30,7 +30,8 @@ class Images:
     Attributes:
         files: of which file each image is, [n].
         frames: which frame of it, [n].
-        patients: raw, by the header; "" where it has none.
+        patients: raw patient by the header, else study or series; "" where it has none.
+        patient_known: whether that is a patient.
         marks: SHA-256 of each square.
         blank: as of `Decoded`, [n].
         traits: as `Split.traits`.
@@ -43,6 +44,7 @@ class Images:
     files: NDArray[np.int64]
     frames: NDArray[np.int64]
     patients: tuple[str, ...]
+    patient_known: tuple[bool, ...]
     marks: tuple[bytes, ...]
     blank: tuple[bool, ...]
     traits: TraitColumns
@@ -89,6 +91,7 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
         files=np.array([file for each in found for file in each.files], np.int64),
         frames=np.array([frame for each in found for frame in each.frames], np.int64),
         patients=tuple(patient for each in found for patient in each.patients),
+        patient_known=tuple(known for each in found for known in each.patient_known),
         marks=tuple(mark for each in found for mark in each.marks),
         blank=tuple(blank for each in found for blank in each.blank),
         traits=joined((len(each.files), each.traits) for each in found),

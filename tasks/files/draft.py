@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
+from ..patients import proposal
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
 from .columns import Keys, columns
-from .folders import class_folders, class_images, classes_in, given_by_folders, split_called
+from .folders import (
+    check_header,
+    class_folders,
+    class_images,
+    classes_in,
+    given_by_folders,
+    is_file,
+    split_called,
+)
 from .rows import SEPARATOR, unused_clause
 from .spec import fault_of_path
 from .table import read_table
@@ -37,12 +46,14 @@ class Draft:
         labels: columns that may be the label, the one that was taken first; none where one is called so.
         patients: columns that may be the patient; none where one is called so, or without a table.
         splits: where splits are taken from, and what looks like splits and is not used, a clause each.
+        patient_doubt: why the column of patients may be none, a clause, or "".
     """
 
     content: dict[str, Any]
     labels: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
+    patient_doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class _Found:
     patients: tuple[str, ...] = ()
     split_words: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    patient_doubt: str = ""
 
 
 def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
@@ -84,7 +96,7 @@ def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
         "parents": [], "licence": UNKNOWN, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
-    return Draft(content, found.labels, found.patients, splits)
+    return Draft(content, found.labels, found.patients, splits, found.patient_doubt)
 
 
 def _name(folder: Path) -> str:
@@ -124,6 +136,19 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
         patients=found.patients,
         split_words=tuple(frame[found.keys["split_column"]]) if "split_column" in found.keys else (),
         unused=found.unused,
+        patient_doubt=_patient_doubt(frame, found.keys, len(classes)),
+    )
+
+
+def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
+    """Say where no two files are of one patient: such a column may number images or studies."""
+    column = keys.get("patient_column")
+    named = [cell for cell in frame[column] if cell] if column else []
+    if len(set(named)) < len(named) or not named:
+        return ""
+    return (
+        f"no two files share a value of '{column}', which is taken for the patient: if any patient has two, "
+        f"correct patient_column; {proposal(list(frame[keys['path_column']]), classes)}"
     )
 
 
@@ -163,9 +188,10 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     """Find the column that names files, and the folder that they are named from."""
     roots = (".", *class_folders(folder))
     for root in roots:
+        check_header(table, folder / root, frame.columns)
         for column in frame.columns:
             cells = _spread(list(frame[column]))
-            there = sum(not fault_of_path(cell, False) and (folder / root / cell).is_file() for cell in cells)
+            there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
             if 2 * there > len(cells):  # `validate` names the lines of those that are not
                 return column, root
     raise UserError(

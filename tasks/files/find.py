@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from ...benchmark.errors import UserError
-from .folders import class_images, classes_in, given_by_folders, led_out, split_folders, splits_told
+from .folders import (
+    class_images,
+    classes_in,
+    difference,
+    given_by_folders,
+    led_out,
+    split_folders,
+    splits_told,
+)
 from .listing import Listing, patients_in
 from .rows import from_table
 from .spec import Spec
@@ -58,11 +66,10 @@ def _refuse_links(spec: Spec, found: Listing) -> None:
 
 
 def _from_folders(spec: Spec) -> Listing:
-    odd = sorted(set(classes_in(spec.root)) ^ set(spec.classes))
-    if odd:
+    if odd := difference(classes_in(spec.root), spec.classes):
         what = "the folders in its folders of splits" if split_folders(spec.root) else "its folders"
         raise UserError(
-            f"{spec.root}: {what} and the classes of the card differ ({', '.join(odd)}): rename or "
+            f"{spec.root}: {what} and the classes of the card differ ({odd}): rename or "
             "remove one of them, or name a table by 'files.table'."
         )
     files = [

@@ -78,6 +78,16 @@ def classes_in(root: Path) -> tuple[str, ...]:
     return tuple(sorted(set(inside)))
 
 
+def difference(folders: Iterable[str], classes: Iterable[str]) -> str:
+    """Say how folders differ from a card's classes, or ""; its own are counted, as they may be patients'."""
+    lacking, others = sorted({*classes} - {*folders}), len({*folders} - {*classes})
+    said = (
+        f"none is called {' or '.join(lacking)}" if lacking else "",
+        f"{others:,} called otherwise" if others else "",
+    )
+    return "; ".join(filter(None, said))
+
+
 def class_images(root: Path, name: str) -> Iterator[str]:
     """List what may be images of a class relative to `root`, those of each split folder in turn."""
     for split in split_folders(root) or ("",):
@@ -187,3 +197,17 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a cell names a file: a remark is too long for a name, and the system would quote it."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def check_header(table: Path, root: Path, columns: Iterable[str]) -> None:
+    """Refuse a table that begins with a row: the names of its columns would be cells, never told."""
+    if any(is_file(root / name) for name in columns if name):
+        raise UserError(f"{table}: its first line names a file: add a line of column names above it.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..patients import finder, patient_in
+from ..patients import finder, with_patients
 from .spec import Spec
 
 
@@ -64,6 +64,6 @@ class Listing:
 
 
 def patients_in(spec: Spec, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Find the patient in each path by the card's `group_pattern`; "" where it has none."""
-    pattern = finder(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
-    return tuple(patient_in(path, pattern) for path in paths)
+    """Find the patient in each path by the card's `group_pattern`, else ""; errors as `Finder`."""
+    find = finder(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
+    return tuple(patient for _, patient in with_patients(paths, str, find))

@@ -1,5 +1,6 @@
 """Which image of a task is in which split, with what labels, and of whom: told or made, and judged."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
+from ..patients import proposal
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
@@ -24,12 +26,14 @@ class Parts:
         names: file and frame.
         splits: 0, 1, 2 for train, val, test.
         labels: as `Split.labels`.
-        groups: raw patient, "" where not known.
-        owners: the same, or the file where no patient is known; one where equal images were kept together.
+        groups: raw patient, else study, "" where neither is known.
+        patients: which of the groups are patients.
+        owners: the group, or the file where none is known; one where equal images were kept together.
         joined: whether they were, for any.
         copies: images that are equal to an earlier one in every pixel, blank ones aside.
         columns: as `Split.columns`.
         traits: as `Split.traits`.
+        several: patients with several files; where there is none, nothing shows that a column names patients.
         shared: patients that stand in more than one split.
         warnings: what weakens the splits, a clause each.
     """
@@ -38,11 +42,13 @@ class Parts:
     splits: NDArray[np.int64]
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
+    patients: frozenset[str]
     owners: tuple[str, ...]
     joined: bool
     copies: int
     columns: Mapping[str, NDArray[np.str_]]
     traits: Mapping[str, NDArray[Any]]
+    several: int
     shared: int
     warnings: tuple[str, ...]
 
@@ -69,6 +75,8 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         shares = spec.rule.without_test if told else spec.rule.shares
         splits[free] = cut(labels[free], numbered(units), shares, spec.rule.seed, spec.name)
         astrays = astray(splits[free], units.tolist(), shares)
+    patients = _patients(listing, images, groups)
+    several = _several(groups, patients, files)
     shared = _shared(groups, splits)
     return Parts(
         names=tuple(
@@ -77,17 +85,21 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         splits=splits,
         labels=labels,
         groups=groups,
+        patients=patients,
         owners=owners,
         joined=owners != known,
         copies=sum(map(bool, marks)) - len({*marks} - {b""}),
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
-        shared=shared,
+        several=several,
+        shared=len(shared),
         warnings=(
-            *_warnings(spec, labels, splits, groups, shared),
+            *_warnings(spec, labels, splits),
+            *_parted(shared, patients),
             *_equal_across(marks, splits),
             *astrays,
             *listing.notes,
+            *_doubts(spec, listing, groups, patients, several),
         ),
     )
 
@@ -123,22 +135,62 @@ def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
     return widened(told, widened(images.patients, studies))
 
 
+def _patients(listing: Listing, images: Images, groups: tuple[str, ...]) -> frozenset[str]:
+    """Return the groups that table, path or header call a patient, not a study or series."""
+    by_header = {key for key, known in zip(images.patients, images.patient_known, strict=True) if known}
+    return frozenset(groups) & (by_header | set(listing.patients)) - {""}
+
+
+def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]) -> int:
+    """Count the patients with several files; a file of several frames is one."""
+    pairs = set(zip(groups, files.tolist(), strict=True))
+    return sum(
+        count > 1 for group, count in Counter(group for group, _ in pairs).items() if group in patients
+    )
+
+
+def _parted(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
+    who = "patients" if shared <= patients else "patients or studies"
+    said = f"{len(shared):,} {who} stand in more than one split: a test on them proves little"
+    return (said,) if shared else ()
+
+
+def _doubts(
+    spec: Spec, listing: Listing, groups: tuple[str, ...], patients: frozenset[str], several: int
+) -> tuple[str, ...]:
+    """Say where patients are not known, or only by a name that no two files share, and the cure."""
+    found = []
+    if patients and not several:
+        column, pattern = spec.files.patient_column, spec.files.group_pattern
+        named = f"the column '{column}'" if column else "group_pattern" if pattern else "the header"
+        found.append(
+            f"none of {len(patients):,} patients has two files: if any was imaged twice, {named} names "
+            "images or studies, and nothing keeps patients whole"
+        )
+    if studies := sum(bool(group) and group not in patients for group in groups):
+        found.append(
+            f"of {studies:,} images only the study or series is known: those of one patient may be parted"
+        )
+    if unknown := sum(not group for group in groups):
+        found.append(f"of {unknown:,} images no patient is known: each file stands for itself")
+    return (*found[:-1], f"{found[-1]}; {proposal(listing.paths, len(spec.classes))}") if found else ()
+
+
 def numbered(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
     """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
     return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
 
 
-def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> int:
+def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
+    """Return the groups that stand in more than one split."""
     seen: dict[str, set[int]] = {}
     for group, split in zip(groups, splits.tolist(), strict=True):
         if group:
             seen.setdefault(group, set()).add(split)
-    return sum(len(each) > 1 for each in seen.values())
+    return {group for group, each in seen.items() if len(each) > 1}
 
 
-def _warnings(
-    spec: Spec, labels: NDArray[np.int64], splits: NDArray[np.int64], groups: tuple[str, ...], shared: int
-) -> tuple[str, ...]:
+def _warnings(spec: Spec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
     """Say what weakens the splits; `UserError` where they cannot be trained on or tested at all."""
     empty = [name for number, name in enumerate(SPLITS) if number not in splits]
     if empty:
@@ -151,9 +203,4 @@ def _warnings(
             f"{spec.name}: the split train has no image of the class '{absent[0]}': add patients of it, "
             "leave the class out, or change the splits."
         )
-    found = [f"the split {SPLITS[split]} has no image of '{name}'" for split, name in absent.items()]
-    if shared:
-        found.append(f"{shared:,} patients stand in more than one split: a test on them proves little")
-    if unknown := sum(not group for group in groups):
-        found.append(f"of {unknown:,} images no patient is known: each file stands for itself")
-    return tuple(found)
+    return tuple(f"the split {SPLITS[split]} has no image of '{name}'" for split, name in absent.items())

@@ -30,7 +30,8 @@ class Decoded:
         start: of the piece.
         files: of which file each image is, counted over the whole listing, in the order of the squares.
         frames: which frame of it.
-        patients: raw, by the header; "" where it has none.
+        patients: raw patient by the header, else study or series; "" where it has none.
+        patient_known: whether that is a patient.
         marks: SHA-256 of each square.
         blank: whether each image is of one value, so that it equals others and shows nothing.
         traits: of their files.
@@ -43,6 +44,7 @@ class Decoded:
     files: tuple[int, ...]
     frames: tuple[int, ...]
     patients: tuple[str, ...]
+    patient_known: tuple[bool, ...]
     marks: tuple[bytes, ...]
     blank: tuple[bool, ...]
     traits: TraitColumns
@@ -55,7 +57,7 @@ class Decoded:
 class _Seen:
     """What gathers while a piece is decoded."""
 
-    rows: list[tuple[int, int, str, bytes, bool]] = field(default_factory=list)
+    rows: list[tuple[int, int, str, bool, bytes, bool]] = field(default_factory=list)
     traits: list[Traits] = field(default_factory=list)
     deep: bool = False
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -63,10 +65,11 @@ class _Seen:
 
     def done(self, start: int) -> Decoded:
         """Return all of it, in little room."""
-        files, frames, patients, marks, blank = zip(*self.rows, strict=True) if self.rows else ((),) * 5
+        columns = zip(*self.rows, strict=True) if self.rows else ((),) * 6
+        files, frames, patients, known, marks, blank = columns
         return Decoded(
-            start, files, frames, patients, marks, blank, columns_of(self.traits), self.deep, self.facts,
-            tuple(self.faults),
+            start, files, frames, patients, known, marks, blank, columns_of(self.traits), self.deep,
+            self.facts, tuple(self.faults),
         )  # fmt: skip
 
 
@@ -118,7 +121,8 @@ class Decoder:
         content = np.ascontiguousarray(sixteen_bits(square)).data
         seen.deep |= square.dtype == np.uint16
         blank = not (np.ptp(picture.values, axis=(0, 1)).any() and np.ptp(square, axis=(0, 1)).any())
-        seen.rows.append((number, picture.frame, picture.group, sha256(content).digest(), blank))
+        mark, known = sha256(content).digest(), picture.patient_known
+        seen.rows.append((number, picture.frame, picture.group, known, mark, blank))
         seen.traits.append(traits_of(file, picture))
         height, width = picture.values.shape[:2]
         colour = "RGB" if picture.values.ndim == 3 else "grey"

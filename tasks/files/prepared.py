@@ -20,7 +20,7 @@ from .spec import Spec
 from .split import split_hash
 from .warn import unlike
 
-VERSION = 4
+VERSION = 5
 """Of what is done to an image; arrays of another version are made anew."""
 LARGEST_SIDE = 4096
 """In pixels, of the squares; larger ones hold more than a network is fed, and more than memory may."""
@@ -39,6 +39,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     patients: int
     """Known ones; images without one stand for themselves."""
+    several: int = 0
+    """Of the patients, those with several files."""
+    studies: int = 0
+    """Of images whose patient is not known."""
     shared_patients: int
     """That stand in more than one split: only where the table gives the splits."""
     copies: int = 0
@@ -145,7 +149,9 @@ def _manifest(
         bits=16 if images.deep else 8,
         images={name: int((parts.splits == number).sum()) for number, name in enumerate(SPLITS)},
         files=len(listing.paths),
-        patients=len(set(parts.groups) - {""}),
+        patients=len(parts.patients),
+        several=parts.several,
+        studies=len(set(parts.groups) - parts.patients - {""}),
         shared_patients=parts.shared,
         copies=parts.copies,
         rule=_rule(spec, listing),

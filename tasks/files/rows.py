@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
-from .folders import split_called
+from ..subgroups import check_values
+from .folders import check_header, is_file, split_called
 from .listing import Listing, patients_in
 from .owners import widened
 from .spec import Spec, fault_of_path
@@ -44,9 +44,7 @@ def from_table(spec: Spec) -> Listing:
     _check_paths(spec, paths, places)
     return Listing(
         spec.root, paths, _labels(spec, frame, places), _patients(spec, frame, paths),
-        _splits(spec, frame, places), _studies(spec, frame),
-        {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups},
-        places,
+        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
         _unused(spec, frame),
     )  # fmt: skip
@@ -55,6 +53,12 @@ def from_table(spec: Spec) -> Listing:
 def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
     if name in frame.columns and name[0] != "\0":
         return name
+    check_header(spec.table or spec.root, spec.root, frame.columns)
+    if any((frame[each] == each).any() for each in frame.columns):  # names, which may be of patients
+        raise UserError(
+            f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
+            f"names above it, or name the column by the card's '{key}'."
+        )
     known = ", ".join(str(each) for each in frame.columns if each[0] != "\0")
     raise UserError(f"{spec.table} has no column '{name}' but {known}: name it by the card's '{key}'.")
 
@@ -68,19 +72,12 @@ def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) ->
             first = places[at - 1].rpartition(" ")[2]
             raise UserError(f"{place}: it names the same file as line {first}: delete one of the two rows.")
         before = path
-    absent = [place for path, place in zip(paths, places, strict=True) if not _is_file(spec.root / path)]
+    absent = [place for path, place in zip(paths, places, strict=True) if not is_file(spec.root / path)]
     if absent:
         raise UserError(
             f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(paths):,} rows "
             "name none): correct the paths, with / between folders, or 'files.path' in the card."
         )
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
@@ -145,6 +142,14 @@ def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
         return ()
     column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
     return tuple(f"study {cell}" if cell else "" for cell in column)
+
+
+def _subgroups(spec: Spec, frame: "pd.DataFrame") -> dict[str, tuple[str, ...]]:
+    """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
+    columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
+    for name, values in columns.items():
+        check_values(str(spec.table), name, values)
+    return columns
 
 
 def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:

@@ -67,7 +67,9 @@ def _check_header(path: Path, head: str, separator: str) -> None:
     """Refuse two columns of one name, which pandas would tell apart by numbers of its own."""
     names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
     if twice := next((name for name in names if name and names.count(name) > 1), None):
-        raise UserError(f"{path} has two columns called '{twice}': rename one.")
+        first = names.index(twice) + 1  # where the first line is none of names they would be cells
+        second = names.index(twice, first) + 1
+        raise UserError(f"{path}: its columns {first} and {second} have the same name: rename one.")
 
 
 def _reason(error: Exception) -> str:

@@ -42,11 +42,12 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     frames = _frames(dataset)
     chosen = reading.chosen(frames)
     group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
+    patient_known = reading.group_by == "patient" and bool(word(dataset, KEYS["patient"]))
     for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
         shown = _shown(dataset, frame, stored, reading)
         yield Picture(
             shown.values, shown.window, shown.deep, frame, spacing_of(dataset, frame), group,
-            {**facts, **shown.facts}, traits,
+            {**facts, **shown.facts}, traits, patient_known,
         )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ class Picture:
         spacing: millimetres from pixel to pixel (down, right), or only their proportion; None where the file
             tells neither.
         group: the raw key of a patient or study, or ""; hash it with a salt before it goes anywhere.
+        patient_known: whether `group` is a patient, not a study or series.
         facts: how it was read (window and whence, photometric interpretation): nothing that identifies.
         traits: numbers and words of the header from which a shortcut could be learnt, such as the scanner;
             they may tell of a patient, and stay in the user's cache.
@@ -84,6 +85,7 @@ class Picture:
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     traits: Mapping[str, float | str] = field(default_factory=dict)
+    patient_known: bool = False
 
     @property
     def as_stored(self) -> bool:

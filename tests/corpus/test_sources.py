@@ -83,7 +83,7 @@ def test_a_wrong_card_or_table_is_one_sentence(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ["benign", "odd"]}, "(malignant, odd)"),
+        ({"classes": ["benign", "odd"]}, "(none is called odd; 1 called otherwise)"),
         ({"path": "nowhere"}, "does not exist"),
         ({"labels": "multilabel"}, "use a table"),
         ({"labels": "ordinal"}, "name its 'classes' in their order"),

@@ -5,11 +5,10 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
-from dicoms import BUNDLED, SECRET, bundled
+from dicoms import BUNDLED, SECRET, bundled, holds
 
 from mednet_bench.benchmark.cli import cli
 from mednet_bench.tasks.local import local_task
@@ -35,15 +34,6 @@ def walked(desk: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     assert [line.split()[1] for line in LINES] == commands
     assert (desk / "runs/scans/report/report.html").is_file() and len(list(desk.glob("check/*.png"))) == 2
     return said
-
-
-def holds(path: Path, secrets: Iterable[str]) -> list[str]:
-    """Name the secrets in a file: as bytes, as numpy writes text, and in what is compressed."""
-    content = path.read_bytes()
-    if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            content += "".join(str(arrays[name].tolist()) for name in arrays.files).encode()
-    return [each for each in secrets if each.encode() in content or each.encode("utf-32-le") in content]
 
 
 def check_nobody_is_named(desk: Path, secrets: Iterable[str], said: str) -> None:

@@ -93,7 +93,7 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
     splits = loaded(card)
     assert [len(np.unique(split.groups)) for split in splits.values()] == [12, 4, 4]
     (ward.parent / "folders" / "other").mkdir()
-    assert "differ (other)" in refusal(card)
+    assert "differ (1 called otherwise)" in refusal(card)
 
 
 def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None:

@@ -8,9 +8,15 @@ import pytest
 from dicoms import SECRET, write
 from pydicom import dcmread
 
+from mednet_bench.benchmark.leakage.audit import leakage_of
+from mednet_bench.benchmark.leakage.copies import copies_in
 from mednet_bench.benchmark.leakage.groups import known_groups
+from mednet_bench.benchmark.show.files import validated
+from mednet_bench.benchmark.show.leakage import leakage_text
+from mednet_bench.tasks.files.draft import draft
 from mednet_bench.tasks.files.owners import widened
 from mednet_bench.tasks.local import local_task
+from mednet_bench.tasks.patients import proposal
 from mednet_bench.tasks.task import Places, Split
 
 HERS = {"PatientID": None, "StudyInstanceUID": None, "SeriesInstanceUID": None}
@@ -65,3 +71,76 @@ def test_a_file_of_nobody_stands_for_itself_and_counts_as_not_known(ward: Path) 
     assert sorted(map(len, unknown)) == [0, 0, 3], "its frames are in one split"
     (alone,) = np.unique(np.concatenate(unknown))
     assert alone < -1 and sum(len(known_groups(split)) for split in splits.values()) == 39
+
+
+def test_a_patient_of_every_file_its_own_is_told_and_a_pattern_proposed(ward: Path) -> None:
+    """A column that numbers images keeps nobody whole, and no audit may call that clean."""
+    table = ward / "labels.csv"
+    head, *lines = table.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    for number, row in enumerate(rows):
+        row[2] = f"{SECRET}-image-{number}"
+    table.write_text("\n".join([head, *map(",".join, rows)]))
+    said = validated(ward / "ward.toml", 16, 1, ward.parent / "check")
+    doubt = draft(ward).patient_doubt
+    assert "no two files share a value of 'patient'" in doubt and SECRET not in doubt
+    assert "40 named, each with one file" in said and "none of 40 patients has two files" in said
+    assert 'group_pattern = "([^/]+)/[^/]*$", which finds 20' in said
+    shown = leakage_text(leakage_of("ward", 16, "", loaded(ward)))
+    assert "none, known of 0 of 40 images" in shown and "group_pattern" in shown
+    assert SECRET not in said + shown
+    card = ward / "ward.toml"
+    pattern = card.read_text().replace('patient_column = "patient"', 'group_pattern = "([^/]+)/[^/]*$"')
+    card.write_text(pattern)
+    said = validated(card, 16, 1, ward.parent / "check")
+    assert "patients     20 known, 20 with several files" in said and "two files" not in said
+    assert "none, known of 40 of 40 images" in leakage_text(leakage_of("ward", 16, "", loaded(ward)))
+
+
+def test_classes_and_measurements_in_paths_are_not_proposed_as_patients() -> None:
+    def proposed(paths: list[str]) -> str:
+        return proposal(paths, 2).partition('group_pattern = "')[2].partition('"')[0]
+
+    assert proposed([f"ill/scan_P{n // 2}_{n % 2}.png" for n in range(20)]) == "([^/]+)[_-][^/_-]*$"
+    assert proposed([f"train/P{n // 2}/series/{n}.png" for n in range(20)]) == "^([^/]+)/"
+    assert proposed([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)]) == "^([^/]+)/", "as an example only"
+    assert "which finds" not in proposal([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)], 2)
+
+
+@pytest.mark.parametrize("by", ["header", "column", "card"])
+def test_a_study_is_no_patient_though_it_stays_whole(ward: Path, by: str) -> None:
+    card = ward / "ward.toml"
+    text = card.read_text().replace('patient_column = "patient"\n', "")
+    text += {"header": "", "column": 'study_column = "patient"\n', "card": '[reader]\ngroup_by = "study"\n'}[
+        by
+    ]
+    card.write_text(text)
+    for path in sorted(ward.rglob("*.dcm")):
+        lacks = HERS if by == "column" else {"PatientID": " " if by == "header" else SECRET}
+        write(
+            path, dcmread(path).pixel_array, **{"StudyInstanceUID": f"1.2.{path.parent.name[10:]}", **lacks}
+        )
+    said = validated(card, 16, 1, ward.parent / "check")
+    assert "none known; 20 studies of patients not known" in said
+    assert "of 40 images only the study or series is known" in said and "group_pattern" in said
+    splits = loaded(ward)
+    assert [len(np.unique(split.groups)) for split in splits.values() if split.groups is not None] == [
+        12,
+        4,
+        4,
+    ]
+    shown = leakage_text(leakage_of("ward", 16, "", splits))
+    assert "none, known of 0 of 40 images" in shown and "one patient may have several" in shown
+    counted = copies_in(local_task(card), splits, f"test:{by}").copies
+    assert counted.known == 0, "the report says: groups not known"
+
+
+def test_frames_of_one_file_are_not_several_files_of_a_patient(ward: Path) -> None:
+    for path in sorted(ward.rglob("*-1.dcm")):
+        path.unlink()
+    for path in sorted(ward.rglob("*-0.dcm")):
+        write(path, np.stack([dcmread(path).pixel_array] * 2))
+    table = ward / "labels.csv"
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if "-1.dcm" not in line))
+    assert "20 named, each with one file" in validated(ward / "ward.toml", 16, 1, ward.parent / "check")
+    assert "none, known of 0 of 40 images" in leakage_text(leakage_of("ward", 16, "", loaded(ward)))

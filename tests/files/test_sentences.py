@@ -1,5 +1,9 @@
 """`validate` says what is wrong with a card or a table in one sentence that names the file."""
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +15,10 @@ from pyarrow.parquet import write_table
 
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.show.files import validated
+from mednet_bench.tasks import patients
 from mednet_bench.tasks.files import table
+from mednet_bench.tasks.patients import finder, with_patients
+from mednet_bench.tasks.pool import share
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda card: card.replace(b"A ward", b"\xe4"), "it is no text in UTF-8: save it as that"),
@@ -38,6 +45,14 @@ WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda card: card + b'group_pattern = "("\n',
         "key 'files.group_pattern': it is no regular expression",
     ),
+    "pattern of many repeats": (
+        lambda card: card + b'group_pattern = "' + b"(a{99999999999})" + b'"\n',
+        "key 'files.group_pattern': it is no regular expression",
+    ),
+    "long pattern": (
+        lambda card: card + b'group_pattern = "' + b"(x)" * 400 + b'"\n',
+        "key 'files.group_pattern': it has 1,200 characters, and 1,000 may be",
+    ),
 }
 TABLES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda table: table.replace(b"healthy", b"\xe4", 1), "is no text in UTF-8: save it as"),
@@ -46,7 +61,7 @@ TABLES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "first rows too long": (lambda table: table.replace(b"healthy", b"ill,x", 1), "its first rows have more"),
     "a row too long": (lambda table: table + b"a,b,c,d,e\n", "line 42 has 5 cells and the header 4"),
     "an open quotation": (lambda table: table + b'"open', "a quotation mark is opened and never closed"),
-    "two columns": (lambda table: table.replace(b"sex", b"label"), "has two columns called 'label'"),
+    "two columns": (lambda table: table.replace(b"sex", b"label"), "its columns 2 and 4 have the same name"),
 }  # fmt: skip
 
 
@@ -120,3 +135,45 @@ def test_an_npz_is_described_as_it_is_whatever_size_is_asked_for(tmp_path: Path)
     assert "12 at 8 px, as the npz has them: --size is for tasks from files" in said
     save([1, 1, 1, 1])
     assert f"{card}: the split train has no image of the class 'healthy'" in refusal(card)
+
+
+CATASTROPHES = ("(x+x+)+y", "^(([a-zX])+.)+[A-Z]([a-z])+$", "(.*)*#", "(x|xx|xxx)*$ ")
+"""Each takes more steps on 60 letters than there are seconds to wait for."""
+
+
+@pytest.mark.parametrize("pattern", CATASTROPHES)
+def test_a_pattern_that_never_ends_is_refused(
+    ward: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patients, "LIMIT", 1.0)
+    card, odd = ward / "ward.toml", "x" * 60 + ".dcm"
+    first = (ward / "labels.csv").read_text().splitlines()[1].split(",")[0]
+    (ward / first).rename(ward / odd)
+    (ward / "labels.csv").write_text((ward / "labels.csv").read_text().replace(first, odd))
+    card.write_text(card.read_text() + f"group_pattern = '{pattern}'\n")
+    assert "key 'files.group_pattern': it does not get done with 40 paths in 1 seconds" in refusal(card)
+
+
+def test_a_pattern_that_never_ends_does_not_hold_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = finder("(x+x+)+y", "key")
+    assert find is not None
+    monkeypatch.setattr(patients, "LIMIT", 1.0)
+    with pytest.raises(UserError, match="key: it does not get done with 1 paths"):
+        find(["x" * 60])
+    assert list(share(find, [["zxxyz"], ["-"]], 2)) in ([["xx"], [""]], [[""], ["xx"]])
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarm")
+def test_a_search_ends_though_nobody_waits_for_it_any_more() -> None:
+    asked = json.dumps([0, "(x+x+)+y", ["x" * 60]]).encode()
+    command = (sys.executable, "-I", "-S", "-c", patients._MATCHER)
+    assert subprocess.run(command, input=asked, capture_output=True).returncode == -signal.SIGALRM
+
+
+def test_patients_are_found_as_python_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patients, "AT_ONCE", 2)
+    paths = ["P-1/a.png", "Pß/é\u2028.png", "P-3/\udc80", "Q/a", "P/"]
+    find = finder(r"^P-?(\w)?.*/", "key")
+    found = with_patients(iter(paths), str, find)
+    assert list(found) == list(zip(paths, ["1", "ß", "3", "", ""], strict=True))
+    assert list(with_patients(paths, str, finder("", "key"))) == [(path, "") for path in paths]

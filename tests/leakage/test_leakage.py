@@ -72,7 +72,7 @@ def test_shared_groups_are_counted_and_unknown_ones_are_not(clean: Splits) -> No
 
 def test_groups_of_which_nothing_is_known_are_not_called_clean(clean: Splits) -> None:
     """Where only test knows its groups there is nothing to compare; where few are known, it is said."""
-    groups = np.arange(len(clean["test"]))
+    groups = np.arange(len(clean["test"])) // 2
     test = {"test": replace(clean["test"], groups=groups)}
     alone = audited({**clean, **test})
     assert alone.shared is None and alone.grouped == {"train": 0, "val": 0, "test": len(groups)}
@@ -80,6 +80,27 @@ def test_groups_of_which_nothing_is_known_are_not_called_clean(clean: Splits) ->
     both = audited({**clean, **test, "train": replace(clean["train"], groups=few)})
     total = sum(map(len, clean.values()))
     assert both.shared == () and f"none, known of {len(groups) + 3} of {total} images" in leakage_text(both)
+    assert "clean where known" in leakage_text(both)
+
+
+def test_groups_of_one_image_and_studies_are_no_patients(clean: Splits) -> None:
+    """Whoever numbers images, or studies, has shown of no patient that he is whole."""
+    starts = np.cumsum([0, *map(len, clean.values())]).tolist()
+    numbers = [np.arange(len(part)) + start for part, start in zip(clean.values(), starts, strict=False)]
+    single = {n: replace(part, groups=at) for (n, part), at in zip(clean.items(), numbers, strict=True)}
+    paired = {n: replace(part, groups=at // 2) for (n, part), at in zip(clean.items(), numbers, strict=True)}
+    studies = {n: replace(part, patient_known=np.arange(len(part)) < 30) for n, part in paired.items()}
+    total = starts[-1]
+    for splits, known, means in (
+        (single, 0, "nothing"),
+        (paired, total, "clean"),
+        (studies, 90, "where known"),
+    ):
+        found = audited(splits)
+        (line,) = (line for line in leakage_text(found).splitlines() if line.startswith("shared groups"))
+        assert found.shared == () and f"none, known of {known} of {total} images" in line
+        assert line.endswith(means)
+        assert ("one patient may have several" in leakage_text(found)) == (known < total)
 
 
 def test_near_copies_within_a_split_are_counted_and_are_no_leak(clean: Splits) -> None:
@@ -123,7 +144,9 @@ def test_images_that_show_nothing_are_listed(clean: Splits) -> None:
     assert (found.constant, found.blank) == ({"val": (1,)}, {"val": (2,)})
     even = Split(np.zeros((3, 64, 64), np.uint8), np.array([0, 1, 0]))
     found = audited({**clean, "val": even})
-    assert [(near.checked, near.means) for near in found.near if near.split == "val"] == [(0, "clean")] * 2
+    assert [(near.checked, near.means) for near in found.near if near.split == "val"] == [
+        (0, "not looked")
+    ] * 2
 
 
 def test_one_class_and_tiny_sets_give_reasons(clean: Splits) -> None:

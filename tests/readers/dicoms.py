@@ -1,5 +1,6 @@
 """DICOM files that tests write: small, whole, and full of names that must not be seen again."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ SECRET = "MUSTERMANN"
 def bundled(name: str) -> Path:
     """Return a file that pydicom brings along."""
     return BUNDLED / "test_files" / name
+
+
+def holds(path: Path, secrets: Iterable[str]) -> list[str]:
+    """Name the secrets in a file: as bytes, as numpy writes text, and in what is compressed."""
+    content = path.read_bytes()
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            content += "".join(str(arrays[name].tolist()) for name in arrays.files).encode()
+    return [each for each in secrets if each.encode() in content or each.encode("utf-32-le") in content]
 
 
 def write(path: Path, stored: np.ndarray, **elements: Any) -> Path:

@@ -1,12 +1,11 @@
 """Images in one folder per class."""
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....tasks.files.folders import class_folders, files_below, split_called
-from ....tasks.patients import finder, patient_in
+from ....tasks.files.folders import class_folders, difference, files_below, split_called
+from ....tasks.patients import Finder, finder, with_patients
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
@@ -26,8 +25,7 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
             f"the folder to take by 'path' in the card of '{card.name}'."
         )
     classes = card.classes or found
-    if set(found) != set(classes):
-        odd = ", ".join(sorted(set(found) ^ set(classes)))
+    if odd := difference(found, classes):
         raise UserError(f"{root}: its folders and the classes of the card of '{card.name}' differ ({odd}).")
     if len(classes) < 2:
         raise UserError(
@@ -39,15 +37,15 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
     return FileSource(facts_of(card, classes), root, listing, card.reader)
 
 
-def group_finder(card: SourceCard) -> "re.Pattern[str] | None":
-    """Compile a card's `group_pattern`; errors as `finder`."""
+def group_finder(card: SourceCard) -> Finder | None:
+    """Check a card's `group_pattern`; errors as `finder`."""
     return finder(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 
-def _entries(root: Path, classes: tuple[str, ...], pattern: "re.Pattern[str] | None") -> Iterator[Entry]:
+def _entries(root: Path, classes: tuple[str, ...], find: Finder | None) -> Iterator[Entry]:
     for index, name in enumerate(classes):
-        for path in files_below(root, name):
-            yield entry_of(root, path, (index,), patient_in(path, pattern))
+        for path, patient in with_patients(files_below(root, name), str, find):
+            yield entry_of(root, path, (index,), patient)
 
 
 SOURCES.add("folder", SourceKind(open_folder))

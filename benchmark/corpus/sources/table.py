@@ -1,13 +1,13 @@
 """Images that a CSV lists with their labels and, where it knows them, their patients."""
 
 import csv
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....tasks.patients import patient_in
+from ....tasks.files.folders import check_header
+from ....tasks.patients import Finder, with_patients
 from ...errors import UserError
 from ..filesource import Entry, FileSource, entry_of, facts_of
 from ..source import SOURCES, SourceCard, SourceKind
@@ -62,14 +62,16 @@ class _Listing:
     root: Path
     index: Mapping[str, int]
     multilabel: bool
-    pattern: "re.Pattern[str] | None"
+    find: Finder | None
 
     def __call__(self) -> Iterator[Entry]:
-        table = self.table
-        for line, row in rows_of(table.path):
-            path = row[table.image].strip()
-            group = row[table.group].strip() if table.group else patient_in(path, self.pattern)
-            yield entry_of(self.root, path, self._label(line, row[table.label]), group)
+        table, find = self.table, None if self.table.group else self.find
+        for (line, row), patient in with_patients(rows_of(table.path), self._path, find):
+            group = row[table.group].strip() if table.group else patient
+            yield entry_of(self.root, self._path((line, row)), self._label(line, row[table.label]), group)
+
+    def _path(self, row: tuple[int, Mapping[str, str]]) -> str:
+        return row[1][self.table.image].strip()
 
     def _label(self, line: int, text: str) -> tuple[int, ...]:
         names = names_of(text, self.multilabel)
@@ -109,6 +111,7 @@ def column_of(
         return chosen[0]
     if optional and not given:
         return ""
+    check_header(path, path.parent, names)
     wanted = f"'{given}'" if given else " or ".join(map(repr, usual))
     raise UserError(f"{path} has no column {wanted} but {', '.join(names)}: name it by the card's '{key}'.")
 
