@@ -73,7 +73,7 @@ class Gathered:
                 lines.append(
                     [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
                 )
-        return np.array(lines, dtype=float).reshape(-1, len(inits))
+        return np.array(lines, dtype=float).reshape(len(lines), len(inits))
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,7 +116,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     for rows in _places(results.rows):
         sides = [Side(row, known[row], tuple(records[key] for key in row.keys)) for row in rows]
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
-        found += (_compared(a, b, results.margin, sides) for a, b in pairs)
+        found += (_compared(a, b, results.margin, sides) for a, b in pairs if not _compared_apart(a, b, rows))
     return _corrected(found)
 
 
@@ -126,6 +126,13 @@ def _places(rows: Sequence[Row]) -> Iterable[list[Row]]:
     for row in rows:
         places[row.block[:-1]].append(row)  # all but the setting, which decides whether they may
     return places.values()
+
+
+def _compared_apart(a: Side, b: Side, rows: Sequence[Row]) -> bool:
+    """Whether the settings differ and each of the two has its own comparison with the other's init."""
+    held = {(row.init, row.setting) for row in rows}
+    apart = a.row.setting != b.row.setting
+    return apart and {(a.row.init, b.row.setting), (b.row.init, a.row.setting)} <= held
 
 
 def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:
