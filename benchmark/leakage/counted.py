@@ -45,6 +45,17 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(said)
 
     @property
+    def leaks(self) -> str:
+        """Say which test images, or whose patients, count although train or val hold them; likewise."""
+        equal = self.equal if self.either and not self.dropped else ""
+        return "; ".join(filter(None, (equal, self.grouped)))
+
+    @property
+    def mostly_equal(self) -> bool:
+        """Whether more than half of the test images that count stand in train or val."""
+        return not self.dropped and 2 * self.either > self.test
+
+    @property
     def grouped(self) -> str:
         """Say how many images are of groups that splits share; likewise."""
         if not self.shared_groups:

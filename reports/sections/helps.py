@@ -7,7 +7,7 @@ from ..findings.derivation import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer
-from ..verdict_words import between, extent, spans, tally, tally_text
+from ..verdict_words import between, extent, leaky_text, spans, tally, tally_text
 from ..wording import GENERATED, count, listed
 from .verdict_bars import bars
 
@@ -39,7 +39,9 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
         f"Verdicts by pair: {n_of(everything)}.{warning}",
         {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()},
     )
-    sentence = f"{warning} {note}{told}{_made(results, everything)} n = {n_of(everything)}."
+    sentence = (
+        f"{warning} {note}{told}{leaky_text(everything)}{_made(results, everything)} n = {n_of(everything)}."
+    )
     return Answer(question, sentence.strip(), 10, figure)
 
 
