@@ -167,13 +167,12 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
 
 def counted(record: Record) -> Record:
     """Most test images of one task stand in train, some of another are of patients in train."""
-    task, nothing = record.cell.task, {"conflicts": 0, "val": 40, "val_in_train": 0, "in_val": 0}
-    if task == "retinamnist":
-        copies = Copies(test=300, in_train=170, either=170, **nothing)
-    else:
-        groups = {"known": 280, "shared_groups": 9, "of_shared": 44} if task == "bloodmnist" else {}
-        copies = Copies(test=300, in_train=0, either=0, **nothing, **groups)
-    return msgspec.structs.replace(record, copies=copies)
+    clean = Copies(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=40, val_in_train=0)
+    copies = {
+        "retinamnist": msgspec.structs.replace(clean, in_train=170, either=170),
+        "bloodmnist": msgspec.structs.replace(clean, known=280, shared_groups=9, of_shared=44),
+    }
+    return msgspec.structs.replace(record, copies=copies.get(record.cell.task, clean))
 
 
 def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_bars(tmp_path: Path) -> None:
