@@ -87,6 +87,11 @@ def flagged_text(verdicts: Sequence[Verdict]) -> str:
     return f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
 
 
+def refusals(verdicts: Iterable[Verdict]) -> str:
+    """Name the flags that bar verdicts, e.g. "contaminated or single-seed", or ""."""
+    return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
+
+
 def leaky_text(verdicts: Sequence[Verdict]) -> str:
     """Say in how many comparisons the training knew test images or their patients, or ""."""
     leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)

@@ -11,7 +11,7 @@ from ..findings.results import Results, Row, visible
 from ..findings.verdicts import judge
 from ..pictures import INK, draw, style
 from ..section import Answer, Figure
-from ..verdict_words import flagged_text, spans
+from ..verdict_words import flagged_text, refusals, spans
 from ..wording import count, listed
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
     known = leaks(results)
     more = [f"{count(len(known) - NAMED, 'more leak')} in the section Leakage"] * (len(known) > NAMED)
     found = f"{'; '.join([*known[:NAMED], *more])}. " if known else ""
-    flagged = flagged_text(judge(results))
+    verdicts = judge(results)
+    if verdicts and all(verdict.barred for verdict in verdicts):
+        found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
+    flagged = flagged_text(verdicts)
     rest = f"{f' {flagged}' if flagged else ''}{_audited(results)}"
     if touched:
         doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])

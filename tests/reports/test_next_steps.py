@@ -25,6 +25,7 @@ from mednet_bench.reports.sections.next_steps import (
     wider,
     written,
 )
+from mednet_bench.reports.sections.reach import reach
 from mednet_bench.reports.sections.trust import trust
 from mednet_bench.reports.sections.verdict_section import verdict_section
 
@@ -119,7 +120,10 @@ def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path:
         assert "every comparison has its verdict" not in told
     assert "6 comparisons that cannot be told" in next_answer((), verdicts).sentence
     assert "every comparison has its verdict" in next_answer((), ()).sentence
-    assert "undefined scores" in trust(undefined).sentence and "no doubt" not in trust(undefined).sentence
+    trusted, reached = trust(undefined).sentence, reach(undefined, verdicts)
+    assert trusted.startswith("No comparison here can have a verdict (no-evidence). ")
+    assert "undefined scores" in trusted and "no doubt" not in trusted
+    assert reached and reached.sentence.startswith("Of mednet against scratch nothing is known: ")
 
 
 def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tmp_path: Path):
