@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Neutral colours are drawn in these two and then named, so that the page chooses them by its theme.
 INK, PAPER = "#0a0b0c", "#fcfdfe"
+NOTE_LINE = 10
+"""Points from one line of a note to the next."""
 PX = 1 / 96
 """Inches per CSS pixel."""
 
@@ -123,12 +125,27 @@ def draw(
 
 
 def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
-    """Write a panel's title, and under it in small print what must stand beside it."""
-    axes.set_title(shorten(text, width), pad=6 + 10 * (note.count("\n") + 1) if note else 6)
+    """Write a panel's title, and under it in small print what must stand beside it.
+
+    The margin of `draw` holds one line of it; for every other the picture grows, its axes do not.
+    """
+    _grow(axes, NOTE_LINE * note.count("\n") / 72)
+    axes.set_title(shorten(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
     if note:
         axes.annotate(
             note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"
         )
+
+
+def _grow(axes: Axes, inches: float) -> None:
+    """Add room above the axes and keep their size."""
+    figure = axes.get_figure(root=True)
+    assert figure, "`draw` made it"
+    width, height = figure.get_size_inches()
+    left, bottom, wide, high = axes.get_position().bounds
+    share = height / (height + inches)
+    figure.set_size_inches(width, height + inches)
+    axes.set_position((left, bottom * share, wide, high * share))
 
 
 def shorten(text: str, width: int) -> str:

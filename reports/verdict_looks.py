@@ -23,7 +23,7 @@ class VerdictLook:
         color: at least 3:1 against the light and the dark page, and told apart by colour-blind eyes.
         marker: of matplotlib; alone it tells the verdict on grey paper.
         filled: whether the marker is; what cannot be told is an empty circle.
-        hatch: of the bar, for grey paper.
+        hatch: of the bar, for grey paper; of lines, since SVG spells out every dot: 250 KB a picture.
         glyph: the marker as a letter of text, none of which any system shows as an emoji.
     """
 
@@ -41,7 +41,7 @@ class VerdictLook:
 
 LOOKS = {
     BETTER: VerdictLook("#2f6fe0", "^", True, "", "▲"),
-    EQUIVALENT: VerdictLook("#3a9a5a", "s", True, "....", "■"),
+    EQUIVALENT: VerdictLook("#3a9a5a", "s", True, "++++", "■"),
     CANNOT_TELL: VerdictLook("#85898f", "o", False, "", "○"),
     WORSE: VerdictLook("#c8561b", "v", True, "/////", "▼"),
 }

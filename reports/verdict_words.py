@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from .findings.flags import LEAKS
 from .findings.verdicts import VERDICTS, Verdict
 from .wording import count, interval, number
 
+FLAGS = 5
+"""Flags that a sentence names; the section Verdicts counts all."""
 Pair = tuple[str, str]
 """(init whose difference is stated, init that is subtracted)"""
 
@@ -70,6 +73,30 @@ def told(verdict: Verdict) -> str:
 def flag_names(verdict: Verdict) -> tuple[str, ...]:
     """Return the names of the flags, each once."""
     return tuple(dict.fromkeys(flag.name for flag in verdict.flags))
+
+
+def flagged_text(verdicts: Sequence[Verdict]) -> str:
+    """Count the comparisons that carry a flag, and the flags that touch most of them, leaks first; or ""."""
+    flags = Counter(name for verdict in verdicts for name in flag_names(verdict))
+    if not flags:
+        return ""
+    order = sorted(flags, key=lambda name: (name not in LEAKS, -flags[name]))
+    most = ", ".join(f"{name} {flags[name]:,}" for name in order[:FLAGS])
+    rest = f" and {count(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
+    flagged = sum(bool(verdict.flags) for verdict in verdicts)
+    return f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
+
+
+def refusals(verdicts: Iterable[Verdict]) -> str:
+    """Name the flags that bar verdicts, e.g. "contaminated or single-seed", or ""."""
+    return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
+
+
+def leaky_text(verdicts: Sequence[Verdict]) -> str:
+    """Say in how many comparisons the training knew test images or their patients, or ""."""
+    leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)
+    of = f"{leaky:,} of {count(len(verdicts), 'comparison')}"
+    return f" In {of} test images, or their patients, also stand in train or val." if leaky else ""
 
 
 def keys_of(verdict: Verdict) -> tuple[str, ...]:

@@ -163,6 +163,16 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_leaks(self))
 
     @property
+    def near_test(self) -> tuple[str, ...]:
+        """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
+        found = (near for near in self.near if near.split == "test" and not near.within)
+        return tuple(
+            f"{_counted(near)} have a copy, or nearly one, in {near.against}"
+            for near in found
+            if near.means == "leak"
+        )
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """What no leak was found by but may be one, a clause each: few near copies, patients not known."""
         return (*self._look_alikes, *self._not_patients)

@@ -73,7 +73,7 @@ class Gathered:
                 lines.append(
                     [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
                 )
-        return np.array(lines, dtype=float).reshape(-1, len(inits))
+        return np.array(lines, dtype=float).reshape(len(lines), len(inits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,8 @@ class Ranking:
 def overall(results: Results) -> tuple[Overall, ...]:
     """Compare every two inits over tasks, in every setting.
 
-    Tasks that the weights of an init have seen, as declared or as found, do not count for that init.
+    Tasks that the weights of an init have seen, as declared or as found, do not count for that init; those
+    whose test images mostly stand in train or val count for none.
 
     Returns:
         In the order of the rows' settings; within one, of the inits.
@@ -172,7 +173,7 @@ def _gathered(
             continue
         facts = results.tasks.get(task)
         unit = facts.source_group if facts and facts.source_group else task
-        clean = [row for row in rows if not row.contaminated]
+        clean = [row for row in rows if not row.inconclusive]
         units[unit][task] = {row.init: row.by_seed(scores) for row in clean}
         keys |= {(task, row.init): row.keys for row in clean}
     return Gathered(where, dict(units), keys, tuple(left_out))

@@ -22,7 +22,7 @@ class Place:
 
     Attributes:
         block: what they share, as `Row.block` has it.
-        rows: init -> its row; contaminated weights and rows that stand twice are left out.
+        rows: init -> its row; contaminated or leaked rows and those that stand twice are left out.
         paces: init -> how fast it converged.
         records: init -> seed -> record.
     """
@@ -83,7 +83,7 @@ def places(results: Results) -> tuple[Place, ...]:
     found = []
     for block, rows in blocks.items():
         names = [row.init for row in rows]
-        clean = {row.init: row for row in rows if not row.contaminated and names.count(row.init) == 1}
+        clean = {row.init: row for row in rows if not row.inconclusive and names.count(row.init) == 1}
         if clean:
             of = {i: dict(zip(r.seeds, (records[k] for k in r.keys), strict=True)) for i, r in clean.items()}
             found.append(Place(block, clean, {i: curved[r] for i, r in clean.items()}, of))

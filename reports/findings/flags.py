@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...benchmark.leakage.outcome import Leakage
 from ...benchmark.records import Record
 from ..statistics.paired import CEILING
 from .evidence import METRIC, Evidence
-from .results import Row
+from .results import Results, Row
 
 HEADROOM = 0.995
 FEW = 5
 FEW_TEST = 10
 FEW_GROUPS = 10
-
+LEAKS = ("test-in-train", "mostly-in-train", "groups-in-train", "near-copies-in-train")
+"""Flags of a test set that the training knew in part: they are named before every other doubt."""
 
 ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
 """In the label of weights of which others of their kind could be made: a MedNet from here or from a card."""
@@ -36,11 +38,16 @@ class Flag:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two inits of a comparison: its row, what its predictions show, its records."""
+    """One of the two inits of a comparison: its row, what its predictions show, its records.
+
+    Attributes:
+        leakage: the audit of the splits that it was scored on; None where nobody made one.
+    """
 
     row: Row
     evidence: Evidence
     records: tuple[Record, ...]
+    leakage: Leakage | None = None
 
 
 Check = Callable[[Side, Side], Iterator[Flag]]
@@ -85,8 +92,23 @@ def copied(a: Side, b: Side) -> Iterator[Flag]:
     copies = a.records[-1].copies
     if copies and copies.either and not copies.dropped:
         yield Flag("test-in-train", copies.equal)
+    if a.row.leaked or b.row.leaked:
+        reason = "more than half of the test images stand in train or val: nothing is told of new images"
+        yield Flag("mostly-in-train", reason)
     if copies and copies.shared_groups:
         yield Flag("groups-in-train", copies.grouped)
+    for near in a.leakage.near_test if a.leakage else ():
+        yield Flag("near-copies-in-train", near)
+
+
+def leaks(results: Results) -> tuple[str, ...]:
+    """Say of every task which test images, or whose patients, its training knew; a clause each."""
+    records = {record.key: record for record in results.counted}
+    rows = sorted(results.rows, key=lambda row: not row.leaked)  # the worst first: the top names a few
+    counted = ((row.task, records[key].copies) for row in rows for key in row.keys)
+    found = [f"{task}: {copies.leaks}" for task, copies in counted if copies and copies.leaks]
+    found += [f"{audit.task}: {near}" for audit in results.leakage_audits for near in audit.near_test]
+    return tuple(dict.fromkeys(found))
 
 
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:
@@ -183,7 +205,7 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
 
 
 CHECKS: tuple[Check, ...] = (
-    phantom, contaminated, other_than_imagenet, copied, unpaired, seeds, one_pretraining, no_headroom,
+    copied, phantom, contaminated, other_than_imagenet, unpaired, seeds, one_pretraining, no_headroom,
     perfect, majority, grid_edge, still_improving, few,
 )  # fmt: skip
 """In the order in which flags are shown."""

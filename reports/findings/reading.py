@@ -140,6 +140,7 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, aud
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,
+        leaked=any(record.copies.mostly_equal for record in members if record.copies),
     )
 
 

@@ -45,6 +45,7 @@ class Row:
         seeds: the seeds, each once, ascending.
         keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
+        leaked: most of the test images stand in train or val: its scores say little of new images.
     """
 
     task: str
@@ -65,6 +66,7 @@ class Row:
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
     stats: dict[str, Stat]
+    leaked: bool = False
 
     @property
     def block(self) -> Block:
@@ -75,6 +77,11 @@ class Row:
     def contaminated(self) -> bool:
         """Whether the weights have seen images of the task, as declared or as found."""
         return bool(self.overlap) or (self.audit is not None and self.audit.contaminated)
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether nothing may be concluded from its scores: contaminated or leaked."""
+        return self.contaminated or self.leaked
 
     def by_seed(self, scores: Mapping[str, float | None]) -> dict[int, float]:
         """Return seed -> score from the scores by key; a seed whose score is undefined is left out."""
@@ -151,6 +158,12 @@ class Results:
     def scores_of(self, metric: str) -> dict[str, float | None]:
         """Return the values of one metric by key; None where undefined."""
         return {record.key: record.metrics.get(metric) for record in self.counted}
+
+    @property
+    def leakage_audits(self) -> tuple[Leakage, ...]:
+        """The audits of just the data that the records were computed on, with or without copies."""
+        used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in self.counted}
+        return tuple(found for place, found in sorted(self.leakage.items()) if place in used)
 
     def generated(self, task: str) -> bool:
         """Tell whether a program made the images of `task`.

@@ -11,15 +11,17 @@ import numpy as np
 
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, Paired, claim, paired
 from .evidence import evidence
-from .flags import Flag, Side, flags_of
+from .flags import LEAKS, Flag, Side, flags_of
 from .results import Results, Row
 
 BETTER, WORSE, EQUIVALENT, CANNOT_TELL = "better", "worse", "equivalent", "cannot tell"
 VERDICTS = (BETTER, EQUIVALENT, CANNOT_TELL, WORSE)
 POWER = 0.8
+LARGEST = 1.0
+"""Difference of two AUCs."""
 MOST_SEEDS = 1000
 """More seeds than these count as no number of seeds."""
-EXCLUDING = ("contaminated", "single-seed", "no-evidence", "not-comparable")
+EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags with which no verdict is given."""
 NEVER_EQUIVALENT = ("near-ceiling", "few-test")
 """Flags with which two inits are not called equivalent: an error that so few deciding images show is no error
@@ -41,7 +43,8 @@ class Verdict:
         p: two-sided p-value of no difference, as it is and after Holm.
         p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
         mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
-            Holm asks of the first task of the family; NaN if unknown.
+            Holm asks of the first task of the family; infinite where not even `LARGEST` would be shown, NaN
+            if unknown.
         seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
             shown with power 0.8; infinite where only more test images would help, NaN where not asked.
         flags: reasons to doubt.
@@ -67,9 +70,11 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference, uncorrected; NaN where there is none."""
-        known = self.paired is not None and self.paired.seeds > 1
-        return self.paired.interval() if known and self.paired else (math.nan, math.nan)
+        """95 % interval of the difference, uncorrected, within what is possible; NaN where there is none."""
+        if self.paired is None or self.paired.seeds < 2:
+            return math.nan, math.nan
+        low, high = self.paired.interval()
+        return max(low, -LARGEST), min(high, LARGEST)
 
     @property
     def generated(self) -> bool:
@@ -112,11 +117,16 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     """
     records = {record.key: record for record in results.counted}
     known = evidence(results)
+    audits = {(audit.task, audit.size, audit.data): audit for audit in results.leakage_audits}
     found: list[Verdict] = []
     for rows in _places(results.rows):
-        sides = [Side(row, known[row], tuple(records[key] for key in row.keys)) for row in rows]
+        sides = []
+        for row in rows:
+            held = tuple(records[key] for key in row.keys)
+            data = held[-1].hashes.data.partition(", ")[0]
+            sides.append(Side(row, known[row], held, audits.get((row.task, row.size, data))))
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
-        found += (_compared(a, b, results.margin, sides) for a, b in pairs)
+        found += (_compared(a, b, results.margin, sides) for a, b in pairs if not _compared_apart(a, b, rows))
     return _corrected(found)
 
 
@@ -128,13 +138,21 @@ def _places(rows: Sequence[Row]) -> Iterable[list[Row]]:
     return places.values()
 
 
+def _compared_apart(a: Side, b: Side, rows: Sequence[Row]) -> bool:
+    """Whether the settings differ and each of the two has its own comparison with the other's init."""
+    held = {(row.init, row.setting) for row in rows}
+    apart = a.row.setting != b.row.setting
+    return apart and {(a.row.init, b.row.setting), (b.row.init, a.row.setting)} <= held
+
+
 def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:
     """Measure one pair; where that cannot be done a flag says why."""
     seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
     found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
     why = _obstacle(a, b, seeds, beside)
     if why:
-        return replace(found, flags=(why, *found.flags))
+        flags = sorted((why, *found.flags), key=lambda flag: flag.name not in LEAKS)  # a leak comes first
+        return replace(found, flags=tuple(flags))
     values, influence = (
         np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
     )
@@ -193,11 +211,12 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
 def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     if verdict.paired is None:
         raise AssertionError("what has a p-value has been measured")
+    least = detectable(verdict.paired, alpha)
     known = replace(
         verdict,
         p=(verdict.p[0], p),
         p_equivalent=(verdict.p_equivalent[0], q),
-        mde=detectable(verdict.paired, alpha),
+        mde=least if least <= LARGEST else math.inf,
     )
     shown = claim(p < ALPHA, q < ALPHA, verdict.has(*NEVER_EQUIVALENT))
     if shown != NEITHER:

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..findings.flags import leaks
 from ..findings.results import Results
 from ..section import SECTIONS, Answer, Content, Part, Section
 from ..wording import GENERATED, TIMES, count
 from .facets import Facet, facets
 
+NAMED = 5
+"""Leaks that are told one by one on top; the section Leakage tells all."""
 LAST = 999
 """Where a section stands that has nothing to say but why."""
 
@@ -118,12 +121,15 @@ def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
 
 
 def notices(results: Results) -> tuple[str, ...]:
-    """Say what must be known before any number is read."""
+    """Say what must be known before any number is read, leaks first."""
     tasks = {row.task for row in results.rows} or {
         r.cell.task for r in results.records if r.cell.step == "score"
     }
     made = sorted(task for task in tasks if results.generated(task))
-    found = []
+    known = leaks(results)
+    found = [f"{leak}." for leak in known[:NAMED]]
+    if len(known) > NAMED:
+        found.append(f"{count(len(known) - NAMED, 'more leak')}: see Leakage.")
     if made and len(made) == len(tasks):
         found.append(
             f"Every task here is a phantom ({GENERATED}). These numbers show only that the machinery works."

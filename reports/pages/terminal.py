@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
+from ..findings.flags import leaks
 from ..findings.results import Results, Row
 from ..findings.verdicts import judge
-from ..verdict_words import by_pair, pair_name, tally_text
+from ..verdict_words import by_pair, flagged_text, pair_name, tally_text
 from ..wording import GENERATED, NBSP, clean, number, percent, place, primary_title, short
 from .overview import notices
 
@@ -38,7 +39,7 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
 
 
 def verdict_text(results: Results, width: int | None = None) -> str:
-    """Return the count of verdicts of every pair as text, "" where nothing can be compared.
+    """Return the verdicts of every pair, counted, and the doubts; "" where nothing can be compared.
 
     Args:
         results: the run.
@@ -59,6 +60,8 @@ def verdict_text(results: Results, width: int | None = None) -> str:
         for pair, members in by_pair(chosen).items():
             line = _one_line(f"{pair_name(pair)}{warning}: {tally_text(members)}")
             told.append(textwrap.fill(line, width, subsequent_indent="  "))
+    doubts = [f"{leak}." for leak in leaks(results)] + list(filter(None, (flagged_text(verdicts),)))
+    told += [""] * bool(doubts) + [textwrap.fill(_one_line(d), width, subsequent_indent="  ") for d in doubts]
     return "\n".join(told).replace(NBSP, " ") + "\n"
 
 

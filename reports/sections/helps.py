@@ -7,7 +7,7 @@ from ..findings.derivation import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer
-from ..verdict_words import between, extent, spans, tally, tally_text
+from ..verdict_words import between, extent, leaky_text, refusals, spans, tally, tally_text
 from ..wording import GENERATED, count, listed
 from .verdict_bars import bars
 
@@ -39,7 +39,9 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
         f"Verdicts by pair: {n_of(everything)}.{warning}",
         {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()},
     )
-    sentence = f"{warning} {note}{told}{_made(results, everything)} n = {n_of(everything)}."
+    sentence = (
+        f"{warning} {note}{told}{leaky_text(everything)}{_made(results, everything)} n = {n_of(everything)}."
+    )
     return Answer(question, sentence.strip(), 10, figure)
 
 
@@ -74,8 +76,7 @@ def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
     """Answer for one pair, e.g. "mednet over scratch: no, it is worse (better 0, ..., worse 6 of 9 ...)"."""
     counts = tally(held)
     differences = f"; difference in AUC {span}" if (span := extent(held)) else ""
-    refused = sorted({verdict.barred.name for verdict in held if verdict.barred})
-    why = f"; no verdict where flagged {' or '.join(refused)}" if refused else ""
+    why = f"; no verdict where flagged {refused}" if (refused := refusals(held)) else ""
     comparisons = f"{tally_text(held)} {'comparison' if len(held) == 1 else 'comparisons'}"
     return f"{ours} over {theirs}: {_gist(counts)} ({comparisons}{differences}{why})."
 

@@ -63,7 +63,7 @@ def highest(rows: Iterable[Row], name: str, facts: Mapping[str, MetricFacts] = N
     for block in blocks.values():
         if len({frozenset(row.seeds) for row in block}) > 1:
             continue
-        clean = [row for row in block if not row.contaminated]
+        clean = [row for row in block if not row.inconclusive]
         block = clean if len(clean) > 1 else []
         if not block:
             continue

@@ -17,7 +17,7 @@ _SIDE = Column("Images, px", "d", "side of the images as stored")
 @SECTIONS.register("leakage")
 def leakage(results: Results) -> Content | None:
     """Show what of a test split its training could already know; None where nobody looked."""
-    copies, audits = _copies(results), _audits(results)
+    copies, audits = _copies(results), results.leakage_audits
     if not copies and not audits:
         return None
     lead = (
@@ -48,12 +48,6 @@ def _copies(results: Results) -> dict[tuple[str, int], list[Copies]]:
             if record.copies not in held:
                 held.append(record.copies)
     return dict(sorted(found.items()))
-
-
-def _audits(results: Results) -> tuple[Leakage, ...]:
-    """Return the audits of just the data that the records were computed on, with or without copies."""
-    used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in results.counted}
-    return tuple(found for place, found in sorted(results.leakage.items()) if place in used)
 
 
 def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]]) -> Table:

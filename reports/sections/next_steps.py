@@ -42,26 +42,31 @@ def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...
     """Return what to run, the surest gain first."""
     found = (
         _gaps(results),
+        _leaks(verdicts),
+        _unmeasured(verdicts),
         _inits(results, verdicts),
         _real(results),
         _single(verdicts),
         _refused(verdicts),
         _seeds(results, verdicts),
         _images(verdicts),
-        _grids(results),
+        _grids(results, verdicts),
         _steps(results, verdicts),
     )
     return tuple(step for steps in found for step in steps)
 
 
-def next_answer(steps: Sequence[Next]) -> Answer:
-    """Answer with the first steps."""
+def next_answer(steps: Sequence[Next], verdicts: Sequence[Verdict]) -> Answer:
+    """Answer with the first steps; that nothing is left only where every comparison has a verdict."""
     parts = [
         f"{step.gain}{f': {step.options}' if step.options else ''}.{f' {step.more}.' * bool(step.more)}"
         for step in steps[:IN_ANSWER]
     ]
     more = f" {count(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
+    open_ = sum(verdict.verdict == CANNOT_TELL for verdict in verdicts)
     nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
+    if open_:
+        nothing = f"No option of run would settle the {count(open_, 'comparison')} that cannot be told."
     return Answer(
         "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
     )
@@ -85,6 +90,33 @@ def _gaps(results: Results) -> Iterator[Next]:
     )
     if lost:
         yield Next(f"{listed(lost)}: run the same command again")
+
+
+def _leaks(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    """Advise to drop copies; what only other splits can repair is said without an option."""
+    copies = {v.a.task for v in verdicts if v.has("test-in-train")}
+    if copies:
+        many = f"Test images of {_some(copies)} stand in train or val"
+        yield Next(f"{many}; without them, scores are of new images only", "--dedupe")
+    shared = {v.a.task for v in verdicts if v.has("groups-in-train", "near-copies-in-train")}
+    if shared:
+        yield Next(
+            f"Test images of {_some(shared)} are near copies of others in train or val, or of the same "
+            "patients: only splits that keep these together tell of new patients"
+        )
+
+
+def _unmeasured(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    """Say why comparisons have no evidence: no option of `run` gives it to them."""
+    why = Counter(v.barred.reason for v in verdicts if v.barred and v.barred.name == "no-evidence")
+    for reason, n in why.items():
+        yield Next(f"{count(n, 'comparison')} can have no verdict, since {reason}: repair that first")
+
+
+def _some(tasks: Iterable[str]) -> str:
+    """List tasks by name, many of them in part."""
+    names = sorted(tasks)
+    return listed([*names[:NAMED], *[count(len(names) - NAMED, "more task")] * (len(names) > NAMED)])
 
 
 def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
@@ -166,12 +198,18 @@ def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
     )
 
 
-def _grids(results: Results) -> Iterator[Next]:
-    """Widen every grid from whose edge something was chosen."""
+def _concludes(verdict: Verdict) -> bool:
+    """Whether the comparison rests on enough to advise a longer or wider search: not on a few test images."""
+    return not verdict.barred and not verdict.has("few-test", "few-groups")
+
+
+def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+    """Widen every grid from whose edge something was chosen, where the comparison concludes."""
+    useful = {key for v in verdicts if _concludes(v) for key in (*v.a.keys, *v.b.keys)}
     edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
     for record in results.counted:
         for choice in record.choices:
-            if choice.at_edge and choice.name in GRIDS:
+            if record.key in useful and choice.at_edge and choice.name in GRIDS:
                 edges[choice.name, choice.grid].append(choice.value)
     for (name, grid), chosen in edges.items():
         wide = wider(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
@@ -184,7 +222,7 @@ def _grids(results: Results) -> Iterator[Next]:
 
 
 def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
-    late = [v for v in verdicts if v.has("still-improving")]
+    late = [v for v in verdicts if _concludes(v) and v.has("still-improving")]
     if late:
         steps = results.plan.recipe.steps if results.plan else Recipe().steps
         where = count(len(late), "comparison")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, VERDICTS, Verdict
 from ..section import Answer, Column, Datum, Entry, Table
-from ..verdict_words import between, extent, tally
+from ..verdict_words import between, extent, leaky_text, refusals, tally
 from ..wording import GENERATED, count, listed, percent
 from .helps import evidence_of
 from .verdict_bars import bars
@@ -39,7 +39,8 @@ def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
         dict(sorted(lines.items())),
     )
     untold = "Where one cannot tell, transfer may still work."
-    sentence = f"{warning} {told} {untold}".strip()
+    leaky = leaky_text([verdict for held in found.values() for verdict in held])
+    sentence = f"{warning} {told}{leaky} {untold}".strip()
     return Answer("For which modalities and kinds of data does transfer stop working?", sentence, 20, figure)
 
 
@@ -105,6 +106,9 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
 
 def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     """Say of one init where it is never better, with what it is instead."""
+    if all(verdict.barred for verdict in verdicts):
+        none = f"none of {count(len(verdicts), 'comparison')} can have a verdict ({refusals(verdicts)})"
+        return f"Of {init} against {BASELINE} nothing is known: {none}."
     grouped = _grouped(results, verdicts)
     better = tally(verdicts)[BETTER]
     of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"

@@ -136,7 +136,7 @@ def _panel(results: Results, curves: Sequence[Curve], init_looks: dict[str, Look
         axes.legend(loc="lower right", fontsize=6.5, frameon=False, handlelength=2.4, labelspacing=0.25)
         axes.set_xlabel("confidence")
         axes.set_ylim(top=1.02)
-        title(axes, row.task, f"{n}\n{made}" if made else n)
+        title(axes, row.task, f"{n}\n{made}" if made else n, width=25)
 
     told = "; ".join(f"{curve.row.init} {_ece(curve)}" for curve in curves)
     alt = (

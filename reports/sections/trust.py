@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..findings.evidence import evidence
+from ..findings.flags import FEW_TEST, leaks
 from ..findings.results import Results, Row, visible
 from ..findings.verdicts import judge
 from ..pictures import INK, draw, style
 from ..section import Answer, Figure
-from ..verdict_words import flag_names, spans
+from ..verdict_words import flagged_text, refusals, spans
 from ..wording import count, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FLAGS = 5
-"""Flags of comparisons that the answer names; the section Verdicts counts all."""
+NAMED = 3
+"""Leaks that the answer names; the section Leakage tells all."""
 
 
 def trust(results: Results) -> Answer:
-    """Answer from the tally of the cells and from the doubts of each average."""
+    """Answer from the leaks, the tally of the cells and the doubts of each average."""
     touched = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in touched.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
@@ -31,6 +32,8 @@ def trust(results: Results) -> Answer:
 def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
     """Name each doubt so that it ends the words "averages with"."""
     records = {record.key: record for record in results.counted}
+    known = evidence(results)
+    audited = {audit.task for audit in results.leakage_audits if audit.near_test}
     lost = {visible(item.cell) for item in results.missing}
 
     def edge(row: Row) -> bool:
@@ -43,12 +46,19 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
     def versions(row: Row) -> bool:
         return len({tuple(sorted(records[key].provenance.versions.items())) for key in row.keys}) > 1
 
+    def leaked(row: Row) -> bool:
+        copies = [records[key].copies for key in row.keys]
+        return row.task in audited or any(each.leaks for each in copies if each)
+
     return {
+        "test images, or their patients, in train or val": leaked,
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
         "failed or missing seeds": lambda row: visible(row) in lost,
         "undefined scores": undefined,
+        f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
+        "no known error": lambda row: bool(known[row].problem),
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,
         "a choice on the edge of its grid": edge,
@@ -66,14 +76,20 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
     )
     seeds = spans((len(row.seeds) for row in results.rows), "seed")
     averages = count(len(results.rows), "average")
-    if not touched:
-        return f"{cells}; no doubt touches the {averages}, each over {seeds}.{_rest(results)}"
-    doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
-    return f"{cells}. Of {averages}, each over {seeds}, there are {doubts}.{_rest(results)}"
-
-
-def _rest(results: Results) -> str:
-    return _flagged(results) + _audited(results)
+    known = leaks(results)
+    more = [f"{count(len(known) - NAMED, 'more leak')} in the section Leakage"] * (len(known) > NAMED)
+    found = f"{'; '.join([*known[:NAMED], *more])}. " if known else ""
+    verdicts = judge(results)
+    if verdicts and all(verdict.barred for verdict in verdicts):
+        found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
+    flagged = flagged_text(verdicts)
+    rest = f"{f' {flagged}' if flagged else ''}{_audited(results)}"
+    if touched:
+        doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
+        return f"{found}{cells}. Of {averages}, each over {seeds}, there are {doubts}.{rest}"
+    if flagged:
+        return f"{cells}; {averages}, each over {seeds}.{rest}"
+    return f"{cells}; no doubt touches the {averages}, each over {seeds}.{rest}"
 
 
 def _audited(results: Results) -> str:
@@ -90,19 +106,6 @@ def _audited(results: Results) -> str:
     of = f"{looked:,} of {count(len(pairs), 'pair')} of pretrained init and task"
     rest = "" if looked == len(pairs) else "; of the others it is known only as far as weights declare it"
     return f" Contamination was searched for in {of}{rest}."
-
-
-def _flagged(results: Results) -> str:
-    """Count the comparisons that carry a flag, and the flags that touch most of them."""
-    verdicts = judge(results)
-    if not verdicts:
-        return ""
-    flags = Counter(name for verdict in verdicts for name in flag_names(verdict))
-    flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    most = ", ".join(f"{name} {n:,}" for name, n in flags.most_common(FLAGS))
-    rest = f" and {count(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
-    of = count(len(verdicts), "comparison")
-    return f" {flagged:,} of {of} carry a flag: {most}{rest}." if flagged else f" No flag on {of}."
 
 
 def _figure(touched: dict[str, int], rows: int) -> Figure:

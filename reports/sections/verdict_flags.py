@@ -10,15 +10,17 @@ from ..verdict_words import flag_names, pair_name, pair_of
 from ..wording import percent, task_entry
 
 MEANINGS = {
+    "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them, "
+    "`run --dedupe train` their copies",
+    "mostly-in-train": "more than half of the test images stand in train or val: no test of new images",
+    "groups-in-train": "test images are of patients or other groups that also stand in train or val",
+    "near-copies-in-train": "an audit found test images of which train or val hold a copy, or nearly one",
     "not-comparable": "the two inits did not meet the same data, options, device kind or test images",
     "no-evidence": "there are no predictions from which the difference and its error could be computed",
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
     "not-imagenet": "the weights called imagenet have seen other images too, or nobody says which",
-    "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them, "
-    "`run --dedupe train` their copies",
-    "groups-in-train": "test images are of patients or other groups that also stand in train or val",
     "unpaired": "seeds that only one of the two inits has were left out",
     "single-seed": "one seed in common: how much trainings differ is unknown",
     "identical-seeds": "every seed of an init gives the same result: nothing is known of other training sets",

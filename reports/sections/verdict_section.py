@@ -52,7 +52,7 @@ def verdict_section(results: Results) -> Content | None:
         return None
     verdicts = judge(results)
     steps = next_steps(results, verdicts)
-    answers = (helps(results, verdicts), reach(results, verdicts), next_answer(steps))
+    answers = (helps(results, verdicts), reach(results, verdicts), next_answer(steps, verdicts))
     parts = [_lead(results, verdicts), *(_protocols(results, verdicts) if verdicts else ())]
     if verdicts:
         parts.append(_doubts(results, verdicts))
@@ -170,7 +170,7 @@ def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Entr
         Datum(a.fraction, percent(a.fraction)),
         _difference(verdict),
         _verdict(verdict),
-        verdict.mde,
+        _detectable(verdict),
         _needed(verdict),
         _p(verdict),
         len(verdict.seeds),
@@ -195,6 +195,10 @@ def _verdict(verdict: Verdict) -> Datum:
         note=verdict.barred.name if verdict.barred else "",
         strong=told != CANNOT_TELL,
     )
+
+
+def _detectable(verdict: Verdict) -> Datum:
+    return Datum(None, "no difference") if math.isinf(verdict.mde) else Datum(verdict.mde)
 
 
 def _needed(verdict: Verdict) -> Datum:

@@ -76,7 +76,7 @@ def _shared(results: Results) -> list[Row]:
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in results.rows:
         stat = row.stats.get(results.primary)
-        if stat and stat.n == len(row.seeds) and not row.ambiguous:
+        if stat and stat.n == len(row.seeds) and not row.ambiguous and not row.leaked:
             made = results.generated(row.task)
             groups[row.protocol, row.arch, row.size, row.input_size, row.fraction, made].append(row)
     found = [shared for rows in groups.values() if (shared := _complete(rows))]

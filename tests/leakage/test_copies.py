@@ -1,5 +1,6 @@
 """What every run counts and drops, and what command and report say of it and of an audit."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,18 @@ from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.commands.compute import RUN
 from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.leakage.copies import copies_in, dropped, identity, without_copies
+from mednet_bench.benchmark.leakage.matches import Match, Near
 from mednet_bench.benchmark.leakage.outcome import FOLDER, read_leakage, write_leakage
 from mednet_bench.benchmark.options import request_of
 from mednet_bench.benchmark.records import Copies, Record, Store
 from mednet_bench.reports.build import build
+from mednet_bench.reports.findings.across import overall
+from mednet_bench.reports.findings.flags import LEAKS, leaks
 from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.verdicts import judge
+from mednet_bench.reports.findings.verdicts import CANNOT_TELL, judge
+from mednet_bench.reports.pages.overview import page
+from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
+from mednet_bench.reports.sections.trust import trust
 from mednet_bench.tasks.task import Split, Task
 
 
@@ -243,3 +250,60 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
     (tmp_path / FOLDER / "broken.json").write_text("{")
     with pytest.raises(UserError, match="Cannot read the audit"):
         read([tmp_path])
+
+
+def counted(record: Record) -> Record:
+    """Most test images of one task stand in train, some of another are of patients in train."""
+    clean = Copies(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=40, val_in_train=0)
+    copies = {
+        "retinamnist": msgspec.structs.replace(clean, in_train=170, either=170),
+        "bloodmnist": msgspec.structs.replace(clean, known=280, shared_groups=9, of_shared=44),
+    }
+    return msgspec.structs.replace(record, copies=copies.get(record.cell.task, clean))
+
+
+def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_bars(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tasks = ("breastmnist", "retinamnist", "bloodmnist")
+    for record in write_run(tmp_path, Grid(tasks=tasks, inits=("imagenet", "scratch"), fractions=(0.1, 1.0))):
+        if record.cell.step == "score":
+            store.path(record.key).write_bytes(msgspec.json.encode(counted(record)))
+    built = build([tmp_path])
+    copies, patients = leaks(built.results)
+    assert copies.startswith("retinamnist: 170 of 300 test images stand in train or val")
+    assert patients.startswith("bloodmnist: 44 of 280 test images are of 9 groups")
+    for verdict in judge(built.results):
+        names = [flag.name for flag in verdict.flags]
+        if verdict.a.task == "retinamnist":
+            assert names[:2] == ["test-in-train", "mostly-in-train"] and verdict.barred
+            assert verdict.verdict == CANNOT_TELL
+        else:
+            assert ("groups-in-train" in names[:1]) == (verdict.a.task == "bloodmnist")
+            assert not verdict.barred
+    for each in overall(built.results):
+        assert each.tasks == ("breastmnist", "bloodmnist")
+    sentence = trust(built.results).sentence
+    assert sentence.startswith(f"{copies}; {patients}. ") and "no doubt" not in sentence
+    assert page(built.results).notices[:2] == (f"{copies}.", f"{patients}.")
+    flags = [row["flags"] for row in csv.DictReader((tmp_path / "report" / "verdicts.csv").open())]
+    assert [each.partition(";")[0] for each in flags[2:4]] == ["test-in-train"] * 2
+    shown = verdict_text(built.results, 200)
+    doubts = shown[shown.index("retinamnist: 170") :].splitlines()
+    assert doubts[1] == f"{patients}." and ": test-in-train 2, mostly-in-train 2, " in doubts[2]
+    assert leaderboard_text(built.results, 200).startswith(f"{copies}.")
+
+
+def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
+    tmp_path: Path, clean: Splits
+) -> None:
+    write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,)))
+    matches = tuple(
+        Match(row=row, other=row, correlation=0.99, exact=False, conflict=False) for row in range(90)
+    )
+    near = Near(split="test", against="train", checked=300, matches=matches, interval=(0.25, 0.36))
+    found = msgspec.structs.replace(audited(clean, 1), task="breastmnist", size=28, near=(near,))
+    for data, known in (("sha256:other", ()), ("sha256:breastmnist28", ("near-copies-in-train",))):
+        write_leakage(tmp_path / FOLDER, msgspec.structs.replace(found, data=data))
+        (verdict,) = judge(read([tmp_path]))
+        assert tuple(flag.name for flag in verdict.flags if flag.name in LEAKS) == known
+        assert trust(read([tmp_path])).sentence.startswith("breastmnist: 90 of 300") == bool(known)

@@ -1,13 +1,18 @@
 """What to run next: options that `run` knows, one number of seeds for the whole run, no seeds in vain."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark import options
+from mednet_bench.benchmark.records import Record, Store
 from mednet_bench.reports.findings.flags import Flag
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
@@ -20,6 +25,9 @@ from mednet_bench.reports.sections.next_steps import (
     wider,
     written,
 )
+from mednet_bench.reports.sections.reach import reach
+from mednet_bench.reports.sections.trust import trust
+from mednet_bench.reports.sections.verdict_section import verdict_section
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,7 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
         and "one new look" in step.more
     )
     assert "2 others would need 21 to 900 seeds" in step.more
-    assert next_answer([step]).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 comparisons")
+    assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 comparisons")
 
 
 def test_no_seeds_are_advised_where_too_many_are_needed_or_seeds_change_nothing(results: Results):
@@ -75,6 +83,63 @@ def test_gaps_come_before_everything_else(tmp_path: Path):
     lost = read([tmp_path])
     first = next_steps(lost, judge(lost))[0]
     assert first.gain == "3 cells failed and 3 planned cells have no result: run the same command again"
+
+
+def rewritten(folder: Path, change: Callable[[Record, Store], Record]) -> Results:
+    """Invent a run of one small grid, then change what its score cells left."""
+    store = Store(folder)
+    for record in write_run(folder, Grid(tasks=("retinamnist",), fractions=(0.1, 1.0), seeds=(0, 1))):
+        if record.cell.step == "score":
+            store.path(record.key).write_bytes(msgspec.json.encode(change(record, store)))
+    return read([folder])
+
+
+def of_few_images(record: Record, store: Store) -> Record:
+    """Keep three test images of each class."""
+    with np.load(store.predictions_of(record.key)) as held:
+        labels, scores = held["labels"], held["scores"]
+    kept = np.concatenate([np.flatnonzero(labels == side)[:3] for side in (0, 1)])
+    np.savez(store.predictions_of(record.key), labels=labels[kept], scores=scores[kept])
+    auc = float(roc_auc_score(labels[kept], scores[kept, 1]))
+    return msgspec.structs.replace(record, metrics={**record.metrics, "auc": auc})
+
+
+def without_score(record: Record, store: Store) -> Record:
+    why = {"auc": "class 1 has no test image"}
+    return msgspec.structs.replace(record, metrics={**record.metrics, "auc": None}, undefined=why)
+
+
+def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path: Path):
+    undefined = rewritten(tmp_path, without_score)
+    verdicts = judge(undefined)
+    steps = next_steps(undefined, verdicts)
+    (step,) = [step for step in steps if "can have no verdict" in step.gain]
+    assert step.gain.startswith("6 comparisons") and "AUC is undefined" in step.gain
+    assert not any("grid" in step.options for step in steps)
+    for told in (next_answer(steps, verdicts).sentence, next_answer((), verdicts).sentence):
+        assert "every comparison has its verdict" not in told
+    assert "6 comparisons that cannot be told" in next_answer((), verdicts).sentence
+    assert "every comparison has its verdict" in next_answer((), ()).sentence
+    trusted, reached = trust(undefined).sentence, reach(undefined, verdicts)
+    assert trusted.startswith("No comparison here can have a verdict (no-evidence). ")
+    assert "undefined scores" in trusted and "no doubt" not in trusted
+    assert reached and reached.sentence.startswith("Of mednet against scratch nothing is known: ")
+
+
+def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tmp_path: Path):
+    few = rewritten(tmp_path, of_few_images)
+    verdicts = judge(few)
+    assert all(verdict.has("few-test", "no-evidence") for verdict in verdicts)
+    assert any(choice.at_edge for record in few.counted for choice in record.choices)
+    steps = next_steps(few, verdicts)
+    assert not any(word in step.options for step in steps for word in ("grid", "--steps"))
+    measured = [verdict for verdict in verdicts if not verdict.barred]
+    assert any(math.isinf(verdict.mde) for verdict in measured)
+    assert all(verdict.mde <= 1 or math.isinf(verdict.mde) for verdict in measured)
+    assert all(-1 <= end <= 1 for verdict in measured for end in verdict.interval)
+    section = verdict_section(few)
+    assert section and "no difference" in str(section.parts)
+    assert "fewer than 10 test images of a class" in trust(few).sentence
 
 
 def test_seeds_and_grids_are_written_as_the_command_line_reads_them():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,12 @@ import pytest
 from scipy import stats
 from synthetic import Grid, write_run
 
+from mednet_bench.benchmark.plan import Recipe
 from mednet_bench.benchmark.records import Store
+from mednet_bench.reports.build import build
 from mednet_bench.reports.findings.across import gather, overall, ranking
 from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.verdicts import judge
 from mednet_bench.reports.section import Figure
 from mednet_bench.reports.sections.ranking import over_tasks
 from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
@@ -172,6 +176,50 @@ def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_r
 def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("radimagenet", "scratch"), fractions=(1.0,)))
     assert overall(read([tmp_path])) == ()
+
+
+def alone(task: str, **of: object) -> Grid:
+    return Grid(tasks=(task,), inits=("imagenet", "scratch"), protocols=("linear",), **of)  # type: ignore[arg-type]
+
+
+ANEW = Recipe(l2_grid=(0.5, 5.0))
+MIXED = {
+    "one fraction of two": [alone("retinamnist"), alone("retinamnist", fractions=(0.5,), recipe=ANEW)],
+    "every fraction": [alone("bloodmnist"), alone("bloodmnist", recipe=ANEW)],
+    "one init of two": [
+        alone("octmnist", fractions=(0.1, 1.0)),
+        replace(alone("octmnist", fractions=(1.0,), recipe=ANEW), inits=("imagenet",)),
+    ],
+    "other data beside a whole task": [
+        alone("pathmnist"),
+        alone("dermamnist", fractions=(0.1,)),
+        alone("dermamnist", fractions=(0.1,), data="replaced"),
+    ],
+    "weights that have seen a task, beside two recipes": [
+        Grid(tasks=("breastmnist",), inits=("radimagenet",), fractions=(0.1,)),
+        *(alone("tissuemnist", fractions=(1.0,), recipe=recipe) for recipe in (Recipe(), ANEW)),
+    ],
+}
+
+
+@pytest.mark.parametrize("grids", MIXED.values(), ids=MIXED)
+def test_what_was_run_with_two_recipes_is_reported_apart(tmp_path: Path, grids: list[Grid]):
+    for grid in grids:
+        write_run(tmp_path, grid)
+    built = build([tmp_path])
+    apart = [row for row in built.results.rows if row.ambiguous]
+    assert apart and all(row.variant in built.markdown.read_text() for row in apart)
+    assert "must not be averaged or compared with each other" in built.markdown.read_text()
+    compared = [verdict for verdict in judge(built.results) if not verdict.has("not-comparable")]
+    assert compared and all(verdict.a.setting == verdict.b.setting for verdict in compared)
+
+
+def test_two_recipes_of_one_task_are_two_comparisons_and_none_of_them_refused(tmp_path: Path):
+    for recipe in (Recipe(), ANEW):
+        write_run(tmp_path, alone("retinamnist", fractions=(1.0,), recipe=recipe))
+    found = judge(read([tmp_path]))
+    assert len({verdict.a.setting for verdict in found}) == len(found) == 2
+    assert not any(verdict.has("not-comparable") for verdict in found)
 
 
 def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path):

@@ -1,15 +1,20 @@
 """What the page says before any script runs: answers first, and rows that name their records."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.reports.build import Built, build
+from mednet_bench.reports.findings.reading import read
+from mednet_bench.reports.findings.results import Results
+from mednet_bench.reports.findings.verdicts import EQUIVALENT, VERDICTS
 from mednet_bench.reports.pages.facets import Facet, Marks, row_facts
-from mednet_bench.reports.pages.overview import answers
-from mednet_bench.reports.section import Answer, Column, Content, Datum, Part, Table
+from mednet_bench.reports.pages.overview import answers, page
+from mednet_bench.reports.section import Answer, Column, Content, Datum, Figure, Part, Table
+from mednet_bench.reports.sections.verdict_bars import bars
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
 FACETS = (
@@ -62,6 +67,40 @@ def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: Built):
     markdown = built.markdown.read_text()
     places = [markdown.index(f"## {question}") for question in questions]
     assert places == sorted(places) and places[-1] < markdown.index("## Leaderboard")
+
+
+def figures(results: Results) -> Iterator[Figure]:
+    whole = page(results)
+    blocks = [block for _, content in whole.sections for part in content.parts for block in part.blocks]
+    yield from (block for block in blocks if isinstance(block, Figure))
+    yield from (answer.figure for answer in whole.answers if answer.figure)
+
+
+def test_no_title_or_label_of_a_picture_is_cut_off_above_or_below(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("retinamnist", "phantom-cells"), protocols=("linear", "finetune")))
+    drawn = list(figures(read([tmp_path])))
+    (calibration, _) = [figure for figure in drawn if figure.name.startswith("reliability")]
+    for panel in calibration.panels:
+        assert f">{panel.facts['task']}</text>" in panel.svg
+    assert any("not evidence about real images</text>" in panel.svg for panel in calibration.panels)
+    for figure in drawn:
+        for panel in figure.panels:
+            points = panel.height * 72 / 96
+            for style, y in re.findall(r'<text style="([^"]*)"[^>]* y="([\d.-]+)"[^>]*>', panel.svg):
+                size = re.search(r"([\d.]+)px", style)
+                assert size and 0.7 * float(size[1]) <= float(y) <= points, figure.name  # letters fill 0.7
+
+
+def test_the_pictures_of_the_answers_are_small_whatever_the_verdicts(built: Built):
+    every = dict.fromkeys(VERDICTS, 3)
+    few = {**every, EQUIVALENT: 0}
+    for counts in (every, few):
+        figure = bars("answer-x", "Verdicts.", {"one": counts, "two": few})
+        panels = [*figure.panels, *(swatch for swatch, _ in figure.keys)]
+        assert sum(len(panel.svg) for panel in panels) < 20_000
+    answered = [answer.figure for answer in page(built.results).answers if answer.figure]
+    keys = [swatch for figure in answered for swatch, _ in figure.keys]
+    assert keys and max(len(swatch.svg) for swatch in keys) < 5_000
 
 
 def test_answers_are_ordered_and_point_at_a_section_that_is_there():
