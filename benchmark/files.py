@@ -105,7 +105,8 @@ def _remove_unlocked(path: Path) -> None:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading; a named pipe or a device, which may hang or never end, is an `OSError`."""
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # each system has one
+    file = os.fdopen(os.open(path, flags), "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()

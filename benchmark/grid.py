@@ -52,8 +52,8 @@ class Grid:
         found = task.source.fingerprint(size, self.places)
         if found != self.fingerprints[task.name, size]:
             raise StoppedError(
-                f"The data of {task.name} at {size} px changed after this run was planned: run the same command "
-                "again, which plans anew; what is finished is kept."
+                f"The data of {task.name} at {size} px changed after this run was planned: run the same "
+                "command again, which plans anew; what is finished is kept."
             )
         return found
 

@@ -96,7 +96,8 @@ def _tell_code(context: click.Context, parameter: click.Parameter, value: tuple[
     if context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.DEFAULT_MAP:
         for path in value:
             if path.endswith(".py"):
-                click.echo(f"{context.params['config']} names the init file {path}: its code runs now.", err=True)
+                where = context.params["config"]
+                click.echo(f"{where} names the init file {path}: its code runs now.", err=True)
     return value
 
 

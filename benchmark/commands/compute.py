@@ -46,7 +46,9 @@ def run(values: Values) -> int:
         say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
     done = list(runner.finished(grid.plan.cells, store))
     if lost := {planned.key for planned in waiting} - {record.key for record in done}:
-        raise StoppedError(f"{len(lost)} records of {folder} were removed meanwhile: run the same command again.")
+        raise StoppedError(
+            f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
+        )
     failed = [record for record in done if record.status != "ok"]
     for sentence in dict.fromkeys(
         f"{record.cell.task}: {record.copies.sentence}"

@@ -48,9 +48,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         missing=tuple(_missing(plan, records, {path.stem for path in found.unreadable})) if plan else (),
         unreadable=found.unreadable,
         damaged=frozenset(
-            record.key
-            for record in counted
-            if not Store(found.places[record.key][0]).has_predictions(record)
+            record.key for record in counted if not Store(found.places[record.key][0]).has_predictions(record)
         ),
         repeated=repeated,
         tasks=_tasks(records),

@@ -54,8 +54,8 @@ def _counts(results: Results) -> list[str]:
         )
     if results.damaged:
         points.append(
-            f"The predictions of {count(len(results.damaged), 'record')} are missing or not those that gave its "
-            "score, so that no verdict rests on them: run the same command again, which makes them anew: "
+            f"The predictions of {count(len(results.damaged), 'record')} are missing or not those that gave "
+            "its score, so that no verdict rests on them: run the same command again, which makes them anew: "
             f"{_few(sorted(results.damaged))}."
         )
     single = sum(len(row.seeds) == 1 for row in results.rows)
