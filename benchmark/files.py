@@ -52,20 +52,29 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """
     with writing(path), deferred_interrupt():
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _temporary(path)
-        temporary = Path(file.name)
         try:
-            with file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-                if fcntl:  # while it is locked, or `sweep` would take it for a leftover
-                    temporary.replace(path)
-            if not fcntl:
+            _write_and_replace(path, write)
+        except FileNotFoundError as error:
+            raise StoppedError(
+                f"The folder of {path} was removed meanwhile: run the same command again."
+            ) from error
+
+
+def _write_and_replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    file = _temporary(path)
+    temporary = Path(file.name)
+    try:
+        with file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            if fcntl:  # while it is locked, or `sweep` would take it for a leftover
                 temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        if not fcntl:
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _temporary(path: Path) -> BinaryIO:
@@ -127,7 +136,7 @@ def writing(path: Path) -> Iterator[None]:
     """Say, where the block fails, what it means that `path` cannot be written.
 
     Raises:
-        StoppedError: there is no room left (`DiskFullError`), or the folder is gone.
+        DiskFullError: there is no room left.
         UnwritableError: the place cannot be written to.
     """
     try:
@@ -136,14 +145,12 @@ def writing(path: Path) -> Iterator[None]:
         raise _told(path, error) from error
 
 
-def _told(path: Path, error: OSError) -> UnwritableError | StoppedError:
+def _told(path: Path, error: OSError) -> UnwritableError | DiskFullError:
     if error.errno in FULL:
         return DiskFullError(
             f"No room left while writing {path}: free some space and run the same command again; "
             "what is finished is kept."
         )
-    if error.errno == errno.ENOENT:  # it had just been made
-        return StoppedError(f"The folder of {path} was removed meanwhile: run the same command again.")
     cure = "set MEDNET_BENCH_CACHE to" if path.is_relative_to(cache_folder()) else "choose"
     return UnwritableError(f"Cannot write {path} ({error.strerror}): {cure} another folder.")
 
