@@ -178,9 +178,9 @@ class Init(Protocol):
         ...
 
 
-NAME = r"[A-Za-z0-9][\w.+-]*"
+NAME = r"[A-Za-z0-9][\w.+-]{0,99}"
 """What an init may be called, as a regular expression over ASCII."""
-NAME_RULE = "take letters, digits, '-', '_', '.' and '+'"
+NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100"
 
 
 def _fault(name: str, thing: object) -> str:

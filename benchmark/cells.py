@@ -87,8 +87,9 @@ class Bench:
 
     def _load(self, task: str, size: int) -> TaskData:
         card = self.grid.tasks[task]
+        self.grid.check_unchanged(card, size)
         splits = card.source.load(size, self.grid.places)
-        fingerprint = card.source.fingerprint(size, self.grid.places)
+        fingerprint = self.grid.check_unchanged(card, size)  # it may have changed while it was read
         found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return TaskData(splits, identity(fingerprint, dedupe), self.device, found.after(dedupe))
@@ -182,6 +183,9 @@ class Bench:
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
         earlier = made(card.file) is not None
+        if not earlier:
+            for task, size in zip(card.pretraining.sources, card.pretraining.sizes, strict=True):
+                self.grid.check_unchanged(task, size)
         facts = pretrain(card.pretraining, self.grid.request.recipe, self.grid.places, self.device, card.file)
         return msgspec.structs.replace(
             self._record(planned),

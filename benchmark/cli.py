@@ -9,6 +9,7 @@ from .commands import audit, compute, corpus, data, pretrain, report, sources, t
 from .commands.command import Group, say
 from .errors import StoppedError, UserError, clean
 from .hardware import fix_threads
+from .interrupt import TerminatedError, heed_sigterm
 
 COMMANDS = (
     *compute.COMMANDS,
@@ -28,7 +29,8 @@ cli = Group(
     commands={str(command.name): command for command in COMMANDS},
     help="Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task "
     "with your number of labels?",
-    epilog="Exit codes: 0 all well, 1 some cell failed, 2 the request was wrong, 3 a threshold was broken.",
+    epilog="Exit codes: 0 all well, 1 some cell failed or the run was stopped, 2 the request was wrong, 3 a "
+    "threshold was broken, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 click.version_option(package_name="mednet-bench")(cli)
@@ -38,6 +40,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     sys.excepthook = lambda *error: click.echo(clean("".join(traceback.format_exception(*error))), err=True)
     fix_threads()  # before numpy and torch are imported
+    heed_sigterm()
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -58,8 +61,10 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes a file that was cut off for a closed terminal
             raise error.__cause__ from None
-        say("Interrupted: what is finished is kept; run the same command again to go on.")
-        sys.exit(130)
+        terminated = isinstance(error.__cause__ or error, TerminatedError)  # click makes an Abort of it
+        what = "Terminated" if terminated else "Interrupted"
+        say(f"{what}: what is finished is kept; run the same command again to go on.")
+        sys.exit(TerminatedError.exit_code if terminated else 130)
     except BrokenPipeError:  # `mednet-bench ls | head`
         sys.stderr.close()
         sys.exit(0)

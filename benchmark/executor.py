@@ -81,7 +81,8 @@ def _watch(
         for worker in workers:
             worker.farewell()
         raise
-    if progress.waiting:  # what one left because it was killed, the others have taken over, if any lived
+    # what one left because it was killed, the others have taken over, if any lived
+    if progress.waiting and all(worker.process.returncode for worker in workers):
         raise _reason(workers)
 
 
@@ -150,6 +151,8 @@ def serve(share: Share) -> None:
     grid = resolve(share.request)
     wanted = set(share.keys)
     waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
+    if len(waiting) < len(wanted):  # the keys hold the fingerprints of data and weights
+        raise StoppedError("Data, weights or cards changed after this run was planned.")
 
     def begun(planned: Planned) -> None:
         if os.getppid() != share.parent:  # it was killed: nobody waits for this any more

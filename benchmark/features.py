@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..baselines.load import load_backbone
 from ..baselines.prepare import Prepare
 from ..tasks.task import SPLITS
-from .files import claim, write_atomic
+from .files import claim, open_regular, write_atomic
 from .network import outputs_of, placed
 from .protocol import Job
 
@@ -80,7 +80,7 @@ def _key(job: Job) -> str:
 @functools.lru_cache(maxsize=4)  # the cells of a plan come sorted, so that the last few are the next few
 def _from_disk(path: Path, _modified: int) -> Features | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             return Features({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: compute it again
         return None

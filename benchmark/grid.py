@@ -1,7 +1,7 @@
 """From a request to the plan: every cell with its key, and every card that a cell needs."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -9,7 +9,7 @@ from ..baselines.init import InitCard, Need
 from ..baselines.initfile import read_init_files
 from ..baselines.naming import Named, read_inits
 from ..tasks.task import Places, Task
-from .errors import UserError
+from .errors import StoppedError, UserError
 from .files import cache_folder
 from .leakage.copies import identity
 from .plan import Cell, Plan, Planned, Recipe, key_of
@@ -32,6 +32,8 @@ class Grid:
         tasks: targets by name.
         cards: resolved inits by (task, arch, init).
         places: where data are.
+        fingerprints: of the data behind the keys of the plan, by task and stored side: of targets, and of
+            what a pretraining reads.
     """
 
     request: Request
@@ -39,6 +41,21 @@ class Grid:
     tasks: dict[str, Task]
     cards: dict[tuple[str, str, str], InitCard]
     places: Places
+    fingerprints: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+    def check_unchanged(self, task: Task, size: int) -> str:
+        """Return the fingerprint of a task's data.
+
+        Raises:
+            StoppedError: it is not that of the plan, under whose key a result would be kept.
+        """
+        found = task.source.fingerprint(size, self.places)
+        if found != self.fingerprints[task.name, size]:
+            raise StoppedError(
+                f"The data of {task.name} at {size} px changed after this run was planned: run the same "
+                "command again, which plans anew; what is finished is kept."
+            )
+        return found
 
     def card(self, cell: Cell) -> InitCard:
         """Return the init of a score or tune cell."""
@@ -83,9 +100,21 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
         for arch in names(request.archs, "archs")
         for init in inits_of(request)
     }
-    cells = tuple(_unique(_cells(request, targets, cards, places)))
+    fingerprints = _fingerprints(request, targets, cards, places)
+    cells = tuple(_unique(_cells(request, targets, cards, fingerprints, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
-    return Grid(request, plan, {task.name: task for task in targets}, cards, places)
+    return Grid(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
+
+
+def _fingerprints(
+    request: Request, targets: Sequence[Task], cards: dict[tuple[str, str, str], InitCard], places: Places
+) -> dict[tuple[str, int], str]:
+    read = [(task, stored_size(task, request, places)) for task in targets]
+    for card in cards.values():
+        if plan := card.source.pretraining:
+            read += zip(plan.sources, plan.sizes, strict=True)
+    once = {(task.name, size): task for task, size in read}
+    return {(name, size): task.source.fingerprint(size, places) for (name, size), task in once.items()}
 
 
 def inits_of(request: Request) -> list[Named]:
@@ -121,11 +150,15 @@ def stored_size(task: Task, request: Request, places: Places) -> int:
 
 
 def _cells(
-    request: Request, targets: Sequence[Task], cards: dict[tuple[str, str, str], InitCard], places: Places
+    request: Request,
+    targets: Sequence[Task],
+    cards: dict[tuple[str, str, str], InitCard],
+    fingerprints: Mapping[tuple[str, int], str],
+    places: Places,
 ) -> Iterator[Planned]:
     for task in targets:
         size = stored_size(task, request, places)
-        data = identity(task.source.fingerprint(size, places), request.dedupe)
+        data = identity(fingerprints[task.name, size], request.dedupe)
         for arch in names(request.archs, "archs"):
             for init in inits_of(request):
                 card = cards[task.name, arch, init.name]

@@ -1,4 +1,4 @@
-"""Ctrl-C that neither cuts a write in half nor gets lost."""
+"""Ctrl-C and SIGTERM that neither cut a write in half nor get lost."""
 
 import signal
 import threading
@@ -6,46 +6,68 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, as a cluster or `timeout` sends it: it ends a command as Ctrl-C does."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+def heed_sigterm() -> None:
+    """Raise `TerminatedError` on SIGTERM from now on, unless it is ignored or handled already."""
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise TerminatedError
+
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C until the block has ended, so that a write is never cut in half."""
+    """Hold back Ctrl-C and SIGTERM until the block has ended, so that a write is never cut in half."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[tuple[int, FrameType | None]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: held.append(number)) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if held and callable(before):
-            before(*held[0])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
 
 
 @contextmanager
 def kept_interrupt() -> Iterator[Callable[[], None]]:
-    """Remember Ctrl-C for the block: yields a function that raises it again if it came.
+    """Remember Ctrl-C and SIGTERM for the block: yields a function that raises again what came.
 
     Python drops a KeyboardInterrupt that is raised inside a `__del__` or a callback from C, and a run of
     hours would go on. Whoever calls the function between two cells stops there at the latest.
     """
     came: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
+    before = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    if not before or threading.current_thread() is not threading.main_thread():
         yield lambda: None  # ignored, as in a shell's background job, or another thread's business
         return
 
     def interrupted(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        before(number, frame)
+        before[signal.Signals(number)](number, frame)
 
     def check() -> None:
         if came:
-            raise KeyboardInterrupt
+            raise TerminatedError if came[0] == signal.SIGTERM else KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupted)
+    for number in before:
+        signal.signal(number, interrupted)
     try:
         yield check
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -94,7 +94,17 @@ def task_files() -> click.Option:
 def init_files() -> click.Option:
     """Return the option that names cards of weights, or code that registers inits."""
     text = "Card of weights (.toml), or code that registers inits (.py); may be repeated."
-    return option("--init-file", text, multiple=True, type=str)
+    return option("--init-file", text, multiple=True, type=str, callback=_tell_code)
+
+
+def _tell_code(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Say which code runs because a configuration file names it: whoever typed no name of it may not know."""
+    if context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.DEFAULT_MAP:
+        for path in value:
+            if path.endswith(".py"):
+                where = context.params["config"]
+                click.echo(f"{where} names the init file {path}: its code runs now.", err=True)
+    return value
 
 
 _DEFAULTS = Request()
@@ -226,6 +236,8 @@ def request_of(values: dict[str, Any]) -> Request:
         raise UserError("--k-grid must hold whole numbers: it counts neighbours.")
     trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
     chosen = {name: values[name] for name in Request.__struct_fields__ if name != "recipe"}
+    if not chosen["out"].strip():
+        raise UserError("--out is empty: name a folder for the run.")
     if chosen["size"] < 1:
         raise UserError(f"--size {chosen['size']} is no side of an image: pass 28, 64, 128 or 224.")
     return msgspec.convert({**chosen, "recipe": trained}, Request)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .files import write_json
+from .files import read_regular, write_json
 
 PROTOCOL_VERSION = 1
 """Raise it whenever a change makes new records incomparable with old ones."""
@@ -95,6 +95,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_plan(folder: Path) -> Plan | None:
     """Return the plan of a run directory; None where there is none that can be read whole."""
     try:
-        return msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
+        return msgspec.json.decode(read_regular(folder / "plan.json"), type=Plan)
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None

@@ -1,5 +1,8 @@
 """What a cell leaves behind, and the folder in which it is kept."""
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import write_atomic, write_bytes
+from .files import open_regular, read_regular, sha256_file, write_bytes
 from .leakage.counted import Copies
 from .plan import Cell
 
@@ -175,6 +178,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Of the metrics that a plug-in describes; no other metric, and no older record, has any."""
     copies: Copies | None = None
     """Equal images and groups across splits; None of a pretraining, a failed cell, and older records."""
+    run: str = ""
+    """Id of the run that computed it; "" in older records."""
+    predictions: str = ""
+    """SHA-256 of the file with its predictions; "" where it has none, and in older records."""
+    content: str = ""
+    """SHA-256 of the record's file with this field empty; "" in older records."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -206,12 +215,30 @@ class Store:
         return self.folder / "locks" / f"{key}.lock"
 
     def read(self, key: str) -> Record | None:
-        """Return the record of `key`; None where there is none or it cannot be read whole."""
+        """Return the record of `key`; None where there is none, or it cannot be read whole or was altered."""
         try:
-            record = _decode(self.path(key).read_bytes())
+            content = read_regular(self.path(key))
+            record = _decode(content)
         except (OSError, ValueError, RecursionError):  # absent, cut or not ours: the cell is run again
             return None
-        return record if record.format == FORMAT and record.key == key else None
+        if record.format != FORMAT or record.key != key:
+            return None
+        written = content.replace(record.content.encode(), b"", 1)
+        return record if not record.content or _sha256(written) == record.content else None
+
+    def has_predictions(self, record: Record) -> bool:
+        """Whether the predictions of an ok score record are those that it was made with.
+
+        Beside an older record, which keeps no hash of them, they must be whole.
+        """
+        path = self.predictions_of(record.key)
+        try:
+            if record.predictions:
+                return sha256_file(path) == record.predictions
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+                return archive.testzip() is None
+        except Exception:  # absent, cut, or not ours: foreign bytes break the reader of archives in any way
+            return False
 
     def read_all(self) -> Iterator[Record]:
         """Iterate over every readable record, by key."""
@@ -222,14 +249,28 @@ class Store:
         """List the record files that cannot be read whole."""
         return [path for path in sorted(self.records.glob("*.json")) if self.read(path.stem) is None]
 
-    def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> None:
-        """Write the predictions, then the record: a record never stands without its predictions."""
+    def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> Record:
+        """Write the predictions, then the record: a record never stands without its predictions.
+
+        Returns:
+            The record as it is kept, with the hashes of the two files.
+        """
+        digest = ""
         if predictions is not None:
-            path = self.predictions_of(record.key)
-            write_atomic(path, lambda file: np.savez_compressed(file, **predictions))  # type: ignore[arg-type]
+            archive = io.BytesIO()
+            np.savez_compressed(archive, **predictions)  # type: ignore[arg-type]
+            digest = _sha256(archive.getvalue())
+            write_bytes(self.predictions_of(record.key), archive.getvalue())
+        record = msgspec.structs.replace(record, predictions=digest, content="")
+        record = msgspec.structs.replace(record, content=_sha256(_encode(record)))
         write_bytes(self.path(record.key), _encode(record))
+        return record
 
     def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
         """Return what is kept for `key`: `labels`, `scores`, and where known `groups` and `column NAME`."""
-        with np.load(self.predictions_of(key), allow_pickle=False) as arrays:
+        with open_regular(self.predictions_of(key)) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -2,13 +2,16 @@
 
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .errors import StoppedError, UserError, clean
-from .files import claim, write_bytes
+from .files import UnwritableError, claim, write_bytes
 from .grid import Grid
 from .interrupt import kept_interrupt
 from .plan import Planned
@@ -29,14 +32,21 @@ class Rules:
     Attributes:
         overwrite: "only-missing" computes what has no record or a failed one; "always" computes all
             again; "never" touches nothing that has a record, failed ones included.
-        since: UNIX time at which the run started; a record younger than this is this run's own work and
-            is not computed again, failed or not.
         limit: most score cells to compute; 0 is all.
+        run: id of this run, which its records carry; "" before it has started.
+        earlier: ids of the runs whose records waited to be computed again when this one started. A record
+            of any other run was written since, and is not computed again, failed or not.
     """
 
     overwrite: str = "only-missing"
-    since: float = 0.0
     limit: int = 0
+    run: str = ""
+    earlier: tuple[str, ...] = ()
+
+    def started(self, waiting: Iterable[Planned], store: Store) -> "Rules":
+        """Return the rules of a run that starts now; ids, since the clocks of two machines differ."""
+        earlier = {record.run for record in finished(waiting, store)}
+        return replace(self, run=uuid.uuid4().hex, earlier=tuple(sorted(earlier)))
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,14 @@ def is_done(grid: Grid, store: Store, planned: Planned, rules: Rules) -> bool:
     if rules.overwrite == "never":
         return True
     if rules.overwrite == "only-missing" and record.status == "ok":
-        return _is_whole(grid, store, planned)
-    return store.path(planned.key).stat().st_mtime >= rules.since
+        return _is_whole(grid, store, planned, record)
+    return bool(rules.run) and record.run not in rules.earlier
 
 
-def _is_whole(grid: Grid, store: Store, planned: Planned) -> bool:
-    """Whether what stood beside an ok record is still there: the predictions, or the weights in the cache."""
+def _is_whole(grid: Grid, store: Store, planned: Planned, record: Record) -> bool:
+    """Whether what stood beside an ok record is as it was: the predictions, or the weights in the cache."""
     if planned.cell.step == "score":
-        return store.predictions_of(planned.key).is_file()
+        return store.has_predictions(record)
     weights = grid.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
     return weights is None or made(weights) is not None
 
@@ -101,13 +111,16 @@ def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher)
         watcher: is told what happens.
 
     Raises:
-        StoppedError: the record of a cell could not be written.
+        StoppedError: the record of a cell could not be written, the data are not those of the plan, or the
+            run directory was removed.
+        UnwritableError: the run directory or the cache cannot be written to.
     """
     with kept_interrupt() as check:
         while waiting:
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:
                 check()
+                check_folder(bench.grid.request.folder)
                 if unsettled.isdisjoint(planned.needs) and _attempt(bench, planned, rules, watcher):
                     unsettled.discard(planned.key)
             if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
@@ -125,11 +138,21 @@ def _attempt(bench: "Bench", planned: Planned, rules: Rules, watcher: Watcher) -
             watcher.ended(record, False)  # another process was faster
             return True
         watcher.begun(planned)
-        watcher.ended(_compute(bench, store, planned), True)
+        watcher.ended(_compute(bench, store, planned, rules.run), True)
         return True
 
 
-def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
+def check_folder(folder: Path) -> None:
+    """Stop where the run directory is gone: a record of a removed plan would be no part of any run.
+
+    Raises:
+        StoppedError: it holds no plan any more.
+    """
+    if not (folder / "plan.json").exists():
+        raise StoppedError(f"The run directory {folder} was removed meanwhile: run the same command again.")
+
+
+def _compute(bench: "Bench", store: Store, planned: Planned, run: str) -> Record:
     """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
@@ -139,14 +162,13 @@ def _compute(bench: "Bench", store: Store, planned: Planned) -> Record:
                 raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
         record, predictions = bench.compute(planned, needs)
         log_of(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
-    except (StoppedError, KeyboardInterrupt):
-        raise
+    except (StoppedError, UnwritableError, KeyboardInterrupt):
+        raise  # no fault of this cell: the next one would meet it too
     except Exception as error:  # a failed cell is a record; the others go on
         write_bytes(log_of(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
         record, predictions = bench.failure(planned, _sentence(error), seconds), None
-    store.write(record, predictions)
-    return record
+    return store.write(msgspec.structs.replace(record, run=run), predictions)
 
 
 class NeedFailedError(RuntimeError):

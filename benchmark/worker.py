@@ -6,10 +6,12 @@ import msgspec
 
 from .errors import StoppedError, UserError, one_line
 from .executor import Share, serve
+from .interrupt import TerminatedError, heed_sigterm
 
 
 def main() -> int:
     """Work until no cell is left; the last line on standard error says what went wrong."""
+    heed_sigterm()
     try:
         serve(msgspec.json.decode(sys.stdin.buffer.read(), type=Share))
     except UserError as error:
@@ -18,8 +20,8 @@ def main() -> int:
     except StoppedError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return TerminatedError.exit_code if isinstance(error, TerminatedError) else 130
     return 0
 
 

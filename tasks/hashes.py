@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..benchmark.errors import UserError
-from ..benchmark.files import DiskFullError, cache_folder, hash_file, write_bytes
+from ..benchmark.files import DiskFullError, cache_folder, hash_file, read_regular, write_bytes
 
 Algorithm = Literal["md5", "sha256"]
 
@@ -40,7 +40,7 @@ def _remembered(key: str, path: Path, algorithm: Algorithm) -> str:
     note = cache_folder() / "hashes" / hashlib.sha256(key.encode()).hexdigest()[:32]
     length = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
     with suppress(OSError, UnicodeDecodeError):
-        known = note.read_text(encoding="ascii")
+        known = read_regular(note).decode("ascii")
         if len(known) == length:
             return known
     digest = hash_file(path, algorithm)

@@ -20,9 +20,9 @@ Variant = Literal["gray", "color"]
 SPLITS = ("train", "val", "test")
 GROUP_NAMES = ("all", "available", "medmnist", "phantom", "gray", "color")
 """Words that stand for several tasks (`catalog.GROUPS` says for which), so that no task may be called so."""
-NAME = "[a-z0-9][a-z0-9._-]*"
+NAME = "[a-z0-9][a-z0-9._-]{0,99}"
 """What a task may be called, as a regular expression."""
-NAME_RULE = "use lower-case letters, digits, '.', '_' and '-'"
+NAME_RULE = "use lower-case letters, digits, '.', '_' and '-', at most 100"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..errors import clean, one_line, unknown
+from ..errors import UserError, clean, one_line, unknown
 from ..plugins import broken
 
 Values = dict[str, Any]
@@ -33,6 +33,16 @@ class Command(click.Command):
             callback=lambda: None,
         )
         self.action = action
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does, but for an empty path, which would be the current folder; `UserError`."""
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        for parameter in self.params:
+            value = given.get(str(parameter.name))
+            values = value if isinstance(value, (list, tuple)) else [value]
+            if isinstance(parameter.type, click.Path) and "" in values:
+                raise UserError(f"{parameter.get_error_hint(ctx)} is empty: name a folder or file.")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> int:
         """Carry out the command; returns the exit code. Plug-ins that proved to be broken are named last."""

@@ -1,7 +1,6 @@
 """`run`, `plan` and `parity`: the commands that compute cells, or say what they would compute."""
 
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import options
+from ..errors import StoppedError
 from ..parity import study as studies
 from .command import Command, Values, echo, fetching, say
 from .report import write_report
@@ -20,12 +20,13 @@ if TYPE_CHECKING:  # what computes is imported by the command that needs it
 def run(values: Values) -> int:
     """Run every cell of the grid that has no record yet, then write the report."""
     from .. import runner
-    from ..files import writable_folder
+    from ..files import sweep, writable_folder
     from ..records import Store
 
     folder = Path(values["out"])
     grid = _resolved(values, lambda: writable_folder(folder))
-    rules = runner.Rules(values["overwrite"], time.time(), values["limit"])
+    sweep(folder)
+    rules = runner.Rules(values["overwrite"], values["limit"])
     store = Store(folder)
     waiting = runner.pending(grid, store, rules)
     if waiting:
@@ -40,11 +41,16 @@ def run(values: Values) -> int:
         grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         say(f"{share} cells to compute on {device}; records in {folder}/records")
-        execute(grid, waiting, rules, values["jobs"], device)
+        execute(grid, waiting, rules.started(waiting, store), values["jobs"], device)
+        runner.check_folder(folder)
     else:
         grid.plan.write(folder)
         say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
     done = list(runner.finished(grid.plan.cells, store))
+    if lost := {planned.key for planned in waiting} - {record.key for record in done}:
+        raise StoppedError(
+            f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
+        )
     failed = [record for record in done if record.status != "ok"]
     for sentence in dict.fromkeys(
         f"{record.cell.task}: {record.copies.sentence}"

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import UserError
-from ..files import write_json
+from ..files import read_regular, write_json
 
 FORMAT = 1
 FOLDER = "contamination"
@@ -127,7 +127,7 @@ def read_audits(run: Path) -> Iterator[Audit]:
     """
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            audit = msgspec.json.decode(path.read_bytes(), type=Audit)
+            audit = msgspec.json.decode(read_regular(path), type=Audit)
         except (OSError, msgspec.DecodeError) as error:
             raise UserError(
                 f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...tasks.task import SPLITS, Split, Task
 from ..errors import UserError
-from ..files import DiskFullError, cache_folder, write_json
+from ..files import DiskFullError, cache_folder, read_regular, write_json
 from ..subsets import one_hot
 from .counted import Copies, Dedupe
 from .equal import digests, equal_groups
@@ -52,7 +52,7 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Foun
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
     try:
-        found = msgspec.json.decode(note.read_bytes(), type=Found)
+        found = msgspec.json.decode(read_regular(note), type=Found)
     except (OSError, ValueError, RecursionError):
         found = _counted(splits)
         with suppress(UserError, DiskFullError):  # without the note it is counted again next time

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import UserError
-from ..files import write_json
+from ..files import read_regular, write_json
 from .matches import Near
 
 FORMAT = 1
@@ -251,7 +251,7 @@ def read_leakage(run: Path) -> Mapping[tuple[str, int, str], Leakage]:
     audits = {}
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Leakage)
+            found = msgspec.json.decode(read_regular(path), type=Leakage)
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."

@@ -64,7 +64,7 @@ def _of_row(results: Results, row: Row, members: Sequence[Record]) -> Evidence:
     for record in members:
         read = read_predictions(results.predictions_of(record.key))
         if read is None:
-            return Evidence(problem=f"the predictions of record {record.key} cannot be read")
+            return Evidence(problem=f"the predictions of record {record.key} are missing or damaged")
         labels, of_record, groups = read
         images.add(
             hashlib.sha256(labels.tobytes() + (b"" if groups is None else groups.tobytes())).hexdigest()

@@ -24,7 +24,7 @@ class Merged:
         plan: every planned cell, with the request and recipe of the last folder; None where no plan is
             readable.
         planless: folders without a readable plan.
-        unreadable: record files that are not whole, and whose key no other folder holds.
+        unreadable: record files that are not whole or were altered, and whose key no other folder holds.
     """
 
     folders: tuple[Path, ...]

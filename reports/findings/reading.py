@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ import numpy as np
 from ...benchmark.contamination.outcome import Audit, read_audits
 from ...benchmark.leakage.outcome import read_leakage
 from ...benchmark.plan import Cell, Plan
-from ...benchmark.records import MetricFacts, Record, TaskFacts
+from ...benchmark.records import MetricFacts, Record, Store, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import Stat, describe_groups
 from .derivation import source_identity, source_of
@@ -46,8 +46,11 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         counted=counted,
         rows=_rows(counted, _order(plan, counted), audits),
         failed=_failed(records),
-        missing=tuple(_missing(plan, records)) if plan else (),
+        missing=tuple(_missing(plan, records, {path.stem for path in found.unreadable})) if plan else (),
         unreadable=found.unreadable,
+        damaged=frozenset(
+            record.key for record in counted if not Store(found.places[record.key][0]).has_predictions(record)
+        ),
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
@@ -195,13 +198,15 @@ def _failed(records: Sequence[Record]) -> tuple[Record, ...]:
     return tuple(r for r in records if r.status != "ok" and r.cell not in good)
 
 
-def _missing(plan: Plan, records: Sequence[Record]) -> Iterable[Missing]:
+def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) -> Iterable[Missing]:
     status = {record.key: record.status for record in records}
     for planned in plan.cells:
         if planned.cell.step != "score" or status.get(planned.key) == "ok":
             continue
         if planned.key in status:
             reason = "failed"
+        elif planned.key in unreadable:
+            reason = "its record is damaged"
         elif any(status.get(key, "ok") != "ok" for key in planned.needs):
             reason = "a step that it needs failed"
         else:

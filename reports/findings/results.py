@@ -117,7 +117,8 @@ class Results:
         rows: the averages, in the order in which tables show them.
         failed: failed records of every step whose cell did not succeed otherwise.
         missing: planned score cells without an ok record.
-        unreadable: record files that are not whole.
+        unreadable: record files that are not whole, or were altered.
+        damaged: keys of counted records whose predictions are missing, or not those that they were made with.
         repeated: task -> records that repeat a seed and were left out in favour of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
@@ -140,6 +141,7 @@ class Results:
     repeated: dict[str, int]
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
+    damaged: frozenset[str] = frozenset()
     leakage: Mapping[tuple[str, int, str], Leakage] = field(default_factory=dict)
     metric_facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     margin: float = MARGIN
@@ -178,7 +180,7 @@ class Results:
         return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")
 
     def predictions_of(self, key: str) -> Path | None:
-        """Return the file with the predictions behind the record `key`; None where there is none."""
+        """Return the file with the predictions behind the record `key`; None where none can be trusted."""
         held = self.places.get(key, ())
-        path = Store(held[0]).predictions_of(key) if held else None
+        path = Store(held[0]).predictions_of(key) if held and key not in self.damaged else None
         return path if path and path.is_file() else None

@@ -138,6 +138,11 @@ def notices(results: Results) -> tuple[str, ...]:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
         found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
+    if broken := len(results.unreadable) + len(results.damaged):
+        found.append(
+            f"{count(broken, 'record')} or their predictions are damaged: run the same command again, which "
+            "makes them anew; see What to doubt."
+        )
     if any(row.contaminated for row in results.rows):
         found.append("Some weights have seen data that a task comes from; see What to doubt.")
     if any(row.ambiguous for row in results.rows):

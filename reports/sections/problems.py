@@ -46,10 +46,18 @@ def _counts(results: Results) -> list[str]:
         for folder in results.planless
     ]
     if results.unreadable:
-        names = ", ".join(path.name for path in results.unreadable[:5])
-        more = f" and {len(results.unreadable) - 5} more" if len(results.unreadable) > 5 else ""
-        broken = count(len(results.unreadable), "record")
-        points.append(f"{broken} cannot be read whole and will be run again: {names}{more}.")
+        broken = count(len(results.unreadable), "record file")
+        points.append(
+            f"{broken} cannot be read whole, or were altered, and count nowhere: run the same command again, "
+            f"which makes anew what belongs to its plan; remove the others: "
+            f"{_few(path.name for path in results.unreadable)}."
+        )
+    if results.damaged:
+        points.append(
+            f"The predictions of {count(len(results.damaged), 'record')} are missing or not those that gave "
+            "its score, so that no verdict rests on them: run the same command again, which makes them anew: "
+            f"{_few(sorted(results.damaged))}."
+        )
     single = sum(len(row.seeds) == 1 for row in results.rows)
     if single:
         share = f"{single} of {len(results.rows)}"
@@ -65,6 +73,11 @@ def _counts(results: Results) -> list[str]:
     if dirty:
         points.append(f"{count(dirty, 'cell')} ran from a checkout with uncommitted changes.")
     return points
+
+
+def _few(names: Iterable[str]) -> str:
+    named = list(names)
+    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
 
 
 def _still(stat: Stat | None) -> bool:

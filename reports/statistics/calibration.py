@@ -141,7 +141,11 @@ def _spread(
         yield from _counted(map(_rates, tasks), told)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from _counted(pool.map(_rates, tasks), told)
+        try:
+            yield from _counted(pool.map(_rates, tasks), told)
+        except BaseException:  # or an interrupt would wait for all that is left
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _counted(found: Iterable[Rates], told: Callable[[int], None]) -> Iterator[Rates]:

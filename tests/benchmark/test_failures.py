@@ -3,7 +3,19 @@
 from pathlib import Path
 
 import pytest
-from processes import QUICK, SMALL, CommandLine, cells_in, planned_records, states, tally
+from processes import (
+    QUICK,
+    SMALL,
+    CommandLine,
+    Ended,
+    cells_in,
+    planned_records,
+    records_in,
+    sentence,
+    states,
+    tally,
+    wait_until,
+)
 
 from mednet_bench.benchmark.plan import Cell
 from mednet_bench.benchmark.records import Store
@@ -110,6 +122,50 @@ def test_a_training_that_diverges_fails_what_needs_it_and_nothing_else(
     # the report was written all the same, and says what failed
     assert "failed" in (out / "report" / "report.md").read_text()
     assert "phantom-organ" in ended.stdout
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cache_that_cannot_be_written_stops_the_run_at_once_and_fails_no_cell(
+    jobs: int, mednet_bench: CommandLine, tmp_path: Path
+):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "features").write_text("in the way, as a read-only disk is to others than root")
+    command = ["run", *SMALL, "--protocols", "knn", "--fractions", "0.5,1", "--seeds", "0..2", "--jobs", jobs]
+    command += ["--no-report", "--out", tmp_path / "run"]
+    ended = mednet_bench(*command, MEDNET_BENCH_CACHE=str(cache))
+    assert ended.returncode == 2, ended.stderr
+    assert "set MEDNET_BENCH_CACHE to another folder" in sentence(ended)
+    assert not records_in(tmp_path / "run")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_directory_that_disappears_ends_the_run_with_a_sentence_and_exit_1(
+    jobs: int, mednet_bench: CommandLine, tmp_path: Path
+):
+    out = tmp_path / "run"
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..11", "--jobs", jobs, "--out", out]
+    with mednet_bench.start(*command, QUICK_SECONDS="0.2") as process:
+        wait_until(lambda: len(records_in(out)) >= 2, process)
+        out.rename(tmp_path / "gone")
+        _, told = process.communicate()
+    assert process.returncode == 1, told
+    assert "was removed meanwhile" in told
+    assert "run the same command again" in sentence(Ended(command, 1, "", told))
+    assert len(tally(tmp_path / "tally")) < 12, "it went on for nothing"
+
+
+def test_a_run_whose_last_records_disappear_does_not_end_well(mednet_bench: CommandLine, tmp_path: Path):
+    out = tmp_path / "run"
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..1", "--out", out]
+    with mednet_bench.start(*command, QUICK_SECONDS="1") as process:
+        wait_until(lambda: len(records_in(out)) == 1, process)
+        (out / "records").rename(tmp_path / "gone")
+        _, told = process.communicate()
+    assert process.returncode == 1, told
+    assert "1 records of" in sentence(Ended(command, 1, "", told))
+    assert mednet_bench(*command).returncode == 0
+    assert len(planned_records(out)) == 2
 
 
 def test_a_cell_that_failed_in_another_process_is_not_tried_twice_in_one_run(

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from processes import (
     wait_until,
 )
 
+from mednet_bench.benchmark.files import sweep, write_atomic
 from mednet_bench.benchmark.plan import read_plan
 from mednet_bench.benchmark.records import Store
 from mednet_bench.reports.build import build
@@ -58,6 +60,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     done = cells_in(tally(tmp_path / "tally"))
     assert len(set(done)) == 200 + 2  # the two protocols' cells have the same names in the tally
     assert len(done) <= len(records) + 3, "each kill may cost the one cell that was running"
+    assert not list(out.rglob("*.tmp")), "what the kills cut off was not removed"
 
     board = pd.read_csv(build([out]).csv)
     assert set(board["n_seeds"]) == {100}
@@ -80,6 +83,29 @@ def test_what_a_killed_process_left_half_written_is_not_counted(
     assert {record.key for record in Store(out).read_all()} == before
     assert not Store(out).unreadable()
     assert build([out]).results.unreadable == ()
+
+
+def test_leftovers_of_killed_writers_are_removed_and_the_file_of_a_living_one_is_not(tmp_path: Path):
+    for folder in ("records", "predictions", "report/figures"):
+        (tmp_path / folder).mkdir(parents=True)
+    digits = "0123456789abcdef" * 2
+    dead = [tmp_path / f".plan.json.{digits}.tmp", tmp_path / "report" / "figures" / f".a.svg.{digits}.tmp"]
+    other = tmp_path / "records" / ".notes.tmp"  # of somebody else
+    for path in (*dead, other):
+        path.write_bytes(b"")
+    os.mkfifo(tmp_path / "predictions" / f".pipe.{digits}.tmp")
+    path = tmp_path / "records" / "a.json"
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"half")
+        file.flush()
+        sweep(tmp_path)  # as another process would that starts now
+        file.write(b" and half")
+
+    write_atomic(path, write)
+    assert path.read_bytes() == b"half and half"
+    assert not any(path.exists() for path in dead)
+    assert sorted(path.name for path in (tmp_path / "records").iterdir()) == [other.name, "a.json"]
 
 
 def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from processes import FINISHED, CommandLine, planned_records, records_in, states
 from synthetic import Grid, record_of
 from synthetic import cells as cells_of
 
+from mednet_bench.benchmark.contamination.outcome import read_audits
+from mednet_bench.benchmark.errors import UserError
+from mednet_bench.benchmark.leakage.outcome import read_leakage
 from mednet_bench.benchmark.metrics import Scored, measure
-from mednet_bench.benchmark.plan import PROTOCOL_VERSION
+from mednet_bench.benchmark.plan import PROTOCOL_VERSION, read_plan
 from mednet_bench.benchmark.records import FORMAT, Record, Store
 from mednet_bench.benchmark.subsets import one_hot
 from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
+from mednet_bench.reports.build import build
+from mednet_bench.reports.pages.terminal import leaderboard_text
 
 
 def truncate(path: Path) -> None:
@@ -39,14 +45,54 @@ def rename(path: Path) -> None:
     path.write_bytes(next(other for other in records_in(path.parent.parent) if other != path).read_bytes())
 
 
+def raise_accuracy(path: Path) -> None:
+    """Alter a score that no verdict uses, as a person with an editor does: all else stays as it was."""
+    record = json.loads(path.read_bytes())
+    found = f'"accuracy":{record["metrics"]["accuracy"]!r}'.encode()
+    assert path.read_bytes().count(found) == 1
+    path.write_bytes(path.read_bytes().replace(found, b'"accuracy":0.987'))
+
+
+def raise_auc(path: Path) -> None:
+    """Alter the primary score, and write the record as another program would: longer, in another order."""
+    record = json.loads(path.read_bytes())
+    record["metrics"]["auc"] = 0.987
+    path.write_text(json.dumps(record, indent=1, sort_keys=True))
+
+
+def predictions_beside(path: Path) -> Path:
+    return Store(path.parent.parent).predictions_of(path.stem)
+
+
 def lose_predictions(path: Path) -> None:
-    Store(path.parent.parent).predictions_of(path.stem).unlink()
+    predictions_beside(path).unlink()
 
 
-DAMAGES = (truncate, empty, age, rename, lose_predictions)
+def cut_predictions(path: Path) -> None:
+    truncate(predictions_beside(path))
 
 
-@pytest.mark.parametrize("damage", DAMAGES[:4], ids=lambda damage: damage.__name__)
+def empty_predictions(path: Path) -> None:
+    empty(predictions_beside(path))
+
+
+def flip_predictions(path: Path) -> None:
+    content = bytearray(predictions_beside(path).read_bytes())
+    content[len(content) // 2] ^= 1
+    predictions_beside(path).write_bytes(content)
+
+
+def replace_predictions(path: Path) -> None:
+    """Put others in their place that are whole in themselves."""
+    kept = Store(path.parent.parent).read_predictions(path.stem)
+    np.savez(predictions_beside(path), **{**kept, "scores": kept["scores"][::-1]})
+
+
+DAMAGES = (truncate, empty, age, rename, raise_accuracy, raise_auc)
+BESIDE = (lose_predictions, cut_predictions, empty_predictions, flip_predictions, replace_predictions)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp_path: Path):
     out = shutil.copytree(finished, tmp_path / "run")
     path = records_in(out)[2]
@@ -57,20 +103,69 @@ def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp
     assert len(list(store.read_all())) == 7
 
 
+@pytest.mark.parametrize("damage", BESIDE, ids=lambda damage: damage.__name__)
+def test_predictions_that_a_record_was_not_made_with_are_noticed(damage, finished: Path, tmp_path: Path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    path, store = records_in(out)[2], Store(out)
+    record = store.read(path.stem)
+    assert record is not None
+    assert store.has_predictions(record)
+    damage(path)
+    assert store.read(path.stem) == record
+    assert not store.has_predictions(record)
+
+
+@pytest.mark.parametrize("damage", BESIDE[:4], ids=lambda damage: damage.__name__)
+def test_a_record_of_0_1_is_read_and_its_predictions_must_be_whole(damage, finished: Path, tmp_path: Path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    path, store = records_in(out)[2], Store(out)
+    content = json.loads(path.read_bytes())
+    for later in ("run", "predictions", "content"):
+        del content[later]
+    path.write_text(json.dumps(content))
+    record = store.read(path.stem)
+    assert record is not None
+    assert (record.run, record.predictions, record.content) == ("", "", "")
+    assert store.has_predictions(record)
+    damage(path)
+    assert not store.has_predictions(record)
+
+
+def test_altered_scores_are_in_no_mean_and_the_report_names_them_and_damaged_predictions_with_the_cure(
+    finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    accuracy, auc, flipped = records_in(out)[:3]
+    raise_accuracy(accuracy)
+    raise_auc(auc)
+    flip_predictions(flipped)
+    built = build([out])
+    assert not {record.key for record in built.results.counted} & {accuracy.stem, auc.stem}
+    assert "0.987" not in leaderboard_text(built.results) + built.csv.read_text() + built.markdown.read_text()
+    assert {item.reason for item in built.results.missing} == {"its record is damaged"}
+    assert "3 records or their predictions are damaged: run the same command again" in " ".join(
+        leaderboard_text(built.results).split()
+    )
+    told = built.markdown.read_text()
+    for name in (accuracy.name, auc.name, flipped.stem):
+        assert name in told
+
+
 @pytest.mark.slow
-def test_damaged_records_and_lost_predictions_are_computed_again_and_nothing_else_is(
+def test_damaged_records_and_predictions_are_computed_again_and_nothing_else_is(
     mednet_bench: CommandLine, finished: Path, tmp_path: Path
 ):
     out = shutil.copytree(finished, tmp_path / "run")
     before = {record.key: record for record in planned_records(out)}
     untouched = states(out)
-    damaged = dict(zip(records_in(out), DAMAGES, strict=False))
+    damages = (truncate, age, rename, raise_accuracy, lose_predictions, cut_predictions, flip_predictions)
+    damaged = dict(zip(records_in(out), damages, strict=False))
     for path, damage in damaged.items():
         damage(path)
 
     ended = mednet_bench("run", *FINISHED, "--out", out)
     assert ended.returncode == 0, ended.stderr
-    assert f"{len(DAMAGES)} of 8 cells to compute" in ended.stderr
+    assert f"{len(damages)} of 8 cells to compute" in ended.stderr
     after = {record.key: record for record in planned_records(out)}
     again = {path.stem for path in damaged}
     now = states(out)
@@ -159,8 +254,9 @@ def test_a_validation_that_overflowed_leaves_a_record_that_can_be_read(tmp_path:
     losses = iter((0.7, math.inf))
     fitted = fit(model, feed, Hyper(1e-3, 0.0, 1, 5), lambda: Validation(next(losses), None))
     record = msgspec.structs.replace(invented(), curve=fitted.curve)
-    Store(tmp_path).write(record)
-    assert Store(tmp_path).read(record.key) == record
+    kept = Store(tmp_path).write(record)
+    assert Store(tmp_path).read(record.key) == kept
+    assert kept.curve == fitted.curve
 
 
 def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path: Path):
@@ -170,6 +266,35 @@ def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path
     found = Store(tmp_path).read(record.key)
     assert found is not None
     assert found.metrics == {"auc": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang_nor_fill_the_memory(
+    finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    os.mkfifo(out / "records" / "pipe.json")
+    (out / "records" / "device.json").symlink_to("/dev/zero")
+    with (out / "records" / "long.json").open("wb") as file:
+        file.truncate(1 << 40)  # of which nothing lies on the disk
+    strange = {"pipe.json", "device.json", "long.json"}
+    predictions = predictions_beside(records_in(finished)[0])
+    (out / "predictions" / predictions.name).unlink()
+    os.mkfifo(out / "predictions" / predictions.name)
+    built = build([out])
+    assert {path.name for path in built.results.unreadable} == strange
+    assert built.results.damaged == {predictions.stem}
+    assert len(built.results.counted) == 8
+    assert all(name in built.markdown.read_text() for name in strange)
+
+    (out / "plan.json").unlink()
+    os.mkfifo(out / "plan.json")
+    assert read_plan(out) is None
+    for folder, reads in (("contamination", read_audits), ("leakage", read_leakage)):
+        (out / folder).mkdir()
+        os.mkfifo(out / folder / "pipe.json")
+        with pytest.raises(UserError, match=r"pipe\.json.*no regular file.*remove it"):
+            list(reads(out))
 
 
 def invented() -> Record:

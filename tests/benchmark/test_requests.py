@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import timm
 import torch
-from processes import QUICK, SMALL, CommandLine, Ended, only_sentence, planned_records, sentence
+from processes import QUICK, SMALL, CommandLine, Ended, only_sentence, planned_records, sentence, wait_until
 from safetensors.torch import save_file
 
 from mednet_bench.benchmark.files import sha256_file
 from mednet_bench.benchmark.plan import Plan, read_plan
+from mednet_bench.benchmark.records import Store
 
 
 def refused(ended: Ended, folder: Path) -> str:
@@ -55,6 +56,11 @@ WRONG = {
     "report": (["report", "nowhere"], "There is no run directory nowhere"),
     "info": (["info", "breastmnits"], "did you mean 'breastmnist'?"),
     "download": (["download", "breastmnist", "--size", "30"], "30"),
+    "empty folder": (["plan", *SMALL, "--out", ""], "--out is empty: name a folder"),
+    "empty path of a pretraining": (["pretrain", "--variant", "gray", "--out="], "'--out' is empty"),
+    "empty path of a report": (["report", "run", "--to", ""], "'--to' is empty"),
+    "empty path of a corpus": (["corpus", "build", "", "--variant", "gray"], "'OUT' is empty"),
+    "name of an init": (["run", *SMALL, "--inits", f"{'x' * 300}=w.toml"], "at most 100"),
 }
 
 
@@ -130,6 +136,48 @@ def local_set(folder: Path, compressed: bool = True) -> Path:
         arrays[f"{split}_labels"] = np.arange(n)[:, None] % 2
     (np.savez_compressed if compressed else np.savez)(folder / "cells.npz", **arrays)
     return folder
+
+
+def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_under_their_key(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    root, tally = local_set(tmp_path / "data"), tmp_path / "tally"
+    file = root / "cells.npz"
+    old = file.read_bytes()
+    with np.load(file) as arrays:
+        other = {name: arrays[name][::-1] for name in arrays.files}
+    command = [*QUICK, "--tasks", "phantom-organ,cells", "--data-root", root, "--fractions", "1", "--seeds"]
+    command += ["0..1", "--out", "run"]
+    with mednet_bench.start(*command, QUICK_CROWD="2") as process:
+        wait_until(lambda: tally.exists() and tally.read_text(), process)  # the phantom's first cell waits
+        np.savez_compressed(file, **other)
+        with tally.open("a") as waited:
+            waited.write("another is there\n")
+        _, told = process.communicate()
+    assert process.returncode == 1
+    assert "The data of cells at 28 px changed after this run was planned: run the same command again" in told
+    records = list(Store(tmp_path / "run").read_all())
+    assert {record.cell.task for record in records} == {"phantom-organ"}
+
+    assert mednet_bench(*command).returncode == 0
+    new = {record.key: record.hashes.data for record in planned_records(tmp_path / "run") if record.task}
+    file.write_bytes(old)
+    ended = mednet_bench(*command)
+    assert "2 of 4 cells to compute" in ended.stderr
+    both = {record.key: record.hashes.data for record in Store(tmp_path / "run").read_all()}
+    assert len(both) == 6
+    assert len({both[key] for key in both.keys() - new.keys()} | set(new.values())) == 3
+
+
+@pytest.mark.parametrize("digits", [101, 300])
+def test_a_task_whose_name_makes_no_file_name_is_refused_before_any_work(
+    digits: int, mednet_bench: CommandLine, tmp_path: Path
+):
+    root = local_set(tmp_path / "data")
+    (root / "cells.toml").write_text(CARD.replace('"cells"', f'"{"c" * digits}"', 1))
+    ended = mednet_bench(*QUICK, "--task-file", root / "cells.toml", "--tasks", "c*", "--out", "run")
+    assert "key 'name'" in refused_of_files(ended, tmp_path / "run")
+    assert "at most 100" in ended.stderr
 
 
 def cut(file: Path) -> None:
@@ -266,6 +314,29 @@ def test_a_configuration_that_is_wrong_names_file_and_key(
     told = refused(mednet_bench("run", "--config", "run.toml", "--out", "run"), tmp_path)
     assert told.startswith("run.toml")
     assert cure in told
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_code_that_a_configuration_names_is_told_before_it_runs_and_code_that_a_person_types_is_not(
+    command: str, mednet_bench: CommandLine, tmp_path: Path
+):
+    (tmp_path / "own.py").write_text("raise SystemExit('it ran')\n")
+    (tmp_path / "run.toml").write_text('init-file = ["own.py"]\n')
+    ended = mednet_bench(command, "--config", "run.toml", *SMALL, "--out", "run")
+    assert ended.stderr.splitlines() == [
+        "run.toml names the init file own.py: its code runs now.",
+        "mednet-bench: own.py cannot be run (SystemExit: it ran): mend it.",
+    ]
+    ended = mednet_bench(command, "--config", "run.toml", "--init-file", "own.py", *SMALL, "--out", "run")
+    assert ended.stderr == "mednet-bench: own.py cannot be run (SystemExit: it ran): mend it.\n"
+
+
+def test_the_exit_codes_of_the_help_are_those_of_the_readme(mednet_bench: CommandLine):
+    told = " ".join(mednet_bench("--help").stdout.split())
+    codes = told[told.index("Exit codes: ") :]
+    assert all(f" {code} " in codes for code in (0, 1, 2, 3, 130, 143))
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert codes in " ".join(readme.split())
 
 
 def test_a_configuration_may_name_one_task_file_or_several(mednet_bench: CommandLine, tmp_path: Path):

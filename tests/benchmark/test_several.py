@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,28 @@ def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
     assert {(r.cell.fraction, r.cell.seed) for r in records} == {(f, s) for f in (0.5, 1) for s in range(30)}
 
 
+def ahead() -> None:
+    """Let the clock of a process go a quarter of an hour ahead of the file system's, and of its workers'."""
+    right = time.time
+    time.time = lambda: right() + 900
+
+
+def test_a_clock_that_differs_from_that_of_the_disk_makes_no_record_old(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..3", "--jobs", "2", "--out", tmp_path / "run"]
+    assert mednet_bench(*command, QUICK_FAIL="score scratch 1 2").returncode == 1
+    first = {record.run for record in planned_records(tmp_path / "run")}
+    ended = mednet_bench(*command, "--overwrite", "always", prepare=ahead, QUICK_FAIL="score scratch 1 1")
+    assert ended.returncode == 1, ended.stderr
+    assert "1 cells failed" in ended.stderr
+    assert "worker processes ended" not in ended.stderr
+    assert len(tally(tmp_path / "tally")) == 2 * 4, "each cell once in each run, failed or not"
+    second = {record.run for record in planned_records(tmp_path / "run")}
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
 def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, finished: Path, tmp_path: Path):
     ended = mednet_bench("run", *FINISHED, "--jobs", "2", "--out", "run")
     assert ended.returncode == 0, ended.stderr
@@ -59,23 +82,40 @@ def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, fin
 
 
 @pytest.mark.parametrize(
-    ("jobs", "send"),
-    [(1, os.killpg), (2, os.kill)],
-    ids=["one process, by its terminal", "two jobs, by a signal to the parent alone"],
+    ("jobs", "send", "number"),
+    [
+        (1, os.killpg, signal.SIGINT),
+        (2, os.kill, signal.SIGINT),
+        (1, os.kill, signal.SIGTERM),
+        (2, os.killpg, signal.SIGTERM),
+        (2, os.kill, signal.SIGTERM),
+    ],
+    ids=[
+        "one process, by its terminal",
+        "two jobs, by a signal to the parent alone",
+        "one process, by timeout",
+        "two jobs, by a cluster",
+        "two jobs, by timeout",
+    ],
 )
-def test_an_interrupted_run_exits_130_keeps_what_is_finished_and_leaves_nobody_behind(
-    jobs: int, send: Callable[[int, int], None], mednet_bench: CommandLine, tmp_path: Path
+def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nobody_behind(
+    jobs: int,
+    send: Callable[[int, int], None],
+    number: signal.Signals,
+    mednet_bench: CommandLine,
+    tmp_path: Path,
 ):
     out = tmp_path / "run"
     command = [*QUICK, "--fractions", "1", "--seeds", "0..59", "--jobs", jobs, "--out", out]
     with mednet_bench.start(*command, QUICK_SECONDS="0.3") as process:
         wait_until(lambda: len(records_in(out)) >= 2, process)
-        send(process.pid, signal.SIGINT)
+        send(process.pid, number)
         _, told = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in told
+    what = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
     assert told.splitlines()[-1] == (
-        "Interrupted: what is finished is kept; run the same command again to go on."
+        f"{what}: what is finished is kept; run the same command again to go on."
     )
     with pytest.raises(ProcessLookupError):  # nobody is left in the group
         os.killpg(process.pid, 0)

@@ -1,11 +1,14 @@
 """Ten thousand cells: a rerun without anything to do reads each record a few times, and writes nothing."""
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from processes import SMALL, CommandLine, states
 from synthetic import Grid, record_of
@@ -51,11 +54,18 @@ def test_ten_thousand_records_are_resumed_by_reading_each_a_few_times(
     store = Store(out)
     store.records.mkdir(parents=True)
     store.predictions.mkdir()
+    archive = io.BytesIO()
+    np.savez_compressed(archive, labels=np.arange(240) % 5, scores=np.random.default_rng(0).random((240, 5)))
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
     for number, cell in enumerate(planned):
-        record = msgspec.structs.replace(record_of(cell.cell, Grid(), number), key=cell.key)
+        record = record_of(cell.cell, Grid(), number)
+        record = msgspec.structs.replace(record, key=cell.key, predictions=digest)
+        content = hashlib.sha256(msgspec.json.encode(record)).hexdigest()
+        record = msgspec.structs.replace(record, content=content)
         # straight to the file: ten thousand fsyncs would take longer than what is tested
         store.path(cell.key).write_bytes(msgspec.json.encode(record))
-        store.predictions_of(cell.key).touch()
+        store.predictions_of(cell.key).write_bytes(archive.getvalue())
+
     assert sum(1 for _ in store.read_all()) == 10_000
 
     before = states(out)
