@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from .errors import UserError, unknown
+from .errors import UserError, one_line, unknown
 from .plan import Recipe
 from .request import LEAST_SIDE, Request
 
@@ -103,7 +103,7 @@ def _tell_code(context: click.Context, parameter: click.Parameter, value: tuple[
         for path in value:
             if path.endswith(".py"):
                 where = context.params["config"]
-                click.echo(f"{where} names the init file {path}: its code runs now.", err=True)
+                click.echo(one_line(f"{where} names the init file {path}: its code runs now."), err=True)
     return value
 
 

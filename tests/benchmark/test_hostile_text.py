@@ -128,6 +128,14 @@ def test_what_a_server_says_does_not_steer_the_terminal(mednet_bench: CommandLin
         server.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_configuration_that_names_code_cannot_hide_it(mednet_bench: CommandLine, tmp_path: Path):
+    code, config = f"own{EVIL}.py", tmp_path / f"run{EVIL}.toml"
+    (tmp_path / code).write_text("")
+    config.write_text(toml({"init-file": [code]}))
+    ended = harmless(mednet_bench("plan", "--tasks", "phantom", "--config", config), 2)
+    assert "names the init file own\ufffd[31mred" in ended.stderr
+
+
 def test_the_example_below_an_error_keeps_its_lines(mednet_bench: CommandLine):
     said = mednet_bench("run", "--tasks", "phantom", "--inits", "a=b.toml", "--out", "x").stderr
     assert 'for example:\nname = "my-mednet"\npath' in said
@@ -193,4 +201,4 @@ def test_text_leaves_at_few_places() -> None:
     files = [file for room in rooms for file in room.rglob("*.py")]
     calls = re.compile(r"\bclick\.echo\(|(?<![\w.])print\(|\.print\(|sys\.std(?:out|err)\.write\(")
     found = {file.stem for file in files if calls.search(file.read_text())}
-    assert found == {"cli", "command", "idc", "worker", "session", "progress", "live", "decode"}
+    assert found == {"cli", "command", "idc", "worker", "session", "progress", "live", "decode", "options"}
