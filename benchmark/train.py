@@ -125,13 +125,8 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
         ShortMemoryError: memory was short, and a batch can be cut into more parts. The model is then of no
             use: batch norm and optimiser may have taken half a step.
     """
-    try:
+    with asking_for_parts(feed.parts, feed.batch_size):
         return _fit(model, feed, hyper, validate)
-    except RuntimeError as error:
-        most = feed.batch_size // 2  # batch norm needs two images to learn from
-        if feed.parts >= most or not is_short_memory(error):
-            raise
-        raise ShortMemoryError(min(2 * feed.parts, most)) from error
 
 
 def _fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> Fitted:
@@ -199,6 +194,18 @@ def _step(model: nn.Module, feed: Feed, optimiser: torch.optim.Optimizer, step: 
 def is_short_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, whichever library found out."""
     return isinstance(error, torch.OutOfMemoryError) or bool(SHORT_MEMORY.search(str(error)))
+
+
+@contextlib.contextmanager
+def asking_for_parts(parts: int, batch_size: int) -> Iterator[None]:
+    """Raise `ShortMemoryError` where memory is short in the block and a batch can be cut into more parts."""
+    try:
+        yield
+    except RuntimeError as error:
+        most = batch_size // 2  # batch norm needs two images to learn from
+        if parts >= most or not is_short_memory(error):
+            raise
+        raise ShortMemoryError(min(2 * parts, most)) from error
 
 
 def in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:

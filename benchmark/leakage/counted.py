@@ -61,20 +61,15 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
         return "were dropped (--dedupe)" if self.dropped else "count in every score"
 
     @property
-    def removed(self) -> bool:
-        """Whether no test image counts that also stands in what was trained on."""
-        return bool(self.dropped or self.dropped_train or self.dropped_val)
-
-    @property
     def leaks(self) -> str:
         """Say which test images, or whose patients, count although train or val hold them; likewise."""
-        equal = self.equal if self.either and not self.removed else ""
+        equal = self.equal if self.either and not self.dropped else ""
         return "; ".join(filter(None, (equal, self.grouped)))
 
     @property
     def mostly_equal(self) -> bool:
         """Whether more than half of the test images that count stand in train or val."""
-        return not self.removed and 2 * self.either > self.test
+        return not self.dropped and 2 * self.either > self.test
 
     @property
     def grouped(self) -> str:

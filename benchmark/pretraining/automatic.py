@@ -16,7 +16,7 @@ from ..data import as_stored
 from ..files import claim, sha256_file, write_bytes
 from ..plan import Recipe
 from ..records import Point
-from ..train import free_memory, is_short_memory
+from ..train import asking_for_parts, in_parts
 from .distributed import Ranks
 from .engine import pretrain as train
 from .finished import Settings
@@ -88,17 +88,14 @@ def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> 
         weight_decay=recipe.weight_decay,
         seed=SEED,
     )
-    while True:
-        job = Job(settings, pools, MemoryImages(images), Ranks(device), plan.start)
-        try:
-            return train(job, Keeping(evaluate_every=-(-settings.steps // EVALUATIONS)))
-        except RuntimeError as error:
-            most = settings.batch_size // 2  # batch norm needs two images to learn from
-            if settings.accumulate >= most or not is_short_memory(error):
-                raise
-            parts = min(2 * settings.accumulate, most)
-            settings = msgspec.structs.replace(settings, accumulate=parts)
-        free_memory()  # only here: see `in_parts`
+
+    def attempt(parts: int) -> Result:
+        cut = msgspec.structs.replace(settings, accumulate=parts)
+        job = Job(cut, pools, MemoryImages(images), Ranks(device), plan.start)
+        with asking_for_parts(parts, cut.batch_size):
+            return train(job, Keeping(evaluate_every=-(-cut.steps // EVALUATIONS)))
+
+    return in_parts(attempt)[0]
 
 
 def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tuple[list[Pool], Tensor]:

@@ -90,7 +90,7 @@ def other_than_imagenet(a: Side, b: Side) -> Iterator[Flag]:
 def copied(a: Side, b: Side) -> Iterator[Flag]:
     """Test images that stand in train too are no new images for either side, nor their patients new ones."""
     copies = a.records[-1].copies
-    if copies and copies.either and not copies.removed:
+    if copies and copies.either and not copies.dropped:
         yield Flag("test-in-train", copies.equal)
     if a.row.leaked or b.row.leaked:
         reason = "more than half of the test images stand in train or val: nothing is told of new images"
