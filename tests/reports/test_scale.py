@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
-from synthetic import REAL, Grid, write_run
+from synthetic import LARGE, write_run
 
 BUILD = """
 import pathlib, sys
@@ -25,14 +25,7 @@ pytestmark = pytest.mark.slow
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The page of ten thousand records, with what it took: bytes of memory, cells that count, modules."""
     folder = tmp_path_factory.mktemp("big")
-    grid = Grid(
-        tasks=tuple(REAL),
-        archs=("resnet18", "resnet50", "vit_small_patch16_224"),
-        protocols=("finetune", "linear", "knn"),
-        fractions=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
-        seeds=(0, 1, 2, 3, 4),
-    )
-    assert len(write_run(folder, grid)) > 10_000
+    assert len(write_run(folder, LARGE)) > 10_000
     command = [sys.executable, "-c", BUILD, str(folder)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return folder / "report" / "report.html", said.split()

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -25,7 +24,6 @@ sys.path[:0] = [str(TESTS)]  # for `synthetic` and `conftest`
 
 RUN = "from mednet_bench.benchmark.cli import main; main()"
 COMMANDS = ("ls", "--help", "run --help", "sources", "sources plan gray", "sources show lits")
-FRACTIONS = ",".join(f"{tenth / 10:g}" for tenth in range(1, 11))
 BUILD = (
     "import pathlib, sys; from mednet_bench.reports.build import build; build([pathlib.Path(sys.argv[1])])"
 )
@@ -79,40 +77,19 @@ def measure_records() -> Found:
 
 
 def _resumed(out: Path) -> Found:
-    from synthetic import Grid, record_of
+    from synthetic import write_finished
 
     from mednet_bench.benchmark.records import Store
-    from mednet_bench.benchmark.request import Request
-    from mednet_bench.benchmark.resolve import resolve
 
-    asked = Request(
-        tasks="phantom-organ", inits="scratch,imagenet", protocols="knn", fractions=FRACTIONS,
-        seeds="0..499", size=28, input_size=32, out=str(out),
-    )  # fmt: skip
-    store = Store(out)
-    store.records.mkdir(parents=True)
-    store.predictions.mkdir()
-    for number, cell in enumerate(resolve(asked).plan.cells):
-        record = msgspec.structs.replace(record_of(cell.cell, Grid(), number), key=cell.key)
-        store.path(cell.key).write_bytes(msgspec.json.encode(record))
-        store.predictions_of(cell.key).touch()
-    yield "10,000 records, read", seconds_here(lambda: list(store.read_all())), 5
-    words = f"run --tasks phantom-organ --inits scratch,imagenet --protocols knn --fractions {FRACTIONS}"
-    words += f" --seeds 0..499 --size 28 --input-size 32 --no-report --out {out}"
-    yield "10,000 records, a run with nothing to do", seconds_of(RUN, *words.split()), 3
+    command = write_finished(out)
+    yield "10,000 records, read", seconds_here(lambda: list(Store(out).read_all())), 5
+    yield "10,000 records, a run with nothing to do", seconds_of(RUN, *command), 3
 
 
 def _reported(out: Path) -> Found:
-    from synthetic import REAL, Grid, write_run
+    from synthetic import LARGE, write_run
 
-    grid = Grid(
-        tasks=tuple(REAL),
-        archs=("resnet18", "resnet50", "vit_small_patch16_224"),
-        protocols=("finetune", "linear", "knn"),
-        fractions=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
-        seeds=(0, 1, 2, 3, 4),
-    )
-    write_run(out, grid)
+    write_run(out, LARGE)
     yield "10,000 records, the report", seconds_of(BUILD, str(out)), 60
     yield from _opened(out / "report" / "report.html")
 
