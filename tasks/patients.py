@@ -27,7 +27,7 @@ json.dump([match and match[1] or "" for match in found], sys.stdout)
 PROPOSALS = (r"([^/]+)/[^/]*$", r"^([^/]+)/", r"([^/_-]+)[_-][^/]*$", r"([^/]+)[_-][^/_-]*$")
 """Where a patient usually is: the folder of the file, the first folder, the first or last word but one."""
 FEWEST = 5
-"""Patients that a proposed pattern finds at least: fewer cannot be split."""
+"""Patients that a column or pattern which names them has at least: fewer cannot be split."""
 
 
 def proposal(paths: Sequence[str], classes: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
+from ..patients import FEWEST
 from ..subgroups import MOST, fault_of_names
 from .rows import FLAGS, LABELS, gives_splits, looks_like_splits
 
@@ -31,8 +32,6 @@ SUBGROUPS = (
 )
 Keys = Mapping[str, Any]
 """Of the card's table `files`: a column, or several."""
-FEWEST = 5
-"""Patients that a column of them holds at least: fewer cannot be split."""
 LONGEST = 64
 """Characters of an identifier; what is longer is a remark."""
 

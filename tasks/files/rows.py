@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
+from ..patients import FEWEST
 from ..subgroups import check_values
 from .folders import check_header, is_file, split_called
 from .listing import Listing, patients_in
@@ -42,9 +43,10 @@ def from_table(spec: Spec) -> Listing:
     paths = tuple(frame[path])
     places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
     _check_paths(spec, paths, places)
+    patients = _patients(spec, frame, paths)
     return Listing(
-        spec.root, paths, _labels(spec, frame, places), _patients(spec, frame, paths),
-        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame), places,
+        spec.root, paths, _labels(spec, frame, places), patients,
+        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
         _unused(spec, frame),
     )  # fmt: skip
@@ -144,11 +146,20 @@ def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
     return tuple(f"study {cell}" if cell else "" for cell in column)
 
 
-def _subgroups(spec: Spec, frame: "pd.DataFrame") -> dict[str, tuple[str, ...]]:
+def _subgroups(
+    spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
     """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
     columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
+    people = [one or path for one, path in zip(patients, paths, strict=True)]
     for name, values in columns.items():
         check_values(str(spec.table), name, values)
+        pairs = {(value, one) for value, one in zip(values, people, strict=True) if value}
+        if len(pairs) >= FEWEST and len({*values} - {""}) == len({one for _, one in pairs}) == len(pairs):
+            raise UserError(
+                f"{spec.table}: the column '{name}' has another value for each patient: an identifier is no "
+                "subgroup. Leave it out of subgroups."
+            )
     return columns
 
 

@@ -14,7 +14,18 @@ from mednet_bench.benchmark.errors import UserError
 
 REMARK = f"{SECRET}: seen by Dr. {SECRET}-Arzt. " + "Lungs clear, heart of normal size. " * 12
 """Longer than a file's name may be, so that to look for a file of that name is an error of the system."""
-PLANTED: tuple[str, ...] = ("remark", "seen by", "born", "path", "label", "split", "ward", "patient", "study")
+PLANTED: tuple[str, ...] = (
+    "remark",
+    "seen by",
+    "born",
+    "path",
+    "label",
+    "split",
+    "ward",
+    "patient",
+    "study",
+    "name",
+)
 Table = list[dict[str, str]]
 
 
@@ -26,7 +37,7 @@ def desk(ward: Path) -> Path:
         for number, row in enumerate(csv.DictReader(file)):
             told = (REMARK + str(number), f"Dr. {SECRET}-{number % 3}", f"{SECRET}, {1940 + number % 40}")
             split = ("train", "train", "train", "val", "test")[number // 2 % 5]
-            kin = (f"{SECRET}-Stift", row["patient"], f"{SECRET}-S{number // 2}")
+            kin = (f"{SECRET}-Stift", row["patient"], f"{SECRET}-S{number // 2}", f"{SECRET} {number // 2}")
             cells = (*told, row["path"], row["label"], split, *kin)
             rows.append(dict(zip(PLANTED, cells, strict=True)))
     write(ward, rows)
@@ -103,7 +114,12 @@ def test_what_is_wrong_with_a_row_is_told_without_its_cells(desk: Path, case: st
 
 @pytest.mark.parametrize(
     ("column", "words"),
-    [("study", "names images or patients"), ("born", "40 distinct"), ("remark", "40 distinct")],
+    [
+        ("study", "names images or patients"),
+        ("born", "40 distinct"),
+        ("remark", "40 distinct"),
+        ("name", "another value for each patient"),
+    ],
 )
 @pytest.mark.parametrize("command", ["validate DESK/ward/ward.toml", "audit leakage DESK/ward/ward.toml"])
 def test_a_refused_subgroup_column_is_kept_nowhere(desk: Path, column: str, words: str, command: str) -> None:
