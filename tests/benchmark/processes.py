@@ -198,6 +198,27 @@ def wait_until(true: Callable[[], object], process: "Running | None" = None) -> 
         time.sleep(0.005)
 
 
+def living(group: int) -> list[str]:
+    """Name the processes of a group that run; one that has ended may wait for a slow init to note it."""
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return []
+        return ["one"] * 99  # this system does not say how many
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            # pid (name) state parent group; the name may hold anything
+            state, _, its_group = (place / "stat").read_text().rpartition(")")[2].split()[:3]
+            words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(its_group) == group and state not in "ZX":
+            found.append(f"{place.name} {state} {words}")
+    return found
+
+
 def records_in(folder: Path) -> list[Path]:
     """The record files that stand in a run directory."""
     return sorted((folder / "records").glob("[!.]*.json"))
