@@ -1,16 +1,14 @@
 """What a person sees while cells are computed: a live line in a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 
-from .errors import one_line
+from .bars import as_told, duration, live_line, to_person
 from .plan import Cell, Planned
 from .records import Record
 
@@ -21,35 +19,6 @@ def describe(cell: Cell) -> str:
         return f"pretrain {cell.init} ({cell.task.partition(':')[0]}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol} {cell.fraction:g}"
     return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 42 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def as_told(text: str) -> str:
-    """Return text for a console of rich: on one line, harmless, and no markup of its own."""
-    return escape(one_line(text))
-
-
-@contextmanager
-def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None]:
-    """Show for the block, four times a second, what `line` returns; yields None where nobody would see it."""
-    if not console.is_terminal:
-        yield None
-        return
-    with Live(get_renderable=lambda: as_told(line()), console=console, refresh_per_second=4) as live:
-        yield live
-
-
-def to_person() -> Console:
-    """Return where a person is told things: standard error, so that standard output stays parseable."""
-    return Console(file=sys.stderr, highlight=False)
 
 
 class Progress:
@@ -134,66 +103,3 @@ class Progress:
 
 def _sort(cell: Cell) -> tuple[str, str, str]:
     return (cell.step, cell.protocol, "" if cell.step == "pretrain" else cell.task)
-
-
-@contextmanager
-def fetching() -> Iterator[Callable[[str, int, int], None]]:
-    """Show downloads: a bar in a terminal, a line per tenth elsewhere; yields (name, done, total) -> None."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    console = to_person()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
-    known: dict[str, int] = {}
-    tenths: dict[str, int] = {}
-
-    def show(name: str, done: int, total: int) -> None:
-        if console.is_terminal:
-            if name not in known:
-                bars.start()
-                known[name] = bars.add_task(as_told(name))
-            bars.update(known[name], completed=done, total=total or None)  # type: ignore[arg-type]
-        elif total and (tenth := 10 * done // total) != tenths.get(name):
-            tenths[name] = tenth
-            console.print(f"{as_told(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
-
-    try:
-        yield show
-    finally:
-        if known:
-            bars.stop()
-
-
-@contextmanager
-def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show how many of so many things are done and how long the rest takes; yields (note) -> None.
-
-    A bar in a terminal; elsewhere a line for the first, and then whenever half a minute has passed.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = to_person()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(as_told(what)), TimeRemainingColumn())
-    bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
-    bar = bars.add_task("", total=total, completed=done)
-    began = last = time.perf_counter()
-    at = done
-
-    def step(note: str) -> None:
-        nonlocal at, last
-        at += 1
-        bars.update(bar, advance=1, description=as_told(note))
-        now = time.perf_counter()
-        if not console.is_terminal and (at == done + 1 or at == total or now - last > 30):
-            last = now
-            left = (now - began) / (at - done) * (total - at)
-            told = one_line(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
-            console.print(told, soft_wrap=True, markup=False)
-
-    if console.is_terminal:
-        with bars:
-            yield step
-    else:
-        yield step

@@ -87,6 +87,6 @@ def say(sentence: str) -> None:
 
 def fetching() -> AbstractContextManager[Callable[[str, int, int], None]]:
     """Show downloads while the block lasts."""
-    from ..progress import fetching
+    from ..bars import fetching
 
     return fetching()

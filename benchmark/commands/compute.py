@@ -78,9 +78,9 @@ def plan(values: Values) -> int:
     if not values["estimate_only"]:
         echo(plan_text(grid, waiting))
     if waiting:
+        from ..bars import duration
         from ..estimate import estimate
         from ..preflight import resolve_device
-        from ..progress import duration
 
         device = resolve_device(grid.request.device)
         took = estimate(grid, waiting, device, values["jobs"])

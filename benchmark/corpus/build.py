@@ -11,9 +11,9 @@ import msgspec
 
 from ...tasks.pool import share
 from ...tasks.salt import trace
+from ..bars import counting
 from ..errors import UserError
 from ..files import claim, writable_folder, write_bytes
-from ..progress import counting
 from .corpus import CORPUS, FORMAT, PARTS, SHARDS, Corpus, read_corpus
 from .finish import finish
 from .part import Part, Settings, make_part

@@ -8,6 +8,45 @@ Dedupe = Literal["test", "train"]
 """Where equal images are dropped: `test`, or `train`, which means train and val."""
 
 
+Place = tuple[str, int]
+"""An image: its split, and its row there."""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Images that are equal in every pixel.
+
+    Attributes:
+        places: where they stand, two at least.
+        conflict: their labels differ.
+    """
+
+    places: tuple[Place, ...]
+    conflict: bool
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it stands in, each once."""
+        return tuple(dict.fromkeys(split for split, _ in self.places))
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """Patients, studies or other groups that two splits share.
+
+    Attributes:
+        split: of which images are counted.
+        against: the other split.
+        groups: how many stand in both.
+        images: of `split` whose group also stands in `against`.
+        known: images of `split` whose group is known.
+    """
+
+    split: str
+    against: str
+    groups: int
+    images: int
+    known: int
+
+
 class Copies(msgspec.Struct, frozen=True, kw_only=True):
     """Images of the test (and validation) split that stand in another split too, and groups that do."""
 

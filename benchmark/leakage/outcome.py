@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import UserError
 from ..files import read_regular, write_json
+from .counted import Group, Place, Shared
 from .matches import Near
 
 FORMAT = 1
@@ -17,44 +18,7 @@ FOLDER = "leakage"
 LEAST_AUC = 0.6
 """Below it a hint is none: so little can be told that no network gains by it."""
 
-Place = tuple[str, int]
-"""An image: its split, and its row there."""
 Rows = tuple[int, ...]
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Images that are equal in every pixel.
-
-    Attributes:
-        places: where they stand, two at least.
-        conflict: their labels differ.
-    """
-
-    places: tuple[Place, ...]
-    conflict: bool
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that it stands in, each once."""
-        return tuple(dict.fromkeys(split for split, _ in self.places))
-
-
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """Patients, studies or other groups that two splits share.
-
-    Attributes:
-        split: of which images are counted.
-        against: the other split.
-        groups: how many stand in both.
-        images: of `split` whose group also stands in `against`.
-        known: images of `split` whose group is known.
-    """
-
-    split: str
-    against: str
-    groups: int
-    images: int
-    known: int
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):

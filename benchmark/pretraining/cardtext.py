@@ -12,9 +12,9 @@ from ...tasks.catalog import catalog
 from ...tasks.databases.catalogue import known
 from ...tasks.databases.licences import MEANING, implied
 from ...tasks.task import Places, Task
+from ..bars import duration
 from ..corpus.corpus import SourceFacts
 from ..errors import one_line
-from ..progress import duration
 from .finished import Finished
 from .leave_out import words_of
 

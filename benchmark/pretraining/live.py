@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ..progress import as_told, duration, live_line, to_person
+from ..bars import as_told, duration, live_line, to_person
 from .finished import CurvePoint
 
 QUIET_SECONDS = 30.0

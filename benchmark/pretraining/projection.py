@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import torch
 
+from ..bars import duration
 from ..corpus.corpus import read_corpus
-from ..progress import duration
 from .distributed import Ranks
 from .engine import pretrain
 from .finished import CurvePoint

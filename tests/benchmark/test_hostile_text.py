@@ -179,7 +179,7 @@ def test_folders_and_files_of_hostile_names_are_drafted_and_prepared(
 def test_the_live_line_of_a_terminal_is_clean() -> None:
     from rich.console import Console
 
-    from mednet_bench.benchmark.progress import live_line
+    from mednet_bench.benchmark.bars import live_line
 
     reader, writer = pty.openpty()
     with os.fdopen(writer, "w") as screen:

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from small_corpus import make_corpus
 
+from mednet_bench.benchmark.bars import duration
 from mednet_bench.benchmark.cli import cli
 from mednet_bench.benchmark.pretraining import projection
 from mednet_bench.benchmark.pretraining.projection import EFFICIENCY, Rates, project
-from mednet_bench.benchmark.progress import duration
 
 PAGE = (Path(__file__).parents[2] / "docs" / "build-a-mednet.md").read_text(encoding="utf-8")
 HALF = PAGE[PAGE.index("## The pretraining") :]
