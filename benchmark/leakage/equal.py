@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...tasks.levels import Levels
 from ...tasks.task import Split
-from .outcome import Group, Place
+from .counted import Group, Place
 
 Digests = NDArray[np.uint64]
 

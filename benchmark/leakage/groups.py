@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...tasks.task import Split
-from .outcome import Shared
+from .counted import Shared
 
 _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 

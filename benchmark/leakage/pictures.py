@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .outcome import Leakage, Picture, Place
+from .counted import Place
+from .outcome import Leakage, Picture
 
 SIDE = 96
 """In pixels, of each of the two images."""
