@@ -201,4 +201,15 @@ def test_text_leaves_at_few_places() -> None:
     files = [file for room in rooms for file in room.rglob("*.py")]
     calls = re.compile(r"\bclick\.echo\(|(?<![\w.])print\(|\.print\(|sys\.std(?:out|err)\.write\(")
     found = {file.stem for file in files if calls.search(file.read_text())}
-    assert found == {"cli", "command", "idc", "worker", "session", "progress", "bars", "live", "decode", "options"}
+    assert found == {
+        "cli",
+        "command",
+        "idc",
+        "worker",
+        "session",
+        "progress",
+        "bars",
+        "live",
+        "decode",
+        "options",
+    }
