@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.across import Setting, overall
+from ..findings.across import overall
 from ..findings.results import BASELINE, Results, Row
 from ..pictures import draw, looks, style, swatch
 from ..section import Answer, Figure
@@ -54,21 +54,26 @@ def worth(results: Results) -> Answer | None:
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
     each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
     where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
-    gains = "; ".join(_gains(results, first, made))
+    gains = "; ".join(_gains(results, rows))
     sentence = f"{over} ({where}): {told}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
     return Answer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
 
 
-def _gains(results: Results, first: Row, made: bool) -> Iterator[str]:
-    """Say how far each init lies above scratch over the tasks, with what is known of the error."""
-    where = Setting(first.protocol, first.arch, first.size, first.input_size, first.fraction, made)
-    for each in overall(results):
-        if each.setting == where and BASELINE in (each.a, each.b):
+def _gains(results: Results, rows: Sequence[Row]) -> Iterator[str]:
+    """Say how far each init lies from scratch on just these rows, with what is known of the error.
+
+    Nothing is said of a pair that may not be compared on all of their tasks: its gain would be another than
+    the difference of the means that stand beside it.
+    """
+    tasks = {row.task for row in rows}
+    for each in overall(replace(results, rows=tuple(rows))):
+        if BASELINE in (each.a, each.b) and set(each.tasks) == tasks:
             mean, sign = each.mean, 1 if each.b == BASELINE else -1
             ends = interval(*sorted((sign * mean.low, sign * mean.high)))
             known = f"95 % interval {ends}" if ends else "too few tasks for an interval"
             init, gain = each.a if sign > 0 else each.b, number(sign * mean.difference, "+.3f")
-            yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units})"
+            once = " origins of the images, each counted once" if mean.units < len(tasks) else ""
+            yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units}{once})"
 
 
 def _shared(results: Results) -> list[Row]:

@@ -20,7 +20,9 @@ from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import judge
 from mednet_bench.reports.section import Figure
 from mednet_bench.reports.sections.ranking import over_tasks
+from mednet_bench.reports.sections.worth import worth
 from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
+from mednet_bench.reports.wording import number
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
 # Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.
@@ -144,6 +146,8 @@ def test_tasks_of_one_origin_count_once(tmp_path: Path):
     results = read([tmp_path])
     after = next(e for e in overall(results) if (e.a, e.b) == ("mednet", "scratch"))
     assert (before.mean.units, after.mean.units) == (4, 2) and len(after.tasks) == 4
+    answer = worth(results)
+    assert answer and "n = 2 origins of the images, each counted once" in answer.sentence
     alone = gather(results)[0].differences("mednet", "scratch")
     assert after.mean.difference == pytest.approx((alone["breastmnist"] + alone["lits"]) / 2)
 
@@ -176,6 +180,39 @@ def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_r
 def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("radimagenet", "scratch"), fractions=(1.0,)))
     assert overall(read([tmp_path])) == ()
+
+
+def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
+    def skip(cell: object) -> bool:
+        init, task, seed = cell.init, cell.task, cell.seed  # type: ignore[attr-defined]
+        return init == "scratch" and task == "breastmnist" and seed == 2
+
+    tasks, inits = ("breastmnist", "retinamnist"), ("imagenet", "scratch")
+    write_run(tmp_path, Grid(tasks=tasks, inits=inits, fractions=(1.0,), skip=skip))
+    results = read([tmp_path])
+    of = {(row.task, row.init): row.stats["auc"].mean for row in results.rows}
+    gain = number(of["retinamnist", "imagenet"] - of["retinamnist", "scratch"], "+.3f")
+    answer = worth(results)
+    assert answer and "over 1 task" in answer.sentence
+    assert f"imagenet is {gain} from scratch (too few tasks for an interval, n = 1)" in answer.sentence
+
+
+def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tmp_path: Path):
+    write_run(
+        tmp_path, Grid(tasks=("breastmnist", "retinamnist"), inits=("imagenet", "scratch"), fractions=(1.0,))
+    )
+    store = Store(tmp_path)
+    for record in list(store.read_all()):
+        if record.init and (record.cell.task, record.cell.init) == ("retinamnist", "imagenet"):
+            init = msgspec.structs.replace(record.init, overlap=("imagenet-1k",))
+            store.path(record.key).write_bytes(
+                msgspec.json.encode(msgspec.structs.replace(record, init=init))
+            )
+    results = read([tmp_path])
+    assert [each.tasks for each in overall(results)] == [("breastmnist",)]
+    answer = worth(results)
+    assert answer and "over 2 tasks" in answer.sentence and "imagenet* " in answer.sentence
+    assert "from scratch" not in answer.sentence and "means, not verdicts" in answer.sentence
 
 
 def alone(task: str, **of: object) -> Grid:
