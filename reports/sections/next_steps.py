@@ -166,8 +166,10 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
     held = {seed for row in results.rows for seed in row.seeds}
     seeds = more_seeds(held, settled[-1])
     made = f" ({GENERATED})" if results.generated(open_[0].a.task) else ""
+    same = len(seeds) == len(held)  # then what is open lacks seeds that others here have
+    change = f"the same {count(len(seeds), 'seed')}" if same else f"{len(seeds)} seeds instead of {len(held)}"
     yield Next(
-        f"Run all inits and tasks with {len(seeds)} seeds instead of {len(held)}",
+        f"Run all inits and tasks with {change}",
         f"--seeds {written(seeds)}",
         f"{count(len(settled), 'comparison')} that cannot be told yet{made} would then be settled, "
         f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the difference is as large as it "

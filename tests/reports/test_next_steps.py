@@ -66,6 +66,13 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
     assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 comparisons")
 
 
+def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: Results):
+    one = next(v for v in judge(results) if not v.generated)
+    lacking = replace(one, verdict=CANNOT_TELL, flags=(), seeds=(0, 1, 2), seeds_needed=4)
+    (step,) = [step for step in next_steps(results, [lacking]) if "--seeds" in step.options]
+    assert (step.gain, step.options) == ("Run all inits and tasks with the same 4 seeds", "--seeds 0..3")
+
+
 def test_no_seeds_are_advised_where_too_many_are_needed_or_seeds_change_nothing(results: Results):
     (step,) = seeds_step(results, 21, 900)
     assert step.options == "" and "2 comparisons would need 21 to 900 seeds" in step.gain
