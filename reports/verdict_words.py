@@ -33,16 +33,23 @@ def by_pair(verdicts: Iterable[Verdict]) -> dict[Pair, list[Verdict]]:
     return dict(found)
 
 
+def without_refused(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Leave out the pairs that were refused: of two that never met one cannot say that one cannot tell."""
+    return [verdict for verdict in verdicts if not verdict.has("not-comparable")]
+
+
 def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """Count the verdicts; each of `VERDICTS` has a count, 0 included."""
-    found = Counter(verdict.verdict for verdict in verdicts)
+    """Count the verdicts, refused pairs left out; each of `VERDICTS` has a count, 0 included."""
+    found = Counter(verdict.verdict for verdict in without_refused(verdicts))
     return {name: found[name] for name in VERDICTS}
 
 
 def tally_text(verdicts: Sequence[Verdict]) -> str:
-    """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9"."""
-    counts = ", ".join(f"{name} {n}" for name, n in tally(verdicts).items())
-    return f"{counts} of {len(verdicts)}"
+    """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9", and of refused pairs."""
+    counts = tally(verdicts)
+    compared = sum(counts.values())
+    refused = f"; {len(verdicts) - compared} refused" if compared < len(verdicts) else ""
+    return f"{', '.join(f'{name} {n}' for name, n in counts.items())} of {compared}{refused}"
 
 
 def between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:

@@ -139,10 +139,10 @@ def _places(rows: Sequence[Row]) -> Iterable[list[Row]]:
 
 
 def _compared_apart(a: Side, b: Side, rows: Sequence[Row]) -> bool:
-    """Whether the settings differ and each of the two has its own comparison with the other's init."""
+    """Whether the settings differ and either of the two has its own comparison with the other's init."""
     held = {(row.init, row.setting) for row in rows}
     apart = a.row.setting != b.row.setting
-    return apart and {(a.row.init, b.row.setting), (b.row.init, a.row.setting)} <= held
+    return apart and not held.isdisjoint({(a.row.init, b.row.setting), (b.row.init, a.row.setting)})
 
 
 def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:

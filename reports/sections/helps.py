@@ -7,7 +7,7 @@ from ..findings.derivation import is_derived
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..section import Answer
-from ..verdict_words import between, extent, leaky_text, refusals, spans, tally, tally_text
+from ..verdict_words import between, extent, leaky_text, refusals, spans, tally, tally_text, without_refused
 from ..wording import GENERATED, count, listed
 from .verdict_bars import bars
 
@@ -34,11 +34,8 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
         return Answer(question, f"{note or 'Cannot tell: '}no two inits can be compared here.", 10)
     told = " ".join(_told(*pair, held) for pair, held in found.items())
     everything = [verdict for held in found.values() for verdict in held]
-    figure = bars(
-        "answer-helps",
-        f"Verdicts by pair: {n_of(everything)}.{warning}",
-        {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()},
-    )
+    lines = {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()}
+    figure = bars("answer-helps", f"Verdicts by pair: {n_of(everything)}.{warning}", lines)
     sentence = (
         f"{warning} {note}{told}{leaky_text(everything)}{_made(results, everything)} n = {n_of(everything)}."
     )
@@ -77,7 +74,8 @@ def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
     counts = tally(held)
     differences = f"; difference in AUC {span}" if (span := extent(held)) else ""
     why = f"; no verdict where flagged {refused}" if (refused := refusals(held)) else ""
-    comparisons = f"{tally_text(held)} {'comparison' if len(held) == 1 else 'comparisons'}"
+    compared = without_refused(held)
+    comparisons = f"{tally_text(compared)} {'comparison' if len(compared) == 1 else 'comparisons'}"
     return f"{ours} over {theirs}: {_gist(counts)} ({comparisons}{differences}{why})."
 
 

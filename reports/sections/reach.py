@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ..findings.results import BASELINE, Results
 from ..findings.verdicts import BETTER, VERDICTS, Verdict
 from ..section import Answer, Column, Datum, Entry, Table
-from ..verdict_words import between, extent, leaky_text, refusals, tally
+from ..verdict_words import between, extent, leaky_text, refusals, tally, without_refused
 from ..wording import GENERATED, count, listed, percent
 from .helps import evidence_of
 from .verdict_bars import bars
@@ -109,6 +109,7 @@ def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     if all(verdict.barred for verdict in verdicts):
         none = f"none of {count(len(verdicts), 'comparison')} can have a verdict ({refusals(verdicts)})"
         return f"Of {init} against {BASELINE} nothing is known: {none}."
+    verdicts = without_refused(verdicts)
     grouped = _grouped(results, verdicts)
     better = tally(verdicts)[BETTER]
     of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"

@@ -20,14 +20,17 @@ LINES = 24
 """Bars that stay legible in an answer."""
 
 
-def bars(name: str, caption: str, lines: Mapping[str, Mapping[str, int]]) -> Figure:
-    """Draw a figure of bars of equal length, each parted as its verdicts are.
+def bars(name: str, caption: str, lines: Mapping[str, Mapping[str, int]]) -> Figure | None:
+    """Draw a figure of bars of equal length, each parted as its verdicts are; None where nothing is counted.
 
     Args:
         name: of the figure.
         caption: what is counted.
-        lines: what a bar is about -> verdict -> count; the counts of a line are not all 0.
+        lines: what a bar is about -> verdict -> count; a line whose counts are all 0 has no bar.
     """
+    lines = {line: counts for line, counts in lines.items() if any(counts.values())}
+    if not lines:
+        return None
     shown = dict(list(lines.items())[:LINES])
     cut = f" The first {LINES} of {len(lines)} lines." if len(lines) > LINES else ""
 

@@ -19,9 +19,12 @@ from mednet_bench.reports.findings.across import gather, overall, ranking
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import judge
 from mednet_bench.reports.section import Figure
+from mednet_bench.reports.sections.helps import helps
 from mednet_bench.reports.sections.ranking import over_tasks
+from mednet_bench.reports.sections.reach import reach
 from mednet_bench.reports.sections.worth import worth
 from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
+from mednet_bench.reports.verdict_words import tally, tally_text
 from mednet_bench.reports.wording import number
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
@@ -257,6 +260,33 @@ def test_two_recipes_of_one_task_are_two_comparisons_and_none_of_them_refused(tm
     found = judge(read([tmp_path]))
     assert len({verdict.a.setting for verdict in found}) == len(found) == 2
     assert not any(verdict.has("not-comparable") for verdict in found)
+
+
+def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Path):
+    write_run(tmp_path, alone("retinamnist", fractions=(1.0,)))
+    before = helps(results := read([tmp_path]), judge(results))
+    for steps in (77, 78, 79):
+        grid = alone("retinamnist", fractions=(1.0,), recipe=Recipe(steps=steps))
+        write_run(tmp_path, replace(grid, inits=("imagenet",)))
+    after = helps(results := read([tmp_path]), judge(results))
+    assert len(results.rows) == 2 + 3 and len(judge(results)) == 1
+    assert after.sentence == before.sentence
+
+
+def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: Path):
+    write_run(tmp_path, alone("breastmnist", fractions=(1.0,)))
+    for init, recipe in (("imagenet", Recipe()), ("scratch", ANEW)):
+        grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
+        write_run(tmp_path, replace(grid, inits=(init,)))
+    compared, refused = sorted(judge(results := read([tmp_path])), key=lambda v: v.has("not-comparable"))
+    assert refused.has("not-comparable") and sum(tally([compared, refused]).values()) == 1
+    assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
+    answer, none = helps(results, [compared, refused]), helps(results, [refused])
+    assert " of 1 comparison;" in answer.sentence and "flagged not-comparable" in answer.sentence
+    assert "else one cannot tell" not in answer.sentence
+    assert "of 0 comparisons; no verdict where flagged not-comparable" in none.sentence and not none.figure
+    reached = reach(results, [compared, refused])
+    assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 
 
 def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path):
