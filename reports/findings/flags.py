@@ -111,6 +111,21 @@ def leaks(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def leaks_by_row(results: Results) -> dict[Row, tuple[str, ...]]:
+    """Return of every row which of its test images, or whose patients, its training knew; a clause each."""
+    records = {record.key: record for record in results.counted}
+    found = {}
+    for row in results.rows:
+        held = [records[key] for key in row.keys]
+        clauses = [record.copies.leaks for record in held if record.copies]
+        data = {record.hashes.data.partition(", ")[0] for record in held}
+        for audit in results.leakage_audits:
+            if (audit.task, audit.size) == (row.task, row.size) and audit.data in data:
+                clauses += audit.near_test
+        found[row] = tuple(dict.fromkeys(filter(None, clauses)))
+    return found
+
+
 def unpaired(a: Side, b: Side) -> Iterator[Flag]:
     """Seeds that only one of the two has are left out."""
     alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))

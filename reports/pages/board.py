@@ -12,6 +12,7 @@ from ..statistics.stats import Stat
 from ..wording import DASH, GENERATED, NBSP, percent, place, primary_title
 from .csv_table import leaderboard_csv
 from .markdown_page import text
+from .overview import notices
 from .terminal import by_line, leaderboard_text, score_text
 from .verdict_tex import escaped
 
@@ -50,7 +51,7 @@ def board(folders: Sequence[Path], wanted: Wanted, format: str) -> str:
     tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
     for row in results.rows:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
-    parts = []
+    parts = [text(notice) for notice in notices(results)] if format == "markdown" else []
     for (protocol, arch, size, input_size), rows in tables.items():
         score = f"test {primary_title(results)}, mean ± sd over seeds (number of seeds)"
         caption = f"{protocol}: {place(arch, size, input_size)}; {score}"
@@ -106,8 +107,13 @@ def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:
 
 
 def _latex(results: Results, rows: Sequence[Row], caption: str) -> str:
-    """Write a `table` environment; `tabulate` escapes names, the signs of numbers are set as mathematics."""
+    """Write a `table` environment; `tabulate` escapes names, the signs of numbers are set as mathematics.
+
+    The caption holds what must be known of its rows, since a table goes into a paper alone.
+    """
     import tabulate
+
+    caption = ". ".join((caption, " ".join(notices(replace(results, rows=tuple(rows)))))).removesuffix(". ")
 
     headers, body = _body(results, rows)
     table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)

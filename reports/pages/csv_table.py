@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ...benchmark.errors import one_line
+from ..findings.flags import leaks_by_row
 from ..findings.results import Results, Row
 from ..statistics.stats import Stat
 
 COLUMNS = (
     "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
     "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
-    "generated", "n_val",
+    "generated", "n_val", "leaks",
 )  # fmt: skip
 
 
@@ -20,9 +21,15 @@ def leaderboard_csv(results: Results) -> str:
     """Write the averages, sorted by name, so that equal records give equal bytes.
 
     `n_seeds` counts the seeds where the metric is defined, those that `mean` and `sd` are of; `n_undefined`
-    the others. Undefined values are empty. Numbers are written in full.
+    the others. Undefined values are empty. Numbers are written in full. `leaks` says which test images, or
+    whose patients, the training knew.
     """
-    lines = [_line(results, row, metric, stat) for row in results.rows for metric, stat in row.stats.items()]
+    known = leaks_by_row(results)
+    lines = [
+        (*_line(results, row, metric, stat), "; ".join(known[row]))
+        for row in results.rows
+        for metric, stat in row.stats.items()
+    ]
     lines.sort(key=lambda line: tuple((isinstance(x, str), x) for x in (*line[:7], line[9], line[15])))
     return written(COLUMNS, lines)
 

@@ -1,6 +1,7 @@
 """What every run counts and drops, and what command and report say of it and of an audit."""
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from mednet_bench.reports.findings.across import overall
 from mednet_bench.reports.findings.flags import LEAKS, leaks
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.verdicts import CANNOT_TELL, judge
+from mednet_bench.reports.pages.board import Wanted, board
 from mednet_bench.reports.pages.overview import page
 from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
 from mednet_bench.reports.sections.trust import trust
@@ -291,6 +293,13 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
     doubts = shown[shown.index("retinamnist: 170") :].splitlines()
     assert doubts[1] == f"{patients}." and ": test-in-train 2, mostly-in-train 2, " in doubts[2]
     assert leaderboard_text(built.results, 200).startswith(f"{copies}.")
+    for format in ("markdown", "latex"):
+        told = board([tmp_path], Wanted(), format)
+        assert copies in told and patients in told
+        assert told.startswith(copies) or r"\caption{finetune: " in told.split(copies)[0]
+    rows = list(csv.DictReader(io.StringIO(board([tmp_path], Wanted(), "csv"))))
+    told = {f"{row['task']}: {row['leaks']}" for row in rows}
+    assert told == {copies, patients, "breastmnist: "}
 
 
 def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
@@ -307,3 +316,5 @@ def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
         (verdict,) = judge(read([tmp_path]))
         assert tuple(flag.name for flag in verdict.flags if flag.name in LEAKS) == known
         assert trust(read([tmp_path])).sentence.startswith("breastmnist: 90 of 300") == bool(known)
+        (leak,) = {row["leaks"] for row in csv.DictReader(io.StringIO(board([tmp_path], Wanted(), "csv")))}
+        assert leak.startswith("90 of 300") == bool(known)
