@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +29,9 @@ PROPOSALS = (r"([^/]+)/[^/]*$", r"^([^/]+)/", r"([^/_-]+)[_-][^/]*$", r"([^/]+)[
 """Where a patient usually is: the folder of the file, the first folder, the first or last word but one."""
 FEWEST = 5
 """Patients that a column or pattern which names them has at least: fewer cannot be split."""
+LEAST_SHARE = 0.1
+"""Share of the patients that have several images, below which their names may number images: else one pair
+that was entered twice would show that names are those of patients."""
 
 
 def proposal(paths: Sequence[str], classes: int) -> str:
@@ -43,6 +47,23 @@ def proposal(paths: Sequence[str], classes: int) -> str:
         if 2 * len(found) > len(paths) and 3 * many <= 2 * len(found) and many >= max(FEWEST, classes + 1):
             return f'if paths name patients, say in [files] group_pattern = "{pattern}", which finds {many:,}'
     return 'if paths name patients, say in [files] by what pattern, such as group_pattern = "^([^/]+)/"'
+
+
+def few_have_several(several: int, patients: int) -> bool:
+    """Tell whether so few of the patients have several images that their names may be those of images."""
+    return several < LEAST_SHARE * patients
+
+
+def count_misspelled(patients: Iterable[str]) -> int:
+    """Count the names that differ from another one only by case, blanks, leading zeros or a final .0."""
+    spellings = Counter(map(_plain_name, set(patients)))
+    return sum(many for many in spellings.values() if many > 1)
+
+
+def _plain_name(patient: str) -> str:
+    """Return a name without all that spreadsheets and typists change, e.g. "p3" for "P 003.0"."""
+    plain = re.sub(r"\.0+$", "", " ".join(patient.casefold().split()))
+    return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"(?<![0-9]) | (?![0-9])", "", plain))
 
 
 @dataclass(frozen=True)

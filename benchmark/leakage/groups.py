@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ...tasks.patients import few_have_several
 from ...tasks.task import Split
 from .counted import Shared
 
@@ -32,10 +33,11 @@ def known_groups(split: Split) -> NDArray[np.int64]:
 def patients_known(splits: Mapping[str, Split]) -> dict[str, int]:
     """Count the images of each split whose group is known to be a patient.
 
-    A study or series is none; and where no group has two images, nothing shows that groups are patients.
+    A study or series is none; and where few groups have several images, nothing shows that they are patients.
     """
     groups = np.concatenate([known_groups(split) for split in splits.values()])
-    if len(np.unique(groups)) == len(groups):
+    _, sizes = np.unique(groups, return_counts=True)
+    if few_have_several(int((sizes > 1).sum()), len(sizes)):
         return dict.fromkeys(splits, 0)
     return {name: _patients_known(split) for name, split in splits.items()}
 

@@ -151,8 +151,8 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         """Say of how many images only a group is known that may be less than a patient."""
         if self.shared is not None and (weak := sum(self.grouped.values()) - self.patients_known):
             yield (
-                f"the groups of {weak:,} images are studies, or of one image each, and one patient may have "
-                "several: name the patients (in a card of files by patient_column or group_pattern)"
+                f"the groups of {weak:,} images are studies, or nearly all of one image, and one patient may "
+                "have several: name the patients (in a card of files by patient_column or group_pattern)"
             )
 
     @property

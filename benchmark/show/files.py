@@ -12,6 +12,7 @@ from ...tasks.files.source import FilesSource
 from ...tasks.files.split import lacking
 from ...tasks.levels import eight_bits
 from ...tasks.local import local_task
+from ...tasks.patients import few_have_several
 from ...tasks.places import places_from
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
@@ -77,7 +78,9 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     if any(len(known_groups(split)) for split in splits.values()) and not any(
         patients_known(splits).values()
     ):
-        lines.append(("warning", "no group has two images: if any patient has, groups name no patients"))
+        lines.append(
+            ("warning", "hardly a group has two images: if many patients have, groups name no patients")
+        )
     return tabulate(lines, tablefmt="plain")
 
 
@@ -98,10 +101,13 @@ def _told(manifest: Manifest) -> str:
 
 
 def _patients(manifest: Manifest) -> str:
-    """Count what is known of patients; a study is none, and a name of every file its own shows nothing."""
+    """Count what is known of patients; a study is none, and names that hardly return show nothing."""
     told = f"{manifest.patients:,} known, {manifest.several:,} with several files"
-    if not manifest.several:
-        told = f"{manifest.patients:,} named, each with one file" if manifest.patients else "none known"
+    if few_have_several(manifest.several, manifest.patients):
+        each = f"only {manifest.several:,} with several files" if manifest.several else "each with one file"
+        told = f"{manifest.patients:,} named, {each}"
+    if not manifest.patients:
+        told = "none known"
     return f"{told}; {manifest.studies:,} studies of patients not known" if manifest.studies else told
 
 

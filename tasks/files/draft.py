@@ -1,13 +1,14 @@
 """A first card for a folder, from what lies in it: table or class folders, columns, colours, modality."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
-from ..patients import proposal
+from ..patients import few_have_several, proposal
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
@@ -141,13 +142,17 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
 
 
 def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
-    """Say where no two files are of one patient: such a column may number images or studies."""
+    """Say where hardly two files are of one patient: such a column may number images or studies."""
     column = keys.get("patient_column")
-    named = [cell for cell in frame[column] if cell] if column else []
-    if len(set(named)) < len(named) or not named:
+    named = Counter(cell for cell in frame[column] if cell) if column else Counter[str]()
+    several = sum(many > 1 for many in named.values())
+    if not few_have_several(several, len(named)):
         return ""
+    shared = f"no two files share a value of '{column}'"
+    if several:
+        shared = f"files share only {several:,} of the {len(named):,} values of '{column}'"
     return (
-        f"no two files share a value of '{column}', which is taken for the patient: if any patient has two, "
+        f"{shared}, which is taken for the patient: if any{' other' * bool(several)} patient has two, "
         f"correct patient_column; {proposal(list(frame[keys['path_column']]), classes)}"
     )
 
@@ -159,9 +164,18 @@ def _splits(root: Path, found: _Found) -> tuple[str, ...]:
     if not told:
         splits, clause = given_by_folders(root, found.paths)
         told, source = {*splits}, "the names of the folders"
-    val = "" if "val" in told else ", without a val, which is cut from train by patient and equal images"
+    by = f"by {_kept_whole(root, found)} and equal images"
+    val = "" if "val" in told else f", without a val, which is cut from train {by}"
     taken = [f"splits are taken from {source}{val}"] if told else []
     return (*taken, *filter(None, [clause]), *map(unused_clause, found.unused))
+
+
+def _kept_whole(root: Path, found: _Found) -> str:
+    """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
+    keys = [key for path in _spread(found.paths) if (key := header(root / path))]
+    if "patient_column" in found.files or any(key.patient for key in keys):
+        return "patient"
+    return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
 
 
 def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:

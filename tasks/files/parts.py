@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
-from ..patients import proposal
+from ..patients import count_misspelled, few_have_several, proposal
 from ..task import SPLITS
 from .decode import Images
 from .listing import Listing
@@ -33,7 +33,7 @@ class Parts:
         copies: images that are equal to an earlier one in every pixel, blank ones aside.
         columns: as `Split.columns`.
         traits: as `Split.traits`.
-        several: patients with several files; where there is none, nothing shows that a column names patients.
+        several: patients with several files; where they are few, a column may name images.
         shared: patients that stand in more than one split.
         warnings: what weakens the splits, a clause each.
     """
@@ -96,6 +96,7 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
         warnings=(
             *_warnings(spec, labels, splits),
             *_parted(shared, patients),
+            *_misspelled(patients),
             *_equal_across(marks, splits),
             *astrays,
             *listing.notes,
@@ -155,17 +156,29 @@ def _parted(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
     return (said,) if shared else ()
 
 
+def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
+    """Say in a clause how many patients have a name that another one's is equal to but for its spelling."""
+    many = count_misspelled(patients)
+    said = (
+        f"{many:,} of {len(patients):,} patients have a name that differs "
+        "from another only by case, blanks, leading zeros or a final .0, and count as different patients: where "
+        "these are one, spell them alike"
+    )
+    return (said,) if many else ()
+
+
 def _doubts(
     spec: Spec, listing: Listing, groups: tuple[str, ...], patients: frozenset[str], several: int
 ) -> tuple[str, ...]:
-    """Say where patients are not known, or only by a name that no two files share, and the cure."""
+    """Say where patients are not known, or only by a name that hardly two files share, and the cure."""
     found = []
-    if patients and not several:
+    if few_have_several(several, len(patients)):
         column, pattern = spec.files.patient_column, spec.files.group_pattern
         named = f"the column '{column}'" if column else "group_pattern" if pattern else "the header"
+        few, other = (f"only {several:,}", " other") if several else ("none", "")
         found.append(
-            f"none of {len(patients):,} patients has two files: if any was imaged twice, {named} names "
-            "images or studies, and nothing keeps patients whole"
+            f"{few} of {len(patients):,} patients has two files: if any{other} was imaged twice, {named} "
+            "names images or studies, and nothing keeps patients whole"
         )
     if studies := sum(bool(group) and group not in patients for group in groups):
         found.append(

@@ -154,7 +154,7 @@ def _manifest(
         studies=len(set(parts.groups) - parts.patients - {""}),
         shared_patients=parts.shared,
         copies=parts.copies,
-        rule=_rule(spec, listing),
+        rule=_rule(spec, listing, parts),
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
@@ -162,9 +162,11 @@ def _manifest(
     )
 
 
-def _rule(spec: Spec, listing: Listing) -> str:
-    """Say where the splits come from."""
-    by, seed = f"by {spec.rule.by} and equal images, stratified", f"seed {spec.rule.seed}"
+def _rule(spec: Spec, listing: Listing, parts: Parts) -> str:
+    """Say where the splits come from, and by what is known they are cut."""
+    known = "patient" if parts.patients else "study" if any(parts.groups) else "file"
+    unit = known if spec.rule.by == "patient" else spec.rule.by
+    by, seed = f"by {unit} and equal images, stratified", f"seed {spec.rule.seed}"
     if not listing.splits:
         return f"made {by}, shares {', '.join(f'{share:g}' for share in spec.rule.shares)}, {seed}"
     if "val" in listing.splits:

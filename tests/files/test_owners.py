@@ -1,6 +1,7 @@
 """Of whom an image is: patients are whole wherever one source knows them, and their numbers tell no name."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mednet_bench.benchmark.show.leakage import leakage_text
 from mednet_bench.tasks.files.draft import draft
 from mednet_bench.tasks.files.owners import widened
 from mednet_bench.tasks.local import local_task
-from mednet_bench.tasks.patients import proposal
+from mednet_bench.tasks.patients import count_misspelled, proposal
 from mednet_bench.tasks.task import Places, Split
 
 HERS = {"PatientID": None, "StudyInstanceUID": None, "SeriesInstanceUID": None}
@@ -105,6 +106,56 @@ def test_classes_and_measurements_in_paths_are_not_proposed_as_patients() -> Non
     assert proposed([f"train/P{n // 2}/series/{n}.png" for n in range(20)]) == "^([^/]+)/"
     assert proposed([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)]) == "^([^/]+)/", "as an example only"
     assert "which finds" not in proposal([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)], 2)
+
+
+def test_one_patient_with_two_files_is_no_evidence_that_a_column_names_patients(
+    changed: Callable[[Callable[[list[list[str]]], object]], Path],
+) -> None:
+    def number_images(rows: list[list[str]]) -> None:
+        for number, row in enumerate(rows):
+            row[2] = f"{SECRET}-image-{max(1, number)}"
+
+    card = changed(number_images)
+    doubt = draft(card.parent).patient_doubt
+    assert "files share only 1 of the 39 values of 'patient'" in doubt and SECRET not in doubt
+    said = validated(card, 16, 1, card.parent.parent / "check")
+    assert "39 named, only 1 with several files" in said and "only 1 of 39 patients has two files" in said
+    (line,) = (
+        line
+        for line in leakage_text(leakage_of("ward", 16, "", loaded(card.parent))).splitlines()
+        if line.startswith("shared groups")
+    )
+    assert "none, known of 0 of 40 images" in line and line.endswith("shows nothing")
+
+
+SPELLINGS = {
+    "case": ("P{}", "p{}"),
+    "blanks": ("P {}", "P  {} "),
+    "leading zeros": ("P{:02}", "P{:04}"),
+    "zeros without a letter": ("{}", "{:04}"),
+    "a final .0": ("{}", "{}.0"),
+}
+
+
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_patients_that_only_their_spelling_parts_are_counted_without_a_name(
+    changed: Callable[[Callable[[list[list[str]]], object]], Path], case: str
+) -> None:
+    def spell(rows: list[list[str]]) -> None:
+        for number, row in enumerate(rows):
+            row[2] = SPELLINGS[case][number % 2 if number < 6 else 0].format(number // 2 + 70)
+
+    card = changed(spell)
+    said = validated(card, 16, 1, card.parent.parent / "check")
+    assert "6 of 23 patients have a name that differs from another only by case, blanks" in said
+
+
+def test_patients_with_other_names_are_not_called_misspelled() -> None:
+    assert (
+        count_misspelled(["P1", "P10", "P100", "1 23", "12 3", "1.2.0", "1.20", "0", "00x", "1.05", "1.5"])
+        == 0
+    )
+    assert count_misspelled(["P1", "p01", "P 1.0", "P2"]) == 3
 
 
 @pytest.mark.parametrize("by", ["header", "column", "card"])

@@ -100,7 +100,10 @@ def test_a_column_of_train_and_test_is_kept_and_val_cut_from_train_by_patient(
     # images 0 to 39 are of train; patients have 2 images each, of unlike classes
     cells = {"patient": lambda n: f"P{n // 2}", name: lambda n: words[n >= 40]}
     card, said = drafted(ward_of(tmp_path / "scans", cells))
-    assert f"splits are taken from the column '{name}', without a val, which is cut from train" in said
+    assert (
+        f"splits are taken from the column '{name}', without a val, which is cut from train by patient"
+        in said
+    )
     splits = loaded(card)
     assert numbers(splits["test"]) == set(range(40, 60)), "exactly the test that was given"
     train, val = numbers(splits["train"]), numbers(splits["val"])
@@ -182,7 +185,8 @@ def test_folders_called_as_splits_are_splits_and_no_classes(tmp_path: Path, case
         assert (numbers(splits["train"]), numbers(splits["val"])) == (held[names[0]], held[names[1]])
     else:
         assert numbers(splits["train"]) | numbers(splits["val"]) == held[names[0]]
-        assert len(splits["val"]) == 6 and "without a val, which is cut from train" in said
+        cut = "without a val, which is cut from train by file and equal images"
+        assert len(splits["val"]) == 6 and cut in said and cut in said_of(card), "no patient is known"
     assert "splits are taken from the names of the folders" in said
     for split in splits.values():
         odd = np.median(eight_bits(split.images), axis=(1, 2)).astype(int) % 2
