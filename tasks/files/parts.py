@@ -160,9 +160,8 @@ def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
     """Say in a clause how many patients have a name that another one's is equal to but for its spelling."""
     many = count_misspelled(patients)
     said = (
-        f"{many:,} of {len(patients):,} patients have a name that differs "
-        "from another only by case, blanks, leading zeros or a final .0, and count as different patients: where "
-        "these are one, spell them alike"
+        f"{many:,} of {len(patients):,} patients have a name that differs from another only by case, blanks, "
+        "leading zeros or a final .0, and count as different patients: where these are one, spell them alike"
     )
     return (said,) if many else ()
 
