@@ -151,12 +151,14 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
     found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
     why = _obstacle(a, b, seeds, beside)
     if why:
-        flags = sorted((why, *found.flags), key=lambda flag: flag.name not in LEAKS)  # a leak comes first
-        return replace(found, flags=tuple(flags))
+        return _refused(found, why)
     values, influence = (
         np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
     )
     measured = paired(values, influence)
+    if measured.test_variance == 0:  # DeLong's estimate breaks down there: it is no error of 0
+        reason = "no test image shows an error, so that the error of the difference is not known"
+        return _refused(found, Flag("no-evidence", reason))
     if len(seeds) < 2:
         return replace(found, paired=measured)
     return replace(
@@ -165,6 +167,11 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
         p=(measured.p_value(), math.nan),
         p_equivalent=(measured.p_equivalent(margin), math.nan),
     )
+
+
+def _refused(found: Verdict, why: Flag) -> Verdict:
+    flags = sorted((why, *found.flags), key=lambda flag: flag.name not in LEAKS)  # a leak comes first
+    return replace(found, flags=tuple(flags))
 
 
 def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) -> Flag | None:
@@ -188,6 +195,11 @@ def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) ->
         return Flag("not-comparable", "the two were scored on different test images: refused")
     if not seeds:
         return Flag("no-evidence", "the two have no seed in common")
+    n, rarer = a.evidence.n_test, a.evidence.fewest
+    if 2 / math.comb(n, min(rarer, 4)) >= ALPHA:  # 4 and 4 are enough; more have far too many orders to count
+        few = f"{n} test images, {rarer} of the rarer side of a class, are too few"
+        reason = f"{few}: not even a perfect order of them has an exact p-value below {ALPHA:g}"
+        return Flag("no-evidence", reason)
     return None
 
 

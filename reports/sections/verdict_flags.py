@@ -16,7 +16,8 @@ MEANINGS = {
     "groups-in-train": "test images are of patients or other groups that also stand in train or val",
     "near-copies-in-train": "an audit found test images of which train or val hold a copy, or nearly one",
     "not-comparable": "the two inits did not meet the same data, options, device kind or test images",
-    "no-evidence": "there are no predictions from which the difference and its error could be computed",
+    "no-evidence": "no predictions, too few test images or none with an error: the error of the difference is "
+    "unknown",
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
