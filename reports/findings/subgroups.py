@@ -73,7 +73,10 @@ class Help:
 
 @lru_cache(maxsize=1)
 def gaps(results: Results) -> tuple[RowGap, ...]:
-    """Measure the gap of every row and column, in the order of `results.rows`."""
+    """Measure the gap of every row and column, in the order of `results.rows`.
+
+    Of a row from which nothing may be concluded only the size of the gap is given.
+    """
     return tuple(_gap(row, column, found, results.margin) for (row, column), found in strata(results).items())
 
 
@@ -83,7 +86,7 @@ def _gap(row: Row, column: str, found: tuple[Stratum, ...], margin: float) -> Ro
         return RowGap(row, column, found)
     measured = gap([each.part for each in scored if each.part])
     worst, best = min(scored, key=lambda each: each.auc), max(scored, key=lambda each: each.auc)
-    if any(each.part and each.part.exact for each in scored):
+    if row.inconclusive or any(each.part and each.part.exact for each in scored):
         return RowGap(row, column, found, worst, best, Gap(measured.size, math.nan, math.nan, math.nan))
     shown = SHOWN if measured.low > 0 else CANNOT_TELL
     if measured.high < margin and not any(each.blunt for each in scored):

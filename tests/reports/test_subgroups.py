@@ -4,11 +4,12 @@ import csv
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from synthetic import Grid, cells, write_run
 
-from mednet_bench.benchmark.records import Store
+from mednet_bench.benchmark.records import Copies, Store
 from mednet_bench.reports.build import build
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.strata import _stratum, _Whole, strata
@@ -72,6 +73,17 @@ def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
     assert women.extra.difference == pytest.approx(-men.extra.difference)
     assert women.extra and men.extra
     assert women.extra.difference == pytest.approx(women.difference.difference - men.difference.difference)
+
+
+def test_on_a_test_set_that_training_knew_no_gap_is_shown(tmp_path):
+    folder = write(tmp_path, {"sex": halves()}, apart(halves() == "female", 2.0))
+    copies = Copies(test=300, in_train=300, in_val=0, either=300, conflicts=0, val=40, val_in_train=0)
+    for record in read([folder]).counted:
+        changed = type(record)(**{**fields(record), "copies": copies, "content": ""})
+        Store(folder).path(record.key).write_bytes(msgspec.json.encode(changed))
+    for each in gaps(read([folder])):
+        assert each.shown == CANNOT_TELL and each.gap and each.gap.size > 0
+        assert math.isnan(each.gap.low) and math.isnan(each.gap.high)
 
 
 def test_where_nothing_is_planted_one_cannot_tell(tmp_path):
