@@ -13,6 +13,7 @@ from .evidence import METRIC, Evidence
 from .results import Results, Row
 
 HEADROOM = 0.995
+CHANCE = 0.5
 FEW = 5
 FEW_TEST = 10
 FEW_GROUPS = 10
@@ -174,6 +175,14 @@ def perfect(a: Side, b: Side) -> Iterator[Flag]:
             )
 
 
+def below_chance(a: Side, b: Side) -> Iterator[Flag]:
+    """An AUC below that of chance is more often one of inverted labels than of a network that learned."""
+    for side in (a, b):
+        if _mean(side) < CHANCE:
+            seen = f"the AUC of {side.row.init}, {_mean(side):.3f}, is below that of chance"
+            yield Flag("below-chance", f"{seen}: look for inverted labels")
+
+
 def majority(a: Side, b: Side) -> Iterator[Flag]:
     """An accuracy that the most frequent answer alone would reach."""
     for side in (a, b):
@@ -221,7 +230,7 @@ def few(a: Side, b: Side) -> Iterator[Flag]:
 
 CHECKS: tuple[Check, ...] = (
     copied, phantom, contaminated, other_than_imagenet, unpaired, seeds, one_pretraining, no_headroom,
-    perfect, majority, grid_edge, still_improving, few,
+    perfect, below_chance, majority, grid_edge, still_improving, few,
 )  # fmt: skip
 """In the order in which flags are shown."""
 

@@ -23,9 +23,9 @@ MOST_SEEDS = 1000
 """More seeds than these count as no number of seeds."""
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags with which no verdict is given."""
-NEVER_EQUIVALENT = ("near-ceiling", "few-test")
-"""Flags with which two inits are not called equivalent: an error that so few deciding images show is no error
-that one may rely on. Two perfect scores have none at all."""
+NEVER_EQUIVALENT = ("near-ceiling", "few-test", "few-groups")
+"""Flags with which two inits are not called equivalent: an error that so few deciding images, or patients,
+show is no error that one may rely on. Two perfect scores have none at all."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ MEANINGS = {
     "groups-in-train": "test images are of patients or other groups that also stand in train or val",
     "near-copies-in-train": "an audit found test images of which train or val hold a copy, or nearly one",
     "not-comparable": "the two inits did not meet the same data, options, device kind or test images",
-    "no-evidence": "no predictions, too few test images or none with an error: the error of the difference is "
-    "unknown",
+    "no-evidence": "no predictions, too few test images or none with an error: nothing is known of the "
+    "difference",
     "phantom": "generated images: not evidence about real images",
     "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "a merely possible relation, or no more copies found than look-alikes explain",
@@ -30,12 +30,14 @@ MEANINGS = {
     "near-ceiling": "a score of .99 or more, whose errors rest on very few images; equivalent is never said",
     "no-headroom": "both are so near to a perfect score that they cannot differ",
     "perfect": "a perfect score: look for a leak, or for a task too easy",
+    "below-chance": "an AUC below .5, that of chance: look for inverted labels",
     "majority": "the accuracy of an init is not above that of always giving the most frequent answer",
     "grid-edge": "an init chose from the edge of its grid: a wider grid might do better",
     "still-improving": "an init was best at its last validation: longer training might do better",
     "few-train": "a class has so few training images that chance decides",
     "few-test": "a class has so few test images that chance decides; equivalent is never said",
-    "few-groups": "the test images come from so few patients, smears or lesions that chance decides",
+    "few-groups": "the test images come from so few patients, smears or lesions that chance decides; "
+    "equivalent is never said",
 }
 """Flag -> what it means, in the order of how much it weighs."""
 ROWS = 300
