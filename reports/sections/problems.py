@@ -4,9 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ...benchmark.plan import Cell
+from ..findings.flags import leaks
 from ..findings.results import Results
+from ..findings.verdicts import judge
 from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from ..statistics.stats import Stat
+from ..verdict_words import flagged_text
 from ..wording import GENERATED, compact, count, metric, percent, place, task_entry
 from .merged import merged
 from .trust import trust
@@ -19,6 +22,8 @@ ROWS = 300
 def problems(results: Results) -> Content:
     """List everything that a reader must know before believing a number."""
     points = (
+        *(f"{leak}." for leak in leaks(results)),
+        *filter(None, (flagged_text(judge(results)),)),
         *merged(results),
         *_counts(results),
         *_generated(results),

@@ -1,6 +1,8 @@
 """What must not be believed is not claimed: errors that are unknown, test sets that training knew."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,10 +11,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.records import Record, Store
+from mednet_bench.benchmark.records import Copies, Record, Store
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, judge
+from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
+from mednet_bench.reports.section import Part
+from mednet_bench.reports.sections.problems import problems
+from mednet_bench.reports.sections.worth import worth
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
 Scores = np.ndarray
@@ -89,3 +94,103 @@ def test_a_perfect_score_against_one_with_an_error_keeps_its_verdict(tmp_path: P
 
     (verdict,) = judge(rewritten(tmp_path, change))
     assert verdict.verdict == BETTER and verdict.has("perfect") and not verdict.barred
+
+
+def counted(**known: int) -> Copies:
+    """What a run counts of splits that share nothing else."""
+    clean = Copies(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=80, val_in_train=0)
+    return msgspec.structs.replace(clean, **known)
+
+
+def undoubted(record: Record, copies: Copies) -> Record:
+    """Take away the doubts that invented records have by themselves."""
+    choices = tuple(msgspec.structs.replace(choice, at_edge=False) for choice in record.choices)
+    return msgspec.structs.replace(record, choices=choices, curve=(), copies=copies)
+
+
+def doubts_of(results: Results) -> Part:
+    (part,) = problems(results).parts
+    return part
+
+
+def test_leaks_and_flags_are_the_first_doubts(tmp_path: Path) -> None:
+    copies = counted(in_train=140, either=140, known=300, shared_groups=9, of_shared=31)
+    results = rewritten(tmp_path, lambda record, store: undoubted(record, copies))
+    leak, flagged, *_ = doubts_of(results).points
+    assert not doubts_of(results).lead
+    assert leak.startswith("retinamnist: 140 of 300 test images stand in train or val")
+    assert flagged.startswith("1 of 1 comparison carry a flag: test-in-train 1, groups-in-train 1")
+
+
+def test_what_has_no_leak_and_no_flag_is_said_to_have_none(tmp_path: Path) -> None:
+    results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
+    assert doubts_of(results).lead == ("Nothing failed, nothing is missing, and no flag was raised.",)
+
+
+def of_skill(labels: Scores, seed: int, skill: float = 1.2) -> Scores:
+    """Scores of images whose difficulty all networks share."""
+    hard = np.random.default_rng(1).normal(0, 1, len(labels))
+    own = np.random.default_rng(seed).normal(0, 0.004, len(labels))
+    return 1 / (1 + np.exp(-(hard + own + skill * labels)))
+
+
+@pytest.mark.parametrize(("patients", "verdict"), [(4, CANNOT_TELL), (300, EQUIVALENT)])
+def test_of_a_few_patients_two_inits_are_not_called_equivalent(
+    tmp_path: Path, patients: int, verdict: str
+) -> None:
+    labels = np.arange(300) % 2
+    groups = np.arange(300) % patients
+
+    def change(record: Record, store: Store) -> Record:
+        seed = record.cell.seed + 10 * (record.cell.init == "rival")
+        return predicted(record, store, labels, of_skill(labels, seed), groups)
+
+    (found,) = judge(rewritten(tmp_path, change))
+    assert found.p_equivalent[1] < 0.05 and found.verdict == verdict
+    assert found.has("few-groups") == (verdict == CANNOT_TELL)
+
+
+def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:
+    labels = np.arange(300) % 2
+
+    def change(record: Record, store: Store) -> Record:
+        skill = -0.2 if record.cell.init == "rival" else -1.5
+        return predicted(record, store, labels, of_skill(labels, record.cell.seed, skill))
+
+    (verdict,) = judge(rewritten(tmp_path, change))
+    assert verdict.verdict == BETTER
+    assert [flag.reason.split(",")[0] for flag in verdict.flags if flag.name == "below-chance"] == [
+        "the AUC of rival",
+        "the AUC of scratch",
+    ]
+
+
+def test_the_gain_is_over_the_tasks_and_seeds_of_the_means_beside_it(tmp_path: Path) -> None:
+    grid = replace(
+        GRID,
+        tasks=("retinamnist", "breastmnist", "bloodmnist"),
+        skip=lambda cell: (cell.task, cell.init, cell.seed) == ("bloodmnist", "scratch", 2),
+    )
+    write_run(tmp_path, grid)
+    answer = worth(read([tmp_path]))
+    assert answer and answer.sentence.startswith("Mean AUC over 2 tasks")
+    told = re.findall(r"(?:rival|scratch) (0\.\d+) for", answer.sentence)
+    (gain, units) = re.findall(r"rival is ([+\u2212]0\.\d+) from scratch \(.*, n = (\d+) ", answer.sentence)[
+        0
+    ]
+    assert float(gain.replace("\u2212", "-")) == pytest.approx(float(told[0]) - float(told[1]), abs=1.1e-3)
+    assert units == "2"
+
+
+def test_no_gain_is_given_of_weights_that_may_have_seen_a_task(tmp_path: Path) -> None:
+    grid = replace(GRID, tasks=("retinamnist", "breastmnist"))
+
+    def change(record: Record, store: Store) -> Record:
+        seen = record.init and (record.cell.init, record.cell.task) == ("rival", "breastmnist")
+        if not seen:
+            return record
+        return msgspec.structs.replace(record, init=msgspec.structs.replace(record.init, overlap=("x",)))
+
+    answer = worth(rewritten(tmp_path, change, grid))
+    assert answer and "rival*" in answer.sentence and "over 2 tasks" in answer.sentence
+    assert "from scratch" not in answer.sentence
