@@ -106,9 +106,16 @@ class Copies(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(filter(None, (equal, self.grouped)))
 
     @property
-    def mostly_equal(self) -> bool:
-        """Whether more than half of the test images that count stand in train or val."""
-        return not self.dropped and 2 * self.either > self.test
+    def scored(self) -> int:
+        """Test images that count in the scores."""
+        whole = self.dropped_train or self.dropped_val or not self.dropped
+        return self.test if whole else self.test - self.either
+
+    @property
+    def mostly_known(self) -> bool:
+        """Whether train or val surely hold more than half of the test images that count, or their groups."""
+        gone = self.either if self.dropped else 0
+        return 2 * (max(self.either, self.of_shared) - gone) > self.scored
 
     @property
     def grouped(self) -> str:

@@ -129,12 +129,24 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def near_test(self) -> tuple[str, ...]:
         """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
-        found = (near for near in self.near if near.split == "test" and not near.within)
         return tuple(
-            f"{_counted(near)} have a copy, or nearly one, in {near.against}"
-            for near in found
-            if near.means == "leak"
+            f"{_counted(near)} have a copy, or nearly one, in {near.against}" for near in self._leaking
         )
+
+    def near_copies(self, unlike: bool) -> int:
+        """Count the test images of which train or val hold a copy, or nearly one, beyond look-alikes.
+
+        Args:
+            unlike: leave out those that are equal in every pixel.
+        """
+        matches = [match for near in self._leaking for match in near.matches]
+        equal = {match.row for match in matches if match.exact and unlike}
+        return len({match.row for match in matches} - equal)
+
+    @property
+    def _leaking(self) -> Iterator[Near]:
+        found = (near for near in self.near if near.split == "test" and not near.within)
+        return (near for near in found if near.means == "leak")
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -94,8 +94,8 @@ def copied(a: Side, b: Side) -> Iterator[Flag]:
     if copies and copies.either and not copies.dropped:
         yield Flag("test-in-train", copies.equal)
     if a.row.leaked or b.row.leaked:
-        reason = "more than half of the test images stand in train or val: nothing is told of new images"
-        yield Flag("mostly-in-train", reason)
+        known = "train or val hold more than half of the test images, near copies of them or their patients"
+        yield Flag("mostly-in-train", f"{known}: the scores say nothing of new images")
     if copies and copies.shared_groups:
         yield Flag("groups-in-train", copies.grouped)
     for near in a.leakage.near_test if a.leakage else ():

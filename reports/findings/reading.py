@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from ...benchmark.contamination.outcome import Audit, read_audits
-from ...benchmark.leakage.outcome import read_leakage
+from ...benchmark.leakage.outcome import Leakage, read_leakage
 from ...benchmark.plan import Cell, Plan
 from ...benchmark.records import MetricFacts, Record, Store, TaskFacts
 from ..statistics.paired import MARGIN
@@ -44,7 +44,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         planless=found.planless,
         records=records,
         counted=counted,
-        rows=_rows(counted, _order(plan, counted), audits),
+        rows=_rows(counted, _order(plan, counted), audits, leakage),
         failed=_failed(records),
         missing=tuple(_missing(plan, records, {path.stem for path in found.unreadable})) if plan else (),
         unreadable=found.unreadable,
@@ -96,9 +96,13 @@ def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict
 
 Audits = Mapping[tuple[str, str, str], Audit]
 """Of other weights under the same name an audit says nothing: by init, identity of its weights, and task."""
+LeakageAudits = Mapping[tuple[str, int, str], Leakage]
+"""By task, stored side and data."""
 
 
-def _rows(counted: Sequence[Record], rank: Callable[[Row], object], audits: Audits) -> tuple[Row, ...]:
+def _rows(
+    counted: Sequence[Record], rank: Callable[[Row], object], audits: Audits, leakage: LeakageAudits
+) -> tuple[Row, ...]:
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in counted:
         groups[(*visible(record.cell), variant(record))].append(record)
@@ -113,7 +117,8 @@ def _rows(counted: Sequence[Record], rank: Callable[[Row], object], audits: Audi
         members = sorted(found, key=lambda record: record.cell.seed)
         cell = members[0].cell
         ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[visible(cell)]) > 1
-        rows.append(_row(members, stats, ambiguous, audits))
+        leaked = any(_leaked(record, leakage) for record in members)
+        rows.append(_row(members, stats, ambiguous, audits, leaked))
     return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
 
 
@@ -121,7 +126,18 @@ def _beside(cell: Cell) -> tuple[object, ...]:
     return cell.task, cell.size, cell.input_size, cell.arch, cell.protocol, cell.fraction
 
 
-def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, audits: Audits) -> Row:
+def _leaked(record: Record, leakage: LeakageAudits) -> bool:
+    """Whether train or val hold most of the test images, near copies of them or images of their groups."""
+    data = record.hashes.data.partition(", ")[0]
+    audit, copies = leakage.get((record.cell.task, record.cell.size, data)), record.copies
+    scored = copies.scored if copies else audit.images.get("test", 0) if audit else 0
+    near = audit.near_copies(unlike=copies is not None and copies.dropped) if audit else 0
+    return 2 * near > scored or (copies is not None and copies.mostly_known)
+
+
+def _row(
+    members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, audits: Audits, leaked: bool
+) -> Row:
     cell, init = members[-1].cell, members[-1].init
     counts = [record.counts for record in members if record.counts]
     return Row(
@@ -143,7 +159,7 @@ def _row(members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, aud
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,
-        leaked=any(record.copies.mostly_equal for record in members if record.copies),
+        leaked=leaked,
     )
 
 

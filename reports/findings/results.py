@@ -45,7 +45,8 @@ class Row:
         seeds: the seeds, each once, ascending.
         keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
-        leaked: most of the test images stand in train or val: its scores say little of new images.
+        leaked: train or val hold most of the test images, near copies of them or images of their patients:
+            its scores say little of new images.
     """
 
     task: str

@@ -12,7 +12,8 @@ from ..wording import percent, task_entry
 MEANINGS = {
     "test-in-train": "test images stand in train or val, equal in every pixel: `run --dedupe` drops them, "
     "`run --dedupe train` their copies",
-    "mostly-in-train": "more than half of the test images stand in train or val: no test of new images",
+    "mostly-in-train": "train or val hold more than half of the test images, near copies of them or their "
+    "patients: no test of new images",
     "groups-in-train": "test images are of patients or other groups that also stand in train or val",
     "near-copies-in-train": "an audit found test images of which train or val hold a copy, or nearly one",
     "not-comparable": "the two inits did not meet the same data, options, device kind or test images",

@@ -310,7 +310,10 @@ def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
         Match(row=row, other=row, correlation=0.99, exact=False, conflict=False) for row in range(90)
     )
     near = Near(split="test", against="train", checked=300, matches=matches, interval=(0.25, 0.36))
-    found = msgspec.structs.replace(audited(clean, 1), task="breastmnist", size=28, near=(near,))
+    images = dict.fromkeys(clean, 300)
+    found = msgspec.structs.replace(
+        audited(clean, 1), task="breastmnist", size=28, images=images, near=(near,)
+    )
     for data, known in (("sha256:other", ()), ("sha256:breastmnist28", ("near-copies-in-train",))):
         write_leakage(tmp_path / FOLDER, msgspec.structs.replace(found, data=data))
         (verdict,) = judge(read([tmp_path]))

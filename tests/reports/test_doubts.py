@@ -11,6 +11,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
+from mednet_bench.benchmark.leakage.matches import Match, Near
+from mednet_bench.benchmark.leakage.outcome import FOLDER, Leakage, write_leakage
 from mednet_bench.benchmark.records import Copies, Record, Store
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
@@ -194,3 +196,51 @@ def test_no_gain_is_given_of_weights_that_may_have_seen_a_task(tmp_path: Path) -
     answer = worth(rewritten(tmp_path, change, grid))
     assert answer and "rival*" in answer.sentence and "over 2 tasks" in answer.sentence
     assert "from scratch" not in answer.sentence
+
+
+def near_copies(images: int, equal: int = 0) -> Leakage:
+    """An audit that found near copies of so many test images in train, the first of them equal."""
+    matches = tuple(
+        Match(row=row, other=row, correlation=0.99, exact=row < equal, conflict=False)
+        for row in range(images)
+    )
+    share = images / 300
+    near = Near(split="test", against="train", checked=300, matches=matches, interval=(share - 0.01, share))
+    return audit_of(near=(near,))
+
+
+def audit_of(**found: object) -> Leakage:
+    """An audit of the invented task that found nothing else."""
+    clean = Leakage(
+        task="retinamnist", size=28, data="sha256:retinamnist28", exact=(), near=(), shared=(), constant={},
+        blank={}, hints=(), images={"train": 1000, "val": 80, "test": 300}, made="2026",
+    )  # fmt: skip
+    return msgspec.structs.replace(clean, **found)
+
+
+@pytest.mark.parametrize(
+    ("copies", "audit", "barred"),
+    [
+        (counted(), near_copies(200), True),
+        (counted(), near_copies(140), False),
+        (None, near_copies(200), True),
+        (None, near_copies(140), False),
+        (counted(in_train=160, either=160, dropped=True), near_copies(200, equal=160), False),
+        (counted(in_train=160, either=160, dropped=True), near_copies(240, equal=160), True),
+        (counted(in_train=160, either=160, dropped=True, dropped_train=160), near_copies(240, 160), False),
+        (counted(shared_groups=9, of_shared=160), None, True),
+        (counted(shared_groups=9, of_shared=140), None, False),
+        (counted(in_train=200, either=200, dropped=True, shared_groups=9, of_shared=240), None, False),
+        (counted(in_train=200, either=200, dropped=True, shared_groups=9, of_shared=260), None, True),
+    ],
+)  # fmt: skip
+def test_most_of_a_test_set_near_train_or_of_its_patients_bars_a_verdict(
+    tmp_path: Path, copies: Copies | None, audit: Leakage | None, barred: bool
+) -> None:
+    if audit:
+        write_leakage(tmp_path / FOLDER, audit)
+    (verdict,) = judge(
+        rewritten(tmp_path, lambda record, store: msgspec.structs.replace(record, copies=copies))
+    )
+    assert verdict.has("mostly-in-train") == (verdict.barred is not None) == barred
+    assert verdict.a.leaked == barred
