@@ -160,9 +160,9 @@ def one_pretraining(a: Side, b: Side) -> Iterator[Flag]:
 
 def no_headroom(a: Side, b: Side) -> Iterator[Flag]:
     """Two scores at the ceiling cannot differ."""
-    if max(_mean(a), _mean(b)) >= CEILING:
+    if max(mean_auc(a.row), mean_auc(b.row)) >= CEILING:
         yield Flag("near-ceiling", f"one of the two reaches {CEILING}: its errors rest on very few images")
-    if min(_mean(a), _mean(b)) >= HEADROOM:
+    if min(mean_auc(a.row), mean_auc(b.row)) >= HEADROOM:
         yield Flag("no-headroom", f"both reach {HEADROOM} or more: the task is too easy to tell them apart")
 
 
@@ -178,8 +178,8 @@ def perfect(a: Side, b: Side) -> Iterator[Flag]:
 def below_chance(a: Side, b: Side) -> Iterator[Flag]:
     """An AUC below that of chance is more often one of inverted labels than of a network that learned."""
     for side in (a, b):
-        if _mean(side) < CHANCE:
-            seen = f"the AUC of {side.row.init}, {_mean(side):.3f}, is below that of chance"
+        if mean_auc(side.row) < CHANCE:
+            seen = f"the AUC of {side.row.init}, {mean_auc(side.row):.3f}, is below that of chance"
             yield Flag("below-chance", f"{seen}: look for inverted labels")
 
 
@@ -235,8 +235,9 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which flags are shown."""
 
 
-def _mean(side: Side) -> float:
-    stat = side.row.stats.get(METRIC)
+def mean_auc(row: Row) -> float:
+    """Return the mean AUC of a row; NaN where it is undefined."""
+    stat = row.stats.get(METRIC)
     return stat.mean if stat else float("nan")
 
 

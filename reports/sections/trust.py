@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..findings.evidence import evidence
-from ..findings.flags import FEW_TEST, leaks
+from ..findings.flags import CHANCE, FEW, FEW_GROUPS, FEW_TEST, leaks, mean_auc
 from ..findings.results import Results, Row, visible
 from ..findings.verdicts import judge
 from ..pictures import INK, draw, style
@@ -23,10 +23,10 @@ NAMED = 3
 
 def trust(results: Results) -> Answer:
     """Answer from the leaks, the tally of the cells and the doubts of each average."""
-    touched = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
-    touched = {name: rows for name, rows in touched.items() if rows}
+    checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
+    touched = {name: rows for name, rows in checked.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
-    return Answer("Can I trust these numbers?", _sentence(results, touched), 90, figure)
+    return Answer("Can I trust these numbers?", _sentence(results, touched, tuple(checked)), 90, figure)
 
 
 def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
@@ -34,6 +34,7 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
     records = {record.key: record for record in results.counted}
     known = evidence(results)
     audited = {audit.task for audit in results.leakage_audits if audit.near_test}
+    doubted = {audit.task for audit in results.leakage_audits if audit.doubts or audit.told}
     lost = {visible(item.cell) for item in results.missing}
 
     def edge(row: Row) -> bool:
@@ -50,14 +51,33 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
         copies = [records[key].copies for key in row.keys]
         return row.task in audited or any(each.leaks for each in copies if each)
 
+    def unnamed(row: Row) -> bool:
+        copies = [records[key].copies for key in row.keys]
+        return not results.generated(row.task) and any(not each or each.known < each.test for each in copies)
+
+    def caveats(row: Row) -> bool:
+        facts = results.tasks.get(row.task)
+        return bool(facts and facts.caveats)
+
+    def rare(row: Row) -> bool:
+        counts = [records[key].counts for key in row.keys]
+        return any(n < FEW for each in counts if each for n in each.train_per_class)
+
     return {
         "test images, or their patients, in train or val": leaked,
+        "look-alikes, unclear patients or shortcuts that an audit found": lambda row: row.task in doubted,
+        "test images of patients that are not known": unnamed,
+        "known caveats of the task": caveats,
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
         "failed or missing seeds": lambda row: visible(row) in lost,
         "undefined scores": undefined,
         f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
+        f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
+        f"fewer than {FEW} training images of a class": rare,
+        "a perfect score": lambda row: 1 in known[row].values,
+        "an AUC below that of chance": lambda row: mean_auc(row) < CHANCE,
         "no known error": lambda row: bool(known[row].problem),
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,
@@ -65,7 +85,7 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
     }
 
 
-def _sentence(results: Results, touched: dict[str, int]) -> str:
+def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) -> str:
     if not results.rows:
         return "No: no cell has finished."
     waiting = sum(item.reason != "failed" for item in results.missing)
@@ -89,7 +109,10 @@ def _sentence(results: Results, touched: dict[str, int]) -> str:
         return f"{found}{cells}. Of {averages}, each over {seeds}, there are {doubts}.{rest}"
     if flagged:
         return f"{cells}; {averages}, each over {seeds}.{rest}"
-    return f"{cells}; no doubt touches the {averages}, each over {seeds}.{rest}"
+    return (
+        f"{cells}. Of {averages}, each over {seeds}, none has one of the {len(checks)} doubts that are "
+        f"looked for here: {listed(checks)}.{rest}"
+    )
 
 
 def _audited(results: Results) -> str:

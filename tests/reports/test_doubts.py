@@ -12,13 +12,14 @@ from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.leakage.matches import Match, Near
-from mednet_bench.benchmark.leakage.outcome import FOLDER, Leakage, write_leakage
+from mednet_bench.benchmark.leakage.outcome import FOLDER, Hint, Leakage, write_leakage
 from mednet_bench.benchmark.records import Copies, Record, Store
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.findings.results import Results
 from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
 from mednet_bench.reports.section import Part
 from mednet_bench.reports.sections.problems import problems
+from mednet_bench.reports.sections.trust import trust
 from mednet_bench.reports.sections.worth import worth
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
@@ -244,3 +245,75 @@ def test_most_of_a_test_set_near_train_or_of_its_patients_bars_a_verdict(
     )
     assert verdict.has("mostly-in-train") == (verdict.barred is not None) == barred
     assert verdict.a.leaked == barred
+
+
+def test_what_is_not_doubted_names_the_checks(tmp_path: Path) -> None:
+    results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
+    assert (
+        "none has one of the 18 doubts that are looked for here: test images, or" in trust(results).sentence
+    )
+    assert "known caveats of the task" in trust(results).sentence
+
+
+def of_four_patients(record: Record, store: Store) -> Record:
+    labels = np.arange(300) % 2
+    return predicted(record, store, labels, of_skill(labels, record.cell.seed), np.arange(300) % 4)
+
+
+def of_a_perfect_score(record: Record, store: Store) -> Record:
+    labels = np.arange(300) % 2
+    return predicted(record, store, labels, of_perfect(labels, 0))
+
+
+def of_a_score_below_chance(record: Record, store: Store) -> Record:
+    labels = np.arange(300) % 2
+    return predicted(record, store, labels, of_skill(labels, record.cell.seed, -1.0))
+
+
+def of_two_training_images(record: Record, store: Store) -> Record:
+    assert record.counts
+    return msgspec.structs.replace(
+        record, counts=msgspec.structs.replace(record.counts, train_per_class=(2, 600))
+    )
+
+
+def of_unnamed_patients(record: Record, store: Store) -> Record:
+    return msgspec.structs.replace(record, copies=counted())
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (of_four_patients, "1 with test images of fewer than 10 groups"),
+        (of_a_perfect_score, "1 with a perfect score"),
+        (of_a_score_below_chance, "1 with an AUC below that of chance"),
+        (of_two_training_images, "1 with fewer than 5 training images of a class"),
+        (of_unnamed_patients, "1 with test images of patients that are not known"),
+    ],
+)
+def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, doubt: str) -> None:
+    alone = replace(GRID, inits=("rival",))
+    results = rewritten(
+        tmp_path, lambda record, store: change(undoubted(record, counted(known=300)), store), alone
+    )
+    assert f"Of 1 average, each over 3 seeds, there are {doubt}." in trust(results).sentence
+
+
+def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
+    grid = replace(GRID, tasks=("dermamnist",))
+    results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)), grid)
+    assert "there are 2 with known caveats of the task." in trust(results).sentence
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"grouped": {"test": 300}, "patients": {"test": 0}},
+        {"hints": (Hint(target="label", features="mean", images=1300, auc=0.95, chance=0.55),)},
+        {"near": near_copies(2).near},
+    ],
+)
+def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) -> None:
+    write_leakage(tmp_path / FOLDER, audit_of(**found))
+    results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
+    assert "there are 2 with look-alikes, unclear patients or shortcuts" in trust(results).sentence
