@@ -1,6 +1,5 @@
 """What must not be believed is not claimed: errors that are unknown, test sets that training knew."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALE
 from mednet_bench.reports.section import Part
 from mednet_bench.reports.sections.problems import problems
 from mednet_bench.reports.sections.trust import trust
-from mednet_bench.reports.sections.worth import worth
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
 Scores = np.ndarray
@@ -166,37 +164,6 @@ def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:
         "the AUC of rival",
         "the AUC of scratch",
     ]
-
-
-def test_the_gain_is_over_the_tasks_and_seeds_of_the_means_beside_it(tmp_path: Path) -> None:
-    grid = replace(
-        GRID,
-        tasks=("retinamnist", "breastmnist", "bloodmnist"),
-        skip=lambda cell: (cell.task, cell.init, cell.seed) == ("bloodmnist", "scratch", 2),
-    )
-    write_run(tmp_path, grid)
-    answer = worth(read([tmp_path]))
-    assert answer and answer.sentence.startswith("Mean AUC over 2 tasks")
-    told = re.findall(r"(?:rival|scratch) (0\.\d+) for", answer.sentence)
-    (gain, units) = re.findall(r"rival is ([+\u2212]0\.\d+) from scratch \(.*, n = (\d+) ", answer.sentence)[
-        0
-    ]
-    assert float(gain.replace("\u2212", "-")) == pytest.approx(float(told[0]) - float(told[1]), abs=1.1e-3)
-    assert units == "2"
-
-
-def test_no_gain_is_given_of_weights_that_may_have_seen_a_task(tmp_path: Path) -> None:
-    grid = replace(GRID, tasks=("retinamnist", "breastmnist"))
-
-    def change(record: Record, store: Store) -> Record:
-        seen = record.init and (record.cell.init, record.cell.task) == ("rival", "breastmnist")
-        if not seen:
-            return record
-        return msgspec.structs.replace(record, init=msgspec.structs.replace(record.init, overlap=("x",)))
-
-    answer = worth(rewritten(tmp_path, change, grid))
-    assert answer and "rival*" in answer.sentence and "over 2 tasks" in answer.sentence
-    assert "from scratch" not in answer.sentence
 
 
 def near_copies(images: int, equal: int = 0) -> Leakage:

@@ -15,11 +15,18 @@ SHOWN = (
 MARKED = "return document.querySelectorAll('tr[data-marks]').length"
 
 
+def load_page(browser: Chrome, address: str) -> None:
+    """Open an address and wait until it has loaded: on a busy machine `get` alone may return before."""
+    browser.get(address)
+    complete = "return document.readyState === 'complete' && location.href.split('#')[0] === arguments[0]"
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(complete, address.partition("#")[0]))
+
+
 @pytest.fixture
 def page(browser: Chrome, hostile_page: Path, screen: Callable[..., None]) -> str:
     """The address of the page, which the browser shows."""
-    browser.get("about:blank")
-    browser.get(hostile_page.as_uri())
+    load_page(browser, "about:blank")
+    load_page(browser, hostile_page.as_uri())
     return hostile_page.as_uri()
 
 
@@ -34,10 +41,6 @@ def names(browser: Chrome, place: int, table: str = "leaderboard-1") -> set[str]
 
 def click(browser: Chrome, selector: str) -> None:
     browser.execute_script("document.querySelector(arguments[0]).click()", selector)
-
-
-def after(browser: Chrome, milliseconds: int) -> None:
-    browser.execute_async_script("setTimeout(arguments[1], arguments[0])", milliseconds)
 
 
 def test_a_table_sorts_by_number_and_back(browser: Chrome, page: str):
@@ -107,7 +110,7 @@ def test_a_link_shows_the_same_in_a_fresh_tab(browser: Chrome, page: str):
     assert shown and "<" not in link
     first = browser.current_window_handle
     browser.switch_to.new_window("tab")
-    browser.get(link)
+    load_page(browser, link)
     assert browser.execute_script(SHOWN) == shown
     assert browser.current_url == link
     assert browser.get_log("browser") == []
@@ -130,8 +133,8 @@ def test_a_link_to_a_section_moves_there_and_keeps_the_filter(browser: Chrome, p
     assert browser.current_url.endswith("#cost&init=mednet") and names(browser, 1) == {"mednet"}
     top = "return document.getElementById('cost').getBoundingClientRect().top"
     WebDriverWait(browser, 10).until(lambda _: 0 <= browser.execute_script(top) < 100)  # it scrolls smoothly
-    browser.get("about:blank")
-    browser.get(f"{page}#cost&init=mednet")
+    load_page(browser, "about:blank")
+    load_page(browser, f"{page}#cost&init=mednet")
     assert 0 <= browser.execute_script(top) < 100
 
 
@@ -144,8 +147,8 @@ NONSENSE = (
 @pytest.mark.parametrize("fragment", [NONSENSE, "#%", "#=&=&", "#" + "a=b&" * 5000, "#constructor", "#sort"])
 def test_nonsense_in_the_address_chooses_nothing(browser: Chrome, page: str, fragment: str):
     everything = browser.execute_script(SHOWN)
-    browser.get("about:blank")
-    browser.get(page + fragment)
+    load_page(browser, "about:blank")
+    load_page(browser, page + fragment)
     assert browser.get_log("browser") == []
     assert browser.execute_script(SHOWN) == everything
     assert browser.execute_script("return document.images.length + document.scripts.length") == 1
@@ -182,6 +185,5 @@ def test_a_row_names_the_records_behind_it(browser: Chrome, page: str, hostile_p
 
 def test_the_link_can_be_copied_or_is_in_the_address_bar(browser: Chrome, page: str):
     click(browser, "#copy")
-    after(browser, 300)
-    said = browser.find_element("id", "copied").text
+    said = WebDriverWait(browser, 60).until(lambda _: browser.find_element("id", "copied").text)
     assert said in ("Link copied", "The link stands in the address bar")
