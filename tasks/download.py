@@ -90,7 +90,7 @@ class _Watch:
             yield
 
     def give_up(self) -> None:
-        """Leave the file to the next transfer: this one may be in the midst of a change, and makes no other."""
+        """Leave the file to the next transfer; a change that has begun is awaited."""
         with self.lock:
             self.over = True
 
