@@ -28,6 +28,7 @@ from .records import Counts, Hashes, Record
 from .train import in_parts
 
 SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
+FROM_CACHE = "these weights were made by an earlier run and taken from the cache"
 
 Predictions = dict[str, NDArray[np.generic]]
 
@@ -60,9 +61,7 @@ class Bench:
             record, predictions = self._pretrain(planned), None
         else:
             (record, predictions), parts = in_parts(lambda parts: self._evaluate(planned, needs, parts))
-            if parts > 1:
-                note = f"memory was short: each batch was accumulated in {parts} parts"
-                record = msgspec.structs.replace(record, notes=(note, *record.notes))
+            record = msgspec.structs.replace(record, notes=(*_note_parts(parts), *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(
             record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
@@ -182,11 +181,17 @@ class Bench:
         card = self.grid.pretraining(planned.cell)
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
+        plan, recipe, places = card.pretraining, self.grid.request.recipe, self.grid.places
+
+        def check() -> None:
+            for task, size in zip(plan.sources, plan.sizes, strict=True):
+                self.grid.check_unchanged(task, size)
+
         earlier = made(card.file) is not None
         if not earlier:
-            for task, size in zip(card.pretraining.sources, card.pretraining.sizes, strict=True):
-                self.grid.check_unchanged(task, size)
-        facts = pretrain(card.pretraining, self.grid.request.recipe, self.grid.places, self.device, card.file)
+            check()
+        # checked again: they may change while this waits for another process, or while they are read
+        facts = pretrain(plan, recipe, places, self.device, card.file, check)
         return msgspec.structs.replace(
             self._record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
@@ -197,5 +202,10 @@ class Bench:
             hashes=Hashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=("these weights were made by an earlier run and taken from the cache",) if earlier else (),
+            notes=(*((FROM_CACHE,) if earlier else ()), *_note_parts(facts.parts)),
         )
+
+
+def _note_parts(parts: int) -> tuple[str, ...]:
+    """Say in how many parts of each batch a training was computed, where there are several."""
+    return (f"memory was short: each batch was accumulated in {parts} parts",) if parts > 1 else ()

@@ -61,7 +61,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # click takes a file that was cut off for a closed terminal
             raise error.__cause__ from None
-        terminated = isinstance(error.__cause__ or error, TerminatedError)  # click makes an Abort of it
+        # click makes an Abort of it, at a prompt from None
+        chain = (error, error.__cause__, error.__context__)
+        terminated = any(isinstance(each, TerminatedError) for each in chain)
         what = "Terminated" if terminated else "Interrupted"
         say(f"{what}: what is finished is kept; run the same command again to go on.")
         sys.exit(TerminatedError.exit_code if terminated else 130)

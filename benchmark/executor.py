@@ -1,7 +1,6 @@
 """Runs the waiting cells of a plan in this process, or in several that share the run directory."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -77,7 +76,7 @@ def _watch(
         _note(grid, store, waiting, rules, progress)
     except BaseException:
         for worker in workers:
-            worker.process.send_signal(signal.SIGINT)
+            worker.process.terminate()  # not SIGINT, which a shell's background job and its workers ignore
         for worker in workers:
             worker.farewell()
         raise

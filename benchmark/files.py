@@ -90,7 +90,7 @@ def _temporary(path: Path) -> BinaryIO:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a run directory.
+    """Remove the temporary files that killed writers left in a run directory or the cache.
 
     A file that is being written is locked by its writer, whose lock dies with it; it is left alone.
     """

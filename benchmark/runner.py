@@ -3,8 +3,8 @@
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,19 @@ class Rules:
             again; "never" touches nothing that has a record, failed ones included.
         limit: most score cells to compute; 0 is all.
         run: id of this run, which its records carry; "" before it has started.
-        earlier: ids of the runs whose records waited to be computed again when this one started. A record
-            of any other run was written since, and is not computed again, failed or not.
+        earlier: key of a waiting cell -> id of the run whose record it had when this one started. A record of
+            another run was written since, and is not computed again, failed or not.
     """
 
     overwrite: str = "only-missing"
     limit: int = 0
     run: str = ""
-    earlier: tuple[str, ...] = ()
+    earlier: Mapping[str, str] = field(default_factory=dict)
 
     def started(self, waiting: Iterable[Planned], store: Store) -> "Rules":
         """Return the rules of a run that starts now; ids, since the clocks of two machines differ."""
-        earlier = {record.run for record in finished(waiting, store)}
-        return replace(self, run=uuid.uuid4().hex, earlier=tuple(sorted(earlier)))
+        earlier = {record.key: record.run for record in finished(waiting, store)}
+        return replace(self, run=uuid.uuid4().hex, earlier=earlier)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def is_done(grid: Grid, store: Store, planned: Planned, rules: Rules) -> bool:
         return True
     if rules.overwrite == "only-missing" and record.status == "ok":
         return _is_whole(grid, store, planned, record)
-    return bool(rules.run) and record.run not in rules.earlier
+    return bool(rules.run) and record.run != rules.earlier.get(planned.key)
 
 
 def _is_whole(grid: Grid, store: Store, planned: Planned, record: Record) -> bool:

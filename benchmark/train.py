@@ -23,6 +23,11 @@ SHORT_MEMORY = re.compile(
 )
 """How libraries below torch say that memory was short; torch's own allocator has `OutOfMemoryError`."""
 
+NO_ENGINE = "unable to find an engine to execute this computation"
+"""What cuDNN says where no memory is left for its workspace, or where it lacks an algorithm."""
+LITTLE = 0.05
+"""Share of a GPU's memory below which what is free is short."""
+
 
 class DivergedError(RuntimeError):
     """The loss was not a number; the message names the step and the learning rate."""
@@ -193,7 +198,15 @@ def _step(model: nn.Module, feed: Feed, optimiser: torch.optim.Optimizer, step: 
 
 def is_short_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, whichever library found out."""
+    if NO_ENGINE in str(error):
+        return _is_gpu_full()
     return isinstance(error, torch.OutOfMemoryError) or bool(SHORT_MEMORY.search(str(error)))
+
+
+def _is_gpu_full() -> bool:
+    """Tell whether little is free on a GPU that this process uses."""
+    used = filter(torch.cuda.memory_reserved, range(torch.cuda.device_count()))
+    return any(free < LITTLE * total for free, total in map(torch.cuda.mem_get_info, used))
 
 
 @contextlib.contextmanager
@@ -203,7 +216,8 @@ def asking_for_parts(parts: int, batch_size: int) -> Iterator[None]:
         yield
     except RuntimeError as error:
         most = batch_size // 2  # batch norm needs two images to learn from
-        if parts >= most or not is_short_memory(error):
+        doubtful = parts == 1 and NO_ENGINE in str(error)  # the workspace may have needed more: one more try
+        if parts >= most or not (doubtful or is_short_memory(error)):
             raise
         raise ShortMemoryError(min(2 * parts, most)) from error
 

@@ -12,8 +12,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,12 +72,27 @@ class _Watch:
     Attributes:
         most: bytes that the file may have.
         arrived: bytes of this transfer so far.
-        over: the caller has given the transfer up: it must not write any more.
+        over: the caller has given the transfer up: it must not change the file any more.
+        lock: held while the file is changed, and to set `over`.
     """
 
     most: int
     arrived: int = 0
     over: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def guard_change(self) -> Iterator[None]:
+        """Change the file in the block; `_CutError` where the caller has given the transfer up."""
+        with self.lock:
+            if self.over:
+                raise _CutError("given up")
+            yield
+
+    def give_up(self) -> None:
+        """Leave the file to the next transfer; a change that has begun is awaited."""
+        with self.lock:
+            self.over = True
 
 
 def download_missing(missing: Missing, places: Places, progress: Progress | None = None) -> Path:
@@ -225,7 +241,7 @@ def _watched(receive: Callable[[], None], watch: _Watch, patience: Patience) -> 
             if thread.is_alive() and came < patience.pace * patience.window:
                 raise _CutError(f"only {came:,} bytes in {patience.window:g} s")
     finally:
-        watch.over = True
+        watch.give_up()
     if outcome[0] is not None:
         raise outcome[0]
 
@@ -254,17 +270,20 @@ def _receive(url: str, part: Path, report: Progress, timeout: float, watch: _Wat
             start = have if answer.status == 206 and whole else 0
             length = _length(url, answer.headers.get("Content-Length"), start, watch.most)
             _check_room(part, length)
-            with part.open("r+b" if start else "wb") as file:
+            with watch.guard_change():
+                file = part.open("r+b" if start else "wb")
+            with file:
                 done = _copy(
                     answer, file, start, watch, lambda done: report(_name(part), done, start + length)
                 )
         if done > watch.most:
-            part.unlink()
+            with watch.guard_change():
+                part.unlink()
             raise _too_large(url, f"more than {watch.most:,} bytes", watch.most)
         if length and done < start + length:
             raise _CutError(f"cut after {done} of {start + length} bytes")
     except urllib.error.HTTPError as error:
-        _refused(url, part, have, error)
+        _refused(url, part, have, watch, error)
     except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or sign
         raise UserError(
             f"{url} leads to something that is no address ({error}): name another server in "
@@ -312,26 +331,27 @@ def _copy(
     report: Callable[[int], None],
 ) -> int:
     """Append what arrives, up to the first block beyond `watch.most`; returns the size of the file."""
-    done = file.seek(start)
-    file.truncate()
+    with watch.guard_change():
+        done = file.seek(start)
+        file.truncate()
     while done <= watch.most and (block := answer.read1(1 << 18)):  # what is there; `read` waits for all
-        if watch.over:
-            raise _CutError("given up")
-        done += file.write(block)
+        with watch.guard_change():
+            done += file.write(block)
+            file.flush()  # what a buffer holds would be written when the file is closed, given up or not
         watch.arrived += len(block)
         report(done)
-    file.flush()
     os.fsync(file.fileno())
     return done
 
 
-def _refused(url: str, part: Path, have: int, error: urllib.error.HTTPError) -> None:
+def _refused(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
     """Tell what an HTTP error means: nothing left to fetch, another try, or the end."""
     error.close()
     if error.code == 416 and have:
         if error.headers.get("Content-Range", "") == f"bytes */{have}":
             return
-        part.unlink()
+        with watch.guard_change():
+            part.unlink()
         raise _CutError("what was kept did not fit the file") from error
     if error.code in _TRANSIENT:
         raise _CutError(f"HTTP {error.code}") from error

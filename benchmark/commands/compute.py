@@ -20,12 +20,13 @@ if TYPE_CHECKING:  # what computes is imported by the command that needs it
 def run(values: Values) -> int:
     """Run every cell of the grid that has no record yet, then write the report."""
     from .. import runner
-    from ..files import sweep, writable_folder
+    from ..files import cache_folder, sweep, writable_folder
     from ..records import Store
 
     folder = Path(values["out"])
     grid = _resolved(values, lambda: writable_folder(folder))
     sweep(folder)
+    sweep(cache_folder())
     rules = runner.Rules(values["overwrite"], values["limit"])
     store = Store(folder)
     waiting = runner.pending(grid, store, rules)

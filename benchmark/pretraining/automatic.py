@@ -1,6 +1,7 @@
 """The MedNet that `run` makes by itself: sources in memory, weights cached by what decides them."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,14 @@ EVALUATIONS = 4
 SEED = 0
 
 
-def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, weights: Path) -> Made:
+def pretrain(
+    plan: Pretraining,
+    recipe: Recipe,
+    places: Places,
+    device: str,
+    weights: Path,
+    check: Callable[[], object] = lambda: None,
+) -> Made:
     """Make the weights, or wait for the process that is making them, or take those that are there.
 
     Args:
@@ -38,12 +46,13 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
         places: where the sources' images are.
         device: as torch calls it.
         weights: the `.safetensors` file to write.
+        check: called once the images have been read; what it raises leaves no weights.
     """
     with claim(weights.with_suffix(".lock"), wait=True):
         if (already := made(weights)) is not None:
             return already
         started = time.perf_counter()
-        result = _trained(plan, recipe, places, device)
+        result, parts = _trained(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = Made(
             images={source.name: source.images for source in result.sources},
@@ -54,6 +63,7 @@ def pretrain(plan: Pretraining, recipe: Recipe, places: Places, device: str, wei
             seconds=time.perf_counter() - started,
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
+            parts=parts,
         )
         write_bytes(facts_path(weights), msgspec.json.encode(facts))
         return facts
@@ -74,9 +84,16 @@ def _points(result: Result) -> list[Point]:
     ]
 
 
-def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> Result:
-    """Train; where memory is short, begin again with each batch in twice as many parts."""
+def _trained(
+    plan: Pretraining, recipe: Recipe, places: Places, device: str, check: Callable[[], object]
+) -> tuple[Result, int]:
+    """Train; where memory is short, begin again with each batch in twice as many parts.
+
+    Returns:
+        The result, and the parts that it took.
+    """
     pools, images = _load(plan, recipe, places, device)
+    check()
     settings = Settings(
         variant=plan.variant,
         arch=plan.arch,
@@ -95,7 +112,7 @@ def _trained(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> 
         with asking_for_parts(parts, cut.batch_size):
             return train(job, Keeping(evaluate_every=-(-cut.steps // EVALUATIONS)))
 
-    return in_parts(attempt)[0]
+    return in_parts(attempt)
 
 
 def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tuple[list[Pool], Tensor]:

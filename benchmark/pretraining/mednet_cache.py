@@ -25,6 +25,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     start: str = ""
     """Name of the init that it began with; "" is random weights."""
+    parts: int = 1
+    """Parts of each batch that the network saw one after the other, since memory was short."""
 
     def label(self, variant: str) -> str:
         """Return the phrase that every table shows."""

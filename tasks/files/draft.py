@@ -19,6 +19,7 @@ from .folders import (
     class_images,
     classes_in,
     given_by_folders,
+    has_row_as_header,
     is_file,
     split_called,
 )
@@ -203,6 +204,12 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     roots = (".", *class_folders(folder))
     for root in roots:
         check_header(table, folder / root, frame.columns)
+    if has_row_as_header(frame):  # before a sentence or the card names a column
+        raise UserError(
+            f"{table}: its first line may be a row: add a line of column names above it, or rename the "
+            "column that is called as one of its own cells."
+        )
+    for root in roots:
         for column in frame.columns:
             cells = _spread(list(frame[column]))
             there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)

@@ -4,9 +4,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...benchmark.errors import UserError
 from ..task import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BESIDE = frozenset({
     ".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xls", ".xlsx", ".html", ".xml", ".pdf",
@@ -211,3 +215,13 @@ def check_header(table: Path, root: Path, columns: Iterable[str]) -> None:
     """Refuse a table that begins with a row: the names of its columns would be cells, never told."""
     if any(is_file(root / name) for name in columns if name):
         raise UserError(f"{table}: its first line names a file: add a line of column names above it.")
+
+
+def has_row_as_header(frame: "pd.DataFrame") -> bool:
+    """Tell whether a column's name is one of its cells, or has their suffix: a row may be first."""
+    for name in filter(None, frame.columns):
+        suffix = Path(name).suffix.lower()
+        alike = sum(str(cell).lower().endswith(suffix) for cell in frame[name]) if suffix else 0
+        if 2 * alike > len(frame) or (frame[name] == name).any():
+            return True
+    return False

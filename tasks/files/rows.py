@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...benchmark.errors import UserError
 from ..patients import FEWEST
 from ..subgroups import check_values
-from .folders import check_header, is_file, split_called
+from .folders import check_header, has_row_as_header, is_file, split_called
 from .listing import Listing, patients_in
 from .owners import widened
 from .spec import Spec, fault_of_path
@@ -56,13 +56,15 @@ def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
     if name in frame.columns and name[0] != "\0":
         return name
     check_header(spec.table or spec.root, spec.root, frame.columns)
-    if any((frame[each] == each).any() for each in frame.columns):  # names, which may be of patients
+    if has_row_as_header(frame):
         raise UserError(
             f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
             f"names above it, or name the column by the card's '{key}'."
         )
-    known = ", ".join(str(each) for each in frame.columns if each[0] != "\0")
-    raise UserError(f"{spec.table} has no column '{name}' but {known}: name it by the card's '{key}'.")
+    count = sum(each[:1] != "\0" for each in frame.columns)  # not named: it may be cells that are first
+    raise UserError(
+        f"{spec.table} has no column '{name}' among its {count:,}: name it by the card's '{key}'."
+    )
 
 
 def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:

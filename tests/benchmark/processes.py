@@ -198,6 +198,20 @@ def wait_until(true: Callable[[], object], process: "Running | None" = None) -> 
         time.sleep(0.005)
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended may wait for a slow init to note it."""
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def living(group: int) -> list[str]:
     """Name the processes of a group that run; one that has ended may wait for a slow init to note it."""
     if not Path("/proc/self/stat").exists():

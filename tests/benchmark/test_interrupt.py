@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sys
 
+import click
 import pytest
 
-from mednet_bench.benchmark.interrupt import deferred_interrupt, kept_interrupt
+from mednet_bench.benchmark import cli
+from mednet_bench.benchmark.interrupt import TerminatedError, deferred_interrupt, kept_interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +57,28 @@ def test_a_background_job_that_ignores_interrupts_goes_on_ignoring_them():
             check()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [(TerminatedError, 143, "Terminated"), (KeyboardInterrupt, 130, "Interrupted")],
+)
+def test_a_signal_at_a_prompt_ends_the_command_as_anywhere_else(
+    error: type[BaseException],
+    code: int,
+    word: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def interrupt(*what: object) -> str:
+        raise error
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", interrupt)
+    monkeypatch.setattr(cli.cli, "main", lambda **_: click.prompt("Modality"))
+    for name in ("fix_threads", "heed_sigterm"):
+        monkeypatch.setattr(cli, name, lambda: None)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    assert f"{word}: what is finished is kept" in capsys.readouterr().err

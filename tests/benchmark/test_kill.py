@@ -3,18 +3,19 @@
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import BinaryIO
 
 import pandas as pd
 import pytest
 from processes import (
+    FINISHED,
     QUICK,
     SMALL,
     CommandLine,
     cells_in,
     crowd,
+    is_running,
     planned_records,
     records_in,
     states,
@@ -108,6 +109,19 @@ def test_leftovers_of_killed_writers_are_removed_and_the_file_of_a_living_one_is
     assert sorted(path.name for path in (tmp_path / "records").iterdir()) == [other.name, "a.json"]
 
 
+def test_a_run_removes_what_killed_writers_left_in_the_cache(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    out, cache = shutil.copytree(finished, tmp_path / "run"), tmp_path / "cache"
+    left = [cache / folder / f".a.npz.{'0123456789abcdef' * 2}.tmp" for folder in (".", "features", "mednet")]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    ended = mednet_bench("run", *FINISHED, "--out", out, MEDNET_BENCH_CACHE=str(cache))
+    assert ended.returncode == 0, ended.stderr
+    assert not any(path.exists() for path in left)
+
+
 def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
     mednet_bench: CommandLine, tmp_path: Path
 ):
@@ -155,8 +169,5 @@ def test_workers_whose_run_was_killed_end_after_their_cell(mednet_bench: Command
     with mednet_bench.start(*command, QUICK_SECONDS="0.2") as process:
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
         process.kill()  # only the one that a person sees
-    while (before := len(tally(tmp_path / "tally"))) < 100:
-        time.sleep(2)  # ten times as long as a cell takes
-        if len(tally(tmp_path / "tally")) == before:
-            break
-    assert before < 100, "they went on until nothing was left"
+    wait_until(lambda: not any(is_running(worker) for worker in crowd(tmp_path / "tally")))
+    assert len(tally(tmp_path / "tally")) < 100, "they went on until nothing was left"

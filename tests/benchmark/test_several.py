@@ -1,11 +1,13 @@
 """Several processes on one run directory, and Ctrl-C: every cell once, nothing lost, nobody left behind."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from processes import (
     FINISHED,
@@ -23,7 +25,12 @@ from processes import (
     wait_until,
 )
 
+from mednet_bench.benchmark.grid import Grid
+from mednet_bench.benchmark.plan import Planned, read_plan
 from mednet_bench.benchmark.records import Store
+from mednet_bench.benchmark.request import Request
+from mednet_bench.benchmark.runner import Rules, is_done
+from mednet_bench.tasks.task import Places
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +53,28 @@ def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
     assert len(crowd(tmp_path / "tally")) == 3
     records = list(Store(tmp_path / "run").read_all())
     assert {(r.cell.fraction, r.cell.seed) for r in records} == {(f, s) for f in (0.5, 1) for s in range(30)}
+
+
+@pytest.mark.parametrize("overwrite", ["always", "only-missing"])
+def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_computes_meanwhile(
+    overwrite: str, finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    plan, store = read_plan(out), Store(out)
+    assert plan is not None
+    grid = Grid(Request(), plan, {}, {}, Places())
+    before, meanwhile = plan.cells[:2]
+
+    def write(planned: Planned, run: str) -> None:
+        record = store.read(planned.key)
+        assert record is not None
+        store.write(msgspec.structs.replace(record, run=run, status="failed"), None)
+
+    write(before, "other")
+    rules = Rules(overwrite).started(plan.cells, store)
+    write(meanwhile, "other")
+    assert not is_done(grid, store, before, rules)
+    assert is_done(grid, store, meanwhile, rules)
 
 
 def ahead() -> None:
@@ -82,14 +111,20 @@ def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, fin
         assert record.hashes == alone[key].hashes
 
 
+def ignore_interrupt() -> None:
+    """Start a process as a shell starts its background jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize(
-    ("jobs", "send", "number"),
+    ("jobs", "send", "number", "prepare"),
     [
-        (1, os.killpg, signal.SIGINT),
-        (2, os.kill, signal.SIGINT),
-        (1, os.kill, signal.SIGTERM),
-        (2, os.killpg, signal.SIGTERM),
-        (2, os.kill, signal.SIGTERM),
+        (1, os.killpg, signal.SIGINT, None),
+        (2, os.kill, signal.SIGINT, None),
+        (1, os.kill, signal.SIGTERM, None),
+        (2, os.killpg, signal.SIGTERM, None),
+        (2, os.kill, signal.SIGTERM, None),
+        (2, os.kill, signal.SIGTERM, ignore_interrupt),
     ],
     ids=[
         "one process, by its terminal",
@@ -97,18 +132,20 @@ def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, fin
         "one process, by timeout",
         "two jobs, by a cluster",
         "two jobs, by timeout",
+        "two jobs in a shell's background, by kill",
     ],
 )
 def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nobody_behind(
     jobs: int,
     send: Callable[[int, int], None],
     number: signal.Signals,
+    prepare: Callable[[], object] | None,
     mednet_bench: CommandLine,
     tmp_path: Path,
 ):
     out = tmp_path / "run"
     command = [*QUICK, "--fractions", "1", "--seeds", "0..59", "--jobs", jobs, "--out", out]
-    with mednet_bench.start(*command, QUICK_SECONDS="0.3") as process:
+    with mednet_bench.start(*command, prepare=prepare, QUICK_SECONDS="0.3") as process:
         wait_until(lambda: len(records_in(out)) >= 2, process)
         assert len(living(process.pid)) >= (1 + jobs if jobs > 1 else 1)
         send(process.pid, number)

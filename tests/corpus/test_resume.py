@@ -128,17 +128,24 @@ def test_a_failing_source_leaves_a_build_that_goes_on(
     assert made(tmp_path / "out", *cards).corpus.images == 40
 
 
-def children(parent: int) -> list[int]:
-    """List the processes that a process has started."""
-    found = []
+def living() -> dict[int, int]:
+    """Return the parent of every process that runs; one that has ended may wait for an init to note it."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
         except OSError:  # it has ended meanwhile
             continue
-        if int(fields[1]) == parent and fields[0] != "Z":
-            found.append(int(path.parent.name))
+        if state not in "ZX":
+            found[int(path.parent.name)] = int(parent)
     return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_a_process_that_has_ended_and_waits_to_be_noted_is_not_living() -> None:
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert Path(f"/proc/{process.pid}").exists() and process.pid not in living()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
@@ -152,11 +159,11 @@ def test_kill_9_of_the_command_leaves_no_process_behind_and_is_resumed(tmp_path:
     while not list((tmp_path / "out").glob("parts/.*.tar.*")):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
-    ours = children(process.pid)
+    ours = {child for child, parent in living().items() if parent == process.pid}
     process.kill()
     process.wait()
     assert ours
-    while any(Path(f"/proc/{child}").exists() for child in ours):
+    while ours & living().keys():
         time.sleep(0.02)
     assert not (tmp_path / "out" / "corpus.json").exists()
     ended = CliRunner().invoke(cli, words, standalone_mode=False)

@@ -184,7 +184,7 @@ def test_a_broken_file_is_told_by_its_line(ward: Path) -> None:
         ('tabel = "x"', "did you mean 'table'?"),
         ('path = "../elsewhere"', "key 'files.path': it leads out of its folder"),
         ('path = "/elsewhere"', "key 'files.path': it is absolute"),
-        ('label_column = "diagnosis"', "has no column 'diagnosis' but path, label, patient, sex"),
+        ('label_column = "diagnosis"', "has no column 'diagnosis' among its 4: name it"),
         ('group_pattern = "("', "key 'files.group_pattern'"),
         ("[split]\nshares = [0.5, 0.5, 0.5]", "key 'split.shares'"),
         ("[reader]\nwindow = [0, -1]", "the width of a window must be above 0"),

@@ -147,6 +147,29 @@ def test_a_table_of_rows_alone_is_not_quoted_where_it_names_no_file_either(desk:
     check(desk, said)
 
 
+def test_a_table_without_a_header_is_not_quoted_where_the_file_of_its_first_row_is_gone(desk: Path) -> None:
+    table = desk / "ward" / "labels.csv"
+    rows = table.read_text().splitlines()
+    cells = [f"{SECRET} {number}" for number in range(len(PLANTED))]
+    cells[PLANTED.index("path")] = "gone.dcm"
+    rows[0] = ",".join(cells)
+    table.write_text("\n".join(rows))
+    for command in ("task new DESK/ward --force", "validate DESK/ward/ward.toml"):
+        said = invoke(desk, command)
+        assert "its first line may be a row: add a line of column names above it" in said
+        check(desk, said)
+
+
+def test_columns_that_a_card_does_not_name_are_counted(desk: Path) -> None:
+    table = desk / "ward" / "labels.csv"
+    rows = table.read_text().splitlines()
+    rows[0] = ",".join(f"column {SECRET} {number}" for number in range(len(PLANTED)))
+    table.write_text("\n".join(rows))
+    said = invoke(desk, "validate DESK/ward/ward.toml")
+    assert f"has no column 'path' among its {len(PLANTED)}: name it" in said
+    check(desk, said)
+
+
 def test_folders_that_are_no_class_are_counted(desk: Path) -> None:
     card = desk / "ward" / "ward.toml"
     card.write_text(card.read_text().partition("subgroups")[0] + "[files]\n")

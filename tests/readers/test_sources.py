@@ -108,7 +108,7 @@ def test_a_table_that_contradicts_itself_or_names_one_class_is_refused(tmp_path:
     for rows, words in {
         "patient,label\nP0,a\nP0,b": "line 3: this patient has another label above",
         "patient,label\nP0,a\nP1,a": "name 1 of its classes, and at least two are needed",
-        "person,label\nP0,a\nP1,b": "has no column",
+        "person,label\nP0,a\nP1,b": "has no column .* among its 2: name it",
         "patient,label\nP0,a,b\nP1,b": "line 2: its cells are not those of the header",
     }.items():
         (tmp_path / "labels.csv").write_text(rows)

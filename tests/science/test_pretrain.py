@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,15 +22,15 @@ from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.mednet import mednet
 from mednet_bench.baselines.prepare import Prepare
 from mednet_bench.benchmark.augment import Augment
-from mednet_bench.benchmark.cells import Bench
+from mednet_bench.benchmark.cells import FROM_CACHE, Bench
 from mednet_bench.benchmark.data import as_stored
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.grid import build_grid
+from mednet_bench.benchmark.errors import StoppedError, UserError
+from mednet_bench.benchmark.grid import Grid, build_grid
 from mednet_bench.benchmark.plan import Recipe
 from mednet_bench.benchmark.pretraining import automatic as module
 from mednet_bench.benchmark.pretraining import learner as learners
 from mednet_bench.benchmark.pretraining.automatic import pretrain
-from mednet_bench.benchmark.pretraining.job import Job
+from mednet_bench.benchmark.pretraining.job import Job, Keeping, Result
 from mednet_bench.benchmark.pretraining.learner import Learner
 from mednet_bench.benchmark.pretraining.mednet_cache import Made, made
 from mednet_bench.benchmark.pretraining.memory import MemoryImages
@@ -165,9 +166,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    """A pretraining and the scoring of its weights."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     request = Request(
         inits="mednet",
@@ -181,7 +182,47 @@ def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
         recipe=RECIPE,
     )
     target = toys.task_of(toys.Toy(), "target")
-    grid = build_grid(request, [target], [target, *sources()], toys.NOWHERE)
+    return build_grid(request, [target], [target, *sources()], toys.NOWHERE)
+
+
+def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, tried = module.train, []
+
+    def run_short(job: Job, keeping: Keeping) -> Result:
+        tried.append(job.settings.accumulate)
+        if len(tried) < 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return train(job, keeping)
+
+    monkeypatch.setattr(module, "train", run_short)
+    note = "memory was short: each batch was accumulated in 2 parts"
+    for notes in ((note,), (FROM_CACHE, note)):
+        assert Bench(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
+    assert tried == [1, 2]
+
+
+def test_images_that_change_while_they_are_read_give_no_weights(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, first = module._load, grid.plan.cells[0]
+
+    def change(plan: Pretraining, *rest: Any) -> object:
+        found = load(plan, *rest)
+        object.__setattr__(plan.sources[0].source, "said", "sha256:other")
+        return found
+
+    monkeypatch.setattr(module, "_load", change)
+    with pytest.raises(StoppedError, match="changed after this run was planned"):
+        Bench(grid, "cpu").compute(first, [])
+    file = grid.pretraining(first.cell).file
+    assert file is not None and not file.exists()
+
+
+def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
+    grid: Grid, tmp_path: Path
+) -> None:
     first, score = grid.plan.cells
     bench, store = Bench(grid, "cpu"), Store(tmp_path / "run")
     record, _ = bench.compute(first, [])

@@ -25,7 +25,7 @@ from mednet_bench.benchmark.pretraining import automatic
 from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
 from mednet_bench.benchmark.records import Record
 from mednet_bench.benchmark.request import Request
-from mednet_bench.benchmark.train import ShortMemoryError, in_parts, is_short_memory
+from mednet_bench.benchmark.train import ShortMemoryError, asking_for_parts, in_parts, is_short_memory
 
 SAYINGS = {
     "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
@@ -45,6 +45,28 @@ def test_every_library_s_word_for_short_memory_is_known(error: RuntimeError) -> 
 @pytest.mark.parametrize("text", OTHERS)
 def test_other_errors_are_not_taken_for_short_memory(text: str) -> None:
     assert not is_short_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    ("free", "tried"),
+    [pytest.param(4, [1, 2, 4, 5], id="memory is short"), pytest.param(6, [1, 2], id="memory is free")],
+)
+def test_a_missing_engine_means_short_memory_where_little_is_free_and_else_one_more_try(
+    free: int, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: device)  # all is on the second
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free if device else 0, 100))
+    found: list[int] = []
+
+    def compute(parts: int) -> None:
+        found.append(parts)
+        with asking_for_parts(parts, 11):
+            raise RuntimeError("FIND was unable to find an engine to execute this computation")
+
+    with pytest.raises(RuntimeError, match="FIND was unable"):
+        in_parts(compute)
+    assert found == tried
 
 
 @dataclass
@@ -229,5 +251,5 @@ def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pyt
     monkeypatch.setattr(automatic, "_load", lambda *_: ([], torch.zeros(1)))
     recipe = msgspec.structs.replace(toys.QUICK, pretrain_batch=11)
     with pytest.raises(RuntimeError, match="ALLOCATION_FAILED"):
-        automatic._trained(plan, recipe, toys.NOWHERE, "cpu")  # type: ignore[arg-type]
+        automatic._trained(plan, recipe, toys.NOWHERE, "cpu", lambda: None)  # type: ignore[arg-type]
     assert tried == [1, 2, 4, 5]

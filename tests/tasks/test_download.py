@@ -312,14 +312,50 @@ def test_a_server_that_drips_is_given_up(tmp_path: Path, drip: str):
     assert re.search(r"failed 2 times \(only [\d,]+ bytes in 0\.3 s\): .*goes on where it stopped", said)
 
 
-def test_a_transfer_that_is_given_up_writes_no_more(tmp_path: Path):
-    with answering(sending(HEAD + b"\r\n", *[b"xx"] * 300, pause=0.01)) as url:
-        refused(url, tmp_path, window=0.2, pace=100_000, tries=1)
-        part = tmp_path / f"a.npz.{MD5[:8]}.part"
-        time.sleep(0.1)
-        size = part.stat().st_size
-        time.sleep(0.3)
-        assert part.stat().st_size == size
+def test_a_transfer_that_is_given_up_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given_up, transfers = threading.Event(), []
+    receive = module._receive
+
+    def note_thread(*what) -> None:
+        transfers.append(threading.current_thread())
+        receive(*what)
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"\r\nxx")
+        given_up.wait()
+        connection.sendall(b"xx")
+
+    monkeypatch.setattr(module, "_receive", note_thread)
+    with answering(drip) as url:
+        refused(url, tmp_path, window=0.2, pace=100_000, tries=1, read=60)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        given_up.set()
+        transfers[0].join()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_transfer_that_is_given_up_before_its_first_byte_empties_no_file(server, tmp_path, monkeypatch):
+    """It wakes after its successor's sum was found right, and before the file gets its name."""
+    checked, late = threading.Event(), []
+    check_room, file_hash = module._check_room, module.file_hash
+
+    def hold_first(part: Path, length: int) -> None:
+        if not late:
+            late.append(threading.current_thread())
+            checked.wait()
+        check_room(part, length)
+
+    def wake_late(path: Path, algorithm: str) -> str:
+        found = file_hash(path, algorithm)
+        checked.set()
+        late[0].join()
+        return found
+
+    monkeypatch.setattr(module, "_check_room", hold_first)
+    monkeypatch.setattr(module, "file_hash", wake_late)
+    patience = Patience(connect=60, read=60, tries=1000, wait=0, window=0.2, pace=1)
+    path = download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=patience)
+    assert path.read_bytes() == CONTENT
 
 
 def test_progress_that_is_lost_again_is_no_progress(server, tmp_path, monkeypatch):

@@ -113,7 +113,7 @@ def column_of(
         return ""
     check_header(path, path.parent, names)
     wanted = f"'{given}'" if given else " or ".join(map(repr, usual))
-    raise UserError(f"{path} has no column {wanted} but {', '.join(names)}: name it by the card's '{key}'.")
+    raise UserError(f"{path} has no column {wanted} among its {len(names):,}: name it by the card's '{key}'.")
 
 
 def header_of(path: Path) -> tuple[str, ...]:
