@@ -59,7 +59,10 @@ def run(values: Values) -> int:
     ):
         say(f"warning: {sentence}")
     if values["report"]:
-        write_report([folder], None, values["margin"])
+        try:
+            write_report([folder], None, values["margin"])
+        finally:  # what it says of a folder without records is no cure, and what it wrote is all that is left
+            runner.check_folder(folder)
     for record in failed[:5]:
         say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
     if failed:

@@ -3,7 +3,7 @@
 `quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY names a file that
 gets a line per computed cell, QUICK_CROWD is how many processes must have begun a cell before any may end
 one, QUICK_SECONDS is how long a cell takes, QUICK_FAIL is a regular expression of cells that fail, as in
-"score scratch 0.5 0".
+"score scratch 0.5 0", QUICK_MOVE is a run directory that is moved away while its report is made.
 """
 
 import os
@@ -49,6 +49,12 @@ class Quick:
 
 class Tuned(Quick):
     tunes = True
+
+
+def moving(results: object) -> None:
+    """A section of the report that has nothing to say."""
+    if folder := os.environ.get("QUICK_MOVE"):
+        os.rename(folder, f"{folder}-gone")
 
 
 quick, tuned = Quick(), Tuned()
