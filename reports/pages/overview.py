@@ -120,6 +120,20 @@ def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
     )
 
 
+def damage_notice(results: Results) -> str:
+    """Count the damaged records and say the cure, without a full stop; "" where every record is whole."""
+    strays = [f"{path.parent.name}/{path.name}" for path in results.strays]
+    broken = len(results.unreadable) + len(results.damaged)
+    cures = []
+    if broken > len(strays):
+        cures.append("run the same command again, which makes anew what its plan names")
+    if strays:
+        more = f" and {len(strays) - NAMED} more" if len(strays) > NAMED else ""
+        cures.append(f"delete {', '.join(strays[:NAMED])}{more}, which no run makes anew")
+    whose = f"{count(broken, 'record')} or {'their' if broken > 1 else 'its'} predictions"
+    return f"{whose} are damaged: {', and '.join(cures)}" if broken else ""
+
+
 def notices(results: Results) -> tuple[str, ...]:
     """Say what must be known before any number is read, leaks first."""
     tasks = {row.task for row in results.rows} or {
@@ -138,11 +152,8 @@ def notices(results: Results) -> tuple[str, ...]:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
         found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
-    if broken := len(results.unreadable) + len(results.damaged):
-        found.append(
-            f"{count(broken, 'record')} or their predictions are damaged: run the same command again, which "
-            "makes them anew; see What to doubt."
-        )
+    if damage := damage_notice(results):
+        found.append(f"{damage}; see What to doubt.")
     if any(row.contaminated for row in results.rows):
         found.append("Some weights have seen data that a task comes from; see What to doubt.")
     if any(row.ambiguous for row in results.rows):
