@@ -70,7 +70,7 @@ def _content(name: str, section: Section, results: Results) -> Content | None:
         if content is None or isinstance(content, Content):
             return content
         reason = f"it gave {type(content).__name__} instead of Content"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
     return Content(name, LAST, (Part(lead=(f"The plug-in that makes this section failed ({reason}).",)),))
 

@@ -179,6 +179,14 @@ def test_a_run_whose_last_records_disappear_does_not_end_well(mednet_bench: Comm
     assert len(planned_records(out)) == 2
 
 
+def test_a_protocol_that_ends_the_process_fails_its_cell_only(mednet_bench: CommandLine, tmp_path: Path):
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..1", "--out", tmp_path / "run"]
+    ended = mednet_bench(*command, QUICK_EXIT="score scratch 1 0")
+    assert ended.returncode == 1
+    assert "1 cells failed" in ended.stderr
+    assert [record.error for record in planned_records(tmp_path / "run")].count("SystemExit: 0") == 1
+
+
 def test_a_cell_that_failed_in_another_process_is_not_tried_twice_in_one_run(
     mednet_bench: CommandLine, tmp_path: Path
 ):
