@@ -103,7 +103,9 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
         if now:
             pool = spreads.get(_beside(line))
             judgement = _judged(line, now, pool, len(lines), metrics[line.metric])
-            if (seeds := lost[line.place]) and not judgement.red:  # the seeds that are left may be the good ones
+            if (
+                seeds := lost[line.place]
+            ) and not judgement.red:  # the seeds that are left may be the good ones
                 judgement = replace(judgement, verdict="missing", why=", ".join(seeds))
             judgements.append(judgement)
         else:

@@ -3,7 +3,8 @@
 `quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY names a file that
 gets a line per computed cell, QUICK_CROWD is how many processes must have begun a cell before any may end
 one, QUICK_SECONDS is how long a cell takes, QUICK_FAIL is a regular expression of cells that fail, as in
-"score scratch 0.5 0", QUICK_EXIT of cells that end their process, QUICK_MOVE is a run directory that is moved away while its report is made.
+"score scratch 0.5 0", QUICK_EXIT of cells that end their process, QUICK_MOVE is a run directory that is
+moved away while its report is made.
 """
 
 import os
@@ -56,7 +57,7 @@ class Tuned(Quick):
 def moving(results: object) -> None:
     """A section of the report that has nothing to say."""
     if folder := os.environ.get("QUICK_MOVE"):
-        os.rename(folder, f"{folder}-gone")
+        Path(folder).rename(f"{folder}-gone")
 
 
 quick, tuned = Quick(), Tuned()
