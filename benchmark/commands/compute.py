@@ -31,10 +31,10 @@ def run(values: Values) -> int:
     waiting = runner.pending(grid, store, rules)
     if waiting:
         from ..executor import execute
-        from ..preflight import check, drops, resolve_device
+        from ..preflight import check, drops, equal_shares, resolve_device
 
         device = resolve_device(grid.request.device)
-        for doubt in check(grid, waiting):
+        for doubt in (*check(grid, waiting), *equal_shares(grid, waiting)):
             say(f"warning: {doubt}")
         for sentence in drops(grid, waiting):
             say(sentence)
@@ -83,11 +83,13 @@ def plan(values: Values) -> int:
     if waiting:
         from ..bars import duration
         from ..estimate import estimate
-        from ..preflight import resolve_device
+        from ..preflight import equal_shares, resolve_device
 
         device = resolve_device(grid.request.device)
         took = estimate(grid, waiting, device, values["jobs"])
         cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
+        for doubt in equal_shares(grid, waiting):
+            say(f"warning: {doubt}")
         echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
     else:
         echo(f"all {len(grid.plan.cells)} cells have their records")
