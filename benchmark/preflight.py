@@ -78,7 +78,7 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
 
 
 def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:
-    """Refuse a task of which train or test holds one class only: nothing is learnt or told apart there."""
+    """Refuse a task of which train or test holds one class only: nothing is learnt or measured there."""
     for name in ("train", "test"):
         held = np.unique(splits[name].labels)
         if task.kind != "multilabel" and len(held) == 1:

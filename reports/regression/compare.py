@@ -36,7 +36,11 @@ def compare(a: Path, b: Path, name: str = "") -> str:
     parts = [
         f"# {text(f'Test {shown.named}: B minus A')}",
         f"- A: {text(str(a))}\n- B: {text(str(b))}",
-        *(text(f"{run}: {told}.") for run, of in (("A", ours), ("B", theirs)) if (told := damage_notice(of))),
+        *(
+            text(f"{run}: {damage}.")
+            for run, of in (("A", ours), ("B", theirs))
+            if (damage := damage_notice(of))
+        ),
         text(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),
         *_explanations(found.both),

@@ -211,11 +211,11 @@ def test_a_split_of_one_class_is_refused_before_any_work(
         changed = {**arrays, f"{split}_labels": np.ones_like(arrays[f"{split}_labels"])}
     np.savez_compressed(root / "cells.npz", **changed)
     ended = mednet_bench(*QUICK, "--tasks", "cells", "--data-root", root, "--out", "run")
-    told = refused_of_files(ended, tmp_path / "run")
-    assert f"Task 'cells': the split {split} holds no class but 'b'" in told
+    said = refused_of_files(ended, tmp_path / "run")
+    assert f"Task 'cells': the split {split} holds no class but 'b'" in said
 
 
-def test_fractions_that_are_the_same_images_are_told_by_plan_run_and_report(
+def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
     mednet_bench: CommandLine, tmp_path: Path
 ):
     root = local_set(tmp_path / "data")
@@ -226,8 +226,8 @@ def test_fractions_that_are_the_same_images_are_told_by_plan_run_and_report(
         assert planned.stderr.count(words) == said, planned.stderr
     ran = mednet_bench(*command, "--fractions", "0.05,0.1,1")
     assert ran.returncode == 0 and ran.stderr.count(words) == 1, ran.stderr
-    told = (tmp_path / "run" / "report" / "report.md").read_text().replace("\u00a0", " ")
-    assert "cells: 5 % and 10 % of the labels are the same 4 training images" in told
+    page = (tmp_path / "run" / "report" / "report.md").read_text().replace("\u00a0", " ")
+    assert "cells: 5 % and 10 % of the labels are the same 4 training images" in page
 
 
 def test_a_truncated_medmnist_file_is_refused_before_any_work(mednet_bench: CommandLine, tmp_path: Path):

@@ -53,7 +53,7 @@ def test_a_patient_is_whole_where_columns_have_gaps(ward: Path, case: str) -> No
     assert [len(each) for each in groups] == [12, 4, 4] and len(set.union(*groups)) == 20
 
 
-def test_what_stands_for_no_patient_joins_nobody(ward: Path) -> None:
+def test_placeholders_in_a_patient_column_name_no_patient(ward: Path) -> None:
     table, words = ward / "labels.csv", ("-", "unknown", "?", "n/a", "Anonymous", "UNK")
     lines = table.read_text().replace(f",{SECRET}-", ",Q-").splitlines()
     at = lines[0].split(",").index("patient")
