@@ -19,7 +19,7 @@ from .init import Contract
 from .layouts.derive import KeyMap, derive, refuse_keras
 from .layouts.guess import guesses, likely
 from .layouts.layout import Target
-from .strict import check_finite, choose_state_dict, load_total, networks, read_state_dicts
+from .strict import check_values, choose_state_dict, load_total, networks, read_state_dicts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,7 +107,7 @@ def inspect(
         )
     side, model = _built(chosen)
     names = derive(tensors, Target(chosen, model, classifier_names(chosen)), excused, layout, str(file))
-    check_finite(tensors, names.pairs, str(file))
+    check_values(tensors, names.pairs, str(file))
     load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
     possible = tuple(_possible_contracts(model, side))
     contract = possible[0][0] if possible else Contract(**COMMON[0])  # type: ignore[arg-type]

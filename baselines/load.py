@@ -12,7 +12,7 @@ from .fingerprint import check_fingerprint
 from .init import InitCard
 from .layouts.derive import derive
 from .layouts.layout import Target
-from .strict import check_finite, load_total, read_tensors, renamed_by_order
+from .strict import check_values, load_total, read_tensors, renamed_by_order
 from .transform import apply
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
     origin = f"{card.name} ({card.file})"
     target = Target(arch, model, classifier_names(arch))
     names = derive(tensors, target, card.excused, card.layout, origin).pairs
-    check_finite(tensors, names, origin)
+    check_values(tensors, names, origin)
     load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
     if card.fingerprint:
         _check_fingerprint(card, arch, input_size, model, origin)

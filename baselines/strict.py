@@ -126,8 +126,8 @@ def networks(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
     return [name for name, tensors in found.items() if any(key.endswith("weight") for key in tensors)]
 
 
-def check_finite(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
-    """Refuse weights that are not numbers: they would end as a training that diverges, or as chance.
+def check_values(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
+    """Refuse weights that are no numbers or were never drawn: they would diverge, or end as chance.
 
     Args:
         tensors: as the file names them.
@@ -135,7 +135,7 @@ def check_finite(tensors: Mapping[str, Tensor], names: Collection[str], origin: 
         origin: what to call the weights in the error.
 
     Raises:
-        UserError: names the tensors with NaN or infinite values.
+        UserError: names the tensors with NaN or infinite values, or says that every tensor is constant.
     """
     wrong = [name for name in names if not _is_finite(tensors[name])]
     if wrong:
@@ -143,6 +143,13 @@ def check_finite(tensors: Mapping[str, Tensor], names: Collection[str], origin: 
             f"The weights of {origin} hold NaN or infinite values in {len(wrong)} of {len(names)} tensors "
             f"({some_of(wrong)}): their training diverged, or the file is damaged; take an earlier "
             "checkpoint, or fetch it again."
+        )
+    drawn = [tensors[name] for name in names if tensors[name].ndim > 1]  # others may begin as 0 or 1
+    if drawn and all(bool((tensor == tensor.flatten()[:1]).all()) for tensor in drawn):
+        raise UserError(
+            f"The weights of {origin} hold one value each, as 0, in all {len(drawn)} tensors of filters and "
+            "layers, so that every image gives the same features: take a checkpoint of a network that was "
+            "initialised and trained."
         )
 
 

@@ -103,7 +103,7 @@ def describe_metric(
     facts = msgspec.convert(msgspec.to_builtins(facts), MetricFacts)
     ends = [end for end in (low, high) if end is not None]
     if not np.isfinite(ends).all() or (len(ends) == 2 and ends[0] >= ends[1]):
-        raise ValueError("low must be below high; an end that does not exist is None")
+        raise ValueError(f"low ({low}) and high ({high}) must be finite, or None, and low below high")
     return lambda metric: DescribedMetric(metric, facts)
 
 
@@ -142,7 +142,7 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
             values[name] = value
         except UndefinedMetricError as reason:
             values[name], undefined[name] = None, str(reason)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not METRICS.is_foreign(name):
                 raise
             # what has been trained for hours shall not be lost to a plug-in

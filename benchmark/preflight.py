@@ -1,14 +1,20 @@
 """Everything that can be known to be wrong before the first cell: device, sizes, weights."""
 
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
 from ..baselines.doubts import doubts
 from ..baselines.timm_tags import beyond_imagenet
 from ..tasks.subgroups import check_subgroups
-from ..tasks.task import Task
+from ..tasks.task import Split, Task
 from .errors import UserError
 from .grid import Grid
 from .leakage.copies import copies_in, dropped, without_copies
 from .plan import Planned
 from .pretraining.mednet_cache import made
+from .subsets import AT_LEAST, choose
 
 
 def resolve_device(wanted: str) -> str:
@@ -64,8 +70,45 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data(grid, waiting).items():
-        check_subgroups(f"Task '{task.name}'", task.source.load(size, grid.places))
+        splits = task.source.load(size, grid.places)
+        check_subgroups(f"Task '{task.name}'", splits)
+        if task.name in grid.tasks:
+            _check_classes(task, splits)
     return doubtful
+
+
+def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:
+    """Refuse a task of which train or test holds one class only: nothing is learnt or measured there."""
+    for name in ("train", "test"):
+        held = np.unique(splits[name].labels)
+        if task.kind != "multilabel" and len(held) == 1:
+            raise UserError(
+                f"Task '{task.name}': the split {name} holds no class but '{task.classes[held[0]]}': add "
+                "images of another class to it, or make other splits."
+            )
+
+
+def equal_shares(grid: Grid, waiting: list[Planned]) -> list[str]:
+    """Say where two fractions of a task are the same images, since each class keeps a few of them."""
+    said = []
+    planned: dict[tuple[str, int], set[tuple[int, float]]] = {}
+    for cell in (planned.cell for planned in waiting if planned.cell.step == "score"):
+        planned.setdefault((cell.task, cell.size), set()).add((cell.seed, cell.fraction))
+    for (name, size), wanted in planned.items():
+        task, seed = grid.tasks[name], min(wanted)[0]
+        shares = sorted(fraction for of, fraction in wanted if of == seed)
+        train = task.split_sizes[0] if task.split_sizes else 0
+        if len(shares) < 2 or shares[0] * train > 2 * AT_LEAST * len(task.classes):  # not so few: not read
+            continue
+        splits = task.source.load(size, grid.places)
+        chosen = [choose(splits["train"], splits["val"], share, seed) for share in shares]
+        for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
+            if len(few.train) == len(more.train):  # subsets of a seed lie in each other
+                said.append(
+                    f"{name}: fractions {low:g} and {high:g} are the same {len(few.train)} training images, "
+                    f"as whole images are taken and {AT_LEAST} of each class kept: leave one of the two out."
+                )
+    return said
 
 
 def drops(grid: Grid, waiting: list[Planned]) -> list[str]:

@@ -164,7 +164,7 @@ def _compute(bench: "Bench", store: Store, planned: Planned, run: str) -> Record
         log_of(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
     except (StoppedError, UnwritableError, KeyboardInterrupt):
         raise  # no fault of this cell: the next one would meet it too
-    except Exception as error:  # a failed cell is a record; the others go on
+    except (Exception, SystemExit) as error:  # a failed cell is a record; the others go on
         write_bytes(log_of(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
         record, predictions = bench.failure(planned, _sentence(error), seconds), None
@@ -180,7 +180,7 @@ def log_of(store: Store, key: str) -> Path:
     return store.folder / "logs" / f"{key}.txt"
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), "no message")
     return first if isinstance(error, (NeedFailedError, UserError)) else f"{type(error).__name__}: {first}"
 

@@ -27,11 +27,33 @@ json.dump([match and match[1] or "" for match in found], sys.stdout)
 """
 PROPOSALS = (r"([^/]+)/[^/]*$", r"^([^/]+)/", r"([^/_-]+)[_-][^/]*$", r"([^/]+)[_-][^/_-]*$")
 """Where a patient usually is: the folder of the file, the first folder, the first or last word but one."""
+_PEOPLE = re.compile(
+    r"(patient|subject|participant|person)(id|identifier|no|nr|num|number|key|code)?|(patient)?mrn|"
+    r"medicalrecord(no|nr|num|number)"
+)
+"""What a column of patients is called, in lower case and without signs."""
+_PLACEHOLDER = re.compile(
+    r"[\W_]*|unknown|unk|missing|undefined|anonym(ous|i[sz]ed)|not (known|available|applicable)|"
+    r"n[./]?a\.?|nan|none|null",
+    re.IGNORECASE,
+)
 FEWEST = 5
 """Patients that a column or pattern which names them has at least: fewer cannot be split."""
 LEAST_SHARE = 0.1
 """Share of the patients that have several images, below which their names may number images: else one pair
 that was entered twice would show that names are those of patients."""
+
+
+def is_placeholder(cell: str) -> bool:
+    """Tell whether a cell that should name a patient says that none is known, as "", "-" and "unknown" do."""
+    return bool(_PLACEHOLDER.fullmatch(cell.strip()))
+
+
+def names_patients(column: str, cells: Iterable[str]) -> bool:
+    """Tell whether a column is called as patients are, in any spelling, and some value stands in two rows."""
+    called = _PEOPLE.fullmatch(re.sub(r"[^a-z0-9]", "", column.lower()))
+    known = [cell for cell in cells if not is_placeholder(cell)] if called else []
+    return 1 < len(set(known)) < len(known)
 
 
 def proposal(paths: Sequence[str], classes: int) -> str:

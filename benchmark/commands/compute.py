@@ -32,10 +32,10 @@ def run(values: Values) -> int:
     waiting = runner.pending(grid, store, rules)
     if waiting:
         from ..executor import execute
-        from ..preflight import check, drops, resolve_device
+        from ..preflight import check, drops, equal_shares, resolve_device
 
         device = resolve_device(grid.request.device)
-        for doubt in check(grid, waiting):
+        for doubt in (*check(grid, waiting), *equal_shares(grid, waiting)):
             say(f"warning: {doubt}")
         for sentence in drops(grid, waiting):
             say(sentence)
@@ -60,7 +60,10 @@ def run(values: Values) -> int:
     ):
         say(f"warning: {sentence}")
     if values["report"]:
-        write_report([folder], None, values["margin"])
+        try:
+            write_report([folder], None, values["margin"])
+        finally:  # what it says of a folder without records is no cure, and what it wrote is all that is left
+            runner.check_folder(folder)
     for record in failed[:5]:
         say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
     if failed:
@@ -81,11 +84,13 @@ def plan(values: Values) -> int:
     if waiting:
         from ..bars import duration
         from ..estimate import estimate
-        from ..preflight import resolve_device
+        from ..preflight import equal_shares, resolve_device
 
         device = resolve_device(grid.request.device)
         took = estimate(grid, waiting, device, values["jobs"])
         cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
+        for doubt in equal_shares(grid, waiting):
+            say(f"warning: {doubt}")
         echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
     else:
         echo(f"all {len(grid.plan.cells)} cells have their records")

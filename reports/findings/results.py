@@ -168,6 +168,17 @@ class Results:
         used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in self.counted}
         return tuple(found for place, found in sorted(self.leakage.items()) if place in used)
 
+    @property
+    def strays(self) -> tuple[Path, ...]:
+        """The damaged record files that no run makes anew: no plan names them, or they are folders."""
+        planned = {planned.key for planned in self.plan.cells} if self.plan else None
+        damaged = (Store(self.places[key][0]).path(key) for key in sorted(self.damaged))
+        return tuple(
+            path
+            for path in (*self.unreadable, *damaged)
+            if path.is_dir() or (planned is not None and path.stem not in planned)
+        )
+
     def generated(self, task: str) -> bool:
         """Tell whether a program made the images of `task`.
 

@@ -1,12 +1,13 @@
 """The top of the report: what was compared, how much of it is there, and what must be known first."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..findings.flags import leaks
 from ..findings.results import Results
 from ..section import SECTIONS, Answer, Content, Part, Section
-from ..wording import GENERATED, TIMES, count
+from ..wording import GENERATED, TIMES, count, percent
 from .facets import Facet, facets
 
 NAMED = 5
@@ -70,7 +71,7 @@ def _content(name: str, section: Section, results: Results) -> Content | None:
         if content is None or isinstance(content, Content):
             return content
         reason = f"it gave {type(content).__name__} instead of Content"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
     return Content(name, LAST, (Part(lead=(f"The plug-in that makes this section failed ({reason}).",)),))
 
@@ -120,6 +121,37 @@ def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
     )
 
 
+def _equal_shares(results: Results) -> list[str]:
+    """Say which fractions of a task are the same training images: their comparisons are no two."""
+    shares: dict[tuple[str, int, str, int, int], set[float]] = defaultdict(set)
+    for record in results.counted:
+        if record.counts:  # subsets of a seed lie in each other: those of one size are equal
+            cell = record.cell
+            place = (cell.task, cell.size, record.hashes.data, cell.seed, record.counts.train)
+            shares[place].add(cell.fraction)
+    equal = sorted({(place[0], place[-1], *sorted(of)) for place, of in shares.items() if len(of) > 1})
+    return [
+        f"{task}: {' and '.join(map(percent, of))} of the labels are the same "
+        f"{count(many, 'training image')}, since whole images are taken and some of each class are always "
+        "kept: read their comparisons as one."
+        for task, many, *of in equal
+    ]
+
+
+def damage_notice(results: Results) -> str:
+    """Count the damaged records and say the cure, without a full stop; "" where every record is whole."""
+    strays = [f"{path.parent.name}/{path.name}" for path in results.strays]
+    broken = len(results.unreadable) + len(results.damaged)
+    cures = []
+    if broken > len(strays):
+        cures.append("run the same command again, which makes anew what its plan names")
+    if strays:
+        more = f" and {len(strays) - NAMED} more" if len(strays) > NAMED else ""
+        cures.append(f"delete {', '.join(strays[:NAMED])}{more}, which no run makes anew")
+    whose = f"{count(broken, 'record')} or {'their' if broken > 1 else 'its'} predictions"
+    return f"{whose} are damaged: {', and '.join(cures)}" if broken else ""
+
+
 def notices(results: Results) -> tuple[str, ...]:
     """Say what must be known before any number is read, leaks first."""
     tasks = {row.task for row in results.rows} or {
@@ -138,11 +170,9 @@ def notices(results: Results) -> tuple[str, ...]:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
         found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
-    if broken := len(results.unreadable) + len(results.damaged):
-        found.append(
-            f"{count(broken, 'record')} or their predictions are damaged: run the same command again, which "
-            "makes them anew; see What to doubt."
-        )
+    if damage := damage_notice(results):
+        found.append(f"{damage}; see What to doubt.")
+    found += _equal_shares(results)
     if any(row.contaminated for row in results.rows):
         found.append("Some weights have seen data that a task comes from; see What to doubt.")
     if any(row.ambiguous for row in results.rows):

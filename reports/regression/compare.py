@@ -8,6 +8,7 @@ from ...benchmark.errors import unknown
 from ..findings.reading import read
 from ..findings.results import Row
 from ..pages.markdown_page import text
+from ..pages.overview import damage_notice
 from ..wording import DASH, count, metric, number, percent, place
 from .changes import Change, Changes, changes
 
@@ -35,6 +36,11 @@ def compare(a: Path, b: Path, name: str = "") -> str:
     parts = [
         f"# {text(f'Test {shown.named}: B minus A')}",
         f"- A: {text(str(a))}\n- B: {text(str(b))}",
+        *(
+            text(f"{run}: {damage}.")
+            for run, of in (("A", ours), ("B", theirs))
+            if (damage := damage_notice(of))
+        ),
         text(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),
         *_explanations(found.both),

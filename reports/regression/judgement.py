@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -92,6 +92,9 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
     found: dict[Place, list[Record]] = defaultdict(list)
     for record in results.counted:
         found[place_of(record.cell)].append(record)
+    lost: dict[Place, list[str]] = defaultdict(list)
+    for missing in results.missing:
+        lost[place_of(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
     errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
     spreads, metrics = pools(lines), _metrics(baseline, results, lines)
     judgements = []
@@ -99,7 +102,12 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
         now = _comparable(line, found[line.place])
         if now:
             pool = spreads.get(_beside(line))
-            judgements.append(_judged(line, now, pool, len(lines), metrics[line.metric]))
+            judgement = _judged(line, now, pool, len(lines), metrics[line.metric])
+            if (
+                seeds := lost[line.place]
+            ) and not judgement.red:  # the seeds that are left may be the good ones
+                judgement = replace(judgement, verdict="missing", why=", ".join(seeds))
+            judgements.append(judgement)
         else:
             judgements.append(_missing(line, errors.get(line.place, ""), metrics[line.metric]))
     return judgements

@@ -8,6 +8,7 @@ from ...benchmark.errors import UserError, unknown
 from ..findings.reading import read
 from ..findings.results import PRIMARY
 from ..pages.markdown_page import text
+from ..pages.overview import damage_notice
 from ..wording import DASH, count, number, percent
 from .baseline import Baseline, baseline_of, read_baseline
 from .judgement import PROMISED, Judgement, judge, named
@@ -30,8 +31,12 @@ def regress(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, b
         UserError: run or baseline cannot be read, or do not fit each other.
     """
     baseline = read_baseline(against)
-    judgements = judge(baseline, read([run]), inits)
-    return page(judgements, baseline, against), any(judgement.red for judgement in judgements)
+    results = read([run])
+    judgements = judge(baseline, results, inits)
+    # the score of a record that no plan names may be that of any row
+    hidden = not set(results.unreadable).isdisjoint(results.strays)
+    summary = page(judgements, baseline, against, damage_notice(results), hidden)
+    return summary, hidden or any(judgement.red for judgement in judgements)
 
 
 def update(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
@@ -57,14 +62,26 @@ def append(summary: Path, words: str) -> None:
         raise UserError(f"Cannot write {summary} ({error.strerror}): choose another --summary.") from error
 
 
-def page(judgements: Sequence[Judgement], baseline: Baseline, path: Path) -> str:
-    """Return the summary for a terminal and for a continuous integration's page."""
+def page(
+    judgements: Sequence[Judgement], baseline: Baseline, path: Path, damage: str = "", hidden: bool = False
+) -> str:
+    """Return the summary for a terminal and for a continuous integration's page.
+
+    Args:
+        judgements: of every row.
+        baseline: what they are judged against.
+        path: its file.
+        damage: what is said of damaged records, without a full stop.
+        hidden: a damaged record may belong to any row, so that none is green.
+    """
     red = [judgement for judgement in judgements if judgement.red]
     rose = [judgement for judgement in judgements if judgement.verdict == "rose"]
     unsure = [judgement for judgement in judgements if judgement.verdict == "unsure"]
     rows = count(len(judgements), "row")
     title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
-    parts = [f"## Regression. {title}", text(_origin(baseline, path))]
+    if hidden and not red:
+        title = f"Red: {rows}, none fell, but records are damaged"
+    parts = [f"## Regression. {title}", text(_origin(baseline, path)), text(f"{damage}.") if damage else ""]
     parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
     parts += [f"<details><summary>All rows</summary>\n\n{_table(judgements)}\n\n</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"

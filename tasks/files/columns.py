@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
-from ..patients import FEWEST
+from ..patients import FEWEST, names_patients
 from ..subgroups import MOST, fault_of_names
-from .rows import FLAGS, LABELS, gives_splits, looks_like_splits
+from .rows import FLAGS, LABELS, gives_splits, has_val, looks_like_splits, unused_clause
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Columns:
         subgroups: columns that images are told apart by.
         labels: columns that may be the label, that of `keys` first; none where one is called so.
         patients: columns that may be the patient; none where one is called so.
-        unused: columns that look like splits and are not used.
+        unused: which columns look like splits and are not used, a clause each.
     """
 
     keys: Keys
@@ -70,6 +70,8 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     keys: dict[str, Any] = {"path_column": path, **said}
     for key, usual in NAMES.items():
         found = [name for name in frame.columns if _plain(name) in usual]
+        if key == "patient_column":
+            found += [name for name in frame.columns if names_patients(name, frame[name])]
         if key not in keys and found:
             keys[key] = found[0]
     splits = [
@@ -78,8 +80,8 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
         if name not in keys.values() and name.lower() not in LABELS and looks_like_splits(name, frame[name])
     ]
     if given := [name for name in splits if gives_splits(frame[name])]:
-        keys["split_column"] = given[0]
-        splits.remove(given[0])
+        keys["split_column"] = next((name for name in given if has_val(frame[name])), given[0])
+        splits.remove(keys["split_column"])
     free = [name for name in frame.columns if name not in keys.values() and name not in splits]
     groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
@@ -96,7 +98,8 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
         keys["label_column"] = (called + labels)[0]
     free = [name for name in free if name not in (keys.get("label_column"), *flags)]
     patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
-    return Columns(keys, tuple(groups), tuple(labels), tuple(patients), tuple(splits))
+    unused = tuple(unused_clause(name, frame[name]) for name in splits)
+    return Columns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
 
 
 def _plain(name: str) -> str:

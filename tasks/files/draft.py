@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...benchmark.errors import UserError
-from ..patients import few_have_several, proposal
+from ..patients import few_have_several, is_placeholder, proposal
 from ..readers.headers import header
 from ..readers.reader import Reading, UnreadableError, pictures
 from ..task import GROUP_NAMES, TASKS
@@ -18,14 +18,15 @@ from .folders import (
     class_folders,
     class_images,
     classes_in,
+    doubtful_classes,
     given_by_folders,
     has_row_as_header,
     is_file,
     split_called,
 )
-from .rows import SEPARATOR, unused_clause
+from .rows import SEPARATOR
 from .spec import fault_of_path
-from .table import read_table
+from .table import COUNT_AS_NOTHING, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,8 @@ def _of_folders(folder: Path) -> _Found:
             "per file (path, label, patient; Excel saves it as CSV UTF-8), or sort the files into folders."
         )
     paths = sorted(path for name in classes for path in class_images(folder, name))
-    return _Found(paths, classes, _kind(classes), {"path": "."})
+    doubt = doubtful_classes(folder)
+    return _Found(paths, classes, _kind(classes), {"path": "."}, unused=(doubt,) if doubt else ())
 
 
 def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
@@ -145,7 +147,8 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
 def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
     """Say where hardly two files are of one patient: such a column may number images or studies."""
     column = keys.get("patient_column")
-    named = Counter(cell for cell in frame[column] if cell) if column else Counter[str]()
+    cells = frame[column] if column else ()
+    named = Counter(cell for cell in cells if not is_placeholder(cell))
     several = sum(many > 1 for many in named.values())
     if not few_have_several(several, len(named)):
         return ""
@@ -168,7 +171,7 @@ def _splits(root: Path, found: _Found) -> tuple[str, ...]:
     by = f"by {_kept_whole(root, found)} and equal images"
     val = "" if "val" in told else f", without a val, which is cut from train {by}"
     taken = [f"splits are taken from {source}{val}"] if told else []
-    return (*taken, *filter(None, [clause]), *map(unused_clause, found.unused))
+    return (*taken, *filter(None, [clause]), *found.unused)
 
 
 def _kept_whole(root: Path, found: _Found) -> str:
@@ -189,7 +192,8 @@ def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[s
     if len(classes) < 2:
         label = keys["label_column"]
         raise UserError(
-            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed."
+            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed"
+            f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if '' in set(frame[label]) else ''}."
         )
     return sorted(classes, key=int if are_grades(classes) else str), several
 

@@ -9,6 +9,7 @@ from .folders import (
     class_images,
     classes_in,
     difference,
+    doubtful_classes,
     given_by_folders,
     led_out,
     split_folders,
@@ -80,4 +81,5 @@ def _from_folders(spec: Spec) -> Listing:
         raise UserError(f"{spec.root} holds no image: put the images of each class into its folder.")
     paths = tuple(path for path, _ in files)
     labels = np.array([number for _, number in files], np.int64)
-    return Listing(spec.root, paths, labels, patients_in(spec, paths), places=paths)
+    notes = (doubt,) if (doubt := doubtful_classes(spec.root)) else ()
+    return Listing(spec.root, paths, labels, patients_in(spec, paths), places=paths, notes=notes)

@@ -18,6 +18,7 @@ BESIDE = frozenset({
 })  # fmt: skip
 """What lies beside images and is none, as Thumbs.db; what else is none is refused when it is read."""
 _SPLIT_NAME = re.compile(
+    r"(?:[0-9]{1,3}[ _.-]+)?"
     r"(?:(train|training|trn)|(val|valid|validation|dev|development)|(test|testing|tst))"
     r"(?:[ _-]?(?:set|data|images?|imgs|split))?",
     re.IGNORECASE,
@@ -90,6 +91,22 @@ def difference(folders: Iterable[str], classes: Iterable[str]) -> str:
         f"{others:,} called otherwise" if others else "",
     )
     return "; ".join(filter(None, said))
+
+
+def doubtful_classes(root: Path) -> str:
+    """Say in a clause where every class folder holds folders of the same names, as splits do, or ""."""
+    classes = class_folders(root)
+    inside = {class_folders(root / name) for name in classes}
+    same = next(iter(inside), ())
+    if split_folders(root) or len(classes) < 2 or len(inside) > 1 or len(same) < 2:
+        return ""
+    if any(split_called(name) for name in same):  # splits in classes
+        return ""
+    return (  # counted, not named: they may be called as patients are
+        f"the folders {', '.join(classes)} are taken for classes, and each holds folders of the same "
+        f"{len(same):,} names: if those are the classes, call these train, val and test, or add a table with "
+        "a row per file (path, label, split)"
+    )
 
 
 def class_images(root: Path, name: str) -> Iterator[str]:

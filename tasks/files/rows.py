@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.errors import UserError
-from ..patients import FEWEST
+from ..patients import FEWEST, is_placeholder, names_patients
 from ..subgroups import check_values
 from .folders import check_header, has_row_as_header, is_file, split_called
 from .listing import Listing, patients_in
 from .owners import widened
 from .spec import Spec, fault_of_path
-from .table import read_table
+from .table import COUNT_AS_NOTHING, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,8 +99,8 @@ def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArr
     missing = [place for cell, place in zip(column, places, strict=True) if not cell]
     if missing:
         raise UserError(
-            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none; 'NaN' and "
-            "'none' count as nothing): fill them in, or delete those rows."
+            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none; "
+            f"{COUNT_AS_NOTHING}): fill them in, or delete those rows."
         )
     return np.array(
         [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
@@ -138,14 +138,14 @@ def _patients(spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tupl
     if not spec.files.patient_column:
         return inside
     column = frame[_column(spec, frame, spec.files.patient_column, "patient_column")]
-    return widened(tuple(column), inside)
+    return widened(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
 
 
 def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
     if not spec.files.study_column:
         return ()
     column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
-    return tuple(f"study {cell}" if cell else "" for cell in column)
+    return tuple("" if is_placeholder(cell) else f"study {cell}" for cell in column)
 
 
 def _subgroups(
@@ -189,14 +189,27 @@ def _unused(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
         files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
         files.study_column, *spec.subgroups, *LABELS, "\0line",
     }  # fmt: skip
-    return tuple(unused_clause(n) for n in frame.columns if n not in used and looks_like_splits(n, frame[n]))
-
-
-def unused_clause(column: str) -> str:
-    """Say that a column which looks like splits is not used, and what it needs to be."""
+    odd = (name for name in frame.columns if name not in used and looks_like_splits(name, frame[name]))
+    people = (
+        () if files.patient_column or files.group_pattern else frame.columns.drop([*used], errors="ignore")
+    )
     return (
-        f"the column '{column}' looks like splits and is not used: to take it, let it say train, test and "
-        f"perhaps val in every row, and name it by split_column in [files]"
+        *(unused_clause(name, frame[name]) for name in odd),
+        *(
+            f"the column '{name}' seems to name patients and is not used: name it by patient_column in "
+            "[files]"
+            for name in people
+            if names_patients(name, frame[name])
+        ),
+    )
+
+
+def unused_clause(name: str, column: "pd.Series") -> str:
+    """Say that a column which looks like splits is not used, and what it needs to be."""
+    needs = "" if gives_splits(column) else "let it say train, test and perhaps val in every row, and "
+    return (
+        f"the column '{name}' looks like splits and is not used: to take it, {needs}name it by split_column "
+        "in [files]"
     )
 
 
@@ -205,6 +218,11 @@ def looks_like_splits(name: str, column: "pd.Series") -> bool:
     words = {split_called(cell) for cell in column}
     called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
     return bool(called) or ("" not in words and len(words) > 1)
+
+
+def has_val(column: "pd.Series") -> bool:
+    """Tell whether some cell of a column is the split val."""
+    return any(split_called(cell) == "val" for cell in column)
 
 
 def gives_splits(column: "pd.Series") -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
 """What a cell holds that holds nothing, in lower case."""
+COUNT_AS_NOTHING = "'NaN' and 'none' count as nothing"
+"""The same for a message."""
 LARGEST = 2**28
 """Bytes of a table that are read into memory, of which short rows of text take ten times as much."""
 MOST_CELLS = 2**25

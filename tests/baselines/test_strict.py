@@ -503,6 +503,18 @@ def test_weights_that_are_no_numbers_are_refused_with_their_name(
         inspect(tmp_path / "weights.safetensors", toys.ARCH)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_constant_weights_are_refused(value: float, tmp_path: Path, weights: Path) -> None:
+    def emptied(state: State) -> State:
+        return {name: torch.full_like(tensor, value) for name, tensor in state.items()}
+
+    with pytest.raises(UserError, match="hold one value each") as error:
+        load(planted(tmp_path, weights, emptied))
+    assert "weights.safetensors" in one_sentence(error)
+    with pytest.raises(UserError, match="hold one value each"):
+        inspect(tmp_path / "weights.safetensors", toys.ARCH)
+
+
 def test_a_classifier_that_is_left_over_may_hold_anything(tmp_path: Path, weights: Path) -> None:
     with_classifier = planted(
         tmp_path, weights, lambda state: {**state, "classifier.weight": torch.full((9, 256), torch.nan)}

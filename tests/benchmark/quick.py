@@ -3,7 +3,8 @@
 `quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY names a file that
 gets a line per computed cell, QUICK_CROWD is how many processes must have begun a cell before any may end
 one, QUICK_SECONDS is how long a cell takes, QUICK_FAIL is a regular expression of cells that fail, as in
-"score scratch 0.5 0".
+"score scratch 0.5 0", QUICK_EXIT of cells that end their process, QUICK_MOVE is a run directory that is
+moved away while its report is made.
 """
 
 import os
@@ -43,12 +44,20 @@ class Quick:
         while len({line.split()[0] for line in tally.open()}) < int(os.environ.get("QUICK_CROWD", "1")):
             time.sleep(0.02)
         time.sleep(float(os.environ.get("QUICK_SECONDS", "0")))
+        if re.search(os.environ.get("QUICK_EXIT", "$^"), cell):
+            raise SystemExit(0)
         if re.search(os.environ.get("QUICK_FAIL", "$^"), cell):
             raise ArithmeticError(f"the test wants {cell} to fail\nand to say so at length")
 
 
 class Tuned(Quick):
     tunes = True
+
+
+def moving(results: object) -> None:
+    """A section of the report that has nothing to say."""
+    if folder := os.environ.get("QUICK_MOVE"):
+        Path(folder).rename(f"{folder}-gone")
 
 
 quick, tuned = Quick(), Tuned()

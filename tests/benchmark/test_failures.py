@@ -155,6 +155,17 @@ def test_a_run_directory_that_disappears_ends_the_run_with_a_sentence_and_exit_1
     assert len(tally(tmp_path / "tally")) < 12, "it went on for nothing"
 
 
+def test_a_run_directory_that_disappears_while_the_report_is_made_is_no_success(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    out = tmp_path / "run"
+    command = [*QUICK, "--report", "--fractions", "1", "--seeds", "0", "--out", out]
+    ended = mednet_bench(*command, QUICK_MOVE=str(out))
+    assert len(records_in(tmp_path / "run-gone")) == 1
+    assert ended.returncode == 1, ended.stderr
+    assert f"{out} was removed meanwhile: run the same command again" in sentence(ended)
+
+
 def test_a_run_whose_last_records_disappear_does_not_end_well(mednet_bench: CommandLine, tmp_path: Path):
     out = tmp_path / "run"
     command = [*QUICK, "--fractions", "1", "--seeds", "0..1", "--out", out]
@@ -166,6 +177,14 @@ def test_a_run_whose_last_records_disappear_does_not_end_well(mednet_bench: Comm
     assert "1 records of" in sentence(Ended(command, 1, "", told))
     assert mednet_bench(*command).returncode == 0
     assert len(planned_records(out)) == 2
+
+
+def test_a_protocol_that_ends_the_process_fails_its_cell_only(mednet_bench: CommandLine, tmp_path: Path):
+    command = [*QUICK, "--fractions", "1", "--seeds", "0..1", "--out", tmp_path / "run"]
+    ended = mednet_bench(*command, QUICK_EXIT="score scratch 1 0")
+    assert ended.returncode == 1
+    assert "1 cells failed" in ended.stderr
+    assert [record.error for record in planned_records(tmp_path / "run")].count("SystemExit: 0") == 1
 
 
 def test_a_cell_that_failed_in_another_process_is_not_tried_twice_in_one_run(

@@ -202,6 +202,34 @@ def test_a_damaged_local_set_is_refused_before_any_work(damage, mednet_bench: Co
     assert "cells.npz is cut short or damaged" in told
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_of_one_class_is_refused_before_any_work(
+    split: str, mednet_bench: CommandLine, tmp_path: Path
+):
+    root = local_set(tmp_path / "data")
+    with np.load(root / "cells.npz") as arrays:
+        changed = {**arrays, f"{split}_labels": np.ones_like(arrays[f"{split}_labels"])}
+    np.savez_compressed(root / "cells.npz", **changed)
+    ended = mednet_bench(*QUICK, "--tasks", "cells", "--data-root", root, "--out", "run")
+    said = refused_of_files(ended, tmp_path / "run")
+    assert f"Task 'cells': the split {split} holds no class but 'b'" in said
+
+
+def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
+    mednet_bench: CommandLine, tmp_path: Path
+):
+    root = local_set(tmp_path / "data")
+    command = [*QUICK, "--tasks", "cells", "--data-root", root, "--seeds", "0", "--report", "--out", "run"]
+    words = "cells: fractions 0.05 and 0.1 are the same 4 training images"
+    for fractions, said in (("0.05,0.1,1", 1), ("0.1,1", 0)):
+        planned = mednet_bench("plan", *command[1:-3], "--out", "run", "--fractions", fractions)
+        assert planned.stderr.count(words) == said, planned.stderr
+    ran = mednet_bench(*command, "--fractions", "0.05,0.1,1")
+    assert ran.returncode == 0 and ran.stderr.count(words) == 1, ran.stderr
+    page = (tmp_path / "run" / "report" / "report.md").read_text().replace("\u00a0", " ")
+    assert "cells: 5 % and 10 % of the labels are the same 4 training images" in page
+
+
 def test_a_truncated_medmnist_file_is_refused_before_any_work(mednet_bench: CommandLine, tmp_path: Path):
     root = local_set(tmp_path / "data")
     (root / "breastmnist.npz").write_bytes((root / "cells.npz").read_bytes()[:5000])

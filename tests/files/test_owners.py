@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from mednet_bench.benchmark.leakage.groups import known_groups
 from mednet_bench.benchmark.show.files import validated
 from mednet_bench.benchmark.show.leakage import leakage_text
 from mednet_bench.tasks.files.draft import draft
+from mednet_bench.tasks.files.find import listed
 from mednet_bench.tasks.files.owners import widened
+from mednet_bench.tasks.files.source import FilesSource
 from mednet_bench.tasks.local import local_task
 from mednet_bench.tasks.patients import count_misspelled, proposal
 from mednet_bench.tasks.task import Places, Split
@@ -49,6 +52,34 @@ def test_a_patient_is_whole_where_columns_have_gaps(ward: Path, case: str) -> No
     card.write_text(card.read_text().replace('subgroups = ["sex"]\n', "") + 'study_column = "study"\n')
     groups = [set(split.groups.tolist()) for split in loaded(ward).values() if split.groups is not None]
     assert [len(each) for each in groups] == [12, 4, 4] and len(set.union(*groups)) == 20
+
+
+def test_placeholders_in_a_patient_column_name_no_patient(ward: Path) -> None:
+    table, words = ward / "labels.csv", ("-", "unknown", "?", "n/a", "Anonymous", "UNK")
+    lines = table.read_text().replace(f",{SECRET}-", ",Q-").splitlines()
+    at = lines[0].split(",").index("patient")
+    for number in range(1, 13):
+        cells = lines[number].split(",")
+        cells[at] = words[number % 6]
+        lines[number] = ",".join(cells)
+    table.write_text("\n".join(lines))
+    found = listed(cast(FilesSource, local_task(ward / "ward.toml").source).spec)
+    assert found.patients.count("") == 12 and not set(found.patients) & {*words}
+
+
+@pytest.mark.parametrize("name", ["SubjectID", "participant_id", "MRN", "Person No."])
+def test_columns_called_as_people_are_patients_where_their_values_come_again(ward: Path, name: str) -> None:
+    table, card = ward / "labels.csv", ward / "ward.toml"
+    table.write_text(table.read_text().replace("patient", name, 1))
+    assert draft(ward).content["files"]["patient_column"] == name
+    card.write_text(card.read_text().replace('patient_column = "patient"\n', ""))
+    said = validated(card, 16, 1, ward.parent / "check")
+    assert f"the column '{name}' seems to name patients and is not used: name it by patient_column" in said
+    head, *lines = table.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    own = [",".join((path, label, str(number), sex)) for number, (path, label, _, sex) in enumerate(rows)]
+    table.write_text("\n".join([head, *own]))
+    assert "patient_column" not in draft(ward).content["files"]
 
 
 def test_numbers_of_studies_that_come_again_join_nobody() -> None:

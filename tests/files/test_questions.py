@@ -3,6 +3,7 @@
 import csv
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     """24 images of 8 cases; no column is called label or patient, and two could be the label."""
     place = tmp_path / "gray"
     place.mkdir()
-    rows = [["file", "mrn", "dose", "view", "finding"]]
+    rows = [["file", "chart", "dose", "view", "finding"]]
     for number in range(24):
         Image.fromarray(np.full((16, 16), 9 * number, np.uint8)).save(place / f"{number}.png")
         grade = ("little", "some", "much")[number // 3 % 3]
@@ -60,13 +61,13 @@ def asked(folder: Path, answers: str | None) -> tuple[str, dict[str, object]]:
 
 def test_answers_stand_in_the_card(folder: Path) -> None:
     facts = ["y", "Chest films", "x-ray", "our ward", "internal", "", "nih-a, nih-b"]
-    lines = ["nothing", "finding", "mrn", *facts]
+    lines = ["nothing", "finding", "chart", *facts]
     said, card = asked(folder, "\n".join(lines) + "\n")
-    assert "Error: 'nothing' is not one of 'view', 'finding', 'mrn'" in said  # and asked again
+    assert "Error: 'nothing' is not one of 'view', 'finding', 'chart'" in said  # and asked again
     assert card["classes"] == ["little", "much", "some"] and card["kind"] == "ordinal"
     assert card["files"] == {
         "path": ".", "table": "list.csv", "path_column": "file", "label_column": "finding",
-        "patient_column": "mrn",
+        "patient_column": "chart",
     }  # fmt: skip
     assert (card["title"], card["modality"], card["source_group"]) == ("Chest films", "x-ray", "our ward")
     assert (card["licence"], card["citation"], card["parents"]) == ("internal", "none", ["nih-a", "nih-b"])
@@ -81,16 +82,16 @@ def test_whoever_agrees_to_everything_gets_what_nobody_is_asked_for(folder: Path
     (folder / "my-gray.toml").unlink()
     silent, drafted = asked(folder, None)
     assert agreed == drafted and "[" not in silent.replace("[files]", "")
-    assert "the label is taken from 'view': else say label_column (finding, mrn)" in silent
-    assert "patient_column, if it is mrn" in silent
+    assert "the label is taken from 'view': else say label_column (finding, chart)" in silent
+    assert "patient_column, if it is chart" in silent
     assert "not known, please fill in: modality, licence" in silent
 
 
 def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Path) -> None:
     found = draft(folder)
-    assert (found.labels, found.patients) == (("view", "finding", "mrn"), ("mrn",))
+    assert (found.labels, found.patients) == (("view", "finding", "chart"), ("chart",))
     table = folder / "list.csv"
-    table.write_text(table.read_text().replace("mrn", "Patient ID").replace("finding", "Diagnosis"))
+    table.write_text(table.read_text().replace("chart", "Patient ID").replace("finding", "Diagnosis"))
     found = draft(folder)
     assert (found.labels, found.patients) == ((), ())
     assert found.content["files"]["patient_column"] == "Patient ID"
@@ -116,6 +117,15 @@ def test_classes_that_are_numbers_stand_in_the_order_of_numbers(folder: Path) ->
     said, card = asked(folder, None)
     assert card["classes"] == [str(grade) for grade in range(12)]
     assert 'if they are grades, say kind = "ordinal"' in said
+
+
+def test_a_class_called_none_is_said_to_count_as_nothing(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text(re.sub("little|some", "none", table.read_text()).replace("finding", "label"))
+    with pytest.raises(
+        UserError, match="holds 1 classes: two at least are needed; 'NaN' and 'none' count as"
+    ):
+        draft(folder)
 
 
 def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:

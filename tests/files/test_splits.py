@@ -169,6 +169,7 @@ LAYOUTS = {
     "TRAIN, Valid, Test_Set": (("TRAIN", "Valid", "Test_Set"), "{split}/{label}"),
     "train-images, test-images": (("train-images", "test-images"), "{split}/{label}/deeper"),
     "below the classes": (("train", "test"), "{label}/{split}"),
+    "in numbered order": (("1_train", "2_val", "3_test"), "{split}/{label}"),
 }
 
 
@@ -192,6 +193,35 @@ def test_folders_called_as_splits_are_splits_and_no_classes(tmp_path: Path, case
         odd = np.median(eight_bits(split.images), axis=(1, 2)).astype(int) % 2
         assert odd.tolist() == split.labels.tolist(), "every image has the class of its folder"
     assert "as the names of the folders say" in said_of(card)
+
+
+@pytest.mark.parametrize("names", [("tr", "te"), ("fold1", "fold2", "fold3"), ("internal", "external")])
+def test_folders_that_hold_the_same_folders_are_doubtful_classes(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    laid(tmp_path / "scans", names)
+    words = f"{', '.join(sorted(names))} are taken for classes, and each holds folders of the same 2 names"
+    said = new(tmp_path / "scans")
+    assert words in said and "call these train, val and test" in said
+    assert words in said_of(tmp_path / "scans" / "scans.toml")
+
+
+def test_classes_that_hold_folders_of_patients_are_no_doubt(tmp_path: Path) -> None:
+    laid(tmp_path / "scans", ("a", "b"), "{label}/of {split}-{label}")
+    assert "each holds folders" not in new(tmp_path / "scans")
+
+
+def test_of_two_columns_of_splits_the_one_with_val_is_taken_and_the_other_is_complete(tmp_path: Path) -> None:
+    def split(number: int) -> str:
+        return "train" if number < 40 else "test"
+
+    folder = ward_of(
+        tmp_path / "scans", {"split": split, "Split2": lambda n: "val" if n < 10 else split(n), "fold": str}
+    )
+    card, said = drafted(folder)
+    assert 'split_column = "Split2"' in card.read_text()
+    assert "'split' looks like splits and is not used: to take it, name it by split_column" in said
+    assert "'fold' looks like splits and is not used: to take it, let it say train" in said
 
 
 def test_a_split_may_lack_a_class_and_holds_none_of_its_own(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`regress` on invented scores: tolerances against numbers worked out by hand, and every way to go red."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from mednet_bench.benchmark.errors import UserError
 from mednet_bench.benchmark.records import Point, Record, Store
 from mednet_bench.reports.findings.reading import read
 from mednet_bench.reports.regression.baseline import Baseline, baseline_of, read_baseline
+from mednet_bench.reports.regression.compare import compare
 from mednet_bench.reports.regression.judgement import (
     ALPHA,
     FLOOR,
@@ -147,6 +149,29 @@ def test_a_failed_row_is_red_with_its_error(tmp_path: Path):
         edit=lambda r: replace(r, status="failed", error="no memory") if r.cell.init == "imagenet" else r,
     )
     assert [j.why for j in judged(tmp_path, before, after) if j.red] == ["failed: no memory"]
+
+
+def test_a_seed_whose_record_was_altered_is_missing_and_named_as_damaged(tmp_path: Path):
+    before = scored(tmp_path / "a", {"scratch": [0.8, 0.8]})
+    after = scored(tmp_path / "b", {"scratch": [0.8, 0.8]})
+    (path,) = (Store(after).path(r.key) for r in Store(after).read_all() if r.cell.seed == 1 and r.metrics)
+    path.write_bytes(path.read_bytes().replace(b'"auc":0.8', b'"auc":0.1', 1))
+    assert [(j.verdict, j.why) for j in judged(tmp_path, before, after)] == [
+        ("missing", "seed 1: its record is damaged")
+    ]
+    summary, red = regress(after, tmp_path / "baseline.json")
+    assert red and "1 record or its predictions are damaged: run the same command again" in summary
+    assert "B: 1 record or its predictions are damaged" in compare(before, after)
+    assert "A: " not in compare(before, after).replace("- A: ", "")
+
+
+def test_a_damaged_record_that_no_plan_names_leaves_no_row_green_and_is_to_be_deleted(tmp_path: Path):
+    run = scored(tmp_path / "a", {"scratch": [0.8, 0.8]})
+    update(run, tmp_path / "baseline.json")
+    os.mkfifo(run / "records" / "ffffffffffffffff.json")
+    summary, red = regress(run, tmp_path / "baseline.json")
+    assert red and summary.startswith("## Regression. Red: 1 row, none fell, but records are damaged")
+    assert "delete records/ffffffffffffffff.json" in summary and "run the same command" not in summary
 
 
 def test_a_metric_that_is_better_when_lower_is_red_when_it_rises(tmp_path: Path):

@@ -366,6 +366,17 @@ def test_what_a_plug_in_cannot_mean_is_undefined_with_its_reason(
     assert ("it gave nan" if np.isnan(value) else "outside of the range") in found.undefined["odd"]
 
 
+def test_a_plug_in_that_ends_the_process_leaves_a_reason_and_ends_nothing(monkeypatch: pytest.MonkeyPatch):
+    def leave(scored: Scored) -> float:
+        raise SystemExit(0)
+
+    with METRICS.aside():
+        METRICS.register("odd")(leave)
+        monkeypatch.setattr(METRICS, "is_foreign", lambda name: True)
+        found = everything(draw("binary", 0))
+    assert found.undefined == {"odd": "the plug-in failed (SystemExit: 0)"}
+
+
 def test_a_value_within_the_range_is_kept_and_an_open_end_is_none():
     with METRICS.aside():
         METRICS.register("odd")(describe_metric(low=0)(lambda scored: 1e9))
@@ -387,3 +398,8 @@ def test_a_value_within_the_range_is_kept_and_an_open_end_is_none():
 def test_a_description_that_makes_no_sense_is_refused_when_the_plug_in_is_loaded(wrong: dict[str, Any]):
     with pytest.raises(ValueError):
         describe_metric(**wrong)
+
+
+def test_an_infinite_end_is_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"high \(inf\) must be finite, or None"):
+        describe_metric(low=0, high=float("inf"))
