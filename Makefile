@@ -45,7 +45,6 @@ lint: ## Check style and format (ruff)
 
 types: ## Check types (pyright)
 	@sh .ci/setup.sh dev
-	@mkdir -p build/typing && ln -sfn ../.. build/typing/mednet_bench
 	@"$(VENV)/bin/pyright" --pythonpath "$(VENV)/bin/python"
 
 package: ## Build the wheel, install it into a clean environment, run it from elsewhere
@@ -53,7 +52,7 @@ package: ## Build the wheel, install it into a clean environment, run it from el
 
 clean: ## Remove build products and caches (keeps .venv and runs/)
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	@find benchmark tasks baselines reports tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find core tasks baselines benchmark reports mednet_bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bench: ## Measure the promised ratios of speed (several minutes on a quiet machine)
 	@sh .ci/setup.sh dev

@@ -22,7 +22,7 @@ check_disk "$place" "$FRESH_MB" "a clean environment with PyTorch" "TMPDIR=/othe
 
 say "building the sdist and, from it, the wheel (log: $log)"
 mkdir "$place/source"
-tar --exclude=__pycache__ -cf - pyproject.toml README.md LICENSE Makefile benchmark tasks baselines reports tests |
+tar --exclude=__pycache__ -cf - pyproject.toml README.md LICENSE Makefile core tasks baselines benchmark reports mednet_bench tests |
     tar -xf - -C "$place/source"
 make_venv "$python" "$place/tools" "$log"
 pip_install "$place/tools" "$log" "build>=1.2"
@@ -37,12 +37,12 @@ say "installing the wheel and all its dependencies into a clean environment"
 make_venv "$python" "$place/clean" "$log"
 pip_install "$place/clean" "$log" "$(echo "$place"/dist/*.whl)"
 
-say "running it from a folder that has its own tasks/, reports/, benchmark/ and baselines/"
+say "running it from a folder that has its own core/, tasks/, reports/, benchmark/ and baselines/"
 mkdir -p "$place/home" "$place/elsewhere"
 cd "$place/elsewhere"
-for room in tasks reports benchmark baselines; do
-    mkdir "$room"
-    echo "raise ImportError('the $room/ of the folder was imported instead of mednet_bench.$room')" >"$room/__init__.py"
+for folder in core tasks reports benchmark baselines; do
+    mkdir "$folder"
+    echo "raise ImportError('the $folder/ of the folder was imported instead of mednet_bench.$folder')" >"$folder/__init__.py"
 done
 # elsewhere COMMAND...: quiet unless it fails; PYTHONPATH puts the user's folder first, the worst case.
 elsewhere() {
@@ -54,7 +54,7 @@ elsewhere() {
     fail "the installed wheel fails in: $tool $* (log: $log)"
 }
 elsewhere python -c "import sys, mednet_bench.benchmark as b; assert b.__file__.startswith(sys.prefix), b.__file__"
-elsewhere python -m mednet_bench.benchmark.cli --help
+elsewhere python -m mednet_bench.cli.main --help
 elsewhere mednet-bench --help
 elsewhere mednet-bench ls
 # shellcheck disable=SC2086  # the arguments are words

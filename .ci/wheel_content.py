@@ -4,14 +4,16 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOMS = ("benchmark", "tasks", "baselines", "reports")
+PACKAGES = ("core", "tasks", "baselines", "benchmark", "reports", "mednet_bench")
 
 
 def expected(source: Path) -> set[str]:
-    """Name every file of the four rooms as the wheel must hold it; notes in Markdown stay at home."""
-    files = (file for room in ROOMS for file in (source / room).rglob("*") if file.is_file())
+    """List every file of the packages under its name in the wheel; Markdown is left out."""
+    files = (file for package in PACKAGES for file in (source / package).rglob("*") if file.is_file())
     return {
-        f"mednet_bench/{file.relative_to(source).as_posix()}"
+        f"mednet_bench/{file.relative_to(source).as_posix()}".replace(
+            "mednet_bench/mednet_bench/", "mednet_bench/"
+        )
         for file in files
         if file.suffix not in (".md", ".pyc")
     }
@@ -22,7 +24,7 @@ def differences(source: Path, wheel: Path) -> list[str]:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     wanted = expected(source)
     return [f"{wheel.name} lacks {name}" for name in sorted(wanted - held)] + [
-        f"{wheel.name} holds {name}, which no room has" for name in sorted(held - wanted)
+        f"{wheel.name} holds {name}, which no package has" for name in sorted(held - wanted)
     ]
 
 

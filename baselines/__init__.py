@@ -1,1 +1,1 @@
-"""Pretraining sources: one module per family of inits, and the strict loading of their weights."""
+"""Pretraining sources: what the weights of a network start from."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import cast, get_args
 
-from ..benchmark.errors import UserError
+from ..core.errors import UserError
 from .init import Derivation, InitCard, Transform
 
 KINDS: tuple[str, ...] = get_args(Derivation)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ..benchmark.registry import Registry, not_callable
+from ..core.registry import Registry, not_callable
 from ..tasks.task import Places, Task
 
 
@@ -189,4 +189,4 @@ def _fault(name: str, thing: object) -> str:
     return not_callable(name, thing) or fault
 
 
-INITS: Registry[Init] = Registry("init", "mednet_bench.baselines", "mednet_bench.inits", _fault)
+INITS: Registry[Init] = Registry("init", "mednet_bench.baselines.sources", "mednet_bench.inits", _fault)

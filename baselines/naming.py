@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..benchmark.errors import UserError, unknown
-from .checkpoint import from_checkpoint
+from ..core.errors import UserError, unknown
 from .derived import KINDS, derived
 from .init import INITS, NAME, NAME_RULE, Init, InitCard, Need
-from .initfile import InitFiles
+from .init_file import InitFiles
+from .weights.checkpoint import from_checkpoint
 
 FORMS = {
     "continued": "as mednet made here, but begun with ImageNet's weights",

@@ -1,5 +1,1 @@
-"""The engine: plan, subsets, training, protocols, records and the command line."""
-
-from .hardware import bound_spinning
-
-bound_spinning()  # here, since every way to torch leads through this package
+"""The experiment: cells, training, protocols, pretraining, audits and the run."""

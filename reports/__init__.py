@@ -1,1 +1,1 @@
-"""From records to an answer: statistics, sections and the pages made of them."""
+"""From records to statistics, answers and pages."""

@@ -1,1 +1,1 @@
-"""Downstream classification tasks: one module per data source, and their cards of facts."""
+"""What is classified: tasks, their cards, the catalog, and where images come from."""

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from ..benchmark.errors import UserError
-from ..benchmark.tomls import check_keys
+from ..core.errors import UserError
+from ..core.toml_files import check_keys
 from .subgroups import fault_of_names
 from .task import NAME, NAME_RULE, Kind, Variant
 

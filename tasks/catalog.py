@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ..benchmark.errors import UserError, unknown
+from ..core.errors import UserError, unknown
 from .download import OfflineError, Progress, download_missing
-from .local import cards_in, local_task
+from .local_cards import cards_in, local_task
 from .task import TASKS, Missing, Places, Task
 
 GROUPS: dict[str, Callable[[Task, Places, int], bool]] = {

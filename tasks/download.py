@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ..benchmark.errors import UserError
-from ..benchmark.files import DiskFullError, claim
+from ..core.errors import UserError
+from ..core.files import DiskFullError, claim
+from .data_paths import download_folder
 from .hashes import file_hash
-from .places import download_folder
 from .task import Missing, Places
 
 Progress = Callable[[str, int, int], None]

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from ..benchmark.errors import UserError
-from ..benchmark.files import DiskFullError, cache_folder, hash_file, read_regular, write_bytes
+from ..core.errors import UserError
+from ..core.files import DiskFullError, cache_folder, hash_file, read_regular, write_bytes
 
 Algorithm = Literal["md5", "sha256"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from ..benchmark.errors import UserError
+from ..core.errors import UserError
 
 T = TypeVar("T")
 LIMIT = 10.0

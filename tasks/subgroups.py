@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..benchmark.errors import UserError
+from ..core.errors import UserError
 from .task import Split
 
 MOST = 20

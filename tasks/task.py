@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..benchmark.registry import Registry
+from ..core.registry import Registry
 from .databases.kinship import UNDECLARED as UNDECLARED
 from .databases.kinship import Relation, relation
-from .levels import Levels
+from .images.bit_depth import Levels
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
@@ -220,4 +220,4 @@ def _fault(name: str, thing: object) -> str:
     return "" if re.fullmatch(NAME, name) else f"has a name that is none: {NAME_RULE}"
 
 
-TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks", "mednet_bench.tasks", _fault)
+TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks.sources", "mednet_bench.tasks", _fault)

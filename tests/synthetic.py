@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from scipy.special import expit, ndtri
 
-from mednet_bench.benchmark.plan import Cell, Plan, Planned, Recipe, key_of
-from mednet_bench.benchmark.records import (
+from mednet_bench.benchmark.run.resolve import resolve
+from mednet_bench.benchmark.schema.plan import Cell, Plan, Planned, Recipe, key_of
+from mednet_bench.benchmark.schema.records import (
     Choice,
     Counts,
     Hashes,
@@ -25,8 +26,7 @@ from mednet_bench.benchmark.records import (
     Store,
     TaskFacts,
 )
-from mednet_bench.benchmark.request import Request
-from mednet_bench.benchmark.resolve import resolve
+from mednet_bench.benchmark.schema.request import Request
 
 METRICS = ("auc", "accuracy", "balanced_accuracy", "macro_f1", "average_precision", "ece", "brier")
 REAL = {

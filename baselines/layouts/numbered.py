@@ -7,7 +7,7 @@ numbers that occur are matched in order with the children that hold tensors.
 
 from collections.abc import Sequence
 
-from .layout import LAYOUTS, Target
+from ..weights.layout import LAYOUTS, Target
 
 
 @LAYOUTS.register("numbered")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .layout import LAYOUTS, Target
+from ..weights.layout import LAYOUTS, Target
 
 
 @LAYOUTS.register("timm")

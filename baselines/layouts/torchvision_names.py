@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ...benchmark.errors import UserError
-from .layout import LAYOUTS, Target
-from .order import names_by_modules
+from ...core.errors import UserError
+from ..weights.layout import LAYOUTS, Target
+from ..weights.layout_order import names_by_modules
 
 BY_ORDER = {
     **{f"efficientnet_b{size}": f"efficientnet_b{size}" for size in range(8)},

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from ...tasks.pool import share
-from ...tasks.salt import trace
-from ..bars import counting
-from ..errors import UserError
-from ..files import claim, writable_folder, write_bytes
+from ...core.errors import UserError
+from ...core.files import claim, writable_folder, write_bytes
+from ...core.process_pool import share
+from ...core.progress import counting
+from ...tasks.pseudonymize import trace
+from .build_part import Part, Settings, make_part
 from .corpus import CORPUS, FORMAT, PARTS, SHARDS, Corpus, read_corpus
 from .finish import finish
-from .part import Part, Settings, make_part
 from .source import Source, Unit
 
 PLAN = "plan.json"

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..bars import counting
+from ...core.progress import counting
 from .corpus import SHARDS, read_corpus
 from .images import pixel_hash
 from .index import open_index, read_image

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from ...core.errors import UserError
+from ...core.files import write_json
 from ...tasks.task import Kind, Variant
-from ..errors import UserError
-from ..files import write_json
 
 FORMAT = 1
 CORPUS, INDEX, SHARDS, PARTS = "corpus.json", "index.parquet", "shards", "parts"

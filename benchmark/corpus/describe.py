@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
+from ...core.errors import one_line
+from ...core.text_tables import table
 from ...tasks.catalog import megabytes
-from ...tasks.databases.licences import implied
-from ..errors import one_line
-from ..show.tables import table
+from ...tasks.databases.licenses import implied
+from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpus
-from .sheet import write_sheet
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tasks.salt import NONE
+from ...tasks.pseudonymize import NONE
+from .build_part import Part
 from .corpus import SourceFacts
-from .part import Part
 
 WORDS = ("agree", "conflict", "not comparable")
 CONFLICT = WORDS[1]

@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tasks.salt import NONE
-from ..clock import utc_now
-from ..errors import UserError, one_line
-from ..files import write_atomic
+from ...core.clock import utc_now
+from ...core.errors import UserError, one_line
+from ...core.files import write_atomic
+from ...tasks.pseudonymize import NONE
+from .build_part import Part, Settings, read_problems, schema
+from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
 from .duplicates import CONFLICT, Decision, Rows, copies, decide, read_rows
-from .part import Part, Settings, read_problems, schema
 from .shard import copy_rows, offsets
-from .sheet import write_sheet
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ...core.errors import UserError
 from .corpus import INDEX, SHARDS
 from .images import unpng
 

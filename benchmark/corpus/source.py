@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import msgspec
 from numpy.typing import NDArray
 
+from ...core.registry import Registry
 from ...tasks.task import Kind, Places, Variant
-from ..registry import Registry
 from .corpus import SourceFacts
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..tomls import read_toml
+from ...core.toml_files import read_toml
 
 METRICS = ("auc", "accuracy")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 from tabulate import tabulate
 
-from ..errors import UserError
-from ..files import write_bytes, write_json
-from ..plan import read_plan
-from ..records import Record, Store
+from ...core.errors import UserError
+from ...core.files import write_bytes, write_json
+from ..schema.plan import read_plan
+from ..schema.records import Record, Store
 from .judge import CAP, FLOOR, KEPT, Judged, judged
 from .study import Study
 

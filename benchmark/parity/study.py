@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, unknown
+from ...core.errors import UserError, unknown
 from .facts import Facts, read_facts
 
 HERE = Path(__file__).parent
@@ -96,7 +96,7 @@ def arguments(study: Study, values: Mapping[str, Any]) -> list[str]:
 
 
 def _archs(study: Study, facts: Facts, values: Mapping[str, Any]) -> list[str]:
-    from ..request import names
+    from ..schema.request import names
 
     known, sides = facts.archs(values["size"]), ", ".join(facts.rows)
     if not known:
@@ -115,9 +115,9 @@ def _archs(study: Study, facts: Facts, values: Mapping[str, Any]) -> list[str]:
 def _tasks(study: Study, known: list[str], values: Mapping[str, Any]) -> list[str]:
     """Return the tasks asked for; groups and globs mean those of their members that were published."""
     from ...tasks.catalog import GROUPS, catalog, select
-    from ...tasks.places import places_from
-    from ..preflight import resolve_device
-    from ..request import names
+    from ...tasks.data_paths import places_from
+    from ..run.preflight import resolve_device
+    from ..schema.request import names
 
     places = places_from(values["data_root"], values["download"])
     if not values["tasks"]:
@@ -140,9 +140,9 @@ def _tasks(study: Study, known: list[str], values: Mapping[str, Any]) -> list[st
 def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
     """Prove that ImageNet weights can be had; the init's own message proposes other networks."""
     from ...baselines.init import INITS, Need
+    from ...core.files import cache_folder
     from ...tasks.catalog import catalog
-    from ...tasks.places import places_from
-    from ..files import cache_folder
+    from ...tasks.data_paths import places_from
 
     places = places_from(values["data_root"], values["download"])
     target = catalog(places)[task]

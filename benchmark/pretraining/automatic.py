@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from ...baselines.init import Pretraining, contract_of
-from ...baselines.prepare import Prepare
-from ...baselines.strict import write_tensors
+from ...baselines.weights.load_state_dict import write_tensors
+from ...baselines.weights.prepare import Prepare
+from ...core.files import claim, sha256_file, write_bytes
 from ...tasks.task import Places, Split
-from ..data import as_stored
-from ..files import claim, sha256_file, write_bytes
-from ..plan import Recipe
-from ..records import Point
-from ..train import asking_for_parts, in_parts
+from ..schema.plan import Recipe
+from ..schema.records import Point
+from ..training.loop import asking_for_parts, in_parts
+from ..training.tensors import as_stored
+from .config import Job, Keeping, Result
 from .distributed import Ranks
-from .engine import pretrain as train
-from .finished import Settings
-from .job import Job, Keeping, Result
+from .in_memory_loader import MemoryImages
 from .mednet_cache import Made, facts_path, made
-from .memory import MemoryImages
-from .pools import Pool, hold_out
+from .pretrain_result import Settings
+from .sources import Pool, hold_out
+from .train_loop import pretrain as train
 
 EVALUATIONS = 4
 SEED = 0

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ...baselines.archs import CIFAR_STEMS
-from ...baselines.checkpoint import CheckpointCard
+from ...baselines.weights.archs import CIFAR_STEMS
+from ...baselines.weights.checkpoint import CheckpointCard
+from ...core.errors import one_line
+from ...core.progress import duration
 from ...tasks.catalog import catalog
-from ...tasks.databases.catalogue import known
-from ...tasks.databases.licences import MEANING, implied
+from ...tasks.databases.licenses import MEANING, implied
+from ...tasks.databases.tables import known
 from ...tasks.task import Places, Task
-from ..bars import duration
 from ..corpus.corpus import SourceFacts
-from ..errors import one_line
-from .finished import Finished
 from .leave_out import words_of
+from .pretrain_result import Finished
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import torch
 
-from ..files import write_atomic
-from .finished import CurvePoint
+from ...core.files import write_atomic
+from .pretrain_result import CurvePoint
 
 KEPT = 2
 """The last may be on a disk that lost it; the one before it is still there."""

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...baselines.archs import feature_width
-from ...baselines.prepare import Prepare
-from ..metrics import Scored, primary
-from ..network import EVAL_BATCH, probabilities
-from ..subsets import one_hot
-from ..train import Validation, precision, seeded
-from .pools import Images, Pool, Rows, starts
+from ...baselines.weights.archs import feature_width
+from ...baselines.weights.prepare import Prepare
+from ..training.loop import Validation, precision, seeded
+from ..training.metrics import Scored, primary
+from ..training.model import EVAL_BATCH, probabilities
+from ..training.subsets import one_hot
+from .sources import Images, Pool, Rows, starts
 
 
 class Network(nn.Module):

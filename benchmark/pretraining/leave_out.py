@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from ...baselines.init import InitCard
+from ...core.errors import UserError
 from ...tasks.task import Task
 from ..corpus.corpus import SourceFacts
-from ..errors import UserError
 
 
 def related(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..files import sha256_file
-from ..records import Point
+from ...core.files import sha256_file
+from ..schema.records import Point
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

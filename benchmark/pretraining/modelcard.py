@@ -6,21 +6,21 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ...baselines.archs import build_backbone
-from ...baselines.checkpoint import CheckpointCard, SeenCorpus, write_card
-from ...baselines.fingerprint import fingerprint
 from ...baselines.init import InitCard
-from ...baselines.strict import write_tensors
-from ...tasks.databases.licences import implied
+from ...baselines.weights.archs import build_backbone
+from ...baselines.weights.checkpoint import CheckpointCard, SeenCorpus, write_card
+from ...baselines.weights.fingerprint import fingerprint
+from ...baselines.weights.load_state_dict import write_tensors
+from ...core.errors import clean
+from ...core.files import sha256_file, write_atomic, write_bytes
+from ...tasks.databases.licenses import implied
 from ..corpus.corpus import SourceFacts, read_corpus
+from ..corpus.exact_duplicates import rows_without
 from ..corpus.index import read_columns
-from ..corpus.twins import rows_without
-from ..errors import clean
-from ..files import sha256_file, write_atomic, write_bytes
 from .cardtext import Described, model_card
-from .finished import Finished
+from .curve_plot import draw_curve, write_curve
 from .leave_out import words_of
-from .picture import draw_curve, write_curve
+from .pretrain_result import Finished
 
 WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
     "weights.safetensors", "card.toml", "MODEL_CARD.md", "curve.png", "curve.csv", "hashes.npy",

@@ -9,16 +9,16 @@ import msgspec
 import numpy as np
 import torch
 
-from ..bars import duration
+from ...core.progress import duration
 from ..corpus.corpus import read_corpus
+from .config import Keeping
 from .distributed import Ranks
-from .engine import pretrain
-from .finished import CurvePoint
-from .job import Keeping
 from .leave_out import related
-from .session import Request, opened
+from .pretrain_result import CurvePoint
+from .run_pretraining import Request, opened
 from .shards import Decoder
 from .start import start_of
+from .train_loop import pretrain
 
 WARM, TIMED = 4, 8
 """Steps that do not count, because workers and device begin, and those that do."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...baselines.init import Contract
-from ...baselines.prepare import Prepare
+from ...baselines.weights.prepare import Prepare
 from ..corpus.images import unpng
-from .pools import Rows
+from .sources import Rows
 
 OPEN_MOST = 256
 """Shards held open per process; systems allow 1,024 files and the workers need some of them."""

@@ -2,11 +2,11 @@
 
 from ...baselines.init import InitCard, Need
 from ...baselines.naming import read_inits
+from ...core.errors import UserError
+from ...core.files import cache_folder
 from ...tasks.task import Places, Task
 from ..corpus.corpus import Corpus
-from ..errors import UserError
-from ..files import cache_folder
-from .finished import Settings
+from .pretrain_result import Settings
 
 
 def start_of(settings: Settings, corpus: Corpus, places: Places) -> InitCard | None:

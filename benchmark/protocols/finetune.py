@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plan import Recipe
-from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
-from ..records import Choice
-from ..training import Training
+from ..schema.plan import Recipe
+from ..schema.records import Choice
+from ..training.fit import Training
+from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
 
 if TYPE_CHECKING:
-    from ..train import Validation
+    from ..training.loop import Validation
 
 
 class Finetune:
@@ -34,7 +34,7 @@ class Finetune:
         Raises:
             DivergedError: every learning rate failed.
         """
-        from ..train import DivergedError
+        from ..training.loop import DivergedError
 
         best: Validation | None = None
         at, scores = -1, []
@@ -58,7 +58,7 @@ class Finetune:
         """Train with the group's learning rate; predict the test split with the best validation epoch."""
         if job.tuned is None:
             raise AssertionError("a finetune cell needs its tune cell")
-        from ..similarity import similarities
+        from ..training.cka import similarities
 
         training = Training.of(job)
         before = training.grams()

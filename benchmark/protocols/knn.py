@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import Scored, log_loss, primary
-from ..plan import Recipe
-from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
-from ..records import Choice
-from ..subsets import one_hot
+from ..schema.plan import Recipe
+from ..schema.records import Choice
+from ..training.metrics import Scored, log_loss, primary
+from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..training.subsets import one_hot
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class Knn:
 
     def score(self, job: Job) -> Outcome:
         """Vote with similarity weights; probabilities are the weighted shares of the labels."""
-        from ..features import features_of
+        from ..training.features import features_of
 
         features = features_of(job)
         train, val, test = (_unit(part) for part in features.seen(job))

@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import log_loss
-from ..plan import Recipe
-from ..protocol import PROTOCOLS, Job, Outcome, Work, chosen
-from ..records import Choice
-from ..subsets import one_hot
+from ..schema.plan import Recipe
+from ..schema.records import Choice
+from ..training.metrics import log_loss
+from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..training.subsets import one_hot
 
 Array = NDArray[np.float64]
 ITERATIONS = 400
@@ -37,7 +37,7 @@ class Linear:
         from sklearn.preprocessing import StandardScaler
         from threadpoolctl import threadpool_limits
 
-        from ..features import features_of
+        from ..training.features import features_of
 
         features = features_of(job)
         seen = features.seen(job)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ..plan import Recipe
-from ..protocol import PROTOCOLS, Job, Outcome, Work
-from ..records import Choice
-from ..script import Script
+from ..schema.plan import Recipe
+from ..schema.records import Choice
+from ..training.protocol import PROTOCOLS, Job, Outcome, Work
+from ..training.published_script import Script
 
 LAST = "last epoch"
 """What the predictions after the last epoch are called beside those of the kept one."""
@@ -33,8 +33,8 @@ class Published:
 
     def score(self, job: Job) -> Outcome:
         """Train, and predict the test split with the epoch that the script would have kept."""
-        from ..epochwise import start, train
-        from ..train import full_float32
+        from ..training.epochwise import start, train
+        from ..training.loop import full_float32
 
         with full_float32():
             training = start(job, self.script)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...benchmark.errors import UserError, one_line, unknown
-from ..findings.reading import read
-from ..findings.results import Results, Row
+from ...core.errors import UserError, one_line, unknown
+from ..analysis.load_results import read
+from ..analysis.results import Results, Row
+from ..elements.format import DASH, GENERATED, NBSP, percent, place, primary_title
 from ..statistics.stats import Stat
-from ..wording import DASH, GENERATED, NBSP, percent, place, primary_title
 from .csv_table import leaderboard_csv
 from .markdown_page import text
 from .overview import notices

@@ -5,9 +5,9 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
-from ...benchmark.errors import one_line
-from ..findings.flags import leaks_by_row
-from ..findings.results import Results, Row
+from ...core.errors import one_line
+from ..analysis.flags import leaks_by_row
+from ..analysis.results import Results, Row
 from ..statistics.stats import Stat
 
 COLUMNS = (

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..findings.results import Results
-from ..section import FACETS, Datum, Entry, Facts, Table
-from ..wording import GENERATED, percent
+from ..analysis.results import Results
+from ..elements.format import GENERATED, percent
+from ..elements.section import FACETS, Datum, Entry, Facts, Table
 
 TITLES = {
     "task": "Task",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-from ..pictures import in_tags
-from ..section import Column, Datum, Figure, Panel, Table
-from ..wording import clean, shown
+from ..elements.format import clean, shown
+from ..elements.pictures import in_tags
+from ..elements.section import Column, Datum, Figure, Panel, Table
 from .facets import Marks, row_facts, told
 from .overview import Page
 

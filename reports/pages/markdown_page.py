@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from ...benchmark.errors import one_line
-from ..section import Answer, Content, Datum, Figure, Panel, Part, Table
-from ..wording import clean, shown
+from ...core.errors import one_line
+from ..elements.format import clean, shown
+from ..elements.section import Answer, Content, Datum, Figure, Panel, Part, Table
 from .overview import Page
 
 WIDTH = 1020

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..findings.flags import leaks
-from ..findings.results import Results
-from ..section import SECTIONS, Answer, Content, Part, Section
-from ..wording import GENERATED, TIMES, count, percent
+from ..analysis.flags import leaks
+from ..analysis.results import Results
+from ..elements.format import GENERATED, TIMES, count, percent
+from ..elements.section import SECTIONS, Answer, Content, Part, Section
 from .facets import Facet, facets
 
 NAMED = 5

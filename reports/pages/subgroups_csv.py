@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from ..findings.results import Results, Row
-from ..findings.strata import Stratum
-from ..findings.subgroups import Help, RowGap, gaps, helps
+from ..analysis.results import Results, Row
+from ..analysis.subgroup_split import Stratum
+from ..analysis.subgroups import Help, RowGap, gaps, helps
 from ..statistics.paired import Paired
 from .csv_table import written
 

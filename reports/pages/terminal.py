@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from ..findings.flags import leaks
-from ..findings.results import Results, Row
-from ..findings.verdicts import judge
-from ..verdict_words import by_pair, flagged_text, pair_name, tally_text
-from ..wording import GENERATED, NBSP, clean, number, percent, place, primary_title, short
+from ..analysis.flags import leaks
+from ..analysis.results import Results, Row
+from ..analysis.verdicts import judge
+from ..elements.format import GENERATED, NBSP, clean, number, percent, place, primary_title, short
+from ..elements.verdict_format import by_pair, flagged_text, pair_name, tally_text
 from .overview import notices
 
 

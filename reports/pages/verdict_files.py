@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ..findings.evidence import METRIC
-from ..findings.results import Results, Row
-from ..findings.verdicts import POWER, Verdict, judge
+from ..analysis.influence_input import METRIC
+from ..analysis.results import Results, Row
+from ..analysis.verdicts import POWER, Verdict, judge
+from ..elements.format import clean
+from ..elements.verdict_format import keys_of
 from ..statistics.paired import ALPHA
-from ..verdict_words import keys_of
-from ..wording import clean
 from .csv_table import written
 
 FORMAT = 1

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ...benchmark.errors import one_line
-from ..findings.results import Results
-from ..findings.verdicts import Verdict, judge
-from ..verdict_words import flag_names, pair_name, pair_of
-from ..wording import DASH, GENERATED, NBSP, interval, number, percent, place
+from ...core.errors import one_line
+from ..analysis.results import Results
+from ..analysis.verdicts import Verdict, judge
+from ..elements.format import DASH, GENERATED, NBSP, interval, number, percent, place
+from ..elements.verdict_format import flag_names, pair_name, pair_of
 
 HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
 NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}

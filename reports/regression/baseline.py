@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ...benchmark.errors import UserError
-from ...benchmark.files import write_bytes
-from ...benchmark.records import MetricFacts, Record
-from ..findings.results import Results, Row
+from ...benchmark.schema.records import MetricFacts, Record
+from ...core.errors import UserError
+from ...core.files import write_bytes
+from ..analysis.results import Results, Row
+from ..elements.format import metric
 from ..statistics.stats import describe
-from ..wording import metric
 from .changes import Place, place_of
 
 FORMAT = 1

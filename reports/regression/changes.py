@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...benchmark.plan import Cell
-from ...benchmark.records import Record
-from ..findings.results import Results, Row
+from ...benchmark.schema.plan import Cell
+from ...benchmark.schema.records import Record
+from ..analysis.results import Results, Row
 from ..statistics.stats import Stat, describe
 
 Place = tuple[str, int, int, str, str, str, float]

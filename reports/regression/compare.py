@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...benchmark.errors import unknown
-from ..findings.reading import read
-from ..findings.results import Row
+from ...core.errors import unknown
+from ..analysis.load_results import read
+from ..analysis.results import Row
+from ..elements.format import DASH, count, metric, number, percent, place
 from ..pages.markdown_page import text
 from ..pages.overview import damage_notice
-from ..wording import DASH, count, metric, number, percent, place
 from .changes import Change, Changes, changes
 
 HASH = 12

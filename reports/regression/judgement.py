@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...benchmark.errors import UserError, unknown
-from ...benchmark.records import Record
-from ..findings.results import Results
-from ..wording import Metric, metric, percent
+from ...benchmark.schema.records import Record
+from ...core.errors import UserError, unknown
+from ..analysis.results import Results
+from ..elements.format import Metric, metric, percent
 from .baseline import Baseline, Held, Line, basis_of, held
 from .changes import Place, place_of
 

@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...benchmark.errors import UserError, unknown
-from ..findings.reading import read
-from ..findings.results import PRIMARY
+from ...core.errors import UserError, unknown
+from ..analysis.load_results import read
+from ..analysis.results import PRIMARY
+from ..elements.format import DASH, count, number, percent
 from ..pages.markdown_page import text
 from ..pages.overview import damage_notice
-from ..wording import DASH, count, number, percent
 from .baseline import Baseline, baseline_of, read_baseline
 from .judgement import PROMISED, Judgement, judge, named
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...benchmark.records import Record
-from ..findings.results import Results, Row
-from ..pictures import Look, draw, looks, style, swatch, title
-from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ...benchmark.schema.records import Record
+from ..analysis.results import Results, Row
+from ..answers.cost_benefit import worth
+from ..elements.format import GENERATED, compact, duration, number, percent, place, primary_title, short
+from ..elements.pictures import Look, draw, looks, style, swatch, title
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 from ..statistics.stats import describe
-from ..wording import GENERATED, compact, duration, number, percent, place, primary_title, short
-from .worth import worth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

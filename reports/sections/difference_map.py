@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.pairs import Difference, differences
-from ..findings.results import BASELINE, Results
-from ..pictures import PAPER, draw, shorten, style
-from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
-from ..wording import (
+from ..analysis.pairs import Difference, differences
+from ..analysis.results import BASELINE, Results
+from ..elements.format import (
     GENERATED,
     NO_VERDICT,
     count,
@@ -25,7 +23,9 @@ from ..wording import (
     task_entry,
     varying,
 )
-from .heat import LEAST_SCALE, heat
+from ..elements.heat import LEAST_SCALE, heat
+from ..elements.pictures import PAPER, draw, shorten, style
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,12 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from ..findings.results import Results
-from ..findings.savings import Saving, savings
-from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
+from ..analysis.labels_saved import Saving, savings
+from ..analysis.results import Results
+from ..answers.labels import AT_MOST, NOT_REACHED, labels_answer, written
+from ..elements.format import DASH, NBSP, compact, count, number, percent, task_entry, varying
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
 from ..statistics.labels_saved import Saved
-from ..wording import DASH, NBSP, compact, count, number, percent, task_entry, varying
-from .labels_answer import AT_MOST, NOT_REACHED, labels_answer, written
 
 LINES = 600
 """Lines of one table: a page of very many cells must still open at once."""

@@ -3,10 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...benchmark.records import MetricFacts
-from ..findings.results import Results, Row
-from ..section import SECTIONS, Column, Content, Entry, Part, Table
-from ..wording import (
+from ...benchmark.schema.records import MetricFacts
+from ..analysis.results import Results, Row
+from ..elements.format import (
     NO_FACTS,
     NO_VERDICT,
     count,
@@ -19,6 +18,7 @@ from ..wording import (
     task_entry,
     varying,
 )
+from ..elements.section import SECTIONS, Column, Content, Entry, Part, Table
 
 
 @SECTIONS.register("leaderboard")

@@ -4,11 +4,11 @@ import base64
 import binascii
 from collections.abc import Iterator
 
-from ...benchmark.leakage.outcome import Hint, Leakage, Picture
-from ...benchmark.records import Copies
-from ..findings.results import Results
-from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
-from ..wording import count, task_entry
+from ...benchmark.audits.leakage.outcome import Hint, Leakage, Picture
+from ...benchmark.schema.records import Copies
+from ..analysis.results import Results
+from ..elements.format import count, task_entry
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 
 _TASK = Column("Task", facet="task")
 _SIDE = Column("Images, px", "d", "side of the images as stored")

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..findings.results import Results, Row
-from ..pictures import Look, draw, looks, style, swatch, title
-from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, number, percent, place, primary_title
-from .arrows import Arrow, arrows, draw_arrows
+from ..analysis.results import Results, Row
+from ..elements.arrows import Arrow, arrows, draw_arrows
+from ..elements.format import GENERATED, count, number, percent, place, primary_title
+from ..elements.pictures import Look, draw, looks, style, swatch, title
+from ..elements.section import SECTIONS, Content, Figure, Panel, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.across import Gathered, Setting, gather
-from ..findings.results import BASELINE, Results
-from ..pictures import draw, shorten, style, title
-from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, number, percent, place, primary_title
-from .heat import LEAST_SCALE, heat
+from ..analysis.aggregate import Gathered, Setting, gather
+from ..analysis.results import BASELINE, Results
+from ..elements.format import GENERATED, count, number, percent, place, primary_title
+from ..elements.heat import LEAST_SCALE, heat
+from ..elements.pictures import draw, shorten, style, title
+from ..elements.section import SECTIONS, Content, Figure, Panel, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

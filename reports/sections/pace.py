@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..findings.paces import Pace, paces
-from ..findings.results import BASELINE, Results
-from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..analysis.convergence import Pace, paces
+from ..analysis.results import BASELINE, Results
+from ..answers.convergence import pace_answer
+from ..elements.format import compact, duration, number, percent, task_entry, varying
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from ..statistics.convergence import SHARE
-from ..wording import compact, duration, number, percent, task_entry, varying
-from .pace_answer import pace_answer
 
 
 @SECTIONS.register("convergence")

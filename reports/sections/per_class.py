@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...benchmark.records import Record
-from ..findings.results import Results, Row
-from ..section import SECTIONS, Column, Content, Entry, Part, Table
+from ...benchmark.schema.records import Record
+from ..analysis.results import Results, Row
+from ..elements.format import count, metric, ordered, percent, spread, task_entry, varying
+from ..elements.section import SECTIONS, Column, Content, Entry, Part, Table
 from ..statistics.stats import Stat, describe
-from ..wording import count, metric, ordered, percent, spread, task_entry, varying
 
 ROWS = 300
 """More rows than these make a page slow; the records hold every class."""

@@ -3,16 +3,16 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from ...benchmark.plan import Cell
-from ..findings.flags import leaks
-from ..findings.results import Results
-from ..findings.verdicts import judge
-from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ...benchmark.schema.plan import Cell
+from ..analysis.flags import leaks
+from ..analysis.results import Results
+from ..analysis.verdicts import judge
+from ..answers.data_quality import trust
+from ..elements.format import GENERATED, compact, count, metric, percent, place, task_entry
+from ..elements.merged_rows import merged
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..elements.verdict_format import flagged_text
 from ..statistics.stats import Stat
-from ..verdict_words import flagged_text
-from ..wording import GENERATED, compact, count, metric, percent, place, task_entry
-from .merged import merged
-from .trust import trust
 
 ROWS = 300
 """Failures and gaps that are listed one by one; the rest are counted."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from ...benchmark.plan import Plan
-from ...benchmark.records import InitFacts, Record
-from ..findings.results import Results
-from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
-from ..wording import GENERATED, compact, count, place, task_entry
+from ...benchmark.schema.plan import Plan
+from ...benchmark.schema.records import InitFacts, Record
+from ..analysis.results import Results
+from ..elements.format import GENERATED, compact, count, place, task_entry
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 
 PATHS = ("out", "data_root", "task_file", "config")
 HASH = 12

@@ -5,13 +5,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ..findings.across import Overall, Ranking, Setting, gather, overall, ranking
-from ..findings.results import Results
-from ..pictures import looks, style
-from ..section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
+from ..analysis.aggregate import Overall, Ranking, Setting, gather, overall, ranking
+from ..analysis.results import Results
+from ..elements.critical_difference import diagram
+from ..elements.format import (
+    GENERATED,
+    compact,
+    count,
+    interval,
+    listed,
+    p_value,
+    percent,
+    place,
+    primary_title,
+)
+from ..elements.pictures import looks, style
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
-from ..wording import GENERATED, compact, count, interval, listed, p_value, percent, place, primary_title
-from .critical_difference import diagram
 
 DIAGRAMS = 12
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..findings.evidence import read_predictions
-from ..findings.results import Results, Row
-from ..pictures import INK, Look, draw, looks, style, swatch, title
-from ..section import SECTIONS, Content, Figure, Panel, Part
+from ..analysis.influence_input import read_predictions
+from ..analysis.results import Results, Row
+from ..elements.format import GENERATED, count, number, percent, place
+from ..elements.pictures import INK, Look, draw, looks, style, swatch, title
+from ..elements.section import SECTIONS, Content, Figure, Panel, Part
 from ..statistics.influence import Floats
-from ..wording import GENERATED, count, number, percent, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from ..findings.results import Results, Row
-from ..findings.strata import FEWEST, UNKNOWN, Stratum
-from ..findings.subgroups import Help, RowGap, gaps, helps
-from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..analysis.results import Results, Row
+from ..analysis.subgroup_split import FEWEST, UNKNOWN, Stratum
+from ..analysis.subgroups import Help, RowGap, gaps, helps
+from ..answers.subgroups import subgroups_answer
+from ..elements.format import NBSP, compact, interval, number, p_value, percent, task_entry, varying
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
 from ..statistics.paired import Paired
-from ..wording import NBSP, compact, interval, number, p_value, percent, task_entry, varying
-from .subgroups_answer import subgroups_answer
 
 NOT_STATED = "(not stated)"
 TASK, COLUMN, INIT = Column("Task", facet="task"), Column("Column"), Column("Init", facet="init")

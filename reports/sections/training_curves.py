@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...benchmark.records import Record
-from ..findings.results import Results
-from ..pictures import Look, draw, looks, style, swatch, title
-from ..section import SECTIONS, Content, Figure, Panel, Part
-from ..wording import GENERATED, count, percent, place, primary_title
+from ...benchmark.schema.records import Record
+from ..analysis.results import Results
+from ..elements.format import GENERATED, count, percent, place, primary_title
+from ..elements.pictures import Look, draw, looks, style, swatch, title
+from ..elements.section import SECTIONS, Content, Figure, Panel, Part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

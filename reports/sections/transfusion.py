@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings.attribution import Place, fullest, places, sources
-from ..findings.derivation import is_derived, source_of
-from ..findings.results import BASELINE, Results
-from ..findings.transfusion import (
+from ..analysis.derivation import is_derived, source_of
+from ..analysis.feature_reuse import Place, fullest, places, sources
+from ..analysis.results import BASELINE, Results
+from ..analysis.transfusion import (
     CONTRADICTED,
     HALF,
     LITTLE,
@@ -22,9 +22,19 @@ from ..findings.transfusion import (
     Finding,
     findings,
 )
-from ..pictures import Look, draw, looks, style, swatch, title
-from ..section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
-from ..wording import GENERATED, count, listed, number, percent, place, primary_title, spread, task_entry
+from ..elements.format import (
+    GENERATED,
+    count,
+    listed,
+    number,
+    percent,
+    place,
+    primary_title,
+    spread,
+    task_entry,
+)
+from ..elements.pictures import Look, draw, looks, style, swatch, title
+from ..elements.section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

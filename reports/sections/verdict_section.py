@@ -5,19 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..findings.results import Results, Row
-from ..findings.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
-from ..section import SECTIONS, Column, Content, Datum, Entry, Part, Table
-from ..verdict_looks import LOOKS
-from ..verdict_words import (
-    by_pair,
-    flag_names,
-    keys_of,
-    pair_name,
-    pair_of,
-    tally_text,
-)
-from ..wording import (
+from ..analysis.results import Results, Row
+from ..analysis.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
+from ..answers.by_modality import reach, reach_table
+from ..answers.main_answer import helps
+from ..answers.next_steps import next_answer, next_steps, next_table
+from ..elements.forest import forests
+from ..elements.format import (
     GENERATED,
     NBSP,
     count,
@@ -30,11 +24,10 @@ from ..wording import (
     task_entry,
     varying,
 )
-from .forest import forests
-from .helps import helps
-from .next_steps import next_answer, next_steps, next_table
-from .reach import reach, reach_table
-from .verdict_flags import flag_summary, flag_table
+from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..elements.verdict_flags import flag_summary, flag_table
+from ..elements.verdict_format import by_pair, flag_names, keys_of, pair_name, pair_of, tally_text
+from ..elements.verdict_style import LOOKS
 
 MORE_IMAGES = "more images"
 OPEN = 60

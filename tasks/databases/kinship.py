@@ -6,7 +6,7 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
-from .catalogue import CRAWL, Evidence, canonical, databases, known, links
+from .tables import CRAWL, Evidence, canonical, databases, known, links
 
 Level = Literal["clean", "possible", "declared"]
 STRENGTH: Mapping[Level, int] = {"clean": 0, "possible": 1, "declared": 2}

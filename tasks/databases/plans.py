@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from .catalogue import Collection, Database, Share, canonical, collections, count, databases, links, shares
 from .kinship import ancestors, relation
-from .licences import MEANING, Terms, terms_of
+from .licenses import MEANING, Terms, terms_of
+from .tables import Collection, Database, Share, canonical, collections, count, databases, links, shares
 
 TARGET = 3_000_000
 """Images of each colour that a composition aims at."""

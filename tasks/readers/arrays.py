@@ -8,10 +8,10 @@ from typing import IO
 
 import numpy as np
 
-from ..npy import Declared, declared
-from .reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .stored import DEFLATE_RATIO, stored_values
-from .window import BYTES, window_of
+from ..from_npz.npy_header import Declared, declared
+from ..images.reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.stored import DEFLATE_RATIO, stored_values
+from ..images.window import BYTES, window_of
 
 SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codestream import declared_size
-from .grey import Shown, grey_values
-from .numbers import bits_stored, held, number, numbers, tag, word
-from .reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .traits import header_traits
-from .window import Window
+from ..images.dicom_codestream import declared_size
+from ..images.dicom_gray import Shown, grey_values
+from ..images.dicom_numbers import bits_stored, held, number, numbers, tag, word
+from ..images.dicom_traits import header_traits
+from ..images.reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.window import Window
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

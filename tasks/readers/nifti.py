@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .stored import DEFLATE_RATIO, stored_values
-from .window import BYTES, Window, window_of
+from ..images.reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.stored import DEFLATE_RATIO, stored_values
+from ..images.window import BYTES, Window, window_of
 
 SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from .window import window_of
+from ..images.reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.window import window_of
 
 if TYPE_CHECKING:
     from PIL import Image

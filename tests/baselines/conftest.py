@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "science"))  # for `toys`
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmark" / "training"))  # for `toys`
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,17 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
-from mednet_bench.baselines.archs import (
+from mednet_bench.baselines.weights.archs import (
     CIFAR_STEMS,
     build_backbone,
     check_size,
     classifier_names,
     feature_width,
 )
-from mednet_bench.baselines.load import load_backbone
-from mednet_bench.baselines.strict import load_total
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.network import Classifier
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.load_state_dict import load_total
+from mednet_bench.benchmark.training.model import Classifier
+from mednet_bench.core.errors import UserError
 
 PROMISED = [
     ("tf_efficientnet_lite0", 64, 1280),

@@ -8,14 +8,14 @@ import pytest
 import toys
 from torch import nn
 
-from mednet_bench.baselines.archs import DEFAULT_ARCH, build_backbone
-from mednet_bench.baselines.contract import examine
-from mednet_bench.baselines.fingerprint import check_fingerprint, fingerprint
-from mednet_bench.baselines.imagenet import imagenet
 from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.load import load_backbone
-from mednet_bench.baselines.probes import pictures
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.baselines.sources.imagenet import imagenet
+from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
+from mednet_bench.baselines.weights.fingerprint import check_fingerprint, fingerprint
+from mednet_bench.baselines.weights.input_spec import examine
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.probe_images import pictures
+from mednet_bench.core.errors import UserError
 
 SIDE = 64
 RIGHT = Contract(interpolation="bicubic")

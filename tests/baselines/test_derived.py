@@ -8,15 +8,15 @@ import pytest
 import torch
 import toys
 
-from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.derived import derived
 from mednet_bench.baselines.init import InitCard, Need
-from mednet_bench.baselines.load import load_backbone
 from mednet_bench.baselines.naming import read_inits
-from mednet_bench.baselines.stages import stages
-from mednet_bench.baselines.transform import check_transform
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.facts import init_facts
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.stages import stages
+from mednet_bench.baselines.weights.transform import check_transform
+from mednet_bench.benchmark.run.new_record import init_facts
+from mednet_bench.core.errors import UserError
 
 State = dict[str, torch.Tensor]
 

@@ -16,18 +16,18 @@ import toys
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mednet_bench.baselines.archs import DEFAULT_ARCH, build_backbone
-from mednet_bench.baselines.imagenet import imagenet, packaged_file
 from mednet_bench.baselines.init import Contract, InitCard
-from mednet_bench.baselines.load import load_backbone
-from mednet_bench.baselines.prepare import Prepare
-from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.sources.imagenet import imagenet, packaged_file
 from mednet_bench.baselines.timm_tags import beyond_imagenet, declaration
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.facts import init_facts
-from mednet_bench.benchmark.files import sha256_file
+from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.benchmark.run.new_record import init_facts
+from mednet_bench.core.errors import UserError
+from mednet_bench.core.files import sha256_file
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.databases.catalogue import outside
+from mednet_bench.tasks.databases.tables import outside
 from mednet_bench.tasks.task import Places
 
 PALACE, DAISY, ORANGE = 698, 985, 950  # of the 1,000 ImageNet classes

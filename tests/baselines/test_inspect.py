@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mednet_bench.baselines.archs import build_backbone
-from mednet_bench.baselines.checkpoint import SeenCorpus, read_card, write_card
-from mednet_bench.baselines.inspect import inspect
-from mednet_bench.benchmark.commands.weights import COMMANDS as COMMANDS_OF_WEIGHTS
-from mednet_bench.benchmark.commands.weights import inspect_weights
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.checkpoint import SeenCorpus, read_card, write_card
+from mednet_bench.baselines.weights.inspect import inspect
+from mednet_bench.cli.commands.weights import COMMANDS as COMMANDS_OF_WEIGHTS
+from mednet_bench.cli.commands.weights import inspect_weights
+from mednet_bench.core.errors import UserError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

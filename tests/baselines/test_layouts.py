@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from mednet_bench.baselines.archs import build_backbone
-from mednet_bench.baselines.load import load_backbone
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.core.errors import UserError
 
 State = dict[str, Tensor]
 SIDE = 64

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import toys
 
-from mednet_bench.baselines import mednet as module
 from mednet_bench.baselines.init import Need, Pretraining
-from mednet_bench.baselines.mednet import independent, mednet, plan_pretraining
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.facts import init_facts
+from mednet_bench.baselines.sources import mednet as module
+from mednet_bench.baselines.sources.mednet import independent, mednet, plan_pretraining
+from mednet_bench.benchmark.run.new_record import init_facts
+from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import TASKS, Places, Task
 

@@ -19,13 +19,13 @@ import toys
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mednet_bench.baselines.archs import build_backbone
-from mednet_bench.baselines.checkpoint import from_checkpoint
 from mednet_bench.baselines.init import InitCard
-from mednet_bench.baselines.inspect import inspect
-from mednet_bench.baselines.load import load_backbone
-from mednet_bench.baselines.strict import load_total, read_tensors, renamed_by_order
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.checkpoint import from_checkpoint
+from mednet_bench.baselines.weights.inspect import inspect
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.core.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 

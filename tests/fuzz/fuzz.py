@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # for `targets`, and for `syntheti
 from mutants import limit_memory, mutated  # noqa: E402
 from targets import TARGETS, Target  # noqa: E402
 
-from mednet_bench.benchmark.errors import UserError  # noqa: E402
+from mednet_bench.core.errors import UserError  # noqa: E402
 
 SECONDS = 100
 

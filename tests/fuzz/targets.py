@@ -11,20 +11,20 @@ from PIL import Image
 from safetensors.torch import save_file
 from synthetic import Grid, write_run
 
-from mednet_bench.baselines.checkpoint import CheckpointCard, read_card, write_card
 from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.strict import read_tensors
-from mednet_bench.benchmark.contamination.measured import seen_in_corpus
+from mednet_bench.baselines.weights.checkpoint import CheckpointCard, read_card, write_card
+from mednet_bench.baselines.weights.load_state_dict import read_tensors
+from mednet_bench.benchmark.audits.contamination.near_duplicate_search import seen_in_corpus
 from mednet_bench.benchmark.corpus.build import build
-from mednet_bench.benchmark.corpus.part import Settings
+from mednet_bench.benchmark.corpus.build_part import Settings
 from mednet_bench.benchmark.corpus.source import Item, Source
-from mednet_bench.benchmark.corpus.words import open_sources
-from mednet_bench.benchmark.plan import read_plan
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.verdicts import judge
-from mednet_bench.tasks.files.prepared import prepared
-from mednet_bench.tasks.files.source import FilesSource
-from mednet_bench.tasks.local import local_task
+from mednet_bench.benchmark.corpus.source_args import open_sources
+from mednet_bench.benchmark.schema.plan import read_plan
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.verdicts import judge
+from mednet_bench.tasks.from_files.prepared import prepared
+from mednet_bench.tasks.from_files.source import FilesSource
+from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.task import Places
 
 FACTS = """name = "cells"

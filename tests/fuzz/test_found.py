@@ -19,11 +19,11 @@ from targets import (
     make_sources,
 )
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.plan import read_plan
-from mednet_bench.benchmark.records import Store
-from mednet_bench.benchmark.tomls import read_toml
-from mednet_bench.reports.findings.evidence import read_predictions
+from mednet_bench.benchmark.schema.plan import read_plan
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.core.errors import UserError
+from mednet_bench.core.toml_files import read_toml
+from mednet_bench.reports.analysis.influence_input import read_predictions
 
 Make = Callable[[Path], object]
 

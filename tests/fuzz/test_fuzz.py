@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 CASES = 340
-"""Of each of six targets: 2,040 in all, beside those of tests/readers."""
+"""Of each of six targets: 2,040 in all, beside those of tests/tasks/readers."""
 
 
 def test_every_mutant_is_loaded_or_refused_by_name(tmp_path: Path) -> None:

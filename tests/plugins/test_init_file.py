@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from mednet_bench.baselines.init import INITS
-from mednet_bench.baselines.initfile import read_init_files
-from mednet_bench.benchmark.contamination.audit import Wanted, audits
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.plan import read_plan
-from mednet_bench.benchmark.request import Request
-from mednet_bench.benchmark.resolve import resolve
+from mednet_bench.baselines.init_file import read_init_files
+from mednet_bench.benchmark.audits.contamination.audit import Wanted, audits
+from mednet_bench.benchmark.run.resolve import resolve
+from mednet_bench.benchmark.schema.plan import read_plan
+from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.core.errors import UserError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plug-ins.md").read_text(encoding="utf-8")
 CODE = PAGE.split("```python\n")[1].split("```")[0]

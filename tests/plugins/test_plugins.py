@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mednet_bench.benchmark.records import MetricFacts, Record, Store
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.benchmark.schema.records import MetricFacts, Record, Store
+from mednet_bench.reports.analysis.load_results import read
 from mednet_bench.reports.pages.board import Wanted, board, chosen
 from mednet_bench.reports.regression.baseline import Held, read_baseline
 from mednet_bench.reports.regression.regress import regress, update
@@ -84,7 +84,7 @@ def mednet_bench(
     paths = os.pathsep.join([*map(str, sites), os.environ.get("PYTHONPATH", "")])
     own = {"PYTHONPATH": paths, "MEDNET_BENCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
-    program = [sys.executable, "-c", "from mednet_bench.benchmark.cli import main; main()"]
+    program = [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
     return subprocess.run([*program, *words], cwd=folder, env=kept | own, capture_output=True, text=True)
 
 

@@ -46,7 +46,7 @@ def _weights(desk: Path) -> None:
     """Write what a reader might have been given: a network's state dict as PyTorch saves it."""
     import torch
 
-    from mednet_bench.baselines.archs import build_backbone
+    from mednet_bench.baselines.weights.archs import build_backbone
 
     torch.save(build_backbone("resnet18", 32, classes=1000).state_dict(), desk / "weights.pth")
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mednet_bench.baselines import imagenet as source
 from mednet_bench.baselines.init import Contract
-from mednet_bench.benchmark.cells import Bench
-from mednet_bench.benchmark.grid import Grid
-from mednet_bench.benchmark.plan import Recipe
-from mednet_bench.benchmark.records import Store
-from mednet_bench.benchmark.request import Request
-from mednet_bench.benchmark.resolve import resolve
-from mednet_bench.benchmark.runner import Rules, Watcher, pending, work
+from mednet_bench.baselines.sources import imagenet as source
+from mednet_bench.benchmark.run.cell_runner import Bench
+from mednet_bench.benchmark.run.planner import Grid
+from mednet_bench.benchmark.run.resolve import resolve
+from mednet_bench.benchmark.run.scheduler import Rules, Watcher, pending, work
+from mednet_bench.benchmark.schema.plan import Recipe
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.request import Request
 from mednet_bench.tasks.catalog import at_hand, catalog
-from mednet_bench.tasks.places import places_from
+from mednet_bench.tasks.data_paths import places_from
 
 TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 PRETRAIN_IMAGES = 3000

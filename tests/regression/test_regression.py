@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from mednet_bench.baselines.init import Contract
-from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.reports.analysis.load_results import read
 from mednet_bench.reports.regression.baseline import Baseline, read_baseline
 from mednet_bench.reports.regression.judgement import FLOOR, Judgement, judge
 

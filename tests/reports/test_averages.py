@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from synthetic import Grid, record_of, write_run
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.plan import Cell, Plan, Planned, Recipe
-from mednet_bench.benchmark.records import Record, Store
-from mednet_bench.reports.findings.pairs import differences
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.benchmark.schema.plan import Cell, Plan, Planned, Recipe
+from mednet_bench.benchmark.schema.records import Record, Store
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.pairs import differences
 from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.sections.leaderboard import highest
 from mednet_bench.reports.statistics.stats import describe, describe_groups

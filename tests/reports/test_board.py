@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.elements.format import GENERATED, number
 from mednet_bench.reports.pages.board import Wanted, board
 from mednet_bench.reports.pages.terminal import leaderboard_text
-from mednet_bench.reports.wording import GENERATED, number
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from synthetic import Grid, record_of, write_run
 
-from mednet_bench.benchmark.plan import Cell
-from mednet_bench.benchmark.records import Record, Store
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.benchmark.schema.plan import Cell
+from mednet_bench.benchmark.schema.records import Record, Store
+from mednet_bench.reports.analysis.load_results import read
 from mednet_bench.reports.regression.changes import changes
 from mednet_bench.reports.regression.compare import compare
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.findings.paces import paces
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.section import Figure, Table
-from mednet_bench.reports.sections.essay import better, essay, needed
+from mednet_bench.reports.analysis.convergence import paces
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.elements.format import GENERATED
+from mednet_bench.reports.elements.section import Figure, Table
 from mednet_bench.reports.sections.modality_map import modality_map
 from mednet_bench.reports.sections.pace import convergence
 from mednet_bench.reports.sections.per_class import per_class
 from mednet_bench.reports.sections.reliability import binned, decisions, reliability
+from mednet_bench.reports.sections.seed_questions import better, essay, needed
 from mednet_bench.reports.statistics.convergence import first_within, ratios
-from mednet_bench.reports.wording import GENERATED
 
 
 def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall():

@@ -10,15 +10,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.leakage.matches import Match, Near
-from mednet_bench.benchmark.leakage.outcome import FOLDER, Hint, Leakage, write_leakage
-from mednet_bench.benchmark.records import Copies, Record, Store
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
-from mednet_bench.reports.section import Part
+from mednet_bench.benchmark.audits.leakage.match_types import Match, Near
+from mednet_bench.benchmark.audits.leakage.outcome import FOLDER, Hint, Leakage, write_leakage
+from mednet_bench.benchmark.schema.records import Copies, Record, Store
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
+from mednet_bench.reports.answers.data_quality import trust
+from mednet_bench.reports.elements.section import Part
 from mednet_bench.reports.sections.problems import problems
-from mednet_bench.reports.sections.trust import trust
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
 Scores = np.ndarray

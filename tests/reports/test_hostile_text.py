@@ -10,9 +10,9 @@ import pytest
 from hostile import CONTROL, LINE, left
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.build import Built, build
+from mednet_bench.benchmark.schema.records import Store
 from mednet_bench.reports.pages.board import Wanted, board
+from mednet_bench.reports.pages.build import Built, build
 from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
 from mednet_bench.reports.regression.compare import compare
 from mednet_bench.reports.regression.regress import regress, update

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.savings import Saving, savings
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
-from mednet_bench.reports.section import Table
-from mednet_bench.reports.sections.labels_answer import tally
+from mednet_bench.reports.analysis.labels_saved import Saving, savings
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
+from mednet_bench.reports.answers.labels import tally
+from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
 from mednet_bench.reports.statistics.influence import auc_influence
 from mednet_bench.reports.statistics.labels_saved import Saved, crossover, labels_needed, labels_saved

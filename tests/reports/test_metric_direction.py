@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.records import MetricFacts, Store
-from mednet_bench.reports.findings.across import ranking
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
+from mednet_bench.benchmark.schema.records import MetricFacts, Store
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.aggregate import ranking
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.pages.board import Wanted, board, chosen
 from mednet_bench.reports.regression.compare import compare
 from mednet_bench.reports.regression.regress import regress, update

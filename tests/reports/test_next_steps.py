@@ -11,22 +11,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark import options
-from mednet_bench.benchmark.records import Record, Store
-from mednet_bench.reports.findings.flags import Flag
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.verdicts import CANNOT_TELL, judge
-from mednet_bench.reports.sections.next_steps import (
-    Next,
-    more_seeds,
-    next_answer,
-    next_steps,
-    wider,
-    written,
-)
-from mednet_bench.reports.sections.reach import reach
-from mednet_bench.reports.sections.trust import trust
+from mednet_bench.benchmark.schema.records import Record, Store
+from mednet_bench.cli import options
+from mednet_bench.reports.analysis.flags import Flag
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, judge
+from mednet_bench.reports.answers.by_modality import reach
+from mednet_bench.reports.answers.data_quality import trust
+from mednet_bench.reports.answers.next_steps import Next, more_seeds, next_answer, next_steps, wider, written
 from mednet_bench.reports.sections.verdict_section import verdict_section
 
 
@@ -150,7 +143,7 @@ def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tm
 
 
 def test_seeds_and_grids_are_written_as_the_command_line_reads_them():
-    from mednet_bench.benchmark.request import seeds
+    from mednet_bench.benchmark.schema.request import seeds
 
     assert written(more_seeds((0, 1, 2), 7)) == "0..6"
     assert written(more_seeds((5, 9), 4)) == "0..1,5,9"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mednet_bench.reports.findings.evidence import Evidence
-from mednet_bench.reports.findings.flags import Side, one_pretraining
-from mednet_bench.reports.findings.results import Row
+from mednet_bench.reports.analysis.flags import Side, one_pretraining
+from mednet_bench.reports.analysis.influence_input import Evidence
+from mednet_bench.reports.analysis.results import Row
 
 BLANK: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
 

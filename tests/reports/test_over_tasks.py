@@ -12,20 +12,20 @@ import pytest
 from scipy import stats
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.plan import Recipe
-from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.build import build
-from mednet_bench.reports.findings.across import gather, overall, ranking
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.verdicts import judge
-from mednet_bench.reports.section import Figure
-from mednet_bench.reports.sections.helps import helps
+from mednet_bench.benchmark.schema.plan import Recipe
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.reports.analysis.aggregate import gather, overall, ranking
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.verdicts import judge
+from mednet_bench.reports.answers.by_modality import reach
+from mednet_bench.reports.answers.cost_benefit import worth
+from mednet_bench.reports.answers.main_answer import helps
+from mednet_bench.reports.elements.format import number
+from mednet_bench.reports.elements.section import Figure
+from mednet_bench.reports.elements.verdict_format import tally, tally_text
+from mednet_bench.reports.pages.build import build
 from mednet_bench.reports.sections.ranking import over_tasks
-from mednet_bench.reports.sections.reach import reach
-from mednet_bench.reports.sections.worth import worth
 from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
-from mednet_bench.reports.verdict_words import tally, tally_text
-from mednet_bench.reports.wording import number
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
 # Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.

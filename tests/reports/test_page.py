@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.build import Built, build
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.verdicts import EQUIVALENT, VERDICTS
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.verdicts import EQUIVALENT, VERDICTS
+from mednet_bench.reports.elements.section import Answer, Column, Content, Datum, Figure, Part, Table
+from mednet_bench.reports.elements.verdict_bars import bars
+from mednet_bench.reports.pages.build import Built, build
 from mednet_bench.reports.pages.facets import Facet, Marks, row_facts
 from mednet_bench.reports.pages.overview import answers, page
-from mednet_bench.reports.section import Answer, Column, Content, Datum, Figure, Part, Table
-from mednet_bench.reports.sections.verdict_bars import bars
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
 FACETS = (

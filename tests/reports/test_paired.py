@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.findings.verdicts import detectable, holm, needed
+from mednet_bench.reports.analysis.verdicts import detectable, holm, needed
 from mednet_bench.reports.statistics.paired import TRUST, Paired, freedom, paired
 
 FEW = [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.records import Point, Record, Store
-from mednet_bench.reports.findings.reading import read
+from mednet_bench.benchmark.schema.records import Point, Record, Store
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.load_results import read
 from mednet_bench.reports.regression.baseline import Baseline, baseline_of, read_baseline
 from mednet_bench.reports.regression.compare import compare
 from mednet_bench.reports.regression.judgement import (

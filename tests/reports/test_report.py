@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.plan import read_plan
-from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.build import Built, build
+from mednet_bench.benchmark.schema.plan import read_plan
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.reports.elements.format import GENERATED
+from mednet_bench.reports.elements.section import SECTIONS
+from mednet_bench.reports.pages.build import Built, build
 from mednet_bench.reports.pages.markdown_page import text
 from mednet_bench.reports.pages.terminal import leaderboard_text
-from mednet_bench.reports.section import SECTIONS
-from mednet_bench.reports.wording import GENERATED
 
 EVIL = "<img src=x onerror=alert(1)>"
 FORMULA = "=cmd()|`a`\n$x$ *b*"
@@ -248,7 +248,7 @@ def test_sections_are_found_by_their_files():
 def test_reports_import_neither_torch_nor_drawing_tools():
     # `ls` and `--help` see the reports; drawing tools take a second and torch takes three.
     code = (
-        "import sys; from mednet_bench.reports.section import SECTIONS; import mednet_bench.reports.build, "
+        "import sys; from mednet_bench.reports.elements.section import SECTIONS; import mednet_bench.reports.pages.build, "
         "mednet_bench.reports.pages.terminal; list(SECTIONS); print([m for m in ('torch', 'matplotlib', "
         "'seaborn', 'medmnist') if m in sys.modules])"
     )
@@ -260,7 +260,7 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0, 1)))
     code = (
         "import sys, pathlib, matplotlib; before = dict(matplotlib.rcParams); "
-        "from mednet_bench.reports.build import build; build([pathlib.Path(sys.argv[1])]); "
+        "from mednet_bench.reports.pages.build import build; build([pathlib.Path(sys.argv[1])]); "
         "print('torch' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
     done = subprocess.run(

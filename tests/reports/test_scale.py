@@ -10,7 +10,7 @@ from synthetic import LARGE, write_run
 
 BUILD = """
 import pathlib, sys
-from mednet_bench.reports.build import build
+from mednet_bench.reports.pages.build import build
 built = build([pathlib.Path(sys.argv[1])])
 # of this program alone: ru_maxrss would also know what the test's own process held when it forked
 status = pathlib.Path("/proc/self/status")
@@ -35,7 +35,7 @@ def test_ten_thousand_records_take_less_than_two_gibibytes_and_no_torch(built: t
     page, (peak, cells, *modules) = built
     assert int(cells) == 9720
     assert int(peak) < 2 * 1024**3
-    assert "mednet_bench.reports.build" in modules and "torch" not in modules
+    assert "mednet_bench.reports.pages.build" in modules and "torch" not in modules
     assert page.stat().st_size < 15_000_000
 
 

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.records import Store
-from mednet_bench.reports.build import build
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.sections.merged import merged
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.elements.merged_rows import merged
+from mednet_bench.reports.pages.build import build
 
 replace = msgspec.structs.replace
 ONE = Grid(tasks=("breastmnist",), inits=("scratch",), protocols=("linear",), fractions=(1.0,), seeds=(0, 1))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from synthetic import Grid, cells, write_run
 
-from mednet_bench.benchmark.records import Copies, Store
-from mednet_bench.reports.build import build
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.strata import _stratum, _Whole, strata
-from mednet_bench.reports.findings.subgroups import LESS, MORE, SHOWN, gaps, helps
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, holm
+from mednet_bench.benchmark.schema.records import Copies, Store
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.subgroup_split import _stratum, _Whole, strata
+from mednet_bench.reports.analysis.subgroups import LESS, MORE, SHOWN, gaps, helps
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, holm
+from mednet_bench.reports.pages.build import build
 from mednet_bench.reports.sections.subgroups import subgroups
 from mednet_bench.reports.statistics.influence import auc_influence
 

@@ -12,15 +12,14 @@ from synthetic import Grid, write_run
 
 from mednet_bench.baselines.derived import derived
 from mednet_bench.baselines.init import InitCard
-from mednet_bench.benchmark.plan import Cell
-from mednet_bench.benchmark.records import Point, Record, StageSimilarity, Store
-from mednet_bench.reports.build import build
-from mednet_bench.reports.findings import transfusion
-from mednet_bench.reports.findings.attribution import places, sources
-from mednet_bench.reports.findings.derivation import is_derived, source_identity, source_of
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.transfusion import (
+from mednet_bench.benchmark.schema.plan import Cell
+from mednet_bench.benchmark.schema.records import Point, Record, StageSimilarity, Store
+from mednet_bench.reports.analysis import transfusion
+from mednet_bench.reports.analysis.derivation import is_derived, source_identity, source_of
+from mednet_bench.reports.analysis.feature_reuse import places, sources
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.transfusion import (
     CONTRADICTED,
     FEW,
     GAP,
@@ -34,7 +33,8 @@ from mednet_bench.reports.findings.transfusion import (
     Finding,
     findings,
 )
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
+from mednet_bench.reports.pages.build import build
 from mednet_bench.reports.sections.transfusion import transfusion as section
 
 MEANVAR = "meanvar:imagenet"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark import options
-from mednet_bench.reports.build import Built, build
+from mednet_bench.cli import options
+from mednet_bench.reports.elements.format import GENERATED
+from mednet_bench.reports.pages.build import Built, build
 from mednet_bench.reports.pages.verdict_files import Line
 from mednet_bench.reports.pages.verdict_tex import escaped
 from mednet_bench.reports.statistics.paired import MARGIN
-from mednet_bench.reports.wording import GENERATED
 
 DOCS = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
 REQUIRED = (
@@ -66,7 +66,7 @@ def test_the_columns_are_those_that_are_promised_and_each_is_documented(built: B
 
 
 def test_every_flag_is_documented(built: Built):
-    from mednet_bench.reports.sections.verdict_flags import MEANINGS
+    from mednet_bench.reports.elements.verdict_flags import MEANINGS
 
     described = set(re.findall(r"`([\w-]+)`", DOCS.partition("## Flags")[2]))
     assert described == set(MEANINGS)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.findings.flags import Flag
-from mednet_bench.reports.findings.reading import read
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.findings.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
+from mednet_bench.reports.analysis.flags import Flag
+from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
+from mednet_bench.reports.answers.main_answer import helps, n_of
+from mednet_bench.reports.elements.forest import ROWS, drawn, forests
+from mednet_bench.reports.elements.format import GENERATED, percent
+from mednet_bench.reports.elements.section import Answer, Content, Datum, Table
+from mednet_bench.reports.elements.verdict_format import between, extent, spans, tally
+from mednet_bench.reports.elements.verdict_style import LOOKS
 from mednet_bench.reports.pages.overview import page
 from mednet_bench.reports.pages.terminal import verdict_text
-from mednet_bench.reports.section import Answer, Content, Datum, Table
-from mednet_bench.reports.sections.forest import ROWS, drawn, forests
-from mednet_bench.reports.sections.helps import helps, n_of
 from mednet_bench.reports.sections.verdict_section import verdict_section
-from mednet_bench.reports.verdict_looks import LOOKS
-from mednet_bench.reports.verdict_words import between, extent, spans, tally
-from mednet_bench.reports.wording import GENERATED, percent
 
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 

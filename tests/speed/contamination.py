@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mednet_bench.benchmark.contamination import alignment, measured
-from mednet_bench.benchmark.contamination.search import Index
-from mednet_bench.tasks.perceptual import WHOLE, perceptual_hash, perceptual_hashes
+from mednet_bench.benchmark.audits.contamination import alignment, near_duplicate_search
+from mednet_bench.benchmark.audits.contamination.search import Index
+from mednet_bench.tasks.images.perceptual_hash import WHOLE, perceptual_hash, perceptual_hashes
 
 SOURCES = {
     "MedNIST": ("mednist_64.npz", "train"),
@@ -107,19 +107,21 @@ def half(images: list[Pixels]) -> Half:
     """Plant copies of the one part of some images, and look for the other part, which is not there."""
     corpus, others = images[::2], images[1::2]
     thumbnails = np.stack([alignment.thumbnail(image) for image in corpus])
-    seen = measured.Seen("", perceptual_hashes(corpus), lambda rows: thumbnails[rows])
+    seen = near_duplicate_search.Seen("", perceptual_hashes(corpus), lambda rows: thumbnails[rows])
     planted = corpus[:PLANTED]
     copies = {name: scored([change(image) for image in planted], seen) for name, change in CHANGES.items()}
     return Half(copies, scored(others, seen))
 
 
-def scored(images: list[Pixels], seen: measured.Seen) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def scored(
+    images: list[Pixels], seen: near_duplicate_search.Seen
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return of each image the best correlation with a candidate, and the least distance of hashes."""
     stack = np.stack(images)
-    hits = measured.candidates(stack, seen.hashes, 11, (WHOLE,))
+    hits = near_duplicate_search.candidates(stack, seen.hashes, 11, (WHOLE,))
     nearest = np.full(len(images), 64)
     np.minimum.at(nearest, hits.query, hits.distance)
-    return measured.best_correlations(stack, seen), nearest
+    return near_duplicate_search.best_correlations(stack, seen), nearest
 
 
 def threshold() -> None:
@@ -149,8 +151,8 @@ def threshold() -> None:
 def report(second: dict[str, Half]) -> None:
     """Print recall by change and source, and the share of non-copies that is found, by pixels and by hash."""
     for title, rule in (
-        ("pixels", lambda each: each[0] >= measured.CORRELATION),
-        ("hash alone", lambda each: each[1] <= measured.ALONE),
+        ("pixels", lambda each: each[0] >= near_duplicate_search.CORRELATION),
+        ("hash alone", lambda each: each[1] <= near_duplicate_search.ALONE),
     ):
         print(f"\n| {title} | " + " | ".join(second) + " |\n|---|" + "---|" * len(second))
         for change in CHANGES:
@@ -183,8 +185,10 @@ def pairs() -> None:
         if a == b and one == two:
             continue
         hashes = perceptual_hashes([images[b][two]])
-        seen = measured.Seen("", hashes, lambda rows, image=images[b][two]: alignment.thumbnail(image)[None])
-        found[kind][0] += bool(measured.copies(images[a][one][None], seen)[0])
+        seen = near_duplicate_search.Seen(
+            "", hashes, lambda rows, image=images[b][two]: alignment.thumbnail(image)[None]
+        )
+        found[kind][0] += bool(near_duplicate_search.copies(images[a][one][None], seen)[0])
         found[kind][1] += 1
     for kind, (wrong, number) in found.items():
         print(f"\nRandom pairs {kind}: {wrong} of {number:,} taken for copies.", end="")
@@ -195,18 +199,20 @@ def search(hashes: int, images: int) -> None:
     """Search random hashes with planted copies; prints seconds of this process and its peak memory."""
     rng = np.random.default_rng(0)
     known = rng.integers(1, 2**64, hashes, dtype=np.uint64)
-    queries = rng.integers(1, 2**64, images * len(measured.CROPS), dtype=np.uint64)
+    queries = rng.integers(1, 2**64, images * len(near_duplicate_search.CROPS), dtype=np.uint64)
     planted = np.arange(min(1000, images))
     bits = np.uint64(1) << rng.permuted(np.tile(np.arange(64, dtype=np.uint64), (len(planted), 1)), axis=1)
-    queries[planted] = known[planted] ^ bits[:, : measured.RADIUS].sum(axis=1, dtype=np.uint64)
+    queries[planted] = known[planted] ^ bits[:, : near_duplicate_search.RADIUS].sum(axis=1, dtype=np.uint64)
     started, used = time.perf_counter(), time.process_time()
-    hits = Index(known).nearest(queries, measured.RADIUS, measured.CANDIDATES)
+    hits = Index(known).nearest(queries, near_duplicate_search.RADIUS, near_duplicate_search.CANDIDATES)
     wall, used = time.perf_counter() - started, time.process_time() - used
     found = np.isin(planted, hits.query[hits.query == hits.row]).mean()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
-    print(f"{hashes:,} hashes, {images:,} images in {len(measured.CROPS)} crops: {wall:.1f} s")
+    print(f"{hashes:,} hashes, {images:,} images in {len(near_duplicate_search.CROPS)} crops: {wall:.1f} s")
     print(f"{used:.1f} s of one core, peak {peak:.0f} MiB")
-    print(f"{found:.1%} of {len(planted)} planted copies, {measured.RADIUS} bits away, were found")
+    print(
+        f"{found:.1%} of {len(planted)} planted copies, {near_duplicate_search.RADIUS} bits away, were found"
+    )
 
 
 if __name__ == "__main__":

@@ -19,17 +19,17 @@ from pathlib import Path
 import torch
 
 from mednet_bench.benchmark.corpus.build import build
+from mednet_bench.benchmark.corpus.build_part import Settings as Stored
 from mednet_bench.benchmark.corpus.corpus import CORPUS
-from mednet_bench.benchmark.corpus.part import Settings as Stored
-from mednet_bench.benchmark.corpus.words import open_sources
+from mednet_bench.benchmark.corpus.source_args import open_sources
+from mednet_bench.benchmark.pretraining.config import Job, Keeping
 from mednet_bench.benchmark.pretraining.distributed import Ranks
-from mednet_bench.benchmark.pretraining.engine import pretrain
-from mednet_bench.benchmark.pretraining.finished import Settings
-from mednet_bench.benchmark.pretraining.job import Job, Keeping
-from mednet_bench.benchmark.pretraining.pools import Loading
+from mednet_bench.benchmark.pretraining.loader import corpus_pools
+from mednet_bench.benchmark.pretraining.pretrain_result import Settings
 from mednet_bench.benchmark.pretraining.projection import decode_rate, step_rate
-from mednet_bench.benchmark.pretraining.stream import corpus_pools
-from mednet_bench.tasks.salt import own_salt
+from mednet_bench.benchmark.pretraining.sources import Loading
+from mednet_bench.benchmark.pretraining.train_loop import pretrain
+from mednet_bench.tasks.pseudonymize import own_salt
 from mednet_bench.tasks.task import Places, Variant
 
 LIMIT = 0.05

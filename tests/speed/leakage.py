@@ -13,7 +13,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from mednet_bench.benchmark.leakage.audit import leakage_of
+from mednet_bench.benchmark.audits.leakage.audit import leakage_of
 from mednet_bench.tasks.task import Split
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}

@@ -22,19 +22,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from mednet_bench.baselines.archs import build_backbone
 from mednet_bench.baselines.init import Contract, InitCard
-from mednet_bench.baselines.prepare import Prepare
-from mednet_bench.benchmark import features, subsets
-from mednet_bench.benchmark.data import as_stored
-from mednet_bench.benchmark.loaded import TaskData
-from mednet_bench.benchmark.network import Classifier, outputs_of, placed
-from mednet_bench.benchmark.plan import Cell, Recipe
-from mednet_bench.benchmark.protocol import PROTOCOLS, Job
-from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
-from mednet_bench.benchmark.training import Training
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.benchmark.schema.plan import Cell, Recipe
+from mednet_bench.benchmark.training import features, subsets
+from mednet_bench.benchmark.training.device_data import TaskData
+from mednet_bench.benchmark.training.fit import Training
+from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
+from mednet_bench.benchmark.training.model import Classifier, outputs_of, placed
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job
+from mednet_bench.benchmark.training.tensors import as_stored
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.places import places_from
+from mednet_bench.tasks.data_paths import places_from
 from mednet_bench.tasks.task import Places, Split, Task
 
 LIMITS = {"loop": 0.95, "medmnist": 1.5, "features": 1.5}

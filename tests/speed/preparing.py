@@ -60,7 +60,7 @@ def bare(paths: tuple[Path, ...]) -> int:
 
 
 def decode_bare(folder: Path, jobs: int) -> None:
-    from mednet_bench.tasks.pool import share
+    from mednet_bench.core.process_pool import share
 
     paths = sorted(folder.glob("*.dcm"))
     pieces = [tuple(paths[start : start + 64]) for start in range(0, len(paths), 64)]
@@ -68,8 +68,8 @@ def decode_bare(folder: Path, jobs: int) -> None:
 
 
 def prepare(card: Path, side: int, jobs: int) -> None:
-    from mednet_bench.tasks.files.prepared import prepared
-    from mednet_bench.tasks.local import local_task
+    from mednet_bench.tasks.from_files.prepared import prepared
+    from mednet_bench.tasks.local_cards import local_task
 
     with tempfile.TemporaryDirectory() as cache:
         os.environ["MEDNET_BENCH_CACHE"] = cache

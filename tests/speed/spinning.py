@@ -25,9 +25,9 @@ def serve(side: int) -> None:
     import mednet_bench.benchmark  # noqa: F401, I001 - first: it bounds the spinning
     import torch
 
-    from mednet_bench.baselines.archs import build_backbone
-    from mednet_bench.benchmark.network import Classifier, placed
-    from mednet_bench.benchmark.train import Feed, Hyper, Validation, fit
+    from mednet_bench.baselines.weights.archs import build_backbone
+    from mednet_bench.benchmark.training.model import Classifier, placed
+    from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
 
     model = placed(Classifier(build_backbone("tf_efficientnet_lite0", side), 2, 0), "cpu")
     images = torch.randn(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)

@@ -22,11 +22,9 @@ import numpy as np
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS)]  # for `synthetic` and `conftest`
 
-RUN = "from mednet_bench.benchmark.cli import main; main()"
+RUN = "from mednet_bench.cli.main import main; main()"
 COMMANDS = ("ls", "--help", "run --help", "sources", "sources plan gray", "sources show lits")
-BUILD = (
-    "import pathlib, sys; from mednet_bench.reports.build import build; build([pathlib.Path(sys.argv[1])])"
-)
+BUILD = "import pathlib, sys; from mednet_bench.reports.pages.build import build; build([pathlib.Path(sys.argv[1])])"
 DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](performance.now())))"
 CLICK = "const t = performance.now(); document.querySelector('[name=init][value=mednet]').click();"
 
@@ -79,7 +77,7 @@ def measure_records() -> Found:
 def _resumed(out: Path) -> Found:
     from synthetic import write_finished
 
-    from mednet_bench.benchmark.records import Store
+    from mednet_bench.benchmark.schema.records import Store
 
     command = write_finished(out)
     yield "10,000 records, read", seconds_here(lambda: list(Store(out).read_all())), 5

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import GROUPS, at_hand, catalog, fetch, require, select
-from mednet_bench.tasks.places import download_folder, places_from
+from mednet_bench.tasks.data_paths import download_folder, places_from
 from mednet_bench.tasks.task import GROUP_NAMES, TASKS, Places
 
 PHANTOMS = ["phantom-findings", "phantom-fundus", "phantom-nodule", "phantom-organ", "phantom-tissue"]

@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from mednet_bench.baselines.mednet import independent
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks.databases import catalogue, kinship, plans
-from mednet_bench.tasks.databases.licences import Terms, terms_of
+from mednet_bench.baselines.sources.mednet import independent
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.databases import kinship, plans, tables
+from mednet_bench.tasks.databases.licenses import Terms, terms_of
 from mednet_bench.tasks.task import TASKS
 
-FOLDER = Path(catalogue.__file__).parent
-DATABASES = catalogue.databases()
-EVERYTHING = {**DATABASES, **catalogue.outside()}
+FOLDER = Path(tables.__file__).parent
+DATABASES = tables.databases()
+EVERYTHING = {**DATABASES, **tables.outside()}
 
 
 def test_ids_are_unique_and_plain() -> None:
-    rows = catalogue.rows("sources.csv", catalogue.Database)
+    rows = tables.rows("sources.csv", tables.Database)
     assert len(rows) == len(DATABASES) == 176
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", id) for id in DATABASES)
-    assert not DATABASES.keys() & catalogue.outside().keys()
+    assert not DATABASES.keys() & tables.outside().keys()
 
 
 @pytest.mark.parametrize("row", DATABASES.values(), ids=DATABASES)
-def test_a_row_holds_together(row: catalogue.Database) -> None:
+def test_a_row_holds_together(row: tables.Database) -> None:
     counts = (row.images, row.volumes, row.patients)
     assert all(number is None or number > 0 for number in counts)
     assert row.name and row.home and row.evidence and row.licence and row.group_key
@@ -50,32 +50,30 @@ def test_no_set_is_made_from_itself() -> None:
 
 
 def test_every_link_names_what_is_known() -> None:
-    assert len(catalogue.links()) == 93
-    for link in catalogue.links():
+    assert len(tables.links()) == 93
+    for link in tables.links():
         assert {link.downstream, link.corpus} <= DATABASES.keys()
         assert link.parent == "" or link.parent in DATABASES[link.downstream].parents
 
 
 def test_aliases_lead_to_databases_and_hide_none() -> None:
-    aliases = catalogue.table("aliases.csv")
+    aliases = tables.table("aliases.csv")
     assert set(aliases.values()) <= EVERYTHING.keys()
     assert not aliases.keys() & EVERYTHING.keys()
-    assert all(catalogue.plain(word) == word for word in aliases)
-    names = [catalogue.plain(row.name) for row in DATABASES.values()]
+    assert all(tables.plain(word) == word for word in aliases)
+    names = [tables.plain(row.name) for row in DATABASES.values()]
     assert len(set(names)) == len(names)
-    assert all(catalogue.canonical(row.name) == id for id, row in DATABASES.items())
+    assert all(tables.canonical(row.name) == id for id, row in DATABASES.items())
 
 
 def test_every_set_outside_is_named_by_somebody() -> None:
     named = {id for row in DATABASES.values() for id in row.parents}
-    assert {id for id in catalogue.outside() if id.startswith("ext:")} == {
-        i for i in named if i[:4] == "ext:"
-    }
+    assert {id for id in tables.outside() if id.startswith("ext:")} == {i for i in named if i[:4] == "ext:"}
 
 
 def test_compositions_are_of_known_databases_and_sum_to_what_is_published() -> None:
     core = {"gray": 0, "color": 0}
-    for share in catalogue.shares():
+    for share in tables.shares():
         row = DATABASES.get(share.id)
         assert row or plans.collections_of(share), share.id
         assert share.images > 0 and share.rule
@@ -91,12 +89,12 @@ def test_compositions_are_of_known_databases_and_sum_to_what_is_published() -> N
 
 
 def test_collections_are_listed_once_and_hold_series_and_images() -> None:
-    rows = catalogue.collections()
+    rows = tables.collections()
     assert len({(row.collection, row.modality) for row in rows}) == len(rows) == 348
     assert all(row.patients > 0 and 0 < row.studies <= row.series <= row.instances for row in rows)
     assert all(row.use == "ok" or row.use == "non-commercial" or row.reason for row in rows)
     assert all("NC" not in row.licence for row in rows if row.use == "ok")
-    assert set(catalogue.of_collection()) <= {row.collection for row in rows}
+    assert set(tables.of_collection()) <= {row.collection for row in rows}
 
 
 def test_no_file_names_a_registry_of_packages_or_a_tool() -> None:
@@ -108,7 +106,7 @@ def test_no_file_names_a_registry_of_packages_or_a_tool() -> None:
 
 def test_graph_and_list_of_contaminations_agree() -> None:
     """Two records of the same facts: a link that only one of them knew would be an error in one of them."""
-    for link in catalogue.links():
+    for link in tables.links():
         found = kinship.relation({link.downstream, link.parent} - {""}, [link.corpus])
         sure = link.evidence == "read" and link.relation != "overlaps"
         assert found.level == ("declared" if sure else "possible"), (link, found.reasons)
@@ -153,10 +151,10 @@ def test_a_relation_is_the_same_from_both_sides() -> None:
 
 
 def test_a_crawl_of_the_web_is_possible_for_every_public_set_and_for_no_private_one() -> None:
-    crawls = [id for id in catalogue.outside() if id.startswith(catalogue.CRAWL)]
+    crawls = [id for id in tables.outside() if id.startswith(tables.CRAWL)]
     assert len(crawls) > 10
     for crawl in crawls:
-        for word in (crawl, crawl.removeprefix(catalogue.CRAWL)):  # a card may name it either way
+        for word in (crawl, crawl.removeprefix(tables.CRAWL)):  # a card may name it either way
             assert (
                 kinship.relation(["busi"], [word]).level
                 == kinship.relation([word], ["busi"]).level
@@ -174,7 +172,7 @@ def test_every_parent_of_a_medmnist_task_is_in_the_catalogue() -> None:
         assert set(task.parents) == set(DATABASES[name].parents), name
         assert set(task.parents) <= DATABASES.keys()
         assert DATABASES[name].variant == task.variant
-        assert all(catalogue.known(word) for word in task.origin), name
+        assert all(tables.known(word) for word in task.origin), name
 
 
 def test_a_task_tells_declared_from_possible() -> None:
@@ -211,7 +209,7 @@ def test_plans_reach_three_million_from_what_is_open() -> None:
         # nothing that a downstream task is made of goes in
         assert not {share.id for share in open_only.shares} & plans.held_back()
         whole = {row.collection for share in open_only.shares for row in plans.collections_of(share)}
-        names = {share.id for share in open_only.shares} | {catalogue.canonical(name) for name in whole}
+        names = {share.id for share in open_only.shares} | {tables.canonical(name) for name in whole}
         assert {name: plans.touched(name) for name in names if plans.touched(name)} == {}
 
 
@@ -239,7 +237,7 @@ def test_what_is_thin_or_missing_is_computed() -> None:
 
 
 def test_traps_name_terms_memory_and_disagreement() -> None:
-    found = {share.id: " ".join(plans.traps(share)) for share in catalogue.shares()}
+    found = {share.id: " ".join(plans.traps(share)) for share in tables.shares()}
     assert "share-alike" in found["mrkr"] and "no-derivatives" in found["airogs"]
     assert "licence from memory" in found["galar"] and "non-commercial" in found["chexpert"]
     assert "conflict" in found["idc-pt"] and found["nlst"] == ""
@@ -247,4 +245,4 @@ def test_traps_name_terms_memory_and_disagreement() -> None:
 
 def test_a_word_that_is_nearly_right_is_suggested() -> None:
     with pytest.raises(UserError, match="no database 'ham1000'; did you mean 'ham10000'"):
-        catalogue.database("ham1000")
+        tables.database("ham1000")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.files import DiskFullError
+from mednet_bench.core.errors import UserError
+from mednet_bench.core.files import DiskFullError
 from mednet_bench.tasks import download as module
 from mednet_bench.tasks.catalog import fetch
 from mednet_bench.tasks.download import OfflineError, Patience, download

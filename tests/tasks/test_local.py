@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
+from mednet_bench.core.errors import UserError
 from mednet_bench.tasks import hashes
-from mednet_bench.tasks.local import cards_in, local_task
+from mednet_bench.tasks.local_cards import cards_in, local_task
 from mednet_bench.tasks.task import Places
 
 

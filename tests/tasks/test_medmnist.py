@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks.medmnist import MedMNISTSource
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.sources.medmnist import MedMNISTSource
 from mednet_bench.tasks.task import TASKS, Missing, Places
 
 KINDS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks import npz
-from mednet_bench.tasks.npz import Layout, image_side, read_npz
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.from_npz import arrays as npz
+from mednet_bench.tasks.from_npz.arrays import Layout, image_side, read_npz
 
 GRAY = Layout("multiclass", 3, "gray")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks.npz import Layout, read_npz
-from mednet_bench.tasks.npz_rows import NpzRows
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.from_npz.arrays import Layout, read_npz
+from mednet_bench.tasks.from_npz.splits import NpzRows
 
 GRAY = Layout("multiclass", 3, "gray", ("train",), "copy it again")
 

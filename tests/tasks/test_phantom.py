@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.benchmark.leakage.groups import in_several
-from mednet_bench.tasks.phantom import SIZES, VERSION
-from mednet_bench.tasks.phantom_canvas import Canvas, Dice
+from mednet_bench.benchmark.overlap.groups import in_several
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.phantoms.canvas import Canvas, Dice
+from mednet_bench.tasks.sources.phantoms import SIZES, VERSION
 from mednet_bench.tasks.task import TASKS, Places, Split
 
 PHANTOMS = {name: task for name, task in TASKS.items() if task.family == "phantom"}

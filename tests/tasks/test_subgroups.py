@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.benchmark.errors import UserError
-from mednet_bench.tasks.local import local_task
-from mednet_bench.tasks.npz_rows import NpzRows
+from mednet_bench.core.errors import UserError
+from mednet_bench.tasks.from_npz.splits import NpzRows
+from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.subgroups import MOST, check_subgroups
 from mednet_bench.tasks.task import Places, Split
 

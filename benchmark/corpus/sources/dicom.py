@@ -8,11 +8,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-from ....tasks.files.folders import files_below
-from ....tasks.readers.headers import Header, header, is_candidate
-from ....tasks.readers.reader import Reading, UnreadableError, pictures
-from ...errors import UserError
-from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
+from ....core.errors import UserError
+from ....tasks.from_files.folders import files_below
+from ....tasks.images.dicom_headers import Header, header, is_candidate
+from ....tasks.images.reader import Reading, UnreadableError, pictures
+from ..file_source import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
 from ..source import SOURCES, Item, Problem, SourceCard, SourceKind, Unit
 from .table import LABELS, column_of, header_of, names_of, rows_of
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....tasks.files.folders import class_folders, difference, files_below, split_called
+from ....core.errors import UserError
+from ....tasks.from_files.folders import class_folders, difference, files_below, split_called
 from ....tasks.patients import Finder, finder, with_patients
-from ...errors import UserError
-from ..filesource import Entry, FileSource, entry_of, facts_of, folder_of
+from ..file_source import Entry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
 
 

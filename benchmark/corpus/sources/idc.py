@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....tasks.databases.catalogue import collections, of_collection
+from ....core.errors import UserError, clean, unknown
+from ....core.files import write_bytes
+from ....tasks.databases.tables import collections, of_collection
 from ....tasks.task import Places
-from ...errors import UserError, clean, unknown
-from ...files import write_bytes
 from ..source import SOURCES, SourceCard, SourceKind
 from .dicom import DicomSource, open_dicom
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from ....core.errors import UserError
 from ....tasks.readers.nifti import SUFFIXES
-from ...errors import UserError
-from ..filesource import Entry, FileSource, reader_of
+from ..file_source import Entry, FileSource, reader_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import open_folder
 from .table import open_table

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....tasks.files.folders import check_header
+from ....core.errors import UserError
+from ....tasks.from_files.folders import check_header
 from ....tasks.patients import Finder, with_patients
-from ...errors import UserError
-from ..filesource import Entry, FileSource, entry_of, facts_of
+from ..file_source import Entry, FileSource, entry_of, facts_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import group_finder
 

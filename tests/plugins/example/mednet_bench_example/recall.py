@@ -1,6 +1,6 @@
 """Two metrics: the recall of the class that is recognised worst, and the share of it that is missed."""
 
-from mednet_bench.benchmark.metrics import Scored, UndefinedMetricError, describe_metric
+from mednet_bench.benchmark.training.metrics import Scored, UndefinedMetricError, describe_metric
 
 
 @describe_metric(title="Worst recall", help="recall of the class that is recognised worst", low=0, high=1)

@@ -1,7 +1,7 @@
 """A section of the report: the mean of the example's metric, per row of the leaderboard."""
 
-from mednet_bench.reports.findings.results import Results
-from mednet_bench.reports.section import Column, Content, Part, Table
+from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.elements.section import Column, Content, Part, Table
 
 METRIC = "example_recall"
 

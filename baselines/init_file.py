@@ -1,0 +1,101 @@
+"""Inits from one file, without a package: a checkpoint's card, or Python code that registers inits."""
+
+import hashlib
+import runpy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from ..core.errors import UserError
+from .init import INITS, Init, InitCard, Need
+from .weights.checkpoint import read_card
+
+
+@dataclass(frozen=True)
+class InitFiles:
+    """What the files of `--init-file` add.
+
+    Attributes:
+        inits: name -> init, of Python files.
+        paths: name -> card, of TOML files.
+    """
+
+    inits: Mapping[str, Init] = field(default_factory=dict)
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+
+def read_init_files(files: Iterable[str]) -> InitFiles:
+    """Read cards and run Python files; nothing is registered for anybody else.
+
+    Args:
+        files: cards (`.toml`), whose `name` becomes an init, or Python files (`.py`), whose inits are what
+            they register with `INITS.register`. Such a file is code, so that it is never searched for.
+
+    Raises:
+        UserError: a file is of another kind, cannot be read or run, registers nothing, or takes a name
+            that is taken.
+    """
+    inits: dict[str, Init] = {}
+    paths: dict[str, Path] = {}
+    origins: dict[str, Path] = {}
+    for path in dict.fromkeys(Path(file).expanduser() for file in files):
+        if path.suffix not in (".py", ".toml"):
+            raise UserError(f"--init-file {path}: name a card that ends in .toml, or code that ends in .py.")
+        found = _registered(path) if path.suffix == ".py" else {}
+        names = tuple(found) if found else (read_card(path).name,)
+        for name in names:
+            if name in INITS or name in origins:
+                other = origins.get(name, "mednet-bench or a plug-in")
+                raise UserError(f"{path} and {other} both have an init '{name}': rename one of them.")
+            origins[name] = path
+        inits |= found
+        paths |= {} if found else {names[0]: path}
+    return InitFiles(inits, paths)
+
+
+@dataclass(frozen=True)
+class _FromCode:
+    """An init of a Python file: the hash of the file is part of its identity, and so of every cell's key."""
+
+    name: str
+    path: Path
+    init: Init
+    digest: str
+
+    def __call__(self, need: Need) -> InitCard:
+        try:
+            card = self.init(need)
+        except UserError:
+            raise
+        except Exception as error:  # the user's own code
+            reason = _said(error)
+            raise UserError(f"{self.path}: the init '{self.name}' failed ({reason}): mend it.") from error
+        if not isinstance(card, InitCard):
+            raise UserError(f"{self.path}: the init '{self.name}' returns no InitCard: mend it.")
+        return replace(card, name=self.name, identity=f"{card.identity} code:{self.digest[:16]}")
+
+
+def _registered(path: Path) -> Mapping[str, Init]:
+    """Run a file and return what it registers."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
+    return _run(path, digest)
+
+
+@lru_cache  # a request is looked at several times, and its code shall run once
+def _run(path: Path, digest: str) -> Mapping[str, Init]:
+    with INITS.aside() as found:
+        try:
+            runpy.run_path(str(path), run_name=f"init_file_{digest[:8]}")
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{path} cannot be run ({_said(error)}): mend it.") from error
+    if not found:
+        raise UserError(f'{path} registers no init: decorate a function with `@INITS.register("name")`.')
+    return {name: _FromCode(name, path, init, digest) for name, init in found.items()}
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}"

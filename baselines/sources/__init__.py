@@ -1,0 +1,1 @@
+"""The inits that the program brings: one module registers each."""

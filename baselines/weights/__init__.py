@@ -1,0 +1,1 @@
+"""Checkpoints: reading, checking, matching tensors to a network, and preparing its input."""

@@ -1,0 +1,96 @@
+"""Architectures: any timm model by its name, and MedMNIST's ResNets with the CIFAR stem for 28 px."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import UserError, unknown
+
+if TYPE_CHECKING:  # torch takes seconds to import, and `ls` shall answer at once
+    from torch import nn
+
+DEFAULT_ARCH = "tf_efficientnet_lite0"
+CIFAR_STEMS = {"resnet18_cifar": "resnet18", "resnet50_cifar": "resnet50"}
+"""MedMNIST v2's own networks (Yang et al. 2023, `models.py`): 3x3 first convolution, no max-pooling."""
+
+
+def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
+    """Build a network with fresh random weights, without its classifier.
+
+    Args:
+        arch: timm architecture name or one of `CIFAR_STEMS`.
+        input_size: side in pixels of the square input.
+        classes: 0 for pooled features [batch, features]; above, timm's own classifier is kept.
+
+    Raises:
+        UserError: the name is unknown, or the network does not take this input size.
+    """
+    import timm
+    import torch
+
+    if arch in CIFAR_STEMS:
+        model = timm.create_model(CIFAR_STEMS[arch], num_classes=classes, zero_init_last=False)
+        model.conv1 = torch.nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+        torch.nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = torch.nn.Identity()
+        return model
+    if not timm.is_model(arch):
+        raise unknown("architecture", arch, [*timm.list_models(), *CIFAR_STEMS])
+    return timm.create_model(arch, num_classes=classes, **_flexible_size(arch, input_size))
+
+
+def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
+    """Return timm's arguments that let a transformer take another side than it was made for.
+
+    The position embedding stays at its native shape and is resampled in the forward pass, so that
+    the strict loading of weights needs no exception.
+    """
+    import inspect
+
+    import timm
+    from timm.models import model_entrypoint
+
+    cfg = timm.get_pretrained_cfg(arch)
+    if cfg is None or not cfg.fixed_input_size or cfg.input_size[-1] == input_size:
+        return {}
+    module = inspect.getmodule(model_entrypoint(arch))
+    if module is not None and "dynamic_img_size" in inspect.getsource(module):
+        # Swin pads its windows by itself and does not know the second argument
+        pad = {} if "swin" in module.__name__ else {"dynamic_img_pad": True}
+        return {"dynamic_img_size": True, **pad}
+    raise UserError(
+        f"{arch} takes only {cfg.input_size[-1]} px inputs: pass --input-size {cfg.input_size[-1]}."
+    )
+
+
+def check_size(arch: str, input_size: int) -> None:
+    """Prove that `arch` turns an image of this side into features; `UserError` where it cannot."""
+    import torch
+
+    model = build_backbone(arch, input_size).eval()
+    try:
+        with torch.inference_mode():
+            features = model(torch.zeros(1, 3, input_size, input_size))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"{arch} cannot take inputs of {input_size} px ({str(error).splitlines()[0]}): "
+            "pass a larger --input-size."
+        ) from error
+    if features.shape != (1, feature_width(model)):
+        raise UserError(
+            f"{arch} yields features of shape {tuple(features.shape)}: it is no classifier backbone."
+        )
+
+
+def feature_width(model: nn.Module) -> int:
+    """Return the number of pooled features of a backbone."""
+    return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
+
+
+def classifier_names(arch: str) -> tuple[str, ...]:
+    """Return the prefixes of an architecture's classifier tensors, which alone may differ."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(CIFAR_STEMS.get(arch, arch))
+    names = (cfg.classifier if cfg else None) or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))

@@ -1,0 +1,86 @@
+"""What a network computes, as 32 numbers: the same weights in another network are found out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.errors import UserError
+from ..init import Contract
+from .probe_images import pictures
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a card is read by commands that compute nothing
+    from torch import nn
+
+NUMBERS, PROBES, SEED = 32, 8, 32
+TOLERANCE = 0.01
+"""Of the fingerprint's length. Rounding (1 thread or 2) moves it by 3e-6; a wrong network moves it
+by far more: measured with ImageNet's weights in tf_efficientnet_lite0 at 64 px, 0.4 for batch norm's epsilon
+(1e-5 for 1e-3) and for swapped channels, 1.0 for the padding of the same network without "tf_", 1.5 for
+another mean and standard deviation."""
+
+
+def fingerprint(backbone: nn.Module, contract: Contract, input_size: int) -> tuple[float, ...]:
+    """Return `NUMBERS` projections of the features of fixed probe pictures.
+
+    Args:
+        backbone: maps [batch, 3, side, side] to pooled features [batch, features]; its mode and device stay.
+        contract: how it wants its images.
+        input_size: side in pixels; a fingerprint holds for this side alone.
+
+    Returns:
+        Numbers of six significant digits. The features [probes, width] are averaged over the probes with
+        random signs per number, and projected on random directions; a number's scale is that of a feature.
+    """
+    import torch
+
+    from .prepare import Prepare
+
+    device = next(backbone.parameters()).device
+    images = torch.from_numpy(pictures(PROBES, input_size)).to(device)
+    training = backbone.training
+    try:
+        with torch.inference_mode():
+            features = backbone.eval()(Prepare(contract, input_size)(images)).float().cpu().numpy()
+    finally:
+        backbone.train(training)
+    rng = np.random.default_rng(SEED)
+    signs = rng.choice([-1.0, 1.0], (NUMBERS, len(features)))  # [numbers, probes]
+    directions = rng.standard_normal((features.shape[1], NUMBERS))  # [width, numbers]
+    projected = np.einsum("np,pw,wn->n", signs, features, directions)
+    numbers = projected / math.sqrt(features.size)
+    return tuple(float(f"{number:.6g}") for number in numbers)
+
+
+def check_fingerprint(
+    backbone: nn.Module, contract: Contract, input_size: int, stated: tuple[float, ...], origin: str
+) -> None:
+    """Compare what a network computes with the fingerprint that its card states.
+
+    Args:
+        backbone: with its weights; as in `fingerprint`.
+        contract: of the card.
+        input_size: the side at which the card's fingerprint was taken.
+        stated: the card's numbers.
+        origin: what to call the weights in the error.
+
+    Raises:
+        UserError: the network computes something else.
+    """
+    found = np.array(fingerprint(backbone, contract, input_size))
+    wanted = np.array(stated)
+    if wanted.shape != found.shape:
+        raise UserError(
+            f"The fingerprint of {origin} has {wanted.size} numbers instead of {found.size}: write it anew "
+            "with `mednet-bench inspect-weights`, or leave it out of the card."
+        )
+    distance = float(np.linalg.norm(found - wanted) / max(float(np.linalg.norm(wanted)), 1e-12))
+    if not distance <= TOLERANCE:  # NaN too
+        raise UserError(
+            f"The weights of {origin} are those that the card names, but the network computes something else "
+            f"than the card's fingerprint (by {distance:.1%} of its length, {TOLERANCE:.0%} is allowed): "
+            "another arch, another input contract or another release of timm; correct the card, or install "
+            "the timm with which it was made."
+        )

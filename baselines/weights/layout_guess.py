@@ -1,0 +1,67 @@
+"""Which network a file's tensors are from: every common one of a likely family is tried, exactly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from .archs import CIFAR_STEMS, build_backbone, classifier_names
+from .layout import Target
+from .layout_derive import KeyMap, candidates
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RESNETS = ("resnet50", "resnet18", "resnet34", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2")
+NETS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2", "tf_efficientnet_lite3")
+EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(5))
+MOBILE = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv3_small_100")
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"(^|\.)(layer1\.0|\d\.0)\.conv1\.weight$", (*RESNETS, *CIFAR_STEMS)),
+    (r"denseblock1\.denselayer1\.", ("densenet121", "densenet169", "densenet201", "densenet161")),
+    (r"(^|\.)(Mixed_5b|\d+\.branch1x1)\.", ("inception_v3",)),
+    (r"(^|\.)blocks\.0\.0\.(conv_dw|conv_pw|conv)\.", (*NETS, *EFFICIENT, *MOBILE)),
+    (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
+    (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
+    (
+        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
+        (
+            *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
+            *("vit_small_patch32_224", "vit_base_patch32_224"),
+        ),
+    ),
+    (
+        r"(^|\.)layers\.0\.blocks\.0\.attn\.qkv\.",
+        tuple(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
+    ),
+)
+"""A name that gives a family away, and its networks, likelier ones first."""
+
+
+def likely(names: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Name the networks that names point to; nothing is built."""
+    return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
+
+
+def on_meta(arch: str) -> Target:
+    """Build a network without memory for its weights: names, shapes and settings alone."""
+    import torch
+
+    with torch.device("meta"):
+        return Target(arch, build_backbone(arch, 224), classifier_names(arch))
+
+
+def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyMap]]:
+    """Iterate over the networks that the tensors fit totally, with the map.
+
+    Networks that differ in what no tensor shows (padding, epsilon: timm's `tf_` names) fit alike.
+    """
+    for arch in likely(tensors):
+        try:
+            maps = list(candidates(tensors, on_meta(arch), excused))
+        except UserError:  # recognised as torchvision's, which differs in a setting
+            continue
+        if found := next((found for found in maps if not found.account.faults), None):
+            yield arch, found

@@ -1,0 +1,91 @@
+"""From an init's card to a network with its weights, checked to the last tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.files import sha256_file
+from ..init import InitCard
+from .archs import build_backbone, classifier_names
+from .fingerprint import check_fingerprint
+from .layout import Target
+from .layout_derive import derive
+from .load_state_dict import check_values, load_total, read_tensors, renamed_by_order
+from .transform import apply
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without classifier, and the proof of what is in it.
+
+    Attributes:
+        module: maps [batch, 3, side, side] to pooled features [batch, features]; on the CPU.
+        weights: "sha256:..." of the checkpoint, or "random:seed" for random weights.
+    """
+
+    module: nn.Module
+    weights: str
+
+
+def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Backbone:
+    """Build `arch` and load the weights that `card` names.
+
+    Args:
+        card: a resolved init; a pretraining that it needs must have been made.
+        arch: timm architecture.
+        input_size: side in pixels.
+        seed: draws random weights; of no effect on an init that loads all of them and changes none.
+
+    Raises:
+        UserError: the file is absent, damaged, not what its hash says, or does not fit; or the network
+            computes something else than the card's fingerprint.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_backbone(arch, input_size)
+    if card.file is None:
+        return Backbone(model, f"random:{seed}")
+    if not card.file.is_file():
+        raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
+    found = sha256_file(card.file)
+    if card.sha256 and found != card.sha256:
+        cure = (
+            "run the same command again to make it anew"
+            if card.pretraining
+            else "fetch it again or correct the card"
+        )
+        raise UserError(
+            f"{card.file} is not the file that the card of {card.name} describes "
+            f"(sha256 {found[:12]}... instead of {card.sha256[:12]}...): {cure}."
+        )
+    tensors = read_tensors(card.file, card.state_dict)
+    if card.rename == "order":
+        names = build_backbone(arch, input_size, classes=1000).state_dict()
+        tensors = renamed_by_order(tensors, names, card.name)
+    random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
+    origin = f"{card.name} ({card.file})"
+    target = Target(arch, model, classifier_names(arch))
+    names = derive(tensors, target, card.excused, card.layout, origin).pairs
+    check_values(tensors, names, origin)
+    load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
+    if card.fingerprint:
+        _check_fingerprint(card, arch, input_size, model, origin)
+    if card.transform:
+        apply(card.transform, model, random, arch, seed)
+    return Backbone(model, f"sha256:{found}")
+
+
+def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:
+    """Compare with the card's fingerprint at the side at which it was taken; `UserError` where it differs."""
+    if card.fingerprint_size != input_size:  # some networks take only the side that they are built for
+        native = build_backbone(arch, card.fingerprint_size)
+        native.load_state_dict(model.state_dict())
+        model = native
+    check_fingerprint(model, card.contract, card.fingerprint_size, card.fingerprint, origin)

@@ -1,0 +1,79 @@
+"""Weights changed after they are loaded, so that reused features can be told from the mere scale of weights.
+
+After Raghu et al. 2019, "Transfusion: understanding transfer learning for medical imaging". Parameters are
+transformed, of normalisation layers as of all others. The running statistics of batch normalisation are no
+weights: they describe activations of features that "meanvar" and "shuffled" destroy, so that these two reset
+them to those of a fresh network, and training estimates them anew within some dozens of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.errors import UserError
+from ..init import Transform
+from .archs import build_backbone
+from .stages import stages
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+STREAM = 2
+"""Keeps these draws apart from all others of the same seed."""
+
+
+def apply(transform: Transform, model: nn.Module, random: Mapping[str, Tensor], arch: str, seed: int) -> None:
+    """Transform the weights of `model` in place.
+
+    The draws depend on the seed and the shapes alone: with one seed every source is given the same normal
+    numbers and the same permutations, and the random stages of "partial" are those of `scratch`.
+
+    Args:
+        transform: what to do.
+        model: holds the source's weights; on the CPU.
+        random: a fresh network's state, drawn from the same seed.
+        arch: what to call the network in the error.
+        seed: of the cell.
+
+    Raises:
+        UserError: the network has not so many stages.
+    """
+    import torch
+
+    state = model.state_dict()  # the tensors of the model themselves, not copies
+    parameters = dict(model.named_parameters())
+    if transform.kind == "partial":
+        _check_stages(transform, model, arch)
+        kept = {name for stage in stages(model)[: transform.stages] for name in stage.tensors}
+    else:
+        kept = set(parameters)
+    rng = np.random.default_rng([seed, STREAM])
+    with torch.no_grad():
+        for name, tensor in state.items():
+            if name not in kept:
+                tensor.copy_(random[name])
+            elif transform.kind == "meanvar":
+                normal = torch.from_numpy(rng.standard_normal(tuple(tensor.shape), dtype=np.float32))
+                tensor.copy_(tensor.mean() + normal * tensor.std(correction=0))
+            elif transform.kind == "shuffled":
+                order = torch.from_numpy(rng.permutation(tensor.numel()))
+                tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+
+
+def check_transform(transform: Transform, arch: str, input_size: int) -> None:
+    """Refuse what an architecture cannot be given; `UserError` says what it can."""
+    if transform.kind == "partial":
+        _check_stages(transform, build_backbone(arch, input_size), arch)
+
+
+def _check_stages(transform: Transform, model: nn.Module, arch: str) -> None:
+    names = [stage.name for stage in stages(model)]
+    if not 1 <= transform.stages < len(names):
+        source = transform.source.name
+        raise UserError(
+            f"partial:{source}:{transform.stages} cannot be had: {arch} has {len(names)} stages "
+            f"({', '.join(names)}); keep 1 to {len(names) - 1} of them (none is scratch, all are {source})."
+        )

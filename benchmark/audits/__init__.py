@@ -1,0 +1,1 @@
+"""Checks of data and weights that stand beside a run."""

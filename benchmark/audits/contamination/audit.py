@@ -1,0 +1,157 @@
+"""From an init and some tasks to their audits: what is declared, and what a search finds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....baselines.naming import Named
+from ....baselines.weights.checkpoint import CheckpointCard, card_path, read_card
+from ....core.clock import utc_now
+from ....core.errors import UserError
+from ....tasks.catalog import catalog, fetch, require, select
+from ....tasks.data_paths import places_from
+from ....tasks.images.bit_depth import eight_bits
+from ....tasks.task import UNDECLARED, Places, Task
+from ...run.planner import build_grid, inits_of, stored_size
+from ...schema.records import Store
+from ...schema.request import Request
+from .near_duplicate_search import Seen, measure, seen_in_corpus, seen_in_hashes
+from .outcome import Audit, Measured
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is audited.
+
+    Attributes:
+        request: the tasks, one init, its arch, the stored side and where data are.
+        run: a run directory whose weights of that init are meant; None where the request says which.
+        corpus: what the weights have seen; None where the init's card names hashes, or nothing is at hand.
+    """
+
+    request: Request
+    run: Path | None
+    corpus: Path | None
+
+    @property
+    def init(self) -> Named:
+        """The init."""
+        return inits_of(self.request)[0]
+
+    def card(self, variant: str) -> Path | None:
+        """The init's card for tasks of a colour, where the user named one, by --init or --init-file."""
+        path = self.init.paths.get(self.init.base)
+        return card_path(path, variant) if path else None
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Which weights an init means for one task, and what they declare to have seen."""
+
+    identity: str
+    corpora: tuple[str, ...]
+    """`UNDECLARED` alone where their card names none."""
+
+
+def audits(wanted: Wanted) -> Iterator[Audit]:
+    """Audit one init on each task.
+
+    Raises:
+        UserError: a name is unknown, data are missing, the run does not hold the init, or the corpus is none.
+    """
+    request = wanted.request
+    if len(inits_of(request)) > 1:
+        raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
+    places = places_from(Path(request.data_root) if request.data_root else None, request.download)
+    known = catalog(places, [Path(path) for path in request.task_file])
+    targets = select(request.tasks, known, places, request.size)
+    fetch(targets, request.size, places)
+    require(targets, request.size, places)
+    for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each
+        yield from _audits(wanted, tuple(task for task in targets if task.variant == variant), known, places)
+
+
+def _audits(
+    wanted: Wanted, targets: tuple[Task, ...], known: dict[str, Task], places: Places
+) -> Iterator[Audit]:
+    """Audit the tasks of one colour."""
+    path = wanted.card(targets[0].variant)
+    card = read_card(path) if path else None
+    if wanted.run and card is None:
+        weights = _of_run(wanted.run, wanted.init.name)
+    else:
+        weights = _of_grid(_with_arch(wanted.request, card), targets, known, places)
+    seen = _seen(wanted.corpus, path, card)
+    for task in targets:
+        if task.name not in weights:
+            raise UserError(f"{wanted.run} has no record of {wanted.init.name} on {task.name}: leave it out.")
+        size = stored_size(task, wanted.request, places)
+        measured = None
+        if seen:
+            measured = measure(eight_bits(task.source.load(size, places)["test"].images), seen)
+        for each in weights[task.name]:
+            yield _audit(wanted.init.name, task, size, each, measured)
+
+
+def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measured | None) -> Audit:
+    declared = task.contamination(weights.corpora)
+    return Audit(
+        init=init,
+        identity=weights.identity,
+        task=task.name,
+        size=size,
+        corpora=weights.corpora,
+        declared=declared.level,
+        evidence=tuple(f"{reason.corpus}: {reason}" for reason in declared.reasons),
+        unknown=declared.unknown,
+        measured=measured,
+        made=utc_now(),
+    )
+
+
+def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
+    """Return the weights of an init by task, as the records of a run name them: one for each architecture."""
+    found: dict[str, dict[str, _Weights]] = {}
+    for record in Store(run).read_all():
+        if record.cell.init == init and record.init:
+            silent = (UNDECLARED,) if record.init.possible else ()
+            weights = _Weights(record.init.identity, record.init.corpora or silent)
+            found.setdefault(record.cell.task, {})[weights.identity] = weights
+    if not found:
+        raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
+    return {task: list(weights.values()) for task, weights in found.items()}
+
+
+def _of_grid(
+    request: Request, targets: tuple[Task, ...], known: dict[str, Task], places: Places
+) -> dict[str, list[_Weights]]:
+    found: dict[str, list[_Weights]] = {}
+    for (task, _, _), card in build_grid(request, targets, tuple(known.values()), places).cards.items():
+        silent = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
+        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or silent))
+    return found
+
+
+def _with_arch(request: Request, card: CheckpointCard | None) -> Request:
+    """Take the arch from the init's card, where there is one."""
+    import msgspec
+
+    return msgspec.structs.replace(request, archs=card.arch) if card else request
+
+
+def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> Seen | None:
+    """Return what can be searched: the corpus, else the hashes that the init's card names, else None.
+
+    Raises:
+        UserError: the card says that the weights were trained on another corpus.
+    """
+    if corpus:
+        training = card.training if card else {}
+        seen = seen_in_corpus(corpus, frozenset(training.get("left_out", ())))
+        if training.get("corpus") and f"corpus {training['corpus']}" != seen.identity:
+            raise UserError(
+                f"{path} says that the weights have seen another corpus than {corpus}: name that one, or "
+                "leave --corpus out to search the card's hashes."
+            )
+        return seen
+    return seen_in_hashes(path.parent / card.hashes) if path and card and card.hashes else None

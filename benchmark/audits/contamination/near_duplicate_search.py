@@ -1,0 +1,171 @@
+"""Which test images of a task have a near copy among the images that weights have seen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.errors import UserError
+from ....tasks.images.perceptual_hash import BLANK, WHOLE, Window, perceptual_hashes
+from . import alignment
+from .outcome import Measured
+from .search import Hashes, Hits, Index, Ints
+
+RADIUS = 11
+"""Unlike bits up to which an image of the corpus is a candidate, where its pixels can be compared."""
+CORRELATION = 0.96
+"""Of details, from which on a candidate is a copy; docs/contamination.md derives it."""
+ALONE = 1
+"""Unlike bits up to which a hash alone is a copy, where there are no pixels to compare."""
+CANDIDATES = 16
+"""Nearest images of the corpus that are compared with a test image; 32 find no more planted copies."""
+
+_SOME = 0.02
+CROPS = (
+    WHOLE,
+    *(Window(cut, cut, cut, cut) for cut in (0.0175, 0.035, -0.0175, -0.035)),
+    *(Window(x, y, -x, -y) for x, y in ((_SOME, 0.0), (-_SOME, 0.0), (0.0, _SOME), (0.0, -_SOME))),
+)
+"""What is looked for of each test image, since it or its copy may have been cropped by up to 5 % per side."""
+
+_BATCH = 1000
+"""Test images whose candidates' thumbnails are held at once: at most 100 MB."""
+
+Thumbnails = Callable[[Ints], alignment.Floats]
+"""From rows of the corpus, ascending, to their `thumbnail`s."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The images that weights have seen, as far as they are at hand.
+
+    Attributes:
+        identity: of the corpus or the file.
+        hashes: [n] perceptual hashes.
+        thumbnails: of rows of the corpus; None where only hashes are at hand.
+    """
+
+    identity: str
+    hashes: Hashes
+    thumbnails: Thumbnails | None = None
+
+
+def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen:
+    """Return what a corpus holds, but for sources that were left out of a training, and copies of them.
+
+    Raises:
+        UserError: it is none, not finished or damaged.
+    """
+    from ...corpus.corpus import read_corpus
+    from ...corpus.exact_duplicates import rows_without
+    from ...corpus.index import images_at, read_columns
+
+    corpus = read_corpus(folder)
+    table = read_columns(folder, ["phash", "source"])
+    table = rows_without(folder, left_out, table.append_column("row", [np.arange(len(table))]))
+    kept = table["row"].to_numpy()
+
+    def thumbnails(rows: Ints) -> alignment.Floats:
+        images = images_at(folder, kept[rows].tolist())
+        return np.stack([alignment.thumbnail(image) for image in images])
+
+    hashes = table["phash"].to_numpy()
+    return Seen(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
+
+
+def seen_in_hashes(path: Path) -> Seen:
+    """Return what a file of hashes holds; `UserError` where it is not a one-dimensional .npy of uint64."""
+    from ....core.files import sha256_file
+
+    try:
+        hashes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"Cannot read the hashes {path} ({error}): correct `hashes` of the card.") from error
+    if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
+        raise UserError(f"{path} is not an .npy of 64-bit hashes: correct `hashes` of the card.")
+    return Seen(f"hashes sha256:{sha256_file(path)[:16]}", hashes)
+
+
+def measure(images: NDArray[np.uint8], seen: Seen) -> Measured:
+    """Look for each image of a test split [n, h, w(, 3)] among what was seen."""
+    shown = perceptual_hashes(images) != BLANK
+    rows = np.flatnonzero(shown)
+    matched = tuple(int(row) for row in np.sort(rows[copies(images[rows], seen)]))
+    return Measured(
+        corpus=seen.identity,
+        images=len(seen.hashes),
+        checked=len(rows),
+        blank=len(images) - len(rows),
+        matched=matched,
+        by="pixels" if seen.thumbnails else "hash",
+        interval=share_interval(len(matched), len(rows)),
+    )
+
+
+def share_interval(found: int, of: int) -> tuple[float, float]:
+    """Return the 95 % Clopper-Pearson interval of a share; (0, 1) of nothing."""
+    from scipy.stats import binomtest
+
+    if not of:
+        return 0.0, 1.0
+    exact = binomtest(found, of).proportion_ci(0.95, method="exact")
+    return float(exact.low), float(exact.high)
+
+
+def copies(images: NDArray[np.uint8], seen: Seen) -> NDArray[np.bool_]:
+    """Return [n]: whether each image has a copy among what was seen."""
+    if seen.thumbnails is None:
+        found = np.zeros(len(images), bool)
+        found[candidates(images, seen.hashes, ALONE, (WHOLE,)).query] = True
+        return found
+    return best_correlations(images, seen) >= CORRELATION
+
+
+def best_correlations(images: NDArray[np.uint8], seen: Seen) -> alignment.Floats:
+    """Return [n]: the highest correlation of each image's details with a candidate's; -1 without one."""
+    if seen.thumbnails is None:
+        raise ValueError("there are no pixels to compare")
+    best = np.full(len(images), -1.0, np.float32)
+    hits = candidates(images, seen.hashes, RADIUS, CROPS)
+    np.maximum.at(best, hits.query, confirmed(images, hits, seen.thumbnails))
+    return best
+
+
+def confirmed(images: NDArray[np.uint8], hits: Hits, thumbnails: Thumbnails) -> alignment.Floats:
+    """Return the correlation of the details of each pair of an image and a row: [pairs].
+
+    Args:
+        images: [n, h, w(, 3)].
+        hits: the pairs, sorted by image.
+        thumbnails: of the rows.
+    """
+    found = np.empty(len(hits), np.float32)
+    for part in _batches(hits):
+        distinct, place = np.unique(hits.row[part], return_inverse=True)
+        known = thumbnails(distinct)
+        asked, starts = np.unique(hits.query[part], return_index=True)
+        for image, rows in zip(asked, np.split(np.arange(len(place)), starts[1:]), strict=True):
+            found[part.start + rows] = alignment.correlations(images[image], known[place[rows]])
+    return found
+
+
+def candidates(images: NDArray[np.uint8], hashes: Hashes, radius: int, crops: tuple[Window, ...]) -> Hits:
+    """Return the nearest rows of each image, over all its crops; a query is an image, blank rows are none."""
+    rows = np.flatnonzero(hashes != BLANK)
+    index = Index(hashes[rows])
+    queries = np.concatenate([perceptual_hashes(images, crop) for crop in crops])
+    asked = np.flatnonzero(queries != BLANK)
+    hits = index.nearest(queries[asked], radius, CANDIDATES)
+    merged = Hits(asked[hits.query] % max(1, len(images)), rows[hits.row], hits.distance)
+    return merged.nearest(CANDIDATES)
+
+
+def _batches(hits: Hits) -> Iterator[slice]:
+    """Yield the hits of some images after the others."""
+    last = int(hits.query[-1]) + 1 if len(hits) else 0
+    for start in range(0, last, _BATCH):
+        low, high = np.searchsorted(hits.query, (start, start + _BATCH)).tolist()
+        if high > low:
+            yield slice(low, high)

@@ -1,0 +1,213 @@
+"""Every near neighbour among millions of 64-bit hashes: exact, in bounded memory, without a full scan.
+
+Multi-index hashing (Norouzi, Punjani and Fleet 2012): hashes that differ in at most 4r + 3 bits differ in at
+most r bits in one of four blocks of 16 bits, so that only hashes with a near block need be compared. Blocks
+take every fourth bit, because neighbouring frequencies of one kind of image are alike, which would crowd a
+few buckets. A query that has found `most` neighbours is not taken on to the next, wider round: among images
+that all look alike nobody needs a million of them.
+
+Up to a quarter of a million hashes a full scan is faster, above all where they are crowded.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.hardware import allowed_cpus
+
+Hashes = NDArray[np.uint64]
+Ints = NDArray[np.int64]
+
+BLOCKS, WIDTH = 4, 16
+FARTHEST = 11
+"""Bits: the distance up to which the search is exact; three rounds, of 0, 1 and 2 bits in a block."""
+
+_QUERIES = 1 << 16
+"""Queries that are looked up together; with `_PAIRS` and `_HELD` this bounds the memory."""
+_PAIRS = 1 << 20
+"""Pairs that are compared at once."""
+_HELD = 1 << 21
+"""Hits that are held before each query's nearest are kept and the rest dropped."""
+SCANNED = 1 << 18
+"""Hashes up to which each query is compared with all of them."""
+_SHARE = 1000
+"""Queries that one thread scans at a time."""
+
+_NONE = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Near neighbours, sorted by query, then distance, then row.
+
+    Attributes:
+        query: [n] which query.
+        row: [n] which row of the index.
+        distance: [n] unlike bits.
+    """
+
+    query: Ints
+    row: Ints
+    distance: Ints
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def nearest(self, most: int) -> "Hits":
+        """Return each pair once, and of each query the `most` nearest; ties go to the lower row."""
+        order = np.lexsort((self.distance, self.row, self.query))
+        query, row = self.query[order], self.row[order]
+        order = order[(np.diff(query, prepend=-1) != 0) | (np.diff(row, prepend=-1) != 0)]
+        order = order[np.lexsort((self.distance[order], self.query[order]))]  # stable: rows stay ascending
+        query = self.query[order]
+        order = order[np.arange(len(query)) - np.searchsorted(query, query) < most]
+        return Hits(self.query[order], self.row[order], self.distance[order])
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The index sorted by 16 of its bits: the rows of bucket k are order[start[k]:start[k + 1]]."""
+
+    hashes: Hashes
+    order: NDArray[np.uint32]
+    start: Ints
+
+
+class Index:
+    """Hashes that can be searched; takes 50 bytes for each, or 8 where they are few enough to scan.
+
+    Args:
+        hashes: [n] in any order, repetitions allowed.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        self.size = len(hashes)
+        self._scanned = hashes if self.size <= SCANNED else None
+        self._blocks = (
+            () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
+        )
+
+    def nearest(self, queries: Hashes, radius: int, most: int = 64) -> Hits:
+        """Return for each query the `most` nearest rows within `radius` bits; ties go to the lower row.
+
+        Args:
+            queries: [q].
+            radius: 0 to `FARTHEST`.
+            most: neighbours per query that are wanted.
+
+        Raises:
+            ValueError: the radius is outside of what is searched exactly.
+        """
+        if not 0 <= radius <= FARTHEST:
+            raise ValueError(f"A radius is 0 to {FARTHEST} bits, not {radius}.")
+        if self._scanned is not None:
+            return _scan(self._scanned, queries, radius, most)
+        starts = range(0, len(queries), _QUERIES)
+        parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
+        return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
+
+    def _search(self, queries: Hashes, radius: int, most: int) -> Hits:
+        found = Hits(_NONE, _NONE, _NONE)
+        open_ = np.arange(len(queries))
+        for flips in sorted({min(radius // BLOCKS, 1), radius // BLOCKS}):
+            reach = min(radius, BLOCKS * flips + BLOCKS - 1)
+            for number, block in enumerate(self._blocks):
+                hits = _look_up(block, number, queries, open_, flips, reach, most)
+                found = _nearest([found, hits], most)
+            full = np.bincount(found.query, minlength=len(queries)) >= most
+            open_ = np.flatnonzero(~full)
+        return found
+
+
+def _scan(hashes: Hashes, queries: Hashes, radius: int, most: int) -> Hits:
+    """Compare every query with every hash, some queries per thread: numpy works outside of Python's lock."""
+
+    def share(start: int) -> Hits:
+        unlike, distance = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint8)
+        found = []
+        for query in range(start, min(start + _SHARE, len(queries))):
+            np.bitwise_count(np.bitwise_xor(hashes, queries[query], out=unlike), out=distance)
+            rows = np.flatnonzero(distance <= radius)
+            order = np.argsort(distance[rows], kind="stable")[:most]
+            rows = rows[order]
+            found.append(Hits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
+        return _joined(found)
+
+    with ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
+        return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
+
+
+def _keys(hashes: Hashes, block: int) -> NDArray[np.uint16]:
+    """Return every fourth bit, beginning with bit `block`, packed: [n]."""
+    keys = np.zeros(len(hashes), np.uint16)
+    for bit in range(WIDTH):
+        shift = np.uint64(BLOCKS * bit + block)
+        keys |= ((hashes >> shift) & np.uint64(1)).astype(np.uint16) << np.uint16(bit)
+    return keys
+
+
+def _sorted(hashes: Hashes, block: int) -> _Block:
+    keys = _keys(hashes, block)
+    order = np.argsort(keys, kind="stable").astype(np.uint32)
+    start = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << WIDTH))])
+    return _Block(hashes[order], order, start)
+
+
+def _masks(flips: int) -> NDArray[np.uint16]:
+    """Return every 16-bit word with exactly `flips` bits."""
+    words = [sum(1 << bit for bit in bits) for bits in combinations(range(WIDTH), flips)]
+    return np.array(words, np.uint16)
+
+
+def _look_up(
+    block: _Block, number: int, queries: Hashes, open_: Ints, flips: int, reach: int, most: int
+) -> Hits:
+    """Compare each open query with the buckets that differ from it by `flips` bits or fewer."""
+    masks = np.concatenate([_masks(few) for few in range(flips + 1)])
+    probed = (_keys(queries[open_], number)[:, None] ^ masks).ravel()
+    asker = np.repeat(open_.astype(np.int32), len(masks))[np.argsort(probed, kind="stable")]
+    ends = np.cumsum(np.bincount(probed, minlength=1 << WIDTH))
+    held: list[Hits] = []
+    waiting = 0
+    for bucket in np.flatnonzero(np.diff(ends, prepend=0) * np.diff(block.start)):
+        askers = asker[ends[bucket - 1] if bucket else 0 : ends[bucket]]
+        for hits in _compare(
+            block, int(block.start[bucket]), int(block.start[bucket + 1]), queries, askers, reach
+        ):
+            held.append(hits)
+            waiting += len(hits)
+            if waiting > _HELD:
+                held = [_nearest(held, most)]
+                waiting = 0
+    return _nearest(held, most)
+
+
+def _compare(
+    block: _Block, low: int, high: int, queries: Hashes, askers: NDArray[np.int32], reach: int
+) -> Iterator[Hits]:
+    """Yield the pairs of a bucket's rows and its askers that are near enough."""
+    width = min(high - low, _PAIRS)
+    for left in range(low, high, width):
+        rows = block.hashes[left : min(left + width, high)]
+        for at in range(0, len(askers), max(1, _PAIRS // width)):
+            some = askers[at : at + max(1, _PAIRS // width)]
+            distance = np.bitwise_count(queries[some][:, None] ^ rows)
+            near = np.flatnonzero(distance <= reach)
+            if len(near):
+                query, row = np.divmod(near, len(rows))
+                order = block.order[left + row].astype(np.int64)
+                yield Hits(some[query].astype(np.int64), order, distance.ravel()[near].astype(np.int64))
+
+
+def _nearest(parts: list[Hits], most: int) -> Hits:
+    """Unite hits and keep of each query the `most` nearest."""
+    return _joined(parts).nearest(most)
+
+
+def _joined(parts: list[Hits]) -> Hits:
+    names = ("query", "row", "distance")
+    return Hits(*(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names))

@@ -1,0 +1,142 @@
+"""From a task, or the card of one, to what leaks between its splits."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.clock import utc_now
+from ....core.errors import UserError
+from ....core.toml_files import read_toml
+from ....tasks.catalog import catalog, fetch, require, select
+from ....tasks.data_paths import places_from
+from ....tasks.images.bit_depth import Levels, eight_bits
+from ....tasks.images.perceptual_hash import BLANK, SMALLEST, perceptual_hashes
+from ....tasks.pseudonymize import NONE
+from ....tasks.task import SPLITS, Places, Split, Task
+from ...overlap.exact import Digests, digests, equal_groups
+from ...overlap.groups import known_groups, patients_known, shared_groups
+from ...run.planner import stored_size
+from ...schema.request import Request
+from ..contamination.search import Hashes
+from .near import Looks, near_copies, thumbnails
+from .outcome import Leakage, Rows
+from .pair_images import pictures
+from .shortcuts import hints
+from .within_split import near_within
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is audited.
+
+    Attributes:
+        target: names of tasks or sources, globs or groups as for run; or the path of a card.
+        request: the stored side, where data are, and cards beside them.
+        pictures: embed this many pairs of images.
+    """
+
+    target: str
+    request: Request
+    pictures: int = 0
+
+
+def audits(wanted: Wanted) -> Iterator[Leakage]:
+    """Audit each task.
+
+    Raises:
+        UserError: a name is unknown, a card is wrong, or data are missing.
+    """
+    request = wanted.request
+    places = places_from(Path(request.data_root) if request.data_root else None, request.download)
+    targets = _targets(wanted, places)
+    fetch(targets, request.size, places)
+    require(targets, request.size, places)
+    for task in targets:
+        size = stored_size(task, request, places)
+        loaded = task.source.load(size, places)
+        data = task.source.fingerprint(size, places)
+        yield leakage_of(task.name, size, data, loaded, wanted.pictures)
+
+
+def _targets(wanted: Wanted, places: Places) -> tuple[Task, ...]:
+    """Find the tasks; a source that only pretrains may be named too, since its splits can leak as well."""
+    cards = [Path(path) for path in wanted.request.task_file]
+    name = wanted.target
+    if name.endswith(".toml"):
+        cards.append(Path(name).expanduser())
+        name = str(read_toml(cards[-1]).get("name", ""))
+    known = catalog(places, cards)
+    return (known[name],) if name in known else select(name, known, places, wanted.request.size)
+
+
+def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pairs: int = 0) -> Leakage:
+    """Audit splits in memory.
+
+    Args:
+        task: the task's name.
+        size: stored side in pixels.
+        data: fingerprint of the content.
+        loaded: the splits by name; empty ones are passed over.
+        pairs: of images to embed side by side.
+
+    Raises:
+        UserError: the images are too small to hash.
+    """
+    splits = {name: loaded[name] for name in SPLITS if name in loaded and len(loaded[name])}
+    if min((min(split.images.shape[1:3]) for split in splits.values()), default=0) < SMALLEST:
+        raise UserError(f"{task} has no images of {SMALLEST} pixels a side or more: nothing can be audited.")
+    marks = {name: digests(split.images) for name, split in splits.items()}  # in full depth
+    images = {name: _eight_bits(split.images) for name, split in splits.items()}
+    hashes = {name: perceptual_hashes(each) for name, each in images.items()}
+    looks = Looks(splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()})
+    constant, blank = _empty(splits, hashes)
+    found = Leakage(
+        task=task,
+        size=size,
+        data=data,
+        images={name: len(split) for name, split in splits.items()},
+        exact=equal_groups(splits, marks),
+        near=(*near_copies(looks), *near_within(looks)),
+        shared=shared_groups(splits),
+        grouped={name: len(known_groups(split)) for name, split in splits.items()},
+        patients=patients_known(splits),
+        constant=constant,
+        blank=blank,
+        hints=tuple(hints(splits, images, _units(splits, marks))),
+        made=utc_now(),
+    )
+    return pictures(found, images, pairs) if pairs else found
+
+
+def _eight_bits(images: Levels) -> NDArray[np.uint8]:
+    """Return images as uint8, converted some at a time: all at once takes eight times their memory."""
+    if images.dtype == np.uint8:
+        return eight_bits(images)
+    return np.concatenate([eight_bits(images[at : at + 256]) for at in range(0, len(images), 256)])
+
+
+def _empty(
+    splits: Mapping[str, Split], hashes: Mapping[str, Hashes]
+) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    """Return the rows of one single value, and those of nothing but noise; splits without are left out."""
+    constant: dict[str, Rows] = {}
+    blank: dict[str, Rows] = {}
+    for name, split in splits.items():
+        rows = np.flatnonzero(hashes[name] == BLANK)  # what has one value has no contrast
+        flat = [int(row) for row in rows if np.ptp(split.images[row]) == 0]
+        constant[name] = tuple(flat)
+        blank[name] = tuple(int(row) for row in rows if int(row) not in set(flat))
+    return {name: rows for name, rows in constant.items() if rows}, {n: r for n, r in blank.items() if r}
+
+
+def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[str, NDArray[np.uint64]]:
+    """Return of each image its group, or where that is not known its digest."""
+    return {
+        name: marks[name]
+        if split.groups is None
+        else np.where(split.groups == NONE, marks[name], split.groups.astype(np.uint64))
+        for name, split in splits.items()
+    }

@@ -1,0 +1,113 @@
+"""Near copies across splits: found by perceptual hash, confirmed by the correlation of their details."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.hardware import allowed_cpus
+from ....tasks.images.perceptual_hash import BLANK
+from ....tasks.task import Split
+from ...overlap.exact import Digests, label
+from ..contamination.alignment import Floats, thumbnail
+from ..contamination.near_duplicate_search import (
+    CORRELATION,
+    CROPS,
+    RADIUS,
+    candidates,
+    confirmed,
+    share_interval,
+)
+from ..contamination.search import Hashes, Hits
+from .match_types import Match, Near
+
+_LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
+"""In which splits the images of a split are looked for."""
+_SHARE = 250
+"""Images that one thread compares at a time."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is compared of the images of each split, by its name.
+
+    Attributes:
+        splits: none of them empty.
+        images: of 8 bits, [n, h, w(, 3)].
+        hashes: [n] perceptual hashes.
+        marks: [n] `digests`, which tell equal images.
+        thumbnails: [n, 784] details; 3 KiB for each image.
+    """
+
+    splits: Mapping[str, Split]
+    images: Mapping[str, NDArray[np.uint8]]
+    hashes: Mapping[str, Hashes]
+    marks: Mapping[str, Digests]
+    thumbnails: Mapping[str, Floats]
+
+
+def thumbnails(images: NDArray[np.uint8]) -> Floats:
+    """Return the details of each image [n, h, w(, 3)]: [n, 784]."""
+    return np.stack([thumbnail(image) for image in images])
+
+
+def near_copies(looks: Looks) -> Iterator[Near]:
+    """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
+    for split, others in _LOOKED_FOR.items():
+        if split in looks.splits:
+            yield from (_across(looks, split, other) for other in others if other in looks.splits)
+
+
+def _across(looks: Looks, split: str, other: str) -> Near:
+    asked = np.flatnonzero(looks.hashes[split] != BLANK)
+    images = looks.images[split][asked]
+    hits = candidates(images, looks.hashes[other], RADIUS, CROPS)
+    correlation = _confirmed(images, hits, looks.thumbnails[other])
+    return near_of(looks, (split, other), Hits(asked[hits.query], hits.row, hits.distance), correlation)
+
+
+def _confirmed(images: NDArray[np.uint8], hits: Hits, known: Floats) -> Floats:
+    """Correlate every pair, some images per thread: most of the time is spent outside of Python's lock."""
+    from threadpoolctl import threadpool_limits
+
+    cuts = np.searchsorted(hits.query, np.arange(0, len(images) + _SHARE, _SHARE))
+    parts = [
+        Hits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])
+        for low, high in pairwise(cuts)
+    ]
+    # the products are small: threads of their own would only wait for each other
+    with threadpool_limits(1), ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
+        found = list(pool.map(lambda part: confirmed(images, part, lambda rows: known[rows]), parts))
+    return np.concatenate([np.empty(0, np.float32), *found])
+
+
+def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floats) -> Near:
+    """Return what was found of the images of one split in another, or in the same one.
+
+    Args:
+        looks: of both.
+        names: whose images were looked for, and where.
+        pairs: that were compared.
+        correlation: [pairs] of their details; those below the threshold are no copies.
+    """
+    split, other = names
+    exact = looks.marks[split][pairs.query] == looks.marks[other][pairs.row]
+    order = np.lexsort((pairs.row, -correlation, ~exact, pairs.query))
+    order = order[correlation[order] >= CORRELATION]
+    first = order[np.diff(pairs.query[order], prepend=-1) != 0]
+    matches = tuple(
+        Match(
+            row=(row := int(pairs.query[at])),
+            other=(copy := int(pairs.row[at])),
+            correlation=round(min(1.0, float(correlation[at])), 4),
+            exact=bool(exact[at]),
+            conflict=label(looks.splits, (split, row)) != label(looks.splits, (other, copy)),
+        )
+        for at in first
+    )
+    checked = int((looks.hashes[split] != BLANK).sum())
+    interval = share_interval(len(matches), checked)
+    return Near(split=split, against=other, checked=checked, matches=matches, interval=interval)

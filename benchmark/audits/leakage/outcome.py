@@ -1,0 +1,238 @@
+"""What a leakage audit found of one task: plain data in a file, which the report reads."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ....core.errors import UserError
+from ....core.files import read_regular, write_json
+from ...schema.split_overlap import Group, Place, Shared
+from .match_types import Near
+
+FORMAT = 1
+FOLDER = "leakage"
+"""Of the audits in a run directory."""
+LEAST_AUC = 0.6
+"""Below it a hint is none: so little can be told that no network gains by it."""
+
+Rows = tuple[int, ...]
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a few figures of an image, without what it shows, tell its split or its label.
+
+    Attributes:
+        target: what was told: the label, or whether an image is of the last split, which is test.
+        features: from which figures.
+        images: one of each group, or of equal images.
+        auc: macro one-vs-rest, mean over the folds; None where it could not be computed.
+        chance: the highest AUC that the permutations gave; None likewise.
+        p: share of permutations, this order included, that gave as much; None likewise.
+        permutations: of the target over the images.
+        reason: why there is no AUC, or "".
+    """
+
+    target: Literal["split", "label"]
+    features: str
+    images: int
+    auc: float | None = None
+    chance: float | None = None
+    p: float | None = None
+    permutations: int = 0
+    reason: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether it is more than chance, and enough to matter."""
+        if self.auc is None or self.chance is None:
+            return False
+        return self.auc > self.chance and self.auc >= LEAST_AUC
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """Two images side by side, only where the user asked for it.
+
+    Attributes:
+        left: what stands on the left.
+        right: what stands on the right.
+        png: both images, as base64.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+    """
+
+    left: Place
+    right: Place
+    png: str
+    width: int
+    height: int
+
+
+class Leakage(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit of one task at one size.
+
+    Attributes:
+        format: of the file.
+        task: the task's name.
+        size: side in pixels of the stored images.
+        data: fingerprint of the content.
+        images: split -> how many.
+        exact: groups of equal images, within splits and across.
+        near: per pair of splits, then within each.
+        shared: per pair of splits that share groups; None where no two splits know any of theirs.
+        grouped: split -> images whose group is known.
+        patients: split -> those of them whose group is known to be a patient; None in audits of version 0.1.
+        constant: split -> rows of images of one single value.
+        blank: split -> rows of images that show nothing but noise, constant ones left out.
+        hints: shortcuts.
+        pictures: pairs side by side, if they were asked for.
+        made: when, UTC.
+    """
+
+    format: int = FORMAT
+    task: str
+    size: int
+    data: str
+    images: dict[str, int]
+    exact: tuple[Group, ...]
+    near: tuple[Near, ...]
+    shared: tuple[Shared, ...] | None
+    grouped: dict[str, int] = {}
+    patients: dict[str, int] | None = None
+    constant: dict[str, Rows]
+    blank: dict[str, Rows]
+    hints: tuple[Hint, ...]
+    pictures: tuple[Picture, ...] = ()
+    made: str
+
+    @property
+    def spans(self) -> dict[str, int]:
+        """Count the groups of equal images by the splits that they stand in, as "train and val"."""
+        found: dict[str, int] = {}
+        for group in self.exact:
+            name = " and ".join(group.splits)
+            found[name] = found.get(name, 0) + 1
+        return found
+
+    @property
+    def crossing(self) -> tuple[Group, ...]:
+        """The groups of equal images that stand in more than one split."""
+        return tuple(group for group in self.exact if len(group.splits) > 1)
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
+        return tuple(_leaks(self))
+
+    @property
+    def near_test(self) -> tuple[str, ...]:
+        """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
+        return tuple(
+            f"{_counted(near)} have a copy, or nearly one, in {near.against}" for near in self._leaking
+        )
+
+    def near_copies(self, unlike: bool) -> int:
+        """Count the test images of which train or val hold a copy, or nearly one, beyond look-alikes.
+
+        Args:
+            unlike: leave out those that are equal in every pixel.
+        """
+        matches = [match for near in self._leaking for match in near.matches]
+        equal = {match.row for match in matches if match.exact and unlike}
+        return len({match.row for match in matches} - equal)
+
+    @property
+    def _leaking(self) -> Iterator[Near]:
+        found = (near for near in self.near if near.split == "test" and not near.within)
+        return (near for near in found if near.means == "leak")
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What no leak was found by but may be one, a clause each: few near copies, patients not known."""
+        return (*self._look_alikes, *self._not_patients)
+
+    @property
+    def patients_known(self) -> int:
+        """Count the images whose group is known to be a patient."""
+        return sum((self.grouped if self.patients is None else self.patients).values())
+
+    @property
+    def _not_patients(self) -> Iterator[str]:
+        """Say of how many images only a group is known that may be less than a patient."""
+        if self.shared is not None and (weak := sum(self.grouped.values()) - self.patients_known):
+            yield (
+                f"the groups of {weak:,} images are studies, or nearly all of one image, and one patient may "
+                "have several: name the patients (in a card of files by patient_column or group_pattern)"
+            )
+
+    @property
+    def _look_alikes(self) -> Iterator[str]:
+        """Near copies across splits that are too few to be told from look-alikes, a clause each."""
+        return (
+            f"{_counted(near)} have a near copy or a look-alike in {near.against}: "
+            "only a look at the pairs (--pictures) can tell"
+            for near in self.near
+            if not near.within
+            and not near.beyond_look_alikes
+            and not all(match.exact for match in near.matches)
+        )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What can be told without a look at what images show, a clause for the split and for the label."""
+        held: dict[str, list[str]] = {}
+        for hint in self.hints:
+            if hint.found:
+                held.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
+        # of 80 patients with 6 images each, taken for independent, 43 of 60 such sets gave a hint of nothing
+        unless = (
+            "" if any(self.grouped.values()) else ", unless several images of each patient make it look so"
+        )
+        return tuple(
+            f"the {target} can be told from {' or '.join(each)}{unless}" for target, each in held.items()
+        )
+
+
+def _leaks(found: Leakage) -> Iterator[str]:
+    if found.crossing:
+        many = len(found.crossing)
+        groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
+        yield f"{many:,} {groups} in more than one split"
+    for near in found.near:
+        if near.beyond_look_alikes and not near.within:
+            yield f"{_counted(near)} have a copy, or nearly one, in {near.against}"
+    for shared in found.shared or ():
+        yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
+
+
+def _counted(near: Near) -> str:
+    return f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
+
+
+def write_leakage(folder: Path, found: Leakage) -> Path:
+    """Write an audit into a folder; a later one of the same task and size takes its place."""
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', found.task)}--{found.size}px.json"
+    write_json(path, found)
+    return path
+
+
+def read_leakage(run: Path) -> Mapping[tuple[str, int, str], Leakage]:
+    """Read the audits of a run directory, by task, size and data.
+
+    Raises:
+        UserError: a file is damaged or of another format: to pass over it would call the task not audited.
+    """
+    audits = {}
+    for path in sorted((run / FOLDER).glob("*.json")):
+        try:
+            found = msgspec.json.decode(read_regular(path), type=Leakage)
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
+            ) from error
+        if found.format != FORMAT:
+            raise UserError(f"The audit {path} has the format {found.format}, not {FORMAT}: audit again.")
+        audits[found.task, found.size, found.data] = found
+    return audits

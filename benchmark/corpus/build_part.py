@@ -1,0 +1,139 @@
+"""One unit of work on disk: a shard and its table, both whole or absent."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ...core.files import write_atomic
+from ...tasks.images.perceptual_hash import perceptual_hash
+from ...tasks.pseudonymize import group_number
+from ...tasks.task import Variant
+from .corpus import PARTS, SHARDS
+from .images import UnusableError, pixel_hash, png, stored
+from .shard import ShardWriter, facts_json
+from .source import Problem, Source, Unit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("key", "source", "shard", "offset", "size", "label", "group", "sha256", "phash", "height", "width")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to every image alike: gray or color, the longest side, and the salt of the groups."""
+
+    variant: Variant
+    side: int
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a unit's results stand.
+
+    Attributes:
+        folder: of the corpus.
+        source: the source's name.
+        number: the unit's.
+    """
+
+    folder: Path
+    source: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name the unit within the corpus."""
+        return f"{self.source}-{self.number:05d}"
+
+    @property
+    def table(self) -> Path:
+        """The rows and problems; it is written after the shard, so that a unit with a table is finished."""
+        return self.folder / PARTS / f"{self.name}.parquet"
+
+    @property
+    def shard(self) -> Path:
+        """The images as they were read, duplicates among them."""
+        return self.folder / PARTS / f"{self.name}.tar"
+
+    @property
+    def final(self) -> Path:
+        """The shard without duplicates."""
+        return self.folder / SHARDS / f"{self.name}.tar"
+
+    def key(self, row: int) -> str:
+        """Name the image in a row of this unit."""
+        return f"{self.source}-{self.number:05d}{row:06d}"
+
+
+def schema() -> "pa.Schema":
+    """Return the columns of the index, as docs/build-a-mednet.md lists them."""
+    import pyarrow as pa
+
+    text, wide, side = pa.string(), pa.int64(), pa.int32()
+    types = (text, text, text, wide, wide, pa.list_(pa.int32()), wide, text, pa.uint64(), side, side)
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))
+
+
+def make_part(source: Source, unit: Unit, folder: Path, settings: Settings) -> tuple[int, int]:
+    """Read a unit and write its shard, then its table.
+
+    Returns:
+        how many images it gave, and how many problems.
+
+    Raises:
+        UserError, DiskFullError: as `write_atomic`; what is wrong with an image is a problem.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    part = Part(folder, source.facts.name, unit.number)
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    problems: list[Problem] = []
+
+    def write(file: BinaryIO) -> None:
+        shard = ShardWriter(file)
+        for row in _rows(source, unit, part, settings, shard, problems):
+            for name, value in zip(COLUMNS, row, strict=True):
+                columns[name].append(value)
+        shard.close()
+
+    write_atomic(part.shard, write)
+    notes = {"problems": json.dumps([(problem.name, problem.reason) for problem in problems])}
+    table = pa.table(columns, schema().with_metadata(notes))
+    write_atomic(part.table, lambda file: parquet.write_table(table, file))
+    return len(table), len(problems)
+
+
+def _rows(
+    source: Source, unit: Unit, part: Part, settings: Settings, shard: ShardWriter, problems: list[Problem]
+) -> Iterator[tuple[Any, ...]]:
+    row, color = 0, settings.variant == "color"
+    for found in source.read(unit):
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        try:
+            pixels = stored(found.pixels, color, settings.side)
+        except UnusableError as error:
+            problems.append(Problem(found.name, str(error)))
+            continue
+        content, digest, key = png(pixels), pixel_hash(pixels), part.key(row)
+        offset = shard.add(key, content, facts_json(part.source, found.label, digest))
+        group = group_number(settings.salt, part.source, found.group)
+        yield (
+            key, part.source, part.final.name, offset, len(content), found.label, group,
+            digest, perceptual_hash(pixels), *pixels.shape[:2],
+        )  # fmt: skip
+        row += 1
+
+
+def read_problems(part: Part) -> list[Problem]:
+    """List what could not be read of a finished unit."""
+    from pyarrow import parquet
+
+    notes = parquet.read_schema(part.table).metadata
+    return [Problem(*each) for each in json.loads(notes[b"problems"])]

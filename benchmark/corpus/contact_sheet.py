@@ -1,0 +1,53 @@
+"""A look at a corpus: some images of every source, drawn at random and the same every time."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.files import write_atomic
+from .corpus import SHEET, Corpus, SourceFacts
+from .index import images_at
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+COLUMNS, TILE, GAP, CAPTION = 12, 96, 4, 22
+"""Images per source, and pixels."""
+
+
+def write_sheet(folder: Path, corpus: Corpus) -> Path:
+    """Write the picture from the index and the shards; returns where it stands."""
+    from PIL import Image
+
+    width = COLUMNS * (TILE + GAP) + GAP
+    sheet = Image.new("RGB", (width, len(corpus.sources) * (CAPTION + TILE + GAP) + GAP), "white")
+    starts = _starts(corpus)
+    for number, source in enumerate(corpus.sources):
+        _draw_row(sheet, folder, source, starts[source.name], number * (CAPTION + TILE + GAP) + GAP)
+    path = folder / SHEET
+    write_atomic(path, lambda file: sheet.save(file, "png"))
+    return path
+
+
+def _starts(corpus: Corpus) -> dict[str, int]:
+    """Find the first row of each source: the index is sorted by their names."""
+    starts, row = {}, 0
+    for source in sorted(corpus.sources, key=lambda source: source.name):
+        starts[source.name] = row
+        row += source.images
+    return starts
+
+
+def _draw_row(sheet: "Image.Image", folder: Path, source: SourceFacts, start: int, top: int) -> None:
+    from PIL import Image, ImageDraw, ImageFont
+
+    caption = f"{source.name}   {source.images:,} images, {source.modality}, {source.licence}"
+    ImageDraw.Draw(sheet).text((GAP, top), caption, "black", ImageFont.load_default(14))
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(source.images, min(COLUMNS, source.images), replace=False)
+    for column, pixels in enumerate(images_at(folder, sorted(int(start + row) for row in drawn))):
+        tile = Image.fromarray(pixels)
+        scale = TILE / max(tile.size)
+        size = tuple(max(1, round(side * scale)) for side in tile.size)
+        sheet.paste(tile.resize((size[0], size[1])), (GAP + column * (TILE + GAP), top + CAPTION))

@@ -1,0 +1,135 @@
+"""Sources that are a listing of files: units of so many files, each decoded by the readers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...core.errors import UserError, unknown
+from ...tasks.databases.tables import database as catalogued
+from .corpus import SourceFacts
+from .source import Item, Problem, SourceCard, Unit
+
+PER_UNIT = 1000
+"""Files that one process reads in one go."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One file: where it is relative to the root, its label and group, its size and time (-1: not there)."""
+
+    path: str
+    label: tuple[int, ...]
+    group: str = ""
+    size: int = -1
+    changed: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class FileSource:
+    """Images in files.
+
+    Attributes:
+        facts: what is known of them.
+        root: what the entries are relative to.
+        listing: lists the files in a fixed order; a module's function or a `functools.partial` of one,
+            so that it can be pickled.
+        reader: fields of `Reading`.
+        per_unit: files per unit; fewer where one file holds many images.
+    """
+
+    facts: SourceFacts
+    root: Path
+    listing: Callable[[], Iterable[Entry]]
+    reader: dict[str, Any]
+    per_unit: int = PER_UNIT
+
+    def units(self) -> Iterator[Unit]:
+        """List the files, so many at a time."""
+        entries = iter(self.listing())
+        number = 0
+        while chunk := tuple(islice(entries, self.per_unit)):
+            yield Unit(number, chunk)
+            number += 1
+
+    def read(self, unit: Unit) -> Iterator[Item | Problem]:
+        """Decode the files of a unit; one that cannot be read is a problem and the others go on."""
+        from ...tasks.images.reader import UnreadableError, pictures
+
+        reading = reading_of(self.reader, self.facts.name)
+        for entry in unit.what:
+            try:
+                for picture in pictures(self.root / entry.path, reading):
+                    yield Item(picture.pixels, entry.label, entry.group or picture.group, shown(entry.path))
+            except UnreadableError as error:
+                yield Problem(shown(entry.path), str(error))
+
+
+def folder_of(card: SourceCard, folder: Path) -> Path:
+    """Return the folder that a card names, which lies in `folder`; `UserError` where there is none."""
+    root = folder / card.path
+    if not root.is_dir():
+        raise UserError(
+            f"The card of '{card.name}' names the folder {root}, which does not exist: correct 'path'."
+        )
+    return root
+
+
+def reader_of(card: SourceCard) -> dict[str, Any]:
+    """Return the fields of `Reading` that a card sets, also by `slices_per_series`."""
+    return {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
+
+
+def reading_of(given: dict[str, Any], source: str) -> Any:
+    """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
+    from ...tasks.images.reader import Reading
+
+    names = [field.name for field in fields(Reading)]
+    for name in given:
+        if name not in names:
+            raise UserError(f"The card of '{source}', key 'reader': {unknown('key', name, names)}")
+    try:
+        return msgspec.convert(given, Reading, strict=False)
+    except msgspec.ValidationError as error:
+        raise UserError(f"The card of '{source}', key 'reader': {error}.") from error
+
+
+def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> Entry:
+    """Make an entry with the size and time that the file has now."""
+    try:
+        state = (root / path).stat()
+    except (OSError, ValueError):  # reading it will say why
+        return Entry(path, label, group)
+    return Entry(path, label, group, state.st_size, state.st_mtime_ns)
+
+
+def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
+    """Take over what a card says.
+
+    Args:
+        card: of the source.
+        classes: those of the card, or where it names none those that were found, in alphabetical order.
+
+    Raises:
+        UserError: its `database` is none of the catalogue's, or the classes do not fit its `labels`.
+    """
+    classes = tuple(classes)
+    if len(set(classes)) < len(classes):
+        raise UserError(f"The card of '{card.name}': it names one of its classes twice: name each once.")
+    if card.labels == "binary" and len(classes) != 2:
+        raise UserError(f"The card of '{card.name}': binary labels have 2 classes, not {len(classes)}.")
+    if card.labels == "ordinal" and not card.classes:
+        raise UserError(
+            f"The card of '{card.name}': name its 'classes' in their order: the labels are ordinal."
+        )
+    database = catalogued(card.database).id if card.database else ""
+    same = ("name", "licence", "source_group", "parents", "modality", "variant", "citation")
+    kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
+    return SourceFacts(database=database, kind=card.labels, classes=classes, **kept)
+
+
+def shown(path: str) -> str:
+    """Return how a file is named in the corpus: as the source names it, but no folder outside of it."""
+    return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

@@ -1,0 +1,111 @@
+"""What the words behind `corpus build` mean: known tasks, npz sets, source cards, and `KIND:NAME`."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...core.errors import UserError, unknown
+from ...core.toml_files import as_card, read_toml
+from ...tasks.catalog import catalog, fetch, require
+from ...tasks.local_cards import local_task
+from ...tasks.task import SPLITS, Places, Task
+from .file_source import reading_of
+from .source import SOURCES, Source, SourceCard
+from .task_source import TaskSource
+
+Splits = Mapping[str, tuple[str, ...]]
+"""Which splits to take, by source; "" is every source that is not named."""
+
+
+def splits_of(options: tuple[str, ...]) -> Splits:
+    """Read `--splits train,val` and `--splits NAME=train`; `UserError` for what is no split."""
+    found: dict[str, tuple[str, ...]] = {}
+    for option in options:
+        name, _, text = option.rpartition("=")
+        names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+        for split in names:
+            if split not in SPLITS:
+                raise unknown("split", split, SPLITS)
+        found[name] = names
+    return found
+
+
+def open_sources(
+    words: tuple[str, ...], places: Places, splits: Splits, side: int, agreed: bool = False
+) -> list[Source]:
+    """Open what the words mean, in their order.
+
+    Args:
+        words: names of tasks, paths of npz files or cards, `KIND:NAME`.
+        places: where named tasks are looked for.
+        splits: see `splits_of`.
+        side: of stored images, the largest size up to it is taken, else the smallest above.
+        agreed: the user has said yes to the downloads that a source asks about.
+
+    Raises:
+        UserError: a word means nothing, a card is wrong, data are missing, or two sources have one name.
+    """
+    sources = [_open(word, places, splits, side, agreed) for word in words]
+    names = [source.facts.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"Two sources are called '{name}': name each once, or rename one of them.")
+    for name in splits:
+        if name and name not in names:
+            raise unknown("source", name, names)
+    return sources
+
+
+def _open(word: str, places: Places, splits: Splits, side: int, agreed: bool) -> Source:
+    path = Path(word)
+    if path.suffix == ".npz":
+        if not path.with_suffix(".toml").is_file():
+            raise UserError(f"{path} has no card {path.stem}.toml beside it: write one (docs/tasks.md).")
+        return _task_source(local_task(path.with_suffix(".toml")), places, splits, side)
+    if path.suffix == ".toml":
+        return _from_card(path, places, splits, side)
+    kind, colon, name = word.partition(":")
+    if colon and kind in SOURCES:
+        named = SOURCES[kind].named
+        if named is None:
+            raise UserError(f"A source of the kind '{kind}' needs a card: name its TOML file.")
+        return named(name, places, agreed)
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder: write a source card for it (docs/build-a-mednet.md) and name that."
+        )
+    return _task_source(_named(word, places), places, splits, side)
+
+
+def _from_card(path: Path, places: Places, splits: Splits, side: int) -> Source:
+    content = read_toml(path)
+    if str(content.get("path", "")).endswith(".npz"):
+        return _task_source(local_task(path), places, splits, side)
+    if "kind" in content:
+        SOURCES[str(content["kind"])]  # says which kinds there are, before anything else is found wrong
+    card = as_card(path, content, SourceCard)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", card.name):  # a tar's names have 100 characters
+        raise UserError(f"{path}: key 'name': use up to 60 lower-case letters, digits, '.', '_' and '-'.")
+    reading_of(card.reader, card.name)  # hours before the first file is read
+    return SOURCES[card.kind].open(card, path.parent)
+
+
+def _named(word: str, places: Places) -> Task:
+    """Find a task; `bccd_cells` finds bccd-cells, and `mednist` the only one whose name it begins."""
+    tasks = catalog(places)
+    name = word.lower().replace("_", "-")
+    begun = [task for known, task in tasks.items() if known.startswith(f"{name}-")]
+    if word.lower() in tasks or name in tasks:
+        return tasks.get(word.lower()) or tasks[name]
+    if len(begun) == 1:
+        return begun[0]
+    raise unknown("source", word, [*tasks, *(f"{kind}:NAME" for kind, how in SOURCES.items() if how.named)])
+
+
+def _task_source(task: Task, places: Places, splits: Splits, side: int) -> TaskSource:
+    chosen = splits.get(task.name, splits.get("", task.pretrain_splits))
+    sizes = task.source.sizes(places) or task.sizes or (side,)
+    size = max((each for each in sizes if each <= side), default=min(sizes))
+    fetch([task], size, places)
+    require([task], size, places)
+    return TaskSource(task, places, chosen, size)

@@ -1,0 +1,112 @@
+"""Tasks and npz sets as sources of a corpus: the splits that their card allows, read a thousand at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+from ...core.errors import UserError
+from ...tasks.databases.tables import canonical, known
+from ...tasks.images.bit_depth import eight_bits
+from ...tasks.pseudonymize import NONE
+from ...tasks.task import Places, Split, Task
+from .corpus import SourceFacts
+from .source import Item, Unit
+
+PER_UNIT = 1000
+"""Images that one process reads in one go."""
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSource:
+    """The images of a task, or of a set that only pretrains.
+
+    Attributes:
+        task: its card, which also knows how to load it.
+        places: where its file may stand.
+        splits: which of its splits are taken.
+        size: side in pixels of the stored images.
+        per_unit: images per unit.
+    """
+
+    task: Task
+    places: Places = field(repr=False)
+    splits: tuple[str, ...]
+    size: int
+    per_unit: int = PER_UNIT
+
+    @property
+    def facts(self) -> SourceFacts:
+        """Take over the task's card."""
+        same = ("name", "licence", "source_group", "parents", "kind", "classes", "modality", "variant")
+        kept = {key: getattr(self.task, key) for key in (*same, "citation")}
+        words = (self.task.name, self.task.source_group)
+        database = next((canonical(word) for word in words if known(word)), "")
+        return SourceFacts(database=database, splits=self.splits, **kept)
+
+    def units(self) -> Iterator[Unit]:
+        """Cut the splits into pieces; each carries the hash of the file."""
+        content = self.task.source.fingerprint(self.size, self.places)
+        number = 0
+        for split in self.splits:
+            length = len(_rows(content, self, split))
+            for start in range(0, length, self.per_unit):
+                stop = min(start + self.per_unit, length)
+                yield Unit(number, (content, split, start, stop))
+                number += 1
+
+    def read(self, unit: Unit) -> Iterator[Item]:
+        """Give the images of a piece of a split."""
+        content, split, start, stop = unit.what
+        rows = _rows(content, self, split).read(start, stop)
+        multilabel = self.task.kind == "multilabel"
+        for at in range(stop - start):
+            label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
+            group = "" if rows.groups is None or rows.groups[at] == NONE else str(rows.groups[at])
+            yield Item(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
+
+
+class Rows(Protocol):
+    """A split of which some rows can be read."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> Split:
+        """Read some rows."""
+        ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """What a task's data source can be more: one that need not load all of a file."""
+
+    def rows(self, split: str, size: int, places: Places) -> Rows:
+        """Open one split; `UserError` names what is wrong with its file."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A split in memory: of images that are drawn, not read."""
+
+    split: Split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def read(self, start: int, stop: int) -> Split:
+        return self.split.at(slice(start, stop))
+
+
+def _rows(content: str, source: TaskSource, split: str) -> Rows:
+    return _opened(content, source.task, source.places, source.size, split)
+
+
+@lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
+def _opened(content: str, task: Task, places: Places, size: int, split: str) -> Rows:
+    if isinstance(task.source, Streamed):
+        return task.source.rows(split, size, places)
+    splits = task.source.load(size, places)
+    if split not in splits:
+        raise UserError(f"{task.name} has no split '{split}': it has {', '.join(splits)}.")
+    return _Loaded(splits[split])

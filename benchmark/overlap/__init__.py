@@ -1,0 +1,1 @@
+"""Images and patients that two splits share."""

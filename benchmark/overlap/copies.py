@@ -1,0 +1,167 @@
+"""The cheap part, for every run: test images and groups that stand in train or val, and images dropped."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+import msgspec
+import numpy as np
+
+from ...core.errors import UserError
+from ...core.files import DiskFullError, cache_folder, read_regular, write_json
+from ...tasks.task import SPLITS, Split, Task
+from ..schema.split_overlap import Copies, Dedupe
+from ..training.subsets import one_hot
+from .exact import digests, equal_groups
+from .groups import known_groups, patients_known
+
+_FORMAT = 2
+_FROM: Mapping[Dedupe, tuple[str, ...]] = {"test": ("test",), "train": ("train", "val")}
+"""Which splits lose images."""
+_OPTION: Mapping[Dedupe, str] = {"test": "--dedupe", "train": "--dedupe train"}
+_BESIDE: Mapping[Dedupe, str] = {"test": "train or val", "train": "test"}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of one content: the counts, and the rows on both sides that are copies."""
+
+    copies: Copies
+    rows: dict[str, tuple[int, ...]]
+    """By split: of test what stands in train or val, of train and val what stands in test."""
+
+    def after(self, dedupe: Dedupe | None) -> Copies:
+        """Return the counts, and what of the copies was dropped."""
+        lost = {f"dropped_{name}": len(self.rows[name]) for name in _FROM["train"] if dedupe == "train"}
+        return msgspec.structs.replace(self.copies, dropped=dedupe is not None, **lost)
+
+
+def identity(fingerprint: str, dedupe: Dedupe | None) -> str:
+    """Return what identifies the data of a cell: without copies they are other data."""
+    return f"{fingerprint}, without copies in {' and '.join(_FROM[dedupe])}" if dedupe else fingerprint
+
+
+def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Found:
+    """Count the copies and shared groups of a task; copies are remembered, so that a content is hashed once.
+
+    Args:
+        task: whose card says how the content is read.
+        splits: train, val and test as loaded.
+        fingerprint: of the content.
+    """
+    counts = [len(splits[name]) for name in SPLITS]
+    key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
+    note = cache_folder() / "leakage" / f"{key[:32]}.json"
+    try:
+        found = msgspec.json.decode(read_regular(note), type=Found)
+    except (OSError, ValueError, RecursionError):
+        found = _counted(splits)
+        with suppress(UserError, DiskFullError):  # without the note it is counted again next time
+            write_json(note, found)
+    return msgspec.structs.replace(found, copies=_grouped(found.copies, splits))
+
+
+def _counted(splits: Mapping[str, Split]) -> Found:
+    ordered = {name: splits[name] for name in SPLITS}
+    groups = equal_groups(ordered, {name: digests(split.images) for name, split in ordered.items()})
+    crossing = [group for group in groups if len(group.splits) > 1]
+    tested = [group for group in crossing if "test" in group.splits]
+
+    def rows(split: str, other: str) -> list[int]:
+        return [
+            row
+            for g in crossing
+            if {split, other} <= set(g.splits)
+            for name, row in g.places
+            if name == split
+        ]
+
+    in_train, in_val = rows("test", "train"), rows("test", "val")
+    either = tuple(sorted({*in_train, *in_val}))
+    copied = {name: tuple(sorted(rows(name, "test"))) for name in ("train", "val")}
+    return Found(
+        copies=Copies(
+            test=len(splits["test"]),
+            in_train=len(in_train),
+            in_val=len(in_val),
+            either=len(either),
+            conflicts=sum(group.conflict for group in tested),
+            val=len(splits["val"]),
+            val_in_train=len(rows("val", "train")),
+        ),
+        rows={"test": either, **copied},
+    )
+
+
+def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
+    """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
+    test = known_groups(splits["test"])
+    both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
+    of_shared = int(np.isin(test, both).sum())
+    known = len(test) if of_shared else patients_known(splits)["test"]
+    return msgspec.structs.replace(copies, known=known, shared_groups=len(both), of_shared=of_shared)
+
+
+def without_copies(task: Task, splits: Mapping[str, Split], found: Found, dedupe: Dedupe) -> dict[str, Split]:
+    """Return the splits without the test images that stand in train or val, or without their copies there.
+
+    Args:
+        task: whose classes must all keep an image.
+        splits: as loaded.
+        found: what `copies_in` found in them.
+        dedupe: where images are dropped.
+
+    Raises:
+        UserError: a split would keep no image of a class.
+    """
+    lost = tuple(_emptied(task, splits, found, dedupe))
+    if lost:
+        other: Dedupe = "train" if dedupe == "test" else "test"
+        kind = "the copies in train and val" if dedupe == "test" else "the images of test"
+        cure = f"pass {_OPTION[other]}, which drops {kind} instead"
+        if any(_emptied(task, splits, found, other)):
+            cure = f"{_OPTION[other]} would empty a class too, so make other splits"
+        raise UserError(
+            f"Task '{task.name}': {_OPTION[dedupe]} would leave {' and '.join(lost)}, since all of them also "
+            f"stand in {_BESIDE[dedupe]}: {cure}."
+        )
+    return {**splits, **{name: _kept(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
+
+
+def dropped(
+    task: Task, before: Mapping[str, Split], after: Mapping[str, Split], dedupe: Dedupe
+) -> Iterator[str]:
+    """Say what `without_copies` dropped of each split, per class."""
+    for name in _FROM[dedupe]:
+        had, has = _per_class(task, before[name]), _per_class(task, after[name])
+        less = [
+            f"{many - has[which]:,} of the {many:,} {which}"
+            for which, many in had.items()
+            if has[which] < many and which.startswith("of ")
+        ]
+        count = len(before[name]) - len(after[name])
+        told = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"
+        yield f"{task.name}: {_OPTION[dedupe]} drops {told}{': ' if less else ''}{', '.join(less)}"
+
+
+def _emptied(task: Task, splits: Mapping[str, Split], found: Found, dedupe: Dedupe) -> Iterator[str]:
+    """Name what a split would lose all images of."""
+    for name in _FROM[dedupe]:
+        has = _per_class(task, _kept(splits[name], found.rows[name]))
+        for which, many in _per_class(task, splits[name]).items():
+            if many and not has[which]:
+                yield f"no {name} image {which}"
+
+
+def _kept(split: Split, lost: tuple[int, ...]) -> Split:
+    return split.at(np.setdiff1d(np.arange(len(split)), lost)) if lost else split
+
+
+def _per_class(task: Task, split: Split) -> dict[str, int]:
+    """Count the images of each class; of a finding those with and those without it."""
+    held = one_hot(split.labels, len(task.classes)).sum(axis=0).tolist()
+    counts = {f"of '{name}'": many for name, many in zip(task.classes, held, strict=True)}
+    if task.kind == "multilabel":
+        counts |= {
+            f"without '{name}'": len(split) - many for name, many in zip(task.classes, held, strict=True)
+        }
+    return counts

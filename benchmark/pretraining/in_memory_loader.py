@@ -1,0 +1,31 @@
+"""Images that are all in memory on the device."""
+
+from collections.abc import Generator, Iterable
+
+import torch
+from torch import Tensor
+
+from .sources import Rows
+
+
+class MemoryImages:
+    """Keeps `Images`' promises from one tensor.
+
+    Args:
+        images: uint8 [n, 1 or 3, side, side] on the device, in the order of the pools.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
+        """Yield the images of each array of rows."""
+        for each in rows:
+            yield self.images[moved(torch.from_numpy(each), self.images.device)]
+
+
+def moved(values: Tensor, device: torch.device | str) -> Tensor:
+    """Return values of the host on the device; a GPU is not waited for."""
+    if torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -1,0 +1,204 @@
+"""The images of a corpus as a stream of batches, decoded by worker processes ahead of the training."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ...baselines.init import Contract
+from ...core.errors import StoppedError, UserError
+from ...tasks.task import plausible_flips
+from ..corpus.corpus import SHARDS, Corpus, SourceFacts, read_corpus
+from ..corpus.exact_duplicates import rows_without
+from ..corpus.index import read_columns
+from .shards import Damaged, Decoder, Places
+from .sources import Loading, Pool, Rows, hold_out
+from .stopping import deaf
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+AHEAD = 4
+"""Batches that each worker decodes ahead of the training."""
+
+
+class _Orders:
+    """The rows that a loader is to read next; exchanged between two uses of the same workers."""
+
+    def __init__(self) -> None:
+        self.rows: Iterable[Rows] = ()
+
+    def __iter__(self) -> Iterator[Rows]:
+        return iter(self.rows)
+
+
+class ShardImages:
+    """Images of a corpus, decoded by worker processes; keeps `Images`' promises.
+
+    Args:
+        folder: the corpus, for what is said of a damaged image.
+        decoder: turns rows into batches.
+        loading: device and number of workers.
+    """
+
+    def __init__(self, folder: Path, decoder: Decoder, loading: Loading) -> None:
+        self.folder, self.decoder, self.loading = folder, decoder, loading
+        self._idle: list[tuple[_Orders, DataLoader[Tensor]]] = []
+
+    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
+        """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
+
+        Raises:
+            UserError: an image is damaged.
+            RuntimeError: a worker process died, see `told_of_deaths`.
+        """
+        # training and validation have workers of their own, which stay for the next validation
+        orders, loader = self._idle.pop() if self._idle else self._loader()
+        orders.rows = rows
+        try:
+            for batch in _begun(loader):
+                if isinstance(batch, Damaged):
+                    raise self._told(batch)
+                yield batch.to(self.loading.device, non_blocking=True)
+        finally:
+            self._idle.append((orders, loader))
+
+    def close(self) -> None:
+        """End the workers that wait and close the files."""
+        self._idle.clear()
+        self.decoder.close()
+
+    def _loader(self) -> tuple[_Orders, DataLoader[Tensor]]:
+        orders, workers = _Orders(), self.loading.workers
+        loader = DataLoader(
+            self.decoder,  # type: ignore[arg-type]  # whole batches by arrays of rows, which no stub knows
+            batch_size=None,
+            sampler=orders,
+            num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=deaf,
+            pin_memory=self.loading.device.startswith("cuda"),
+            generator=torch.Generator(),  # its own: no draw of the training may depend on the loader
+            # a forked worker shares the index; elsewhere each gets a copy, some 16 bytes an image
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        )
+        return orders, loader
+
+    def _told(self, damaged: Damaged) -> UserError:
+        """Say which image cannot be read; its key is looked up only now."""
+        import pyarrow.compute as pc
+
+        places = self.decoder.places
+        shard, offset = places.shards[places.shard[damaged.row]], int(places.offset[damaged.row])
+        table = read_columns(self.folder, ["key", "shard", "offset"])
+        here = pc.and_(pc.equal(table["shard"], shard.name), pc.equal(table["offset"], offset))  # type: ignore[attr-defined]
+        (key,) = table.filter(here)["key"].to_pylist()
+        return UserError(
+            f"{shard}: the image {key} cannot be read ({damaged.reason}); `mednet-bench corpus check "
+            f"{self.folder}` lists what is damaged, and building the corpus anew mends it."
+        )
+
+
+def _begun(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+    """Begin to read, without the signal handler that torch installs meanwhile.
+
+    It would raise a worker's death in whatever line the caller is at, even while another error is told.
+    Without it the loader finds a dead worker within five seconds, when it waits for a batch.
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    signal.signal(signal.SIGCHLD, before)
+    return batches
+
+
+@contextmanager
+def told_of_deaths(folder: Path) -> Iterator[None]:
+    """Turn the ways in which a worker's death shows into a `StoppedError`."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two: it died handing over a batch
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        reason = (str(error).splitlines() or ["its connection ended"])[0]
+        raise StoppedError(
+            f"A process that reads {folder} died ({reason}): it may lack shared memory "
+            "(/dev/shm); run the same command again with fewer --workers, 0 needs none."
+        ) from error
+
+
+def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImages]:
+    """Open a corpus for a pretraining; pools and their rows stand in the order of its index.
+
+    Images that equal one of a source that is left out are left out too, whichever source holds them.
+
+    Args:
+        folder: as `corpus build` made it.
+        loading: how images shall be shown, and which sources shall not.
+
+    Raises:
+        UserError: no finished corpus, an index that does not fit it, or nothing but what is left out.
+    """
+    corpus = read_corpus(folder)
+    facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
+    table = read_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
+    table = rows_without(folder, loading.leave_out, table)
+    names, whose = _codes(table["source"])
+    chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
+    if not chosen:
+        raise UserError(f"{folder} holds no source that may be used: leave fewer out, or add one.")
+    pools = [_pool(facts[name], table.take(rows), loading.seed) for name, rows in chosen.items()]
+    shards, shard = _codes(table["shard"])
+    places = Places(
+        tuple(folder / SHARDS / name for name in shards),
+        shard,
+        table["offset"].to_numpy(),
+        table["size"].to_numpy().astype(np.int32),
+    ).of(np.concatenate(list(chosen.values())))
+    contract = Contract(interpolation=loading.interpolation)
+    return pools, ShardImages(folder, Decoder(places, _channels(corpus), contract, loading.side), loading)
+
+
+def _channels(corpus: Corpus) -> int:
+    return 3 if corpus.variant == "color" else 1
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the different texts of a column, and for each row the number of its own."""
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.dictionary.to_pylist(), whole.indices.to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> Pool:
+    """Describe one source; its labels are class indices [n], or [n, classes] for multilabel."""
+    labels = rows["label"].combine_chunks().flatten().to_numpy().astype(np.int64)
+    width = len(facts.classes) if facts.kind == "multilabel" else 1
+    if len(labels) != width * len(rows):
+        raise UserError(
+            f"The index of {facts.name} has {len(labels)} labels for {len(rows)} images of {width} each: "
+            "build the corpus anew."
+        )
+    rng = np.random.default_rng([seed, *facts.name.encode()])  # the same images whatever is left out
+    train, held = hold_out(len(rows), rows["group"].to_numpy(), rng)
+    return Pool(
+        name=facts.name,
+        kind=facts.kind,
+        classes=facts.classes,
+        flips=plausible_flips(facts.modality, facts.classes),
+        labels=labels.reshape(-1, width) if facts.kind == "multilabel" else labels,
+        train=train,
+        held=held,
+    )

@@ -1,0 +1,67 @@
+"""What a pretraining was begun with: the same command goes on, another one is told what differs."""
+
+from pathlib import Path
+
+import msgspec
+
+from ...core.errors import UserError
+from ...core.files import write_json
+from .pretrain_result import Settings
+
+FILE = "settings.json"
+OPTIONS = {"start": "--from", "smoothing": "--label-smoothing"}
+"""Settings that the command line calls otherwise than by their own names."""
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides the weights."""
+
+    settings: Settings
+    corpus: str
+    """Identity of the corpus."""
+    sources: tuple[str, ...]
+    """Its sources that are trained on."""
+    leave_out: tuple[str, ...]
+
+
+def read_begun(out: Path) -> Begun | None:
+    """Return what a folder was begun with; None for a new one; `UserError` where that cannot be read."""
+    path = out / FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Begun)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UserError(f"{path} cannot be read ({error}): choose another --out.") from error
+
+
+def begin(out: Path, begun: Begun) -> None:
+    """Begin in the folder `out`, or go on there.
+
+    Raises:
+        UserError: it was begun with other settings; every one that differs is named.
+    """
+    earlier = read_begun(out)
+    if earlier is None:
+        write_json(out / FILE, begun)
+        return
+    pairs = [
+        (OPTIONS.get(name, f"--{name.replace('_', '-')}"), getattr(earlier.settings, name), value)
+        for name, value in msgspec.structs.asdict(begun.settings).items()
+    ]
+    pairs.append(("--leave-out", " ".join(earlier.leave_out), " ".join(begun.leave_out)))
+    different = [
+        f"{option} {_word(before)} and not {_word(now)}" for option, before, now in pairs if before != now
+    ]
+    if earlier.corpus != begun.corpus:
+        different.append("another content of --corpus")
+    elif earlier.sources != begun.sources and not different:
+        different.append(f"the sources {', '.join(earlier.sources)} and not {', '.join(begun.sources)}")
+    if different:
+        raise UserError(
+            f"{out} was begun with {'; '.join(different)}: pass what it was begun with, or another --out."
+        )
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value) or "nothing"

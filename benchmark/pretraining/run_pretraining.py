@@ -1,0 +1,208 @@
+"""`mednet-bench pretrain`: from a corpus to a folder with weights and their card."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from ...baselines.init import InitCard, contract_of
+from ...baselines.weights.archs import check_size
+from ...core.errors import StoppedError, UserError, one_line
+from ...core.files import claim
+from ...tasks.task import Places, Task
+from ..corpus.corpus import Corpus, read_corpus
+from ..corpus.exact_duplicates import equal_to
+from ..schema.provenance import commit
+from ..training.loop import DivergedError, is_short_memory
+from .config import Job, Keeping, Result, StoppedAtError
+from .curve_plot import write_curve
+from .distributed import Ranks, joined
+from .leave_out import check_start, related
+from .loader import ShardImages, corpus_pools, told_of_deaths
+from .modelcard import CARD, CURVE, write_results
+from .pretrain_result import Finished, Settings
+from .progress import Display
+from .resume_check import Begun, begin, read_begun
+from .sources import Loading
+from .start import start_of
+from .stopping import stoppable
+from .train_loop import pretrain
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a person asked for.
+
+    Attributes:
+        settings: hyper-parameters; `start` is the word behind `--from`, and `accumulate` 0 stands for one
+            part for each process, or for what the folder was begun with.
+        corpus: folder of the corpus.
+        out: folder of the result.
+        leave_out: tasks that the weights shall be independent of.
+        places: where weights to begin with may be found.
+        device: as torch calls it.
+        workers: processes that decode images, for each process that trains.
+        checkpoint_every: steps.
+        evaluate_every: steps; 0 validates ten times.
+        minutes: after which it stops with a checkpoint; 0 is never.
+    """
+
+    settings: Settings
+    corpus: Path
+    out: Path
+    leave_out: tuple[Task, ...]
+    places: Places
+    device: str
+    workers: int
+    checkpoint_every: int
+    evaluate_every: int
+    minutes: float
+
+
+def carry_out(request: Request) -> Path:
+    """Pretrain, or go on with it, and write the result; returns the card's path.
+
+    Raises:
+        UserError: the corpus, the settings or the folder do not fit.
+        StoppedError: it was asked to stop, diverged, or had too little memory.
+    """
+    if request.corpus.resolve() == request.out.resolve():
+        raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
+    with joined(request.device) as ranks:
+        if not ranks.first:
+            return _carry_out(request, ranks)
+        with claim(request.out / ".lock") as mine:
+            if not mine:
+                raise UserError(
+                    f"Another process is pretraining in {request.out}: wait, or choose another --out."
+                )
+            return _carry_out(request, ranks)
+
+
+def _carry_out(request: Request, ranks: Ranks) -> Path:
+    corpus = read_corpus(request.corpus)
+    left_out = related(corpus.sources, request.leave_out)
+    request, start = _settled(request, corpus, left_out, ranks)
+    if (request.out / CARD).is_file():
+        _say(f"{request.out} is finished: nothing to do.", ranks)
+        return request.out / CARD
+    for name, reason in left_out.items():
+        _say(f"left out: {name}, for {reason}", ranks)
+    if twins := equal_to(request.corpus, left_out):
+        _say(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
+    result = _trained(request, start, frozenset(left_out), ranks)
+    if ranks.first:
+        write_results(_finished(request, result, start, tuple(left_out), ranks), request.out)
+    return request.out / CARD
+
+
+def _settled(
+    request: Request, corpus: Corpus, left_out: Mapping[str, str], ranks: Ranks
+) -> tuple[Request, InitCard | None]:
+    """Resolve what the request leaves open, and hold it against what the folder was begun with."""
+    settings, out = request.settings, request.out
+    if corpus.variant != settings.variant:
+        raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
+    sources = tuple(source.name for source in corpus.sources if source.images and source.name not in left_out)
+    if not corpus.images:
+        raise UserError(f"{request.corpus} holds no image: see its problems.csv, and build it anew.")
+    if not sources:
+        raise UserError(
+            f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
+            "or leave fewer tasks out."
+        )
+    earlier = read_begun(out)
+    parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
+    if parts % ranks.world or 2 * parts > settings.batch_size:  # batch norm needs two images to learn from
+        raise UserError(
+            f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
+            f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
+        )
+    check_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
+    start = start_of(settings, corpus, request.places)
+    check_start(start, request.leave_out)
+    settings = msgspec.structs.replace(
+        settings, accumulate=parts, start=start.identity if start else "scratch"
+    )
+    if ranks.first:
+        left = tuple(sorted(task.name for task in request.leave_out))
+        begin(out, Begun(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left))
+    return replace(request, settings=settings), start
+
+
+def opened(
+    request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks
+) -> tuple[Job, ShardImages]:
+    """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
+    settings, contract = request.settings, contract_of(start)
+    loading = Loading(
+        settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
+    )
+    pools, images = corpus_pools(request.corpus, loading)
+    return Job(settings, pools, images, ranks, start), images
+
+
+def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
+    """Train; what stops it early is told with its cure."""
+    settings, out = request.settings, request.out
+    job, images = opened(request, start, left_out, ranks)
+    display = Display(settings.steps)
+    try:
+        with stoppable(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
+            keeping = Keeping(
+                folder=out / CHECKPOINTS,
+                checkpoint_every=request.checkpoint_every,
+                evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
+                stopping=stopping,
+                live=display.note,
+                row=lambda curve: write_curve(curve, out / CURVE),
+            )
+            return pretrain(job, keeping)
+    except StoppedAtError as stopped:
+        raise StoppedError(
+            f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
+            f"{out / CHECKPOINTS}: run the same command again to go on."
+        ) from stopped
+    except DivergedError as error:
+        raise StoppedError(f"{error}: pass a smaller --lr, and another --out.") from error
+    except RuntimeError as error:
+        if not is_short_memory(error):
+            raise
+        raise StoppedError(
+            f"The memory of {ranks.device} is too small for {settings.batch_size} images in "
+            f"{settings.accumulate} parts: pass --accumulate {2 * settings.accumulate}, and another --out."
+        ) from error
+    finally:
+        images.close()
+
+
+def _finished(
+    request: Request, result: Result, start: InitCard | None, left_out: tuple[str, ...], ranks: Ranks
+) -> Finished:
+    head, dirty = commit()
+    return Finished(
+        state=result.state,
+        settings=request.settings,
+        sources=result.sources,
+        curve=result.curve,
+        leave_out=tuple(sorted(task.name for task in request.leave_out)),
+        left_out=left_out,
+        seconds=result.seconds,
+        processes=ranks.world,
+        device=ranks.device,
+        commit=head,
+        dirty=dirty,
+        start=start,
+        corpus=request.corpus,
+    )
+
+
+def _say(text: str, ranks: Ranks) -> None:
+    if ranks.first:
+        print(one_line(text), file=sys.stderr)

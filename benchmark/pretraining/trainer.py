@@ -1,0 +1,164 @@
+"""The network that is pretrained, with all that moves it; a step depends on nothing but its number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...baselines.weights.archs import build_backbone
+from ...baselines.weights.load import load_backbone
+from ...baselines.weights.prepare import Prepare
+from ..training.augment import Augment
+from ..training.loop import Hyper, precision
+from ..training.model import placed
+from .batch_sampler import Draws
+from .batchnorm_stats import Norms
+from .checkpoints import Tensors
+from .config import Job
+from .ema import Average
+from .heads import Heads, Network
+from .in_memory_loader import moved
+from .sources import Rows
+
+
+class Learner:
+    """One process's network, optimiser and order of images.
+
+    Args:
+        job: what is to be trained.
+
+    Attributes:
+        waited: seconds spent waiting for images so far.
+        totals: loss and number of the images of each source that this process showed, [sources, 2]; whoever
+            reads them sets them to 0.
+    """
+
+    def __init__(self, job: Job) -> None:
+        settings, self.ranks, self.job = job.settings, job.ranks, job
+        self.settings, self.device = settings, job.ranks.device
+        self.prepare = Prepare(job.contract, settings.input_size)
+        self.heads = Heads(job.pools, self.device, settings.smoothing)
+        self.draws = Draws(job.pools, settings.batch_size, settings.seed, settings.temperature)
+        self.augment = Augment(  # which of a batch are mirrored or turned, their own numbers say
+            mirror=True,
+            invert=True,
+            colour=settings.variant == "color",
+            shift=settings.shift,
+            zoom=settings.zoom,
+        )
+        self.hyper = Hyper(settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup)
+        network = Network(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
+        self.network = placed(network, self.device)
+        self.norms = Norms(self.network)
+        self.average = Average(self.network, settings.ema) if settings.ema else None
+        self.model = self.ranks.wrapped(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
+        self.totals = torch.zeros(len(job.pools), 2, device=self.device)
+        self.waited = 0.0
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network whose weights are kept: the moving average where there is one."""
+        return self.average.network if self.average else self.network
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return self.hyper.rate(step, self.settings.steps)
+
+    def stream(self, first: int) -> Iterator[Rows]:
+        """Yield the rows of every part that this process shows from step number `first` on."""
+        for step in range(first, self.settings.steps):
+            rows = self.draws.rows(step)
+            for _, places in self._parts():
+                yield rows[places]
+
+    def step(self, step: int, images: Iterator[Tensor]) -> None:
+        """Take one optimiser step; nothing in it waits for the device.
+
+        Args:
+            step: its number, from 0.
+            images: yields what `stream` asked for.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(step)
+        self.optimiser.zero_grad(set_to_none=True)
+        rows = self.draws.rows(step)
+        whose = self.draws.whose(rows)
+        changes = self.draws.changes(step, whose)
+        parts = list(self._parts())
+        for at, (part, places) in enumerate(parts):
+            begun = time.perf_counter()
+            batch = next(images)
+            self.waited += time.perf_counter() - begun
+            targets = moved(self.heads.targets(rows[places], whose[places]), self.device)
+            numbers = moved(torch.from_numpy(changes[places]), self.device)
+            self.norms.share(at, len(parts))
+            # dropout too is the same whoever computes this part, interrupted before or not
+            torch.manual_seed(_seed(self.settings.seed, step, part))
+            with self.ranks.silent(self.model, more=at + 1 < len(parts)):
+                self._learn(self.prepare.normalise(self.augment(batch.float(), numbers)), targets)
+        self.optimiser.step()
+        if self.average:
+            self.average.update(step)
+
+    def settle(self) -> None:
+        """Bring batch norm's running statistics of all processes together before they are used."""
+        self.ranks.average(self.network.buffers())
+        if self.average:
+            self.ranks.average(self.average.network.buffers())
+
+    def tensors(self) -> Tensors:
+        """Return everything that decides how the training goes on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "totals": self.ranks.sum(self.totals),
+            "average": self.average.network.state_dict() if self.average else {},
+        }
+
+    def take(self, tensors: Tensors) -> None:
+        """Go on where `tensors` were taken."""
+        self.network.load_state_dict(tensors["network"])
+        self.optimiser.load_state_dict(tensors["optimiser"])
+        if self.average:
+            self.average.network.load_state_dict(tensors["average"])
+        if self.ranks.first:  # they are the sum over all processes
+            self.totals.copy_(tensors["totals"])
+
+    def _learn(self, inputs: Tensor, targets: Tensor) -> None:
+        """Add the gradients of one part of a batch."""
+        with precision(inputs.device):
+            logits = self.model(inputs)
+        losses = self.heads.losses(logits.float(), targets)
+        # the processes' gradients are averaged: each counts as if its share were the whole
+        (losses.sum() * (self.ranks.world / self.settings.batch_size)).backward()
+        counted = torch.stack([losses.detach(), torch.ones_like(losses)], dim=1)
+        self.totals.index_add_(0, targets[:, -1].long(), counted)
+
+    def _parts(self) -> Iterator[tuple[int, Rows]]:
+        """Yield this process's parts of a batch: the number of the part, and its places in the batch.
+
+        The parts are the same however many processes share them, and so are the images that batch norm
+        sees together.
+        """
+        settings = self.settings
+        places = np.array_split(np.arange(settings.batch_size), settings.accumulate)
+        for part in range(self.ranks.rank, settings.accumulate, self.ranks.world):
+            yield part, places[part]
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _backbone(job: Job) -> nn.Module:
+    settings = job.settings
+    if job.start is None:
+        return build_backbone(settings.arch, settings.input_size)
+    return load_backbone(job.start, settings.arch, settings.input_size, settings.seed).module

@@ -1,0 +1,1 @@
+"""From a request to records: planning, scheduling and computing of cells."""

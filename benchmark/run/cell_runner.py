@@ -1,0 +1,211 @@
+"""Computes one cell: brings together data, subset, weights and protocol."""
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...baselines.init import InitCard
+from ...baselines.weights.preprocessing_warnings import doubts
+from ...core.errors import UserError
+from ...core.files import cache_folder
+from ..overlap.copies import copies_in, identity, without_copies
+from ..pretraining.automatic import pretrain
+from ..pretraining.mednet_cache import made
+from ..schema.plan import Cell, Planned
+from ..schema.provenance import peak_memory_mb
+from ..schema.records import Counts, Hashes, Record
+from ..training import subsets
+from ..training.device_data import TaskData
+from ..training.loop import in_parts
+from ..training.metrics import Measured, Scored, measure, metric_facts
+from ..training.protocol import PROTOCOLS, Job, Outcome
+from .new_record import begun, described, init_facts
+from .planner import Grid
+
+SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
+FROM_CACHE = "these weights were made by an earlier run and taken from the cache"
+
+Predictions = dict[str, NDArray[np.generic]]
+
+
+class Bench:
+    """Where the cells of one grid are computed; keeps the last task in memory, since cells come sorted.
+
+    Args:
+        grid: the resolved request.
+        device: as torch calls it.
+    """
+
+    def __init__(self, grid: Grid, device: str) -> None:
+        self.grid, self.device = grid, device
+        self._last: tuple[tuple[Cell, str], Outcome] | None = None
+        self.data = functools.lru_cache(maxsize=1)(self._load)
+
+    def compute(self, planned: Planned, needs: Sequence[Record]) -> tuple[Record, Predictions | None]:
+        """Compute a cell.
+
+        Args:
+            planned: the cell and its key.
+            needs: the records of the cells that it needs, all of them ok.
+
+        Returns:
+            The record, and what shall be kept of its predictions.
+        """
+        started = time.perf_counter()
+        if planned.cell.step == "pretrain":
+            record, predictions = self._pretrain(planned), None
+        else:
+            (record, predictions), parts = in_parts(lambda parts: self._evaluate(planned, needs, parts))
+            record = msgspec.structs.replace(record, notes=(*_note_parts(parts), *record.notes))
+        seconds = record.seconds or time.perf_counter() - started
+        return msgspec.structs.replace(
+            record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
+        ), predictions
+
+    def _evaluate(
+        self, planned: Planned, needs: Sequence[Record], parts: int
+    ) -> tuple[Record, Predictions | None]:
+        """Compute a tune or score cell from its weights on, with each batch in so many parts."""
+        job = replace(self._job(planned.cell, needs), parts=parts)
+        if planned.cell.step == "score":
+            return self._score(planned, job)
+        choice = PROTOCOLS[job.cell.protocol].tune(job)
+        return described(self._record(planned), job, (choice,)), None
+
+    def failure(self, planned: Planned, error: str, seconds: float) -> Record:
+        """Describe a cell that could not be computed."""
+        return msgspec.structs.replace(self._record(planned), status="failed", error=error, seconds=seconds)
+
+    def _record(self, planned: Planned) -> Record:
+        return begun(self.grid, planned, self.device)
+
+    def _load(self, task: str, size: int) -> TaskData:
+        card = self.grid.tasks[task]
+        self.grid.check_unchanged(card, size)
+        splits = card.source.load(size, self.grid.places)
+        fingerprint = self.grid.check_unchanged(card, size)  # it may have changed while it was read
+        found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
+        splits = without_copies(card, splits, found, dedupe) if dedupe else splits
+        return TaskData(splits, identity(fingerprint, dedupe), self.device, found.after(dedupe))
+
+    def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
+        data = self.data(cell.task, cell.size)
+        subset = subsets.choose(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
+        # part of the hash, since one run directory may outlive a change of the data
+        name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
+        subsets.write_manifest(self.grid.request.folder, name, subset)
+        tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
+        return Job(
+            cell=cell,
+            task=self.grid.tasks[cell.task],
+            data=data,
+            subset=subset,
+            card=self._verified(cell),
+            recipe=self.grid.request.recipe,
+            device=self.device,
+            cache=cache_folder(),
+            tuned=tunings[0] if tunings else None,
+        )
+
+    def _verified(self, cell: Cell) -> InitCard:
+        """Return the init of a cell; weights made here get the hash that they had when they were made."""
+        card = self.grid.card(cell)
+        if card.pretraining is None or card.file is None:
+            return card
+        facts = made(card.file)
+        if facts is None:
+            raise UserError(
+                f"The weights of {card.name} in {card.file} are damaged or gone: run the same command again "
+                "to make them anew."
+            )
+        return replace(card, sha256=facts.sha256)
+
+    def _score(self, planned: Planned, job: Job) -> tuple[Record, Predictions]:
+        outcome = self._outcome(job)
+        test = job.data.splits["test"]
+        measured = self._measure(job, test.labels, outcome.test_scores)
+        on_val = self._measure(job, job.labels("val"), outcome.val_scores)
+        record = msgspec.structs.replace(
+            described(self._record(planned), job, outcome.choices, outcome.weights),
+            metrics=measured.values,
+            undefined=measured.undefined,
+            metric_facts=metric_facts(),
+            per_class=measured.per_class,
+            val_metrics=on_val.values,
+            beside={
+                name: self._measure(job, test.labels, scores).values
+                for name, scores in outcome.beside.items()
+            },
+            curve=outcome.curve,
+            notes=(*outcome.notes, *self._doubts(job)),
+            similarity=outcome.similarity,
+            parameters=outcome.parameters,
+        )
+        kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
+        kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
+        kept |= {f"column {name}": values for name, values in test.columns.items()}
+        return record, kept if test.groups is None else {**kept, "groups": test.groups}
+
+    def _doubts(self, job: Job) -> tuple[str, ...]:
+        """Say what speaks against the input contract of weights that were not made here."""
+        if job.card.file is None or job.card.pretraining:
+            return ()
+        return doubts(job.card, job.cell.arch, job.cell.input_size)
+
+    def _outcome(self, job: Job) -> Outcome:
+        """Run the protocol, unless another seed has just seen the very same labels with the same weights."""
+        protocol = PROTOCOLS[job.cell.protocol]
+        if not protocol.frozen or job.card.seeded:  # the seed decides more than the subset
+            return protocol.score(job)
+        case = (msgspec.structs.replace(job.cell, seed=0), job.subset.digest)
+        if self._last and self._last[0] == case:
+            return replace(self._last[1], notes=(SAME,))
+        self._last = (case, protocol.score(job))
+        return self._last[1]
+
+    def _measure(self, job: Job, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> Measured:
+        if not np.isfinite(scores).all():
+            raise ValueError("the network's predictions are not numbers")
+        truth = subsets.one_hot(labels, len(job.task.classes))
+        # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
+        return measure(
+            Scored(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
+        )
+
+    def _pretrain(self, planned: Planned) -> Record:
+        card = self.grid.pretraining(planned.cell)
+        if card.pretraining is None or card.file is None:
+            raise AssertionError("a pretrain cell has a pretraining")
+        plan, recipe, places = card.pretraining, self.grid.request.recipe, self.grid.places
+
+        def check() -> None:
+            for task, size in zip(plan.sources, plan.sizes, strict=True):
+                self.grid.check_unchanged(task, size)
+
+        earlier = made(card.file) is not None
+        if not earlier:
+            check()
+        # checked again: they may change while this waits for another process, or while they are read
+        facts = pretrain(plan, recipe, places, self.device, card.file, check)
+        return msgspec.structs.replace(
+            self._record(planned),
+            metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
+            curve=facts.curve,
+            counts=Counts(
+                train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()
+            ),
+            hashes=Hashes(weights=f"sha256:{facts.sha256}"),
+            init=init_facts(card, None),
+            seconds=facts.seconds,
+            notes=(*((FROM_CACHE,) if earlier else ()), *_note_parts(facts.parts)),
+        )
+
+
+def _note_parts(parts: int) -> tuple[str, ...]:
+    """Say in how many parts of each batch a training was computed, where there are several."""
+    return (f"memory was short: each batch was accumulated in {parts} parts",) if parts > 1 else ()

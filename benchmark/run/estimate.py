@@ -1,0 +1,114 @@
+"""How long a plan will take: a short timing probe, and a range because cells stop early or not."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...core.hardware import speedup
+from ..schema.plan import Cell, Planned, Recipe
+from ..training.protocol import PROTOCOLS, Work
+from .planner import Grid
+
+PROBE_SECONDS = 2.0
+PROBE_BATCH = 32
+EARLIEST = 0.45
+"""Share of the training budget that a fine-tuning spends at least in practice: early stopping."""
+SPREAD = 1.4
+"""How much slower than the probe a shared machine has been seen to be."""
+UNKNOWN_SPLITS = (1000, 100, 500)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Seconds, from the quickest to the slowest that is likely."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Images per second of one architecture at one side."""
+
+    train: float
+    infer: float
+
+
+def estimate(grid: Grid, waiting: list[Planned], device: str, jobs: int) -> Range:
+    """Estimate the waiting cells from a probe of every (arch, input size) among them."""
+    rates = {
+        place: probe(place[0], place[1], device)
+        for place in sorted({(planned.cell.arch, planned.cell.input_size) for planned in waiting})
+    }
+    low = high = 0.0
+    featured: set[tuple[object, ...]] = set()
+    for planned in waiting:
+        rate = rates[planned.cell.arch, planned.cell.input_size]
+        work, early = _work(grid, planned.cell, featured)
+        trained = work.trained / rate.train
+        rest = work.seen / rate.infer + work.solver_seconds
+        low += trained * (EARLIEST if early else 1.0) + rest
+        high += (trained + rest) * SPREAD
+    least, most = speedup(device, max(1, min(jobs, len(waiting))))
+    return Range(low / most, high / least)
+
+
+def _work(grid: Grid, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[Work, bool]:
+    """Return what a cell costs, and whether it may stop early; features are counted once per weights."""
+    recipe: Recipe = grid.request.recipe
+    if cell.step == "pretrain":
+        return Work(trained=recipe.pretrain_images), False
+    protocol = PROTOCOLS[cell.protocol]
+    train, val, test = grid.tasks[cell.task].split_sizes or UNKNOWN_SPLITS
+    work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
+    if cell.step == "tune":
+        trials = len(recipe.lr_grid)
+        return Work(trials * work.trained, trials * (work.seen - test)), True
+    if not protocol.frozen:
+        return work, True
+    card = grid.card(cell)
+    key = (cell.task, cell.arch, card.identity, cell.seed if card.seeded else -1)
+    seen = 0.0 if key in featured else float(train + val + test)
+    featured.add(key)
+    return Work(seen=seen, solver_seconds=work.solver_seconds), False
+
+
+def probe(arch: str, side: int, device: str) -> Rates:
+    """Time training and inference on noise for about `PROBE_SECONDS` each."""
+    import torch
+
+    from ...baselines.weights.archs import build_backbone
+    from ..training.loop import Feed, Hyper, Validation, fit, in_parts
+    from ..training.model import Classifier, placed
+
+    model = placed(Classifier(build_backbone(arch, side), 2, 0), device)
+    images = torch.randn(PROBE_BATCH, 3, side, side, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
+    targets = torch.zeros(PROBE_BATCH, dtype=torch.long, device=device)
+
+    def train(steps: int) -> None:
+        loss = torch.nn.functional.cross_entropy
+
+        def in_so_many(parts: int) -> None:
+            feed = Feed(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
+            fit(model, feed, Hyper(1e-4, 0.0, steps, 1), lambda: Validation(0.0, None))
+
+        in_parts(in_so_many)
+
+    def infer(steps: int) -> None:
+        with torch.inference_mode():
+            sums = [model(images).sum() for _ in range(steps)]
+            torch.stack(sums).tolist()  # waits for the device
+
+    return Rates(*(_per_second(action) for action in (train, infer)))
+
+
+def _per_second(action: Callable[[int], None]) -> float:
+    action(2)  # warm-up
+    started = time.perf_counter()
+    action(2)
+    steps = max(2, min(200, round(PROBE_SECONDS / max(1e-4, (time.perf_counter() - started) / 2))))
+    started = time.perf_counter()
+    action(steps)
+    return PROBE_BATCH * steps / (time.perf_counter() - started)

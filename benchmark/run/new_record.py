@@ -1,0 +1,106 @@
+"""What a record says of its cell besides the result: task, init, counts, hashes, provenance."""
+
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from ...baselines.init import InitCard
+from ...baselines.timm_tags import beyond_imagenet
+from ...core.clock import utc_now
+from ...tasks.task import Task
+from ..pretraining.mednet_cache import made
+from ..schema.plan import PROTOCOL_VERSION, Planned
+from ..schema.provenance import provenance
+from ..schema.records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts
+from ..training.protocol import PROTOCOLS, Job
+from ..training.subsets import one_hot
+from .planner import PRETRAIN_FIELDS, Grid, part_of
+
+
+def begun(grid: Grid, planned: Planned, device: str) -> Record:
+    """Return the record of a cell with what is known before anything is computed."""
+    cell, recipe = planned.cell, grid.request.recipe
+    if cell.step == "pretrain":
+        task, init, fields = None, None, PRETRAIN_FIELDS
+    else:
+        task = grid.tasks[cell.task]
+        init, fields = grid.card(cell), PROTOCOLS[cell.protocol].recipe_fields
+    return Record(
+        key=planned.key,
+        cell=cell,
+        status="ok",
+        protocol_version=PROTOCOL_VERSION,
+        recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
+        task=task_facts(task) if task else None,
+        init=init_facts(init, task) if init else None,
+        provenance=provenance(device),
+        finished=utc_now(),
+        seconds=0.0,
+        peak_memory_mb=0.0,
+    )
+
+
+def described(record: Record, job: Job, choices: tuple[Choice, ...], weights: str = "") -> Record:
+    """Fill in what is known of a job.
+
+    Args:
+        record: of its cell, as `begun` returns it.
+        job: data and subset at hand.
+        choices: hyper-parameters that were chosen.
+        weights: what was loaded, as `Outcome` says; "" where several networks were tried.
+    """
+    width = len(job.task.classes)
+    per_class = [one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
+    return msgspec.structs.replace(
+        record,
+        choices=choices,
+        counts=Counts(
+            train=len(job.subset.train),
+            val=len(job.subset.val),
+            test=len(job.data.splits["test"]),
+            train_per_class=tuple(per_class[0]),
+            val_per_class=tuple(per_class[1]),
+        ),
+        hashes=Hashes(
+            data=job.data.fingerprint,
+            card=hashlib.sha256(job.task.decisive.encode()).hexdigest()[:12],
+            subset=job.subset.digest,
+            weights=weights,
+        ),
+        copies=job.data.copies,
+    )
+
+
+def task_facts(task: Task) -> TaskFacts:
+    """Return the part of a task's card that a report needs."""
+    return msgspec.convert(task, TaskFacts, from_attributes=True)
+
+
+def init_facts(card: InitCard, task: Task | None) -> InitFacts:
+    """Return where an init's weights came from, and what they share with the task."""
+    known = made(card.file) if card.pretraining and card.file else None
+    label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
+    label = card.transform.described(label) if card.transform else label
+    gray = task is not None and task.variant == "gray"
+    return InitFacts(
+        label=label,
+        identity=card.identity,
+        contract=msgspec.to_builtins(card.contract),
+        adapted=("1 channel repeated to 3",) if gray else (),
+        corpora=card.corpora,
+        overlap=task.overlap(card.corpora) if task else (),
+        possible=tuple(_possible(card, task)) if task else (),
+        objective=card.objective,
+        license=card.license,
+        not_imagenet=beyond_imagenet(card.name, card.corpora),
+    )
+
+
+def _possible(card: InitCard, task: Task) -> Iterator[str]:
+    """Yield what speaks for weights that have seen the task, without declaring it; silence does, too."""
+    if card.file is not None and not card.corpora:
+        yield "its card names no data set that the weights have seen"
+    for reason in task.contamination(card.corpora).reasons:
+        if reason.level == "possible":
+            yield f"{reason.corpus}: {reason}"

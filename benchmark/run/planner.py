@@ -1,0 +1,211 @@
+"""From a request to the plan: every cell with its key, and every card that a cell needs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ...baselines.init import InitCard, Need
+from ...baselines.init_file import read_init_files
+from ...baselines.naming import Named, read_inits
+from ...core.errors import StoppedError, UserError
+from ...core.files import cache_folder
+from ...tasks.task import Places, Task
+from ..overlap.copies import identity
+from ..schema.plan import Cell, Plan, Planned, Recipe, key_of
+from ..schema.request import Request, fractions, names, seeds
+from ..training.protocol import PROTOCOLS
+
+TUNING_SEED = 0
+"""The seed whose subset chooses the learning rate of a group: fixed, so that more seeds change nothing."""
+
+PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A plan with what is needed to carry it out; the plan is data, the rest is found again from it.
+
+    Attributes:
+        request: the options.
+        plan: as written to `plan.json`.
+        tasks: targets by name.
+        cards: resolved inits by (task, arch, init).
+        places: where data are.
+        fingerprints: of the data behind the keys of the plan, by task and stored side: of targets, and of
+            what a pretraining reads.
+    """
+
+    request: Request
+    plan: Plan
+    tasks: dict[str, Task]
+    cards: dict[tuple[str, str, str], InitCard]
+    places: Places
+    fingerprints: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+    def check_unchanged(self, task: Task, size: int) -> str:
+        """Return the fingerprint of a task's data.
+
+        Raises:
+            StoppedError: it is not that of the plan, under whose key a result would be kept.
+        """
+        found = task.source.fingerprint(size, self.places)
+        if found != self.fingerprints[task.name, size]:
+            raise StoppedError(
+                f"The data of {task.name} at {size} px changed after this run was planned: run the same "
+                "command again, which plans anew; what is finished is kept."
+            )
+        return found
+
+    def card(self, cell: Cell) -> InitCard:
+        """Return the init of a score or tune cell."""
+        return self.cards[cell.task, cell.arch, cell.init]
+
+    def pretraining(self, cell: Cell) -> InitCard:
+        """Return the init whose weights a pretrain cell makes."""
+        identity = cell.task.partition(":")[2]
+        cards = (card.source for card in self.cards.values())
+        return next(card for card in cards if card.pretraining and card.pretraining.identity == identity)
+
+
+def part_of(recipe: Recipe, fields: Sequence[str]) -> str:
+    """Return the part of a recipe that decides a result, as canonical JSON."""
+    return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
+
+
+def check_words(request: Request) -> None:
+    """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
+    seeds(request.seeds)
+    fractions(request.fractions)
+    inits_of(request)
+    for protocol in names(request.protocols, "protocols"):
+        PROTOCOLS[protocol]
+
+
+def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task], places: Places) -> Grid:
+    """Resolve a request.
+
+    Args:
+        request: the options.
+        targets: the tasks that `--tasks` selected.
+        known: every task and source, for inits that pretrain.
+        places: where data are.
+
+    Raises:
+        UserError: a name is unknown, or an init cannot be had.
+    """
+    cards = {
+        (task.name, arch, init.name): init(_need(request, task, arch, known, places))
+        for task in targets
+        for arch in names(request.archs, "archs")
+        for init in inits_of(request)
+    }
+    fingerprints = _fingerprints(request, targets, cards, places)
+    cells = tuple(_unique(_cells(request, targets, cards, fingerprints, places)))
+    plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
+    return Grid(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
+
+
+def _fingerprints(
+    request: Request, targets: Sequence[Task], cards: dict[tuple[str, str, str], InitCard], places: Places
+) -> dict[tuple[str, int], str]:
+    read = [(task, stored_size(task, request, places)) for task in targets]
+    for card in cards.values():
+        if plan := card.source.pretraining:
+            read += zip(plan.sources, plan.sizes, strict=True)
+    once = {(task.name, size): task for task, size in read}
+    return {(name, size): task.source.fingerprint(size, places) for (name, size), task in once.items()}
+
+
+def inits_of(request: Request) -> list[Named]:
+    """Return what `--inits` names; `UserError` where a word of it means nothing, or as `read_init_files`."""
+    return read_inits(names(request.inits, "inits"), read_init_files(request.init_file))
+
+
+def _need(request: Request, task: Task, arch: str, known: Sequence[Task], places: Places) -> Need:
+    return Need(
+        task=task,
+        arch=arch,
+        input_size=request.side,
+        size=request.size,
+        tasks=tuple(known),
+        places=places,
+        path=None,  # the init's name knows it
+        budget=part_of(request.recipe, PRETRAIN_FIELDS),
+        cache=cache_folder(),
+    )
+
+
+def stored_size(task: Task, request: Request, places: Places) -> int:
+    """Return the stored side of a task: the run's, or that of the one file of a local set."""
+    if task.sizes:
+        if request.size not in task.sizes:
+            sides = ", ".join(map(str, task.sizes))
+            raise UserError(
+                f"{task.name} is not stored at {request.size} px: pass --size with one of {sides}."
+            )
+        return request.size
+    sides = task.source.sizes(places)
+    return request.size if request.size in sides or not sides else sides[-1]
+
+
+def _cells(
+    request: Request,
+    targets: Sequence[Task],
+    cards: dict[tuple[str, str, str], InitCard],
+    fingerprints: Mapping[tuple[str, int], str],
+    places: Places,
+) -> Iterator[Planned]:
+    for task in targets:
+        size = stored_size(task, request, places)
+        data = identity(fingerprints[task.name, size], request.dedupe)
+        for arch in names(request.archs, "archs"):
+            for init in inits_of(request):
+                card = cards[task.name, arch, init.name]
+                first = tuple(_pretraining(card, request, arch))
+                yield from first
+                decisive = (data, task.decisive, card.decisive)
+                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init.name)
+                for protocol in names(request.protocols, "protocols"):
+                    group = msgspec.structs.replace(base, protocol=protocol)
+                    yield from _group(request, group, decisive, tuple(p.key for p in first))
+
+
+def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planned]:
+    if card.pretraining:
+        cell = Cell(
+            step="pretrain",
+            task=f"{card.pretraining.variant}:{card.pretraining.identity}",
+            size=request.size,
+            input_size=request.side,
+            arch=arch,
+            init=card.source.name,  # one pretraining for an init and all that derive from it
+        )
+        yield Planned(cell=cell, key=key_of(cell, card.source.identity))
+
+
+def _group(
+    request: Request, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+) -> Iterator[Planned]:
+    """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
+    protocol = PROTOCOLS[group.protocol]
+    decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))
+    for fraction in fractions(request.fractions):
+        tuning: tuple[str, ...] = ()
+        if protocol.tunes:
+            cell = msgspec.structs.replace(group, step="tune", fraction=fraction, seed=TUNING_SEED)
+            planned = Planned(cell=cell, key=key_of(cell, *decisive), needs=needs)
+            tuning = (planned.key,)
+            yield planned
+        for seed in seeds(request.seeds):
+            cell = msgspec.structs.replace(group, fraction=fraction, seed=seed)
+            yield Planned(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
+
+
+def _unique(cells: Iterator[Planned]) -> Iterator[Planned]:
+    """Drop repetitions: tasks of one group share a pretraining."""
+    seen: set[str] = set()
+    for planned in cells:
+        if planned.key not in seen:
+            seen.add(planned.key)
+            yield planned

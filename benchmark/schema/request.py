@@ -1,0 +1,90 @@
+"""What the user asked for, as plain data: the options of `run` and `plan`."""
+
+from pathlib import Path
+
+import msgspec
+
+from ...core.errors import UserError
+from .plan import Recipe
+from .split_overlap import Dedupe
+
+LEAST_SIDE = 64
+"""In pixels; below it, weights made at 224 px lose far more than those made here at the run's side."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The resolved options of one invocation; written into `plan.json`, from which workers read it."""
+
+    tasks: str = "available"
+    inits: str = "mednet,imagenet,scratch"
+    archs: str = "tf_efficientnet_lite0"
+    protocols: str = "finetune"
+    fractions: str = "0.1,1.0"
+    seeds: str = "0..2"
+    size: int = 28
+    input_size: int = 0
+    """0 is the larger of `size` and `LEAST_SIDE`."""
+    out: str = "runs/latest"
+    data_root: str = ""
+    task_file: tuple[str, ...] = ()
+    init_file: tuple[str, ...] = ()
+    device: str = "auto"
+    download: bool = True
+    dedupe: Dedupe | None = None
+    """Where images that stand on both sides, equal in every pixel, are dropped: test, or train and val."""
+    recipe: Recipe = Recipe()
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return Path(self.out)
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of what the network sees."""
+        return self.input_size or max(self.size, LEAST_SIDE)
+
+
+LARGEST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
+MOST_SEEDS = 100_000
+"""More in one range are a slip of the pen."""
+
+
+def names(text: str, what: str) -> list[str]:
+    """Split a comma-separated list; empty is an error, repetitions count once."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UserError(f"--{what} is empty: name at least one.")
+    return found
+
+
+def seeds(text: str) -> list[int]:
+    """Read `0..4` (both ends included), `0,1,2` or a mixture."""
+    found: list[int] = []
+    for part in names(text, "seeds"):
+        first, dots, last = part.partition("..")
+        try:
+            low, high = int(first), int(last) if dots else int(first)
+        except ValueError:
+            raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
+        if not 0 <= low <= high <= LARGEST_SEED:
+            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {LARGEST_SEED}.")
+        if high - low >= MOST_SEEDS:
+            raise UserError(f"--seeds {text}: '{part}' are more than {MOST_SEEDS:,} seeds.")
+        found.extend(range(low, high + 1))
+    return list(dict.fromkeys(found))
+
+
+def fractions(text: str) -> list[float]:
+    """Read shares in (0, 1], smallest first."""
+    found = []
+    for part in names(text, "fractions"):
+        try:
+            value = float(part)
+        except ValueError:
+            raise UserError(f"--fractions {text}: '{part}' is not a number.") from None
+        if not 0 < value <= 1:
+            raise UserError(f"--fractions {text}: {part} is not in (0, 1]; 0.1 means 10 % of the labels.")
+        found.append(value)
+    return sorted(set(found))

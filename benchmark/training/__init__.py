@@ -1,0 +1,1 @@
+"""Training and scoring of one network on one task."""

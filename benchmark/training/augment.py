@@ -1,0 +1,74 @@
+"""Augmentation batched on the device, from random numbers that are drawn before the training starts."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...tasks.task import Task
+
+DRAWS = 8
+"""Uniform numbers that one augmented image consumes."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Which changes leave an image of a task plausible.
+
+    Attributes:
+        mirror: left-right.
+        invert: upside-down; also allows quarter turns.
+        colour: brightness and contrast jitter; never on grey images, whose values carry meaning.
+        degrees: largest rotation.
+        shift: largest translation, as a share of the side.
+        zoom: largest change of scale, as a share.
+    """
+
+    mirror: bool
+    invert: bool
+    colour: bool
+    degrees: float = 10.0
+    shift: float = 0.08
+    zoom: float = 0.1
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch by one affine resampling.
+
+        Args:
+            images: float [batch, channels, h, w] in 0..255.
+            draws: uniform numbers in [0, 1), [batch, DRAWS].
+
+        Returns:
+            The augmented batch, of the same shape and range.
+        """
+        grid = F.affine_grid(self._matrices(draws), list(images.shape), align_corners=False)
+        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        if self.colour:
+            contrast, brightness = (draws[:, 6:8] - 0.5).mul(0.4).T[:, :, None, None, None]
+            middle = images.mean(dim=(1, 2, 3), keepdim=True)
+            images = ((images - middle) * (1 + contrast) + middle * (1 + brightness)).clamp(0, 255)
+        return images
+
+    def _matrices(self, draws: Tensor) -> Tensor:
+        """Return the affine matrices [batch, 2, 3] of rotation, zoom, mirroring and shift."""
+        signed = draws * 2 - 1
+        angle = signed[:, 0] * math.radians(self.degrees)
+        if self.invert:
+            angle = angle + (draws[:, 1] * 4).floor() * (math.pi / 2)
+        scale = 1 + signed[:, 2] * self.zoom
+        mirror = 1 - 2 * (draws[:, 5] < 0.5).float() if self.mirror else torch.ones_like(scale)
+        cos, sin = angle.cos() * scale, angle.sin() * scale
+        moved = signed[:, 3:5] * (2 * self.shift)  # the grid spans -1..1, twice the side
+        rows = (
+            torch.stack([cos * mirror, -sin, moved[:, 0]], dim=1),
+            torch.stack([sin * mirror, cos, moved[:, 1]], dim=1),
+        )
+        return torch.stack(rows, dim=1)
+
+
+def augment_for(task: Task) -> Augment:
+    """Return the augmentation that respects a task's modality."""
+    mirror, invert = task.flips
+    return Augment(mirror=mirror, invert=invert, colour=task.variant == "color")

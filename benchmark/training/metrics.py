@@ -1,0 +1,317 @@
+"""Test metrics from labels and probabilities; undefined is None with a reason, never 0.
+
+AUC and accuracy are computed exactly as `medmnist.Evaluator` does (macro one-vs-rest AUC; accuracy at
+0.5 per label for binary and multilabel tasks, by the largest probability otherwise).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.registry import Registry, not_callable
+from ..schema.records import MetricFacts
+from .subsets import one_hot
+
+PRIMARY = "auc"
+ECE_BINS = 15
+
+Array = NDArray[np.float64]
+
+
+class UndefinedMetricError(ValueError):
+    """The metric has no value on these labels; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Labels and probabilities of one split.
+
+    Attributes:
+        kind: binary, multiclass, multilabel or ordinal.
+        truth: [n, classes] booleans, one true per row unless multilabel.
+        scores: [n, classes] probabilities; rows sum to 1 unless multilabel.
+    """
+
+    kind: str
+    truth: NDArray[np.bool_]
+    scores: Array
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices [n] of a single-label task."""
+        return self.truth.argmax(axis=1)
+
+    @property
+    def decisions(self) -> NDArray[np.int64]:
+        """Predicted class indices [n] of a single-label task; binary is cut at 0.5 as MedMNIST does."""
+        if self.kind == "binary":
+            return (self.scores[:, -1] > 0.5).astype(np.int64)
+        return self.scores.argmax(axis=1)
+
+    @property
+    def predicted(self) -> NDArray[np.bool_]:
+        """Predicted labels as [n, classes] booleans."""
+        if self.kind == "multilabel":
+            return self.scores > 0.5
+        return one_hot(self.decisions, self.truth.shape[1])
+
+    @property
+    def confidence(self) -> tuple[Array, NDArray[np.bool_]]:
+        """Confidence and correctness of every decision, flat; each label of a multilabel image is one."""
+        if self.kind == "multilabel":
+            return np.where(self.predicted, self.scores, 1 - self.scores).ravel(), (
+                self.predicted == self.truth
+            ).ravel()
+        return self.scores.max(axis=1), self.scores.argmax(axis=1) == self.labels
+
+
+Metric = Callable[[Scored], float]
+
+
+@dataclass(frozen=True)
+class DescribedMetric:
+    """A plug-in's metric that says how it is to be read; made by `describe_metric`."""
+
+    compute: Metric
+    facts: MetricFacts
+
+    def __call__(self, scored: Scored) -> float:
+        """Compute the metric; a value outside of its range is undefined."""
+        value, low, high = self.compute(scored), self.facts.low, self.facts.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise UndefinedMetricError(f"the plug-in gave {value:g}, outside of the range that it declares")
+        return value
+
+
+def describe_metric(
+    title: str = "",
+    help: str = "",
+    lower_is_better: bool | None = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Callable[[Metric], DescribedMetric]:
+    """Return a decorator for a plug-in's metric; the arguments are those of `MetricFacts`.
+
+    Raises:
+        ValueError: `low` is not below `high`, or one of the arguments is of another kind.
+    """
+    facts = MetricFacts(title=title, help=help, lower_is_better=lower_is_better, low=low, high=high)
+    # what a record could not give back would make it unreadable
+    facts = msgspec.convert(msgspec.to_builtins(facts), MetricFacts)
+    ends = [end for end in (low, high) if end is not None]
+    if not np.isfinite(ends).all() or (len(ends) == 2 and ends[0] >= ends[1]):
+        raise ValueError(f"low ({low}) and high ({high}) must be finite, or None, and low below high")
+    return lambda metric: DescribedMetric(metric, facts)
+
+
+METRICS: Registry[Metric] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
+PER_CLASS: dict[str, Callable[[Scored], Array]] = {}
+"""Metrics that are a mean over classes: name -> values [classes], NaN where a class has no value."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics of one split: values, the reason of every None, and values per class name."""
+
+    values: dict[str, float | None]
+    undefined: dict[str, str] = field(default_factory=dict)
+    per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+
+def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
+    """Compute every metric that applies to the kind of task.
+
+    Args:
+        scored: labels and probabilities.
+        classes: names for the per-class table, in label order.
+    """
+    values: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    for name, metric in METRICS.items():
+        if name == "kappa" and scored.kind != "ordinal":
+            continue
+        try:
+            if not len(scored.truth):
+                raise UndefinedMetricError("there is no image in this split")
+            value = float(metric(scored))  # a plug-in's bool would make the record unreadable
+            if not np.isfinite(value):
+                raise UndefinedMetricError(f"it gave {value:g}")
+            values[name] = value
+        except UndefinedMetricError as reason:
+            values[name], undefined[name] = None, str(reason)
+        except (Exception, SystemExit) as error:
+            if not METRICS.is_foreign(name):
+                raise
+            # what has been trained for hours shall not be lost to a plug-in
+            values[name], undefined[name] = None, f"the plug-in failed ({type(error).__name__}: {error})"
+    per_class = {
+        name: {
+            label: None if np.isnan(value) else float(value)
+            for label, value in zip(classes, of(scored), strict=True)
+        }
+        for name, of in PER_CLASS.items()
+    }
+    return Measured(values, undefined, per_class)
+
+
+def metric_facts() -> dict[str, MetricFacts]:
+    """Return how the metrics that plug-ins describe are to be read, by name."""
+    return {name: metric.facts for name, metric in METRICS.items() if isinstance(metric, DescribedMetric)}
+
+
+def primary(scored: Scored) -> float | None:
+    """Return the primary metric, or None where it is undefined."""
+    try:
+        return METRICS[PRIMARY](scored)
+    except UndefinedMetricError:
+        return None
+
+
+def _over_classes(per_class: Callable[[Scored], Array], first: int = 0) -> Metric:
+    """Make the mean over the classes from number `first` on; undefined where one of them is."""
+
+    def macro(scored: Scored) -> float:
+        values = per_class(scored)[first:]
+        if np.isnan(values).any():
+            which = ", ".join(map(str, first + np.flatnonzero(np.isnan(values))))
+            raise UndefinedMetricError(f"class {which} has no positive, or no negative, image in this split")
+        return float(values.mean())
+
+    return macro
+
+
+def _auc_per_class(scored: Scored) -> Array:
+    """AUC [classes] by the rank-sum identity; ties count half (Hanley & McNeil 1982)."""
+    from scipy.stats import rankdata
+
+    positives = scored.truth.sum(axis=0)  # [classes]
+    negatives = len(scored.truth) - positives
+    ranks = rankdata(scored.scores, axis=0)
+    rank_sum = np.where(scored.truth, ranks, 0).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (rank_sum - positives * (positives + 1) / 2) / np.where(
+            positives * negatives, positives * negatives, np.nan
+        )
+
+
+def _average_precision_per_class(scored: Scored) -> Array:
+    from sklearn.metrics import average_precision_score
+
+    return np.array(
+        [
+            average_precision_score(truth, scores) if truth.any() else np.nan
+            for truth, scores in zip(scored.truth.T, scored.scores.T, strict=True)
+        ]
+    )
+
+
+def _recall_per_class(scored: Scored) -> Array:
+    return _share_of_hits(scored.truth, scored.predicted)
+
+
+def _specificity_per_class(scored: Scored) -> Array:
+    return _share_of_hits(~scored.truth, ~scored.predicted)
+
+
+def _share_of_hits(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Array:
+    """Share [classes] of the true ones that are predicted; NaN for a class that has none."""
+    count = truth.sum(axis=0)
+    return np.where(count, (truth & predicted).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _f1_per_class(scored: Scored) -> Array:
+    """F1 [classes]; NaN for a class that neither occurs nor is predicted."""
+    twice_hits = 2 * (scored.truth & scored.predicted).sum(axis=0)
+    total = scored.truth.sum(axis=0) + scored.predicted.sum(axis=0)
+    return np.where(total, twice_hits / np.maximum(total, 1), np.nan)
+
+
+PER_CLASS.update(
+    auc=_auc_per_class,
+    average_precision=_average_precision_per_class,
+    recall=_recall_per_class,
+    f1=_f1_per_class,
+)
+
+
+@METRICS.register("auc")
+def auc(scored: Scored) -> float:
+    """Macro one-vs-rest area under the ROC curve; of a binary task, that of class 1."""
+    return _over_classes(_auc_per_class, first=1 if scored.kind == "binary" else 0)(scored)
+
+
+@METRICS.register("accuracy")
+def accuracy(scored: Scored) -> float:
+    """Share of right decisions; of a multilabel task, over all its labels."""
+    if scored.kind == "multilabel":
+        return float((scored.predicted == scored.truth).mean())
+    return float((scored.decisions == scored.labels).mean())
+
+
+@METRICS.register("balanced_accuracy")
+def balanced_accuracy(scored: Scored) -> float:
+    """Mean recall over classes; of a multilabel task, mean of (sensitivity + specificity) / 2 over labels."""
+    if scored.kind != "multilabel":
+        return _over_classes(_recall_per_class)(scored)
+    return _over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(scored)
+
+
+@METRICS.register("macro_f1")
+def macro_f1(scored: Scored) -> float:
+    """Mean F1 over the classes that occur or are predicted."""
+    values = _f1_per_class(scored)
+    if np.isnan(values).all():
+        raise UndefinedMetricError("no class occurs or is predicted in this split")
+    return float(np.nanmean(values))
+
+
+@METRICS.register("average_precision")
+def average_precision(scored: Scored) -> float:
+    """Macro area under the precision-recall curve (step-wise); of a binary task, that of class 1."""
+    return _over_classes(_average_precision_per_class, first=1 if scored.kind == "binary" else 0)(scored)
+
+
+@METRICS.register("kappa")
+def kappa(scored: Scored) -> float:
+    """Quadratic weighted kappa of an ordinal task."""
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.unique(np.concatenate([scored.labels, scored.decisions]))) < 2:
+        raise UndefinedMetricError("every label and every prediction is the same class")
+    grades = np.arange(scored.truth.shape[1])  # all of them: distances are in grades, not in ranks
+    return float(cohen_kappa_score(scored.labels, scored.decisions, labels=grades, weights="quadratic"))
+
+
+@METRICS.register("ece")
+def ece(scored: Scored) -> float:
+    """Expected calibration error: |accuracy - confidence| over 15 equal bins, weighted by their size."""
+    confidence, correct = scored.confidence
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    gap = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+@METRICS.register("brier")
+def brier(scored: Scored) -> float:
+    """Brier score: binary and multilabel per label in [0, 1], otherwise summed over classes in [0, 2]."""
+    squared = (scored.scores - scored.truth) ** 2
+    if scored.kind == "binary":
+        return float(squared[:, -1].mean())
+    return float(squared.mean() if scored.kind == "multilabel" else squared.sum(axis=1).mean())
+
+
+def log_loss(truth: NDArray[np.bool_], scores: Array, kind: str) -> float:
+    """Return the mean negative log likelihood, by which hyper-parameters are chosen on few images.
+
+    Args:
+        truth: [n, classes].
+        scores: probabilities, likewise; kept away from 0 and 1, so that one certain error is not infinite.
+        kind: of a multilabel task every label counts, otherwise the probability of the true class.
+    """
+    scores = np.clip(scores, 1e-7, 1 - 1e-7)
+    if kind == "multilabel":
+        return float(-np.where(truth, np.log(scores), np.log1p(-scores)).mean())
+    return float(-np.log(scores[truth]).mean())

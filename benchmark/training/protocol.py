@@ -1,0 +1,140 @@
+"""What a protocol is given, what it returns, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...baselines.init import InitCard
+from ...core.registry import Registry
+from ...tasks.task import Split, Task
+from ..schema.plan import Cell, Recipe
+from ..schema.records import Choice, Point, StageSimilarity
+from .subsets import Subset
+
+if TYPE_CHECKING:
+    from .device_data import TaskData
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that decides a cell's result; the same for every protocol.
+
+    Attributes:
+        cell: the unit of work.
+        task: the target's card.
+        data: its images, on the device and off it.
+        subset: the labels that may be seen.
+        card: the init, resolved; its weights are at hand.
+        recipe: settings that are equal for every init.
+        device: as torch calls it.
+        cache: folder of features that runs share.
+        tuned: the learning rate chosen for the cell's group; None for a protocol that does not tune.
+        parts: parts that a training cuts each batch into; above 1 where memory is short.
+    """
+
+    cell: Cell
+    task: Task
+    data: TaskData
+    subset: Subset
+    card: InitCard
+    recipe: Recipe
+    device: str
+    cache: Path
+    tuned: Choice | None = None
+    parts: int = 1
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Return the labels of the train or val subset, or of the whole test split."""
+        part: Split = self.data.splits[split]
+        index = {"train": self.subset.train, "val": self.subset.val}.get(split)
+        return part.labels if index is None else part.labels[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a protocol found out.
+
+    Attributes:
+        test_scores: probabilities [n, classes] of the whole test split.
+        val_scores: probabilities of the validation subset.
+        weights: "sha256:..." or "random:seed" of what was loaded.
+        choices: hyper-parameters chosen on validation.
+        curve: validations during training, if any.
+        notes: sentences for the record.
+        similarity: of the features before and after training, per stage.
+        parameters: weights of the backbone, where it was trained.
+        beside: probabilities of the test split [n, classes] by other rules than the protocol's own, by name;
+            fixed rules that choose nothing.
+    """
+
+    test_scores: NDArray[np.float64]
+    val_scores: NDArray[np.float64]
+    weights: str
+    choices: tuple[Choice, ...] = ()
+    curve: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
+    similarity: tuple[StageSimilarity, ...] = ()
+    parameters: int = 0
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a cell costs, in images, for an estimate made before anything runs."""
+
+    trained: float = 0.0
+    """Images through forward and backward pass."""
+    seen: float = 0.0
+    """Images through the forward pass only."""
+    solver_seconds: float = 0.0
+
+
+class BenchProtocol(Protocol):
+    """How an init meets a task."""
+
+    recipe_fields: tuple[str, ...]
+    """Fields of the recipe that decide the result; others do not enter a cell's key."""
+    tunes: bool
+    """Whether a `tune` cell chooses a hyper-parameter for the group before the seeds are run."""
+    frozen: bool
+    """Whether the backbone stays as loaded, so that features can be shared."""
+
+    def tune(self, job: Job) -> Choice:
+        """Choose the group's hyper-parameter on validation labels only."""
+        ...
+
+    def score(self, job: Job) -> Outcome:
+        """Train on the subset and predict the test split; test labels are not used."""
+        ...
+
+    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+        """Estimate the cost of one `score` cell with these numbers of images."""
+        ...
+
+
+PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
+
+
+def _fault(name: str, thing: object) -> str:
+    """Say what is wrong with what a plug-in calls a protocol."""
+    lacking = [part for part in PARTS if not hasattr(thing, part)]
+    return f"gives a protocol without {', '.join(lacking)}" if lacking else ""
+
+
+PROTOCOLS: Registry[BenchProtocol] = Registry(
+    "protocol", "mednet_bench.benchmark.protocols", "mednet_bench.protocols", _fault
+)
+
+
+def chosen(
+    name: str, grid: tuple[float, ...], scores: tuple[float | None, ...], best: int, criterion: str
+) -> Choice:
+    """Describe a choice from a grid; a grid of one value has no edge."""
+    edge = len(grid) > 1 and grid[best] in (min(grid), max(grid))
+    return Choice(name=name, value=grid[best], grid=grid, scores=scores, at_edge=edge, criterion=criterion)

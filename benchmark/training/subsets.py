@@ -1,0 +1,115 @@
+"""Which labels a cell may see: nested, stratified, group-keeping subsets of train and validation."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.files import write_bytes
+from ...tasks.task import Split
+
+Index = NDArray[np.int64]
+AT_LEAST = 2
+"""Images (or positives, and negatives, of a multilabel class) kept per class where the set has them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The label budget of one (task, fraction, seed), the same for every init.
+
+    Attributes:
+        train: indices into the training split, ascending.
+        val: indices into the validation split, ascending; scaled like train.
+        digest: "sha256:..." of both.
+    """
+
+    train: Index
+    val: Index
+    digest: str
+
+
+def choose(train: Split, val: Split, fraction: float, seed: int) -> Subset:
+    """Choose the subset of a fraction; a smaller fraction of the same seed lies inside a larger one.
+
+    Args:
+        train: the training split; `labels` is [n], or [n, classes] of 0 and 1.
+        val: the validation split, likewise.
+        fraction: share of both splits, in (0, 1].
+        seed: draws the order in which images (or groups) join.
+    """
+    parts = [
+        _take(split, fraction, np.random.default_rng([seed, place]))
+        for place, split in enumerate((train, val))
+    ]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+    return Subset(parts[0], parts[1], f"sha256:{digest.hexdigest()}")
+
+
+def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
+    """Return labels as [n, classes] booleans; multilabel labels are so already."""
+    if labels.ndim == 2:
+        return labels.astype(bool)
+    width = max(classes, int(labels.max(initial=-1)) + 1)
+    return labels[:, None] == np.arange(width)
+
+
+def _take(split: Split, fraction: float, rng: np.random.Generator) -> Index:
+    """Take whole groups in a stratified random order until the share of images is reached."""
+    if not len(split):
+        return np.zeros(0, np.int64)
+    groups = (
+        np.arange(len(split)) if split.groups is None else np.unique(split.groups, return_inverse=True)[1]
+    )
+    member = one_hot(split.labels)  # [images, classes]
+    counts = np.zeros((int(groups.max()) + 1, member.shape[1]))
+    np.add.at(counts, groups, member)  # [groups, classes]
+    sizes = np.bincount(groups)
+    order = _stratified_order(counts, rng)
+    reached = np.cumsum(sizes[order])
+    wanted = round(fraction * len(split))
+    taken = set(order[: int(np.searchsorted(reached, wanted)) + 1].tolist()) if wanted else set()
+    taken |= _least(counts, sizes, order, multilabel=split.labels.ndim == 2)
+    return np.flatnonzero(np.isin(groups, list(taken)))
+
+
+def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> Index:
+    """Order groups so that every prefix holds each stratum in proportion.
+
+    A group's stratum is the class that it holds the largest share of: of a single image its own
+    class, of a multilabel image its rarest finding; -1 where it has none.
+    """
+    total = np.maximum(counts.sum(axis=0), 1)
+    stratum = np.where(counts.any(axis=1), (counts / total).argmax(axis=1), -1)
+    position = np.empty(len(counts))
+    for value in np.unique(stratum):
+        members = rng.permutation(np.flatnonzero(stratum == value))
+        # ranks spread evenly over (0, 1); the common random offset keeps strata from joining in lockstep
+        position[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(position, kind="stable")
+
+
+def _least(counts: NDArray[np.float64], sizes: Index, order: Index, multilabel: bool) -> set[int]:
+    """Return the groups that guarantee `AT_LEAST` per class: the same for every fraction, so subsets nest."""
+    ordered = counts[order]
+    sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
+    chosen: set[int] = set()
+    for side in sides:
+        for column in side.T:
+            holders = np.flatnonzero(column > 0)
+            enough = int(np.searchsorted(np.cumsum(column[holders]), AT_LEAST)) + 1
+            chosen.update(order[holders[:enough]].tolist())
+    return chosen
+
+
+def write_manifest(folder: Path, name: str, subset: Subset) -> None:
+    """Write the manifest `subsets/NAME.json` (hash, counts, indices) into a run directory, once."""
+    path = folder / "subsets" / f"{name}.json"
+    if not path.exists():
+        content = {"hash": subset.digest, "n_train": len(subset.train), "n_val": len(subset.val)}
+        indices = {"train": subset.train.tolist(), "val": subset.val.tolist()}
+        write_bytes(path, msgspec.json.encode({**content, **indices}))

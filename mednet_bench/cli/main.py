@@ -1,0 +1,81 @@
+"""`mednet-bench`: the roof, which with `commands` alone sees both the runner and the reports."""
+
+import sys
+import traceback
+
+import click
+
+from ..core.errors import StoppedError, UserError, clean
+from ..core.hardware import fix_threads
+from ..core.interrupts import TerminatedError, heed_sigterm
+from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
+from .commands.command import Group, say
+
+COMMANDS = (
+    *compute.COMMANDS,
+    *report.COMMANDS,
+    *data.COMMANDS,
+    *task.COMMANDS,
+    *corpus.COMMANDS,
+    *pretrain.COMMANDS,
+    *sources.COMMANDS,
+    *audit.COMMANDS,
+    *weights.COMMANDS,
+)
+"""In the order of the help."""
+
+cli = Group(
+    "mednet-bench",
+    commands={str(command.name): command for command in COMMANDS},
+    help="Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task "
+    "with your number of labels?",
+    epilog="Exit codes: 0 all well, 1 some cell failed or the run was stopped, 2 the request was wrong, 3 a "
+    "threshold was broken, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+click.version_option(package_name="mednet-bench")(cli)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.excepthook = lambda *error: click.echo(clean("".join(traceback.format_exception(*error))), err=True)
+    fix_threads()  # before numpy and torch are imported
+    heed_sigterm()
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        say(f"mednet-bench: {error.format_message()}")
+        sys.exit(2)
+    except UserError as error:
+        say(f"mednet-bench: {error}")
+        if error.example:
+            click.echo(error.example, err=True)
+        sys.exit(2)
+    except StoppedError as error:
+        say(f"mednet-bench: {error}")
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes a file that was cut off for a closed terminal
+            raise error.__cause__ from None
+        # click makes an Abort of it, at a prompt from None
+        chain = (error, error.__cause__, error.__context__)
+        terminated = any(isinstance(each, TerminatedError) for each in chain)
+        what = "Terminated" if terminated else "Interrupted"
+        say(f"{what}: what is finished is kept; run the same command again to go on.")
+        sys.exit(TerminatedError.exit_code if terminated else 130)
+    except BrokenPipeError:  # `mednet-bench ls | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        from ..core.files import FULL
+
+        if error.errno not in FULL:
+            raise
+        say(
+            "mednet-bench: No room left for what is printed or kept meanwhile: free some space and try again."
+        )
+        sys.exit(1)

@@ -1,0 +1,79 @@
+"""What a leakage audit found, as a table for the terminal."""
+
+from collections.abc import Iterator
+
+from ...benchmark.audits.leakage.outcome import Hint, Leakage
+from ...core.errors import one_line
+from ...core.text_tables import tabulate
+
+Line = tuple[str, str, str, str]
+HEADS = ("finding", "where", "found", "means")
+
+
+def leakage_text(found: Leakage) -> str:
+    """Return one audit as a heading and a table; images are named by row only in the JSON."""
+    images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
+    none = "no leak is shown" if found.doubts else "no leak as far as was looked"
+    verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
+    hinted = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
+    table = tabulate(_lines(found), HEADS)
+    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
+
+
+def _lines(found: Leakage) -> Iterator[Line]:
+    yield from _equal(found)
+    yield from _near(found)
+    yield from _shared(found)
+    for what, rows in (("one single value", found.constant), ("nothing but noise", found.blank)):
+        for split, held in rows.items():
+            yield what, split, _count(len(held), "image"), "no evidence for any class"
+    for hint in found.hints:
+        yield _hint(hint)
+
+
+def _equal(found: Leakage) -> Iterator[Line]:
+    for where, groups in found.spans.items():
+        means = "LEAK" if " and " in where else "counted more than once"
+        yield "equal images", where, _count(groups, "group"), means
+    unlike = sum(group.conflict for group in found.exact)
+    if unlike:
+        yield "equal images, unlike labels", "any", _count(unlike, "group"), "one of the labels is wrong"
+    if not found.exact:
+        yield "equal images", "any", "none", "clean"
+
+
+def _near(found: Leakage) -> Iterator[Line]:
+    for near in found.near:
+        low, high = near.interval
+        equal = sum(match.exact for match in near.matches)
+        unlike = sum(match.conflict for match in near.matches)
+        extra = [f"{equal:,} equal" if equal else "", f"{unlike:,} with another label" if unlike else ""]
+        share = f"{len(near.matches):,} of {near.checked:,} ({low:.1%} to {high:.1%})"
+        means = near.means.replace("leak", "LEAK")
+        yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
+
+
+def _shared(found: Leakage) -> Iterator[Line]:
+    if found.shared is None:
+        yield "shared groups", "any", "groups not known", "not looked"
+        return
+    for each in found.shared:
+        count = f"{_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
+        yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
+    if not found.shared:
+        known, images = found.patients_known, sum(found.images.values())
+        means = "clean" if known == images else "clean where known" if known else "shows nothing"
+        yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
+
+
+def _hint(hint: Hint) -> Line:
+    where = f"{hint.target} from {hint.features}"
+    if hint.auc is None:
+        return "shortcut", where, "not tried", hint.reason
+    figures = f"AUC {hint.auc:.3f}, chance up to {hint.chance:.3f}, {hint.images:,} images"
+    weak = hint.chance is not None and hint.auc > hint.chance
+    return "shortcut", where, figures, "hint" if hint.found else "hardly a hint" if weak else "no hint"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

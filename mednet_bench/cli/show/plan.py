@@ -1,0 +1,28 @@
+"""A plan as text for a terminal."""
+
+from collections import Counter
+
+from ...benchmark.run.planner import Grid
+from ...benchmark.schema.plan import Planned
+from ...core.text_tables import tabulate
+
+
+def plan_text(grid: Grid, waiting: list[Planned]) -> str:
+    """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
+    open_keys = {planned.key for planned in waiting}
+    rows: dict[tuple[str, ...], Counter[str]] = {}
+    for planned in grid.plan.cells:
+        cell = planned.cell
+        line = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init, cell.protocol)
+        count = rows.setdefault(line, Counter())
+        count["cells"] += 1
+        count["to do"] += planned.key in open_keys
+    body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
+    headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
+    inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
+    return "\n\n".join(
+        [
+            tabulate(body, headers=headers, tablefmt="simple"),
+            tabulate(inits, headers=["task", "init", "weights"]),
+        ]
+    )

@@ -1,0 +1,152 @@
+"""The catalogue of databases as text for a terminal: a list, one database, the Imaging Data Commons."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from ...core.text_tables import number, table
+from ...tasks.databases import kinship
+from ...tasks.databases import tables as catalogue
+from ...tasks.databases.licenses import implied
+from ...tasks.databases.tables import Collection, Database, count
+
+Reasons = list[tuple[str, str, str]]
+"""(task or database, level, evidence), the declared ones first."""
+
+
+def listing(rows: Sequence[Database]) -> str:
+    """Return databases as a table, with sums; derived sets and aggregates do not count in the second one."""
+    if not rows:
+        return "No database is like that."
+    body = [
+        [
+            row.id,
+            row.variant,
+            row.modality,
+            number(row.images),
+            number(row.patients),
+            f"{_cut(row.licence, 44)}{'' if row.licence_evidence == 'read' else '?'}",
+            row.access,
+            row.kind,
+            f"{row.verification}, count {row.count_evidence}",
+        ]
+        for row in rows
+    ]
+    headers = ["id", "colour", "modality", "images", "patients", "licence", "access", "kind", "evidence"]
+    sources = [row for row in rows if row.kind == "source"]
+    return "\n".join(
+        [
+            table(body, headers, "lllrrllll"),
+            "",
+            "? the licence is from memory or not known",
+            f"{len(rows)} databases: {_sum(rows)}",
+            f"{len(sources)} of them are neither derived nor aggregates: {_sum(sources)}",
+        ]
+    )
+
+
+def _sum(rows: Sequence[Database]) -> str:
+    pictures = [row for row in rows if row.images is not None]
+    people = [row for row in rows if row.patients is not None]
+    return (
+        f"{count(row.images for row in pictures):,} images ({len(pictures)} count them), "
+        f"{count(row.patients for row in people):,} patients ({len(people)} count them)"
+    )
+
+
+def touched_tasks(row: Database) -> Reasons:
+    """Return the real tasks for which weights that saw this database are not clean."""
+    from ...tasks.task import TASKS  # brings numpy, which the other tables do not need
+
+    real = [task for task in TASKS if not TASKS[task].generated]
+    return _sorted((name, TASKS[name].contamination([row.id])) for name in real)
+
+
+def touched_databases(row: Database) -> Reasons:
+    """Return the databases that may share images with this one."""
+    others = (id for id in catalogue.databases() if id != row.id)
+    return _sorted((id, kinship.relation([row.id], [id])) for id in others)
+
+
+def _sorted(found: Iterable[tuple[str, kinship.Relation]]) -> Reasons:
+    reasons = [(name, rel.level, str(rel.reasons[0])) for name, rel in found if rel.reasons]
+    return sorted(reasons, key=lambda reason: reason[1])
+
+
+def card(row: Database) -> str:
+    """Return everything that is known of one database, and how far it was verified."""
+    parents = [f"{id} ({catalogue.outside()[id]})" if id in catalogue.outside() else id for id in row.parents]
+    facts = {
+        "name": f"{row.name} ({row.year})",
+        "images": f"{row.variant}, {row.modality}, {row.anatomy}",
+        "labels": f"{row.labels} ({row.label_type})",
+        "licence": f"{row.licence}; {implied([row.licence])}; evidence: {row.licence_evidence}",
+        "access": f"{row.access}: {row.home}",
+        "count": f"{_counts(row)}; evidence: {row.count_evidence}",
+        "groups": row.group_key,
+        "kind": row.kind,
+        "parents": f"{', '.join(parents)}; evidence: {row.parents_evidence}" if parents else "none",
+        "overlaps": ", ".join(row.overlaps) or "none known",
+        "evidence": f"{row.verification}: {row.evidence}",
+        "note": row.note or "none",
+    }
+    lines = [row.id, *(f"  {key:9} {value}" for key, value in facts.items())]
+    tasks, others = touched_tasks(row), touched_databases(row)
+    for title, reasons in (
+        ("tasks that it may have seen", tasks),
+        ("databases that may share images", others),
+    ):
+        lines += ["", f"{title}:" if reasons else f"{title}: none that the catalogue knows"]
+        lines += [f"  {name:24} {level:9} {sentence}" for name, level, sentence in reasons]
+    return "\n".join(lines)
+
+
+def _counts(row: Database) -> str:
+    numbers = {"images": row.images, "volumes, studies or videos": row.volumes, "patients": row.patients}
+    known = [f"{number:,} {what}" for what, number in numbers.items() if number is not None]
+    return ", ".join(known) or "not known"
+
+
+def commons(rows: Sequence[Collection], detailed: bool) -> str:
+    """Return the collections of the Imaging Data Commons, summed by modality and use, or one by one."""
+    if detailed:
+        body = [
+            [
+                row.collection,
+                row.modality,
+                *map(number, (row.series, row.patients, row.instances, row.gigabytes)),
+                row.licence,
+                f"{row.use}: {row.reason}" if row.reason else row.use,
+                catalogue.of_collection().get(row.collection, ""),
+            ]
+            for row in rows
+        ]
+        headers = [
+            "collection",
+            "modality",
+            "series",
+            "patients",
+            "instances",
+            "GB",
+            "licence",
+            "use",
+            "database",
+        ]
+        return f"{table(body, headers, 'llrrrrlll')}\n\n{_by_use(rows)}"
+    return _by_use(rows)
+
+
+def _by_use(rows: Sequence[Collection]) -> str:
+    def key(row: Collection) -> tuple[str, str]:
+        return row.modality, row.use
+
+    body = []
+    for (modality, use), members in groupby(sorted(rows, key=key), key):
+        some = list(members)
+        sums = [count(getattr(row, name) for row in some) for name in ("series", "instances", "gigabytes")]
+        body.append([modality, use, str(len(some)), *map(number, sums)])
+    headers = ["modality", "use", "collections", "series", "instances", "GB"]
+    return table(body, headers, "llrrrr")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,0 +1,118 @@
+"""The list of tasks, and the card of one, as text for a terminal."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...baselines.init import INITS
+from ...baselines.naming import FORMS
+from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
+from ...benchmark.training.metrics import METRICS
+from ...benchmark.training.protocol import PROTOCOLS
+from ...core.errors import one_line, unknown
+from ...core.plugins import installed
+from ...core.text_tables import tabulate
+from ...tasks.catalog import GROUPS, at_hand, catalog, megabytes
+from ...tasks.data_paths import places_from
+from ...tasks.from_files.cache_lookup import last_prepared
+from ...tasks.from_files.prepared import Manifest
+from ...tasks.from_files.source import FilesSource
+from ...tasks.task import SPLITS, Places, Task
+
+
+def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
+    """Return every task, with what is at hand, and the names of everything else that can be asked for."""
+    places = places_from(data_root)
+    tasks = catalog(places, [Path(path) for path in task_files])
+    body = [
+        [
+            task.name,
+            task.kind,
+            task.modality,
+            task.variant,
+            len(task.classes),
+            "generated" if task.generated else ("pretraining only" if task.role == "source" else "target"),
+            _sizes(task, places),
+        ]
+        for task in tasks.values()
+    ]
+    headers = ["task", "kind", "modality", "colour", "classes", "role", "at hand (px)"]
+    return "\n".join(
+        [
+            tabulate(body, headers=headers, tablefmt="simple"),
+            "",
+            f"groups:    {', '.join(GROUPS)}",
+            f"inits:     {', '.join(INITS)}",
+            *(f"{'':11}{form:15}  {phrase}" for form, phrase in FORMS.items()),
+            f"protocols: {', '.join(PROTOCOLS)}",
+            f"metrics:   {', '.join(METRICS)}",
+            f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
+            *_plugins(),
+        ]
+    )
+
+
+def _plugins() -> list[str]:
+    """Return a line per installed package that contributes anything, broken or not."""
+    return [
+        one_line(f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}")
+        for package, things in installed().items()
+    ]
+
+
+def _sizes(task: Task, places: Places) -> str:
+    if task.generated:
+        return "any of " + ", ".join(map(str, task.sizes))
+    if isinstance(task.source, FilesSource) and not task.source.missing(0, places):
+        ready = ", ".join(str(manifest.side) for manifest in last_prepared(task.name))
+        return f"any; prepared: {ready}" if ready else "any, not prepared"
+    return ", ".join(map(str, task.source.sizes(places))) or "-"
+
+
+def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
+    """Return a task's card of facts."""
+    places = places_from(data_root)
+    tasks = catalog(places, [Path(path) for path in task_files])
+    if name not in tasks:
+        raise unknown("task", name, tasks)
+    task = tasks[name]
+    splits = dict(zip(SPLITS, task.split_sizes, strict=True)) if task.split_sizes else {}
+    facts = {
+        "title": task.title,
+        "kind": task.kind,
+        "classes": ", ".join(f"{place} {label}" for place, label in enumerate(task.classes)),
+        "modality": f"{task.modality}, {task.variant}",
+        "role": "pretraining only" if task.role == "source" else "target, and pretraining source for others",
+        "images": ", ".join(f"{split} {count:,}" for split, count in splits.items()) or "as the files say",
+        "origin": f"group {task.source_group}; parents {', '.join(task.parents) or 'none'}",
+        "licence": task.licence,
+        "citation": task.citation,
+        "generated": "yes: not evidence about real images" if task.generated else "no",
+    }
+    lines = [f"{task.name}", *(f"  {key:10} {one_line(value)}" for key, value in facts.items())]
+    lines += [f"  caveat     {one_line(caveat)}" for caveat in task.caveats]
+    return "\n".join([*lines, *(f"  {one_line(line)}" for line in _files(task, places))])
+
+
+def _prepared(manifest: Manifest) -> str:
+    parts = ", ".join(f"{split} {count:,}" for split, count in manifest.images.items())
+    return f"{manifest.side} px: {sum(manifest.images.values()):,} images when last prepared ({parts})"
+
+
+def _files(task: Task, places: Places) -> list[str]:
+    """Return a line per stored or prepared size: at hand, or which file is missing."""
+    if isinstance(task.source, FilesSource):
+        absent = ", ".join(str(file.place) for file in task.source.missing(0, places))
+        rest = f"missing {absent}" if absent else "any px: prepared from the files when it is needed"
+        return [*(_prepared(manifest) for manifest in last_prepared(task.name)), rest]
+    sides = task.sizes or task.source.sizes(places)
+    lines = []
+    for side in sides:
+        if at_hand(task, side, places):
+            lines.append(f"{side} px: at hand")
+            continue
+        names = ", ".join(
+            f"{file.name} (at most {megabytes(file.bytes_at_most)})"
+            for file in task.source.missing(side, places)
+        )
+        lines.append(f"{side} px: missing {names}")
+    return lines

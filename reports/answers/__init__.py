@@ -1,0 +1,1 @@
+"""The questions on top of the page, one module per answer."""

@@ -1,0 +1,160 @@
+"""Is it worth its cost? The score of each init beside the seconds that it took, pretraining included."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..analysis.aggregate import overall
+from ..analysis.results import BASELINE, Results, Row
+from ..elements.format import GENERATED, count, duration, interval, number, percent, place, primary_title
+from ..elements.pictures import draw, looks, style, swatch
+from ..elements.section import Answer, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an init reached and took on the tasks that all inits share.
+
+    Attributes:
+        init: pretraining source.
+        score: primary metric, mean over tasks of the mean over seeds.
+        seconds: of one cell, mean over the same.
+        once: seconds of pretraining its weights here; 0 where none was needed.
+        cells: how many cells both means are of.
+        seen: its weights may have seen some of these tasks.
+    """
+
+    init: str
+    score: float
+    seconds: float
+    once: float
+    cells: int
+    seen: bool
+
+
+def worth(results: Results) -> Answer | None:
+    """Answer at the largest fraction that several inits share; None where no two inits can be compared."""
+    rows = _shared(results)
+    if not rows:
+        return None
+    prices = _prices(results, rows)
+    first, tasks = rows[0], {row.task for row in rows}
+    made = results.generated(first.task)
+    over = f"Mean {primary_title(results)} over {count(len(tasks), 'task')}"
+    told = "; ".join(map(_told, prices))
+    warning = f" These images are {GENERATED}." if made else ""
+    seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
+    each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
+    where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
+    gains = "; ".join(_gains(results, rows))
+    sentence = f"{over} ({where}): {told}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
+    return Answer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
+
+
+def _gains(results: Results, rows: Sequence[Row]) -> Iterator[str]:
+    """Say how far each init lies from scratch on just these rows, with what is known of the error.
+
+    Nothing is said of a pair that may not be compared on all of their tasks: its gain would be another than
+    the difference of the means that stand beside it.
+    """
+    tasks = {row.task for row in rows}
+    for each in overall(replace(results, rows=tuple(rows))):
+        if BASELINE in (each.a, each.b) and set(each.tasks) == tasks:
+            mean, sign = each.mean, 1 if each.b == BASELINE else -1
+            ends = interval(*sorted((sign * mean.low, sign * mean.high)))
+            known = f"95 % interval {ends}" if ends else "too few tasks for an interval"
+            init, gain = each.a if sign > 0 else each.b, number(sign * mean.difference, "+.3f")
+            once = " origins of the images, each counted once" if mean.units < len(tasks) else ""
+            yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units}{once})"
+
+
+def _shared(results: Results) -> list[Row]:
+    """Return the rows of the largest setting, of the tasks where all its inits have the same seeds."""
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in results.rows:
+        stat = row.stats.get(results.primary)
+        if stat and stat.n == len(row.seeds) and not row.ambiguous and not row.leaked:
+            made = results.generated(row.task)
+            groups[row.protocol, row.arch, row.size, row.input_size, row.fraction, made].append(row)
+    found = [shared for rows in groups.values() if (shared := _complete(rows))]
+    return max(
+        found, key=lambda rows: (not results.generated(rows[0].task), rows[0].fraction, len(rows)), default=[]
+    )
+
+
+def _complete(rows: Sequence[Row]) -> list[Row]:
+    inits = {row.init for row in rows}
+    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        blocks[row.block].append(row)
+    whole = [
+        block
+        for block in blocks.values()
+        if {row.init for row in block} == inits and len({row.seeds for row in block}) == 1
+    ]
+    return [row for block in whole for row in block] if len(inits) > 1 else []
+
+
+def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
+    records = {record.key: record for record in results.counted}
+    prices = []
+    for init in dict.fromkeys(row.init for row in rows):
+        ours = [row for row in rows if row.init == init]
+        members = [[records[key] for key in row.keys] for row in ours]
+        used = {record.init.identity for each in members for record in each if record.init}
+        pretraining = [r for r in results.step("pretrain") if r.init and r.init.identity in used]
+        prices.append(
+            Price(
+                init=init,
+                score=float(np.mean([row.stats[results.primary].mean for row in ours])),
+                seconds=float(np.mean([np.mean([record.seconds for record in each]) for each in members])),
+                once=sum(record.seconds for record in pretraining),
+                cells=sum(map(len, members)),
+                seen=any(row.contaminated for row in ours),
+            )
+        )
+    return prices
+
+
+def _told(price: Price) -> str:
+    once = f" and {duration(price.once)} of pretraining, once" if price.once else ""
+    name = f"{price.init}*" if price.seen else price.init
+    return f"{name} {number(price.score)} for {duration(price.seconds)} a cell{once}"
+
+
+def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -> Figure:
+    init_looks = looks([row.init for row in results.rows])
+    score = primary_title(results)
+
+    def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        for price in prices:
+            look = init_looks[price.init]
+            axes.plot(price.seconds, price.score, look.marker, color=look.color, markersize=8)
+        if max(p.seconds for p in prices) > 3 * min(p.seconds for p in prices):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("seconds of one cell, without pretraining")
+        axes.set_ylabel(score)
+        axes.margins(0.2)
+
+    told = "; ".join(f"{p.init}: {number(p.score)} in {duration(p.seconds)}" for p in prices)
+    warning = f" The images are {GENERATED}." if made else ""
+    with style():
+        panel = draw(paint, 330, 190, f"Mean {score} over seconds of one cell. {told}.{warning}", tight=True)
+        keys = tuple((swatch(init_looks[p.init]), p.init) for p in prices)
+    network = place(first.arch, first.size, first.input_size)
+    return Figure("answer-cost", f"Mean {score} against seconds; {network}.{warning}", (panel,), keys)

@@ -1,0 +1,80 @@
+"""Does medical pretraining help everyone alike? The answer on top of the page, where a task has subgroups."""
+
+from collections.abc import Sequence
+
+from ..analysis.results import Results
+from ..analysis.subgroups import ALIKE, LESS, MORE, SHOWN, Help, RowGap
+from ..analysis.verdicts import BETTER, CANNOT_TELL, WORSE
+from ..elements.format import GENERATED, count, listed, percent
+from ..elements.section import Answer
+from ..elements.verdict_format import spans
+
+QUESTION = "Does pretraining help everyone alike?"
+ORDER = 45
+
+
+def subgroups_answer(results: Results, found: Sequence[RowGap], compared: Sequence[Help]) -> Answer:
+    """Answer for the init in focus against each other, and say where a gap is shown; never of nothing.
+
+    Args:
+        results: the run.
+        found: gaps with the largest share of the labels.
+        compared: gains likewise.
+    """
+    found, compared = _focus(results, found, compared)
+    gains = " ".join(_gains(members) for members in _pairs(compared).values())
+    if not any(each.extra for each in compared):
+        gains = "One cannot tell: no two inits can be compared on two subgroups or more."
+    measured = [each for each in found if each.gap]
+    shown = [each for each in measured if each.shown == SHOWN]
+    where = f" ({listed([_named(each) for each in shown[:3]])}{', ...' if len(shown) > 3 else ''})"
+    of = count(len(measured), "measured gap")
+    gap = f"A gap between subgroups is shown in {len(shown)} of {of}{where if shown else ''}."
+    rows = [each.row for each in found]
+    n = (
+        f"n = {count(len({row.task for row in rows}), 'task')} with subgroups, "
+        f"{listed(list(dict.fromkeys(row.protocol for row in rows)))}, {percent(rows[0].fraction)} of the "
+        f"labels, {spans((len(row.seeds) for row in rows), 'seed')}."
+    )
+    made = f" These images are {GENERATED}." if results.generated(rows[0].task) else ""
+    return Answer(QUESTION, f"{gains} {gap} {n}{made}", ORDER)
+
+
+def _focus(
+    results: Results, found: Sequence[RowGap], compared: Sequence[Help]
+) -> tuple[list[RowGap], list[Help]]:
+    """Keep real images where there are any, and the pairs of MedNet where it is there."""
+    real = any(not results.generated(each.row.task) for each in found)
+    kept = [each for each in found if not (real and results.generated(each.row.task))]
+    pairs = [each for each in compared if not (real and results.generated(each.pair.a.task))]
+    of_mednet = [each for each in pairs if "mednet" in (each.pair.a.init, each.pair.b.init)]
+    return kept, of_mednet or pairs
+
+
+def _pairs(compared: Sequence[Help]) -> dict[tuple[str, str], list[Help]]:
+    found: dict[tuple[str, str], list[Help]] = {}
+    for each in compared:
+        found.setdefault((each.pair.a.init, each.pair.b.init), []).append(each)
+    return found
+
+
+def _gains(members: Sequence[Help]) -> str:
+    """Say of one pair how many subgroups it serves, and how many unlike the others."""
+    ours, theirs = members[0].pair.a.init, members[0].pair.b.init
+    of = count(len(members), "subgroup")
+    claims = [each.alike for each in members]
+    parts = [f"{claims.count(claim)} {claim}" for claim in (MORE, LESS) if claim in claims]
+    parts += [f"{claims.count(ALIKE)} as much as the others"] if ALIKE in claims else []
+    left = claims.count(CANNOT_TELL)
+    rest = f"; for {left} one cannot tell" if left else ""
+    told = (
+        f"Of {of}, {ours} helps {listed(parts)}, against {theirs}{rest}."
+        if parts
+        else f"Whether {ours} helps {of} alike, against {theirs}, one cannot tell."
+    )
+    verdicts = [each.verdict for each in members]
+    return f"{told} It is better in {verdicts.count(BETTER)} of them and worse in {verdicts.count(WORSE)}."
+
+
+def _named(each: RowGap) -> str:
+    return f"{each.column} in {each.row.task}, {each.row.init}"

@@ -1,0 +1,1 @@
+"""What answers and sections are built of: tables, figures, number formats and colors."""

@@ -1,0 +1,88 @@
+"""The arrows in the learning curves: from what a reference has to where another init's curve has the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..analysis.labels_saved import LATE, Saving, savings
+from ..analysis.results import Results, Row
+from .format import TIMES, number
+from .pictures import PAPER, Look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Labels saved, or lost, at one height of a panel.
+
+    Attributes:
+        init: whose curve is read.
+        labels: of the reference, where the arrow starts.
+        needed: labels of the init, where it ends.
+        score: the height.
+        sure: interval and verdict both say so.
+    """
+
+    init: str
+    labels: float
+    needed: float
+    score: float
+    sure: bool
+
+
+def arrows(results: Results, rows: Sequence[Row]) -> list[Arrow]:
+    """Choose the arrows of one panel: MedNet, or the first init that has any, against ImageNet and scratch.
+
+    Each stands where the most is saved or lost, among the scores that the init's curve crosses between two
+    measured budgets; of the others nobody knows where the arrow would end.
+    """
+    shown = set(rows)
+    here = [
+        each
+        for each in savings(results)
+        if each.reference in shown and each.reference.init in LATE and each.saved
+    ]
+    init = next((e.init.init for e in here if e.init.init == "mednet"), here[0].init.init if here else "")
+    chosen = (each for each in here if each.init.init == init)
+    return [arrow for each in chosen if (arrow := _longest(each))]
+
+
+def _longest(each: Saving) -> Arrow | None:
+    smallest = each.saved[0].labels
+    found = [
+        Arrow(
+            each.init.init,
+            saved.labels,
+            saved.needed,
+            float(each.scores[0, place]),
+            sure=bool(each.claim(place)),
+        )
+        for place, saved in enumerate(each.saved)
+        if smallest < saved.needed < math.inf
+    ]
+    return max(found, key=lambda arrow: abs(math.log(arrow.needed / arrow.labels)), default=None)
+
+
+def draw_arrows(axes: Axes, found: Iterable[Arrow], looks: dict[str, Look]) -> None:
+    """Draw each with the share of the labels that is needed; dotted where that is not sure."""
+    for arrow in found:
+        color = looks[arrow.init].color
+        how = {
+            "arrowstyle": "-|>,head_width=0.22,head_length=0.45",
+            "color": color,
+            "linewidth": 1.2,
+            "linestyle": "-" if arrow.sure else (0, (1.5, 1.5)),
+            "shrinkA": 3,
+            "shrinkB": 0,
+        }
+        ends = (arrow.needed, arrow.score), (arrow.labels, arrow.score)
+        axes.annotate("", *ends, arrowprops=how)
+        middle = math.sqrt(arrow.needed * arrow.labels), arrow.score
+        share = f"{number(arrow.needed / arrow.labels, '.2g')}{TIMES}"
+        box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
+        axes.annotate(share, middle, ha="center", va="center", fontsize=7.5, color=color, bbox=box)

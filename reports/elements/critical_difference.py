@@ -1,0 +1,65 @@
+"""The critical-difference diagram of Demšar 2006, drawn by scikit-posthocs in the report's style."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..analysis.aggregate import Ranking
+from .format import GENERATED, NBSP, count, number, percent, place
+from .pictures import INK, Look, draw, shorten, title
+from .section import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def diagram(ranking: Ranking, looks: dict[str, Look]) -> Panel:
+    """Draw one ranking whose Nemenyi p-values are known; within `pictures.style`."""
+    setting, ranks = ranking.setting, ranking.ranks
+    names = [shorten(init, 24) for init in ranking.inits]
+    found = dict(zip(names, ranks.mean.tolist(), strict=True))
+
+    def paint(axes: Axes) -> None:
+        import pandas as pd
+        from scikit_posthocs import critical_difference_diagram
+
+        critical_difference_diagram(
+            found,
+            pd.DataFrame(ranks.nemenyi, index=names, columns=names),
+            ax=axes,
+            label_fmt_left=f"{{label}} {{rank:.2f}}{NBSP}",
+            label_fmt_right=f"{NBSP}{{rank:.2f}} {{label}}",
+            text_h_margin=0.05 * (len(names) - 1),
+            label_props={"fontsize": 8.5},
+            marker_props={"marker": "o", "s": 26},
+            crossbar_props={"color": INK, "linewidth": 3, "solid_capstyle": "round"},
+            color_palette={name: looks[init].color for name, init in zip(names, ranking.inits, strict=True)},
+        )
+        _scale(axes, len(names), ranks.critical)
+        axes.grid(visible=False)
+        n = count(ranks.units, "independent task")
+        note = f"{percent(setting.fraction)} of the labels, {n}; Friedman p = {number(ranks.p)}"
+        title(axes, setting.protocol, "\n".join(filter(None, (note, _network(ranking)))))
+
+    told = ", ".join(f"{init} {number(rank, '.2f')}" for init, rank in found.items())
+    apart = number(ranks.critical, ".2f")
+    alt = f"Mean ranks over {count(ranks.units, 'independent task')}: {told}. Critical difference {apart}."
+    facts = {"protocol": setting.protocol, "fraction": setting.fraction}
+    return draw(paint, 400, 120 + 18 * len(names), alt, tight=True, facts=facts)
+
+
+def _scale(axes: Axes, inits: int, critical: float) -> None:
+    """Draw the axis of ranks, and above it how long the critical difference is."""
+    axes.plot([1, inits], [0, 0], color=INK, linewidth=0.8, zorder=1)
+    axes.set_xticks(range(1, inits + 1))
+    axes.set_xlim(1, inits)
+    axes.set_ylim(top=3.4)
+    axes.errorbar(1 + critical / 2, 2.1, xerr=critical / 2, color=INK, linewidth=1.2, capsize=3, capthick=1.2)
+    name = f"CD = {number(critical, '.2f')}"
+    axes.annotate(name, (1 + critical, 2.1), (6, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _network(ranking: Ranking) -> str:
+    setting = ranking.setting
+    made = GENERATED if setting.generated else ""
+    return "; ".join(filter(None, (place(setting.arch, setting.size, setting.input_size), made)))

@@ -1,0 +1,39 @@
+"""The heat map of differences to the baseline, whose colours mean the same wherever it is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..statistics.influence import Floats
+from .pictures import PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST_SCALE = 0.05
+"""The colours never span less than this, so that noise does not look like a finding."""
+
+
+def heat(axes: Axes, values: Floats, texts: np.ndarray, scale: float, fontsize: float = 8) -> None:
+    """Colour a grid of differences: blue above 0, orange below, blank where there is none.
+
+    Args:
+        axes: to draw on.
+        values: [rows, columns], NaN for none.
+        texts: [rows, columns], what stands in each field.
+        scale: where the colours reach full strength.
+        fontsize: of the texts.
+    """
+    import seaborn
+
+    colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
+    seaborn.heatmap(
+        values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(values),
+        linewidths=1.2, linecolor=PAPER, annot=texts, fmt="",
+        annot_kws={"fontsize": fontsize, "color": "#16181c"},
+    )  # fmt: skip
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

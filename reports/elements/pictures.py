@@ -1,0 +1,193 @@
+"""How figures are drawn: without a screen or a trace in the host's settings, readable in light and dark."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .format import clean
+from .section import Facts, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Neutral colours are drawn in these two and then named, so that the page chooses them by its theme.
+INK, PAPER = "#0a0b0c", "#fcfdfe"
+NOTE_LINE = 10
+"""Points from one line of a note to the next."""
+PX = 1 / 96
+"""Inches per CSS pixel."""
+
+# After seaborn's "colorblind" palette, each at least 3:1 against the light and against the dark page.
+HUES = {"mednet": "#1a7fc4", "imagenet": "#d55e00", "scratch": "#8a8a8a"}
+OTHER_HUES = ("#029e73", "#cc78bc", "#b0813f", "#3ba3c7", "#7a68d6", "#a3a500")
+MARKERS = {"mednet": "o", "imagenet": "s", "scratch": "D"}
+OTHER_MARKERS = ("^", "v", "P", "X", "<", ">")
+DASHES = {"mednet": "-", "imagenet": (0, (5, 1.5)), "scratch": (0, (1.5, 1.5))}
+OTHER_DASHES = ((0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
+
+Dash = str | tuple[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and dash of one init: any one of them is enough to know it by."""
+
+    color: str
+    marker: str
+    dash: Dash
+
+
+def looks(inits: Sequence[str]) -> dict[str, Look]:
+    """Give every init its look; the three that everybody compares look the same in every report."""
+    others = zip(itertools.cycle(OTHER_HUES), itertools.cycle(OTHER_MARKERS), itertools.cycle(OTHER_DASHES))
+    return {
+        init: Look(HUES[init], MARKERS[init], DASHES[init]) if init in HUES else Look(*next(others))
+        for init in dict.fromkeys(inits)
+    }
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the report's style inside the block; the host's matplotlib settings come back after it."""
+    import matplotlib
+    import seaborn
+
+    ours: dict[str, object] = {
+        "svg.fonttype": "none",  # text stays text: searchable, and set in the page's own font
+        "svg.hashsalt": "mednet-bench",  # the same records give the same bytes
+        "text.parse_math": False,  # a `$` in a name is a dollar
+        "font.family": "DejaVu Sans",  # comes with matplotlib; it only measures, the page's font is shown
+        "font.size": 8.5,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 8,
+        "axes.linewidth": 0.7,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.linewidth": 0.5,
+        "grid.alpha": 0.16,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "lines.linewidth": 1.7,
+        "lines.markersize": 4.5,
+    }
+    neutral: dict[str, object] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
+    )
+    clear: dict[str, object] = dict.fromkeys(
+        ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"
+    )
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font has it
+        settings = {**seaborn.axes_style("ticks"), **ours, **neutral, **clear}
+        matplotlib.rcParams.update(settings)  # type: ignore[arg-type]
+        yield
+
+
+def draw(
+    paint: Callable[[Axes], None],
+    width: float,
+    height: float,
+    alt: str,
+    tight: bool = False,
+    facts: Facts | None = None,
+) -> Panel:
+    """Draw one pair of axes inside `style`.
+
+    Args:
+        paint: draws on the axes.
+        width: in CSS pixels.
+        height: in CSS pixels.
+        alt: text alternative.
+        tight: let the labels decide the margins, for names of unknown length; otherwise panels of one
+            figure keep the same margins and line up.
+        facts: what the picture is about, for the page's filters.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * PX, height * PX))  # no pyplot, so no backend and no global state
+    axes = figure.add_axes((44 / width, 38 / height, max(0.1, 1 - 56 / width), max(0.1, 1 - 72 / height)))
+    paint(axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if tight else None)
+    return replace(_panel(clean(buffer.getvalue()), clean(alt)), facts=facts or {})
+
+
+def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
+    """Write a panel's title, and under it in small print what must stand beside it.
+
+    The margin of `draw` holds one line of it; for every other the picture grows, its axes do not.
+    """
+    _grow(axes, NOTE_LINE * note.count("\n") / 72)
+    axes.set_title(shorten(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
+    if note:
+        axes.annotate(
+            note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"
+        )
+
+
+def _grow(axes: Axes, inches: float) -> None:
+    """Add room above the axes and keep their size."""
+    figure = axes.get_figure(root=True)
+    assert figure, "`draw` made it"
+    width, height = figure.get_size_inches()
+    left, bottom, wide, high = axes.get_position().bounds
+    share = height / (height + inches)
+    figure.set_size_inches(width, height + inches)
+    axes.set_position((left, bottom * share, wide, high * share))
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut a name in its middle so that its beginning and its end stay; for figures only."""
+    text = clean(" ".join(text.split()))
+    return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
+
+
+def swatch(look: Look) -> Panel:
+    """Draw the piece of line that a legend shows for an init."""
+
+    def paint(axes: Axes) -> None:
+        axes.set_axis_off()
+        axes.plot(
+            [0, 1, 2], [0, 0, 0], color=look.color, marker=look.marker, linestyle=look.dash, markevery=[1]
+        )
+        axes.set(xlim=(-0.1, 2.1), ylim=(-1, 1))
+        axes.set_position((0, 0, 1, 1))
+
+    return draw(paint, 34, 12, "")
+
+
+def in_tags(svg: str, change: Callable[[str], str]) -> str:
+    """Apply `change` to every tag of `svg` and to none of its text; names may look like anything."""
+    return re.sub(r"<[^>]+>", lambda tag: change(tag[0]), svg)
+
+
+def _panel(svg: str, alt: str) -> Panel:
+    """Turn matplotlib's file into an element that may stand in a page beside others."""
+    svg = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", svg[svg.index("<svg") :], flags=re.S)
+    svg = re.sub(r">\s*\n\s*<", "><", svg.strip())
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert box, "matplotlib always writes a viewBox"
+    width, height = (float(points) * 96 / 72 for points in box.groups())
+    used = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', svg))
+
+    def change(tag: str) -> str:
+        if tag.startswith("<svg"):
+            names = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+            return f'<svg xmlns="{names[0]}" xmlns:xlink="{names[1]}" {box[0]} stroke-linejoin="round">'
+        tag = re.sub(r' id="([^"]+)"', lambda name: name[0] if name[1] in used else "", tag)
+        tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"|font-family: [^;\"]*; ?", "", tag)
+        return re.sub(r"\s+", " ", tag).replace(INK, "currentColor").replace(PAPER, "var(--paper, #fff)")
+
+    return Panel(in_tags(svg, change), width, height, alt)

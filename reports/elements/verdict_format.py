@@ -1,0 +1,116 @@
+"""How verdicts are told: pairs by name, counts by verdict, ranges with their n."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..analysis.flags import LEAKS
+from ..analysis.verdicts import VERDICTS, Verdict
+from .format import count, interval, number
+
+FLAGS = 5
+"""Flags that a sentence names; the section Verdicts counts all."""
+Pair = tuple[str, str]
+"""(init whose difference is stated, init that is subtracted)"""
+
+
+def pair_name(pair: Pair) -> str:
+    """Name a pair, e.g. "mednet against scratch"."""
+    return f"{pair[0]} against {pair[1]}"
+
+
+def pair_of(verdict: Verdict) -> Pair:
+    """Return the two inits that are compared."""
+    return verdict.a.init, verdict.b.init
+
+
+def by_pair(verdicts: Iterable[Verdict]) -> dict[Pair, list[Verdict]]:
+    """Gather the comparisons of each pair, in the order in which pairs first stand."""
+    found: dict[Pair, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        found[pair_of(verdict)].append(verdict)
+    return dict(found)
+
+
+def without_refused(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Leave out the pairs that were refused: of two that never met one cannot say that one cannot tell."""
+    return [verdict for verdict in verdicts if not verdict.has("not-comparable")]
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Count the verdicts, refused pairs left out; each of `VERDICTS` has a count, 0 included."""
+    found = Counter(verdict.verdict for verdict in without_refused(verdicts))
+    return {name: found[name] for name in VERDICTS}
+
+
+def tally_text(verdicts: Sequence[Verdict]) -> str:
+    """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9", and of refused pairs."""
+    counts = tally(verdicts)
+    compared = sum(counts.values())
+    refused = f"; {len(verdicts) - compared} refused" if compared < len(verdicts) else ""
+    return f"{', '.join(f'{name} {n}' for name, n in counts.items())} of {compared}{refused}"
+
+
+def between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:
+    """Return the comparisons of two inits, seen from `ours`."""
+    return [v.seen_from(ours) for v in verdicts if {v.a.init, v.b.init} == {ours, theirs}]
+
+
+def spans(numbers: Iterable[int], noun: str) -> str:
+    """Write a range with its noun, e.g. "3 seeds" or "2 to 3 seeds"."""
+    held = sorted(set(numbers))
+    return (f"{held[0]:,} to " if len(held) > 1 else "") + count(held[-1], noun)
+
+
+def extent(verdicts: Iterable[Verdict]) -> str:
+    """Write the range of the differences that may be judged, e.g. "from −0.244 to −0.077", or ""."""
+    known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
+    if not known:
+        return ""
+    low, high = (number(value, "+.3f") for value in (min(known), max(known)))
+    return f"from {low} to {high}" if low != high else low
+
+
+def told(verdict: Verdict) -> str:
+    """Write difference and interval, e.g. "−0.103 (−0.216 to +0.009)"."""
+    return f"{number(verdict.difference, '+.3f')} ({interval(*verdict.interval)})"
+
+
+def flag_names(verdict: Verdict) -> tuple[str, ...]:
+    """Return the names of the flags, each once."""
+    return tuple(dict.fromkeys(flag.name for flag in verdict.flags))
+
+
+def flagged_text(verdicts: Sequence[Verdict]) -> str:
+    """Count the comparisons that carry a flag, and the flags that touch most of them, leaks first; or ""."""
+    flags = Counter(name for verdict in verdicts for name in flag_names(verdict))
+    if not flags:
+        return ""
+    order = sorted(flags, key=lambda name: (name not in LEAKS, -flags[name]))
+    most = ", ".join(f"{name} {flags[name]:,}" for name in order[:FLAGS])
+    rest = f" and {count(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
+    flagged = sum(bool(verdict.flags) for verdict in verdicts)
+    return f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
+
+
+def refusals(verdicts: Iterable[Verdict]) -> str:
+    """Name the flags that bar verdicts, e.g. "contaminated or single-seed", or ""."""
+    return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
+
+
+def leaky_text(verdicts: Sequence[Verdict]) -> str:
+    """Say in how many comparisons the training knew test images or their patients, or ""."""
+    leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)
+    of = f"{leaky:,} of {count(len(verdicts), 'comparison')}"
+    return f" In {of} test images, or their patients, also stand in train or val." if leaky else ""
+
+
+def keys_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return the records of the paired seeds of both inits; of all where nothing could be paired."""
+    return tuple(
+        key
+        for row in (verdict.a, verdict.b)
+        for seed, key in zip(row.seeds, row.keys, strict=True)
+        if seed in verdict.seeds or not verdict.seeds
+    )

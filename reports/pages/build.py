@@ -1,0 +1,84 @@
+"""From run directories to the files of one report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UserError
+from ...core.files import write_bytes
+from ..analysis.load_results import read
+from ..analysis.results import Results
+from ..statistics.paired import MARGIN
+from .csv_table import leaderboard_csv
+from .html_page import html
+from .markdown_page import markdown
+from .overview import page
+from .subgroups_csv import subgroups_csv
+from .verdict_files import verdicts_csv, verdicts_json
+from .verdict_tex import verdicts_tex
+
+
+@dataclass(frozen=True)
+class Built:
+    """A report on disk.
+
+    Attributes:
+        html: the page.
+        markdown: the same for a pull request or an appendix.
+        csv: the averages.
+        figures: the drawings that the Markdown shows.
+        verdicts: `verdicts.csv`, `verdicts.json` and `verdicts.tex`.
+        results: what it was made of, so that nobody has to read the records again.
+    """
+
+    html: Path
+    markdown: Path
+    csv: Path
+    figures: tuple[Path, ...]
+    verdicts: tuple[Path, ...]
+    results: Results
+
+
+def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> Built:
+    """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
+
+    Where a task has subgroups, also `subgroups.csv`.
+
+    Args:
+        folders: one run directory, or several that are reported as one.
+        out: where the files go; `report/` in the run directory where not given, and only one is.
+        margin: differences of the primary metric that are smaller than this count as none.
+
+    Raises:
+        UserError: a folder holds no readable record, several folders come without `out`, or `out` cannot be
+            written to.
+        DiskFullError: there is no room left; every file is then whole or as it was.
+    """
+    results = read(folders, margin)
+    if out is None and len(results.folders) > 1:
+        raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
+    out = out or next(iter(results.folders)) / "report"
+    whole = page(results)
+    text, drawings = markdown(whole)
+    figures = {out / "figures" / name: drawing for name, drawing in drawings.items()}
+    verdicts = {
+        out / "verdicts.csv": verdicts_csv(results).encode(),
+        out / "verdicts.json": verdicts_json(results),
+        out / "verdicts.tex": verdicts_tex(results).encode(),
+    }
+    built = Built(
+        html=out / "report.html",
+        markdown=out / "report.md",
+        csv=out / "leaderboard.csv",
+        figures=tuple(figures),
+        verdicts=tuple(verdicts),
+        results=results,
+    )
+    by_subgroup = subgroups_csv(results)
+    tables = {out / "subgroups.csv": by_subgroup.encode()} if by_subgroup else {}
+    for path, content in (figures | verdicts | tables).items():
+        write_bytes(path, content)
+    write_bytes(built.csv, leaderboard_csv(results).encode())
+    write_bytes(built.markdown, text.encode())
+    write_bytes(built.html, html(whole).encode())
+    return built

@@ -1,0 +1,194 @@
+"""The catalogue's rows as typed, frozen values, read from the CSV files when they are first asked for."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar, get_origin
+
+import msgspec
+
+from ...core.errors import unknown
+from .licenses import Terms, terms_of
+
+Evidence = Literal["read", "recalled"]
+CRAWL = "web:"
+"""What the ids of crawls of the web begin with in outside.csv; a card may leave it away."""
+
+
+class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One public medical image database; what is not known is None or empty."""
+
+    id: str
+    name: str
+    variant: Literal["gray", "color", "mixed"]
+    modality: str
+    anatomy: str
+    images: int | None = None
+    """2-D images, slices or frames; whole slides where the note says so."""
+    volumes: int | None = None
+    """Volumes, studies or videos."""
+    patients: int | None = None
+    labels: str = ""
+    label_type: str
+    licence: str
+    licence_evidence: Literal["read", "memory", "unknown"]
+    access: Literal["open", "registration", "challenge", "request", "credentialed"]
+    home: str
+    year: int
+    kind: Literal["source", "derived", "aggregate"]
+    parents: tuple[str, ...] = ()
+    """What it was made from; ids of this catalogue or of outside.csv."""
+    parents_evidence: Evidence | None = None
+    overlaps: tuple[str, ...] = ()
+    group_key: str
+    """What its files tell of whose image it is: patient, study, none, ..."""
+    verification: Literal["verified", "recalled"]
+    evidence: str
+    """Where the row's facts were read, or that they were not."""
+    count_evidence: Literal["primary", "secondary", "memory"]
+    note: str = ""
+
+    @property
+    def terms(self) -> frozenset[Terms]:
+        """The classes of terms in the licence's words."""
+        return terms_of(self.licence)
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A corpus that holds images which a downstream task also holds."""
+
+    downstream: str
+    parent: str = ""
+    corpus: str
+    relation: Literal["parent", "contains", "sibling", "overlaps"]
+    evidence: Evidence
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one database gives to a composition."""
+
+    variant: Literal["gray", "color"]
+    part: Literal["core", "fill", "extra"]
+    """core: permissive; fill: only while the core is too small; extra: not for every use."""
+    modality: str
+    id: str
+    """Of a database, or idc-... for many collections of the NCI Imaging Data Commons together."""
+    rule: str
+    """Which of its images: the caps per patient, study or series."""
+    images: int
+    patients: int | None = None
+    licence: str
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One modality of one collection of the NCI Imaging Data Commons."""
+
+    collection: str
+    modality: str
+    """As DICOM calls it: CR, CT, DX, MG, MR, NM, PT, SM, US, XA."""
+    series: int
+    studies: int
+    patients: int
+    instances: int
+    licence: str
+    gigabytes: int
+    use: Literal["ok", "filter", "non-commercial", "exclude"]
+    reason: str = ""
+
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def rows(name: str, kind: type[Row]) -> tuple[Row, ...]:
+    """Read a CSV of this folder; an empty cell takes the field's default."""
+    tuples = {field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple}
+    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
+        content = [
+            {key: cell.split(";") if key in tuples else cell for key, cell in row.items() if cell}
+            for row in csv.DictReader(file)
+        ]
+    return tuple(msgspec.convert(content, list[kind], strict=False))  # a CSV holds nothing but text
+
+
+def table(name: str) -> Mapping[str, str]:
+    """Read a CSV of two columns as a mapping from the first to the second."""
+    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
+        return dict(list(csv.reader(file))[1:])
+
+
+@cache
+def databases() -> Mapping[str, Database]:
+    """Return every database by its id, in the order of the catalogue."""
+    return {row.id: row for row in rows("sources.csv", Database)}
+
+
+@cache
+def links() -> tuple[Link, ...]:
+    """Return every known contamination of a downstream task by a corpus."""
+    return rows("contamination.csv", Link)
+
+
+@cache
+def shares() -> tuple[Share, ...]:
+    """Return what the compositions of a Gray-MedNet and a Color-MedNet are made of."""
+    return rows("compositions.csv", Share)
+
+
+@cache
+def collections() -> tuple[Collection, ...]:
+    """Return the NCI Imaging Data Commons by collection and modality."""
+    return rows("idc.csv", Collection)
+
+
+@cache
+def outside() -> Mapping[str, str]:
+    """Return the sets that have no row of their own, parents and corpora of weights: id to description."""
+    return table("outside.csv")
+
+
+@cache
+def of_collection() -> Mapping[str, str]:
+    """Return which database a collection of the Imaging Data Commons is: collection to id."""
+    names = {row.collection for row in collections()}
+    homes = ((row.id, re.search(r"IDC (\w+)$", row.home)) for row in databases().values())
+    return {home[1]: id for id, home in homes if home and home[1] in names}
+
+
+@cache
+def _words() -> Mapping[str, str]:
+    """Return every word for a database, as `plain` writes it, to its id."""
+    named = {plain(row.name): row.id for row in databases().values()}
+    collected = {plain(name): id for name, id in of_collection().items()}
+    known = {id: id for id in (*databases(), *outside())}
+    crawls = {id.removeprefix(CRAWL): id for id in outside()}
+    return named | collected | crawls | dict(table("aliases.csv")) | known
+
+
+def plain(word: str) -> str:
+    """Write a name without case, spaces and underscores, so that spellings meet."""
+    return re.sub(r"[\s_]+", "-", word.strip().casefold()).removeprefix("idc:")
+
+
+def canonical(word: str) -> str:
+    """Return the id that a word means, or the plain word where the catalogue does not know it."""
+    return _words().get(plain(word), plain(word))
+
+
+def known(word: str) -> bool:
+    """Whether the catalogue can say anything about a word."""
+    return plain(word) in _words()
+
+
+def database(word: str) -> Database:
+    """Return the database that a word means; `UserError` suggests the nearest id."""
+    id = canonical(word)
+    if id not in databases():
+        raise unknown("database", word, databases())
+    return databases()[id]
+
+
+def count(values: Iterable[int | None]) -> int:
+    """Sum what is known."""
+    return sum(value or 0 for value in values)

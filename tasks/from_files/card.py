@@ -1,0 +1,95 @@
+"""The card of a task whose images are files: where they are, what labels them, how they are split."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UserError
+from ...core.toml_files import check_keys
+from ..card import Facts, read_card
+from ..images.reader import Reading
+from ..patients import finder
+from ..subgroups import RESERVED
+from ..task import Task
+from .folders import led_out
+from .schema import Files, Rule, Spec, fault_of_path
+from .source import FilesSource
+
+
+class FilesCard(Facts, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of the card."""
+
+    files: Files
+    split: Rule = Rule()
+    reader: Reading = Reading()
+
+
+PARTS = {"files": Files, "split": Rule, "reader": Reading}
+"""The tables of a card."""
+
+
+def files_task(path: Path, content: dict[str, Any]) -> Task:
+    """Make a task of a card with a table `files`.
+
+    Args:
+        path: of the card; what it names is relative to its folder.
+        content: of the card.
+
+    Raises:
+        UserError: naming the card and the key that is unknown, missing or wrong; no image is looked at.
+    """
+    for name, part in PARTS.items():
+        given = content.get(name, {})
+        if not isinstance(given, dict):
+            raise UserError(f"{path}: '{name}' is a table: write [{name}] and its keys below.")
+        try:
+            check_keys(path, given, _names(part))
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')} (in [{name}]).") from error
+    card = read_card(path, content, FilesCard)
+    return Task(source=FilesSource(path, _spec(path, card)), family="local", **card.of_task())
+
+
+def _names(part: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(part).parameters)
+
+
+def _spec(path: Path, card: FilesCard) -> Spec:
+    files = card.files
+    if fault := _fault(card):
+        raise UserError(f"{path}: {fault}.")
+    finder(files.group_pattern, f"{path}: key 'files.group_pattern'")
+    root = _inside(path, files.path, "files.path", files.allow_outside)
+    table = _inside(path, files.table, "files.table", files.allow_outside) if files.table else None
+    return Spec(
+        name=card.name, kind=card.kind, classes=card.classes, variant=card.variant,
+        subgroups=card.subgroups, root=root, table=table, files=files, rule=card.split,
+        reading=card.reader,
+    )  # fmt: skip
+
+
+def _fault(card: FilesCard) -> str:
+    files = card.files
+    several = card.kind == "multilabel" and files.label_columns
+    columns = (files.path_column, files.patient_column, files.study_column)
+    if not files.table and card.kind == "multilabel":
+        return "a folder per class gives one label: name a table by 'files.table' for multilabel"
+    if not files.table and (card.subgroups or files.label_column or files.label_columns):
+        return "columns need a table: name it by 'files.table', or leave them out"
+    if files.label_columns and not several:
+        return "key 'files.label_columns': only multilabel has a column per class: use 'label_column'"
+    if several and len(files.label_columns) != len(card.classes):
+        return f"key 'files.label_columns': name one for each of the {len(card.classes)} classes, in order"
+    odd = sorted(set(card.subgroups) & {*columns, *RESERVED})
+    if odd:
+        return f"key 'subgroups': '{odd[0]}' names images or patients: take a column such as sex or scanner"
+    return card.split.fault()
+
+
+def _inside(card: Path, given: str, key: str, allowed: bool) -> Path:
+    fault = fault_of_path(given, allowed)
+    if not fault and not allowed and led_out(card.parent, [given]):
+        fault = "a link leads out of its folder: say allow_outside = true in [files] to permit it"
+    if fault:
+        raise UserError(f"{card}: key '{key}': {fault}.")
+    return card.parent / given

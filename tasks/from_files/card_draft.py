@@ -1,0 +1,251 @@
+"""A first card for a folder, from what lies in it: table or class folders, columns, colours, modality."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import UserError
+from ..images.dicom_headers import header
+from ..images.reader import Reading, UnreadableError, pictures
+from ..patients import few_have_several, is_placeholder, proposal
+from ..task import GROUP_NAMES, TASKS
+from .columns import Keys, columns
+from .folders import (
+    check_header,
+    class_folders,
+    class_images,
+    classes_in,
+    doubtful_classes,
+    given_by_folders,
+    has_row_as_header,
+    is_file,
+    split_called,
+)
+from .schema import fault_of_path
+from .table import COUNT_AS_NOTHING, read_table
+from .table_rows import SEPARATOR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODALITIES = {
+    "CT": "ct", "MR": "mri", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "RG": "x-ray", "US": "ultrasound",
+    "OPT": "oct", "OP": "fundus", "SM": "histopathology", "XC": "dermoscopy", "GM": "microscopy",
+}  # fmt: skip
+UNKNOWN = "unknown"
+LOOKED_AT = 12
+"""Files that are opened, evenly spaced, and rows whose paths are tried."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A first card, and what it is not sure of.
+
+    Attributes:
+        content: of the card; what no file tells stands there as ``"unknown"``.
+        labels: columns that may be the label, the one that was taken first; none where one is called so.
+        patients: columns that may be the patient; none where one is called so, or without a table.
+        splits: where splits are taken from, and what looks like splits and is not used, a clause each.
+        patient_doubt: why the column of patients may be none, a clause, or "".
+    """
+
+    content: dict[str, Any]
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    patient_doubt: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What table or folders tell: the paths of the images, and the keys of the card."""
+
+    paths: Sequence[str]
+    classes: Sequence[str]
+    kind: str
+    files: Keys
+    subgroups: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    split_words: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    patient_doubt: str = ""
+
+
+def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
+    """Draft a card for a folder.
+
+    Args:
+        folder: of the images, with a table or a folder per class.
+        said: columns that a person has named: key of the card's table `files` -> column.
+
+    Raises:
+        UserError: there is neither one table of the files nor one folder per class, or no image.
+    """
+    tables = sorted(path for path in _files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
+    found = _of_table(folder, tables[0], said or {}) if tables else _of_folders(folder)
+    splits = _splits(folder / found.files["path"], found)
+    modality, variant = _looked_at(folder / found.files["path"], found.paths)
+    name = _name(folder)
+    extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
+    content = {
+        "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
+        "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
+        "parents": [], "licence": UNKNOWN, "citation": "none", **extra, "files": dict(found.files),
+    }  # fmt: skip
+    return Draft(content, found.labels, found.patients, splits, found.patient_doubt)
+
+
+def _name(folder: Path) -> str:
+    """Make a name of the folder's that no other task, and no group of tasks, has."""
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
+    return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
+
+
+def _files(folder: Path) -> list[Path]:
+    class_folders(folder)  # says what is wrong with the folder
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _of_folders(folder: Path) -> _Found:
+    classes = classes_in(folder)
+    if len(classes) < 2:
+        raise UserError(
+            f"{folder} holds neither a CSV or Parquet table nor a folder per class: add a table with a row "
+            "per file (path, label, patient; Excel saves it as CSV UTF-8), or sort the files into folders."
+        )
+    paths = sorted(path for name in classes for path in class_images(folder, name))
+    doubt = doubtful_classes(folder)
+    return _Found(paths, classes, _kind(classes), {"path": "."}, unused=(doubt,) if doubt else ())
+
+
+def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
+    frame = read_table(table)
+    column, root = _paths(folder, frame, table)
+    found = columns(table, frame, column, said)
+    classes, several = _classes(table, frame, found.keys)
+    return _Found(
+        paths=list(frame[column]),
+        classes=classes,
+        kind="multilabel" if several else _kind(classes),
+        files={"path": root, "table": table.name, **found.keys},
+        subgroups=found.subgroups,
+        labels=found.labels,
+        patients=found.patients,
+        split_words=tuple(frame[found.keys["split_column"]]) if "split_column" in found.keys else (),
+        unused=found.unused,
+        patient_doubt=_patient_doubt(frame, found.keys, len(classes)),
+    )
+
+
+def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
+    """Say where hardly two files are of one patient: such a column may number images or studies."""
+    column = keys.get("patient_column")
+    cells = frame[column] if column else ()
+    named = Counter(cell for cell in cells if not is_placeholder(cell))
+    several = sum(many > 1 for many in named.values())
+    if not few_have_several(several, len(named)):
+        return ""
+    shared = f"no two files share a value of '{column}'"
+    if several:
+        shared = f"files share only {several:,} of the {len(named):,} values of '{column}'"
+    return (
+        f"{shared}, which is taken for the patient: if any{' other' * bool(several)} patient has two, "
+        f"correct patient_column; {proposal(list(frame[keys['path_column']]), classes)}"
+    )
+
+
+def _splits(root: Path, found: _Found) -> tuple[str, ...]:
+    """Say where splits are taken from, and what looks like splits and is not used; `UserError` as folders."""
+    told = {split_called(word) for word in found.split_words}
+    source, clause = f"the column '{found.files.get('split_column')}'", ""
+    if not told:
+        splits, clause = given_by_folders(root, found.paths)
+        told, source = {*splits}, "the names of the folders"
+    by = f"by {_kept_whole(root, found)} and equal images"
+    val = "" if "val" in told else f", without a val, which is cut from train {by}"
+    taken = [f"splits are taken from {source}{val}"] if told else []
+    return (*taken, *filter(None, [clause]), *found.unused)
+
+
+def _kept_whole(root: Path, found: _Found) -> str:
+    """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
+    keys = [key for path in _spread(found.paths) if (key := header(root / path))]
+    if "patient_column" in found.files or any(key.patient for key in keys):
+        return "patient"
+    return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
+
+
+def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
+    """Name the classes, numbers by their size, and say whether an image can be of several."""
+    if "label_columns" in keys:
+        return tuple(keys["label_columns"]), True
+    cells = set(frame[keys["label_column"]]) - {""}
+    several = any(SEPARATOR in cell for cell in cells)
+    classes = {part.strip() for cell in cells for part in cell.split(SEPARATOR)} - {""} if several else cells
+    if len(classes) < 2:
+        label = keys["label_column"]
+        raise UserError(
+            f"{table}: its column '{label}' holds {len(classes)} classes: two at least are needed"
+            f"{f'; {COUNT_AS_NOTHING}, so call such a class otherwise' if '' in set(frame[label]) else ''}."
+        )
+    return sorted(classes, key=int if are_grades(classes) else str), several
+
+
+def are_grades(classes: Collection[str]) -> bool:
+    """Tell whether the classes are more than two whole numbers, which have an order."""
+    return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
+
+
+def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
+    """Find the column that names files, and the folder that they are named from."""
+    roots = (".", *class_folders(folder))
+    for root in roots:
+        check_header(table, folder / root, frame.columns)
+    if has_row_as_header(frame):  # before a sentence or the card names a column
+        raise UserError(
+            f"{table}: its first line may be a row: add a line of column names above it, or rename the "
+            "column that is called as one of its own cells."
+        )
+    for root in roots:
+        for column in frame.columns:
+            cells = _spread(list(frame[column]))
+            there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
+            if 2 * there > len(cells):  # `validate` names the lines of those that are not
+                return column, root
+    raise UserError(
+        f"{table}: no column names files that lie in {folder}: add one, a row per file, with their paths "
+        "relative to it and / between folders."
+    )
+
+
+def _kind(classes: Sequence[str]) -> str:
+    return "binary" if len(classes) == 2 else "multiclass"
+
+
+def _spread(things: Sequence[str]) -> Sequence[str]:
+    return things[:: max(1, len(things) // LOOKED_AT)]
+
+
+def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
+    """Open a few files for their modality and colour; `UserError` where none can be read."""
+    colours: set[int] = set()
+    modalities: set[str] = set()
+    reason = "there is none"
+    for path in _spread(paths):
+        try:
+            colours |= {picture.values.ndim for picture in pictures(root / path, Reading(frames="middle"))}
+        except UnreadableError as error:
+            reason = str(error)
+            continue
+        if known := header(root / path, "Modality"):
+            modalities.add(MODALITIES.get(known.value, UNKNOWN))
+    if not colours:
+        raise UserError(f"{root}: none of the images that were tried can be read: {reason}.")
+    return modalities.pop() if len(modalities) == 1 else UNKNOWN, "color" if 3 in colours else "gray"

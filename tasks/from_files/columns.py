@@ -1,0 +1,118 @@
+"""Which column of a table is what, by its name and values, and which could be where none is called so."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import UserError
+from ..patients import FEWEST, names_patients
+from ..subgroups import MOST, fault_of_names
+from .table_rows import FLAGS, LABELS, gives_splits, has_val, looks_like_splits, unused_clause
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
+    "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
+}
+"""What columns are usually called, in lower case."""
+SUBGROUPS = (
+    "sex",
+    "gender",
+    "age_band",
+    "age_group",
+    "scanner",
+    "manufacturer",
+    "site",
+    "hospital",
+    "centre",
+)
+Keys = Mapping[str, Any]
+"""Of the card's table `files`: a column, or several."""
+LONGEST = 64
+"""Characters of an identifier; what is longer is a remark."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table.
+
+    Attributes:
+        keys: of the card's table `files`, and the column that each names.
+        subgroups: columns that images are told apart by.
+        labels: columns that may be the label, that of `keys` first; none where one is called so.
+        patients: columns that may be the patient; none where one is called so.
+        unused: which columns look like splits and are not used, a clause each.
+    """
+
+    keys: Keys
+    subgroups: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> Columns:
+    """Tell the columns of a table apart.
+
+    Args:
+        table: where it lies, for the message.
+        frame: as `read_table` returns it.
+        path: the column that names files.
+        said: what a person has answered: key of the card -> column.
+
+    Raises:
+        UserError: no column looks like a label.
+    """
+    keys: dict[str, Any] = {"path_column": path, **said}
+    for key, usual in NAMES.items():
+        found = [name for name in frame.columns if _plain(name) in usual]
+        if key == "patient_column":
+            found += [name for name in frame.columns if names_patients(name, frame[name])]
+        if key not in keys and found:
+            keys[key] = found[0]
+    splits = [
+        name
+        for name in frame.columns
+        if name not in keys.values() and name.lower() not in LABELS and looks_like_splits(name, frame[name])
+    ]
+    if given := [name for name in splits if gives_splits(frame[name])]:
+        keys["split_column"] = next((name for name in given if has_val(frame[name])), given[0])
+        splits.remove(keys["split_column"])
+    free = [name for name in frame.columns if name not in keys.values() and name not in splits]
+    groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
+    groups = [name for name in groups if not fault_of_names([name])]
+    free = [name for name in free if name not in groups]
+    called = [name for name in free if name.lower() in LABELS]
+    few = sorted((name for name in free if _few(frame[name])), key=lambda name: frame[name].nunique())
+    labels = [] if called or "label_column" in keys else few
+    if not (called or labels or "label_column" in keys):
+        raise UserError(f"{table}: no column looks like a label: call it '{LABELS[0]}'.")
+    flags = tuple(name for name in frame.columns if name in labels and set(frame[name]) <= FLAGS)
+    if len(flags) > 1:  # a column of 0 and 1 per class
+        keys["label_columns"], labels = flags, []
+    elif "label_column" not in keys:
+        keys["label_column"] = (called + labels)[0]
+    free = [name for name in free if name not in (keys.get("label_column"), *flags)]
+    patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
+    unused = tuple(unused_clause(name, frame[name]) for name in splits)
+    return Columns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(" ", "_")
+
+
+def _few(column: "pd.Series") -> bool:
+    return 2 <= column.nunique() <= min(MOST, max(2, len(column) // 2))
+
+
+def _identifies(column: "pd.Series") -> bool:
+    """Tell whether values come back, are many, and are neither measurements nor remarks."""
+    values = [cell for cell in column if cell]
+    kinds = set(values)
+    odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST for cell in kinds)
+    return FEWEST <= len(kinds) < len(values) and not odd

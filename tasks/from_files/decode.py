@@ -1,0 +1,137 @@
+"""Files decoded by several processes, whatever their number: a few pieces at a time are on their way."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ...core.process_pool import share
+from .decode_chunk import Decoded, Decoder, Piece
+from .file_traits import TraitColumns, joined
+from .listing import Listing
+from .schema import Spec
+
+PER_PIECE = 64
+"""Files that a process decodes in one go."""
+FEW = 400
+"""Files for which starting processes takes longer than it saves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """All images of a task, in the order of the listing and, within a file, of its frames.
+
+    Attributes:
+        files: of which file each image is, [n].
+        frames: which frame of it, [n].
+        patients: raw patient by the header, else study or series; "" where it has none.
+        patient_known: whether that is a patient.
+        marks: SHA-256 of each square.
+        blank: as of `Decoded`, [n].
+        traits: as `Split.traits`.
+        deep: whether one of them has more than 8 bits.
+        facts: as of `Decoded`, over all.
+        decoder: which left their squares in its scratch folder.
+        starts: of the pieces, in order.
+    """
+
+    files: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    patients: tuple[str, ...]
+    patient_known: tuple[bool, ...]
+    marks: tuple[bytes, ...]
+    blank: tuple[bool, ...]
+    traits: TraitColumns
+    deep: bool
+    facts: Counter[tuple[str, str]]
+    decoder: Decoder
+    starts: tuple[int, ...]
+
+    def squares(self) -> Iterator[NDArray[np.uint16]]:
+        """Yield the squares of all images in order, [m, side, side] or [m, side, side, 3] at a time."""
+        for start in self.starts:
+            path = self.decoder.squares(start)
+            yield np.fromfile(path, np.uint16).reshape(-1, *self.decoder.shape)
+            path.unlink()  # what was copied needs no room any more
+
+
+def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path) -> Images:
+    """Decode every file; no more than a few pieces are in memory at a time.
+
+    Args:
+        listing: the files.
+        spec: how they are read.
+        side: of the squares.
+        jobs: processes; 0 takes the cores at hand.
+        scratch: receives the squares.
+
+    Raises:
+        UserError: files cannot be read; the first is named, with the reason.
+        DiskFullError: there is no room for the squares.
+    """
+    decoder = Decoder(spec.reading, spec.variant == "color", side, scratch)
+    jobs = 1 if len(listing.paths) < FEW else jobs or cores()
+    found: list[Decoded] = []
+    with _progress(spec.name, len(listing.paths)) as step:
+        for each in share(decoder, _pieces(listing), jobs):
+            found.append(each)
+            step(PER_PIECE)
+    _refuse(listing, [fault for each in found for fault in each.faults])
+    found.sort(key=lambda each: each.start)
+    facts: Counter[tuple[str, str]] = Counter()
+    for each in found:
+        facts += each.facts
+    return Images(
+        files=np.array([file for each in found for file in each.files], np.int64),
+        frames=np.array([frame for each in found for frame in each.frames], np.int64),
+        patients=tuple(patient for each in found for patient in each.patients),
+        patient_known=tuple(known for each in found for known in each.patient_known),
+        marks=tuple(mark for each in found for mark in each.marks),
+        blank=tuple(blank for each in found for blank in each.blank),
+        traits=joined((len(each.files), each.traits) for each in found),
+        deep=any(each.deep for each in found),
+        facts=facts,
+        decoder=decoder,
+        starts=tuple(each.start for each in found),
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pieces(listing: Listing) -> Iterator[Piece]:
+    for start in range(0, len(listing.paths), PER_PIECE):
+        paths = listing.paths[start : start + PER_PIECE]
+        yield Piece(start, tuple(listing.root / path for path in paths))
+
+
+def _refuse(listing: Listing, faults: list[tuple[int, str]]) -> None:
+    if not faults:
+        return
+    number, reason = min(faults)
+    place = listing.places[number]
+    where = place if ", line " in place else f"{listing.root / place}"
+    others = f" ({len(faults):,} of {len(listing.paths):,} files cannot be read)" if len(faults) > 1 else ""
+    raise UserError(f"{where}: the file cannot be read: {reason}{others}: mend it, or leave it out.")
+
+
+@contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar in a terminal and one line elsewhere; yields (files) -> None."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.print(f"preparing {total:,} files of {name} (once)", soft_wrap=True, markup=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(f"preparing {name} (once)", total=total)
+        yield lambda files: bars.update(bar, advance=files)

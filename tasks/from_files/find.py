@@ -1,0 +1,85 @@
+"""The files of a task, found by a table or in the folders of the classes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...core.errors import UserError
+from .folders import (
+    class_images,
+    classes_in,
+    difference,
+    doubtful_classes,
+    given_by_folders,
+    led_out,
+    split_folders,
+    splits_told,
+)
+from .listing import Listing, patients_in
+from .schema import Spec
+from .table_rows import from_table
+
+
+def listed(spec: Spec) -> Listing:
+    """List the files of a task, by its table or by the folders of its classes.
+
+    Raises:
+        UserError: nothing is found, or what the card, table and folders say does not agree.
+    """
+    found = _split_by_folders(from_table(spec) if spec.table else _from_folders(spec))
+    _refuse_links(spec, found)
+    present = np.unique(found.labels) if found.labels.ndim == 1 else np.flatnonzero(found.labels.any(0))
+    if found.labels.ndim == 1 and len(present) == 1:
+        only = spec.classes[int(present[0])]
+        raise UserError(
+            f"{spec.table or spec.root}: every file is of the class '{only}': two classes at least are "
+            "needed to learn anything."
+        )
+    lacking = [name for number, name in enumerate(spec.classes) if number not in present]
+    if lacking:
+        raise UserError(
+            f"{spec.table or spec.root}: no file is of the class '{lacking[0]}': correct the card's classes "
+            "or the labels."
+        )
+    return found
+
+
+def _split_by_folders(found: Listing) -> Listing:
+    """Take the splits that folders tell where no column does; `UserError` as `given_by_folders`."""
+    if found.splits:
+        told = splits_told(found.paths) or found.splits
+        odd = sum(word not in ("", split) for word, split in zip(told, found.splits, strict=True))
+        clause = f"{odd:,} files lie in a folder of another split than the table says, which is followed"
+        return replace(found, notes=(*found.notes, clause)) if odd else found
+    splits, clause = given_by_folders(found.root, found.paths)
+    rule = "as the names of the folders say" if splits else ""
+    return replace(found, splits=splits, rule=rule, notes=(*found.notes, *([clause] if clause else [])))
+
+
+def _refuse_links(spec: Spec, found: Listing) -> None:
+    if spec.files.allow_outside or (path := led_out(spec.root, found.paths)) is None:
+        return
+    place = found.places[found.paths.index(path)]
+    raise UserError(
+        f"{spec.root / path if place == path else place}: a link leads out of {spec.root}: say "
+        "allow_outside = true in [files] to permit it."
+    )
+
+
+def _from_folders(spec: Spec) -> Listing:
+    if odd := difference(classes_in(spec.root), spec.classes):
+        what = "the folders in its folders of splits" if split_folders(spec.root) else "its folders"
+        raise UserError(
+            f"{spec.root}: {what} and the classes of the card differ ({odd}): rename or "
+            "remove one of them, or name a table by 'files.table'."
+        )
+    files = [
+        (path, number) for number, name in enumerate(spec.classes) for path in class_images(spec.root, name)
+    ]
+    files.sort()
+    if not files:
+        raise UserError(f"{spec.root} holds no image: put the images of each class into its folder.")
+    paths = tuple(path for path, _ in files)
+    labels = np.array([number for _, number in files], np.int64)
+    notes = (doubt,) if (doubt := doubtful_classes(spec.root)) else ()
+    return Listing(spec.root, paths, labels, patients_in(spec, paths), places=paths, notes=notes)

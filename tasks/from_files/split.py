@@ -1,0 +1,112 @@
+"""Splits that keep patients whole and classes in proportion, the same every time."""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ..task import SPLITS
+from .patient_ids import FILE
+
+MOST_PARTS = 20
+FAR = 0.1
+"""Of all images: a split that misses its share by more is told."""
+
+
+def cut(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequence[float], seed: int, what: str
+) -> NDArray[np.int64]:
+    """Return the number of its split per image, [n], by scikit-learn's StratifiedGroupKFold.
+
+    The data are cut into as many equal parts as the shares need (5 for 0.6, 0.2, 0.2), of which each split
+    takes its share.
+
+    Args:
+        labels: int64, [n] or [n, classes]; of several labels the combination is a stratum.
+        groups: [n]; images of one number stay together.
+        shares: of each split, 2 or 3 that add up to 1.
+        seed: of the draw.
+        what: the task, for messages.
+
+    Raises:
+        UserError: there are too few groups, or classes of too few, for every split to have some.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    parts, taken = _parts(shares)
+    count = len(np.unique(groups))
+    if count == 1:
+        raise UserError(
+            f"{what}: all {len(groups):,} images are of one patient or equal: another split needs others. "
+            "Add patients, or correct the column or pattern that names them, or 'reader.group_by' where "
+            "headers do."
+        )
+    if count < parts:
+        raise UserError(
+            f"{what}: its images are of {count} patients, and shares of {_listed(shares)} "
+            f"need {parts} at least (equal images count as one): add patients, or change 'split.shares'."
+        )
+    strata = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
+    if np.bincount(strata).max() < parts:
+        strata = np.zeros_like(strata)  # combinations so rare cannot be spread
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    result = np.zeros(len(labels), np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a rare class, which `lacking` tells better
+        for part, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), strata, groups)):
+            result[rows] = np.searchsorted(np.cumsum(taken), part, side="right")
+    return result
+
+
+def _listed(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.3g}" for share in shares)
+
+
+def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
+    """Return the least number of equal parts that gives each split its share to 1 %, and each one's parts."""
+    for count in range(len(shares), MOST_PARTS + 1):
+        others = [max(1, round(share * count)) for share in shares[1:]]
+        taken = [count - sum(others), *others]
+        off = max(abs(n / count - share) for n, share in zip(taken, shares, strict=True))
+        if taken[0] > 0 and off < 0.01:
+            return count, taken
+    raise UserError(
+        f"Shares of {_listed(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
+    )
+
+
+def astray(splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[float]) -> tuple[str, ...]:
+    """Say in a clause where splits that were made miss their shares, since patients are kept whole."""
+    held = np.bincount(splits, minlength=len(shares)) / len(splits)
+    if np.abs(held - shares).max() <= FAR:
+        return ()
+    got, wanted = (", ".join(f"{share:.0%}" for share in each) for each in (held, shares))
+    names = "the splits" if len(shares) == len(SPLITS) else "train and val"
+    owner, most = Counter(owners).most_common(1)[0]
+    who = "one file (with those of equal images)" if owner.startswith(FILE) else "one patient"
+    return (f"{names} hold {got} of the images, not {wanted}: {who} has {most:,} of {len(owners):,}",)
+
+
+def lacking(labels: NDArray[np.int64], splits: NDArray[np.int64], classes: Sequence[str]) -> dict[int, str]:
+    """Return, per split that misses one, the first class of which it has no image."""
+    found: dict[int, str] = {}
+    for split in range(3):
+        mine = labels[splits == split]
+        for number, name in enumerate(classes):
+            if split not in found and not (
+                mine[:, number].any() if mine.ndim == 2 else (mine == number).any()
+            ):
+                found[split] = name
+    return found
+
+
+def split_hash(names: Sequence[str], splits: NDArray[np.int64]) -> str:
+    """Hash which image is in which split; the hash tells whether two machines split alike, and no name."""
+    digest = hashlib.sha256()
+    for name, split in zip(names, splits.tolist(), strict=True):
+        digest.update(f"{name}\0{split}\n".encode())
+    return digest.hexdigest()

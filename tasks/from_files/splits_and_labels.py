@@ -1,0 +1,218 @@
+"""Which image of a task is in which split, with what labels, and of whom: told or made, and judged."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ..patients import count_misspelled, few_have_several, proposal
+from ..task import SPLITS
+from .decode import Images
+from .listing import Listing
+from .patient_ids import FILE, joined_by_equals, widened
+from .schema import Spec
+from .split import astray, cut, lacking
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Per image, in the order of `Images`; everything here may name a patient and stays in the process.
+
+    Attributes:
+        names: file and frame.
+        splits: 0, 1, 2 for train, val, test.
+        labels: as `Split.labels`.
+        groups: raw patient, else study, "" where neither is known.
+        patients: which of the groups are patients.
+        owners: the group, or the file where none is known; one where equal images were kept together.
+        joined: whether they were, for any.
+        copies: images that are equal to an earlier one in every pixel, blank ones aside.
+        columns: as `Split.columns`.
+        traits: as `Split.traits`.
+        several: patients with several files; where they are few, a column may name images.
+        shared: patients that stand in more than one split.
+        warnings: what weakens the splits, a clause each.
+    """
+
+    names: tuple[str, ...]
+    splits: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    groups: tuple[str, ...]
+    patients: frozenset[str]
+    owners: tuple[str, ...]
+    joined: bool
+    copies: int
+    columns: Mapping[str, NDArray[np.str_]]
+    traits: Mapping[str, NDArray[Any]]
+    several: int
+    shared: int
+    warnings: tuple[str, ...]
+
+
+def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
+    """Put every image into its split.
+
+    Raises:
+        UserError: a split came out empty or train lacks a class.
+    """
+    files = images.files
+    labels = listing.labels[files]
+    groups = _groups(listing, images)
+    paths = tuple(f"{FILE}{listing.paths[file]}" for file in files)
+    told = tuple(listing.splits[file] for file in files) if listing.splits else ()
+    free = _free(told, len(files))
+    marks = tuple(b"" if blank else mark for mark, blank in zip(images.marks, images.blank, strict=True))
+    known = tuple(group or path for group, path in zip(groups, paths, strict=True))
+    owners = _together(known, marks, free)
+    splits = np.array([SPLITS.index(split) for split in told] or [0] * len(files), np.int64)
+    astrays: tuple[str, ...] = ()
+    if len(free):
+        units = np.array(owners if spec.rule.by == "patient" else _together(paths, marks, free), object)[free]
+        shares = spec.rule.without_test if told else spec.rule.shares
+        splits[free] = cut(labels[free], numbered(units), shares, spec.rule.seed, spec.name)
+        astrays = astray(splits[free], units.tolist(), shares)
+    patients = _patients(listing, images, groups)
+    several = _several(groups, patients, files)
+    shared = _shared(groups, splits)
+    return Parts(
+        names=tuple(
+            f"{listing.paths[file]}\0{frame}" for file, frame in zip(files, images.frames, strict=True)
+        ),
+        splits=splits,
+        labels=labels,
+        groups=groups,
+        patients=patients,
+        owners=owners,
+        joined=owners != known,
+        copies=sum(map(bool, marks)) - len({*marks} - {b""}),
+        columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
+        traits=images.traits,
+        several=several,
+        shared=len(shared),
+        warnings=(
+            *_warnings(spec, labels, splits),
+            *_parted(shared, patients),
+            *_misspelled(patients),
+            *_equal_across(marks, splits),
+            *astrays,
+            *listing.notes,
+            *_doubts(spec, listing, groups, patients, several),
+        ),
+    )
+
+
+def _free(told: tuple[str, ...], count: int) -> NDArray[np.int64]:
+    """Return the images whose split is not told: all, or those of train where val is to be cut from it."""
+    if not told:
+        return np.arange(count)
+    return np.flatnonzero(np.array(told) == "train") if "val" not in told else np.arange(0)
+
+
+def _together(owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]) -> tuple[str, ...]:
+    """Give owners one name where two of their images among those that are `free` are equal."""
+    name = joined_by_equals([owners[row] for row in free], [marks[row] for row in free])
+    return tuple(name.get(owner, owner) for owner in owners)
+
+
+def _equal_across(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """Say in a clause how many images of test are equal to one that a network learns or is chosen from."""
+    seen = {mark for mark, split in zip(marks, splits.tolist(), strict=True) if split < 2}
+    odd = sum(bool(mark) and split == 2 and mark in seen for mark, split in zip(marks, splits, strict=True))
+    total = int((splits == 2).sum())
+    clause = (
+        f"{odd:,} of {total:,} test images stand in train or val, equal in every pixel: see audit leakage"
+    )
+    return (clause,) if odd else ()
+
+
+def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
+    """Return the raw patient of each image: by table or path, else by its header; else its study."""
+    told = tuple(listing.patients[file] for file in images.files)
+    studies = tuple(listing.studies[file] if listing.studies else "" for file in images.files)
+    return widened(told, widened(images.patients, studies))
+
+
+def _patients(listing: Listing, images: Images, groups: tuple[str, ...]) -> frozenset[str]:
+    """Return the groups that table, path or header call a patient, not a study or series."""
+    by_header = {key for key, known in zip(images.patients, images.patient_known, strict=True) if known}
+    return frozenset(groups) & (by_header | set(listing.patients)) - {""}
+
+
+def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]) -> int:
+    """Count the patients with several files; a file of several frames is one."""
+    pairs = set(zip(groups, files.tolist(), strict=True))
+    return sum(
+        count > 1 for group, count in Counter(group for group, _ in pairs).items() if group in patients
+    )
+
+
+def _parted(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
+    who = "patients" if shared <= patients else "patients or studies"
+    said = f"{len(shared):,} {who} stand in more than one split: a test on them proves little"
+    return (said,) if shared else ()
+
+
+def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
+    """Say in a clause how many patients have a name that another one's is equal to but for its spelling."""
+    many = count_misspelled(patients)
+    said = (
+        f"{many:,} of {len(patients):,} patients have a name that differs from another only by case, blanks, "
+        "leading zeros or a final .0, and count as different patients: where these are one, spell them alike"
+    )
+    return (said,) if many else ()
+
+
+def _doubts(
+    spec: Spec, listing: Listing, groups: tuple[str, ...], patients: frozenset[str], several: int
+) -> tuple[str, ...]:
+    """Say where patients are not known, or only by a name that hardly two files share, and the cure."""
+    found = []
+    if few_have_several(several, len(patients)):
+        column, pattern = spec.files.patient_column, spec.files.group_pattern
+        named = f"the column '{column}'" if column else "group_pattern" if pattern else "the header"
+        few, other = (f"only {several:,}", " other") if several else ("none", "")
+        found.append(
+            f"{few} of {len(patients):,} patients has two files: if any{other} was imaged twice, {named} "
+            "names images or studies, and nothing keeps patients whole"
+        )
+    if studies := sum(bool(group) and group not in patients for group in groups):
+        found.append(
+            f"of {studies:,} images only the study or series is known: those of one patient may be parted"
+        )
+    if unknown := sum(not group for group in groups):
+        found.append(f"of {unknown:,} images no patient is known: each file stands for itself")
+    return (*found[:-1], f"{found[-1]}; {proposal(listing.paths, len(spec.classes))}") if found else ()
+
+
+def numbered(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
+    """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
+    return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
+
+
+def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
+    """Return the groups that stand in more than one split."""
+    seen: dict[str, set[int]] = {}
+    for group, split in zip(groups, splits.tolist(), strict=True):
+        if group:
+            seen.setdefault(group, set()).add(split)
+    return {group for group, each in seen.items() if len(each) > 1}
+
+
+def _warnings(spec: Spec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """Say what weakens the splits; `UserError` where they cannot be trained on or tested at all."""
+    empty = [name for number, name in enumerate(SPLITS) if number not in splits]
+    if empty:
+        raise UserError(
+            f"{spec.name}: the split {empty[0]} came out empty: change 'split.shares' or the seed."
+        )
+    absent = lacking(labels, splits, spec.classes)
+    if 0 in absent:
+        raise UserError(
+            f"{spec.name}: the split train has no image of the class '{absent[0]}': add patients of it, "
+            "leave the class out, or change the splits."
+        )
+    return tuple(f"the split {SPLITS[split]} has no image of '{name}'" for split, name in absent.items())

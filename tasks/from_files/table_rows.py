@@ -1,0 +1,230 @@
+"""From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ..patients import FEWEST, is_placeholder, names_patients
+from ..subgroups import check_values
+from .folders import check_header, has_row_as_header, is_file, split_called
+from .listing import Listing, patients_in
+from .patient_ids import widened
+from .schema import Spec, fault_of_path
+from .table import COUNT_AS_NOTHING, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATOR = "|"
+"""Between the labels of one file."""
+LABELS = ("label", "class", "diagnosis", "target")
+FLAGS = frozenset({"0", "1", "0.0", "1.0"})
+"""What a column may say of one class of several."""
+_SPLIT_COLUMN = re.compile(
+    r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
+    r"^train(ing)?(_?set)?$|^test(ing)?_?set$|train_?test"
+)
+"""What a column of splits may be called, in lower case."""
+
+
+def from_table(spec: Spec) -> Listing:
+    """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
+    assert spec.table is not None
+    frame = read_table(spec.table)
+    frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
+    path = _column(spec, frame, spec.files.path_column, "path_column")
+    frame[path] = [os.path.normpath(cell) if cell else "" for cell in frame[path]]  # one file, one spelling
+    frame = frame.sort_values([path, "\0line"], kind="stable")
+    paths = tuple(frame[path])
+    places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
+    _check_paths(spec, paths, places)
+    patients = _patients(spec, frame, paths)
+    return Listing(
+        spec.root, paths, _labels(spec, frame, places), patients,
+        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame, paths, patients), places,
+        f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
+        _unused(spec, frame),
+    )  # fmt: skip
+
+
+def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
+    if name in frame.columns and name[0] != "\0":
+        return name
+    check_header(spec.table or spec.root, spec.root, frame.columns)
+    if has_row_as_header(frame):
+        raise UserError(
+            f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
+            f"names above it, or name the column by the card's '{key}'."
+        )
+    count = sum(each[:1] != "\0" for each in frame.columns)  # not named: it may be cells that are first
+    raise UserError(
+        f"{spec.table} has no column '{name}' among its {count:,}: name it by the card's '{key}'."
+    )
+
+
+def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:
+    before = ""
+    for at, (path, place) in enumerate(zip(paths, places, strict=True)):
+        if fault := fault_of_path(path, spec.files.allow_outside):
+            raise UserError(f"{place}: its path: {fault}.")
+        if path == before:
+            first = places[at - 1].rpartition(" ")[2]
+            raise UserError(f"{place}: it names the same file as line {first}: delete one of the two rows.")
+        before = path
+    absent = [place for path, place in zip(paths, places, strict=True) if not is_file(spec.root / path)]
+    if absent:
+        raise UserError(
+            f"{absent[0]}: there is no such file below {spec.root} ({len(absent):,} of {len(paths):,} rows "
+            "name none): correct the paths, with / between folders, or 'files.path' in the card."
+        )
+
+
+def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+    if spec.files.label_columns:
+        return _flags(spec, frame, places)
+    usual = next((name for name in LABELS if name in frame.columns), LABELS[0])
+    column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
+    index = {name: number for number, name in enumerate(spec.classes)}
+    if spec.kind == "multilabel":
+        labels = np.zeros((len(column), len(index)), np.int64)
+        for row, (cell, place) in enumerate(zip(column, places, strict=True)):
+            for word in filter(None, (part.strip() for part in cell.split(SEPARATOR))):
+                labels[row, _class(index, word, place)] = 1
+        return labels
+    missing = [place for cell, place in zip(column, places, strict=True) if not cell]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: it has no label ({len(missing):,} of {len(places):,} rows have none; "
+            f"{COUNT_AS_NOTHING}): fill them in, or delete those rows."
+        )
+    return np.array(
+        [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
+    )
+
+
+def _flags(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+    """Read one column of 0 and 1 per class."""
+    labels = np.zeros((len(frame), len(spec.classes)), np.int64)
+    for number, name in enumerate(spec.files.label_columns):
+        cells = frame[_column(spec, frame, name, "label_columns")]
+        for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
+            if cell not in FLAGS:
+                said = "nothing" if not cell else "something else"
+                raise UserError(
+                    f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."
+                )
+            labels[row, number] = float(cell)
+    return labels
+
+
+def _class(index: Mapping[str, int], word: str, place: str) -> int:
+    if word not in index:
+        known = ", ".join(index)
+        raise UserError(
+            f"{place}: its label is none of the card's classes ({known}): correct the label, the classes or "
+            "'label_column'."
+        )
+    return index[word]
+
+
+def _patients(spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Take the patient of the column, else of the path."""
+    inside = patients_in(spec, paths)
+    if not spec.files.patient_column:
+        return inside
+    column = frame[_column(spec, frame, spec.files.patient_column, "patient_column")]
+    return widened(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
+
+
+def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+    if not spec.files.study_column:
+        return ()
+    column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
+    return tuple("" if is_placeholder(cell) else f"study {cell}" for cell in column)
+
+
+def _subgroups(
+    spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
+    columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
+    people = [one or path for one, path in zip(patients, paths, strict=True)]
+    for name, values in columns.items():
+        check_values(str(spec.table), name, values)
+        pairs = {(value, one) for value, one in zip(values, people, strict=True) if value}
+        if len(pairs) >= FEWEST and len({*values} - {""}) == len({one for _, one in pairs}) == len(pairs):
+            raise UserError(
+                f"{spec.table}: the column '{name}' has another value for each patient: an identifier is no "
+                "subgroup. Leave it out of subgroups."
+            )
+    return columns
+
+
+def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
+    if not spec.files.split_column:
+        return ()
+    column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
+    words = tuple(split_called(cell) for cell in column)
+    for word, place in zip(words, places, strict=True):
+        if not word:
+            raise UserError(f"{place}: its split is none of train, val and test: correct it.")
+    lacking = [split for split in ("train", "test") if split not in words]
+    if lacking:
+        cure = "call those to test on 'test' (val is then cut from train)" if "val" in words else "add some"
+        raise UserError(
+            f"{spec.table}: no row is of the split {lacking[0]}: {cure}, or leave 'split_column' out of the "
+            "card and let the splits be made."
+        )
+    return words
+
+
+def _unused(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+    files = spec.files
+    used = {
+        files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
+        files.study_column, *spec.subgroups, *LABELS, "\0line",
+    }  # fmt: skip
+    odd = (name for name in frame.columns if name not in used and looks_like_splits(name, frame[name]))
+    people = (
+        () if files.patient_column or files.group_pattern else frame.columns.drop([*used], errors="ignore")
+    )
+    return (
+        *(unused_clause(name, frame[name]) for name in odd),
+        *(
+            f"the column '{name}' seems to name patients and is not used: name it by patient_column in "
+            "[files]"
+            for name in people
+            if names_patients(name, frame[name])
+        ),
+    )
+
+
+def unused_clause(name: str, column: "pd.Series") -> str:
+    """Say that a column which looks like splits is not used, and what it needs to be."""
+    needs = "" if gives_splits(column) else "let it say train, test and perhaps val in every row, and "
+    return (
+        f"the column '{name}' looks like splits and is not used: to take it, {needs}name it by split_column "
+        "in [files]"
+    )
+
+
+def looks_like_splits(name: str, column: "pd.Series") -> bool:
+    """Tell whether a column is called as splits are, or tells at least two of them and nothing else."""
+    words = {split_called(cell) for cell in column}
+    called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
+    return bool(called) or ("" not in words and len(words) > 1)
+
+
+def has_val(column: "pd.Series") -> bool:
+    """Tell whether some cell of a column is the split val."""
+    return any(split_called(cell) == "val" for cell in column)
+
+
+def gives_splits(column: "pd.Series") -> bool:
+    """Tell whether every cell of a column is a split, train and test among them."""
+    return {"train", "test"} <= {split_called(cell) for cell in column} <= {"train", "val", "test"}

@@ -1,0 +1,1 @@
+"""Pixels and headers of one image: reading, windowing, bit depth and perceptual hashes."""

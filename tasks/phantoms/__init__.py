@@ -1,0 +1,1 @@
+"""Drawing of generated images, from which the phantom tasks are made."""

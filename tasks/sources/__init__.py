@@ -1,0 +1,1 @@
+"""The tasks that the program brings: one module registers each family."""

@@ -1,0 +1,137 @@
+"""The twelve 2D sets of MedMNIST v2 in four sizes, from their card file; the package itself is not needed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ...core.errors import UserError
+from ...core.toml_files import read_toml
+from ..data_paths import find
+from ..download import download_missing
+from ..from_npz.arrays import Layout, read_npz
+from ..from_npz.splits import NpzRows
+from ..hashes import file_hash
+from ..task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
+
+CARDS = Path(__file__).with_suffix(".toml")
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One set's entry in the card file; the names are those of `Task`."""
+
+    title: str
+    kind: Kind
+    classes: tuple[str, ...]
+    modality: str
+    variant: Variant
+    source_group: str
+    parents: tuple[str, ...]
+    licence: str
+    citation: str
+    split_sizes: tuple[int, int, int]
+    caveats: tuple[str, ...]
+    md5: dict[str, str]
+    """Side in pixels, as TOML's keys are strings, to the MD5 of that file."""
+
+
+class Cards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The card file: where the files are published, the collection's citation, the sets by name."""
+
+    base: str
+    citation: str
+    sets: dict[str, Card]
+
+
+@dataclass(frozen=True)
+class MedMNISTSource:
+    """The files of one set: ``<name>.npz`` at 28 pixels, ``<name>_<size>.npz`` above.
+
+    Attributes:
+        name: the set, as its files are called.
+        card: the facts that every file is checked against.
+        base: address of the folder that they are published in.
+    """
+
+    name: str
+    card: Card
+    base: str
+
+    def fingerprint(self, size: int, places: Places) -> str:
+        """Return the published MD5, which `load` insists on."""
+        return f"md5:{self._md5(size)}"
+
+    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+        """Name the file of this size if it is nowhere; its content is checked by `load`."""
+        file = self._file(size)
+        return () if find(file.name, places) else (file,)
+
+    def sizes(self, places: Places) -> tuple[int, ...]:
+        """List the sides whose file is at hand."""
+        return tuple(side for side in map(int, self.card.md5) if not self.missing(side, places))
+
+    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+        """Find or download the file of this size, check MD5, shapes and split sizes, and read it."""
+        path = self._checked(size, places)
+        splits = read_npz(path, self._layout)
+        shapes = {name: splits[name].images.shape[:3] for name in SPLITS}
+        wanted = {name: (n, size, size) for name, n in zip(SPLITS, self.card.split_sizes, strict=True)}
+        if shapes != wanted:
+            raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {self.name}.")
+        return splits
+
+    def rows(self, split: str, size: int, places: Places) -> NpzRows:
+        """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
+        return NpzRows(self._checked(size, places), self._layout, split)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.card.kind, len(self.card.classes), self.card.variant)
+
+    def _checked(self, size: int, places: Places) -> Path:
+        file = self._file(size)
+        path = find(file.name, places)
+        if path is None:
+            if not places.download:
+                raise UserError(f"{file.name} is missing: put it into a data root, or allow the download.")
+            path = download_missing(file, places)
+        digest = file_hash(path, "md5")
+        if digest != file.md5:
+            raise UserError(
+                f"{path} is damaged or not the published file (MD5 {digest} instead of {file.md5}): delete "
+                "it, and download or copy it again."
+            )
+        return path
+
+    def _md5(self, size: int) -> str:
+        if str(size) not in self.card.md5:
+            raise UserError(f"{self.name} has no size {size}; it has {', '.join(self.card.md5)}.")
+        return self.card.md5[str(size)]
+
+    def _file(self, size: int) -> Missing:
+        name = f"{self.name}.npz" if size == 28 else f"{self.name}_{size}.npz"
+        card = self.card
+        channels = 1 if card.variant == "gray" else 3
+        labels = len(card.classes) if card.kind == "multilabel" else 1
+        # no package states the sizes of the files: the unpacked content, and a little for the headers
+        bound = sum(card.split_sizes) * (size * size * channels + labels) + 4096
+        return Missing(name, bound, f"{self.base}{name}?download=1", self._md5(size))
+
+
+def _register() -> None:
+    cards = msgspec.convert(read_toml(CARDS), Cards)
+    for name, card in cards.sets.items():
+        facts = {key: getattr(card, key) for key in card.__struct_fields__ if key not in ("md5", "citation")}
+        task = Task(
+            name=name,
+            citation=f"{cards.citation}; {card.citation}",
+            source=MedMNISTSource(name, card, cards.base),
+            sizes=tuple(map(int, card.md5)),
+            family="medmnist",
+            **facts,
+        )
+        TASKS.add(name, task)
+
+
+_register()

@@ -1,0 +1,200 @@
+"""Five generated tasks that cover every kind of label: they need no data, and say nothing of real images."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UserError
+from ..phantoms.canvas import Canvas, Dice, develop
+from ..phantoms.color import TISSUES, fundus, tissue
+from ..phantoms.gray import ORGANS, chest, organ
+from ..phantoms.head import FINDINGS, head
+from ..task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
+
+VERSION = 1
+"""Raise it with every change of a drawn pixel: it is in the fingerprint, and so in every record's key."""
+
+SIZES = (28, 64, 128, 224)
+SPLIT_SIZES = (480, 120, 240)
+
+Draw = Callable[[Canvas, Dice, Dice, Any], NDArray[np.float64]]
+"""Takes the canvas, the patient's and the image's dice and the label; returns values of about 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the images of a phantom are made.
+
+    Attributes:
+        seed: the stream of its dice.
+        draw: paints one image.
+        shares: the probability of each class; for multilabel of each finding, independently.
+        multilabel: whether a label is a vector.
+        blur: the widest edge, in half sides of the image.
+        noise: the range of the noise's standard deviation.
+        patients: whether a patient has one to three images, which stand in one split and have one label.
+    """
+
+    seed: int
+    draw: Draw
+    shares: tuple[float, ...]
+    multilabel: bool = False
+    blur: float = 0.06
+    noise: tuple[float, float] = (0.01, 0.035)
+    patients: bool = False
+
+
+@dataclass(frozen=True)
+class PhantomSource:
+    """Draws the images anew in every process; the same everywhere, in a few seconds at 28 pixels."""
+
+    name: str
+    recipe: Recipe
+
+    def fingerprint(self, size: int, places: Places) -> str:
+        """Return a hash of everything that decides the images."""
+        what = f"{self.name}|{size}|{VERSION}|{SPLIT_SIZES}"
+        return f"sha256:{hashlib.sha256(what.encode()).hexdigest()}"
+
+    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+        """Nothing is ever missing."""
+        return ()
+
+    def sizes(self, places: Places) -> tuple[int, ...]:
+        """Every size can be drawn."""
+        return SIZES
+
+    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+        """Draw all splits, or copy what this process has drawn before."""
+        if size not in SIZES:
+            raise UserError(f"{self.name} has no size {size}; it has {', '.join(map(str, SIZES))}.")
+        return {
+            name: Split(drawn.images.copy(), drawn.labels.copy(), drawn.groups)
+            for name, drawn in _splits(self.recipe, size).items()
+        }
+
+
+@lru_cache(maxsize=5)
+def _splits(recipe: Recipe, size: int) -> dict[str, Split]:
+    return {
+        name: _split(recipe, size, number, n)
+        for number, (name, n) in enumerate(zip(SPLITS, SPLIT_SIZES, strict=True))
+    }
+
+
+def _split(recipe: Recipe, size: int, number: int, n: int) -> Split:
+    images, labels, groups = [], [], []
+    for person, visit in _visits(recipe, number, n):
+        key = (recipe.seed, number, person)
+        patient, dice = Dice(*key, 0), Dice(*key, visit)
+        label = _label(recipe, patient)
+        canvas = Canvas(size, dice.between(0, recipe.blur))
+        picture = recipe.draw(canvas, patient, dice, label)
+        noise, gain = dice.between(*recipe.noise), dice.between(0.8, 1.2)
+        images.append(develop(picture, dice, noise, gain, lift=dice.between(-0.08, 0.08)))
+        labels.append(label)
+        groups.append(number * 10_000 + person)
+    arrays = (np.stack(images), np.array(labels, np.int64), np.array(groups, np.int64))
+    return Split(*arrays) if recipe.patients else Split(*arrays[:2])
+
+
+def _visits(recipe: Recipe, number: int, n: int) -> Iterator[tuple[int, int]]:
+    """Yield (patient, image of this patient) for n images, both counted from 1."""
+    dice, left, person = Dice(recipe.seed, number, 0, 0), n, 0
+    while left:
+        person += 1
+        visits = min(left, dice.count(1, 3) if recipe.patients else 1)
+        left -= visits
+        yield from ((person, visit) for visit in range(1, visits + 1))
+
+
+def _label(recipe: Recipe, patient: Dice) -> int | tuple[int, ...]:
+    if recipe.multilabel:
+        return tuple(int(patient.chance(share)) for share in recipe.shares)
+    drawn = patient.between(0, sum(recipe.shares))
+    return min(int(np.searchsorted(np.cumsum(recipe.shares), drawn, "right")), len(recipe.shares) - 1)
+
+
+@dataclass(frozen=True)
+class _Card:
+    title: str
+    kind: Kind
+    classes: tuple[str, ...]
+    modality: str
+    variant: Variant
+    recipe: Recipe
+
+
+CARDS = {
+    "phantom-nodule": _Card(
+        "Chest radiographs with or without a nodule",
+        "binary",
+        ("no nodule", "nodule"),
+        "x-ray",
+        "gray",
+        Recipe(101, chest, (0.55, 0.45), blur=0.07, patients=True),
+    ),
+    "phantom-organ": _Card(
+        "Crops of abdominal CT slices, five organs",
+        "multiclass",
+        ORGANS,
+        "ct",
+        "gray",
+        Recipe(102, organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
+    ),
+    "phantom-findings": _Card(
+        "Head CT slices with up to four findings",
+        "multilabel",
+        FINDINGS,
+        "ct",
+        "gray",
+        Recipe(103, head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
+    ),
+    "phantom-tissue": _Card(
+        "Stained sections, five tissues",
+        "multiclass",
+        TISSUES,
+        "histopathology",
+        "color",
+        Recipe(104, tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
+    ),
+    "phantom-fundus": _Card(
+        "Fundus photographs, retinopathy grades 0 to 4",
+        "ordinal",
+        ("0", "1", "2", "3", "4"),
+        "fundus",
+        "color",
+        Recipe(105, fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
+    ),
+}
+
+
+def _register() -> None:
+    for name, card in CARDS.items():
+        task = Task(
+            name=name,
+            title=f"Generated: {card.title}",
+            kind=card.kind,
+            classes=card.classes,
+            modality=card.modality,
+            variant=card.variant,
+            source_group=name,
+            parents=(name,),
+            licence="Apache-2.0",
+            citation="none: drawn by this package",
+            source=PhantomSource(name, card.recipe),
+            sizes=SIZES,
+            split_sizes=SPLIT_SIZES,
+            caveats=("Generated images: not evidence about real images.",),
+            generated=True,
+            family="phantom",
+        )
+        TASKS.add(name, task)
+
+
+_register()

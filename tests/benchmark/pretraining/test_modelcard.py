@@ -1,0 +1,202 @@
+"""What a pretraining leaves behind can be read, judged and used without knowing anything of its making."""
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_corpus import LICENCES, make_corpus
+
+from mednet_bench.baselines.init import Need
+from mednet_bench.baselines.weights.archs import build_backbone
+from mednet_bench.baselines.weights.checkpoint import from_checkpoint, read_card
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.benchmark.pretraining.modelcard import write_results
+from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, Finished, Settings, SourceUse
+from mednet_bench.core.errors import UserError
+from mednet_bench.core.files import sha256_file
+from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.databases.licenses import Terms, implied, terms_of
+from mednet_bench.tasks.task import Places
+
+ARCH, SIDE = "test_resnet", 28
+NAMES = ("cells", "findings", "scans")
+
+
+def curve() -> tuple[CurvePoint, ...]:
+    return tuple(
+        CurvePoint(
+            step=step,
+            seconds=step / 2,
+            rate=0.001,
+            train_loss=2 / step,
+            losses={name: 1 / step if name != "scans" or step > 1 else None for name in NAMES},
+            images_per_second=100.0,
+            data_wait=0.01,
+            val_score=0.5 + step / 20 if step % 2 == 0 else None,
+            scores=dict.fromkeys(NAMES, 0.5 + step / 20) if step % 2 == 0 else {},
+        )
+        for step in range(1, 9)
+    )
+
+
+def finished_on(corpus: Path) -> Finished:
+    torch.manual_seed(0)
+    state = {name: value.contiguous() for name, value in build_backbone(ARCH, SIDE).state_dict().items()}
+    settings = Settings(
+        variant="gray", arch=ARCH, steps=8, batch_size=16, input_size=SIDE, lr=0.001, weight_decay=0.05
+    )
+    sources = (
+        SourceUse("cells", "multiclass", ("one", "other"), 38, 64, 38, 2, 0.875),
+        SourceUse("findings", "multilabel", ("one", "other", "third"), 38, 64, 38, 2, None),
+    )
+    return Finished(
+        state=state,
+        settings=settings,
+        sources=sources,
+        curve=curve(),
+        leave_out=("organamnist",),
+        left_out=("scans",),
+        seconds=12.5,
+        processes=1,
+        device="cpu",
+        commit="abc",
+        dirty=False,
+        corpus=corpus,
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora") / "gray"
+    make_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    write_results(finished_on(corpus), folder)
+    return folder
+
+
+def need(task: str = "breastmnist") -> Need:
+    target = catalog(Places())[task]
+    return Need(target, ARCH, SIDE, 28, (target,), Places(), None, "", Path("cache"))
+
+
+def test_a_run_takes_the_card_and_every_tensor_finds_its_place(out: Path) -> None:
+    card = from_checkpoint("mednet", out / "card.toml", need())
+    loaded = load_backbone(card, ARCH, SIDE, 0)  # checks the hash, every name and the fingerprint
+    wanted = finished_on(out).state
+    assert all(torch.equal(value, wanted[name]) for name, value in loaded.module.state_dict().items())
+    assert set(card.corpora) == {"cells", "findings", "ham10000"}
+    with pytest.raises(UserError, match="gray network"):
+        from_checkpoint("mednet", out / "card.toml", need("retinamnist"))
+
+
+def test_the_card_says_what_made_the_weights(out: Path) -> None:
+    card = read_card(out / "card.toml")
+    assert card.sha256 == sha256_file(out / "weights.safetensors")
+    assert [(seen.id, seen.images, seen.licence) for seen in card.corpus] == [
+        ("cells", 38, LICENCES["cells"]),
+        ("findings", 38, LICENCES["findings"]),
+    ]
+    assert card.licence.startswith("attribution")  # `scans`, which is non-commercial, was left out
+    assert card.leave_out == ("organamnist",)
+    assert card.label_spaces["findings"] == ["one", "other", "third"]
+    assert (card.training["steps"], card.training["commit"], card.training["corpus"]) == (8, "abc", "id")
+    assert card.training["held_out_auc"] == {"cells": 0.875}
+    assert len(card.fingerprint) == 32
+
+
+def test_other_weights_under_the_same_card_are_found_out(corpus: Path, tmp_path: Path) -> None:
+    write_results(finished_on(corpus), tmp_path)
+    text = (tmp_path / "card.toml").read_text()
+    (tmp_path / "card.toml").write_text(re.sub(r"mean = \[[^]]*\]", "mean = [0.1, 0.5, 0.9]", text))
+    with pytest.raises(UserError, match="fingerprint"):
+        load_backbone(from_checkpoint("mednet", tmp_path / "card.toml", need()), ARCH, SIDE, 0)
+
+
+def test_the_same_pretraining_gives_the_same_bytes(out: Path, corpus: Path, tmp_path: Path) -> None:
+    write_results(finished_on(corpus), tmp_path)
+    for name in sorted(path.name for path in out.iterdir()):
+        assert (out / name).read_bytes() == (tmp_path / name).read_bytes(), name
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "weights.safetensors", "card.toml", "MODEL_CARD.md", "curve.png", "curve.csv", "hashes.npy",
+    }  # fmt: skip
+
+
+def test_the_hashes_are_sorted_and_those_of_what_was_shown(out: Path) -> None:
+    hashes = np.load(out / "hashes.npy")
+    assert (hashes.dtype, len(hashes)) == (np.uint64, 80)
+    assert (np.diff(hashes.astype(object)) >= 0).all()
+
+
+def test_the_curve_has_a_line_per_row_and_leaves_empty_what_was_not_measured(out: Path) -> None:
+    rows = list(csv.DictReader((out / "curve.csv").open()))
+    assert [row["step"] for row in rows] == [str(step) for step in range(1, 9)]
+    assert (rows[0]["loss of scans"], rows[0]["score of cells"], rows[0]["val_loss"]) == ("", "", "")
+    assert rows[1]["score of cells"] == "0.6"
+    assert (out / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_model_card_names_data_licences_scores_and_limits(out: Path) -> None:
+    text = (out / "MODEL_CARD.md").read_text()
+    for wanted in (
+        r"\| cells +\| microscopy +\| 38 of 38 +\| 2 \(multiclass\) +\| CC0 +\| ham10000 +\|",
+        r"\| cells +\| 2 +\| 0\.875 +\|",
+        r"\| findings +\| 2 +\| undefined +\|",
+        r"Not for diagnosis",
+        r"Kept out for a fair test on organamnist: scans\.",
+        r"strictest of the sources' terms is \*\*attribution\*\*",
+        r"\]\(curve\.png\)",
+    ):
+        assert re.search(wanted, text), wanted
+    assert "None" not in text.replace("None that is known", "")
+
+
+def test_overlap_with_the_catalogues_tasks_is_in_the_model_card(corpus: Path, tmp_path: Path) -> None:
+    finished = finished_on(corpus)
+    color = replace(finished, settings=Settings(**{**_fields(finished.settings), "variant": "color"}))
+    write_results(color, tmp_path)
+    text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert re.search(r"\| dermamnist +\| declared +\|", text)  # made from HAM10000, as `cells` says it is
+    (command,) = re.findall(r"--tasks (\S+)", text)
+    assert "dermamnist" not in command.split(",")
+
+
+def _fields(settings: Settings) -> dict:
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("licence", "terms"),
+    [
+        ("CC0", {Terms.PERMISSIVE}),
+        ("CC BY 4.0", {Terms.ATTRIBUTION}),
+        ("unrestricted use with attribution", {Terms.ATTRIBUTION}),
+        ("CC-BY-SA 4.0", {Terms.ATTRIBUTION, Terms.SHARE_ALIKE}),
+        ("CC BY-NC-SA 4.0", {Terms.ATTRIBUTION, Terms.SHARE_ALIKE, Terms.NON_COMMERCIAL}),
+        ("CC BY-NC-ND 4.0", {Terms.ATTRIBUTION, Terms.NON_COMMERCIAL, Terms.NO_DERIVATIVES}),
+        ("research (recalled)", {Terms.NON_COMMERCIAL}),
+        ("PhysioNet Credentialed", {Terms.UNKNOWN}),
+        ("CC BY 4.0 (A) vs CC0 (B)", {Terms.ATTRIBUTION, Terms.PERMISSIVE, Terms.UNKNOWN}),
+        ("", {Terms.UNKNOWN}),
+        ("see website", {Terms.UNKNOWN}),
+    ],
+)
+def test_a_licence_in_words_has_its_classes(licence: str, terms: set[Terms]) -> None:
+    assert terms_of(licence) == terms
+
+
+def test_the_strictest_source_decides_and_every_condition_is_named() -> None:
+    found = implied(["CC0", "CC BY-SA 4.0", "CC BY-NC 4.0"])
+    assert found.strictest is Terms.NON_COMMERCIAL
+    assert str(found) == "non-commercial + share-alike + attribution: no commercial use"
+    assert str(implied(["CC0", "public domain"])).startswith("permissive")
+    assert implied(["CC0", ""]).strictest is Terms.UNKNOWN
+    assert implied([]).strictest is Terms.UNKNOWN

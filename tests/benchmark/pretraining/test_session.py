@@ -1,0 +1,133 @@
+"""`mednet-bench pretrain`: what is begun goes on, what differs is named, and related sources stay out."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_corpus import make_corpus
+from small_training import start
+
+from mednet_bench.benchmark.corpus.corpus import read_corpus
+from mednet_bench.benchmark.pretraining.leave_out import related
+from mednet_bench.benchmark.pretraining.resume_check import read_begun
+from mednet_bench.benchmark.pretraining.stopping import stoppable
+from mednet_bench.cli.main import cli
+from mednet_bench.core.errors import StoppedError, UserError
+from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.task import Places
+
+ARCH = ("--arch", "test_efficientnet", "--input-size", "32", "--batch-size", "8", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    make_corpus(folder)
+    return folder
+
+
+def command(corpus: Path, out: Path, *more: str) -> list[str]:
+    folders = ("--corpus", str(corpus), "--out", str(out))
+    return ["pretrain", "--variant", "gray", *folders, *ARCH, "--workers", "0", *more]
+
+
+def run(*arguments: str) -> None:
+    cli.main([*arguments], standalone_mode=False)
+
+
+def as_leader(arguments: list[str], said: Path) -> None:
+    """Run a command as the leader of a process group, as a shell would."""
+    os.setpgrp()
+    sys.stderr = said.open("w", buffering=1)
+    sys.argv = ["mednet-bench", *arguments]
+    from mednet_bench.cli.main import main
+
+    main()
+
+
+def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", tmp_path / "said"
+    arguments = command(corpus, out, "--steps", "100000", "--checkpoint-every", "100000", "--workers", "1")
+    (process,) = start(as_leader, arguments, said)
+    assert process.pid is not None
+    while not (said.exists() and "loss" in said.read_text()):  # the first reading
+        assert process.is_alive(), said.read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)  # the processes that decode hear it too
+    process.join()
+    assert process.exitcode == 1, said.read_text()
+    assert "run the same command again to go on" in said.read_text()
+    (kept,) = (out / "checkpoints").iterdir()
+    with pytest.raises(StoppedError, match="Stopped after step") as stopped:
+        run(*arguments, "--minutes", "0.0001", "--workers", "0")
+    (later,) = sorted((out / "checkpoints").iterdir())[1:]
+    assert int(kept.stem[5:]) < int(later.stem[5:]) and str(int(later.stem[5:])) in str(stopped.value)
+    with pytest.raises(
+        UserError, match=r"begun with --steps 100000 and not 5; --lr 0.001 and not 0.01: pass"
+    ):
+        run(*arguments, "--steps", "5", "--lr", "0.01")
+    with pytest.raises(UserError, match="begun with --leave-out nothing and not bloodmnist"):
+        run(*arguments, "--leave-out", "bloodmnist")
+
+
+def test_what_is_finished_is_not_made_again(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(corpus, tmp_path, "--steps", "4", "--leave-out", "pneumoniamnist,bloodmnist")
+    run(*arguments)
+    made = (tmp_path / "card.toml").read_bytes()
+    begun = read_begun(tmp_path)
+    assert begun and begun.leave_out == ("bloodmnist", "pneumoniamnist") and "scans" in begun.sources
+    capsys.readouterr()
+    run(*arguments)
+    assert "is finished: nothing to do" in capsys.readouterr().err
+    assert (tmp_path / "card.toml").read_bytes() == made
+
+
+def test_a_source_that_may_hold_images_of_a_task_is_not_read(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))
+    sources = read_corpus(corpus).sources
+    found = related(sources, [known["pathmnist"], known["dermamnist"]])
+    assert set(found) == {"cells"} and "dermamnist" in found["cells"]  # its card names ham10000 as parent
+    with pytest.raises(UserError, match="There is no task 'dermamnits'; did you mean 'dermamnist'"):
+        run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnits"))
+    run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnist"))
+    assert "left out: cells, for dermamnist" in capsys.readouterr().err
+    begun = read_begun(tmp_path)
+    assert begun and begun.sources == ("findings", "scans")
+    assert '"cells"' not in (tmp_path / "card.toml").read_text().partition("[training]")[0]
+
+
+def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: Path) -> None:
+    for more, reason in (
+        (("--variant", "color"), "is a gray corpus: pass --variant gray"),
+        (("--from", "mednet"), "it names no weights: pass scratch, imagenet or NAME=CARD.toml"),
+        (("--accumulate", "5"), "8 images in 5 parts cannot be shared by 1 processes"),
+        (
+            ("--arch", "nonsense"),
+            r"no architecture 'nonsense'; known: [\d,]+ others, such as \w+, \w+, \w+\.$",
+        ),
+        (("--out", str(corpus)), "--out is the corpus itself"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            run(*command(corpus, tmp_path, "--steps", "2", *more))
+    assert not (tmp_path / "settings.json").exists()
+    with pytest.raises(StoppedError, match=r"was not a number by step .* pass a smaller --lr"):
+        run(*command(corpus, tmp_path, "--steps", "40", "--lr", "1e30"))
+
+
+def test_a_second_interrupt_is_not_held_back() -> None:
+    with stoppable() as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,228 @@
+"""The commands as a person meets them: quick where nothing is computed, helpful, and alive while it is."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import COMMAND, FINISHED, QUICK, SMALL, CommandLine
+
+COMMANDS = (
+    "run", "plan", "parity", "report", "leaderboard", "compare", "regress", "calibrate", "ls", "info",
+    "download", "doctor", "sources",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example_that_parses(command: str, fresh: CommandLine):
+    ended = fresh(command, "--help")
+    assert ended.returncode == 0
+    example = re.search(r"Example:\n +mednet-bench (.+)", ended.stdout)
+    assert example, ended.stdout
+    assert example.group(1).split()[0] == command
+    # with --help behind it click reads the example without carrying it out, and refuses unknown options
+    assert fresh(*example.group(1).split(), "--help").returncode == 0
+
+
+def test_the_help_names_every_command_and_the_exit_codes(fresh: CommandLine):
+    for arguments in ((), ("--help",), ("-h",)):
+        ended = fresh(*arguments)
+        assert ended.returncode == 0
+        assert all(re.search(rf"^  {command} ", ended.stdout, re.MULTILINE) for command in COMMANDS)
+        codes = (
+            "Exit codes: 0 all well, 1 some cell failed or the run was stopped, 2 the request was wrong, 3 a "
+            "threshold was broken, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)."
+        )
+        assert codes in " ".join(ended.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["ls", "--help", "run --help"])
+def test_what_computes_nothing_imports_little_and_no_torch(command: str, fresh: CommandLine):
+    script = f"import sys; sys.argv[1:] = {command.split()}\n"
+    script += "from mednet_bench.cli.main import main\n"
+    script += "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=fresh.environment, capture_output=True, text=True
+    )
+    loaded = set(ended.stderr.split())
+    assert "mednet_bench.cli.main" in loaded
+    assert not loaded & {"torch", "timm", "sklearn", "scipy", "pandas", "matplotlib", "medmnist"}
+    assert len(loaded) < 800  # torch alone has as many; how long that takes is measured by `make bench`
+
+
+def test_ls_lists_what_can_be_asked_for(fresh: CommandLine):
+    ended = fresh("ls")
+    assert ended.returncode == 0
+    for name in (
+        "breastmnist",
+        "phantom-fundus",
+        "available",
+        "mednet",
+        "imagenet",
+        "scratch",
+        "linear",
+        "knn",
+    ):
+        assert name in ended.stdout
+    assert "quick" in ended.stdout, "what a plug-in brings is listed too"
+
+
+def test_info_shows_the_card_of_a_task(fresh: CommandLine):
+    ended = fresh("info", "dermamnist")
+    assert ended.returncode == 0
+    for fact in ("melanoma", "ham10000", "7,007", "CC BY-NC", "caveat", "dermamnist_224.npz"):
+        assert fact in ended.stdout
+
+
+def test_doctor_tells_versions_devices_data_weights_and_what_would_work(mednet_bench: CommandLine):
+    ended = mednet_bench("doctor")
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^torch +\d", ended.stdout, re.MULTILINE)
+    assert re.search(r"^device +cpu", ended.stdout, re.MULTILINE)
+    assert re.search(r"^weights +tf_efficientnet_lite0: found", ended.stdout, re.MULTILINE)
+    assert "would work   mednet-bench run --tasks phantom" in ended.stdout
+    assert mednet_bench.environment["MEDNET_BENCH_CACHE"] in ended.stdout
+
+
+def test_the_version_is_that_of_the_package(fresh: CommandLine):
+    assert re.search(r"\d+\.\d+", fresh("--version").stdout)
+
+
+@pytest.mark.slow
+def test_plan_prints_the_grid_and_a_range_and_leaves_nothing(mednet_bench: CommandLine, tmp_path: Path):
+    command = [*SMALL, "--inits", "scratch,imagenet", "--protocols", "finetune,linear", "--out", "run"]
+    ended = mednet_bench("plan", *command, "--fractions", "0.1,1", "--seeds", "0..2")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    for init in ("scratch", "imagenet"):
+        assert [
+            "score",
+            "phantom-organ",
+            "28->32",
+            "tf_efficientnet_lite0",
+            init,
+            "linear",
+            "6",
+            "6",
+        ] in lines
+        assert [
+            "tune",
+            "phantom-organ",
+            "28->32",
+            "tf_efficientnet_lite0",
+            init,
+            "finetune",
+            "2",
+            "2",
+        ] in lines
+    assert re.search(r"^28 of 28 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_plan_of_a_finished_run_has_nothing_to_estimate(mednet_bench: CommandLine, finished: Path):
+    ended = mednet_bench("plan", *FINISHED, "--estimate-only", "--out", finished)
+    assert ended.returncode == 0
+    assert ended.stdout == "all 8 cells have their records\n"
+    ended = mednet_bench("plan", *FINISHED, "--seeds", "3,4", "--estimate-only", "--out", finished)
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"8 of 16 cells on cpu: between .+ and .+\n", ended.stdout)
+
+
+def test_report_writes_where_it_is_told_and_its_lines_go_to_standard_output(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    ended = mednet_bench("report", finished, "--to", tmp_path / "there")
+    assert ended.returncode == 0, ended.stderr
+    names = {path.name for path in (tmp_path / "there").iterdir()}
+    assert names >= {"report.html", "report.md", "leaderboard.csv"}
+    assert "phantom-organ" in ended.stdout
+    assert ended.stdout.endswith(f"report: {tmp_path / 'there' / 'report.html'}\n")
+
+
+def test_a_run_is_judged_against_its_own_baseline_and_red_is_exit_code_3(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    against = ("--against", tmp_path / "baseline.json")
+    assert mednet_bench("regress", finished, *against).returncode == 2
+    assert mednet_bench("regress", finished, *against, "--update").returncode == 0
+    green = mednet_bench("regress", finished, *against, "--summary", tmp_path / "summary.md")
+    assert green.returncode == 0 and "Green" in green.stdout
+    assert (tmp_path / "summary.md").read_text() == green.stdout
+    baseline = tmp_path / "baseline.json"
+    raised = re.sub(r'(?<="3":\[)[0-9.]+', "1.5", baseline.read_text())
+    baseline.write_text(raised)
+    red = mednet_bench("regress", finished, *against)
+    assert red.returncode == 3 and "Red" in red.stdout and not red.stderr
+
+
+def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Path):
+    compared = mednet_bench("compare", finished, finished)
+    assert compared.returncode == 0 and "every paired seed scores exactly the same" in compared.stdout
+    shown = mednet_bench(
+        "leaderboard", finished, "--protocol", "knn", "--fraction", "1.0", "--format", "latex"
+    )
+    assert shown.returncode == 0 and shown.stdout.count(r"\toprule") == 1
+
+
+def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finished: Path):
+    told = (finished.parent / "stderr").read_text()
+    first, *lines = told.splitlines()
+    assert first == "8 of 8 cells to compute on cpu; records in run/records"
+    assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
+    assert re.match(
+        r"\[3/8\] about \d[\w ]* left: phantom-organ scratch knn 0.2 seed 3 test AUC 0\.\d{3} \(\d[\w ]*\)",
+        lines[2],
+    )
+    assert "left" not in lines[-1]
+    assert "\x1b" not in told, "no colours and no cursor movements in a file"
+    assert not (finished.parent / "stdout").read_text(), "nothing but the report goes to standard output"
+    assert not (finished / "report").exists(), "--no-report"
+
+
+@pytest.mark.slow
+def test_progress_is_one_living_line_in_a_terminal(fresh: CommandLine, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *QUICK, "--fractions", "1", "--seeds", "0..4", "--out", "run"],
+        cwd=tmp_path,
+        env={**fresh.environment, "QUICK_SECONDS": "0.6", "QUICK_FAIL": "score scratch 1 1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = bytearray()
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:  # Linux: nobody holds the other end any more
+            break
+        if not block:  # and how macOS says so
+            break
+        shown += block
+    os.close(ours)
+    assert process.wait() == 1
+    text = shown.decode()
+    assert re.search(
+        r"\[\d/5\], 1 failed \d[\w: ]*, about \d[\w ]* left  phantom-organ scratch quick 1 seed \d", text
+    )
+    assert "\r" in text
+    assert "\x1b[2K" in text, "the line is drawn over"
+    assert "FAILED phantom-organ scratch quick 1 seed 1: ArithmeticError" in text, "what failed stays in view"
+    assert "test AUC" not in text, "what went well needs no line of its own"
+
+
+def test_a_file_that_is_cut_off_is_not_told_as_an_interruption(monkeypatch: pytest.MonkeyPatch):
+    def cut_off(*arguments: object) -> None:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr("mednet_bench.cli.show.tasks.listing", cut_off)
+    monkeypatch.setattr("sys.argv", ["mednet-bench", "ls"])
+    from mednet_bench.cli.main import main
+
+    with pytest.raises(EOFError, match="too short"):
+        main()

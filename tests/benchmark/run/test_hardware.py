@@ -1,0 +1,221 @@
+"""What a process gets of the machine: threads that no `--jobs` changes, short spins, a GPU each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from processes import SMALL, CommandLine, planned_records
+
+from mednet_bench.benchmark.run import estimate, executor
+from mednet_bench.benchmark.run.executor import Share
+from mednet_bench.benchmark.run.scheduler import Rules
+from mednet_bench.benchmark.schema import provenance
+from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.core import hardware
+
+CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+
+
+def said_by(code: str, **settings: str) -> str:
+    """What a fresh interpreter prints; of the machine's own OpenMP settings it sees none."""
+    unset = {name: value for name, value in os.environ.items() if name not in (*CHOICES, "OMP_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**unset, **settings}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["benchmark.cli", "benchmark.worker", "tasks.catalog", "baselines.init"])
+def test_spinning_is_bounded_before_any_way_to_torch(module: str) -> None:
+    code = (
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name in ('torch', 'sklearn'):\n"
+        "            assert int(os.environ['GOMP_SPINCOUNT']) <= 100_000, 'too late'\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        f"import mednet_bench.{module}, torch\n"
+        "print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])"
+    )
+    assert said_by(code) == " ".join(hardware.SPINNING.values())
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_of_the_user_s_stays_alone(name: str) -> None:
+    code = f"import os, mednet_bench.benchmark; print(*(os.environ.get(name, '-') for name in {CHOICES}))"
+    assert said_by(code, **{name: "7"}).split() == ["7" if each == name else "-" for each in CHOICES]
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "cpus"),
+    [
+        ({"cpu.max": "250000 100000"}, "0::/", 2.5),
+        ({"cpu.max": "max 100000"}, "0::/", float("inf")),
+        ({"job/cpu.max": "300000 100000", "job/step/cpu.max": "max 100000"}, "0::/job/step", 3),
+        ({"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/x", 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/x", float("inf")),
+        ({"cpu.max": "broken"}, "0::/../../x", float("inf")),
+        ({}, "", float("inf")),
+    ],
+)
+def test_the_quota_of_control_groups_is_read(
+    files: dict[str, str], own: str, cpus: float, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "own").write_text(own + "\n")
+    assert hardware.cpu_quota(tmp_path, tmp_path / "own") == cpus
+    assert hardware.cpu_quota(tmp_path, tmp_path / "absent") == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "chosen", "threads"),
+    [
+        (64, float("inf"), None, "4"),
+        (3, float("inf"), None, "3"),
+        (64, 2.5, None, "2"),
+        (64, 0.5, None, "1"),
+        (2, float("inf"), "7", "7"),
+    ],
+)
+def test_threads_follow_from_the_cpus_that_the_process_may_use_or_from_the_user(
+    affinity: int, quota: float, chosen: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(hardware, "cpu_quota", lambda *_: quota)
+    monkeypatch.setenv("OMP_NUM_THREADS", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    hardware.fix_threads()
+    assert os.environ["OMP_NUM_THREADS"] == threads
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three GPUs of different kinds, as torch tells of them."""
+    names = ["first", "second", "third"]
+
+    def index(device: object = None) -> int:
+        return torch.device(str(device)).index or 0 if device is not None else 0
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: names[index(device)])
+    peaks = [2**20, 2**21, 2**22]
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: peaks[index(device)])
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device=None: peaks.__setitem__(index(device), 0)
+    )
+    provenance.provenance.cache_clear()
+    return names
+
+
+def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[Share]:
+    """What the workers of a run are told; none of them starts."""
+    shares: list[Share] = []
+    monkeypatch.setattr(executor, "_Worker", lambda share: shares.append(share))
+    monkeypatch.setattr(executor, "_watch", lambda *_: None)
+    grid = SimpleNamespace(request=Request(out=str(out)))
+    executor.execute(grid, [], Rules(), jobs, device)  # type: ignore[arg-type]
+    return shares
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "jobs", "devices"),
+    [
+        ("cuda", 5, ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]),
+        ("cuda:2", 3, ["cuda:2"] * 3),  # the user has named one
+        ("cpu", 2, ["cpu"] * 2),
+    ],
+)
+def test_workers_take_the_visible_gpus_in_turns(
+    device: str, jobs: int, devices: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert [share.device for share in started(device, jobs, monkeypatch, tmp_path)] == devices
+
+
+def test_a_record_names_the_card_that_computed_it_and_its_memory(cards: list[str]) -> None:
+    for number, name in enumerate(cards):
+        assert provenance.provenance(f"cuda:{number}").device == f"cuda:{number} ({name})"
+        assert provenance.peak_memory_mb(f"cuda:{number}") == 2**number
+        assert provenance.peak_memory_mb(f"cuda:{number}") == 0  # begun anew
+    provenance.provenance.cache_clear()
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "jobs", "threads", "speed"),
+    [
+        ("cuda", 2, 4, (2, 2)),
+        ("cuda", 6, 4, (3, 6)),
+        ("cuda:1", 4, 4, (1, 4)),  # all on one card: no faster at worst
+        ("cpu", 2, 4, (2, 2)),
+        ("cpu", 8, 4, (4, 8)),
+        ("cpu", 40, 1, (16, 16)),
+        ("cpu", 4, 16, (1, 4)),
+    ],
+)
+def test_processes_divide_the_time_by_what_they_share(
+    device: str, jobs: int, threads: int, speed: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "allowed_cpus", lambda: 16)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert hardware.speedup(device, jobs) == speed
+
+
+def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
+    monkeypatch.setattr(estimate, "probe", lambda *_: estimate.Rates(1.0, 1.0))
+    monkeypatch.setattr(estimate, "_work", lambda *_: (estimate.Work(trained=60.0), False))
+    cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
+    found = estimate.estimate(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
+    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SPREAD)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_jobs_change_neither_threads_nor_a_bit_of_a_result(fresh: CommandLine, tmp_path: Path) -> None:
+    training = [
+        "--protocols",
+        "finetune",
+        "--steps",
+        "2",
+        "--lr-grid",
+        "0.003",
+        "--archs",
+        "test_efficientnet",
+    ]
+    command = [
+        "run",
+        *SMALL,
+        *training,
+        "--archs",
+        "test_efficientnet",
+        "--fractions",
+        "0.2",
+        "--seeds",
+        "0..1",
+        "--no-report",
+    ]
+    environment = {name: value for name, value in fresh.environment.items() if name != "OMP_NUM_THREADS"}
+    plain = CommandLine(fresh.folder, environment, fresh=True)
+    found = []
+    for jobs in ("1", "2"):
+        ended = plain(*command, "--jobs", jobs, "--out", f"run{jobs}")
+        assert ended.returncode == 0, ended.stderr
+        found.append({record.key: record for record in planned_records(tmp_path / f"run{jobs}")})
+    alone, together = found
+    assert alone.keys() == together.keys()
+    for key, record in together.items():
+        assert record.provenance.threads == min(hardware.MOST_THREADS, hardware.allowed_cpus())
+        assert (record.provenance.threads, record.metrics) == (
+            alone[key].provenance.threads,
+            alone[key].metrics,
+        )

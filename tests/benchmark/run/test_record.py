@@ -1,0 +1,310 @@
+"""A record says what was done and with what, and one that is damaged is computed again."""
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from processes import FINISHED, CommandLine, planned_records, records_in, states
+from synthetic import Grid, record_of
+from synthetic import cells as cells_of
+
+from mednet_bench.benchmark.audits.contamination.outcome import read_audits
+from mednet_bench.benchmark.audits.leakage.outcome import read_leakage
+from mednet_bench.benchmark.schema.plan import PROTOCOL_VERSION, read_plan
+from mednet_bench.benchmark.schema.records import FORMAT, Record, Store
+from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
+from mednet_bench.benchmark.training.metrics import Scored, measure
+from mednet_bench.benchmark.training.subsets import one_hot
+from mednet_bench.core.errors import UserError
+from mednet_bench.reports.pages.build import build
+from mednet_bench.reports.pages.terminal import leaderboard_text
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def age(path: Path) -> None:
+    """Make a record one of another format, whose fields are not those of today."""
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**content, "format": FORMAT + 1, "status": {"code": 0}}))
+
+
+def rename(path: Path) -> None:
+    """Put the record of another cell in its place."""
+    path.write_bytes(next(other for other in records_in(path.parent.parent) if other != path).read_bytes())
+
+
+def raise_accuracy(path: Path) -> None:
+    """Alter a score that no verdict uses, as a person with an editor does: all else stays as it was."""
+    record = json.loads(path.read_bytes())
+    found = f'"accuracy":{record["metrics"]["accuracy"]!r}'.encode()
+    assert path.read_bytes().count(found) == 1
+    path.write_bytes(path.read_bytes().replace(found, b'"accuracy":0.987'))
+
+
+def raise_auc(path: Path) -> None:
+    """Alter the primary score, and write the record as another program would: longer, in another order."""
+    record = json.loads(path.read_bytes())
+    record["metrics"]["auc"] = 0.987
+    path.write_text(json.dumps(record, indent=1, sort_keys=True))
+
+
+def predictions_beside(path: Path) -> Path:
+    return Store(path.parent.parent).predictions_of(path.stem)
+
+
+def lose_predictions(path: Path) -> None:
+    predictions_beside(path).unlink()
+
+
+def cut_predictions(path: Path) -> None:
+    truncate(predictions_beside(path))
+
+
+def empty_predictions(path: Path) -> None:
+    empty(predictions_beside(path))
+
+
+def flip_predictions(path: Path) -> None:
+    content = bytearray(predictions_beside(path).read_bytes())
+    content[len(content) // 2] ^= 1
+    predictions_beside(path).write_bytes(content)
+
+
+def replace_predictions(path: Path) -> None:
+    """Put others in their place that are whole in themselves."""
+    kept = Store(path.parent.parent).read_predictions(path.stem)
+    np.savez(predictions_beside(path), **{**kept, "scores": kept["scores"][::-1]})
+
+
+DAMAGES = (truncate, empty, age, rename, raise_accuracy, raise_auc)
+BESIDE = (lose_predictions, cut_predictions, empty_predictions, flip_predictions, replace_predictions)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp_path: Path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    path = records_in(out)[2]
+    damage(path)
+    store = Store(out)
+    assert store.read(path.stem) is None
+    assert store.unreadable() == [path]
+    assert len(list(store.read_all())) == 7
+
+
+@pytest.mark.parametrize("damage", BESIDE, ids=lambda damage: damage.__name__)
+def test_predictions_that_a_record_was_not_made_with_are_noticed(damage, finished: Path, tmp_path: Path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    path, store = records_in(out)[2], Store(out)
+    record = store.read(path.stem)
+    assert record is not None
+    assert store.has_predictions(record)
+    damage(path)
+    assert store.read(path.stem) == record
+    assert not store.has_predictions(record)
+
+
+@pytest.mark.parametrize("damage", BESIDE[:4], ids=lambda damage: damage.__name__)
+def test_a_record_of_0_1_is_read_and_its_predictions_must_be_whole(damage, finished: Path, tmp_path: Path):
+    out = shutil.copytree(finished, tmp_path / "run")
+    path, store = records_in(out)[2], Store(out)
+    content = json.loads(path.read_bytes())
+    for later in ("run", "predictions", "content"):
+        del content[later]
+    path.write_text(json.dumps(content))
+    record = store.read(path.stem)
+    assert record is not None
+    assert (record.run, record.predictions, record.content) == ("", "", "")
+    assert store.has_predictions(record)
+    damage(path)
+    assert not store.has_predictions(record)
+
+
+def test_altered_scores_are_in_no_mean_and_the_report_names_them_and_damaged_predictions_with_the_cure(
+    finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    accuracy, auc, flipped = records_in(out)[:3]
+    raise_accuracy(accuracy)
+    raise_auc(auc)
+    flip_predictions(flipped)
+    built = build([out])
+    assert not {record.key for record in built.results.counted} & {accuracy.stem, auc.stem}
+    assert "0.987" not in leaderboard_text(built.results) + built.csv.read_text() + built.markdown.read_text()
+    assert {item.reason for item in built.results.missing} == {"its record is damaged"}
+    assert "3 records or their predictions are damaged: run the same command again" in " ".join(
+        leaderboard_text(built.results).split()
+    )
+    told = built.markdown.read_text()
+    for name in (accuracy.name, auc.name, flipped.stem):
+        assert name in told
+
+
+@pytest.mark.slow
+def test_damaged_records_and_predictions_are_computed_again_and_nothing_else_is(
+    mednet_bench: CommandLine, finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    before = {record.key: record for record in planned_records(out)}
+    untouched = states(out)
+    damages = (truncate, age, rename, raise_accuracy, lose_predictions, cut_predictions, flip_predictions)
+    damaged = dict(zip(records_in(out), damages, strict=False))
+    for path, damage in damaged.items():
+        damage(path)
+
+    ended = mednet_bench("run", *FINISHED, "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{len(damages)} of 8 cells to compute" in ended.stderr
+    after = {record.key: record for record in planned_records(out)}
+    again = {path.stem for path in damaged}
+    now = states(out)
+    changed = {name.split(".")[0] for name in now if now[name][0] != untouched[name][0]}
+    assert changed == again
+    for key, record in after.items():
+        assert record.metrics == before[key].metrics, "the same seed on the same machine: the same numbers"
+        assert Store(out).read_predictions(key).keys() == {"labels", "scores"}
+
+
+def test_a_record_holds_all_that_a_reader_may_ask_of_it(finished: Path):
+    records = {(r.cell.protocol, r.cell.init, r.cell.fraction): r for r in planned_records(finished)}
+    assert len(records) == 8
+    raw = json.loads(records_in(finished)[0].read_bytes())
+    assert raw.keys() >= {
+        *("key", "cell", "status", "format", "protocol_version", "error", "metrics", "undefined"),
+        *("per_class", "val_metrics", "curve", "choices", "counts", "hashes", "task", "init"),
+        *("provenance", "finished", "seconds", "peak_memory_mb", "recipe_hash"),
+    }
+    for (protocol, init, fraction), record in records.items():
+        assert record.status == "ok"
+        assert not record.error
+        assert (record.format, record.protocol_version) == (FORMAT, PROTOCOL_VERSION)
+        assert record.cell.task == "phantom-organ"
+        assert record.cell.arch == "tf_efficientnet_lite0"
+        assert (record.cell.size, record.cell.input_size, record.cell.seed) == (28, 32, 3)
+        assert record.metrics.keys() >= {
+            *("auc", "accuracy", "balanced_accuracy", "macro_f1", "average_precision", "ece", "brier")
+        }
+        assert all(value is not None or name in record.undefined for name, value in record.metrics.items())
+        assert record.per_class["auc"].keys() == set(record.task.classes if record.task else ())
+        (choice,) = record.choices
+        assert choice.name == {"linear": "l2", "knn": "k"}[protocol]
+        assert choice.value in choice.grid
+        assert choice.at_edge == (choice.value in (min(choice.grid), max(choice.grid)))
+        assert len(choice.scores) == len(choice.grid)
+        assert record.counts is not None
+        assert record.counts.train == sum(record.counts.train_per_class) == 480 * fraction
+        assert record.counts.val == sum(record.counts.val_per_class) == 120 * fraction
+        assert record.counts.test == 240
+        assert record.hashes.data.startswith("sha256:")
+        assert record.hashes.weights == {"scratch": "random:3"}.get(init, record.hashes.weights)
+        assert record.init is not None
+        assert record.init.adapted == ("1 channel repeated to 3",)
+        assert record.provenance.versions.keys() >= {"python", "torch", "timm", "mednet-bench", "numpy"}
+        assert record.provenance.device.startswith("cpu")
+        assert record.provenance.threads == 1
+        assert record.seconds > 0
+        assert record.peak_memory_mb > 50
+
+
+def test_every_init_and_protocol_saw_the_same_labels_and_the_manifest_tells_which(finished: Path):
+    seen: dict[float, set[str]] = {}
+    for record in planned_records(finished):
+        seen.setdefault(record.cell.fraction, set()).add(record.hashes.subset)
+    assert {fraction: len(hashes) for fraction, hashes in seen.items()} == {0.2: 1, 1.0: 1}
+    manifests = [json.loads(path.read_bytes()) for path in (finished / "subsets").iterdir()]
+    assert {manifest["hash"] for manifest in manifests} == set.union(*seen.values())
+    small, large = sorted(manifests, key=lambda manifest: manifest["n_train"])
+    assert set(small["train"]) < set(large["train"])
+
+
+def test_imagenet_weights_are_named_by_their_hash_and_shared_by_all_cells(finished: Path):
+    weights = {r.hashes.weights for r in planned_records(finished) if r.cell.init == "imagenet"}
+    assert weights == {"sha256:579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"}
+
+
+def test_metrics_can_be_computed_again_from_the_kept_predictions(finished: Path):
+    store = Store(finished)
+    for record in planned_records(finished):
+        kept = store.read_predictions(record.key)
+        assert record.task is not None
+        truth = one_hot(kept["labels"], len(record.task.classes))
+        again = measure(Scored(record.task.kind, truth, kept["scores"].astype(float)), record.task.classes)
+        assert again.values.keys() == record.metrics.keys()
+        for name, value in again.values.items():
+            assert value == pytest.approx(record.metrics[name], abs=1e-12), name
+        assert again.per_class == record.per_class
+
+
+def test_a_validation_that_overflowed_leaves_a_record_that_can_be_read(tmp_path: Path):
+    # an infinite loss would be null in JSON, which is no number to the reader
+    model = torch.nn.Linear(2, 2)
+    images, targets = torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
+    feed = Feed(lambda step: (images, targets), torch.nn.functional.cross_entropy, 2)
+    losses = iter((0.7, math.inf))
+    fitted = fit(model, feed, Hyper(1e-3, 0.0, 1, 5), lambda: Validation(next(losses), None))
+    record = msgspec.structs.replace(invented(), curve=fitted.curve)
+    kept = Store(tmp_path).write(record)
+    assert Store(tmp_path).read(record.key) == kept
+    assert kept.curve == fitted.curve
+
+
+def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path: Path):
+    record = msgspec.structs.replace(invented(), metrics={"auc": None}, undefined={"auc": "one class only"})
+    Store(tmp_path).write(record)
+    assert '"auc":null' in Store(tmp_path).path(record.key).read_text()
+    found = Store(tmp_path).read(record.key)
+    assert found is not None
+    assert found.metrics == {"auc": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang_nor_fill_the_memory(
+    finished: Path, tmp_path: Path
+):
+    out = shutil.copytree(finished, tmp_path / "run")
+    os.mkfifo(out / "records" / "pipe.json")
+    (out / "records" / "device.json").symlink_to("/dev/zero")
+    with (out / "records" / "long.json").open("wb") as file:
+        file.truncate(1 << 40)  # of which nothing lies on the disk
+    strange = {"pipe.json", "device.json", "long.json"}
+    predictions = predictions_beside(records_in(finished)[0])
+    (out / "predictions" / predictions.name).unlink()
+    os.mkfifo(out / "predictions" / predictions.name)
+    built = build([out])
+    assert {path.name for path in built.results.unreadable} == strange
+    assert built.results.damaged == {predictions.stem}
+    assert len(built.results.counted) == 8
+    assert all(name in built.markdown.read_text() for name in strange)
+
+    (out / "plan.json").unlink()
+    os.mkfifo(out / "plan.json")
+    assert read_plan(out) is None
+    for folder, reads in (("contamination", read_audits), ("leakage", read_leakage)):
+        (out / folder).mkdir()
+        os.mkfifo(out / folder / "pipe.json")
+        with pytest.raises(UserError, match=r"pipe\.json.*no regular file.*remove it"):
+            list(reads(out))
+
+
+def invented() -> Record:
+    return record_of(cells_of(Grid())[0], Grid())
+
+
+def test_predictions_hold_plain_numbers_that_need_no_pickle(finished: Path):
+    for path in (finished / "predictions").iterdir():
+        with np.load(path, allow_pickle=False) as arrays:
+            assert arrays["scores"].dtype == np.float32
+            assert arrays["scores"].shape == (240, 5)
+            assert np.allclose(arrays["scores"].sum(axis=1), 1, atol=1e-5)
+            assert arrays["labels"].dtype == np.int64

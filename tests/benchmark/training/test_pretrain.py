@@ -1,0 +1,469 @@
+"""The making of a MedNet: no image of the target, one head per source, the same bits every time."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import toys
+from torch import Tensor, nn
+from waits import watched
+
+from mednet_bench.baselines.init import InitCard, Pretraining
+from mednet_bench.baselines.sources.mednet import mednet
+from mednet_bench.baselines.weights.load import load_backbone
+from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.benchmark.pretraining import automatic as module
+from mednet_bench.benchmark.pretraining import trainer as learners
+from mednet_bench.benchmark.pretraining.automatic import pretrain
+from mednet_bench.benchmark.pretraining.config import Job, Keeping, Result
+from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
+from mednet_bench.benchmark.pretraining.mednet_cache import Made, made
+from mednet_bench.benchmark.pretraining.trainer import Learner
+from mednet_bench.benchmark.run.cell_runner import FROM_CACHE, Bench
+from mednet_bench.benchmark.run.planner import Grid, build_grid
+from mednet_bench.benchmark.run.scheduler import Rules, pending
+from mednet_bench.benchmark.schema.plan import Recipe
+from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.training.augment import Augment
+from mednet_bench.benchmark.training.tensors import as_stored
+from mednet_bench.core.errors import StoppedError, UserError
+from mednet_bench.tasks.catalog import catalog
+from mednet_bench.tasks.task import Places, Split, Task
+
+RECIPE = Recipe(pretrain_images=256, pretrain_batch=32, pretrain_lr=3e-3)
+
+
+def sources() -> tuple[Task, ...]:
+    """Three kinds of source: single label, findings, and one whose validation may be trained on too."""
+    return (
+        toys.task_of(toys.Toy(classes=3, sizes=(300, 30, 30), seed=1), "single"),
+        toys.task_of(toys.Toy(kind="multilabel", classes=4, sizes=(80, 20, 20), seed=2), "several"),
+        toys.task_of(
+            toys.Toy(kind="binary", classes=2, sizes=(60, 40, 20), seed=3),
+            "both",
+            pretrain_splits=("train", "val"),
+        ),
+    )
+
+
+def plan_of(tasks: tuple[Task, ...] = (), side: int = 16) -> Pretraining:
+    tasks = tasks or sources()
+    sizes = tuple(task.source.sizes(toys.NOWHERE)[0] for task in tasks)
+    return Pretraining(tasks[0].variant, tasks, sizes, toys.ARCH, side, "identity")
+
+
+def make(folder: Path, tasks: tuple[Task, ...] = (), recipe: Recipe = RECIPE) -> Made:
+    return pretrain(plan_of(tasks), recipe, toys.NOWHERE, "cpu", folder / "weights.safetensors")
+
+
+class EnoughError(Exception):
+    """Stops a pretraining where its training would begin."""
+
+
+def caught(plan: Pretraining, recipe: Recipe = RECIPE, places: Places = toys.NOWHERE) -> Job:
+    """Prepare a pretraining to the last detail, and stop it there."""
+    found: list[Job] = []
+
+    def stop(job: Job, keeping: object) -> None:
+        found.append(job)
+        raise EnoughError
+
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr(module, "train", stop)
+        with pytest.raises(EnoughError):
+            pretrain(plan, recipe, places, "cpu", Path(folder) / "weights.safetensors")
+    return found[0]
+
+
+def pixels(job: Job) -> Tensor:
+    """All images of a pretraining, in the order of its pools."""
+    assert isinstance(job.images, MemoryImages)
+    return job.images.images
+
+
+def seen(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
+    """The inputs and targets of each step, as they reach the network."""
+    learner = Learner(job)
+    found: list[tuple[Tensor, Tensor]] = []
+    learner._learn = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
+    images = job.images.batches(learner.stream(0))
+    for step in range(job.settings.steps):
+        learner.step(step, images)
+        yield found[-1]
+
+
+def test_two_pretrainings_of_one_plan_give_the_same_file(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    one = make(tmp_path / "one")
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    two = make(tmp_path / "two")
+    assert one.sha256 == two.sha256
+    assert one.sha256 == hashlib.sha256((tmp_path / "one/weights.safetensors").read_bytes()).hexdigest()
+    assert one.scores == two.scores
+    assert torch.equal(torch.get_rng_state(), state)  # the cells that follow draw as if nothing had been
+    other = make(tmp_path / "three", recipe=msgspec.structs.replace(RECIPE, pretrain_lr=1e-3))
+    assert other.sha256 != one.sha256
+
+
+class Dropping(nn.Module):
+    """A backbone that drops units in training, as timm's Swin and others do by default."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.num_features = inner, 256
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.inner(x), 0.3, self.training)
+
+
+def test_a_backbone_with_dropout_is_made_the_same_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = learners.build_backbone
+    monkeypatch.setattr(learners, "build_backbone", lambda *args: Dropping(build(*args)))
+    hashes = set()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        hashes.add(make(tmp_path / str(seed)).sha256)
+        assert torch.equal(torch.get_rng_state(), state)
+    assert len(hashes) == 1
+
+
+def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make(tmp_path)
+    file = tmp_path / "weights.safetensors"
+    written = file.stat().st_mtime_ns
+    monkeypatch.setattr(module, "train", lambda *args: pytest.fail("trained again"))
+    assert make(tmp_path) == first == made(file)
+    assert file.stat().st_mtime_ns == written
+
+
+def flip_one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-10] ^= 1  # of one weight
+    file.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "one bit": flip_one_bit,
+    "cut": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "empty": lambda file: file.write_bytes(b""),
+    "facts gone": lambda file: file.with_suffix(".json").unlink(),
+    "other weights, facts gone": lambda file: (flip_one_bit(file), file.with_suffix(".json").unlink()),
+    "facts cut": lambda file: os.truncate(file.with_suffix(".json"), 20),
+}
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    """A pretraining and the scoring of its weights."""
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    request = Request(
+        inits="mednet",
+        archs=toys.ARCH,
+        protocols="knn",
+        fractions="1",
+        seeds="0",
+        size=16,
+        input_size=16,
+        out=str(tmp_path / "run"),
+        recipe=RECIPE,
+    )
+    target = toys.task_of(toys.Toy(), "target")
+    return build_grid(request, [target], [target, *sources()], toys.NOWHERE)
+
+
+def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, tried = module.train, []
+
+    def run_short(job: Job, keeping: Keeping) -> Result:
+        tried.append(job.settings.accumulate)
+        if len(tried) < 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return train(job, keeping)
+
+    monkeypatch.setattr(module, "train", run_short)
+    note = "memory was short: each batch was accumulated in 2 parts"
+    for notes in ((note,), (FROM_CACHE, note)):
+        assert Bench(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
+    assert tried == [1, 2]
+
+
+def test_images_that_change_while_they_are_read_give_no_weights(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, first = module._load, grid.plan.cells[0]
+
+    def change(plan: Pretraining, *rest: Any) -> object:
+        found = load(plan, *rest)
+        object.__setattr__(plan.sources[0].source, "said", "sha256:other")
+        return found
+
+    monkeypatch.setattr(module, "_load", change)
+    with pytest.raises(StoppedError, match="changed after this run was planned"):
+        Bench(grid, "cpu").compute(first, [])
+    file = grid.pretraining(first.cell).file
+    assert file is not None and not file.exists()
+
+
+def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
+    grid: Grid, tmp_path: Path
+) -> None:
+    first, score = grid.plan.cells
+    bench, store = Bench(grid, "cpu"), Store(tmp_path / "run")
+    record, _ = bench.compute(first, [])
+    store.write(record, None)
+    assert pending(grid, store, Rules()) == [score]
+    file = grid.card(score.cell).file
+    assert file is not None
+    for name, damage in DAMAGES.items():
+        damage(file)
+        with pytest.raises(UserError, match="run the same command again"):
+            bench.compute(score, [record])
+        assert pending(grid, store, Rules()) == [first, score], name
+        again, _ = bench.compute(first, [])
+        assert again.hashes == record.hashes and not again.notes, name
+        scored, _ = bench.compute(score, [again])
+        assert scored.hashes.weights == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+        assert scored.hashes.weights == record.hashes.weights
+
+
+@pytest.mark.parametrize("lost", ["weights.safetensors", "weights.json"])
+def test_half_of_what_was_made_is_made_again(lost: str, tmp_path: Path) -> None:
+    # a killed run may leave the weights without their facts: they are not trusted
+    first = make(tmp_path)
+    (tmp_path / lost).unlink()
+    assert made(tmp_path / "weights.safetensors") is None
+    assert make(tmp_path).sha256 == first.sha256
+
+
+def test_the_weights_load_strictly_and_are_not_those_it_began_with(tmp_path: Path) -> None:
+    facts = make(tmp_path)
+    card = InitCard(name="mednet", label="", identity="", file=tmp_path / "weights.safetensors")
+    backbone = load_backbone(card, toys.ARCH, 16, seed=3)
+    assert backbone.weights == f"sha256:{facts.sha256}"
+    start = load_backbone(toys.RANDOM, toys.ARCH, 16, seed=module.SEED).module.state_dict()
+    moved = [
+        name for name, value in backbone.module.state_dict().items() if not torch.equal(value, start[name])
+    ]
+    assert len(moved) == len(start)
+
+
+def test_it_learns_its_sources_and_says_how_well(tmp_path: Path) -> None:
+    tasks = tuple(replace(task, source=toys.InMemory(toys.splits_of(toy))) for task, toy in easy())
+    facts = make(tmp_path, tasks, Recipe(pretrain_images=4000, pretrain_batch=32, pretrain_lr=3e-3))
+    assert set(facts.scores) == {"single", "several"}
+    assert all(score is not None and score > 0.9 for score in facts.scores.values())
+    assert all(280 <= count <= 285 for count in facts.images.values())  # the other 15 are held out
+    assert facts.draws == 4000
+    label = f"Gray-MedNet pretrained here on {sum(facts.images.values())} images at 16 px (single, several)"
+    assert facts.label("gray") == label
+
+
+def easy() -> Iterator[tuple[Task, toys.Toy]]:
+    for name, kind in (("single", "multiclass"), ("several", "multilabel")):
+        toy = toys.Toy(kind=kind, classes=3, sizes=(300, 10, 10), clear=5.0, seed=4)
+        yield toys.task_of(toy, name, modality="x-ray"), toy  # upside-down, one stripe would be another
+
+
+def hashes(images: Tensor) -> set[bytes]:
+    return {hashlib.sha256(image.numpy().tobytes()).digest() for image in images}
+
+
+def pool_of(card: InitCard, recipe: Recipe, places: Places) -> Tensor:
+    """Every image that the pretraining of a card can see, held-out ones included."""
+    assert card.pretraining is not None
+    return pixels(caught(card.pretraining, recipe, places)).expand(-1, 3, -1, -1)
+
+
+def target_of(task: Task, card: InitCard, places: Places) -> Tensor:
+    """Every image of the target, test and validation too, brought to the same side."""
+    assert card.pretraining is not None
+    size = task.source.sizes(places)[0]
+    prepare = Prepare(card.contract, card.pretraining.input_size)
+    parts = [as_stored(split, "cpu") for split in task.source.load(size, places).values()]
+    return torch.cat([module._resized(part, prepare).expand(-1, 3, -1, -1) for part in parts])
+
+
+def disjoint(target: Task, known: dict[str, Task], places: Places) -> tuple[int, int]:
+    """The numbers of different images of target and pool, after a proof that none is in both."""
+    need = toys.need_of(
+        target, Path("/cache"), tasks=tuple(known.values()), places=places, size=28, input_size=28
+    )
+    card = mednet(need)
+    ours = hashes(target_of(target, card, places))
+    pool = hashes(pool_of(card, Recipe(pretrain_images=20_000), places))
+    assert not ours & pool
+    return len(ours), len(pool)
+
+
+@pytest.mark.parametrize("target", ["phantom-findings", "phantom-fundus"])
+def test_no_image_of_a_phantom_is_in_its_pool(target: str) -> None:
+    known = {name: task for name, task in catalog(toys.NOWHERE).items() if task.generated}
+    ours, pool = disjoint(known[target], known, toys.NOWHERE)
+    sources = {"phantom-findings": 2, "phantom-fundus": 1}[target]
+    assert ours == 840 and pool == sources * 480  # all splits of the target, train of the others
+
+
+@pytest.mark.parametrize(
+    ("target", "images"),
+    [
+        ("breastmnist", 4708 + 3600),
+        ("pneumoniamnist", 546 + 3600),
+        ("retinamnist", 2804 + 718),
+        ("bccd-cells", 1080 + 718),
+    ],
+)
+def test_no_real_image_of_a_target_is_in_its_pool(target: str, images: int, data_root: Path) -> None:
+    places = Places(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
+    known = catalog(places)
+    if not known[target].source.sizes(places) or len(known) < 20:
+        pytest.skip("not all of the real sets are here")
+    _, pool = disjoint(known[target], known, places)
+    assert 0.9 * images < pool <= images  # copies within a source aside, all of it and nothing more
+
+
+def test_the_search_for_common_images_finds_one() -> None:
+    known = {name: task for name, task in catalog(toys.NOWHERE).items() if task.generated}
+    # a set that gives itself out for another: what the cards cannot know, the hashes would tell
+    copy = replace(known["phantom-fundus"], name="copy", source_group="copy", parents=("copy",))
+    with pytest.raises(AssertionError):
+        disjoint(known["phantom-fundus"], {**known, "copy": copy}, toys.NOWHERE)
+
+
+def flat(task: Task, base: int, splits: tuple[str, ...] = ("train", "val", "test")) -> Task:
+    """The task with images of one value each, `base` plus their number over all splits."""
+    parts, first = {}, base
+    for name in splits:
+        labels = task.source.load(16, toys.NOWHERE)[name].labels
+        values = np.arange(first, first + len(labels), dtype=np.uint8)
+        parts[name] = Split(np.repeat(values, 256).reshape(-1, 16, 16), labels)
+        first += len(labels)
+    return replace(task, source=toys.InMemory(parts))
+
+
+def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
+    one = flat(toys.task_of(toys.Toy(classes=3, sizes=(60, 20, 20), seed=1), "one"), 0)
+    two = flat(toys.task_of(toys.Toy(kind="multilabel", classes=4, sizes=(60, 20, 20), seed=2), "two"), 100)
+    recipe = Recipe(pretrain_images=640, pretrain_batch=32)
+    ready = caught(plan_of((one, two)), recipe)
+    assert ready.settings.steps == 20
+    trained: dict[int, tuple[float, ...]] = {}
+    for inputs, targets in seen(ready):
+        values = ((inputs[:, 0].mean(dim=(1, 2)) + 1) * 127.5).round().int().tolist()
+        for value, target in zip(values, targets.tolist(), strict=True):
+            assert trained.setdefault(value, tuple(target)) == tuple(target)
+    for value, target in trained.items():
+        place, row = (0, value) if value < 100 else (1, value - 100)
+        assert target[-1] == place
+        labels = (one, two)[place].source.load(16, toys.NOWHERE)["train"].labels
+        assert row < len(labels), "an image of val or test was trained on"
+        expected = np.zeros(7)
+        if place == 0:
+            expected[labels[row]] = 1
+        else:
+            expected[3:7] = labels[row]
+        assert np.array_equal(target[:-1], expected)
+    # and the held-out images, on which the network is scored, are not among them
+    starts = (0, len(ready.pools[0].labels))
+    rows = [first + row for first, pool in zip(starts, ready.pools, strict=True) for row in pool.held]
+    held = {int(value) for value in pixels(ready)[rows, 0, 0, 0]}
+    assert len(held) == 6 and not held & set(trained)
+    assert len(trained) == 120 - 6
+
+
+def test_large_sources_are_drawn_more_often_but_do_not_drown_small_ones() -> None:
+    sizes = {"large": 900, "small": 100}
+    tasks = tuple(toys.task_of(toys.Toy(classes=2, sizes=(n, 4, 4)), name) for name, n in sizes.items())
+    recipe = Recipe(pretrain_images=6400, pretrain_batch=64)
+    whose = torch.cat([targets[:, -1] for _, targets in seen(caught(plan_of(tasks), recipe))])
+    assert (whose == 0).float().mean() == pytest.approx(3 / 4, abs=0.03)  # by the roots: 30 to 10
+
+
+def test_the_loss_is_cross_entropy_within_each_source_and_bce_for_findings() -> None:
+    heads = Learner(caught(plan_of())).heads
+    rng = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(24, 9, generator=rng)).requires_grad_()
+    whose = torch.arange(24) % 3
+    labels = [torch.randint(0, n, (24,), generator=rng) for n in (3, 4, 2)]
+    findings = torch.randint(0, 2, (24, 4), generator=rng).float()
+    targets = torch.zeros(24, 10)
+    expected = torch.zeros(())
+    for i in range(24):
+        part = (slice(0, 3), slice(3, 7), slice(7, 9))[whose[i]]
+        targets[i, -1] = whose[i]
+        if whose[i] == 1:
+            targets[i, part] = findings[i]
+            expected = expected + F.binary_cross_entropy_with_logits(logits[i, part], findings[i])
+        else:
+            label = labels[whose[i]][i]
+            targets[i, part.start + label] = 1
+            expected = expected + F.cross_entropy(logits[i, part][None], label[None])
+    expected = expected / 24
+    ours = heads.losses(logits, targets).mean()
+    assert torch.allclose(ours, expected, atol=1e-6)
+    (theirs,) = torch.autograd.grad(expected, logits)
+    (mine,) = torch.autograd.grad(ours, logits)
+    assert torch.allclose(mine, theirs, atol=1e-7)
+    for i in range(24):  # no source moves another's outputs
+        outside = torch.ones(9, dtype=torch.bool)
+        outside[(slice(0, 3), slice(3, 7), slice(7, 9))[whose[i]]] = False
+        assert (mine[i, outside] == 0).all()
+
+
+def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None:
+    sizes = (40, 4, 4)
+    turned = toys.task_of(toys.Toy(sizes=sizes), "cells", modality="microscopy")
+    upright = toys.task_of(toys.Toy(sizes=sizes), "chest", modality="x-ray")
+    sided = toys.task_of(toys.Toy(sizes=sizes), "organs", modality="ct", classes=("left", "right", "none"))
+    draws = Learner(caught(plan_of((turned, upright, sided)))).draws
+    whose = np.repeat(np.arange(3), 500)
+    corner = torch.zeros(1500, 1, 16, 16)
+    corner[:, :, 1:6, 2:8] = 255  # lies at the top and at the left
+    numbers = torch.from_numpy(draws.changes(0, whose))
+    images = Augment(mirror=True, invert=True, colour=False)(corner, numbers)[:, 0]
+    right = (images[:, :, 8:].sum(dim=(1, 2)) > images[:, :, :8].sum(dim=(1, 2))).view(3, 500)
+    below = (images[:, 8:].sum(dim=(1, 2)) > images[:, :8].sum(dim=(1, 2))).view(3, 500)
+    assert right.float().mean(dim=1).tolist() == pytest.approx([0.5, 0.5, 0], abs=0.1)
+    assert below.float().mean(dim=1).tolist() == pytest.approx([0.5, 0, 0], abs=0.1)
+
+
+def test_a_source_gives_no_more_images_than_the_budget_and_those_at_random() -> None:
+    task = flat(toys.task_of(toys.Toy(sizes=(120, 4, 4)), "one"), 0)
+    values = pixels(caught(plan_of((task,)), Recipe(pretrain_images=40, pretrain_batch=8)))[
+        :, 0, 0, 0
+    ].tolist()
+    assert len(set(values)) == 40 and max(values) > 60  # not simply the first
+
+
+def test_sources_of_several_sizes_share_a_batch() -> None:
+    small = toys.task_of(toys.Toy(side=12, sizes=(40, 4, 4)), "small")
+    large = toys.task_of(toys.Toy(side=32, sizes=(40, 4, 4)), "large")
+    images = pixels(caught(plan_of((small, large))))
+    assert images.shape == (80, 1, 16, 16) and images.dtype == torch.uint8
+
+
+def test_a_step_never_waits() -> None:
+    job = caught(plan_of(), Recipe(pretrain_images=320, pretrain_batch=32))
+    learner = Learner(job)
+    images = job.images.batches(learner.stream(0))
+    learner.step(0, images)  # the contract's mean and std go to the device once
+    with watched() as (waits, _):
+        for step in range(1, job.settings.steps):
+            learner.step(step, images)
+    # what the host brings in a step: rows, targets and the numbers of the augmentation, pinned on a GPU
+    assert waits.seen == ["lift_fresh"] * 3 * (job.settings.steps - 1)

@@ -1,0 +1,256 @@
+"""Where memory is short a cell begins again in parts: its record is that of a cell that had begun in them."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import torch
+import toys
+from torch import Tensor, nn
+
+from mednet_bench.benchmark.pretraining import automatic
+from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
+from mednet_bench.benchmark.run import cell_runner
+from mednet_bench.benchmark.run.cell_runner import Bench
+from mednet_bench.benchmark.run.estimate import probe
+from mednet_bench.benchmark.run.planner import Grid, build_grid
+from mednet_bench.benchmark.schema.records import Record
+from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.training import loop
+from mednet_bench.benchmark.training.augment import Augment
+from mednet_bench.benchmark.training.epochwise import start
+from mednet_bench.benchmark.training.epochwise import train as train_script
+from mednet_bench.benchmark.training.loop import ShortMemoryError, asking_for_parts, in_parts, is_short_memory
+from mednet_bench.benchmark.training.model import Classifier
+
+SAYINGS = {
+    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN 8": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "cuDNN 9": RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    "driver": RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+}
+OTHERS = ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", "CUDA error: device-side assert triggered", "")
+
+
+@pytest.mark.parametrize("error", SAYINGS.values(), ids=SAYINGS)
+def test_every_library_s_word_for_short_memory_is_known(error: RuntimeError) -> None:
+    assert is_short_memory(error)
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_other_errors_are_not_taken_for_short_memory(text: str) -> None:
+    assert not is_short_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    ("free", "tried"),
+    [pytest.param(4, [1, 2, 4, 5], id="memory is short"), pytest.param(6, [1, 2], id="memory is free")],
+)
+def test_a_missing_engine_means_short_memory_where_little_is_free_and_else_one_more_try(
+    free: int, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: device)  # all is on the second
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free if device else 0, 100))
+    found: list[int] = []
+
+    def compute(parts: int) -> None:
+        found.append(parts)
+        with asking_for_parts(parts, 11):
+            raise RuntimeError("FIND was unable to find an engine to execute this computation")
+
+    with pytest.raises(RuntimeError, match="FIND was unable"):
+        in_parts(compute)
+    assert found == tried
+
+
+@dataclass
+class Device:
+    """Fails at the `at`-th call of what it wraps, counted anew after each failure, `times` times."""
+
+    at: int
+    times: int
+    error: RuntimeError
+    calls: int = 0
+    failures: int = 0
+
+    def check(self) -> None:
+        self.calls += 1
+        if self.calls == self.at and self.failures < self.times:
+            self.calls, self.failures = 0, self.failures + 1
+            raise self.error
+
+    def wrap(self, patch: pytest.MonkeyPatch, owner: type, name: str, counts: Callable[..., bool]) -> None:
+        """Let a method do its work and then fail, as an optimizer does that has changed half the weights."""
+        inner = getattr(owner, name)
+
+        def wrapped(this: object, *args: object) -> object:
+            result = inner(this, *args)
+            if counts(this):
+                self.check()
+            return result
+
+        patch.setattr(owner, name, wrapped)
+
+
+PLACES = {
+    "forward pass": (Classifier, "forward", lambda model: model.training),
+    "optimizer": (torch.optim.AdamW, "step", lambda optimizer: True),
+    "augmentation": (Augment, "__call__", lambda augment: True),
+}
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    """The tuning and the scoring of one fine-tuning; 14 images in 4 parts are 4, 4, 3 and 3."""
+    monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
+    task = toys.task_of(toys.Toy(clear=1))
+    request = Request(
+        inits="scratch",
+        archs=toys.ARCH,
+        fractions="1",
+        seeds="3",
+        size=16,
+        input_size=16,
+        out=str(tmp_path / "run"),
+        recipe=msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2),
+    )
+    return build_grid(request, [task], [task], toys.NOWHERE)
+
+
+def computed(grid: Grid, between: Callable[[], object] = lambda: None) -> tuple[Record, Record, bytes]:
+    """Return the records of the tuning and of the scoring, and the test scores."""
+    bench, (tune, score) = Bench(grid, "cpu"), grid.plan.cells
+    tuned, _ = bench.compute(tune, [])
+    between()
+    scored, predictions = bench.compute(score, [tuned])
+    assert predictions is not None
+    return tuned, scored, predictions["scores"].tobytes()
+
+
+def begun_in(parts: int, grid: Grid) -> tuple[Record, Record, bytes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell_runner, "in_parts", lambda compute: (compute(parts), parts))
+        return computed(grid)
+
+
+@pytest.mark.parametrize(
+    ("place", "at"),  # the 12th step is of the second learning rate
+    [("forward pass", 3), ("forward pass", 12), ("optimizer", 3), ("augmentation", 12)],
+)
+def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
+    place: str, at: int, grid: Grid
+) -> None:
+    tuned, scored, scores = begun_in(4, grid)
+    short = Device(at, 2, SAYINGS["cuBLAS"])
+
+    def again() -> None:
+        assert short.failures == 2
+        short.at, short.calls, short.failures = 3, 0, 0  # a scoring has 8 steps
+
+    with pytest.MonkeyPatch.context() as patch:
+        short.wrap(patch, *PLACES[place])
+        found = computed(grid, again)
+    assert short.failures == 2
+    assert found[2] == scores
+    assert found[0].choices == tuned.choices
+    assert (found[1].metrics, found[1].similarity) == (scored.metrics, scored.similarity)
+    for record in found[:2]:
+        assert "memory was short: each batch was accumulated in 4 parts" in record.notes
+
+
+def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(grid: Grid) -> None:
+    assert begun_in(4, grid)[2] != begun_in(1, grid)[2]
+
+
+@pytest.mark.parametrize("batch", [32, 14, 5, 3])
+def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
+    batch: int, tmp_path: Path
+) -> None:
+    recipe = msgspec.structs.replace(toys.QUICK, batch_size=batch, steps=4)
+    here = toys.Bench(toys.task_of(toys.Toy()), tmp_path, recipe=recipe)
+    seen: list[int] = []
+
+    def forward(self: Classifier, images: Tensor) -> Tensor:
+        seen.append(len(images))
+        raise SAYINGS["torch"]
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(Classifier, "forward", forward)
+        in_parts(lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts)))
+    assert seen[0] == batch and len(seen) < 8
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] in (2, 3)
+
+
+def test_a_script_s_small_last_batch_is_cut_into_parts_that_batch_norm_takes(tmp_path: Path) -> None:
+    here = toys.Bench(toys.task_of(toys.Toy(sizes=(39, 30, 45))), tmp_path)
+    training = start(here.job("medmnist-v2", parts=4), replace(MEDMNIST_V2, epochs=1, batch=12))
+    seen: list[int] = []
+    training.model.register_forward_pre_hook(
+        lambda model, args: seen.append(len(args[0])) if model.training else None
+    )
+    train_script(training, replace(MEDMNIST_V2, epochs=1, batch=12))
+    assert seen == [*[3] * 4 * 3, 3]  # 39 images: three batches of 12, and 3 images
+
+
+def test_nothing_of_the_failed_try_is_alive_when_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # While the error is handled its traceback holds the activations, and the device would have none to give.
+    alive: list[weakref.ref[Tensor]] = []
+    counted: list[int] = []
+
+    def compute(parts: int) -> int:
+        activations = torch.zeros(10)
+        alive.append(weakref.ref(activations))
+        try:
+            if parts < 4:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        except RuntimeError as error:
+            raise ShortMemoryError(2 * parts) from error
+        return parts
+
+    def freed() -> None:
+        gc.collect()
+        counted.append(sum(tensor() is not None for tensor in alive))
+
+    monkeypatch.setattr(loop, "free_memory", freed)
+    assert in_parts(compute) == (4, 4)
+    assert counted == [0, 0]
+
+
+def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mednet_bench.benchmark.run.estimate.PROBE_SECONDS", 0.01)
+
+    def see(model: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if model.training and len(args[0]) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = nn.modules.module.register_module_forward_pre_hook(see)
+    try:
+        assert probe(toys.ARCH, 16, "cpu").train > 0
+    finally:
+        hook.remove()
+
+
+def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def full(job: automatic.Job, keeping: object) -> None:
+        tried.append(job.settings.accumulate)
+        raise RuntimeError(str(SAYINGS["cuDNN 9"]))
+
+    plan = SimpleNamespace(variant="gray", arch=toys.ARCH, start=None, input_size=16)
+    monkeypatch.setattr(automatic, "train", full)
+    monkeypatch.setattr(automatic, "_load", lambda *_: ([], torch.zeros(1)))
+    recipe = msgspec.structs.replace(toys.QUICK, pretrain_batch=11)
+    with pytest.raises(RuntimeError, match="ALLOCATION_FAILED"):
+        automatic._trained(plan, recipe, toys.NOWHERE, "cpu", lambda: None)  # type: ignore[arg-type]
+    assert tried == [1, 2, 4, 5]

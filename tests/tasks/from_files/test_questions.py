@@ -1,0 +1,137 @@
+"""`task new` asks a person at a terminal for what no file tells, and nobody else."""
+
+import csv
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mednet_bench.cli.commands.questions import QUESTIONS
+from mednet_bench.core.errors import UserError
+from mednet_bench.core.toml_files import read_toml
+from mednet_bench.tasks.from_files.card_draft import draft
+from mednet_bench.tasks.local_cards import local_task
+
+PROGRAM = (sys.executable, "-c", "from mednet_bench.cli.main import main; main()")
+FACTS = 3 + len(QUESTIONS)
+"""Questions where label and patient are known: the order of the classes, the facts, the parents."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """24 images of 8 cases; no column is called label or patient, and two could be the label."""
+    place = tmp_path / "gray"
+    place.mkdir()
+    rows = [["file", "chart", "dose", "view", "finding"]]
+    for number in range(24):
+        Image.fromarray(np.full((16, 16), 9 * number, np.uint8)).save(place / f"{number}.png")
+        grade = ("little", "some", "much")[number // 3 % 3]
+        rows.append(
+            [f"{number}.png", f"M{number // 3}", f"{number / 7:.3f}", "ap" if number % 2 else "pa", grade]
+        )
+    with (place / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return place
+
+
+def asked(folder: Path, answers: str | None) -> tuple[str, dict[str, object]]:
+    """Run `task new` at a terminal that types the answers, or without one; return its words and the card."""
+    ours, theirs = pty.openpty()
+    if answers is not None:
+        os.write(ours, answers.encode())
+    try:
+        done = subprocess.run(
+            [*PROGRAM, "task", "new", str(folder)],
+            stdin=subprocess.DEVNULL if answers is None else theirs,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    return done.stderr, read_toml(folder / "my-gray.toml")
+
+
+def test_answers_stand_in_the_card(folder: Path) -> None:
+    facts = ["y", "Chest films", "x-ray", "our ward", "internal", "", "nih-a, nih-b"]
+    lines = ["nothing", "finding", "chart", *facts]
+    said, card = asked(folder, "\n".join(lines) + "\n")
+    assert "Error: 'nothing' is not one of 'view', 'finding', 'chart'" in said  # and asked again
+    assert card["classes"] == ["little", "much", "some"] and card["kind"] == "ordinal"
+    assert card["files"] == {
+        "path": ".", "table": "list.csv", "path_column": "file", "label_column": "finding",
+        "patient_column": "chart",
+    }  # fmt: skip
+    assert (card["title"], card["modality"], card["source_group"]) == ("Chest films", "x-ray", "our ward")
+    assert (card["licence"], card["citation"], card["parents"]) == ("internal", "none", ["nih-a", "nih-b"])
+    assert "not known" not in said
+    task = local_task(folder / "my-gray.toml")
+    assert (task.name, task.kind) == ("my-gray", "ordinal"), "'gray' alone is a group of tasks"
+
+
+def test_whoever_agrees_to_everything_gets_what_nobody_is_asked_for(folder: Path) -> None:
+    said, agreed = asked(folder, "\n" * (FACTS + 2))
+    assert said.count("?") + said.count("[") >= FACTS
+    (folder / "my-gray.toml").unlink()
+    silent, drafted = asked(folder, None)
+    assert agreed == drafted and "[" not in silent.replace("[files]", "")
+    assert "the label is taken from 'view': else say label_column (finding, chart)" in silent
+    assert "patient_column, if it is chart" in silent
+    assert "not known, please fill in: modality, licence" in silent
+
+
+def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Path) -> None:
+    found = draft(folder)
+    assert (found.labels, found.patients) == (("view", "finding", "chart"), ("chart",))
+    table = folder / "list.csv"
+    table.write_text(table.read_text().replace("chart", "Patient ID").replace("finding", "Diagnosis"))
+    found = draft(folder)
+    assert (found.labels, found.patients) == ((), ())
+    assert found.content["files"]["patient_column"] == "Patient ID"
+
+
+def test_columns_of_0_and_1_are_classes_of_which_an_image_has_several(folder: Path) -> None:
+    table = folder / "list.csv"
+    lines = table.read_text().splitlines()
+    more = [f",{number % 2},{number // 2 % 2},{number % 3}" for number in range(len(lines) - 1)]
+    table.write_text("\n".join(a + b for a, b in zip(lines, [",Mass,Effusion,Age band", *more], strict=True)))
+    said, card = asked(folder, None)
+    assert (card["kind"], card["classes"]) == ("multilabel", ["Mass", "Effusion"])
+    assert card["subgroups"] == ["Age band"]
+    assert "each column of 0 and 1 is taken for a class (Mass, Effusion)" in said
+    assert local_task(folder / "my-gray.toml").kind == "multilabel"
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_numbers(folder: Path) -> None:
+    table = folder / "list.csv"
+    lines = table.read_text().splitlines()
+    grades = [f",{(number * 5) % 12}" for number in range(len(lines) - 1)]
+    table.write_text("\n".join(a + b for a, b in zip(lines, [",label", *grades], strict=True)))
+    said, card = asked(folder, None)
+    assert card["classes"] == [str(grade) for grade in range(12)]
+    assert 'if they are grades, say kind = "ordinal"' in said
+
+
+def test_a_class_called_none_is_said_to_count_as_nothing(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text(re.sub("little|some", "none", table.read_text()).replace("finding", "label"))
+    with pytest.raises(
+        UserError, match="holds 1 classes: two at least are needed; 'NaN' and 'none' count as"
+    ):
+        draft(folder)
+
+
+def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:
+    (folder / "0.png").unlink()  # `validate` names its line
+    assert draft(folder).content["files"]["path_column"] == "file"
+    table = folder / "list.csv"
+    table.write_text(table.read_text().replace(".png", ".jpg"))
+    with pytest.raises(UserError, match="no column names files that lie in"):
+        draft(folder)

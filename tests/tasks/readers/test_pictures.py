@@ -1,0 +1,220 @@
+"""PNG, JPEG, TIFF and NIfTI: depth, palettes, transparency, rotation, orientation, and bombs."""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from mednet_bench.tasks.images.reader import Picture, Reading, UnreadableError, pictures, suffixes
+from mednet_bench.tasks.images.window import levels
+
+GREY = np.arange(600, dtype=np.uint8).reshape(20, 30)
+COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+DEEP = (np.arange(600, dtype=np.uint16) * 100).reshape(20, 30)
+
+
+def one(path: Path, **reading: Any) -> Picture:
+    """Read a file of one image."""
+    [picture] = pictures(path, Reading(**reading))
+    return picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+@pytest.mark.parametrize("pixels", [GREY, COLOUR], ids=["grey", "colour"])
+def test_eight_bits_are_read_as_they_stand(tmp_path: Path, suffix: str, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / f"x{suffix}")
+    np.testing.assert_array_equal(one(tmp_path / f"x{suffix}").pixels, pixels)
+    assert suffix in suffixes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_are_windowed_and_kept(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(DEEP).save(path)
+    whole = one(path, window=(65535 / 2, 65535))
+    assert whole.deep
+    np.testing.assert_array_equal(levels(whole.brightness, 16), DEEP)
+    narrow = one(path, window=(30000, 20000))
+    assert narrow.facts["window"] == "card"
+    np.testing.assert_allclose(
+        narrow.pixels, np.clip((DEEP.astype(float) - 20000) / 20000, 0, 1) * 255, atol=0.51
+    )
+    automatic = one(path)
+    assert automatic.facts["window"] == "percentiles"
+    low, high = np.percentile(DEEP, [0.5, 99.5])
+    np.testing.assert_allclose(automatic.pixels, np.clip((DEEP - low) / (high - low), 0, 1) * 255, atol=1)
+
+
+def test_a_float_tiff_is_windowed_and_what_is_no_number_is_black(tmp_path: Path) -> None:
+    values = DEEP.astype(np.float32) / 1e4
+    values[3, 3] = np.nan
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    pixels = one(tmp_path / "x.tif").pixels
+    assert pixels[3, 3] == 0 and pixels[-1, -1] == 255
+
+
+def test_transparency_lies_over_black(tmp_path: Path) -> None:
+    alpha = np.full((20, 30), 128, np.uint8)
+    alpha[:, :10], alpha[:, 20:] = 0, 255
+    for pixels in (GREY, COLOUR):
+        part = alpha if pixels.ndim == 2 else alpha[..., None]
+        Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "x.png")
+        np.testing.assert_allclose(one(tmp_path / "x.png").pixels, pixels * (part / 255.0), atol=1)
+
+
+def test_a_palette_becomes_rgb_and_a_grey_palette_grey(tmp_path: Path) -> None:
+    flat = np.repeat([0, 1, 2], 200).astype(np.uint8).reshape(20, 30)
+    palettes = {"colour": [255, 0, 0, 0, 255, 0, 9, 9, 9], "grey": [5, 5, 5, 200, 200, 200, 9, 9, 9]}
+    for name, palette in palettes.items():
+        image = Image.fromarray(flat)
+        image.putpalette(palette)  # turns "L" into "P"
+        image.save(tmp_path / "x.png")
+        wanted = np.array(palette, np.uint8).reshape(3, 3)[flat]
+        np.testing.assert_array_equal(
+            one(tmp_path / "x.png").pixels, wanted if name == "colour" else wanted[..., 0]
+        )
+    image.save(tmp_path / "x.png", transparency=1)
+    assert (one(tmp_path / "x.png").pixels[flat == 1] == 0).all()
+
+
+def test_exif_turns_the_image(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # the camera stood on its right side
+    for suffix in (".png", ".jpg", ".tif"):
+        Image.fromarray(COLOUR).save(tmp_path / f"x{suffix}", exif=exif)
+        assert one(tmp_path / f"x{suffix}").pixels.shape == (30, 20, 3)
+    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, np.rot90(COLOUR, -1))
+
+
+def test_cmyk_and_one_bit_become_what_they_look_like(tmp_path: Path) -> None:
+    Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(one(tmp_path / "x.tif").pixels, COLOUR)
+    Image.fromarray(GREY > 99).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, (GREY > 99) * 255)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_white_may_be_zero(tmp_path: Path, kind: type) -> None:
+    values = DEEP.astype(kind)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    Image.fromarray(values).save(tmp_path / "turned.tif", tiffinfo={262: 0})
+    whole = (65535 / 2, 65535)
+    turned = one(tmp_path / "turned.tif", window=whole)
+    np.testing.assert_allclose(
+        turned.brightness, 1 - one(tmp_path / "x.tif", window=whole).brightness, atol=1e-6
+    )
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
+    pages = [Image.fromarray(GREY + at) for at in range(5)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    found = list(pictures(tmp_path / "x.tif", Reading(frames=2)))
+    assert [each.frame for each in found] == [1, 3]
+    np.testing.assert_array_equal(found[1].pixels, GREY + 3)
+
+
+def bomb(path: Path, side: int) -> Path:
+    """Write a PNG of a few bytes that declares a large image."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    return path
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_a_picture_that_declares_too_much_is_refused(tmp_path: Path, side: int) -> None:
+    with pytest.raises(UnreadableError, match="it declares"):
+        one(bomb(tmp_path / "x.png", side))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "its header is broken"),
+        (b"\x89PNG\r\n\x1a\n123", "its header is broken"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(UnreadableError, match=reason):
+        one(tmp_path / "x.png")
+    (tmp_path / "x.docx").write_bytes(b"hello")
+    with pytest.raises(UnreadableError, match="its format is not known"):
+        one(tmp_path / "x.docx")
+    with pytest.raises(UnreadableError, match=r"it cannot be opened \(No such file"):
+        one(tmp_path / "nobody.png")
+
+
+def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:
+    for suffix in (".png", ".jpg", ".tif"):
+        path = tmp_path / f"x{suffix}"
+        Image.fromarray(COLOUR).save(path)
+        path.write_bytes(path.read_bytes()[:-300])
+        with pytest.raises(UnreadableError):
+            one(path)
+
+
+def volume() -> np.ndarray:
+    """Brightest right, less bright in front, least at the head; in the order right, front, head."""
+    right, front, head = np.meshgrid(np.arange(6), np.arange(7), np.arange(5), indexing="ij")
+    return (100 * right + 10 * front + head).astype(np.int16)
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, 1, -1)])
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_a_volume_looks_the_same_however_it_was_stored(
+    tmp_path: Path, flips: tuple[int, int, int], name: str
+) -> None:
+    stored = volume()[:: flips[0], :: flips[1], :: flips[2]].transpose(1, 0, 2)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([flip * size for flip, size in zip(flips, (1, 2, 5), strict=True)])[:, [1, 0, 2]]
+    nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / name)
+    found = list(pictures(tmp_path / name, Reading(window=(300, 600))))
+    assert len(found) == 5 and found[0].pixels.shape == (7, 6)
+    assert found[0].facts["plane"] == "axial" and found[0].spacing == (2.0, 1.0)
+    grey = np.clip(volume() / 600, 0, 1) * 255
+    # the patient's right is on the left of the picture, the front above, and the head comes first
+    np.testing.assert_allclose(found[0].pixels, grey[::-1, ::-1, 4].T, atol=0.51)
+    [coronal] = pictures(tmp_path / name, Reading(window=(300, 600), plane="coronal", frames="middle"))
+    np.testing.assert_allclose(coronal.pixels, grey[::-1, 3, ::-1].T, atol=0.51)
+    assert coronal.spacing == (5.0, 1.0)
+
+
+def test_of_four_dimensions_the_first_volume_is_taken_and_its_scale_followed(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.stack([volume(), volume() * 0], -1), np.diag([1, 1, 5, 1]))
+    image.header.set_slope_inter(2, -10)
+    nibabel.save(image, tmp_path / "x.nii")
+    found = next(pictures(tmp_path / "x.nii", Reading(window=(300, 600))))
+    values = nibabel.load(tmp_path / "x.nii").get_fdata()[..., 0]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found.pixels, np.clip(values[::-1, ::-1, 4].T / 600, 0, 1) * 255, atol=0.51)
+
+
+@pytest.mark.parametrize("side", [500, 8000])
+def test_a_volume_that_declares_too_much_is_refused(tmp_path: Path, side: int) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((side, side, side))
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    for name, content in (("x.nii", header.binaryblock), ("x.nii.gz", gzip.compress(header.binaryblock))):
+        (tmp_path / name).write_bytes(content + bytes(100))
+        with pytest.raises(UnreadableError, match=r"its volume has|the file is too short"):
+            one(tmp_path / name)
+
+
+def test_the_settings_of_a_card_are_checked() -> None:
+    with pytest.raises(ValueError, match="width of a window"):
+        Reading(window=(40, 0))
+    with pytest.raises(ValueError, match="frames must be"):
+        Reading(frames=0)
