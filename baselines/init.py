@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 import msgspec
 
 from ..core.registry import Registry, not_callable
-from ..tasks.task import Places, Task
+from ..tasks.task import DataLocations, Task
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The input contract: what the weights were trained to see. It belongs to the init.
 
     Attributes:
@@ -31,7 +31,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class PretrainPlan:
     """A MedNet that has yet to be made: everything that decides its weights, and nothing else.
 
     Attributes:
@@ -57,7 +57,7 @@ Derivation = Literal["meanvar", "shuffled", "partial"]
 
 
 @dataclass(frozen=True)
-class Transform:
+class WeightTransform:
     """What is done to an init's weights after they are loaded, to tell features from the scale of weights.
 
     Attributes:
@@ -108,15 +108,15 @@ class InitCard:
     name: str
     label: str
     identity: str
-    contract: Contract = field(default_factory=Contract)
+    contract: InputSpec = field(default_factory=InputSpec)
     file: Path | None = None
     sha256: str = ""
     excused: tuple[str, ...] = ()
     rename: Literal["", "order"] = ""
     corpora: tuple[str, ...] = ()
-    pretraining: Pretraining | None = None
+    pretraining: PretrainPlan | None = None
     seeded: bool = False
-    transform: Transform | None = None
+    transform: WeightTransform | None = None
     layout: str = ""
     fingerprint: tuple[float, ...] = ()
     fingerprint_size: int = 0
@@ -136,13 +136,13 @@ class InitCard:
         return msgspec.json.encode(facts).decode()
 
 
-def contract_of(start: InitCard | None) -> Contract:
+def contract_of(start: InitCard | None) -> InputSpec:
     """Return how a network wants its images that begins with an init; None is random weights."""
-    return start.contract if start else Contract()
+    return start.contract if start else InputSpec()
 
 
 @dataclass(frozen=True)
-class Need:
+class InitRequest:
     """What an init is asked for.
 
     Attributes:
@@ -163,30 +163,30 @@ class Need:
     input_size: int
     size: int
     tasks: tuple[Task, ...]
-    places: Places
+    places: DataLocations
     path: Path | None
     budget: str
     cache: Path
     paths: Mapping[str, Path] = field(default_factory=dict)
 
 
-class Init(Protocol):
+class InitFamily(Protocol):
     """A family of pretraining sources."""
 
-    def __call__(self, need: Need) -> InitCard:
+    def __call__(self, need: InitRequest) -> InitCard:
         """Resolve the init for a need; `UserError` says why it cannot be had, and the cure."""
         ...
 
 
-NAME = r"[A-Za-z0-9][\w.+-]{0,99}"
+INIT_NAME = r"[A-Za-z0-9][\w.+-]{0,99}"
 """What an init may be called, as a regular expression over ASCII."""
-NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100"
+INIT_NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100"
 
 
 def _fault(name: str, thing: object) -> str:
     """Say what is wrong with what a plug-in calls an init."""
-    fault = "" if re.fullmatch(NAME, name, re.ASCII) else f"has a name that is none: {NAME_RULE}"
+    fault = "" if re.fullmatch(INIT_NAME, name, re.ASCII) else f"has a name that is none: {INIT_NAME_RULE}"
     return not_callable(name, thing) or fault
 
 
-INITS: Registry[Init] = Registry("init", "mednet_bench.baselines.sources", "mednet_bench.inits", _fault)
+INITS: Registry[InitFamily] = Registry("init", "mednet_bench.baselines.sources", "mednet_bench.inits", _fault)

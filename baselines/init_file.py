@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..core.errors import UserError
-from .init import INITS, Init, InitCard, Need
-from .weights.checkpoint import read_card
+from .init import INITS, InitCard, InitFamily, InitRequest
+from .weights.checkpoint import read_checkpoint_card
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class InitFiles:
         paths: name -> card, of TOML files.
     """
 
-    inits: Mapping[str, Init] = field(default_factory=dict)
+    inits: Mapping[str, InitFamily] = field(default_factory=dict)
     paths: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -36,14 +36,14 @@ def read_init_files(files: Iterable[str]) -> InitFiles:
         UserError: a file is of another kind, cannot be read or run, registers nothing, or takes a name
             that is taken.
     """
-    inits: dict[str, Init] = {}
+    inits: dict[str, InitFamily] = {}
     paths: dict[str, Path] = {}
     origins: dict[str, Path] = {}
     for path in dict.fromkeys(Path(file).expanduser() for file in files):
         if path.suffix not in (".py", ".toml"):
             raise UserError(f"--init-file {path}: name a card that ends in .toml, or code that ends in .py.")
         found = _registered(path) if path.suffix == ".py" else {}
-        names = tuple(found) if found else (read_card(path).name,)
+        names = tuple(found) if found else (read_checkpoint_card(path).name,)
         for name in names:
             if name in INITS or name in origins:
                 other = origins.get(name, "mednet-bench or a plug-in")
@@ -60,10 +60,10 @@ class _FromCode:
 
     name: str
     path: Path
-    init: Init
+    init: InitFamily
     digest: str
 
-    def __call__(self, need: Need) -> InitCard:
+    def __call__(self, need: InitRequest) -> InitCard:
         try:
             card = self.init(need)
         except UserError:
@@ -76,7 +76,7 @@ class _FromCode:
         return replace(card, name=self.name, identity=f"{card.identity} code:{self.digest[:16]}")
 
 
-def _registered(path: Path) -> Mapping[str, Init]:
+def _registered(path: Path) -> Mapping[str, InitFamily]:
     """Run a file and return what it registers."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -86,7 +86,7 @@ def _registered(path: Path) -> Mapping[str, Init]:
 
 
 @lru_cache  # a request is looked at several times, and its code shall run once
-def _run(path: Path, digest: str) -> Mapping[str, Init]:
+def _run(path: Path, digest: str) -> Mapping[str, InitFamily]:
     with INITS.aside() as found:
         try:
             runpy.run_path(str(path), run_name=f"init_file_{digest[:8]}")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..core.errors import UserError, unknown
-from .derived import KINDS, derived
-from .init import INITS, NAME, NAME_RULE, Init, InitCard, Need
+from ..core.errors import UserError, unknown_name_error
+from .derived import DERIVATIONS, derive_init
+from .init import INIT_NAME, INIT_NAME_RULE, INITS, InitCard, InitFamily, InitRequest
 from .init_file import InitFiles
 from .weights.checkpoint import from_checkpoint
 
@@ -22,7 +22,7 @@ FORMS = {
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedInit:
     """One word of `--inits`; call it with a need to have the init.
 
     Attributes:
@@ -39,9 +39,9 @@ class Named:
     paths: Mapping[str, Path]
     kind: str = ""
     stages: int = 0
-    inits: Mapping[str, Init] = field(default_factory=dict)
+    inits: Mapping[str, InitFamily] = field(default_factory=dict)
 
-    def __call__(self, need: Need) -> InitCard:
+    def __call__(self, need: InitRequest) -> InitCard:
         """Resolve the init; `UserError` says why it cannot be had, and the cure."""
         path = self.paths.get(self.base)
         need = replace(need, path=path, paths=self.paths)
@@ -51,10 +51,10 @@ class Named:
             source = from_checkpoint(self.base, path, need)
         else:
             source = INITS[self.base](need)
-        return derived(self.name, self.kind, source, self.stages) if self.kind else source
+        return derive_init(self.name, self.kind, source, self.stages) if self.kind else source
 
 
-def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Named]:
+def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[NamedInit]:
     """Understand the words of `--inits`, without a look at any file.
 
     A path behind `=` belongs to the init that the word names or derives from, wherever in the list that is
@@ -84,14 +84,14 @@ def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Nam
     return [_named(name, paths, files.inits) for name in names]
 
 
-def _named(name: str, paths: Mapping[str, Path], inits: Mapping[str, Init]) -> Named:
+def _named(name: str, paths: Mapping[str, Path], inits: Mapping[str, InitFamily]) -> NamedInit:
     kind, base, stages = _split(name)
-    if not re.fullmatch(NAME, base, re.ASCII):
-        raise UserError(f"--inits: '{base}' is no name: {NAME_RULE}.")
+    if not re.fullmatch(INIT_NAME, base, re.ASCII):
+        raise UserError(f"--inits: '{base}' is no name: {INIT_NAME_RULE}.")
     if base not in INITS and base not in paths and base not in inits:
-        error = unknown("init", base, {*INITS, *paths, *inits})
+        error = unknown_name_error("init", base, {*INITS, *paths, *inits})
         raise UserError(f"{error} Weights of your own take their card along: {base}=card.toml.")
-    return Named(name, base, paths, kind, stages, inits)
+    return NamedInit(name, base, paths, kind, stages, inits)
 
 
 def _split(name: str) -> tuple[str, str, int]:
@@ -99,8 +99,8 @@ def _split(name: str) -> tuple[str, str, int]:
     kind, colon, base = name.partition(":")
     if not colon:
         return "", name, 0
-    if kind not in KINDS:
-        raise unknown("kind of derived init", kind, KINDS)
+    if kind not in DERIVATIONS:
+        raise unknown_name_error("kind of derived init", kind, DERIVATIONS)
     stages = 0
     if kind == "partial":
         base, _, count = base.rpartition(":")

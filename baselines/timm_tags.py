@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Declaration:
+class WeightDeclaration:
     """What is known of published weights.
 
     Attributes:
@@ -129,7 +129,7 @@ _SIZES = re.compile(r"[ers]?\d+(ep|e)?|patch\d+")
 """Epochs and sides in pixels: "e300", "r224", "300ep", "384", "patch16"."""
 
 
-def declaration(cfg: PretrainedCfg) -> Declaration:
+def declare_tag(cfg: PretrainedCfg) -> WeightDeclaration:
     """Declare what weights of timm have seen, by the tag and the architecture of their configuration."""
     tag, arch = cfg.tag or "", cfg.architecture or ""
     words = [tag] if tag in CORPORA else [word for word in tag.split("_") if word]
@@ -137,7 +137,7 @@ def declaration(cfg: PretrainedCfg) -> Declaration:
     objectives = _objectives(words, arch)
     if not corpora or not all(map(_is_known, words)) or _is_hidden(arch, corpora, objectives):
         corpora.append(UNDECLARED)
-    return Declaration(
+    return WeightDeclaration(
         corpora=tuple(dict.fromkeys(corpora)),
         objective=" + ".join(dict.fromkeys(objectives)) or "unknown",
         license=cfg.license or "unknown",

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-MOST = 60
+LONGEST_LIST = 60
 """Names that one sentence can list; timm alone knows 1,300 architectures."""
 
 
@@ -45,7 +45,7 @@ class StoppedError(Exception):
     """A run that could not go on, told in one sentence; what is finished is kept (exit code 1)."""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+def unknown_name_error(what: str, name: str, known: Iterable[str]) -> UserError:
     """Build the error for a name that nobody registered.
 
     Args:
@@ -55,6 +55,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    few = ", ".join(names) if len(names) <= MOST else f"{len(names):,} others, such as {', '.join(names[:3])}"
+    few = (
+        ", ".join(names)
+        if len(names) <= LONGEST_LIST
+        else f"{len(names):,} others, such as {', '.join(names[:3])}"
+    )
     hint = f"did you mean '{near[0]}'?" if near else f"known: {few or 'none'}."
     return UserError(f"There is no {what} '{name}'; {hint}")

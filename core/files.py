@@ -50,7 +50,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             removed meanwhile.
         UnwritableError: the place cannot be written to.
     """
-    with writing(path), deferred_interrupt():
+    with explain_write_errors(path), deferred_interrupt():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write_and_replace(path, write)
@@ -132,7 +132,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Say, where the block fails, what it means that `path` cannot be written.
 
     Raises:
@@ -190,7 +190,7 @@ def hash_file(path: Path, algorithm: str) -> str:
 
 
 @contextmanager
-def claim(path: Path, wait: bool = False) -> Iterator[bool]:
+def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
     """Hold the lock file `path` for the block; yields False where another process holds it.
 
     The operating system frees the lock when its owner dies, even by kill -9, so that nothing has to

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DEFERRED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -33,7 +33,10 @@ def deferred_interrupt() -> Iterator[None]:
         yield
         return
     held: list[int] = []
-    before = {number: signal.signal(number, lambda number, frame: held.append(number)) for number in SIGNALS}
+    before = {
+        number: signal.signal(number, lambda number, frame: held.append(number))
+        for number in DEFERRED_SIGNALS
+    }
     try:
         yield
     finally:
@@ -51,7 +54,7 @@ def kept_interrupt() -> Iterator[Callable[[], None]]:
     hours would go on. Whoever calls the function between two cells stops there at the latest.
     """
     came: list[int] = []
-    before = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    before = {number: handler for number in DEFERRED_SIGNALS if callable(handler := signal.getsignal(number))}
     if not before or threading.current_thread() is not threading.main_thread():
         yield lambda: None  # ignored, as in a shell's background job, or another thread's business
         return

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 ROOM = "mednet_bench."
-KINDS = {
+PLUGIN_KINDS = {
     "tasks": "task",
     "inits": "init",
     "protocols": "protocol",
@@ -18,21 +18,21 @@ broken: dict[tuple[str, str], str] = {}
 """(group, name) -> the sentence about a plug-in that this process could not use; a command ends with them."""
 
 
-def contributed(group: str) -> Iterator[EntryPoint]:
+def entry_points_of(group: str) -> Iterator[EntryPoint]:
     """Iterate over the entry points of a group, by package, so that a clash ends the same way everywhere."""
     return iter(sorted(entry_points(group=group), key=lambda point: (package_of(point), point.name)))
 
 
-def installed() -> dict[str, list[tuple[str, str]]]:
+def installed_plugins() -> dict[str, list[tuple[str, str]]]:
     """List by package what plug-ins say they contribute, as (kind, name); none of it is imported."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for group, kind in KINDS.items():
-        for point in contributed(ROOM + group):
+    for group, kind in PLUGIN_KINDS.items():
+        for point in entry_points_of(ROOM + group):
             found.setdefault(package_of(point), []).append((kind, point.name))
     return found
 
 
-def load(point: EntryPoint) -> Any:
+def load_entry_point(point: EntryPoint) -> Any:
     """Import what an entry point names.
 
     Raises:

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from .errors import StoppedError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 R = TypeVar("R")
 
 
-def share(work: Callable[[T], R], pieces: Iterable[T], jobs: int) -> Iterator[R]:
+def map_in_processes(work: Callable[[_T], R], pieces: Iterable[_T], jobs: int) -> Iterator[R]:
     """Give `work(piece)` for every piece, in the order in which they get done.
 
     Args:
@@ -48,7 +48,7 @@ def share(work: Callable[[T], R], pieces: Iterable[T], jobs: int) -> Iterator[R]
 
 
 def _as_they_end(
-    pool: ProcessPoolExecutor, work: Callable[[T], R], pieces: Iterator[T], ahead: int
+    pool: ProcessPoolExecutor, work: Callable[[_T], R], pieces: Iterator[_T], ahead: int
 ) -> Iterator[R]:
     running: set[Future[R]] = {pool.submit(work, piece) for piece in islice(pieces, ahead)}
     while running:

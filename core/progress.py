@@ -42,7 +42,7 @@ def to_person() -> Console:
 
 
 @contextmanager
-def fetching() -> Iterator[Callable[[str, int, int], None]]:
+def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
     """Show downloads: a bar in a terminal, a line per tenth elsewhere; yields (name, done, total) -> None."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
@@ -71,7 +71,7 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def counting(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
+def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
     """Show how many of so many things are done and how long the rest takes; yields (note) -> None.
 
     A bar in a terminal; elsewhere a line for the first, and then whenever half a minute has passed.

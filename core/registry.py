@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from .errors import UserError, unknown
-from .plugins import PlugInError, broken, contributed, load, package_of
+from .errors import UserError, unknown_name_error
+from .plugins import PlugInError, broken, entry_points_of, load_entry_point, package_of
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def not_callable(name: str, thing: object) -> str:
@@ -17,7 +17,7 @@ def not_callable(name: str, thing: object) -> str:
     return "" if callable(thing) else "gives nothing that can be called"
 
 
-class Registry(Generic[T]):
+class Registry(Generic[_T]):
     """A mapping that fills itself from the modules of one folder, and from entry points, on first use.
 
     Args:
@@ -31,26 +31,26 @@ class Registry(Generic[T]):
     """
 
     def __init__(
-        self, what: str, package: str = "", group: str = "", fault: Callable[[str, T], str] = lambda *_: ""
+        self, what: str, package: str = "", group: str = "", fault: Callable[[str, _T], str] = lambda *_: ""
     ) -> None:
         self.what, self._package, self._group, self._fault = what, package, group, fault
-        self._things: dict[str, T] = {}
+        self._things: dict[str, _T] = {}
         self._foreign: dict[str, str] = {}
         self._discovered = False
 
-    def add(self, name: str, thing: T) -> T:
+    def add(self, name: str, thing: _T) -> _T:
         """Register `thing` under `name` and return it; a name that is taken is a `UserError`."""
         if name in self._things:
             raise UserError(f"Two {self.what}s are called '{name}': rename one of them.")
         self._things[name] = thing
         return thing
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[_T], _T]:
         """Return a decorator that adds what it decorates under `name`."""
         return lambda thing: self.add(name, thing)
 
     @contextmanager
-    def aside(self) -> Iterator[dict[str, T]]:
+    def aside(self) -> Iterator[dict[str, _T]]:
         """Keep what the block registers in the mapping that this yields, and out of the registry."""
         self._discover()
         kept, self._things = self._things, {}
@@ -59,10 +59,10 @@ class Registry(Generic[T]):
         finally:
             self._things = kept
 
-    def __getitem__(self, name: str) -> T:
+    def __getitem__(self, name: str) -> _T:
         self._discover()
         if name not in self._things:
-            raise unknown(self.what, name, self._things)
+            raise unknown_name_error(self.what, name, self._things)
         return self._things[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -73,7 +73,7 @@ class Registry(Generic[T]):
         self._discover()
         return name in self._things
 
-    def items(self) -> Iterator[tuple[str, T]]:
+    def items(self) -> Iterator[tuple[str, _T]]:
         """Iterate over (name, thing) in the order of registration."""
         self._discover()
         return iter(self._things.items())
@@ -95,9 +95,9 @@ class Registry(Generic[T]):
             folder = importlib.import_module(self._package).__path__
             for module in sorted(found.name for found in pkgutil.iter_modules(folder)):
                 importlib.import_module(f"{self._package}.{module}")
-        for point in contributed(self._group) if self._group else ():
+        for point in entry_points_of(self._group) if self._group else ():
             try:
-                thing = load(point)
+                thing = load_entry_point(point)
                 if fault := self._fault(point.name, thing):
                     raise PlugInError(point, fault)
                 if point.name in self._things:

@@ -7,7 +7,7 @@ import tabulate as library
 from .errors import one_line
 
 
-def table(body: Sequence[Sequence[str]], headers: Sequence[str], align: str) -> str:
+def format_table(body: Sequence[Sequence[str]], headers: Sequence[str], align: str) -> str:
     """Return a table of text; `align` has an l or r for each column."""
     words = {"l": "left", "r": "right"}
     return tabulate(body, headers, "simple", colalign=[words[a] for a in align])
@@ -29,6 +29,6 @@ def tabulate(
     return library.tabulate(flat, names, tablefmt, colalign=align or None, disable_numparse=True)
 
 
-def number(value: int | None) -> str:
+def format_count(value: int | None) -> str:
     """Write a count with its thousands apart, or nothing where it is not known."""
     return "" if value is None else f"{value:,}"

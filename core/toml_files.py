@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .errors import UserError, unknown
+from .errors import UserError, unknown_name_error
 
-T = TypeVar("T", bound=msgspec.Struct)
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -35,10 +35,10 @@ def check_keys(path: Path, content: Iterable[str], known: Iterable[str]) -> None
     names = tuple(known)
     for key in content:
         if key not in names:
-            raise UserError(f"{path}: {unknown('key', key, names)}")
+            raise UserError(f"{path}: {unknown_name_error('key', key, names)}")
 
 
-def as_card(path: Path, content: dict[str, Any], kind: type[T]) -> T:
+def as_card(path: Path, content: dict[str, Any], kind: type[_T]) -> _T:
     """Turn the content of the file `path` into a struct; `UserError` names the key that is wrong."""
     check_keys(path, content, kind.__struct_fields__)
     try:

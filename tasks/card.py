@@ -9,12 +9,12 @@ import msgspec
 from ..core.errors import UserError
 from ..core.toml_files import check_keys
 from .subgroups import fault_of_names
-from .task import NAME, NAME_RULE, Kind, Variant
+from .task import TASK_NAME, TASK_NAME_RULE, Kind, Variant
 
 SplitName = Literal["train", "val", "test"]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LocalTaskCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys that all cards of local sets share; see `Task` for their meaning."""
 
     name: str
@@ -34,13 +34,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def of_task(self) -> dict[str, Any]:
         """Return the fields that `Task` takes over as they are."""
-        return {key: getattr(self, key) for key in Facts.__struct_fields__}
+        return {key: getattr(self, key) for key in LocalTaskCard.__struct_fields__}
 
 
-Card = TypeVar("Card", bound=Facts)
+_CardT = TypeVar("_CardT", bound=LocalTaskCard)
 
 
-def read_card(path: Path, content: dict[str, Any], kind: type[Card]) -> Card:
+def read_task_card(path: Path, content: dict[str, Any], kind: type[_CardT]) -> _CardT:
     """Turn the content of a card into its struct.
 
     Raises:
@@ -60,7 +60,7 @@ def read_card(path: Path, content: dict[str, Any], kind: type[Card]) -> Card:
     return card
 
 
-def _ill_typed(path: Path, content: dict[str, Any], kind: type[Facts], message: str) -> str:
+def _ill_typed(path: Path, content: dict[str, Any], kind: type[LocalTaskCard], message: str) -> str:
     """Reword msgspec's ``... - at `$.key.part[...]```, and say which words a key knows."""
     problem, _, place = message.partition(" - at `$.")
     keys = re.split(r"[\[`]", place)[0].split(".")
@@ -81,10 +81,10 @@ def _words(known: Any) -> list[str]:
     return [word for part in get_args(known) for word in _words(part)]
 
 
-def _check(path: Path, card: Facts) -> None:
+def _check(path: Path, card: LocalTaskCard) -> None:
     texts = {"title": card.title, "modality": card.modality, "source_group": card.source_group}
     faults = {
-        "name": "" if re.fullmatch(NAME, card.name) else NAME_RULE,
+        "name": "" if re.fullmatch(TASK_NAME, card.name) else TASK_NAME_RULE,
         "classes": _fault_of_classes(card),
         "pretrain_splits": ""
         if card.pretrain_splits or card.role == "task"
@@ -97,7 +97,7 @@ def _check(path: Path, card: Facts) -> None:
             raise UserError(f"{path}: key '{key}': {fault}.")
 
 
-def _fault_of_classes(card: Facts) -> str:
+def _fault_of_classes(card: LocalTaskCard) -> str:
     if len(set(card.classes)) < max(2, len(card.classes)):
         return "name two classes at least, each once"
     if card.kind == "binary" and len(card.classes) != 2:

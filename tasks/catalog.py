@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ..core.errors import UserError, unknown
-from .download import OfflineError, Progress, download_missing
+from ..core.errors import UserError, unknown_name_error
+from .download import DownloadProgress, OfflineError, download_missing
 from .local_cards import cards_in, local_task
-from .task import TASKS, Missing, Places, Task
+from .task import TASKS, DataLocations, MissingFile, Task
 
-GROUPS: dict[str, Callable[[Task, Places, int], bool]] = {
+TASK_GROUPS: dict[str, Callable[[Task, DataLocations, int], bool]] = {
     "all": lambda task, places, size: not task.generated,
     "available": lambda task, places, size: not task.generated and at_hand(task, size, places),
     "medmnist": lambda task, places, size: task.family == "medmnist",
@@ -20,7 +20,7 @@ GROUPS: dict[str, Callable[[Task, Places, int], bool]] = {
 """The words that stand for several tasks; `all`, `available`, `gray` and `color` mean real images only."""
 
 
-def catalog(places: Places, task_files: Iterable[Path] = ()) -> dict[str, Task]:
+def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str, Task]:
     """Return every known task and source by name: registered, named by a card, or found in a data root.
 
     Args:
@@ -35,7 +35,7 @@ def catalog(places: Places, task_files: Iterable[Path] = ()) -> dict[str, Task]:
     cards = [*task_files, *(card for root in places.roots for card in cards_in(root))]
     for card in dict.fromkeys(card.resolve() for card in cards):
         task = local_task(card)
-        if task.name in GROUPS:
+        if task.name in TASK_GROUPS:
             raise UserError(
                 f"{card}: key 'name': '{task.name}' is the name of a group of tasks: choose another."
             )
@@ -47,11 +47,13 @@ def catalog(places: Places, task_files: Iterable[Path] = ()) -> dict[str, Task]:
     return tasks
 
 
-def select(expression: str, tasks: Mapping[str, Task], places: Places, size: int) -> tuple[Task, ...]:
+def select_tasks(
+    expression: str, tasks: Mapping[str, Task], places: DataLocations, size: int
+) -> tuple[Task, ...]:
     """Return the targets that an expression means, in the order of the expression, each once.
 
     Args:
-        expression: names, globs and `GROUPS` between commas, in any case.
+        expression: names, globs and `TASK_GROUPS` between commas, in any case.
         tasks: what `catalog` returned.
         places: where `available` looks.
         size: side in pixels of the stored images that `available` looks for.
@@ -70,10 +72,10 @@ def select(expression: str, tasks: Mapping[str, Task], places: Places, size: int
     return tuple(chosen.values())
 
 
-def _matches(word: str, tasks: Mapping[str, Task], places: Places, size: int) -> list[Task]:
+def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: int) -> list[Task]:
     targets = {name.lower(): task for name, task in tasks.items() if task.role == "task"}
-    if word in GROUPS:
-        return [task for task in targets.values() if GROUPS[word](task, places, size)]
+    if word in TASK_GROUPS:
+        return [task for task in targets.values() if TASK_GROUPS[word](task, places, size)]
     if any(sign in word for sign in "*?["):
         found = [task for name, task in targets.items() if fnmatchcase(name, word)]
         if not found:
@@ -85,15 +87,15 @@ def _matches(word: str, tasks: Mapping[str, Task], places: Places, size: int) ->
         raise UserError(
             f"'{word}' only serves for pretraining (its card says role = \"source\"): choose a task."
         )
-    raise unknown("task", word, [*targets, *GROUPS])
+    raise unknown_name_error("task", word, [*targets, *TASK_GROUPS])
 
 
-def at_hand(task: Task, size: int, places: Places) -> bool:
+def at_hand(task: Task, size: int, places: DataLocations) -> bool:
     """Whether a task can be loaded at this size without a network."""
     return (not task.sizes or size in task.sizes) and not task.source.missing(size, places)
 
 
-def missing_files(tasks: Iterable[Task], size: int, places: Places) -> list[Missing]:
+def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> list[MissingFile]:
     """List the files that these tasks lack, each once; `UserError` for a size that a task does not have."""
     tasks = tuple(tasks)
     for task in tasks:
@@ -104,7 +106,9 @@ def missing_files(tasks: Iterable[Task], size: int, places: Places) -> list[Miss
     return list(dict.fromkeys(file for task in tasks for file in task.source.missing(size, places)))
 
 
-def fetch(tasks: Iterable[Task], size: int, places: Places, progress: Progress | None = None) -> None:
+def fetch_tasks(
+    tasks: Iterable[Task], size: int, places: DataLocations, progress: DownloadProgress | None = None
+) -> None:
     """Download what these tasks lack, where `places` allows it and somebody publishes it.
 
     Raises:
@@ -121,7 +125,7 @@ def fetch(tasks: Iterable[Task], size: int, places: Places, progress: Progress |
                 raise UserError(_lack(tasks, size, places, str(error).rstrip("."))) from error
 
 
-def require(tasks: Iterable[Task], size: int, places: Places) -> None:
+def require_tasks(tasks: Iterable[Task], size: int, places: DataLocations) -> None:
     """Insist that everything is at hand.
 
     Raises:
@@ -133,7 +137,7 @@ def require(tasks: Iterable[Task], size: int, places: Places) -> None:
         raise UserError(_lack(tasks, size, places))
 
 
-def _lack(tasks: tuple[Task, ...], size: int, places: Places, reason: str = "") -> str:
+def _lack(tasks: tuple[Task, ...], size: int, places: DataLocations, reason: str = "") -> str:
     files = missing_files(tasks, size, places)
     anywhere = [file for file in files if file.place is None]
     clauses = [reason] if reason else []
@@ -149,25 +153,25 @@ def _lack(tasks: tuple[Task, ...], size: int, places: Places, reason: str = "") 
     return sentence[0].upper() + sentence[1:]
 
 
-def _instead(tasks: tuple[Task, ...], size: int, places: Places) -> str:
+def _instead(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
     known = {task.name: task for task in (*dict(TASKS.items()).values(), *tasks)}
-    ready = [task.name for task in known.values() if GROUPS["available"](task, places, size)]
+    ready = [task.name for task in known.values() if TASK_GROUPS["available"](task, places, size)]
     if ready:
         return f"what is at hand runs with `--tasks available` ({', '.join(ready)})"
     return "generated images need no data and run with `--tasks phantom`"
 
 
-def _with_size(file: Missing) -> str:
+def _with_size(file: MissingFile) -> str:
     return f"{file.name} (at most {megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
 
 
-def _root(places: Places) -> str:
+def _root(places: DataLocations) -> str:
     if places.roots:
         return str(places.roots[0])
     return "a folder that --data-root or MEDNET_BENCH_DATA names"
 
 
-def _them(files: list[Missing]) -> str:
+def _them(files: list[MissingFile]) -> str:
     return "it" if len(files) == 1 else "them"
 
 

@@ -5,10 +5,10 @@ import urllib.parse
 from pathlib import Path
 
 from ..core.errors import UserError
-from .task import Places
+from .task import DataLocations
 
 
-def places_from(data_root: Path | None = None, download: bool = True) -> Places:
+def data_locations(data_root: Path | None = None, download: bool = True) -> DataLocations:
     """Return the places that the command line and the environment name.
 
     Args:
@@ -35,7 +35,7 @@ def places_from(data_root: Path | None = None, download: bool = True) -> Places:
     if mirror and (fault := _fault_of_mirror(mirror)):
         # without what stands before the host: it may be a password
         raise UserError(f"MEDNET_BENCH_MIRROR is '{mirror.rpartition('@')[2]}': {fault}.")
-    return Places(tuple(roots), mirror=mirror, download=download)
+    return DataLocations(tuple(roots), mirror=mirror, download=download)
 
 
 def _fault_of_mirror(mirror: str) -> str:
@@ -57,21 +57,21 @@ def _fault_of_mirror(mirror: str) -> str:
     return "it must end with a folder, without ? and #" if address.query or address.fragment else ""
 
 
-def folders(places: Places) -> tuple[Path, ...]:
+def data_folders(places: DataLocations) -> tuple[Path, ...]:
     """List every folder in which a published file may stand, in the order of search."""
     inside = [folder for root in places.roots for folder in (root, root / "medmnist")]
     return (*inside, places.medmnist_cache)
 
 
-def find(name: str, places: Places) -> Path | None:
+def find_file(name: str, places: DataLocations) -> Path | None:
     """Return where the file `name` stands, or None."""
-    for folder in folders(places):
+    for folder in data_folders(places):
         if (folder / name).is_file():
             return folder / name
     return None
 
 
-def download_folder(places: Places) -> Path:
+def download_folder(places: DataLocations) -> Path:
     """Return the folder for downloads: the first data root if one can write there, else medmnist's cache."""
     for root in places.roots[:1]:
         inside = root / "medmnist"

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..core.errors import UserError
-from ..core.files import DiskFullError, claim
+from ..core.files import DiskFullError, claim_lock
 from .data_paths import download_folder
 from .hashes import file_hash
-from .task import Missing, Places
+from .task import DataLocations, MissingFile
 
-Progress = Callable[[str, int, int], None]
+DownloadProgress = Callable[[str, int, int], None]
 """Receives the file's name, the bytes that are there and the total (0 if the server states none)."""
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -40,7 +40,7 @@ class OfflineError(UserError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a download tries.
 
     Attributes:
@@ -95,19 +95,21 @@ class _Watch:
             self.over = True
 
 
-def download_missing(missing: Missing, places: Places, progress: Progress | None = None) -> Path:
+def download_missing(
+    missing: MissingFile, places: DataLocations, progress: DownloadProgress | None = None
+) -> Path:
     """Download a published file into `download_folder` and return where it stands; errors as `download`."""
     url = f"{places.mirror.rstrip('/')}/{missing.name}" if places.mirror else missing.url
     target = download_folder(places) / missing.name
-    return download(url, target, missing.md5, progress, most=missing.bytes_at_most)
+    return download_file(url, target, missing.md5, progress, most=missing.bytes_at_most)
 
 
-def download(
+def download_file(
     url: str,
     target: Path,
     md5: str,
-    progress: Progress | None = None,
-    patience: Patience | None = None,
+    progress: DownloadProgress | None = None,
+    patience: RetryPolicy | None = None,
     most: int = 0,
 ) -> Path:
     """Download a file; `target` stands only once its MD5 is right, and two processes take turns.
@@ -128,9 +130,9 @@ def download(
         DiskFullError: no room.
         UserError: the server refuses, keeps cutting, sends too slowly or too much, or something else.
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     report = progress or (lambda name, done, total: None)
-    with claim(target.with_name(f".{target.name}.lock"), wait=True):
+    with claim_lock(target.with_name(f".{target.name}.lock"), wait=True):
         if target.is_file() and file_hash(target, "md5") == md5:
             return target  # another process was quicker
         _reach(url, patience.connect)
@@ -140,7 +142,9 @@ def download(
         return target
 
 
-def _complete(url: str, part: Path, md5: str, report: Progress, patience: Patience, most: int) -> None:
+def _complete(
+    url: str, part: Path, md5: str, report: DownloadProgress, patience: RetryPolicy, most: int
+) -> None:
     """Fill `part` until its sum is right; what is wrong is not kept."""
     resumed = part.exists()
     resumed |= _transfer(url, part, report, patience, most)
@@ -194,7 +198,7 @@ def _host_and_port(url: str, origin: str) -> tuple[str, int]:
     return address.hostname or "", port or (443 if address.scheme == "https" else 80)
 
 
-def _transfer(url: str, part: Path, report: Progress, patience: Patience, most: int) -> bool:
+def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPolicy, most: int) -> bool:
     """Complete `part`; returns whether it took more than one request."""
     failures, cut = 0, False
     largest = part.stat().st_size if part.exists() else 0
@@ -216,7 +220,7 @@ def _transfer(url: str, part: Path, report: Progress, patience: Patience, most: 
             time.sleep(patience.wait * 2 ** (failures - 1))
 
 
-def _watched(receive: Callable[[], None], watch: _Watch, patience: Patience) -> None:
+def _watched(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) -> None:
     """Run a transfer as long as it keeps pace.
 
     In a thread, since a server that sends a byte now and then, be it of a header, meets every timeout of a
@@ -256,7 +260,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl) if known else None
 
 
-def _receive(url: str, part: Path, report: Progress, timeout: float, watch: _Watch) -> None:
+def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, watch: _Watch) -> None:
     """Make one request and append what it brings to `part`."""
     have = part.stat().st_size if part.exists() else 0
     have = have if have <= watch.most else 0

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.toml_files import read_toml
-from .card import Facts, read_card
+from .card import LocalTaskCard, read_task_card
 from .from_files.card import files_task
-from .from_npz.arrays import Layout, image_side, read_npz
+from .from_npz.arrays import NpzLayout, image_side, read_npz
 from .from_npz.splits import NpzRows
 from .hashes import file_hash
-from .task import SPLITS, Missing, Places, Split, Task
+from .task import SPLITS, DataLocations, MissingFile, Split, Task
 
 
-class Card(Facts, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NpzCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The card of a set in one npz."""
 
     path: str
@@ -32,25 +32,25 @@ class LocalSource:
     """
 
     path: Path
-    layout: Layout
+    layout: NpzLayout
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         """Return the SHA-256 of the file; an unchanged file is not read again."""
         return f"sha256:{file_hash(self.path, 'sha256')}"
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Name the file if it does not stand where the card says."""
-        return () if self.path.is_file() else (Missing(self.path.name, place=self.path),)
+        return () if self.path.is_file() else (MissingFile(self.path.name, place=self.path),)
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """Give the stored side, or nothing where the file is missing; `UserError` where it is damaged."""
         return (image_side(self.path),) if self.path.is_file() else ()
 
-    def rows(self, split: str, size: int, places: Places) -> NpzRows:
+    def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
         """Open one split, to be read a few images at a time."""
         return NpzRows(self.path, self.layout, split)
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Read and check the splits at their stored size."""
         return read_npz(self.path, self.layout)
 
@@ -59,7 +59,7 @@ def local_task(path: Path) -> Task:
     """Make a task of a card.
 
     Args:
-        path: a TOML file with the keys of `Card`, or of `files.card.FilesCard` where it has a table `files`.
+        path: a TOML file with the keys of `NpzCard`, or of `files.card.FilesCard` where it has a table `files`.
 
     Raises:
         UserError: naming the card and the key that is unknown, missing or wrong. The images
@@ -68,12 +68,12 @@ def local_task(path: Path) -> Task:
     content = read_toml(path)
     if "files" in content:
         return files_task(path, content)
-    card = read_card(path, content, Card)
+    card = read_task_card(path, content, NpzCard)
     if not card.path.endswith(".npz"):
         raise UserError(f"{path}: key 'path': it must name an .npz file.")
     required = SPLITS if card.role == "task" else card.pretrain_splits
     cure = "export or copy it again"
-    layout = Layout(card.kind, len(card.classes), card.variant, required, cure, card.subgroups)
+    layout = NpzLayout(card.kind, len(card.classes), card.variant, required, cure, card.subgroups)
     return Task(source=LocalSource(path.parent / card.path, layout), family="local", **card.of_task())
 
 

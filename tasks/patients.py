@@ -37,7 +37,7 @@ _PLACEHOLDER = re.compile(
     r"n[./]?a\.?|nan|none|null",
     re.IGNORECASE,
 )
-FEWEST = 5
+FEWEST_PATIENTS = 5
 """Patients that a column or pattern which names them has at least: fewer cannot be split."""
 LEAST_SHARE = 0.1
 """Share of the patients that have several images, below which their names may number images: else one pair
@@ -56,7 +56,7 @@ def names_patients(column: str, cells: Iterable[str]) -> bool:
     return 1 < len(set(known)) < len(known)
 
 
-def proposal(paths: Sequence[str], classes: int) -> str:
+def propose_pattern(paths: Sequence[str], classes: int) -> str:
     """Say in a clause how a card names the patients, with a pattern that fits the paths if one does.
 
     Args:
@@ -66,7 +66,11 @@ def proposal(paths: Sequence[str], classes: int) -> str:
     for pattern in PROPOSALS:
         found = [match[1] for match in map(re.compile(pattern).search, paths) if match]
         many = len(set(found))
-        if 2 * len(found) > len(paths) and 3 * many <= 2 * len(found) and many >= max(FEWEST, classes + 1):
+        if (
+            2 * len(found) > len(paths)
+            and 3 * many <= 2 * len(found)
+            and many >= max(FEWEST_PATIENTS, classes + 1)
+        ):
             return f'if paths name patients, say in [files] group_pattern = "{pattern}", which finds {many:,}'
     return 'if paths name patients, say in [files] by what pattern, such as group_pattern = "^([^/]+)/"'
 
@@ -89,7 +93,7 @@ def _plain_name(patient: str) -> str:
 
 
 @dataclass(frozen=True)
-class Finder:
+class PatientMatcher:
     """Finds the patient in paths by a card's pattern, in a process that can be killed while it matches.
 
     Matching can take exponential time, as that of `^(a+)+$` in 40 letters, and `re` holds the interpreter
@@ -126,7 +130,7 @@ class Finder:
         )
 
 
-def finder(pattern: str, key: str) -> Finder | None:
+def compile_pattern(pattern: str, key: str) -> PatientMatcher | None:
     """Check a card's pattern, whose first parenthesis is the patient; None for "".
 
     Args:
@@ -146,13 +150,13 @@ def finder(pattern: str, key: str) -> Finder | None:
         raise UserError(f"{key}: it is no regular expression ({error}): correct it.") from error
     if not found.groups:
         raise UserError(f"{key}: put the patient into parentheses.")
-    return Finder(pattern, key)
+    return PatientMatcher(pattern, key)
 
 
 def with_patients(
-    things: Iterable[T], path_of: Callable[[T], str], find: Finder | None
+    things: Iterable[T], path_of: Callable[[T], str], find: PatientMatcher | None
 ) -> Iterator[tuple[T, str]]:
-    """Yield each thing with the patient in its path, "" where there is none; errors as `Finder`."""
+    """Yield each thing with the patient in its path, "" where there is none; errors as `PatientMatcher`."""
     if find is None:
         yield from ((thing, "") for thing in things)
         return

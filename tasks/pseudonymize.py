@@ -5,16 +5,16 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.files import cache_folder, claim, write_bytes
+from ..core.files import cache_folder, claim_lock, write_bytes
 
-NONE = -1
+NO_GROUP = -1
 """The group of an image of which no patient, study or smear is known."""
 
 
 def own_salt() -> bytes:
     """Return this user's salt, made on first use; it stays in the cache folder and goes into no corpus."""
     path = cache_folder() / "corpus-salt"
-    with claim(path.with_suffix(".lock"), wait=True):
+    with claim_lock(path.with_suffix(".lock"), wait=True):
         if not path.exists():
             write_bytes(path, secrets.token_bytes(32))
             path.chmod(0o600)
@@ -32,17 +32,17 @@ def _read(path: Path) -> bytes:
 
 
 def group_number(salt: bytes, source: str, group: str) -> int:
-    """Return the salted hash of a group as a number from 0 to 2**63 - 1, or `NONE` where `group` is empty.
+    """Return the salted hash of a group as a number from 0 to 2**63 - 1, or `NO_GROUP` where `group` is empty.
 
     Equal groups of one source give equal numbers; two sources never share one, since the same patient
     number in two hospitals is not the same patient.
     """
     if not group:
-        return NONE
+        return NO_GROUP
     digest = blake2b(f"{source}\0{group}".encode(), key=salt, digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def trace(salt: bytes) -> str:
+def salt_trace(salt: bytes) -> str:
     """Return what tells two salts apart and reveals neither."""
     return sha256(b"mednet-bench corpus" + salt).hexdigest()[:16]

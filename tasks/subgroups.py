@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..core.errors import UserError
 from .task import Split
 
-MOST = 20
+MOST_SUBGROUPS = 20
 """More distinct values than these are no subgroups: an identifier, or a number that wants bands."""
-LONGEST = 40
+LONGEST_VALUE = 40
 """Characters of a value; a longer text is a remark about one person, not a group of them."""
 RESERVED = ("images", "labels", "groups")
 
@@ -25,8 +25,8 @@ def fault_of_names(names: Iterable[str]) -> str:
     for name in names:
         if name in RESERVED:
             return f"'{name}' is the name of another array: call the column otherwise"
-        if not re.fullmatch(r"\w([\w -]*\w)?", name) or len(name) > LONGEST:
-            allowed = f"letters, digits, and '_', '-' or spaces between, {LONGEST} characters at most"
+        if not re.fullmatch(r"\w([\w -]*\w)?", name) or len(name) > LONGEST_VALUE:
+            allowed = f"letters, digits, and '_', '-' or spaces between, {LONGEST_VALUE} characters at most"
             return f"'{name}' is no name: rename the column, in {allowed}"
     return ""
 
@@ -76,13 +76,13 @@ def check_subgroups(where: str, splits: Mapping[str, Split]) -> None:
 def check_values(where: str, name: str, values: Iterable[str]) -> None:
     """Refuse a column of identifiers; errors as `check_subgroups`."""
     known = set(values) - {""}
-    if len(known) > MOST or any(len(value) > LONGEST for value in known):
+    if len(known) > MOST_SUBGROUPS or any(len(value) > LONGEST_VALUE for value in known):
         why = (
             f"{len(known):,} distinct values"
-            if len(known) > MOST
-            else f"a value of more than {LONGEST} characters"
+            if len(known) > MOST_SUBGROUPS
+            else f"a value of more than {LONGEST_VALUE} characters"
         )
         raise UserError(
             f"{where}: the column '{name}' has {why}: an identifier is no subgroup. Leave it out of "
-            f"subgroups, or write bands into it, {MOST} at most (60-69 for an age of 64)."
+            f"subgroups, or write bands into it, {MOST_SUBGROUPS} at most (60-69 for an age of 64)."
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.registry import Registry
 from .databases.kinship import UNDECLARED as UNDECLARED
-from .databases.kinship import Relation, relation
+from .databases.kinship import ProvenanceOverlap, provenance_overlap
 from .images.bit_depth import Levels
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
@@ -20,13 +20,13 @@ Variant = Literal["gray", "color"]
 SPLITS = ("train", "val", "test")
 GROUP_NAMES = ("all", "available", "medmnist", "phantom", "gray", "color")
 """Words that stand for several tasks (`catalog.GROUPS` says for which), so that no task may be called so."""
-NAME = "[a-z0-9][a-z0-9._-]{0,99}"
+TASK_NAME = "[a-z0-9][a-z0-9._-]{0,99}"
 """What a task may be called, as a regular expression."""
-NAME_RULE = "use lower-case letters, digits, '.', '_' and '-', at most 100"
+TASK_NAME_RULE = "use lower-case letters, digits, '.', '_' and '-', at most 100"
 
 
 @dataclass(frozen=True)
-class Places:
+class DataLocations:
     """Where data may be looked for, in this order, and whether they may be downloaded.
 
     Attributes:
@@ -43,7 +43,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingFile:
     """A file that a task needs and that is not at hand.
 
     Attributes:
@@ -102,22 +102,22 @@ class Split:
         )
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """Where a task's images come from; one implementation per data source."""
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         """Identify the content without loading it, as ``"md5:..."`` or ``"sha256:..."``."""
         ...
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """List the files that are not at hand; empty means that `load` needs no network."""
         ...
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """List the image sides in pixels that are at hand, smallest first."""
         ...
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Load and check the splits; `UserError` names the file and the cure."""
         ...
 
@@ -158,7 +158,7 @@ class Task:
     parents: tuple[str, ...]
     licence: str
     citation: str
-    source: Source = field(repr=False, compare=False)
+    source: ImageSource = field(repr=False, compare=False)
     role: Literal["task", "source"] = "task"
     pretrain_splits: tuple[str, ...] = ("train",)
     sizes: tuple[int, ...] = ()
@@ -173,14 +173,14 @@ class Task:
         """Name, source group and parents, in lower case: what the catalogue's relations start from."""
         return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
 
-    def contamination(self, corpora: Iterable[str]) -> Relation:
+    def contamination(self, corpora: Iterable[str]) -> ProvenanceOverlap:
         """Say whether corpora may hold images of this task: clean, possible or declared, with the evidence.
 
         Ids are known in every spelling of the catalogue; a whole family (``"medmnist"``) holds each of
         its members.
         """
         family = self.family.casefold()
-        return relation(self.origin, corpora, (family, f"{family}-v2"))
+        return provenance_overlap(self.origin, corpora, (family, f"{family}-v2"))
 
     def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
         """Return which of the corpora that weights declare hold, or are, images of this task."""
@@ -217,7 +217,7 @@ def _fault(name: str, thing: object) -> str:
         return f"gives a task that calls itself '{thing.name}'"
     if name in GROUP_NAMES:
         return "takes the name of a group of tasks"
-    return "" if re.fullmatch(NAME, name) else f"has a name that is none: {NAME_RULE}"
+    return "" if re.fullmatch(TASK_NAME, name) else f"has a name that is none: {TASK_NAME_RULE}"
 
 
 TASKS: Registry[Task] = Registry("task", "mednet_bench.tasks.sources", "mednet_bench.tasks", _fault)

@@ -13,20 +13,20 @@ import msgspec
 import numpy as np
 from scipy.special import expit, ndtri
 
-from mednet_bench.benchmark.run.resolve import resolve
-from mednet_bench.benchmark.schema.plan import Cell, Plan, Planned, Recipe, key_of
+from mednet_bench.benchmark.run.resolve import resolve_request
+from mednet_bench.benchmark.schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
 from mednet_bench.benchmark.schema.records import (
-    Choice,
-    Counts,
-    Hashes,
+    ContentHashes,
+    HyperparameterChoice,
+    ImageCounts,
     InitFacts,
-    Point,
     Provenance,
     Record,
-    Store,
+    RecordStore,
     TaskFacts,
+    ValidationPoint,
 )
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.schema.request import RunConfig
 
 METRICS = ("auc", "accuracy", "balanced_accuracy", "macro_f1", "average_precision", "ece", "brier")
 REAL = {
@@ -69,7 +69,7 @@ class Grid:
     skip: Callable[[Cell], bool] = lambda cell: False
     predictions: bool = True
     data: str = ""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: TrainingConfig = field(default_factory=TrainingConfig)
 
 
 LARGE = Grid(
@@ -117,12 +117,12 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     ]
     score = cells(grid)
     everything = [*before, *score]
-    planned = tuple(Planned(cell=cell, key=_key(cell, grid)) for cell in everything)
+    planned = tuple(PlannedCell(cell=cell, key=_key(cell, grid)) for cell in everything)
     plan = Plan(
         request={"tasks": list(grid.tasks), "inits": list(grid.inits)}, recipe=grid.recipe, cells=planned
     )
     plan.write(folder)
-    store = Store(folder)
+    store = RecordStore(folder)
     store.records.mkdir(parents=True, exist_ok=True)
     store.predictions.mkdir(parents=True, exist_ok=True)
     records = [record_of(cell, grid, number) for number, cell in enumerate(everything) if not grid.skip(cell)]
@@ -139,13 +139,13 @@ def write_finished(out: Path) -> list[str]:
         "tasks": "phantom-organ", "inits": "scratch,imagenet", "protocols": "knn", "seeds": "0..499",
         "fractions": ",".join(f"{tenth / 10:g}" for tenth in range(1, 11)), "out": str(out),
     }  # fmt: skip
-    store = Store(out)
+    store = RecordStore(out)
     store.records.mkdir(parents=True)
     store.predictions.mkdir()
     archive = io.BytesIO()
     np.savez_compressed(archive, labels=np.arange(240) % 5, scores=np.random.default_rng(0).random((240, 5)))
     digest = hashlib.sha256(archive.getvalue()).hexdigest()
-    for number, cell in enumerate(resolve(Request(size=28, input_size=32, **words)).plan.cells):
+    for number, cell in enumerate(resolve_request(RunConfig(size=28, input_size=32, **words)).plan.cells):
         record = record_of(cell.cell, Grid(), number)
         record = msgspec.structs.replace(record, key=cell.key, predictions=digest)
         content = hashlib.sha256(msgspec.json.encode(record)).hexdigest()
@@ -205,7 +205,7 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
         grid_values = grid.recipe.lr_grid if cell.protocol == "finetune" else grid.recipe.l2_grid
         best = int(rng.integers(len(grid_values)))
         choices = (
-            Choice(
+            HyperparameterChoice(
                 name="lr" if cell.protocol == "finetune" else "l2", value=grid_values[best], grid=grid_values,
                 scores=tuple(float(auc - abs(i - best) * 0.01) for i in range(len(grid_values))),
                 criterion="validation AUC", at_edge=best in (0, len(grid_values) - 1),
@@ -219,14 +219,14 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
         per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
         curve=curve,
         choices=choices,
-        counts=Counts(
+        counts=ImageCounts(
             train=seen,
             val=max(4, seen // 8),
             test=300,
             train_per_class=(seen // 2,) * 2,
             val_per_class=(4, 4),
         ),
-        hashes=Hashes(
+        hashes=ContentHashes(
             data=f"sha256:{cell.task}{cell.size}{grid.data}",
             subset=f"{cell.fraction}-{cell.seed}",
             weights=cell.init,
@@ -244,11 +244,11 @@ def _wanted(cell: Cell, rng: np.random.Generator) -> float:
     return float(np.clip(0.66 + 0.22 * gap - difficulty + help_ * (1.6 - gap) + noise, 0.3, 0.9995))
 
 
-def _curve(auc: float, recipe: Recipe, rng: np.random.Generator) -> tuple[Point, ...]:
+def _curve(auc: float, recipe: TrainingConfig, rng: np.random.Generator) -> tuple[ValidationPoint, ...]:
     steps = np.linspace(recipe.steps / recipe.evaluations, recipe.steps, recipe.evaluations).astype(int)
     rise = 1 - np.exp(-3 * steps / recipe.steps)
     return tuple(
-        Point(
+        ValidationPoint(
             step=int(step), seconds=float(step) * 0.05, train_loss=float(1.2 - r), val_loss=float(1.3 - r),
             val_score=float(0.5 + (auc - 0.5) * r + rng.normal(0, 0.008)),
         )

@@ -7,11 +7,11 @@ numbers that occur are matched in order with the children that hold tensors.
 
 from collections.abc import Sequence
 
-from ..weights.layout import LAYOUTS, Target
+from ..weights.layout import LAYOUTS, TargetModel
 
 
 @LAYOUTS.register("numbered")
-def numbered(names: Sequence[str], target: Target) -> dict[str, str] | None:
+def numbered_children(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
     """Give numbered children the network's own names, in order; a last one too many is the classifier."""
     heads = {name.partition(".")[0] for name in names}
     if not all(head.isdigit() for head in heads):

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..weights.layout import LAYOUTS, Target
+from ..weights.layout import LAYOUTS, TargetModel
 
 
 @LAYOUTS.register("timm")
-def timm_names(names: Sequence[str], target: Target) -> dict[str, str] | None:
+def timm_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
     """Take every name as it stands; the layout of last resort, so that an error can name both sides."""
     return {name: name for name in names}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ...core.errors import UserError
-from ..weights.layout import LAYOUTS, Target
+from ..weights.layout import LAYOUTS, TargetModel
 from ..weights.layout_order import names_by_modules
 
 BY_ORDER = {
@@ -41,7 +41,7 @@ VIT_RULES = (
 
 
 @LAYOUTS.register("torchvision")
-def torchvision_names(names: Sequence[str], target: Target) -> dict[str, str] | None:
+def torchvision_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
     """Say what timm calls the tensors of torchvision's networks."""
     if any(OLD_DENSENET.search(name) for name in names):
         return {name: OLD_DENSENET.sub(r"\1\2", name) for name in names}
@@ -58,7 +58,7 @@ def _by_rules(name: str) -> str:
     return name
 
 
-def _by_order(names: Sequence[str], target: Target) -> dict[str, str] | None:
+def _by_order(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
     import torch
     from torchvision.models import get_model
 

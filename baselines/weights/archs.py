@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import UserError, unknown
+from ...core.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:  # torch takes seconds to import, and `ls` shall answer at once
     from torch import nn
@@ -35,7 +35,7 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
         model.maxpool = torch.nn.Identity()
         return model
     if not timm.is_model(arch):
-        raise unknown("architecture", arch, [*timm.list_models(), *CIFAR_STEMS])
+        raise unknown_name_error("architecture", arch, [*timm.list_models(), *CIFAR_STEMS])
     return timm.create_model(arch, num_classes=classes, **_flexible_size(arch, input_size))
 
 
@@ -63,7 +63,7 @@ def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
     )
 
 
-def check_size(arch: str, input_size: int) -> None:
+def check_input_size(arch: str, input_size: int) -> None:
     """Prove that `arch` turns an image of this side into features; `UserError` where it cannot."""
     import torch
 

@@ -9,7 +9,7 @@ import msgspec
 from ...core.errors import UserError
 from ...core.files import sha256_file, write_bytes
 from ...core.toml_files import as_card, read_toml
-from ..init import Contract, InitCard, Need
+from ..init import InitCard, InitRequest, InputSpec
 from .load_state_dict import refuse_other_kinds
 
 EXAMPLE = """name = "my-mednet"
@@ -40,7 +40,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Of the weights, relative to the card."""
     sha256: str
     arch: str
-    input: Contract
+    input: InputSpec
     corpora: tuple[str, ...]
     """Ids of every data set that the weights have seen."""
     corpus: tuple[SeenCorpus, ...] = ()
@@ -68,7 +68,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Hyper-parameters, commit and whatever else made the weights."""
 
 
-def read_card(path: Path) -> CheckpointCard:
+def read_checkpoint_card(path: Path) -> CheckpointCard:
     """Read a checkpoint's card; `UserError` names the file and the key that is wrong."""
     if not path.is_file():
         raise UserError(f"There is no card at {path}: write one there, for example:", EXAMPLE)
@@ -79,7 +79,7 @@ def read_card(path: Path) -> CheckpointCard:
 
 
 def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
-    """Write a card as TOML, atomically; `read_card` returns it again.
+    """Write a card as TOML, atomically; `read_checkpoint_card` returns it again.
 
     Args:
         card: keys that have their default are left away.
@@ -105,7 +105,7 @@ def card_path(path: Path, variant: str) -> Path:
     return path if path.suffix == ".toml" else path.with_suffix(".toml")
 
 
-def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
+def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
     """Resolve a user's checkpoint.
 
     Args:
@@ -118,7 +118,7 @@ def from_checkpoint(name: str, path: Path, need: Need) -> InitCard:
         UserError: no card, a wrong key, another arch or colour than the run's, another hash.
     """
     card_at = card_path(path, need.task.variant)
-    card = read_card(card_at)
+    card = read_checkpoint_card(card_at)
     file = card_at.parent / card.path
     if not file.is_file():
         raise UserError(f"{card_at} names the weights {file}, which are not there: correct `path`.")

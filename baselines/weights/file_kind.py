@@ -4,7 +4,7 @@ import codecs
 import zipfile
 from pathlib import Path
 
-HEAD = 1024
+HEAD_BYTES = 1024
 """Bytes that are looked at."""
 
 _MAGIC = {
@@ -27,7 +27,7 @@ def file_kind(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD_BYTES)
     except OSError:  # the reader has said why
         return ""
     if not head.strip(b"\0"):

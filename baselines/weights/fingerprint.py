@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import UserError
-from ..init import Contract
-from .probe_images import pictures
+from ..init import InputSpec
+from .probe_images import probe_images
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a card is read by commands that compute nothing
     from torch import nn
 
 NUMBERS, PROBES, SEED = 32, 8, 32
-TOLERANCE = 0.01
+FINGERPRINT_TOLERANCE = 0.01
 """Of the fingerprint's length. Rounding (1 thread or 2) moves it by 3e-6; a wrong network moves it
 by far more: measured with ImageNet's weights in tf_efficientnet_lite0 at 64 px, 0.4 for batch norm's epsilon
 (1e-5 for 1e-3) and for swapped channels, 1.0 for the padding of the same network without "tf_", 1.5 for
 another mean and standard deviation."""
 
 
-def fingerprint(backbone: nn.Module, contract: Contract, input_size: int) -> tuple[float, ...]:
+def fingerprint(backbone: nn.Module, contract: InputSpec, input_size: int) -> tuple[float, ...]:
     """Return `NUMBERS` projections of the features of fixed probe pictures.
 
     Args:
@@ -36,14 +36,14 @@ def fingerprint(backbone: nn.Module, contract: Contract, input_size: int) -> tup
     """
     import torch
 
-    from .prepare import Prepare
+    from .prepare import InputPreparation
 
     device = next(backbone.parameters()).device
-    images = torch.from_numpy(pictures(PROBES, input_size)).to(device)
+    images = torch.from_numpy(probe_images(PROBES, input_size)).to(device)
     training = backbone.training
     try:
         with torch.inference_mode():
-            features = backbone.eval()(Prepare(contract, input_size)(images)).float().cpu().numpy()
+            features = backbone.eval()(InputPreparation(contract, input_size)(images)).float().cpu().numpy()
     finally:
         backbone.train(training)
     rng = np.random.default_rng(SEED)
@@ -55,7 +55,7 @@ def fingerprint(backbone: nn.Module, contract: Contract, input_size: int) -> tup
 
 
 def check_fingerprint(
-    backbone: nn.Module, contract: Contract, input_size: int, stated: tuple[float, ...], origin: str
+    backbone: nn.Module, contract: InputSpec, input_size: int, stated: tuple[float, ...], origin: str
 ) -> None:
     """Compare what a network computes with the fingerprint that its card states.
 
@@ -77,10 +77,10 @@ def check_fingerprint(
             "with `mednet-bench inspect-weights`, or leave it out of the card."
         )
     distance = float(np.linalg.norm(found - wanted) / max(float(np.linalg.norm(wanted)), 1e-12))
-    if not distance <= TOLERANCE:  # NaN too
+    if not distance <= FINGERPRINT_TOLERANCE:  # NaN too
         raise UserError(
             f"The weights of {origin} are those that the card names, but the network computes something else "
-            f"than the card's fingerprint (by {distance:.1%} of its length, {TOLERANCE:.0%} is allowed): "
+            f"than the card's fingerprint (by {distance:.1%} of its length, {FINGERPRINT_TOLERANCE:.0%} is allowed): "
             "another arch, another input contract or another release of timm; correct the card, or install "
             "the timm with which it was made."
         )

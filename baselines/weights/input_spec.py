@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from ..init import Contract
-from .probe_images import pictures
+from ..init import InputSpec
+from .probe_images import probe_images
 from .stem_stats import first_layers, input_means
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ EXPLAINED = 0.99
 
 
 @dataclass(frozen=True)
-class Evidence:
+class InputEvidence:
     """What the first batch norm says of an input contract.
 
     Attributes:
@@ -89,9 +89,9 @@ class Evidence:
         )
 
 
-def examine(
-    backbone: nn.Module, contract: Contract, input_size: int, images: NDArray[np.uint8] | None = None
-) -> Evidence:
+def check_input_spec(
+    backbone: nn.Module, contract: InputSpec, input_size: int, images: NDArray[np.uint8] | None = None
+) -> InputEvidence:
     """Compare a contract with what the first batch norm remembers.
 
     Args:
@@ -102,20 +102,20 @@ def examine(
     """
     import torch
 
-    from .prepare import Prepare
+    from .prepare import InputPreparation
 
-    shown = torch.from_numpy(pictures(PROBES, input_size) if images is None else images)
-    first = first_layers(backbone, Prepare(contract, input_size)(shown))
+    shown = torch.from_numpy(probe_images(PROBES, input_size) if images is None else images)
+    first = first_layers(backbone, InputPreparation(contract, input_size)(shown))
     if first is None:
-        return Evidence(checked=False)
+        return InputEvidence(checked=False)
     inputs, explained = input_means(first)
     means = tuple(_of_white(inputs, contract)) if explained >= EXPLAINED else ()
-    found = Evidence(True, first.contrast, means, explained)
+    found = InputEvidence(True, first.contrast, means, explained)
     if not 1 / FACTOR < found.contrast < FACTOR:
         others = (
             other
             for other in _others(contract)
-            if (seen := first_layers(backbone, Prepare(other, input_size)(shown)))
+            if (seen := first_layers(backbone, InputPreparation(other, input_size)(shown)))
             and 1 / FACTOR < seen.contrast < FACTOR
             and _possible(_of_white(inputs, other))
         )
@@ -123,7 +123,7 @@ def examine(
     return replace(found, warnings=tuple(_doubts(found, contract)))
 
 
-def _of_white(inputs: NDArray[np.float64], contract: Contract) -> NDArray[np.float64]:
+def _of_white(inputs: NDArray[np.float64], contract: InputSpec) -> NDArray[np.float64]:
     """Turn means of the network's inputs [3] into means of images, where white is 1."""
     return (inputs * contract.std + contract.mean) / contract.value_range
 
@@ -133,7 +133,7 @@ def _possible(means: NDArray[np.float64] | tuple[float, ...]) -> bool:
     return bool(np.min(means) > -0.05 and np.max(means) < 1.05)
 
 
-def _others(contract: Contract) -> list[Contract]:
+def _others(contract: InputSpec) -> list[InputSpec]:
     """Return the contracts that may have been meant, likelier ones first."""
     range_ = 255 if contract.value_range == 1 else 1
     up = contract.value_range / range_  # mean and std that were written for the other range
@@ -149,17 +149,21 @@ def _others(contract: Contract) -> list[Contract]:
     return [flipped, *scaled, *(msgspec.structs.replace(contract, **facts) for facts in COMMON)]
 
 
-def _wrong_scale(contrast: float, other: Contract | None) -> str:
+def _wrong_scale(contrast: float, other: InputSpec | None) -> str:
     size = (
         f"about {1 / max(contrast, 1e-6):.0f} times too small"
         if contrast < 1
         else f"about {contrast:.0f} times too large"
     )
-    cure = f"the contract that fits is {told(other)}" if other else "correct mean, std and value_range"
+    cure = (
+        f"the contract that fits is {format_input_spec(other)}"
+        if other
+        else "correct mean, std and value_range"
+    )
     return f"its inputs are {size} for what its first batch norm remembers: {cure}"
 
 
-def told(contract: Contract) -> str:
+def format_input_spec(contract: InputSpec) -> str:
     """Return the numbers of a contract in one line."""
     mean, std = (
         ", ".join(f"{number:.4g}" for number in numbers) for numbers in (contract.mean, contract.std)
@@ -167,7 +171,7 @@ def told(contract: Contract) -> str:
     return f"mean [{mean}], std [{std}], {contract.channels}, value_range {contract.value_range}"
 
 
-def _doubts(found: Evidence, contract: Contract) -> Iterator[str]:
+def _doubts(found: InputEvidence, contract: InputSpec) -> Iterator[str]:
     """Yield what the channel means say against a contract of the right scale."""
     if not found.means:
         return

@@ -11,26 +11,26 @@ import msgspec
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
-from ..init import Contract
+from ..init import InputSpec
 from .archs import build_backbone, classifier_names
 from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
-from .input_spec import COMMON, Evidence, examine
-from .layout import Target
+from .input_spec import COMMON, InputEvidence, check_input_spec
+from .layout import TargetModel
 from .layout_derive import KeyMap, derive, refuse_keras
-from .layout_guess import guesses, likely
-from .load_state_dict import check_values, choose_state_dict, load_total, networks, read_state_dicts
+from .layout_guess import guesses, likely_archs
+from .load_state_dict import check_weight_values, choose_state_dict, load_total, networks, read_state_dicts
 
 if TYPE_CHECKING:
     from torch import nn
 
-SIDE = 96
+FINGERPRINT_SIDE = 96
 """In pixels, at which a draft's fingerprint is taken: enough for every network that takes any side, and a
 comparison at every load then takes a fraction of a second."""
 
 
 @dataclass(frozen=True, eq=False)
-class Inspected:
+class InspectedCheckpoint:
     """A checkpoint, read and understood.
 
     Attributes:
@@ -59,9 +59,9 @@ class Inspected:
     names: KeyMap
     shapes: dict[str, tuple[int, ...]]
     parameters: int
-    contract: Contract
-    evidence: Evidence
-    possible: tuple[tuple[Contract, float], ...]
+    contract: InputSpec
+    evidence: InputEvidence
+    possible: tuple[tuple[InputSpec, float], ...]
     side: int
     fingerprint: tuple[float, ...]
 
@@ -81,9 +81,9 @@ class Inspected:
         )
 
 
-def inspect(
+def inspect_checkpoint(
     file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = (), state_dict: str = ""
-) -> Inspected:
+) -> InspectedCheckpoint:
     """Find out what a checkpoint holds.
 
     Args:
@@ -100,18 +100,18 @@ def inspect(
     state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
     fits = [] if arch else [name for name, _ in guesses(tensors, excused)]
-    chosen = arch or next(iter((*fits, *likely(tensors))), "")
+    chosen = arch or next(iter((*fits, *likely_archs(tensors))), "")
     if not chosen:
         raise UserError(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
         )
     side, model = _built(chosen)
-    names = derive(tensors, Target(chosen, model, classifier_names(chosen)), excused, layout, str(file))
-    check_values(tensors, names.pairs, str(file))
+    names = derive(tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file))
+    check_weight_values(tensors, names.pairs, str(file))
     load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
     possible = tuple(_possible_contracts(model, side))
-    contract = possible[0][0] if possible else Contract(**COMMON[0])  # type: ignore[arg-type]
-    return Inspected(
+    contract = possible[0][0] if possible else InputSpec(**COMMON[0])  # type: ignore[arg-type]
+    return InspectedCheckpoint(
         file=file,
         sha256=sha256_file(file),
         arch=chosen,
@@ -122,7 +122,7 @@ def inspect(
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         contract=contract,
-        evidence=examine(model, contract, side),
+        evidence=check_input_spec(model, contract, side),
         possible=possible,
         side=side,
         fingerprint=fingerprint(model, contract, side),
@@ -130,11 +130,11 @@ def inspect(
 
 
 def _built(arch: str) -> tuple[int, nn.Module]:
-    """Build a network at `SIDE`, or at its own side where it takes no other."""
+    """Build a network at `FINGERPRINT_SIDE`, or at its own side where it takes no other."""
     import timm
 
     try:
-        return SIDE, build_backbone(arch, SIDE).eval()
+        return FINGERPRINT_SIDE, build_backbone(arch, FINGERPRINT_SIDE).eval()
     except UserError:
         cfg = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
         if cfg is None:
@@ -150,13 +150,13 @@ def _twins(arch: str, names: KeyMap) -> tuple[str, ...]:
     return (twin,) if names.layout == "timm" and timm.is_model(twin) else ()
 
 
-def _possible_contracts(model: nn.Module, side: int) -> list[tuple[Contract, float]]:
+def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, float]]:
     """List the common contracts against which nothing speaks, the one with the likeliest contrast first."""
     found = []
     for facts in COMMON:
         for channels in ("rgb", "bgr"):
-            contract = msgspec.convert({**facts, "channels": channels}, Contract)
-            evidence = examine(model, contract, side)
+            contract = msgspec.convert({**facts, "channels": channels}, InputSpec)
+            evidence = check_input_spec(model, contract, side)
             if evidence.checked and not evidence.warnings:
                 found.append((contract, evidence.contrast))
                 break  # "bgr" only where red and blue would be swapped otherwise

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class TargetModel:
     """The network that a file is meant for.
 
     Attributes:
@@ -27,10 +27,10 @@ class Target:
     classifier: tuple[str, ...]
 
 
-class Layout(Protocol):
+class TensorLayout(Protocol):
     """Recognises names and says what the network calls them."""
 
-    def __call__(self, names: Sequence[str], target: Target) -> dict[str, str] | None:
+    def __call__(self, names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
         """Return the network's name for every name of the file, or None where this is not the layout.
 
         A name that has no counterpart is returned as it stands; whoever asks accounts for it.
@@ -38,4 +38,4 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: Registry[Layout] = Registry("layout", "mednet_bench.baselines.layouts")
+LAYOUTS: Registry[TensorLayout] = Registry("layout", "mednet_bench.baselines.layouts")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from . import layout_keras
-from .layout import LAYOUTS, Target
+from .layout import LAYOUTS, TargetModel
 from .layout_order import names_by_order
-from .load_state_dict import Account, account, is_tracker
+from .load_state_dict import TensorAccount, compare_tensors, is_tracker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ COMPANIONS = {
 """What MoCo keeps beside the network that it trains; left over by name."""
 AUXILIARY = "AuxLogits."
 """The second classifier of torchvision's Inception, of use in its training alone; left over by name."""
-ORDER = "order"
+ORDERED_LAYOUT = "order"
 """The layout that must be asked for: `names_by_order` proves less than a layout that is recognised."""
 
 
@@ -56,7 +56,7 @@ class KeyMap:
     pairs: dict[str, str]
     left: tuple[str, ...]
     twins: tuple[str, ...]
-    account: Account
+    account: TensorAccount
 
     @property
     def described(self) -> str:
@@ -65,7 +65,7 @@ class KeyMap:
 
 
 def derive(
-    tensors: Mapping[str, Tensor], target: Target, excused: Sequence[str], layout: str, origin: str
+    tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], layout: str, origin: str
 ) -> KeyMap:
     """Find the map that accounts for every tensor of both sides.
 
@@ -80,7 +80,7 @@ def derive(
         UserError: no map is total; or two are, with other tensors; or the network is Keras'.
     """
     refuse_keras(tensors, origin)
-    maps = sorted(candidates(tensors, target, excused, layout), key=lambda found: found.account.faults)
+    maps = sorted(candidate_maps(tensors, target, excused, layout), key=lambda found: found.account.faults)
     if not maps:
         raise UserError(
             f"The tensors of {origin} are not named as the layout '{layout}' names those of {target.arch} "
@@ -104,11 +104,11 @@ def refuse_keras(names: Iterable[str], origin: str) -> None:
         raise UserError(f"The weights of {origin} are refused: {reason}.")
 
 
-def candidates(
-    tensors: Mapping[str, Tensor], target: Target, excused: Sequence[str], layout: str = ""
+def candidate_maps(
+    tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], layout: str = ""
 ) -> Iterator[KeyMap]:
     """Iterate over every way to read the names, shortest prefix first, each with what is wrong with it."""
-    if layout == ORDER:
+    if layout == ORDERED_LAYOUT:
         yield _in_order(tensors, target, excused)
         return
     chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
@@ -140,7 +140,7 @@ def _accounted(
     prefix: str,
     pairs: dict[str, str],
     tensors: Mapping[str, Tensor],
-    target: Target,
+    target: TargetModel,
     excused: Sequence[str],
 ) -> KeyMap:
     """Make the map of one reading, with what is wrong with it told in the file's own names."""
@@ -159,8 +159,8 @@ def _accounted(
             twins.append(name)
         elif not is_tracker(pairs.get(name, ""), own):
             extra.append(name)
-    found = account(own, renamed, ())
-    wrong = Account(found.missing, (*extra, *doubled), found.shapes)
+    found = compare_tensors(own, renamed, ())
+    wrong = TensorAccount(found.missing, (*extra, *doubled), found.shapes)
     return KeyMap(layout, prefix, used, tuple(left), tuple(twins), wrong)
 
 
@@ -172,7 +172,7 @@ def _bare(name: str) -> str:
     return ".".join(parts)
 
 
-def _is_excused(name: str, renamed: str, prefix: str, target: Target, excused: Sequence[str]) -> bool:
+def _is_excused(name: str, renamed: str, prefix: str, target: TargetModel, excused: Sequence[str]) -> bool:
     """Whether a tensor may be left over: by its own name, or as the network's classifier."""
     head, _, last = prefix.removesuffix(".").rpartition(".")
     beside = tuple(f"{head}." * bool(head) + companion for companion in COMPANIONS.get(last, ()))
@@ -193,7 +193,7 @@ def _same(one: KeyMap, other: KeyMap, tensors: Mapping[str, Tensor]) -> bool:
     return all(_equal(tensors[name], tensors[names[new]]) for name, new in one.pairs.items() if new in names)
 
 
-def _in_order(tensors: Mapping[str, Tensor], target: Target, excused: Sequence[str]) -> KeyMap:
+def _in_order(tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str]) -> KeyMap:
     """Match names by order alone; what cannot be matched is left as it stands, and so is not total."""
     own = target.model.state_dict()
     kept = {
@@ -201,4 +201,4 @@ def _in_order(tensors: Mapping[str, Tensor], target: Target, excused: Sequence[s
     }
     renamed = names_by_order(kept, own)
     pairs = {name: name for name in tensors} if isinstance(renamed, str) else renamed
-    return _accounted(ORDER, "", pairs, tensors, target, excused)
+    return _accounted(ORDERED_LAYOUT, "", pairs, tensors, target, excused)

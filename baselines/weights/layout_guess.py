@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from .archs import CIFAR_STEMS, build_backbone, classifier_names
-from .layout import Target
-from .layout_derive import KeyMap, candidates
+from .layout import TargetModel
+from .layout_derive import KeyMap, candidate_maps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,17 +40,17 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """A name that gives a family away, and its networks, likelier ones first."""
 
 
-def likely(names: Mapping[str, Tensor]) -> tuple[str, ...]:
+def likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Name the networks that names point to; nothing is built."""
     return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
 
 
-def on_meta(arch: str) -> Target:
+def on_meta(arch: str) -> TargetModel:
     """Build a network without memory for its weights: names, shapes and settings alone."""
     import torch
 
     with torch.device("meta"):
-        return Target(arch, build_backbone(arch, 224), classifier_names(arch))
+        return TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
 
 
 def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyMap]]:
@@ -58,9 +58,9 @@ def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Ite
 
     Networks that differ in what no tensor shows (padding, epsilon: timm's `tf_` names) fit alike.
     """
-    for arch in likely(tensors):
+    for arch in likely_archs(tensors):
         try:
-            maps = list(candidates(tensors, on_meta(arch), excused))
+            maps = list(candidate_maps(tensors, on_meta(arch), excused))
         except UserError:  # recognised as torchvision's, which differs in a setting
             continue
         if found := next((found for found in maps if not found.account.faults), None):

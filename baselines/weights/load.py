@@ -10,17 +10,17 @@ from ...core.files import sha256_file
 from ..init import InitCard
 from .archs import build_backbone, classifier_names
 from .fingerprint import check_fingerprint
-from .layout import Target
+from .layout import TargetModel
 from .layout_derive import derive
-from .load_state_dict import check_values, load_total, read_tensors, renamed_by_order
-from .transform import apply
+from .load_state_dict import check_weight_values, load_total, read_tensors, renamed_by_order
+from .transform import transform_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LoadedBackbone:
     """A network without classifier, and the proof of what is in it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Backbone:
     weights: str
 
 
-def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Backbone:
+def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> LoadedBackbone:
     """Build `arch` and load the weights that `card` names.
 
     Args:
@@ -51,7 +51,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         torch.manual_seed(seed)
         model = build_backbone(arch, input_size)
     if card.file is None:
-        return Backbone(model, f"random:{seed}")
+        return LoadedBackbone(model, f"random:{seed}")
     if not card.file.is_file():
         raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
     found = sha256_file(card.file)
@@ -71,15 +71,15 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Back
         tensors = renamed_by_order(tensors, names, card.name)
     random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     origin = f"{card.name} ({card.file})"
-    target = Target(arch, model, classifier_names(arch))
+    target = TargetModel(arch, model, classifier_names(arch))
     names = derive(tensors, target, card.excused, card.layout, origin).pairs
-    check_values(tensors, names, origin)
+    check_weight_values(tensors, names, origin)
     load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
     if card.fingerprint:
         _check_fingerprint(card, arch, input_size, model, origin)
     if card.transform:
-        apply(card.transform, model, random, arch, seed)
-    return Backbone(model, f"sha256:{found}")
+        transform_weights(card.transform, model, random, arch, seed)
+    return LoadedBackbone(model, f"sha256:{found}")
 
 
 def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:

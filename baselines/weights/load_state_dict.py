@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import UserError, unknown
+from ...core.errors import UserError, unknown_name_error
 from ...core.files import write_bytes
 from .file_kind import file_kind
 
@@ -109,7 +109,7 @@ def choose_state_dict(
     """
     if wanted:
         if wanted not in found:
-            raise unknown(f"state dict in {path} called", wanted, found)
+            raise unknown_name_error(f"state dict in {path} called", wanted, found)
         return wanted, found[wanted]
     names = networks(found) or list(found)
     if len(names) > 1:
@@ -126,7 +126,7 @@ def networks(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
     return [name for name, tensors in found.items() if any(key.endswith("weight") for key in tensors)]
 
 
-def check_values(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
+def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
     """Refuse weights that are no numbers or were never drawn: they would diverge, or end as chance.
 
     Args:
@@ -176,7 +176,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: tuple[str, st
 
 
 @dataclass(frozen=True)
-class Account:
+class TensorAccount:
     """What is wrong between a network and the tensors for it; three empty lists are a total fit.
 
     Attributes:
@@ -214,7 +214,9 @@ def is_tracker(name: str, own: Mapping[str, Tensor]) -> bool:
     return name.endswith(TRACKER) and name.removesuffix(TRACKER) + ".running_mean" in own
 
 
-def account(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]) -> Account:
+def compare_tensors(
+    own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]
+) -> TensorAccount:
     """Compare names and shapes.
 
     Args:
@@ -223,7 +225,7 @@ def account(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: I
         excused: prefixes of names that may be left over: the classifier, which the network does not have.
     """
     prefixes = tuple(excused)
-    return Account(
+    return TensorAccount(
         missing=tuple(name for name in own if name not in tensors and not name.endswith(TRACKER)),
         extra=tuple(
             name
@@ -251,7 +253,7 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
         UserError: lists what the model misses, what is left over, and what differs in shape.
     """
     own = model.state_dict()
-    found = account(own, tensors, excused)
+    found = compare_tensors(own, tensors, excused)
     if found.faults:
         raise found.refusal(origin)
     # strict: after the filter both sides hold the same names, and torch checks it once more

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..init import Contract
+from ..init import InputSpec
 
 if TYPE_CHECKING:  # the registry of inits imports this module, and `ls` shall answer at once
     import torch
@@ -17,7 +17,7 @@ CHANNELS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Prepare:
+class InputPreparation:
     """The input contract of an init, applied on the device.
 
     Attributes:
@@ -25,7 +25,7 @@ class Prepare:
         side: of the square that the network sees, in pixels.
     """
 
-    contract: Contract
+    contract: InputSpec
     side: int
 
     def resize(self, images: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def as_floats(images: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
-def _affine(contract: Contract, device: torch.device) -> tuple[Tensor, Tensor]:
+def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return scale and shift [1, 3, 1, 1] that turn 0..255 into the contract's units."""
     import torch
 

@@ -3,12 +3,12 @@
 import functools
 
 from ..init import InitCard
-from .input_spec import examine
+from .input_spec import check_input_spec
 from .load import load_backbone
 
 
 @functools.lru_cache(maxsize=64)  # every cell of an init asks again
-def doubts(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
+def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
     """Load the weights of a card strictly, and say what they have against its input contract.
 
     Args:
@@ -25,5 +25,5 @@ def doubts(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
     backbone = load_backbone(card, arch, input_size, seed=0)
     if card.transform:
         return ()
-    found = examine(backbone.module, card.contract, input_size)
+    found = check_input_spec(backbone.module, card.contract, input_size)
     return tuple(f"the input contract of {card.name} is in doubt: {warning}." for warning in found.warnings)

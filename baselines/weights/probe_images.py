@@ -7,12 +7,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-SEED = 20211012
+PROBE_SEED = 20211012
 """Changing it, or anything in `pictures`, changes every fingerprint that a card holds."""
 
 
 @lru_cache(maxsize=4)
-def pictures(count: int, side: int) -> NDArray[np.uint8]:
+def probe_images(count: int, side: int) -> NDArray[np.uint8]:
     """Return coloured pictures with the statistics of photographs, uint8 [count, 3, side, side].
 
     Their power falls with the square of the frequency (Field 1987), one bright plane is shared by the
@@ -20,7 +20,7 @@ def pictures(count: int, side: int) -> NDArray[np.uint8]:
     most of the range, as a picture from a camera does. Computed by numpy on the CPU, so that every
     machine draws the same.
     """
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(PROBE_SEED)
     return np.stack([_picture(rng, side) for _ in range(count)])
 
 

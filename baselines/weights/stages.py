@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stage:
+class NetworkStage:
     """A stretch of a network, from the end of the stage before to the end of one module.
 
     Attributes:
@@ -22,7 +22,7 @@ class Stage:
     tensors: tuple[str, ...]
 
 
-def stages(model: nn.Module) -> tuple[Stage, ...]:
+def stages(model: nn.Module) -> tuple[NetworkStage, ...]:
     """Cut a network into its stages; every tensor belongs to exactly one.
 
     A ResNet has five (stem and four layers), an EfficientNet five, a ConvNeXt four, a ViT one per block. The
@@ -39,7 +39,7 @@ def stages(model: nn.Module) -> tuple[Stage, ...]:
     for tensor in state:
         owner = order[tensor.rpartition(".")[0]]
         held[next((at for at, end in enumerate(last) if owner <= end), len(ends) - 1)].append(tensor)
-    return tuple(Stage(name, tuple(tensors)) for name, tensors in zip(ends, held, strict=True))
+    return tuple(NetworkStage(name, tuple(tensors)) for name, tensors in zip(ends, held, strict=True))
 
 
 def _named(model: nn.Module) -> list[str]:

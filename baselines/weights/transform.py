@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import UserError
-from ..init import Transform
+from ..init import WeightTransform
 from .archs import build_backbone
 from .stages import stages
 
@@ -25,7 +25,9 @@ STREAM = 2
 """Keeps these draws apart from all others of the same seed."""
 
 
-def apply(transform: Transform, model: nn.Module, random: Mapping[str, Tensor], arch: str, seed: int) -> None:
+def transform_weights(
+    transform: WeightTransform, model: nn.Module, random: Mapping[str, Tensor], arch: str, seed: int
+) -> None:
     """Transform the weights of `model` in place.
 
     The draws depend on the seed and the shapes alone: with one seed every source is given the same normal
@@ -63,13 +65,13 @@ def apply(transform: Transform, model: nn.Module, random: Mapping[str, Tensor], 
                 tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
 
 
-def check_transform(transform: Transform, arch: str, input_size: int) -> None:
+def check_transform(transform: WeightTransform, arch: str, input_size: int) -> None:
     """Refuse what an architecture cannot be given; `UserError` says what it can."""
     if transform.kind == "partial":
         _check_stages(transform, build_backbone(arch, input_size), arch)
 
 
-def _check_stages(transform: Transform, model: nn.Module, arch: str) -> None:
+def _check_stages(transform: WeightTransform, model: nn.Module, arch: str) -> None:
     names = [stage.name for stage in stages(model)]
     if not 1 <= transform.stages < len(names):
         source = transform.source.name

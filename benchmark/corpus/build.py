@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from ...core.files import claim, writable_folder, write_bytes
-from ...core.process_pool import share
-from ...core.progress import counting
-from ...tasks.pseudonymize import trace
-from .build_part import Part, Settings, make_part
-from .corpus import CORPUS, FORMAT, PARTS, SHARDS, Corpus, read_corpus
-from .finish import finish
-from .source import Source, Unit
+from ...core.files import claim_lock, writable_folder, write_bytes
+from ...core.process_pool import map_in_processes
+from ...core.progress import show_count
+from ...tasks.pseudonymize import salt_trace
+from .build_part import CorpusPart, CorpusSettings, make_part
+from .corpus import CORPUS, CORPUS_FORMAT, PARTS, SHARDS, Corpus, read_corpus
+from .finish import finish_corpus
+from .source import CorpusSource, WorkUnit
 
 PLAN = "plan.json"
 """In the folder of the parts: what the build under way was asked for."""
@@ -31,7 +31,9 @@ class _Survey:
     request: str
 
 
-def build(folder: Path, sources: Sequence[Source], settings: Settings, jobs: int = 1) -> Corpus:
+def build_corpus(
+    folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, jobs: int = 1
+) -> Corpus:
     """Build a corpus, or go on with one that was interrupted; a finished one is left as it is.
 
     Args:
@@ -52,7 +54,7 @@ def build(folder: Path, sources: Sequence[Source], settings: Settings, jobs: int
                 f"{source.facts.variant}, or correct its card."
             )
     writable_folder(folder)
-    with claim(folder / ".lock") as ours:
+    with claim_lock(folder / ".lock") as ours:
         if not ours:
             raise UserError(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."
@@ -62,37 +64,39 @@ def build(folder: Path, sources: Sequence[Source], settings: Settings, jobs: int
         return done or _build(folder, sources, settings, survey, jobs)
 
 
-def _build(folder: Path, sources: Sequence[Source], settings: Settings, survey: _Survey, jobs: int) -> Corpus:
+def _build(
+    folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, survey: _Survey, jobs: int
+) -> Corpus:
     parts = [
-        Part(folder, source.facts.name, number)
+        CorpusPart(folder, source.facts.name, number)
         for source, count in zip(sources, survey.units, strict=True)
         for number in range(count)
     ]
     waiting = sum(not part.table.exists() for part in parts)
-    with counting("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
+    with show_count("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
         images = problems = 0
         work = partial(_work, folder=folder, settings=settings)
-        for made, failed in share(work, _waiting(folder, sources), jobs):
+        for made, failed in map_in_processes(work, _waiting(folder, sources), jobs):
             images, problems = images + made, problems + failed
             step(f"{images:,} images, {problems:,} problems")
-    return finish(folder, [source.facts for source in sources], parts, settings, survey.request)
+    return finish_corpus(folder, [source.facts for source in sources], parts, settings, survey.request)
 
 
-def _work(piece: tuple[Source, Unit], folder: Path, settings: Settings) -> tuple[int, int]:
+def _work(piece: tuple[CorpusSource, WorkUnit], folder: Path, settings: CorpusSettings) -> tuple[int, int]:
     return make_part(*piece, folder, settings)
 
 
-def _waiting(folder: Path, sources: Sequence[Source]) -> Iterator[tuple[Source, Unit]]:
+def _waiting(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tuple[CorpusSource, WorkUnit]]:
     for source in sources:
         for unit in source.units():
-            if not Part(folder, source.facts.name, unit.number).table.exists():
+            if not CorpusPart(folder, source.facts.name, unit.number).table.exists():
                 yield source, unit
 
 
-def _survey(sources: Sequence[Source], settings: Settings) -> _Survey:
+def _survey(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
     """Go over the units without reading them."""
     digest = hashlib.sha256()
-    digest.update(repr((FORMAT, settings.variant, settings.side, trace(settings.salt))).encode())
+    digest.update(repr((CORPUS_FORMAT, settings.variant, settings.side, salt_trace(settings.salt))).encode())
     counts = []
     for source in sources:
         digest.update(msgspec.msgpack.encode(source.facts))

@@ -11,18 +11,30 @@ from ...tasks.images.perceptual_hash import perceptual_hash
 from ...tasks.pseudonymize import group_number
 from ...tasks.task import Variant
 from .corpus import PARTS, SHARDS
-from .images import UnusableError, pixel_hash, png, stored
+from .images import UnusableError, encode_png, pixel_hash, to_stored
 from .shard import ShardWriter, facts_json
-from .source import Problem, Source, Unit
+from .source import CorpusSource, ReadProblem, WorkUnit
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("key", "source", "shard", "offset", "size", "label", "group", "sha256", "phash", "height", "width")
+INDEX_COLUMNS = (
+    "key",
+    "source",
+    "shard",
+    "offset",
+    "size",
+    "label",
+    "group",
+    "sha256",
+    "phash",
+    "height",
+    "width",
+)
 
 
 @dataclass(frozen=True)
-class Settings:
+class CorpusSettings:
     """What is done to every image alike: gray or color, the longest side, and the salt of the groups."""
 
     variant: Variant
@@ -31,7 +43,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusPart:
     """Where a unit's results stand.
 
     Attributes:
@@ -69,16 +81,18 @@ class Part:
         return f"{self.source}-{self.number:05d}{row:06d}"
 
 
-def schema() -> "pa.Schema":
+def index_schema() -> "pa.Schema":
     """Return the columns of the index, as docs/build-a-mednet.md lists them."""
     import pyarrow as pa
 
     text, wide, side = pa.string(), pa.int64(), pa.int32()
     types = (text, text, text, wide, wide, pa.list_(pa.int32()), wide, text, pa.uint64(), side, side)
-    return pa.schema(list(zip(COLUMNS, types, strict=True)))
+    return pa.schema(list(zip(INDEX_COLUMNS, types, strict=True)))
 
 
-def make_part(source: Source, unit: Unit, folder: Path, settings: Settings) -> tuple[int, int]:
+def make_part(
+    source: CorpusSource, unit: WorkUnit, folder: Path, settings: CorpusSettings
+) -> tuple[int, int]:
     """Read a unit and write its shard, then its table.
 
     Returns:
@@ -90,38 +104,43 @@ def make_part(source: Source, unit: Unit, folder: Path, settings: Settings) -> t
     import pyarrow as pa
     from pyarrow import parquet
 
-    part = Part(folder, source.facts.name, unit.number)
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    problems: list[Problem] = []
+    part = CorpusPart(folder, source.facts.name, unit.number)
+    columns: dict[str, list[Any]] = {name: [] for name in INDEX_COLUMNS}
+    problems: list[ReadProblem] = []
 
     def write(file: BinaryIO) -> None:
         shard = ShardWriter(file)
         for row in _rows(source, unit, part, settings, shard, problems):
-            for name, value in zip(COLUMNS, row, strict=True):
+            for name, value in zip(INDEX_COLUMNS, row, strict=True):
                 columns[name].append(value)
         shard.close()
 
     write_atomic(part.shard, write)
     notes = {"problems": json.dumps([(problem.name, problem.reason) for problem in problems])}
-    table = pa.table(columns, schema().with_metadata(notes))
+    table = pa.table(columns, index_schema().with_metadata(notes))
     write_atomic(part.table, lambda file: parquet.write_table(table, file))
     return len(table), len(problems)
 
 
 def _rows(
-    source: Source, unit: Unit, part: Part, settings: Settings, shard: ShardWriter, problems: list[Problem]
+    source: CorpusSource,
+    unit: WorkUnit,
+    part: CorpusPart,
+    settings: CorpusSettings,
+    shard: ShardWriter,
+    problems: list[ReadProblem],
 ) -> Iterator[tuple[Any, ...]]:
     row, color = 0, settings.variant == "color"
     for found in source.read(unit):
-        if isinstance(found, Problem):
+        if isinstance(found, ReadProblem):
             problems.append(found)
             continue
         try:
-            pixels = stored(found.pixels, color, settings.side)
+            pixels = to_stored(found.pixels, color, settings.side)
         except UnusableError as error:
-            problems.append(Problem(found.name, str(error)))
+            problems.append(ReadProblem(found.name, str(error)))
             continue
-        content, digest, key = png(pixels), pixel_hash(pixels), part.key(row)
+        content, digest, key = encode_png(pixels), pixel_hash(pixels), part.key(row)
         offset = shard.add(key, content, facts_json(part.source, found.label, digest))
         group = group_number(settings.salt, part.source, found.group)
         yield (
@@ -131,9 +150,9 @@ def _rows(
         row += 1
 
 
-def read_problems(part: Part) -> list[Problem]:
+def read_problems(part: CorpusPart) -> list[ReadProblem]:
     """List what could not be read of a finished unit."""
     from pyarrow import parquet
 
     notes = parquet.read_schema(part.table).metadata
-    return [Problem(*each) for each in json.loads(notes[b"problems"])]
+    return [ReadProblem(*each) for each in json.loads(notes[b"problems"])]

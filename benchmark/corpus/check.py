@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...core.progress import counting
+from ...core.progress import show_count
 from .corpus import SHARDS, read_corpus
 from .images import pixel_hash
 from .index import open_index, read_image
@@ -13,7 +13,7 @@ from .index import open_index, read_image
 _COLUMNS = ["key", "shard", "offset", "size", "sha256"]
 
 
-def check(folder: Path, jobs: int = 1) -> list[str]:
+def check_corpus(folder: Path, jobs: int = 1) -> list[str]:
     """Read every image and compare its hash.
 
     Returns:
@@ -26,7 +26,7 @@ def check(folder: Path, jobs: int = 1) -> list[str]:
     corpus = read_corpus(folder)
     faults: list[str] = []
     seen, count = 0, open_index(folder).num_row_groups
-    with ThreadPoolExecutor(jobs) as pool, counting("shards", count) as step:  # decoding frees the others
+    with ThreadPoolExecutor(jobs) as pool, show_count("shards", count) as step:  # decoding frees the others
         for rows, fault in pool.map(partial(_check_shard, folder), range(count)):
             seen += rows
             faults += [fault] if fault else []

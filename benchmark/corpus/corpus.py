@@ -8,7 +8,7 @@ from ...core.errors import UserError
 from ...core.files import write_json
 from ...tasks.task import Kind, Variant
 
-FORMAT = 1
+CORPUS_FORMAT = 1
 CORPUS, INDEX, SHARDS, PARTS = "corpus.json", "index.parquet", "shards", "parts"
 DUPLICATES, PROBLEMS, SHEET = "duplicates.csv", "problems.csv", "contact-sheet.png"
 
@@ -58,7 +58,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
         made: when, UTC.
     """
 
-    format: int = FORMAT
+    format: int = CORPUS_FORMAT
     variant: Variant
     side: int
     sources: tuple[SourceFacts, ...]
@@ -91,9 +91,9 @@ def read_corpus(folder: Path) -> Corpus:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     try:
         found = msgspec.json.decode(content, type=dict)
-        if found.get("format") != FORMAT:
+        if found.get("format") != CORPUS_FORMAT:
             raise UserError(
-                f"{folder} has the format {found.get('format')} instead of {FORMAT}: build it anew."
+                f"{folder} has the format {found.get('format')} instead of {CORPUS_FORMAT}: build it anew."
             )
         return msgspec.convert(found, Corpus)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors

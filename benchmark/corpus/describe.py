@@ -7,17 +7,17 @@ from typing import Any
 import msgspec
 
 from ...core.errors import one_line
-from ...core.text_tables import table
+from ...core.text_tables import format_table
 from ...tasks.catalog import megabytes
-from ...tasks.databases.licenses import implied
+from ...tasks.databases.licenses import implied_terms
 from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpus
 
 
-def facts(folder: Path) -> dict[str, Any]:
+def corpus_facts(folder: Path) -> dict[str, Any]:
     """Return everything that is known of a corpus as plain data; `UserError` where there is none."""
     corpus = read_corpus(folder)
-    licence = implied(source.licence for source in corpus.sources if source.images)
+    licence = implied_terms(source.licence for source in corpus.sources if source.images)
     return {
         **msgspec.to_builtins(corpus),
         "images": corpus.images,
@@ -28,15 +28,15 @@ def facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def described(folder: Path) -> str:
+def describe_corpus(folder: Path) -> str:
     """Return the same as text; `UserError` as `facts`."""
-    corpus, found = read_corpus(folder), facts(folder)
+    corpus, found = read_corpus(folder), corpus_facts(folder)
     lines = [
         f"{one_line(str(folder))}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} "
         f"pixels a side, {megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
         f"{corpus.identity[:12]}",
         "",
-        table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
+        format_table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
         "",
     ]
     for source in corpus.sources:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tasks.pseudonymize import NONE
-from .build_part import Part
+from ...tasks.pseudonymize import NO_GROUP
+from .build_part import CorpusPart
 from .corpus import SourceFacts
 
-WORDS = ("agree", "conflict", "not comparable")
-CONFLICT = WORDS[1]
+AGREEMENT_WORDS = ("agree", "conflict", "not comparable")
+CONFLICT = AGREEMENT_WORDS[1]
 """Labels of equal images: the same, another one of the same classes, or of other classes."""
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class RowFacts:
     """What decides about each row of all parts, [n] each, in the order of the sources.
 
     Attributes:
@@ -36,13 +36,13 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Decision:
+class RowDecision:
     """What becomes of each row, [n] each.
 
     Attributes:
         keep: whether it stays.
         of: the row that it is a copy of, or -1.
-        labels: of a copy, the position in `WORDS` of how its label compares.
+        labels: of a copy, the position in `AGREEMENT_WORDS` of how its label compares.
         capped: beyond what its source allows of one group.
     """
 
@@ -52,7 +52,7 @@ class Decision:
     capped: NDArray[np.bool_]
 
 
-def read_rows(parts: Sequence[Part], sources: Sequence[str]) -> Rows:
+def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
     """Read the deciding columns of all parts: 36 bytes an image.
 
     Args:
@@ -65,10 +65,10 @@ def read_rows(parts: Sequence[Part], sources: Sequence[str]) -> Rows:
     lengths = [len(column[2]) for column in columns[1:]]
     positions = np.array([sources.index(part.source) for part in parts], np.int32)
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Rows(digests, labels, groups, np.repeat(positions, lengths), starts)
+    return RowFacts(digests, labels, groups, np.repeat(positions, lengths), starts)
 
 
-def _deciding(part: Part) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+def _deciding(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
     from pyarrow import parquet
 
     table = parquet.read_table(part.table, columns=["sha256", "label", "group"]).combine_chunks()
@@ -84,7 +84,7 @@ def _deciding(part: Part) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArr
     return digest, (values * weights).sum(axis=1, dtype=np.uint64), table["group"].to_numpy()
 
 
-def decide(rows: Rows, sources: Sequence[SourceFacts]) -> Decision:
+def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
     """Choose the rows that stay: of equal images the first, of a group no more than its source allows.
 
     Which of a group's images stay is drawn by their hashes: at random, and the same every time.
@@ -97,10 +97,10 @@ def decide(rows: Rows, sources: Sequence[SourceFacts]) -> Decision:
     of = np.full(n, -1, np.int64)
     of[order[~first]] = order[first][np.cumsum(first) - 1][~first]
     capped = _beyond(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
-    return Decision((of < 0) & ~capped, of, _compared(rows, of, sources), capped)
+    return RowDecision((of < 0) & ~capped, of, _compared(rows, of, sources), capped)
 
 
-def _compared(rows: Rows, of: NDArray[np.int64], sources: Sequence[SourceFacts]) -> NDArray[np.int8]:
+def _compared(rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]) -> NDArray[np.int8]:
     """Compare each copy's label with that of the image that stays; equal classes are comparable."""
     spaces = [(source.kind, source.classes) for source in sources]
     space = np.array([spaces.index(each) for each in spaces])[rows.sources]
@@ -111,9 +111,9 @@ def _compared(rows: Rows, of: NDArray[np.int64], sources: Sequence[SourceFacts])
     return result
 
 
-def _beyond(rows: Rows, unique: NDArray[np.bool_], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _beyond(rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
     beyond = np.zeros(len(unique), bool)
-    at = np.flatnonzero(unique & (rows.groups != NONE) & (limits[rows.sources] > 0))
+    at = np.flatnonzero(unique & (rows.groups != NO_GROUP) & (limits[rows.sources] > 0))
     if not len(at):
         return beyond
     at = at[np.lexsort((rows.digests[at, 0], rows.groups[at], rows.sources[at]))]
@@ -124,15 +124,17 @@ def _beyond(rows: Rows, unique: NDArray[np.bool_], limits: NDArray[np.int64]) ->
     return beyond
 
 
-def copies(parts: Sequence[Part], rows: Rows, decision: Decision) -> Iterator[tuple[str, str, str, str, str]]:
+def list_copies(
+    parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
+) -> Iterator[tuple[str, str, str, str, str]]:
     """Give (key, source, key that stays, its source, do the labels agree) of each copy."""
     for row in np.flatnonzero(decision.of >= 0):
         copy, place = _at(parts, rows, int(row))
         original, first = _at(parts, rows, int(decision.of[row]))
-        words = WORDS[decision.labels[row]]
+        words = AGREEMENT_WORDS[decision.labels[row]]
         yield copy.key(place), copy.source, original.key(first), original.source, words
 
 
-def _at(parts: Sequence[Part], rows: Rows, row: int) -> tuple[Part, int]:
+def _at(parts: Sequence[CorpusPart], rows: RowFacts, row: int) -> tuple[CorpusPart, int]:
     part = int(np.searchsorted(rows.starts, row, side="right")) - 1
     return parts[part], row - int(rows.starts[part])

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import UserError
 from .corpus import DUPLICATES
-from .index import read_columns
+from .index import read_index_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.
         return table
     kept = ~np.isin(table["source"].to_numpy(), list(sources))
     if twins := equal_to(folder, sources):
-        kept &= ~np.isin(read_columns(folder, ["key"])["key"].to_numpy(), list(twins))
+        kept &= ~np.isin(read_index_columns(folder, ["key"])["key"].to_numpy(), list(twins))
     return table.filter(kept)
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import UserError, unknown
-from ...tasks.databases.tables import database as catalogued
+from ...core.errors import UserError, unknown_name_error
+from ...tasks.databases.tables import find_database as catalogued
 from .corpus import SourceFacts
-from .source import Item, Problem, SourceCard, Unit
+from .source import ReadProblem, SourceCard, SourceItem, WorkUnit
 
-PER_UNIT = 1000
+FILES_PER_UNIT = 1000
 """Files that one process reads in one go."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class FileEntry(msgspec.Struct, frozen=True, array_like=True):
     """One file: where it is relative to the root, its label and group, its size and time (-1: not there)."""
 
     path: str
@@ -36,35 +36,37 @@ class FileSource:
         root: what the entries are relative to.
         listing: lists the files in a fixed order; a module's function or a `functools.partial` of one,
             so that it can be pickled.
-        reader: fields of `Reading`.
+        reader: fields of `ReaderTable`.
         per_unit: files per unit; fewer where one file holds many images.
     """
 
     facts: SourceFacts
     root: Path
-    listing: Callable[[], Iterable[Entry]]
+    listing: Callable[[], Iterable[FileEntry]]
     reader: dict[str, Any]
-    per_unit: int = PER_UNIT
+    per_unit: int = FILES_PER_UNIT
 
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[WorkUnit]:
         """List the files, so many at a time."""
         entries = iter(self.listing())
         number = 0
         while chunk := tuple(islice(entries, self.per_unit)):
-            yield Unit(number, chunk)
+            yield WorkUnit(number, chunk)
             number += 1
 
-    def read(self, unit: Unit) -> Iterator[Item | Problem]:
+    def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
         """Decode the files of a unit; one that cannot be read is a problem and the others go on."""
-        from ...tasks.images.reader import UnreadableError, pictures
+        from ...tasks.images.reader import UnreadableError, read_images
 
         reading = reading_of(self.reader, self.facts.name)
         for entry in unit.what:
             try:
-                for picture in pictures(self.root / entry.path, reading):
-                    yield Item(picture.pixels, entry.label, entry.group or picture.group, shown(entry.path))
+                for picture in read_images(self.root / entry.path, reading):
+                    yield SourceItem(
+                        picture.pixels, entry.label, entry.group or picture.group, shown_name(entry.path)
+                    )
             except UnreadableError as error:
-                yield Problem(shown(entry.path), str(error))
+                yield ReadProblem(shown_name(entry.path), str(error))
 
 
 def folder_of(card: SourceCard, folder: Path) -> Path:
@@ -78,31 +80,31 @@ def folder_of(card: SourceCard, folder: Path) -> Path:
 
 
 def reader_of(card: SourceCard) -> dict[str, Any]:
-    """Return the fields of `Reading` that a card sets, also by `slices_per_series`."""
+    """Return the fields of `ReaderTable` that a card sets, also by `slices_per_series`."""
     return {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
 
 
 def reading_of(given: dict[str, Any], source: str) -> Any:
     """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
-    from ...tasks.images.reader import Reading
+    from ...tasks.images.reader import ReaderTable
 
-    names = [field.name for field in fields(Reading)]
+    names = [field.name for field in fields(ReaderTable)]
     for name in given:
         if name not in names:
-            raise UserError(f"The card of '{source}', key 'reader': {unknown('key', name, names)}")
+            raise UserError(f"The card of '{source}', key 'reader': {unknown_name_error('key', name, names)}")
     try:
-        return msgspec.convert(given, Reading, strict=False)
+        return msgspec.convert(given, ReaderTable, strict=False)
     except msgspec.ValidationError as error:
         raise UserError(f"The card of '{source}', key 'reader': {error}.") from error
 
 
-def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> Entry:
+def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> FileEntry:
     """Make an entry with the size and time that the file has now."""
     try:
         state = (root / path).stat()
     except (OSError, ValueError):  # reading it will say why
-        return Entry(path, label, group)
-    return Entry(path, label, group, state.st_size, state.st_mtime_ns)
+        return FileEntry(path, label, group)
+    return FileEntry(path, label, group, state.st_size, state.st_mtime_ns)
 
 
 def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
@@ -130,6 +132,6 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
     return SourceFacts(database=database, kind=card.labels, classes=classes, **kept)
 
 
-def shown(path: str) -> str:
+def shown_name(path: str) -> str:
     """Return how a file is named in the corpus: as the source names it, but no folder outside of it."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

@@ -16,22 +16,26 @@ from numpy.typing import NDArray
 from ...core.clock import utc_now
 from ...core.errors import UserError, one_line
 from ...core.files import write_atomic
-from ...tasks.pseudonymize import NONE
-from .build_part import Part, Settings, read_problems, schema
+from ...tasks.pseudonymize import NO_GROUP
+from .build_part import CorpusPart, CorpusSettings, index_schema, read_problems
 from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
-from .duplicates import CONFLICT, Decision, Rows, copies, decide, read_rows
-from .shard import copy_rows, offsets
+from .duplicates import CONFLICT, RowDecision, RowFacts, choose_rows, list_copies, read_rows
+from .shard import copy_rows, image_offsets
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # no other column repeats itself; ill typed
 
 
-def finish(
-    folder: Path, facts: Sequence[SourceFacts], parts: Sequence[Part], settings: Settings, request: str
+def finish_corpus(
+    folder: Path,
+    facts: Sequence[SourceFacts],
+    parts: Sequence[CorpusPart],
+    settings: CorpusSettings,
+    request: str,
 ) -> Corpus:
     """Make a corpus of its parts; killed at any point, it can be called again.
 
@@ -43,7 +47,7 @@ def finish(
         request: see `Corpus`.
     """
     rows = read_rows(parts, [each.name for each in facts])
-    decision = decide(rows, facts)
+    decision = choose_rows(rows, facts)
     identity = _write_index(folder, parts, rows, decision.keep)
     removed, unread = _list_what_is_left_out(folder, parts, rows, decision)
     sources = tuple(
@@ -67,14 +71,14 @@ def finish(
 
 
 def _list_what_is_left_out(
-    folder: Path, parts: Sequence[Part], rows: Rows, decision: Decision
+    folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> tuple[Counter[tuple[str, str]], Counter[str]]:
     """Write the copies and the problems; counts them by (source, how the labels compare) and by source."""
     removed, unread = Counter[tuple[str, str]](), Counter[str]()
     _write_csv(
         folder / DUPLICATES,
         ("key", "source", "of key", "of source", "labels"),
-        _counting(copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
+        _counting(list_copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
     )
     _write_csv(
         folder / PROBLEMS,
@@ -84,17 +88,17 @@ def _list_what_is_left_out(
     return removed, unread
 
 
-def _kept(rows: Rows, decision: Decision, position: int) -> dict[str, int]:
+def _kept(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int]:
     mine = rows.sources == position
     groups = rows.groups[mine & decision.keep]
     return {
         "images": len(groups),
         "capped": int(decision.capped[mine].sum()),
-        "groups": len(np.unique(groups[groups != NONE])),
+        "groups": len(np.unique(groups[groups != NO_GROUP])),
     }
 
 
-def _write_index(folder: Path, parts: Sequence[Part], rows: Rows, keep: NDArray[np.bool_]) -> str:
+def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep: NDArray[np.bool_]) -> str:
     """Settle every shard and write the rows that stay, a row group for each; returns the identity."""
     from pyarrow import parquet
 
@@ -103,7 +107,7 @@ def _write_index(folder: Path, parts: Sequence[Part], rows: Rows, keep: NDArray[
     identity = hashlib.sha256()
 
     def write(file: BinaryIO) -> None:
-        with parquet.ParquetWriter(file, schema(), **_ENCODING) as writer:
+        with parquet.ParquetWriter(file, index_schema(), **_ENCODING) as writer:
             for part, start, stop in in_order:
                 if stop == start:
                     continue
@@ -116,7 +120,7 @@ def _write_index(folder: Path, parts: Sequence[Part], rows: Rows, keep: NDArray[
     return identity.hexdigest()
 
 
-def _settled(part: Part, keep: NDArray[np.bool_]) -> "pa.Table":
+def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     """Put a part's shard where it stays, without the rows that do not; returns the rows that do."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -136,11 +140,11 @@ def _settled(part: Part, keep: NDArray[np.bool_]) -> "pa.Table":
         with part.shard.open("rb") as shard:
             write_atomic(part.final, lambda file: copy_rows(shard, keep, file))
     with part.final.open("rb") as shard:
-        moved = pa.array(offsets(shard), pa.int64())
+        moved = pa.array(image_offsets(shard), pa.int64())
     return table.set_column(table.schema.get_field_index("offset"), "offset", moved)
 
 
-def _present(part: Part) -> None:
+def _present(part: CorpusPart) -> None:
     if not part.shard.is_file():
         raise UserError(f"{part.shard} is missing: delete {part.folder} and build the corpus anew.")
 
@@ -151,7 +155,7 @@ def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
         identity.update(repr(row).encode())
 
 
-def _problems(parts: Iterable[Part]) -> Iterator[tuple[str, ...]]:
+def _problems(parts: Iterable[CorpusPart]) -> Iterator[tuple[str, ...]]:
     for part in parts:
         for problem in read_problems(part):
             yield (part.source, problem.name, problem.reason)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST = 16
+SMALLEST_SIDE = 16
 """Sides below this many pixels show nothing that a network could learn from."""
 
 _LEVEL = 1
@@ -17,7 +17,7 @@ class UnusableError(ValueError):
     """An image that cannot be stored, with the reason as one sentence."""
 
 
-def stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
+def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
     """Return an image as a corpus holds it: never larger than it was, nothing changed that need not be.
 
     Args:
@@ -33,9 +33,9 @@ def stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
 
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UnusableError(f"it is {pixels.dtype} {list(pixels.shape)} instead of 8 bits, grey or RGB")
-    if min(pixels.shape[:2]) < SMALLEST:
+    if min(pixels.shape[:2]) < SMALLEST_SIDE:
         raise UnusableError(
-            f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, fewer than {SMALLEST} a side"
+            f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, fewer than {SMALLEST_SIDE} a side"
         )
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if (image.mode == "RGB") != color:
@@ -43,12 +43,12 @@ def stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
     if max(image.size) > side:
         # reducing_gap averages blocks first, which is as good from three times the size and much faster
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        if min(image.size) < SMALLEST:
+        if min(image.size) < SMALLEST_SIDE:
             raise UnusableError(f"at {side} pixels it is {image.size[0]} x {image.size[1]}: too narrow")
     return np.asarray(image)
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Write an image losslessly."""
     from PIL import Image
 
@@ -57,7 +57,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def unpng(content: bytes) -> NDArray[np.uint8]:
+def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Read back what `png` wrote: [h, w] or [h, w, 3]."""
     from PIL import Image
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from .corpus import INDEX, SHARDS
-from .images import unpng
+from .images import decode_png
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,7 @@ def open_index(folder: Path) -> "ParquetFile":
         raise UserError(f"{folder / INDEX} is missing or damaged: build the corpus anew.") from error
 
 
-def read_columns(folder: Path, columns: list[str]) -> "pa.Table":
+def read_index_columns(folder: Path, columns: list[str]) -> "pa.Table":
     """Read some columns of all rows, `source` and `shard` as dictionaries; `UserError` as `open_index`."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -43,7 +43,7 @@ def read_columns(folder: Path, columns: list[str]) -> "pa.Table":
 
 def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:
     """Read one image by its `offset` and `size`: [h, w] or [h, w, 3]."""
-    return unpng(os.pread(shard.fileno(), row["size"], row["offset"]))
+    return decode_png(os.pread(shard.fileno(), row["size"], row["offset"]))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def copy_rows(shard: BinaryIO, keep: Iterable[bool], out: BinaryIO) -> None:
     writer.close()
 
 
-def offsets(shard: BinaryIO) -> list[int]:
+def image_offsets(shard: BinaryIO) -> list[int]:
     """List at which byte each image of a shard begins."""
     with tarfile.open(fileobj=shard, mode="r:") as tar:
         return [image.offset_data for image, _ in _pairs(tar)]

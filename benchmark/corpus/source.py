@@ -9,7 +9,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from ...core.registry import Registry
-from ...tasks.task import Kind, Places, Variant
+from ...tasks.task import DataLocations, Kind, Variant
 from .corpus import SourceFacts
 
 
@@ -53,7 +53,7 @@ class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
+class SourceItem:
     """One image of a source.
 
     Attributes:
@@ -70,7 +70,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ReadProblem:
     """What could not be read: the file relative to the source's root, and why, without patient data."""
 
     name: str
@@ -78,7 +78,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """What one process does in one go, and what a killed build may lose.
 
     Attributes:
@@ -91,7 +91,7 @@ class Unit:
     what: Any
 
 
-class Source(Protocol):
+class CorpusSource(Protocol):
     """Images in a fixed order; an implementation must survive pickling, for reading is done in processes."""
 
     @property
@@ -99,11 +99,11 @@ class Source(Protocol):
         """Say what is known before an image is read; the counts are 0."""
         ...
 
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[WorkUnit]:
         """List the work without decoding any image, the same each time; it is iterated twice."""
         ...
 
-    def read(self, unit: Unit) -> Iterator[Item | Problem]:
+    def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
         """Decode a unit, one image at a time."""
         ...
 
@@ -118,8 +118,8 @@ class SourceKind:
             has agreed to a download; None where a card is needed.
     """
 
-    open: Callable[[SourceCard, Path], Source]
-    named: Callable[[str, Places, bool], Source] | None = None
+    open: Callable[[SourceCard, Path], CorpusSource]
+    named: Callable[[str, DataLocations, bool], CorpusSource] | None = None
 
 
 SOURCES: Registry[SourceKind] = Registry("kind of source", "mednet_bench.benchmark.corpus.sources")

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...core.errors import UserError, unknown
+from ...core.errors import UserError, unknown_name_error
 from ...core.toml_files import as_card, read_toml
-from ...tasks.catalog import catalog, fetch, require
+from ...tasks.catalog import catalog, fetch_tasks, require_tasks
 from ...tasks.local_cards import local_task
-from ...tasks.task import SPLITS, Places, Task
+from ...tasks.task import SPLITS, DataLocations, Task
 from .file_source import reading_of
-from .source import SOURCES, Source, SourceCard
+from .source import SOURCES, CorpusSource, SourceCard
 from .task_source import TaskSource
 
 Splits = Mapping[str, tuple[str, ...]]
@@ -25,14 +25,14 @@ def splits_of(options: tuple[str, ...]) -> Splits:
         names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
         for split in names:
             if split not in SPLITS:
-                raise unknown("split", split, SPLITS)
+                raise unknown_name_error("split", split, SPLITS)
         found[name] = names
     return found
 
 
 def open_sources(
-    words: tuple[str, ...], places: Places, splits: Splits, side: int, agreed: bool = False
-) -> list[Source]:
+    words: tuple[str, ...], places: DataLocations, splits: Splits, side: int, agreed: bool = False
+) -> list[CorpusSource]:
     """Open what the words mean, in their order.
 
     Args:
@@ -52,11 +52,11 @@ def open_sources(
             raise UserError(f"Two sources are called '{name}': name each once, or rename one of them.")
     for name in splits:
         if name and name not in names:
-            raise unknown("source", name, names)
+            raise unknown_name_error("source", name, names)
     return sources
 
 
-def _open(word: str, places: Places, splits: Splits, side: int, agreed: bool) -> Source:
+def _open(word: str, places: DataLocations, splits: Splits, side: int, agreed: bool) -> CorpusSource:
     path = Path(word)
     if path.suffix == ".npz":
         if not path.with_suffix(".toml").is_file():
@@ -77,7 +77,7 @@ def _open(word: str, places: Places, splits: Splits, side: int, agreed: bool) ->
     return _task_source(_named(word, places), places, splits, side)
 
 
-def _from_card(path: Path, places: Places, splits: Splits, side: int) -> Source:
+def _from_card(path: Path, places: DataLocations, splits: Splits, side: int) -> CorpusSource:
     content = read_toml(path)
     if str(content.get("path", "")).endswith(".npz"):
         return _task_source(local_task(path), places, splits, side)
@@ -90,7 +90,7 @@ def _from_card(path: Path, places: Places, splits: Splits, side: int) -> Source:
     return SOURCES[card.kind].open(card, path.parent)
 
 
-def _named(word: str, places: Places) -> Task:
+def _named(word: str, places: DataLocations) -> Task:
     """Find a task; `bccd_cells` finds bccd-cells, and `mednist` the only one whose name it begins."""
     tasks = catalog(places)
     name = word.lower().replace("_", "-")
@@ -99,13 +99,15 @@ def _named(word: str, places: Places) -> Task:
         return tasks.get(word.lower()) or tasks[name]
     if len(begun) == 1:
         return begun[0]
-    raise unknown("source", word, [*tasks, *(f"{kind}:NAME" for kind, how in SOURCES.items() if how.named)])
+    raise unknown_name_error(
+        "source", word, [*tasks, *(f"{kind}:NAME" for kind, how in SOURCES.items() if how.named)]
+    )
 
 
-def _task_source(task: Task, places: Places, splits: Splits, side: int) -> TaskSource:
+def _task_source(task: Task, places: DataLocations, splits: Splits, side: int) -> TaskSource:
     chosen = splits.get(task.name, splits.get("", task.pretrain_splits))
     sizes = task.source.sizes(places) or task.sizes or (side,)
     size = max((each for each in sizes if each <= side), default=min(sizes))
-    fetch([task], size, places)
-    require([task], size, places)
+    fetch_tasks([task], size, places)
+    require_tasks([task], size, places)
     return TaskSource(task, places, chosen, size)

@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from ...core.errors import UserError
-from ...tasks.databases.tables import canonical, known
+from ...tasks.databases.tables import canonical_id, is_known
 from ...tasks.images.bit_depth import eight_bits
-from ...tasks.pseudonymize import NONE
-from ...tasks.task import Places, Split, Task
+from ...tasks.pseudonymize import NO_GROUP
+from ...tasks.task import DataLocations, Split, Task
 from .corpus import SourceFacts
-from .source import Item, Unit
+from .source import SourceItem, WorkUnit
 
-PER_UNIT = 1000
+IMAGES_PER_UNIT = 1000
 """Images that one process reads in one go."""
 
 
@@ -30,10 +30,10 @@ class TaskSource:
     """
 
     task: Task
-    places: Places = field(repr=False)
+    places: DataLocations = field(repr=False)
     splits: tuple[str, ...]
     size: int
-    per_unit: int = PER_UNIT
+    per_unit: int = IMAGES_PER_UNIT
 
     @property
     def facts(self) -> SourceFacts:
@@ -41,10 +41,10 @@ class TaskSource:
         same = ("name", "licence", "source_group", "parents", "kind", "classes", "modality", "variant")
         kept = {key: getattr(self.task, key) for key in (*same, "citation")}
         words = (self.task.name, self.task.source_group)
-        database = next((canonical(word) for word in words if known(word)), "")
+        database = next((canonical_id(word) for word in words if is_known(word)), "")
         return SourceFacts(database=database, splits=self.splits, **kept)
 
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[WorkUnit]:
         """Cut the splits into pieces; each carries the hash of the file."""
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
@@ -52,21 +52,21 @@ class TaskSource:
             length = len(_rows(content, self, split))
             for start in range(0, length, self.per_unit):
                 stop = min(start + self.per_unit, length)
-                yield Unit(number, (content, split, start, stop))
+                yield WorkUnit(number, (content, split, start, stop))
                 number += 1
 
-    def read(self, unit: Unit) -> Iterator[Item]:
+    def read(self, unit: WorkUnit) -> Iterator[SourceItem]:
         """Give the images of a piece of a split."""
         content, split, start, stop = unit.what
         rows = _rows(content, self, split).read(start, stop)
         multilabel = self.task.kind == "multilabel"
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
-            group = "" if rows.groups is None or rows.groups[at] == NONE else str(rows.groups[at])
-            yield Item(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
+            group = "" if rows.groups is None or rows.groups[at] == NO_GROUP else str(rows.groups[at])
+            yield SourceItem(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
 
 
-class Rows(Protocol):
+class SplitRows(Protocol):
     """A split of which some rows can be read."""
 
     def __len__(self) -> int: ...
@@ -77,10 +77,10 @@ class Rows(Protocol):
 
 
 @runtime_checkable
-class Streamed(Protocol):
+class StreamedSource(Protocol):
     """What a task's data source can be more: one that need not load all of a file."""
 
-    def rows(self, split: str, size: int, places: Places) -> Rows:
+    def rows(self, split: str, size: int, places: DataLocations) -> SplitRows:
         """Open one split; `UserError` names what is wrong with its file."""
         ...
 
@@ -98,13 +98,13 @@ class _Loaded:
         return self.split.at(slice(start, stop))
 
 
-def _rows(content: str, source: TaskSource, split: str) -> Rows:
+def _rows(content: str, source: TaskSource, split: str) -> SplitRows:
     return _opened(content, source.task, source.places, source.size, split)
 
 
 @lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
-def _opened(content: str, task: Task, places: Places, size: int, split: str) -> Rows:
-    if isinstance(task.source, Streamed):
+def _opened(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
+    if isinstance(task.source, StreamedSource):
         return task.source.rows(split, size, places)
     splits = task.source.load(size, places)
     if split not in splits:

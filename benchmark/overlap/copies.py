@@ -10,9 +10,9 @@ import numpy as np
 from ...core.errors import UserError
 from ...core.files import DiskFullError, cache_folder, read_regular, write_json
 from ...tasks.task import SPLITS, Split, Task
-from ..schema.split_overlap import Copies, Dedupe
+from ..schema.split_overlap import Dedupe, SplitOverlap
 from ..training.subsets import one_hot
-from .exact import digests, equal_groups
+from .exact import equal_groups, image_digests
 from .groups import known_groups, patients_known
 
 _FORMAT = 2
@@ -22,25 +22,25 @@ _OPTION: Mapping[Dedupe, str] = {"test": "--dedupe", "train": "--dedupe train"}
 _BESIDE: Mapping[Dedupe, str] = {"test": "train or val", "train": "test"}
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class SplitCopies(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of one content: the counts, and the rows on both sides that are copies."""
 
-    copies: Copies
+    copies: SplitOverlap
     rows: dict[str, tuple[int, ...]]
     """By split: of test what stands in train or val, of train and val what stands in test."""
 
-    def after(self, dedupe: Dedupe | None) -> Copies:
+    def after(self, dedupe: Dedupe | None) -> SplitOverlap:
         """Return the counts, and what of the copies was dropped."""
         lost = {f"dropped_{name}": len(self.rows[name]) for name in _FROM["train"] if dedupe == "train"}
         return msgspec.structs.replace(self.copies, dropped=dedupe is not None, **lost)
 
 
-def identity(fingerprint: str, dedupe: Dedupe | None) -> str:
+def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
     """Return what identifies the data of a cell: without copies they are other data."""
     return f"{fingerprint}, without copies in {' and '.join(_FROM[dedupe])}" if dedupe else fingerprint
 
 
-def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Found:
+def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
     """Count the copies and shared groups of a task; copies are remembered, so that a content is hashed once.
 
     Args:
@@ -52,7 +52,7 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Foun
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
     try:
-        found = msgspec.json.decode(read_regular(note), type=Found)
+        found = msgspec.json.decode(read_regular(note), type=SplitCopies)
     except (OSError, ValueError, RecursionError):
         found = _counted(splits)
         with suppress(UserError, DiskFullError):  # without the note it is counted again next time
@@ -60,9 +60,9 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Foun
     return msgspec.structs.replace(found, copies=_grouped(found.copies, splits))
 
 
-def _counted(splits: Mapping[str, Split]) -> Found:
+def _counted(splits: Mapping[str, Split]) -> SplitCopies:
     ordered = {name: splits[name] for name in SPLITS}
-    groups = equal_groups(ordered, {name: digests(split.images) for name, split in ordered.items()})
+    groups = equal_groups(ordered, {name: image_digests(split.images) for name, split in ordered.items()})
     crossing = [group for group in groups if len(group.splits) > 1]
     tested = [group for group in crossing if "test" in group.splits]
 
@@ -78,8 +78,8 @@ def _counted(splits: Mapping[str, Split]) -> Found:
     in_train, in_val = rows("test", "train"), rows("test", "val")
     either = tuple(sorted({*in_train, *in_val}))
     copied = {name: tuple(sorted(rows(name, "test"))) for name in ("train", "val")}
-    return Found(
-        copies=Copies(
+    return SplitCopies(
+        copies=SplitOverlap(
             test=len(splits["test"]),
             in_train=len(in_train),
             in_val=len(in_val),
@@ -92,7 +92,7 @@ def _counted(splits: Mapping[str, Split]) -> Found:
     )
 
 
-def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
+def _grouped(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
     """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
@@ -101,7 +101,9 @@ def _grouped(copies: Copies, splits: Mapping[str, Split]) -> Copies:
     return msgspec.structs.replace(copies, known=known, shared_groups=len(both), of_shared=of_shared)
 
 
-def without_copies(task: Task, splits: Mapping[str, Split], found: Found, dedupe: Dedupe) -> dict[str, Split]:
+def without_copies(
+    task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
+) -> dict[str, Split]:
     """Return the splits without the test images that stand in train or val, or without their copies there.
 
     Args:
@@ -127,7 +129,7 @@ def without_copies(task: Task, splits: Mapping[str, Split], found: Found, dedupe
     return {**splits, **{name: _kept(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
 
 
-def dropped(
+def dropped_copies(
     task: Task, before: Mapping[str, Split], after: Mapping[str, Split], dedupe: Dedupe
 ) -> Iterator[str]:
     """Say what `without_copies` dropped of each split, per class."""
@@ -143,7 +145,7 @@ def dropped(
         yield f"{task.name}: {_OPTION[dedupe]} drops {told}{': ' if less else ''}{', '.join(less)}"
 
 
-def _emptied(task: Task, splits: Mapping[str, Split], found: Found, dedupe: Dedupe) -> Iterator[str]:
+def _emptied(task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe) -> Iterator[str]:
     """Name what a split would lose all images of."""
     for name in _FROM[dedupe]:
         has = _per_class(task, _kept(splits[name], found.rows[name]))

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from ...tasks.images.bit_depth import Levels
 from ...tasks.task import Split
-from ..schema.split_overlap import Group, Place
+from ..schema.split_overlap import EqualImages, ImagePlace
 
 Digests = NDArray[np.uint64]
 
 
-def digests(images: Levels) -> Digests:
+def image_digests(images: Levels) -> Digests:
     """Return 64 bits of BLAKE2b of each image [n, h, w(, 3)]: [n].
 
     Among a million different images two agree by chance in 1 of 37 million cases.
@@ -23,7 +23,7 @@ def digests(images: Levels) -> Digests:
     return np.fromiter((int.from_bytes(part.digest(), "little") for part in parts), np.uint64, len(images))
 
 
-def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> tuple[Group, ...]:
+def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> tuple[EqualImages, ...]:
     """Return every group of equal images, in the order of their first.
 
     Args:
@@ -39,11 +39,11 @@ def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> t
     return tuple(_group(splits, tuple(places[at] for at in part)) for part in found)
 
 
-def _group(splits: Mapping[str, Split], places: tuple[Place, ...]) -> Group:
-    return Group(places=places, conflict=len({label(splits, place) for place in places}) > 1)
+def _group(splits: Mapping[str, Split], places: tuple[ImagePlace, ...]) -> EqualImages:
+    return EqualImages(places=places, conflict=len({comparable_label(splits, place) for place in places}) > 1)
 
 
-def label(splits: Mapping[str, Split], place: Place) -> tuple[int, ...]:
+def comparable_label(splits: Mapping[str, Split], place: ImagePlace) -> tuple[int, ...]:
     """Return an image's label, or its findings, as something that can be compared."""
     name, row = place
     return tuple(np.atleast_1d(splits[name].labels[row]).tolist())

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from ...tasks.patients import few_have_several
 from ...tasks.task import Split
-from ..schema.split_overlap import Shared
+from ..schema.split_overlap import SharedGroups
 
 _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 
 
-def shared_groups(splits: Mapping[str, Split]) -> tuple[Shared, ...] | None:
+def shared_groups(splits: Mapping[str, Split]) -> tuple[SharedGroups, ...] | None:
     """Count the groups that pairs of splits share; None where no two splits know any of theirs."""
     known = {name: known_groups(split) for name, split in splits.items()}
     return tuple(_shared(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
@@ -48,7 +48,7 @@ def _patients_known(split: Split) -> int:
     return int((split.patient_known & (split.groups >= 0)).sum())
 
 
-def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[Shared]:
+def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[SharedGroups]:
     for split, against in _PAIRS:
         if split not in known or against not in known:
             continue
@@ -56,4 +56,4 @@ def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[Shared]:
         both = np.intersect1d(mine, known[against])
         if len(both):
             images = int(np.isin(mine, both).sum())
-            yield Shared(split=split, against=against, groups=len(both), images=images, known=len(mine))
+            yield SharedGroups(split=split, against=against, groups=len(both), images=images, known=len(mine))

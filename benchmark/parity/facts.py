@@ -8,10 +8,10 @@ import msgspec
 
 from ...core.toml_files import read_toml
 
-METRICS = ("auc", "accuracy")
+PARITY_METRICS = ("auc", "accuracy")
 
 
-class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PublishedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was published of one (task, arch, size), in the file's unit."""
 
     auc: float
@@ -20,7 +20,7 @@ class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accuracy_sd: float | None = None
 
 
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StudyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One data file."""
 
     source: str
@@ -29,7 +29,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: int
     """How many runs a published mean is made of, at least."""
     note: str
-    rows: dict[str, dict[str, dict[str, Values]]]
+    rows: dict[str, dict[str, dict[str, PublishedValues]]]
     """Side of the stored images in pixels -> arch -> task -> values."""
     epoch: str = ""
     """The rule, beside the script's own, whose test scores are compared; "" is the script's own."""
@@ -42,17 +42,17 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the tasks with values for this side and arch."""
         return tuple(self.rows.get(str(size), {}).get(arch, {}))
 
-    def published(self, task: str, arch: str, size: int) -> Iterator["Published"]:
+    def published(self, task: str, arch: str, size: int) -> Iterator["PublishedMean"]:
         """Iterate over the metrics of one row."""
         row = self.rows[str(size)][arch][task]
-        for metric in METRICS:
+        for metric in PARITY_METRICS:
             sd = getattr(row, f"{metric}_sd")
             value = getattr(row, metric) * self.unit
-            yield Published(metric, value, None if sd is None else sd * self.unit, self.runs)
+            yield PublishedMean(metric, value, None if sd is None else sd * self.unit, self.runs)
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedMean:
     """A published mean in 0..1, its standard deviation over runs where stated, and the number of runs."""
 
     metric: str
@@ -61,6 +61,6 @@ class Published:
     runs: int
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Path) -> StudyFacts:
     """Read a data file; a mistake in it is a mistake in this package."""
-    return msgspec.convert(read_toml(path), Facts)
+    return msgspec.convert(read_toml(path), StudyFacts)

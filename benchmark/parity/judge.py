@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from .facts import Published
+from .facts import PublishedMean
 
-FLOOR = 0.01
+PARITY_FLOOR = 0.01
 """Difference that always counts as agreement: the harness's own margin of equivalence. One of BreastMNIST's
 156 test images is .006 of accuracy, libraries have changed since, and three seeds that happen to agree
 understate their spread."""
@@ -19,7 +19,7 @@ CAP = 0.03
 that grows with our own scatter would forgive a training that is merely erratic."""
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
     """One published value beside ours; a row of the table."""
 
     task: str
@@ -46,16 +46,16 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-KEPT = "kept"
+KEPT_EPOCH = "kept"
 
 
-def judged(
+def check_tolerance(
     place: tuple[str, str, int],
-    published: Published,
+    published: PublishedMean,
     values: Sequence[float | None],
-    epoch: str = KEPT,
+    epoch: str = KEPT_EPOCH,
     counts: bool = True,
-) -> Judged:
+) -> ParityRow:
     """Judge one metric.
 
     Args:
@@ -75,7 +75,7 @@ def judged(
     if difference is not None and allowed is not None:
         # what is on the limit in the table's digits shall not depend on the last bit
         verdict = "IN" if abs(difference) <= allowed + 1e-9 else "OUT"
-    return Judged(
+    return ParityRow(
         task=place[0],
         arch=place[1],
         size=place[2],
@@ -95,13 +95,13 @@ def judged(
     )
 
 
-def tolerance(sd: float | None, seeds: int, published: Published) -> float:
-    """Return how far two means may lie apart: a 95 % t interval, within `FLOOR` and `CAP`.
+def tolerance(sd: float | None, seeds: int, published: PublishedMean) -> float:
+    """Return how far two means may lie apart: a 95 % t interval, within `PARITY_FLOOR` and `CAP`.
 
     The same test images are used, so that only the randomness of training counts.
 
     Args:
-        sd: ours over seeds; None for a single seed, to which only `FLOOR` is allowed.
+        sd: ours over seeds; None for a single seed, to which only `PARITY_FLOOR` is allowed.
         seeds: their number, S.
         published: R runs; where their sd is not known it is taken as ours, and t has S - 1 degrees of
             freedom; where it is known both enter, with Welch's degrees of freedom.
@@ -109,11 +109,11 @@ def tolerance(sd: float | None, seeds: int, published: Published) -> float:
     from scipy.stats import t
 
     if sd is None:
-        return FLOOR
+        return PARITY_FLOOR
     mine, theirs = sd**2 / seeds, (sd if published.sd is None else published.sd) ** 2 / published.runs
     if mine + theirs == 0:
-        return FLOOR
+        return PARITY_FLOOR
     freedom = float(seeds - 1)
     if published.sd is not None:
         freedom = (mine + theirs) ** 2 / (mine**2 / (seeds - 1) + theirs**2 / (published.runs - 1))
-    return min(max(FLOOR, float(t.ppf(0.975, freedom)) * math.sqrt(mine + theirs)), CAP)
+    return min(max(PARITY_FLOOR, float(t.ppf(0.975, freedom)) * math.sqrt(mine + theirs)), CAP)

@@ -10,9 +10,9 @@ from tabulate import tabulate
 from ...core.errors import UserError
 from ...core.files import write_bytes, write_json
 from ..schema.plan import read_plan
-from ..schema.records import Record, Store
-from .judge import CAP, FLOOR, KEPT, Judged, judged
-from .study import Study
+from ..schema.records import Record, RecordStore
+from .judge import CAP, KEPT_EPOCH, PARITY_FLOOR, ParityRow, check_tolerance
+from .study import ParityStudy
 
 HEADERS = (
     "task",
@@ -28,7 +28,7 @@ HEADERS = (
 )
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `parity.json` holds."""
 
     format: int = 1
@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     rule: str
     note: str
-    rows: tuple[Judged, ...]
+    rows: tuple[ParityRow, ...]
     kept: tuple[str, ...]
     """What each training says of the epoch that it kept."""
 
@@ -68,20 +68,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-RULE = (
+PARITY_RULE = (
     "IN where |ours - published| is within t(.975) x the standard error of the difference of the two means, "
-    f"but at least {FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as ours; a "
-    f"single seed has only {FLOOR:g}."
+    f"but at least {PARITY_FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as ours; a "
+    f"single seed has only {PARITY_FLOOR:g}."
 )
 
 
-def outcome_of(study: Study, folder: Path) -> Outcome:
+def outcome_of(study: ParityStudy, folder: Path) -> ParityResult:
     """Judge the records of a run directory.
 
     Raises:
         UserError: there is no plan that can be read.
     """
-    plan, store = read_plan(folder), Store(folder)
+    plan, store = read_plan(folder), RecordStore(folder)
     if plan is None:
         raise UserError(f"There is no run directory {folder}: pass another --out.")
     found: dict[tuple[str, str, int], list[Record | None]] = defaultdict(list)
@@ -90,7 +90,7 @@ def outcome_of(study: Study, folder: Path) -> Outcome:
         found[cell.task, cell.arch, cell.size].append(store.read(planned.key))
     facts = study.facts
     rows = (
-        judged(place, published, values, epoch, counts=epoch == (facts.epoch or KEPT))
+        check_tolerance(place, published, values, epoch, counts=epoch == (facts.epoch or KEPT_EPOCH))
         for place, records in found.items()
         for published in facts.published(*place)
         for epoch, values in _values(records, published.metric).items()
@@ -101,17 +101,17 @@ def outcome_of(study: Study, folder: Path) -> Outcome:
         for record in records
         if record and record.notes
     )
-    return Outcome(
+    return ParityResult(
         study=study.name,
         source=facts.source,
-        rule=RULE,
+        rule=PARITY_RULE,
         note=facts.note.strip(),
         rows=tuple(rows),
         kept=tuple(kept),
     )
 
 
-def write(outcome: Outcome, folder: Path) -> None:
+def write_parity(outcome: ParityResult, folder: Path) -> None:
     """Write `parity.json` and `parity.md` into a run directory."""
     write_json(folder / "parity.json", outcome)
     parts = [f"# Parity with {outcome.study}", outcome.summary, outcome.table("github")]
@@ -120,7 +120,7 @@ def write(outcome: Outcome, folder: Path) -> None:
     write_bytes(folder / "parity.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
 
 
-def text(outcome: Outcome) -> str:
+def parity_text(outcome: ParityResult) -> str:
     """Return what a terminal shows."""
     head = f"{outcome.study}: {outcome.source}"
     return "\n\n".join([head, outcome.table("simple"), outcome.note, outcome.rule, outcome.summary])
@@ -130,14 +130,14 @@ def _values(records: Sequence[Record | None], metric: str) -> dict[str, list[flo
     """Return the values of one metric, a list with one per record for every rule that chooses an epoch."""
     done = [record if record and record.status == "ok" else None for record in records]
     rules = dict.fromkeys(name for record in done if record for name in record.beside)
-    kept = {KEPT: [record.metrics.get(metric) if record else None for record in done]}
+    kept = {KEPT_EPOCH: [record.metrics.get(metric) if record else None for record in done]}
     return kept | {
         rule: [record.beside.get(rule, {}).get(metric) if record else None for record in done]
         for rule in rules
     }
 
 
-def _cells(row: Judged) -> Sequence[object]:
+def _cells(row: ParityRow) -> Sequence[object]:
     published = f"{row.published:.3f}" + ("" if row.published_sd is None else f" ± {row.published_sd:.3f}")
     if row.ours is None or row.difference is None or row.tolerance is None:
         ours, difference, allowed = row.reason, "", ""

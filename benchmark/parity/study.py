@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UserError, unknown
-from .facts import Facts, read_facts
+from ...core.errors import UserError, unknown_name_error
+from .facts import StudyFacts, read_facts
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Study:
+class ParityStudy:
     """A publication and the protocol that repeats it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Study:
     more: tuple[str, ...] = ("pneumoniamnist", "retinamnist")
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> StudyFacts:
         """The published values."""
         return read_facts(HERE / f"{self.name.replace('-', '_')}.toml")
 
@@ -40,20 +40,20 @@ class Study:
 STUDIES = {
     study.name: study
     for study in (
-        Study("medmnist-v2", init="scratch", arch="resnet18_cifar", input_size=28),
-        Study("medmnist-plus", init="imagenet", arch="resnet18", input_size=224),
+        ParityStudy("medmnist-v2", init="scratch", arch="resnet18_cifar", input_size=28),
+        ParityStudy("medmnist-plus", init="imagenet", arch="resnet18", input_size=224),
     )
 }
 
 
-def study_of(name: str) -> Study:
+def study_of(name: str) -> ParityStudy:
     """Return a study; `UserError` for a name that is none."""
     if name not in STUDIES:
-        raise unknown("study", name, STUDIES)
+        raise unknown_name_error("study", name, STUDIES)
     return STUDIES[name]
 
 
-def arguments(study: Study, values: Mapping[str, Any]) -> list[str]:
+def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
     """Return the arguments of the `run` that repeats a study.
 
     Args:
@@ -95,15 +95,15 @@ def arguments(study: Study, values: Mapping[str, Any]) -> list[str]:
     return [*(word for pair in given.items() for word in pair), *switch]
 
 
-def _archs(study: Study, facts: Facts, values: Mapping[str, Any]) -> list[str]:
-    from ..schema.request import names
+def _archs(study: ParityStudy, facts: StudyFacts, values: Mapping[str, Any]) -> list[str]:
+    from ..schema.request import parse_names
 
     known, sides = facts.archs(values["size"]), ", ".join(facts.rows)
     if not known:
         raise UserError(
             f"{study.name} has nothing published at --size {values['size']}: pass one of {sides}."
         )
-    wanted = names(values["archs"] or study.arch, "archs")
+    wanted = parse_names(values["archs"] or study.arch, "archs")
     for arch in wanted:
         if arch not in known:
             raise UserError(
@@ -112,20 +112,20 @@ def _archs(study: Study, facts: Facts, values: Mapping[str, Any]) -> list[str]:
     return wanted
 
 
-def _tasks(study: Study, known: list[str], values: Mapping[str, Any]) -> list[str]:
+def _tasks(study: ParityStudy, known: list[str], values: Mapping[str, Any]) -> list[str]:
     """Return the tasks asked for; groups and globs mean those of their members that were published."""
-    from ...tasks.catalog import GROUPS, catalog, select
-    from ...tasks.data_paths import places_from
+    from ...tasks.catalog import TASK_GROUPS, catalog, select_tasks
+    from ...tasks.data_paths import data_locations
     from ..run.preflight import resolve_device
-    from ..schema.request import names
+    from ..schema.request import parse_names
 
-    places = places_from(values["data_root"], values["download"])
+    places = data_locations(values["data_root"], values["download"])
     if not values["tasks"]:
         return [*study.light, *(() if resolve_device(values["device"]) == "cpu" else study.more)]
     tasks, found = catalog(places), []
-    for word in names(values["tasks"].lower(), "tasks"):
-        chosen = [task.name for task in select(word, tasks, places, values["size"])]
-        several = word in GROUPS or any(sign in word for sign in "*?[")
+    for word in parse_names(values["tasks"].lower(), "tasks"):
+        chosen = [task.name for task in select_tasks(word, tasks, places, values["size"])]
+        several = word in TASK_GROUPS or any(sign in word for sign in "*?[")
         if not several and chosen[0] not in known:
             raise UserError(f"{study.name} has nothing published for {word}: pass one of {', '.join(known)}.")
         found += [name for name in chosen if name in known]
@@ -139,15 +139,15 @@ def _tasks(study: Study, known: list[str], values: Mapping[str, Any]) -> list[st
 
 def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
     """Prove that ImageNet weights can be had; the init's own message proposes other networks."""
-    from ...baselines.init import INITS, Need
+    from ...baselines.init import INITS, InitRequest
     from ...core.files import cache_folder
     from ...tasks.catalog import catalog
-    from ...tasks.data_paths import places_from
+    from ...tasks.data_paths import data_locations
 
-    places = places_from(values["data_root"], values["download"])
+    places = data_locations(values["data_root"], values["download"])
     target = catalog(places)[task]
     for arch in archs:
-        need = Need(target, arch, 224, values["size"], (), places, None, "", cache_folder())
+        need = InitRequest(target, arch, 224, values["size"], (), places, None, "", cache_folder())
         try:
             INITS["imagenet"](need)
         except UserError as error:

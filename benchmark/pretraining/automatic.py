@@ -9,35 +9,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...baselines.init import Pretraining, contract_of
+from ...baselines.init import PretrainPlan, contract_of
 from ...baselines.weights.load_state_dict import write_tensors
-from ...baselines.weights.prepare import Prepare
-from ...core.files import claim, sha256_file, write_bytes
-from ...tasks.task import Places, Split
-from ..schema.plan import Recipe
-from ..schema.records import Point
+from ...baselines.weights.prepare import InputPreparation
+from ...core.files import claim_lock, sha256_file, write_bytes
+from ...tasks.task import DataLocations, Split
+from ..schema.plan import TrainingConfig
+from ..schema.records import ValidationPoint
 from ..training.loop import asking_for_parts, in_parts
 from ..training.tensors import as_stored
-from .config import Job, Keeping, Result
-from .distributed import Ranks
+from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome
+from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
-from .mednet_cache import Made, facts_path, made
-from .pretrain_result import Settings
-from .sources import Pool, hold_out
-from .train_loop import pretrain as train
+from .mednet_cache import PretrainFacts, facts_path, read_pretrain_facts
+from .pretrain_result import PretrainSettings
+from .sources import SourcePool, hold_out
+from .train_loop import run_training as train
 
 EVALUATIONS = 4
-SEED = 0
+PRETRAIN_SEED = 0
 
 
-def pretrain(
-    plan: Pretraining,
-    recipe: Recipe,
-    places: Places,
+def pretrain_automatic(
+    plan: PretrainPlan,
+    recipe: TrainingConfig,
+    places: DataLocations,
     device: str,
     weights: Path,
     check: Callable[[], object] = lambda: None,
-) -> Made:
+) -> PretrainFacts:
     """Make the weights, or wait for the process that is making them, or take those that are there.
 
     Args:
@@ -48,13 +48,13 @@ def pretrain(
         weights: the `.safetensors` file to write.
         check: called once the images have been read; what it raises leaves no weights.
     """
-    with claim(weights.with_suffix(".lock"), wait=True):
-        if (already := made(weights)) is not None:
+    with claim_lock(weights.with_suffix(".lock"), wait=True):
+        if (already := read_pretrain_facts(weights)) is not None:
             return already
         started = time.perf_counter()
         result, parts = _trained(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
-        facts = Made(
+        facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},
             draws=sum(source.draws for source in result.sources),
             side=plan.input_size,
@@ -69,10 +69,10 @@ def pretrain(
         return facts
 
 
-def _points(result: Result) -> list[Point]:
+def _points(result: PretrainOutcome) -> list[ValidationPoint]:
     """Return the validations of a curve."""
     return [
-        Point(
+        ValidationPoint(
             step=point.step,
             seconds=point.seconds,
             train_loss=point.train_loss,
@@ -85,8 +85,12 @@ def _points(result: Result) -> list[Point]:
 
 
 def _trained(
-    plan: Pretraining, recipe: Recipe, places: Places, device: str, check: Callable[[], object]
-) -> tuple[Result, int]:
+    plan: PretrainPlan,
+    recipe: TrainingConfig,
+    places: DataLocations,
+    device: str,
+    check: Callable[[], object],
+) -> tuple[PretrainOutcome, int]:
     """Train; where memory is short, begin again with each batch in twice as many parts.
 
     Returns:
@@ -94,7 +98,7 @@ def _trained(
     """
     pools, images = _load(plan, recipe, places, device)
     check()
-    settings = Settings(
+    settings = PretrainSettings(
         variant=plan.variant,
         arch=plan.arch,
         start=plan.start.identity if plan.start else "scratch",
@@ -103,35 +107,39 @@ def _trained(
         input_size=plan.input_size,
         lr=recipe.pretrain_lr,
         weight_decay=recipe.weight_decay,
-        seed=SEED,
+        seed=PRETRAIN_SEED,
     )
 
-    def attempt(parts: int) -> Result:
+    def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
-        job = Job(cut, pools, MemoryImages(images), Ranks(device), plan.start)
+        job = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
         with asking_for_parts(parts, cut.batch_size):
-            return train(job, Keeping(evaluate_every=-(-cut.steps // EVALUATIONS)))
+            return train(job, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
 
     return in_parts(attempt)
 
 
-def _load(plan: Pretraining, recipe: Recipe, places: Places, device: str) -> tuple[list[Pool], Tensor]:
+def _load(
+    plan: PretrainPlan, recipe: TrainingConfig, places: DataLocations, device: str
+) -> tuple[list[SourcePool], Tensor]:
     """Load the allowed splits of every source, at most as many images as the budget can show.
 
     Returns:
         The pools, and their images as bytes on the device, all of one side so that they share batches.
     """
-    pools: list[Pool] = []
+    pools: list[SourcePool] = []
     images: list[Tensor] = []
-    prepare = Prepare(contract_of(plan.start), plan.input_size)
+    prepare = InputPreparation(contract_of(plan.start), plan.input_size)
     for task, side in zip(plan.sources, plan.sizes, strict=True):
         splits = task.source.load(side, places)
         whole = _joined([splits[name] for name in task.pretrain_splits])
-        rng = np.random.default_rng([SEED, len(pools)])
+        rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
         kept = rng.permutation(len(whole))[: recipe.pretrain_images]
         groups = whole.groups[kept] if whole.groups is not None else None
         train, held = hold_out(len(kept), groups, rng)
-        pools.append(Pool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held))
+        pools.append(
+            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held)
+        )
         images.append(_resized(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare))
     return pools, torch.cat(images)
 
@@ -146,6 +154,6 @@ def _joined(parts: list[Split]) -> Split:
     )
 
 
-def _resized(images: Tensor, prepare: Prepare) -> Tensor:
+def _resized(images: Tensor, prepare: InputPreparation) -> Tensor:
     """Bring a source to the side of the network; still bytes."""
     return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])

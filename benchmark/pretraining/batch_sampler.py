@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.augment import DRAWS
+from ..training.augment import UNIFORMS_PER_IMAGE
 from .shuffle import block_shuffle
-from .sources import Pool, Rows, starts
+from .sources import SourcePool, _Rows, pool_starts
 
 _PHASE, _ORDER, _MIX, _CHANGE = range(4)
 """What a random stream is for; second part of its seed."""
 
 
-class Draws:
+class BatchSampler:
     """The order of all images of a pretraining.
 
     Each source has its own pace, in proportion to the root of its size: its j-th image is due at the time
@@ -30,9 +30,9 @@ class Draws:
         temperature: T of the shares, size ** (1 / T).
     """
 
-    def __init__(self, pools: Sequence[Pool], batch: int, seed: int, temperature: float) -> None:
+    def __init__(self, pools: Sequence[SourcePool], batch: int, seed: int, temperature: float) -> None:
         self.trains = [pool.train for pool in pools]
-        self.starts, self.batch, self.seed = starts(pools), batch, seed
+        self.starts, self.batch, self.seed = pool_starts(pools), batch, seed
         weights = np.array([len(train) for train in self.trains], float) ** (1 / temperature)
         self.shares = weights / weights.sum()
         self.phases = np.random.default_rng([seed, _PHASE]).random(len(pools))
@@ -40,7 +40,7 @@ class Draws:
         # an epoch may end inside a batch: the order of the next one is kept beside it
         self._order = functools.lru_cache(maxsize=2 * len(pools))(self._shuffled)
 
-    def before(self, draws: int) -> Rows:
+    def before(self, draws: int) -> _Rows:
         """Return how many images of each source are among the first `draws` of all, repetitions counted."""
         sources = len(self.trains)
         # by time t, each source has shown less than one image more or less than t times its share
@@ -51,39 +51,39 @@ class Draws:
         among = whose[np.argsort(times, kind="stable")[: draws - int(low.sum())]]
         return low + np.bincount(among, minlength=sources)
 
-    def rows(self, step: int) -> Rows:
+    def rows(self, step: int) -> _Rows:
         """Return the rows of a step, numbered over all pools, in random order: [batch]."""
         low, high = self.before(step * self.batch), self.before((step + 1) * self.batch)
         spans = enumerate(zip(low.tolist(), high.tolist(), strict=True))
         parts = [self.starts[at] + self._shown(at, first, end) for at, (first, end) in spans if end > first]
         return np.random.default_rng([self.seed, _MIX, step]).permutation(np.concatenate(parts))
 
-    def whose(self, rows: Rows) -> Rows:
+    def whose(self, rows: _Rows) -> _Rows:
         """Return the number of the pool of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def changes(self, step: int, whose: Rows) -> NDArray[np.float32]:
+    def changes(self, step: int, whose: _Rows) -> NDArray[np.float32]:
         """Return the random numbers of a step's augmentation, [batch, DRAWS].
 
         Those that mirror or turn are set to what leaves an image as it is where its source does not
         bear it, so that one batch may hold cells and chests.
         """
-        size = (len(whose), DRAWS)
+        size = (len(whose), UNIFORMS_PER_IMAGE)
         numbers = np.random.default_rng([self.seed, _CHANGE, step]).random(size, dtype=np.float32)
         mirror, invert = self.flips[whose].T
         numbers[~mirror, 5] = 1
         numbers[~invert, 1] = 0
         return numbers
 
-    def _due(self, time: float) -> Rows:
+    def _due(self, time: float) -> _Rows:
         return np.maximum(0, np.ceil(time * self.shares - self.phases)).astype(np.int64)
 
-    def _shown(self, source: int, low: int, high: int) -> Rows:
+    def _shown(self, source: int, low: int, high: int) -> _Rows:
         """Return the rows of a source's images number `low` to `high`."""
         epoch, place = np.divmod(np.arange(low, high), len(self.trains[source]))
         parts = [self._order(source, number)[place[epoch == number]] for number in np.unique(epoch).tolist()]
         return np.concatenate(parts)
 
-    def _shuffled(self, source: int, epoch: int) -> Rows:
+    def _shuffled(self, source: int, epoch: int) -> _Rows:
         own = np.random.SeedSequence([self.seed, _ORDER, source]).generate_state(1)  # not all sources alike
         return block_shuffle(self.trains[source], int(own[0]), epoch)

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class Norms:
+class BatchNormStats:
     """The batch norms of a network, whose momentum is that of a step and not of a part of one.
 
     Args:

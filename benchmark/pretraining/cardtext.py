@@ -11,16 +11,16 @@ from ...baselines.weights.checkpoint import CheckpointCard
 from ...core.errors import one_line
 from ...core.progress import duration
 from ...tasks.catalog import catalog
-from ...tasks.databases.licenses import MEANING, implied
-from ...tasks.databases.tables import known
-from ...tasks.task import Places, Task
+from ...tasks.databases.licenses import MEANING, implied_terms
+from ...tasks.databases.tables import is_known
+from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import SourceFacts
 from .leave_out import words_of
-from .pretrain_result import Finished
+from .pretrain_result import PretrainResult
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class CardContent:
     """What the text is made of.
 
     Attributes:
@@ -30,19 +30,19 @@ class Described:
         path: where that card will stand.
     """
 
-    finished: Finished
+    finished: PretrainResult
     facts: Mapping[str, SourceFacts]
     card: CheckpointCard
     path: Path
 
 
-def model_card(of: Described) -> str:
+def model_card(of: CardContent) -> str:
     """Return the whole text."""
     parts = (_details, _use, _data, _training, _scores, _overlap, _licence, _how)
     return "\n\n".join(part(of) for part in parts) + "\n"
 
 
-def _details(of: Described) -> str:
+def _details(of: CardContent) -> str:
     settings, images = of.finished.settings, sum(source.images for source in of.finished.sources)
     side, tone = settings.input_size, "grey" if settings.variant == "gray" else "colour"
     begun = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
@@ -57,13 +57,13 @@ It has no classifier: the heads of the training were thrown away.
 * Commit: {_commit(of.finished)}"""
 
 
-def _commit(finished: Finished) -> str:
+def _commit(finished: PretrainResult) -> str:
     if not finished.commit:
         return "none, an installed package"
     return f"`{finished.commit}`" + (", with changes that were not committed" if finished.dirty else "")
 
 
-def _use(of: Described) -> str:
+def _use(of: CardContent) -> str:
     return """## Intended use
 
 * To begin the training of a classifier of medical images, and to compare such a beginning with ImageNet's
@@ -73,7 +73,7 @@ def _use(of: Described) -> str:
 * Not to recognise patients, and not for images of another kind than those below."""
 
 
-def _data(of: Described) -> str:
+def _data(of: CardContent) -> str:
     rows = []
     for source in of.finished.sources:
         facts = of.facts.get(source.name)
@@ -101,7 +101,7 @@ def _data(of: Described) -> str:
     return text
 
 
-def _training(of: Described) -> str:
+def _training(of: CardContent) -> str:
     settings, finished = of.finished.settings, of.finished
     batch = f"{settings.batch_size}" + (f" in {settings.accumulate} parts" if settings.accumulate > 1 else "")
     rows = [
@@ -130,7 +130,7 @@ One head per source; cross-entropy, or binary cross-entropy where a source has s
 `curve.csv` has the numbers, `{of.path.name}` every setting."""
 
 
-def _scores(of: Described) -> str:
+def _scores(of: CardContent) -> str:
     rows = [
         (source.name, f"{source.held:,}", "undefined" if source.score is None else f"{source.score:.3f}")
         for source in of.finished.sources
@@ -146,11 +146,11 @@ learned, not how well the features transfer, and with so few images they are rou
 
 
 def _tasks(variant: str) -> list[Task]:
-    tasks = catalog(Places()).values()
+    tasks = catalog(DataLocations()).values()
     return [t for t in tasks if t.variant == variant and t.role == "task" and not t.generated]
 
 
-def _overlap(of: Described) -> str:
+def _overlap(of: CardContent) -> str:
     rows, clean = [], []
     for task in _tasks(of.finished.settings.variant):
         found = task.contamination(of.card.corpora)
@@ -175,16 +175,16 @@ Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
 {_strangers(of)}{index}"""
 
 
-def _strangers(of: Described) -> str:
+def _strangers(of: CardContent) -> str:
     """Name the sources that declare nothing that the catalogue knows: for them, clean is no finding."""
-    strange = [facts.name for facts in of.facts.values() if not any(map(known, words_of(facts)))]
+    strange = [facts.name for facts in of.facts.values() if not any(map(is_known, words_of(facts)))]
     if not strange:
         return ""
     return f"\nThe catalogue knows nothing of {', '.join(strange)}: of them, that is not evidence.\n"
 
 
-def _licence(of: Described) -> str:
-    licences = implied(source.licence for source in of.card.corpus)
+def _licence(of: CardContent) -> str:
+    licences = implied_terms(source.licence for source in of.card.corpus)
     binding = "\n".join(f"* {terms.word}: {MEANING[terms]}" for terms in licences.terms)
     start = of.finished.start
     begun = f"\n\nThe weights to begin with ({start.label}) have terms of their own, too." if start else ""
@@ -198,7 +198,7 @@ The strictest of the sources' terms is **{licences.strictest.word}**. All that o
 This is a summary of what the sources state and no legal advice."""
 
 
-def _how(of: Described) -> str:
+def _how(of: CardContent) -> str:
     settings, contract = of.finished.settings, of.finished.contract
     tasks = [task for task in _tasks(settings.variant) if not task.contamination(of.card.corpora).reasons]
     names = ",".join(task.name for task in tasks[:3]) or "TASK"
@@ -215,7 +215,7 @@ Inputs are RGB (a grey image three times), scaled to 0..{contract.value_range}, 
 {list(contract.mean)}, divided by {list(contract.std)}."""
 
 
-def _in_python(of: Described) -> str:
+def _in_python(of: CardContent) -> str:
     return f"""
 Or in Python, where every tensor must find its place:
 

@@ -11,11 +11,11 @@ import torch
 from ...core.files import write_atomic
 from .pretrain_result import CurvePoint
 
-KEPT = 2
+KEPT_CHECKPOINTS = 2
 """The last may be on a disk that lost it; the one before it is still there."""
 
 
-class Progressed(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a training is, apart from its tensors."""
 
     step: int
@@ -33,8 +33,8 @@ Tensors = dict[str, Any]
 """Nested mappings and lists of tensors and numbers."""
 
 
-def save(folder: Path, progressed: Progressed, tensors: Tensors) -> None:
-    """Write the checkpoint of a step and remove all but the last `KEPT`.
+def save_checkpoint(folder: Path, progressed: TrainingState, tensors: Tensors) -> None:
+    """Write the checkpoint of a step and remove all but the last `KEPT_CHECKPOINTS`.
 
     Args:
         folder: of the checkpoints.
@@ -43,20 +43,20 @@ def save(folder: Path, progressed: Progressed, tensors: Tensors) -> None:
     """
     content = {"progressed": msgspec.json.encode(progressed).decode(), "tensors": tensors}
     write_atomic(folder / f"step-{progressed.step:09}.pt", lambda file: torch.save(content, file))
-    for old in checkpoints(folder)[:-KEPT]:
+    for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
         old.unlink(missing_ok=True)
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if re.fullmatch(r"step-\d+", path.stem))
 
 
-def newest(folder: Path) -> tuple[Progressed, Tensors] | None:
+def newest_checkpoint(folder: Path) -> tuple[TrainingState, Tensors] | None:
     """Return the last checkpoint that can be read whole; None where there is none."""
-    for path in reversed(checkpoints(folder)):
+    for path in reversed(list_checkpoints(folder)):
         # bytes that are no checkpoint can break the reader in any way: the one before it counts then
         with contextlib.suppress(Exception):
             content = torch.load(path, map_location="cpu", weights_only=True)
-            return msgspec.json.decode(content["progressed"], type=Progressed), content["tensors"]
+            return msgspec.json.decode(content["progressed"], type=TrainingState), content["tensors"]
     return None

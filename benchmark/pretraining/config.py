@@ -9,14 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...baselines.init import Contract, InitCard, contract_of
-from .distributed import Ranks
-from .pretrain_result import CurvePoint, Settings, SourceUse
-from .sources import Images, Pool
+from ...baselines.init import InitCard, InputSpec, contract_of
+from .distributed import RankGroup
+from .pretrain_result import CurvePoint, PretrainSettings, SourceUse
+from .sources import ImageLoader, SourcePool
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class PretrainConfig:
     """What is to be trained.
 
     Attributes:
@@ -27,20 +27,20 @@ class Job:
         start: the init to begin with; None is random weights.
     """
 
-    settings: Settings
-    pools: Sequence[Pool]
-    images: Images
-    ranks: Ranks
+    settings: PretrainSettings
+    pools: Sequence[SourcePool]
+    images: ImageLoader
+    ranks: RankGroup
     start: InitCard | None = None
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> InputSpec:
         """How the network wants its images."""
         return contract_of(self.start)
 
 
 @dataclass(frozen=True)
-class Keeping:
+class PretrainCallbacks:
     """What happens beside the training; none of it changes the weights.
 
     Attributes:
@@ -62,7 +62,7 @@ class Keeping:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class PretrainOutcome:
     """A training's outcome.
 
     Attributes:

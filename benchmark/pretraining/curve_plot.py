@@ -14,7 +14,7 @@ from .pretrain_result import CurvePoint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HUES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
+SOURCE_HUES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
 """Of seaborn's "colorblind" palette, without its pink and yellow, which are faint on white."""
 MARKERS, DASHES = "osD^vPX<>", ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
 """With the colour, any of the two tells the lines apart: for print, and for eyes that see few colours."""
@@ -49,7 +49,7 @@ def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
 
     sources = list(curve[-1].losses) if curve else []
     styles = {
-        name: (HUES[at % len(HUES)], MARKERS[at % len(MARKERS)], DASHES[at % len(DASHES)])
+        name: (SOURCE_HUES[at % len(SOURCE_HUES)], MARKERS[at % len(MARKERS)], DASHES[at % len(DASHES)])
         for at, name in enumerate(sources[:NAMED_MOST])
     }
 

@@ -15,11 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: they may be reading the first shards from a slow disk."""
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class RankGroup:
     """This process among those that share a pretraining.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ranks:
         for tensor, mean in zip(floats, flat.split([tensor.numel() for tensor in floats]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def gather(self, item: Item) -> list[Item]:
+    def gather(self, item: _Item) -> list[_Item]:
         """Return what every process gave, in the order of their numbers."""
         if self.world == 1:
             return [item]
@@ -81,7 +81,7 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def join_ranks(device: str) -> Iterator[RankGroup]:
     """Join the processes that torchrun started; alone where it started none.
 
     Args:
@@ -89,7 +89,7 @@ def joined(device: str) -> Iterator[Ranks]:
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Ranks(device)
+        yield RankGroup(device)
         return
     if device.startswith("cuda"):
         device = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -97,6 +97,6 @@ def joined(device: str) -> Iterator[Ranks]:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield Ranks(device, distributed.get_rank(), world)
+        yield RankGroup(device, distributed.get_rank(), world)
     finally:
         distributed.destroy_process_group()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Average:
+class AveragedModel:
     """The averaged copy of a network, batch norm's running statistics included.
 
     Args:

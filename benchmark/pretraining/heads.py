@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...baselines.weights.archs import feature_width
-from ...baselines.weights.prepare import Prepare
-from ..training.loop import Validation, precision, seeded
-from ..training.metrics import Scored, primary
-from ..training.model import EVAL_BATCH, probabilities
+from ...baselines.weights.prepare import InputPreparation
+from ..training.loop import ValidationResult, autocast_precision, seed_torch
+from ..training.metrics import Predictions, primary_value
+from ..training.model import EVAL_BATCH, to_probabilities
 from ..training.subsets import one_hot
-from .sources import Images, Pool, Rows, starts
+from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
 
-class Network(nn.Module):
+class PretrainModel(nn.Module):
     """A backbone, what is thrown away of the layers behind it, and the outputs of all heads.
 
     Between backbone and heads may stand a projection, which is thrown away with them: what the features
@@ -36,7 +36,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         width = feature_width(backbone)
-        with seeded("cpu", seed):
+        with seed_torch("cpu", seed):
             self.projection = nn.Sequential()
             if projection:
                 self.projection.append(nn.Linear(width, projection, bias=False))
@@ -49,7 +49,7 @@ class Network(nn.Module):
         return self.head(self.projection(self.backbone(images)))
 
 
-class Heads:
+class SourceHeads:
     """Which outputs belong to which source, what they should say, and how wrong they are.
 
     Args:
@@ -58,8 +58,8 @@ class Heads:
         smoothing: share of the truth of a single-label head that is spread over its classes.
     """
 
-    def __init__(self, pools: Sequence[Pool], device: str, smoothing: float = 0.0) -> None:
-        self.pools, self.starts, self.smoothing = pools, starts(pools), smoothing
+    def __init__(self, pools: Sequence[SourcePool], device: str, smoothing: float = 0.0) -> None:
+        self.pools, self.starts, self.smoothing = pools, pool_starts(pools), smoothing
         ends = np.cumsum([0, *(len(pool.classes) for pool in pools)]).tolist()
         self.outputs = int(ends[-1])
         self.slices = [slice(low, high) for low, high in pairwise(ends)]
@@ -69,7 +69,7 @@ class Heads:
         self.allowed = allowed.to(device)
         self.multilabel = torch.tensor([pool.kind == "multilabel" for pool in pools], device=device)
 
-    def targets(self, rows: Rows, whose: Rows) -> Tensor:
+    def targets(self, rows: _Rows, whose: _Rows) -> Tensor:
         """Return what the outputs should say, float32 [rows, outputs + 1]; the last column is `whose`."""
         truth = np.zeros((len(rows), self.outputs + 1), np.float32)
         for place in np.unique(whose).tolist():
@@ -97,14 +97,16 @@ class Heads:
 
 
 @dataclass(frozen=True)
-class Judged:
+class HeldOutScore:
     """How well a network does on the held-out images of one source; None where that is undefined."""
 
     loss: float
     score: float | None
 
 
-def judge(network: nn.Module, heads: Heads, images: Images, prepare: Prepare, place: int) -> Judged | None:
+def score_source(
+    network: nn.Module, heads: SourceHeads, images: ImageLoader, prepare: InputPreparation, place: int
+) -> HeldOutScore | None:
     """Score a source on its held-out images; None where it has none.
 
     Args:
@@ -119,29 +121,31 @@ def judge(network: nn.Module, heads: Heads, images: Images, prepare: Prepare, pl
         return None
     rows = heads.starts[place] + pool.held
     logits = torch.cat(list(_logits(network, images, prepare, rows)))[:, heads.slices[place]]
-    scored = probabilities(logits, pool.kind)
+    scored = to_probabilities(logits, pool.kind)
     truth = one_hot(pool.labels[pool.held], len(pool.classes))
     loss = float(-np.log(np.clip(np.where(truth, scored, 1 - scored), 1e-7, 1)).mean())
-    return Judged(loss, primary(Scored(pool.kind, truth, scored)))
+    return HeldOutScore(loss, primary_value(Predictions(pool.kind, truth, scored)))
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, images: Images, prepare: Prepare, rows: Rows) -> Iterator[Tensor]:
+def _logits(
+    network: nn.Module, images: ImageLoader, prepare: InputPreparation, rows: _Rows
+) -> Iterator[Tensor]:
     chunks = (rows[at : at + EVAL_BATCH] for at in range(0, len(rows), EVAL_BATCH))
     for batch in images.batches(chunks):
-        with precision(batch.device):
+        with autocast_precision(batch.device):
             logits = network(prepare(batch))
         yield logits.float()
 
 
-def summary(judged: Sequence[Judged | None]) -> Validation:
+def mean_score(judged: Sequence[HeldOutScore | None]) -> ValidationResult:
     """Return the mean over the sources that could be scored."""
     losses = [found.loss for found in judged if found]
     scores = [found.score for found in judged if found and found.score is not None]
     loss = float(np.mean(losses)) if losses else 0.0
-    return Validation(loss, float(np.mean(scores)) if scores else None)
+    return ValidationResult(loss, float(np.mean(scores)) if scores else None)
 
 
-def as_scores(names: Sequence[str], judged: Sequence[Judged | None]) -> dict[str, float | None]:
+def as_scores(names: Sequence[str], judged: Sequence[HeldOutScore | None]) -> dict[str, float | None]:
     """Return the scores by the names of the sources."""
     return {name: found.score if found else None for name, found in zip(names, judged, strict=True)}

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 import torch
 from torch import Tensor
 
-from .sources import Rows
+from .sources import _Rows
 
 
 class MemoryImages:
@@ -18,13 +18,13 @@ class MemoryImages:
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
-    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
+    def batches(self, rows: Iterable[_Rows]) -> Generator[Tensor]:
         """Yield the images of each array of rows."""
         for each in rows:
-            yield self.images[moved(torch.from_numpy(each), self.images.device)]
+            yield self.images[to_device(torch.from_numpy(each), self.images.device)]
 
 
-def moved(values: Tensor, device: torch.device | str) -> Tensor:
+def to_device(values: Tensor, device: torch.device | str) -> Tensor:
     """Return values of the host on the device; a GPU is not waited for."""
     if torch.device(device).type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)

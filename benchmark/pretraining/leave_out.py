@@ -8,7 +8,7 @@ from ...tasks.task import Task
 from ..corpus.corpus import SourceFacts
 
 
-def related(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
+def related_sources(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
     """Return the sources that are not independent of all tasks, each with the reason.
 
     What the catalogue holds only possible counts too: a MedNet that is fair for certain is worth a source.

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...baselines.init import Contract
+from ...baselines.init import InputSpec
 from ...core.errors import StoppedError, UserError
 from ...tasks.task import plausible_flips
 from ..corpus.corpus import SHARDS, Corpus, SourceFacts, read_corpus
 from ..corpus.exact_duplicates import rows_without
-from ..corpus.index import read_columns
-from .shards import Damaged, Decoder, Places
-from .sources import Loading, Pool, Rows, hold_out
-from .stopping import deaf
+from ..corpus.index import read_index_columns
+from .shards import BatchDecoder, DamagedBatch, PngOffsets
+from .sources import LoaderConfig, SourcePool, _Rows, hold_out
+from .stopping import ignore_signals
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,9 +37,9 @@ class _Orders:
     """The rows that a loader is to read next; exchanged between two uses of the same workers."""
 
     def __init__(self) -> None:
-        self.rows: Iterable[Rows] = ()
+        self.rows: Iterable[_Rows] = ()
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[_Rows]:
         return iter(self.rows)
 
 
@@ -52,11 +52,11 @@ class ShardImages:
         loading: device and number of workers.
     """
 
-    def __init__(self, folder: Path, decoder: Decoder, loading: Loading) -> None:
+    def __init__(self, folder: Path, decoder: BatchDecoder, loading: LoaderConfig) -> None:
         self.folder, self.decoder, self.loading = folder, decoder, loading
         self._idle: list[tuple[_Orders, DataLoader[Tensor]]] = []
 
-    def batches(self, rows: Iterable[Rows]) -> Generator[Tensor]:
+    def batches(self, rows: Iterable[_Rows]) -> Generator[Tensor]:
         """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
 
         Raises:
@@ -68,7 +68,7 @@ class ShardImages:
         orders.rows = rows
         try:
             for batch in _begun(loader):
-                if isinstance(batch, Damaged):
+                if isinstance(batch, DamagedBatch):
                     raise self._told(batch)
                 yield batch.to(self.loading.device, non_blocking=True)
         finally:
@@ -88,7 +88,7 @@ class ShardImages:
             num_workers=workers,
             prefetch_factor=AHEAD if workers else None,
             persistent_workers=workers > 0,
-            worker_init_fn=deaf,
+            worker_init_fn=ignore_signals,
             pin_memory=self.loading.device.startswith("cuda"),
             generator=torch.Generator(),  # its own: no draw of the training may depend on the loader
             # a forked worker shares the index; elsewhere each gets a copy, some 16 bytes an image
@@ -96,13 +96,13 @@ class ShardImages:
         )
         return orders, loader
 
-    def _told(self, damaged: Damaged) -> UserError:
+    def _told(self, damaged: DamagedBatch) -> UserError:
         """Say which image cannot be read; its key is looked up only now."""
         import pyarrow.compute as pc
 
         places = self.decoder.places
         shard, offset = places.shards[places.shard[damaged.row]], int(places.offset[damaged.row])
-        table = read_columns(self.folder, ["key", "shard", "offset"])
+        table = read_index_columns(self.folder, ["key", "shard", "offset"])
         here = pc.and_(pc.equal(table["shard"], shard.name), pc.equal(table["offset"], offset))  # type: ignore[attr-defined]
         (key,) = table.filter(here)["key"].to_pylist()
         return UserError(
@@ -140,7 +140,7 @@ def told_of_deaths(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImages]:
+def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool], ShardImages]:
     """Open a corpus for a pretraining; pools and their rows stand in the order of its index.
 
     Images that equal one of a source that is left out are left out too, whichever source holds them.
@@ -154,7 +154,7 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
     """
     corpus = read_corpus(folder)
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
-    table = read_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
+    table = read_index_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
     table = rows_without(folder, loading.leave_out, table)
     names, whose = _codes(table["source"])
     chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
@@ -162,14 +162,16 @@ def corpus_pools(folder: Path, loading: Loading) -> tuple[list[Pool], ShardImage
         raise UserError(f"{folder} holds no source that may be used: leave fewer out, or add one.")
     pools = [_pool(facts[name], table.take(rows), loading.seed) for name, rows in chosen.items()]
     shards, shard = _codes(table["shard"])
-    places = Places(
+    places = PngOffsets(
         tuple(folder / SHARDS / name for name in shards),
         shard,
         table["offset"].to_numpy(),
         table["size"].to_numpy().astype(np.int32),
     ).of(np.concatenate(list(chosen.values())))
-    contract = Contract(interpolation=loading.interpolation)
-    return pools, ShardImages(folder, Decoder(places, _channels(corpus), contract, loading.side), loading)
+    contract = InputSpec(interpolation=loading.interpolation)
+    return pools, ShardImages(
+        folder, BatchDecoder(places, _channels(corpus), contract, loading.side), loading
+    )
 
 
 def _channels(corpus: Corpus) -> int:
@@ -182,7 +184,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
     return whole.dictionary.to_pylist(), whole.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
-def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> Pool:
+def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
     """Describe one source; its labels are class indices [n], or [n, classes] for multilabel."""
     labels = rows["label"].combine_chunks().flatten().to_numpy().astype(np.int64)
     width = len(facts.classes) if facts.kind == "multilabel" else 1
@@ -193,7 +195,7 @@ def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> Pool:
         )
     rng = np.random.default_rng([seed, *facts.name.encode()])  # the same images whatever is left out
     train, held = hold_out(len(rows), rows["group"].to_numpy(), rng)
-    return Pool(
+    return SourcePool(
         name=facts.name,
         kind=facts.kind,
         classes=facts.classes,

@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 
 from ...core.files import sha256_file
-from ..schema.records import Point
+from ..schema.records import ValidationPoint
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class PretrainFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What stands beside the weights: how they were made. Also the label of every table."""
 
     images: dict[str, int]
@@ -20,7 +20,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """Side in pixels at which they were shown."""
     scores: dict[str, float | None]
     """Primary metric on the held-out images of each source."""
-    curve: tuple[Point, ...]
+    curve: tuple[ValidationPoint, ...]
     seconds: float
     sha256: str
     start: str = ""
@@ -36,14 +36,14 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
         return f"{made} on {count} images at {self.side} px ({names})"
 
 
-def made(weights: Path) -> Made | None:
+def read_pretrain_facts(weights: Path) -> PretrainFacts | None:
     """Return what is known of finished weights; None where they have yet to be made, or made anew.
 
     Weights without their facts, or of another hash than there, cannot be trusted: nothing says what they are.
     """
     try:
         found = weights.stat()
-        facts = msgspec.json.decode(facts_path(weights).read_bytes(), type=Made)
+        facts = msgspec.json.decode(facts_path(weights).read_bytes(), type=PretrainFacts)
         intact = _digest(weights, found.st_mtime_ns, found.st_size) == facts.sha256
     except (OSError, msgspec.DecodeError):
         return None

@@ -13,21 +13,21 @@ from ...baselines.weights.fingerprint import fingerprint
 from ...baselines.weights.load_state_dict import write_tensors
 from ...core.errors import clean
 from ...core.files import sha256_file, write_atomic, write_bytes
-from ...tasks.databases.licenses import implied
+from ...tasks.databases.licenses import implied_terms
 from ..corpus.corpus import SourceFacts, read_corpus
 from ..corpus.exact_duplicates import rows_without
-from ..corpus.index import read_columns
-from .cardtext import Described, model_card
+from ..corpus.index import read_index_columns
+from .cardtext import CardContent, model_card
 from .curve_plot import draw_curve, write_curve
 from .leave_out import words_of
-from .pretrain_result import Finished
+from .pretrain_result import PretrainResult
 
 WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
     "weights.safetensors", "card.toml", "MODEL_CARD.md", "curve.png", "curve.csv", "hashes.npy",
 )  # fmt: skip
 
 
-def write_results(finished: Finished, out: Path) -> Path:
+def write_results(finished: PretrainResult, out: Path) -> Path:
     """Write everything that a finished pretraining leaves behind.
 
     The card for `--inits mednet=...` is written last, so that a folder with one is whole.
@@ -49,13 +49,13 @@ def write_results(finished: Finished, out: Path) -> Path:
         _write_hashes(finished.corpus, finished.left_out, out / HASHES)
     facts = source_facts(finished)
     card = init_card(finished, facts, sha256_file(out / WEIGHTS))
-    described = Described(finished, facts, card, out / CARD)
+    described = CardContent(finished, facts, card, out / CARD)
     write_bytes(out / TEXT, clean(model_card(described)).encode())
     write_card(card, out / CARD, (f"{card.name}, made by mednet-bench pretrain; {TEXT} describes it.",))
     return out / CARD
 
 
-def source_facts(finished: Finished) -> dict[str, SourceFacts]:
+def source_facts(finished: PretrainResult) -> dict[str, SourceFacts]:
     """Return what the corpus says of each source that was not left out, by name; empty without a corpus.
 
     A source of which no image stayed is among them: other sources hold copies of all of its images.
@@ -66,7 +66,7 @@ def source_facts(finished: Finished) -> dict[str, SourceFacts]:
     return {facts.name: facts for facts in sources if facts.name not in finished.left_out}
 
 
-def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
+def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
     """Describe the weights as `baselines.checkpoint` reads them back.
 
     Args:
@@ -102,7 +102,7 @@ def init_card(finished: Finished, facts: Mapping[str, SourceFacts], sha256: str)
 
 def _licence(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
     own = f"; and the terms of what it began with, {start.label}" if start else ""
-    return f"{implied(each.licence for each in seen)}{own}"
+    return f"{implied_terms(each.licence for each in seen)}{own}"
 
 
 def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
@@ -110,7 +110,7 @@ def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
     return SeenCorpus(id=database or name, images=images, licence=facts.licence if facts else "")
 
 
-def _training(finished: Finished) -> dict[str, object]:
+def _training(finished: PretrainResult) -> dict[str, object]:
     """Return hyper-parameters and circumstances; TOML has no null, so that what is not known is left away."""
     shown = {source.name: source.draws for source in finished.sources}
     scores = {source.name: source.score for source in finished.sources if source.score is not None}
@@ -132,6 +132,6 @@ def _training(finished: Finished) -> dict[str, object]:
 
 def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
     """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
-    table = rows_without(corpus, left_out, read_columns(corpus, ["source", "phash"]))
+    table = rows_without(corpus, left_out, read_index_columns(corpus, ["source", "phash"]))
     hashes = np.sort(table["phash"].to_numpy())
     write_atomic(path, lambda file: np.save(file, hashes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...baselines.init import Contract, InitCard, contract_of
+from ...baselines.init import InitCard, InputSpec, contract_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     """The same per source."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides the weights, apart from the images; on the command line by these names."""
 
     variant: str
@@ -95,7 +95,7 @@ class SourceUse:
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class PretrainResult:
     """The result of a pretraining.
 
     Attributes:
@@ -115,7 +115,7 @@ class Finished:
     """
 
     state: "Mapping[str, Tensor]"
-    settings: Settings
+    settings: PretrainSettings
     sources: tuple[SourceUse, ...]
     curve: tuple[CurvePoint, ...]
     leave_out: tuple[str, ...]
@@ -129,7 +129,7 @@ class Finished:
     corpus: Path | None = None
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> InputSpec:
         """How the network wants its images."""
         return contract_of(self.start)
 

@@ -12,11 +12,11 @@ from .pretrain_result import CurvePoint
 
 QUIET_SECONDS = 30.0
 """Between two plain lines that tell no validation."""
-NAMED = 4
+NAMED_SOURCES = 4
 """Sources whose losses stand in a line."""
 
 
-class Display:
+class PretrainDisplay:
     """Says how far a pretraining is, how fast, and how well.
 
     Args:
@@ -32,7 +32,7 @@ class Display:
         self._live: Live | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["Display"]:
+    def shown(self) -> Iterator["PretrainDisplay"]:
         """Show the live line for the block, where the console is a terminal."""
         with live_line(self.console, lambda: self._line) as self._live:
             yield self
@@ -63,4 +63,4 @@ class Display:
 
 def _listed(values: dict[str, float | None]) -> str:
     named = [f"{name} {value:.3f}" for name, value in values.items() if value is not None]
-    return ", ".join(named[:NAMED]) + (", ..." if len(named) > NAMED else "")
+    return ", ".join(named[:NAMED_SOURCES]) + (", ..." if len(named) > NAMED_SOURCES else "")

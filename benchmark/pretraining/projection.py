@@ -11,14 +11,14 @@ import torch
 
 from ...core.progress import duration
 from ..corpus.corpus import read_corpus
-from .config import Keeping
-from .distributed import Ranks
-from .leave_out import related
+from .config import PretrainCallbacks
+from .distributed import RankGroup
+from .leave_out import related_sources
 from .pretrain_result import CurvePoint
-from .run_pretraining import Request, opened
-from .shards import Decoder
+from .run_pretraining import PretrainRequest, open_corpus
+from .shards import BatchDecoder
 from .start import start_of
-from .train_loop import pretrain
+from .train_loop import run_training
 
 WARM, TIMED = 4, 8
 """Steps that do not count, because workers and device begin, and those that do."""
@@ -30,7 +30,7 @@ EFFICIENCY = 0.96
 
 
 @dataclass(frozen=True)
-class Rates:
+class MeasuredRates:
     """What one core and one device do.
 
     Attributes:
@@ -45,7 +45,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Projection:
+class CostProjection:
     """What showing some images would take.
 
     Attributes:
@@ -59,7 +59,9 @@ class Projection:
     megabytes_per_second: float
 
 
-def project(shown: int, rates: Rates, devices: int = 1, efficiency: float = 1.0) -> Projection:
+def project_cost(
+    shown: int, rates: MeasuredRates, devices: int = 1, efficiency: float = 1.0
+) -> CostProjection:
     """Return what showing `shown` images takes, repetitions counted, as long as decoding keeps up.
 
     Args:
@@ -69,14 +71,14 @@ def project(shown: int, rates: Rates, devices: int = 1, efficiency: float = 1.0)
         efficiency: share of `devices` times the rate of one that they reach together.
     """
     together = rates.step * devices * efficiency
-    return Projection(
+    return CostProjection(
         seconds=shown / together,
         cores=rates.step * efficiency / rates.decode,
         megabytes_per_second=together * rates.bytes_per_image / 1e6,
     )
 
 
-def decode_rate(decoder: Decoder) -> float:
+def decode_rate(decoder: BatchDecoder) -> float:
     """Decode in this process, in random order; returns images per second of CPU time on one core.
 
     CPU time, because other work on the machine says nothing about the core.
@@ -110,7 +112,7 @@ def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
     return float(len(spent) * batch / (spent - waited).sum()), float(waited.sum() / spent.sum())
 
 
-def projected(request: Request) -> str:
+def measure_and_project(request: PretrainRequest) -> str:
     """Measure the parts of a pretraining in this process, and say what the whole would take.
 
     A few steps are trained and thrown away; nothing is written.
@@ -123,22 +125,22 @@ def projected(request: Request) -> str:
     settings = msgspec.structs.replace(
         request.settings, steps=WARM + TIMED, accumulate=request.settings.accumulate or 1
     )
-    left_out = frozenset(related(corpus.sources, request.leave_out))
-    job, images = opened(replace(request, settings=settings), start, left_out, Ranks(request.device))
-    step, wait = step_rate(pretrain(job, Keeping()).curve, settings.batch_size)
+    left_out = frozenset(related_sources(corpus.sources, request.leave_out))
+    job, images = open_corpus(replace(request, settings=settings), start, left_out, RankGroup(request.device))
+    step, wait = step_rate(run_training(job, PretrainCallbacks()).curve, settings.batch_size)
     sizes = images.decoder.places.size
-    rates = Rates(decode_rate(images.decoder), step, float(sizes.mean()))
+    rates = MeasuredRates(decode_rate(images.decoder), step, float(sizes.mean()))
     images.close()
     shown = request.settings.steps * settings.batch_size
     spread = f"assumed, not measured: they reach {EFFICIENCY:.0%} of 8 times the rate of one"
     return f"""\
 measured: {TIMED} steps of {settings.batch_size} on {request.device}, {step:.4g} images/s, waiting {wait:.1%}
 measured: {rates.decode:.4g} images/s decoded by one core, {rates.bytes_per_image / 1e3:.1f} kB each
-projected for {shown:,} images: {_said(project(shown, rates))}
-projected on 8 such devices: {_said(project(shown, rates, 8, EFFICIENCY))}; {spread}"""
+projected for {shown:,} images: {_said(project_cost(shown, rates))}
+projected on 8 such devices: {_said(project_cost(shown, rates, 8, EFFICIENCY))}; {spread}"""
 
 
-def _said(whole: Projection) -> str:
+def _said(whole: CostProjection) -> str:
     return (
         f"{duration(whole.seconds)}, {whole.cores:.2g} cores decode for each device, "
         f"{whole.megabytes_per_second:.3g} MB/s are read"

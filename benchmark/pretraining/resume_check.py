@@ -6,17 +6,17 @@ import msgspec
 
 from ...core.errors import UserError
 from ...core.files import write_json
-from .pretrain_result import Settings
+from .pretrain_result import PretrainSettings
 
-FILE = "settings.json"
+SETTINGS_FILE = "settings.json"
 OPTIONS = {"start": "--from", "smoothing": "--label-smoothing"}
 """Settings that the command line calls otherwise than by their own names."""
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
+class StoredConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides the weights."""
 
-    settings: Settings
+    settings: PretrainSettings
     corpus: str
     """Identity of the corpus."""
     sources: tuple[str, ...]
@@ -24,18 +24,18 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     leave_out: tuple[str, ...]
 
 
-def read_begun(out: Path) -> Begun | None:
+def read_begun(out: Path) -> StoredConfig | None:
     """Return what a folder was begun with; None for a new one; `UserError` where that cannot be read."""
-    path = out / FILE
+    path = out / SETTINGS_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Begun)
+        return msgspec.json.decode(path.read_bytes(), type=StoredConfig)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise UserError(f"{path} cannot be read ({error}): choose another --out.") from error
 
 
-def begin(out: Path, begun: Begun) -> None:
+def check_resume(out: Path, begun: StoredConfig) -> None:
     """Begin in the folder `out`, or go on there.
 
     Raises:
@@ -43,7 +43,7 @@ def begin(out: Path, begun: Begun) -> None:
     """
     earlier = read_begun(out)
     if earlier is None:
-        write_json(out / FILE, begun)
+        write_json(out / SETTINGS_FILE, begun)
         return
     pairs = [
         (OPTIONS.get(name, f"--{name.replace('_', '-')}"), getattr(earlier.settings, name), value)

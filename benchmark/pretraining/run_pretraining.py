@@ -10,33 +10,33 @@ from pathlib import Path
 import msgspec
 
 from ...baselines.init import InitCard, contract_of
-from ...baselines.weights.archs import check_size
+from ...baselines.weights.archs import check_input_size
 from ...core.errors import StoppedError, UserError, one_line
-from ...core.files import claim
-from ...tasks.task import Places, Task
+from ...core.files import claim_lock
+from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus, read_corpus
 from ..corpus.exact_duplicates import equal_to
-from ..schema.provenance import commit
+from ..schema.provenance import checkout_commit
 from ..training.loop import DivergedError, is_short_memory
-from .config import Job, Keeping, Result, StoppedAtError
+from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
 from .curve_plot import write_curve
-from .distributed import Ranks, joined
-from .leave_out import check_start, related
+from .distributed import RankGroup, join_ranks
+from .leave_out import check_start, related_sources
 from .loader import ShardImages, corpus_pools, told_of_deaths
 from .modelcard import CARD, CURVE, write_results
-from .pretrain_result import Finished, Settings
-from .progress import Display
-from .resume_check import Begun, begin, read_begun
-from .sources import Loading
+from .pretrain_result import PretrainResult, PretrainSettings
+from .progress import PretrainDisplay
+from .resume_check import StoredConfig, check_resume, read_begun
+from .sources import LoaderConfig
 from .start import start_of
-from .stopping import stoppable
-from .train_loop import pretrain
+from .stopping import stop_on_signal
+from .train_loop import run_training
 
 CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class PretrainRequest:
     """What a person asked for.
 
     Attributes:
@@ -53,11 +53,11 @@ class Request:
         minutes: after which it stops with a checkpoint; 0 is never.
     """
 
-    settings: Settings
+    settings: PretrainSettings
     corpus: Path
     out: Path
     leave_out: tuple[Task, ...]
-    places: Places
+    places: DataLocations
     device: str
     workers: int
     checkpoint_every: int
@@ -65,7 +65,7 @@ class Request:
     minutes: float
 
 
-def carry_out(request: Request) -> Path:
+def run_pretraining(request: PretrainRequest) -> Path:
     """Pretrain, or go on with it, and write the result; returns the card's path.
 
     Raises:
@@ -74,10 +74,10 @@ def carry_out(request: Request) -> Path:
     """
     if request.corpus.resolve() == request.out.resolve():
         raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
-    with joined(request.device) as ranks:
+    with join_ranks(request.device) as ranks:
         if not ranks.first:
             return _carry_out(request, ranks)
-        with claim(request.out / ".lock") as mine:
+        with claim_lock(request.out / ".lock") as mine:
             if not mine:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."
@@ -85,9 +85,9 @@ def carry_out(request: Request) -> Path:
             return _carry_out(request, ranks)
 
 
-def _carry_out(request: Request, ranks: Ranks) -> Path:
+def _carry_out(request: PretrainRequest, ranks: RankGroup) -> Path:
     corpus = read_corpus(request.corpus)
-    left_out = related(corpus.sources, request.leave_out)
+    left_out = related_sources(corpus.sources, request.leave_out)
     request, start = _settled(request, corpus, left_out, ranks)
     if (request.out / CARD).is_file():
         _say(f"{request.out} is finished: nothing to do.", ranks)
@@ -103,8 +103,8 @@ def _carry_out(request: Request, ranks: Ranks) -> Path:
 
 
 def _settled(
-    request: Request, corpus: Corpus, left_out: Mapping[str, str], ranks: Ranks
-) -> tuple[Request, InitCard | None]:
+    request: PretrainRequest, corpus: Corpus, left_out: Mapping[str, str], ranks: RankGroup
+) -> tuple[PretrainRequest, InitCard | None]:
     """Resolve what the request leaves open, and hold it against what the folder was begun with."""
     settings, out = request.settings, request.out
     if corpus.variant != settings.variant:
@@ -124,7 +124,7 @@ def _settled(
             f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
             f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
         )
-    check_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
+    check_input_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
     start = start_of(settings, corpus, request.places)
     check_start(start, request.leave_out)
     settings = msgspec.structs.replace(
@@ -132,30 +132,34 @@ def _settled(
     )
     if ranks.first:
         left = tuple(sorted(task.name for task in request.leave_out))
-        begin(out, Begun(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left))
+        check_resume(
+            out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left)
+        )
     return replace(request, settings=settings), start
 
 
-def opened(
-    request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks
-) -> tuple[Job, ShardImages]:
+def open_corpus(
+    request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
+) -> tuple[PretrainConfig, ShardImages]:
     """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
     settings, contract = request.settings, contract_of(start)
-    loading = Loading(
+    loading = LoaderConfig(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
     )
     pools, images = corpus_pools(request.corpus, loading)
-    return Job(settings, pools, images, ranks, start), images
+    return PretrainConfig(settings, pools, images, ranks, start), images
 
 
-def _trained(request: Request, start: InitCard | None, left_out: frozenset[str], ranks: Ranks) -> Result:
+def _trained(
+    request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
+) -> PretrainOutcome:
     """Train; what stops it early is told with its cure."""
     settings, out = request.settings, request.out
-    job, images = opened(request, start, left_out, ranks)
-    display = Display(settings.steps)
+    job, images = open_corpus(request, start, left_out, ranks)
+    display = PretrainDisplay(settings.steps)
     try:
-        with stoppable(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
-            keeping = Keeping(
+        with stop_on_signal(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
+            keeping = PretrainCallbacks(
                 folder=out / CHECKPOINTS,
                 checkpoint_every=request.checkpoint_every,
                 evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
@@ -163,7 +167,7 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
                 live=display.note,
                 row=lambda curve: write_curve(curve, out / CURVE),
             )
-            return pretrain(job, keeping)
+            return run_training(job, keeping)
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
@@ -183,10 +187,14 @@ def _trained(request: Request, start: InitCard | None, left_out: frozenset[str],
 
 
 def _finished(
-    request: Request, result: Result, start: InitCard | None, left_out: tuple[str, ...], ranks: Ranks
-) -> Finished:
-    head, dirty = commit()
-    return Finished(
+    request: PretrainRequest,
+    result: PretrainOutcome,
+    start: InitCard | None,
+    left_out: tuple[str, ...],
+    ranks: RankGroup,
+) -> PretrainResult:
+    head, dirty = checkout_commit()
+    return PretrainResult(
         state=result.state,
         settings=request.settings,
         sources=result.sources,
@@ -203,6 +211,6 @@ def _finished(
     )
 
 
-def _say(text: str, ranks: Ranks) -> None:
+def _say(text: str, ranks: RankGroup) -> None:
     if ranks.first:
         print(one_line(text), file=sys.stderr)

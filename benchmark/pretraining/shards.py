@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...baselines.init import Contract
-from ...baselines.weights.prepare import Prepare
-from ..corpus.images import unpng
-from .sources import Rows
+from ...baselines.init import InputSpec
+from ...baselines.weights.prepare import InputPreparation
+from ..corpus.images import decode_png
+from .sources import _Rows
 
 OPEN_MOST = 256
 """Shards held open per process; systems allow 1,024 files and the workers need some of them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class PngOffsets:
     """Where the PNG bytes of each row lie: arrays alone, so that forked workers share their memory.
 
     Attributes:
@@ -39,13 +39,13 @@ class Places:
     offset: NDArray[np.int64]
     size: NDArray[np.int32]
 
-    def of(self, rows: Rows) -> Places:
+    def of(self, rows: _Rows) -> PngOffsets:
         """Return the places of some rows, in their order."""
-        return Places(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
+        return PngOffsets(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
 
 
 @dataclass(frozen=True)
-class Damaged:
+class DamagedBatch:
     """What a worker hands back instead of a batch; an exception would lose its kind on the way."""
 
     row: int
@@ -53,7 +53,7 @@ class Damaged:
 
 
 @dataclass(eq=False)
-class Decoder:
+class BatchDecoder:
     """Turns rows into batches; a data set of whole batches, as `torch.utils.data.DataLoader` calls it.
 
     Attributes:
@@ -63,23 +63,23 @@ class Decoder:
         side: of the square that is returned.
     """
 
-    places: Places
+    places: PngOffsets
     channels: int
-    contract: Contract
+    contract: InputSpec
     side: int
     _open: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
-    def __getitem__(self, rows: Rows) -> Tensor | Damaged:
+    def __getitem__(self, rows: _Rows) -> Tensor | DamagedBatch:
         """Return the images of `rows`, uint8 [b, channels, side, side], in their order."""
         batch = torch.empty(len(rows), self.channels, self.side, self.side, dtype=torch.uint8)
-        prepare = Prepare(self.contract, self.side)
+        prepare = InputPreparation(self.contract, self.side)
         places = self.places
         by_shape: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
         for at in np.lexsort((places.offset[rows], places.shard[rows])):  # as they lie on the disk
             try:
                 image = self.image(int(rows[at]))
             except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:
-                return Damaged(int(rows[at]), f"{type(error).__name__}: {error}")
+                return DamagedBatch(int(rows[at]), f"{type(error).__name__}: {error}")
             by_shape.setdefault(image.shape, []).append((int(at), image))
         for images in by_shape.values():  # of one shape they are resized together, as images in memory are
             where = torch.tensor([at for at, _ in images])
@@ -94,7 +94,9 @@ class Decoder:
         if len(content) != size:
             raise ValueError("the shard ends before the image does")
         pixels = (
-            np.array(unpng(content), ndmin=3) if self.channels == 1 else unpng(content).transpose(2, 0, 1)
+            np.array(decode_png(content), ndmin=3)
+            if self.channels == 1
+            else decode_png(content).transpose(2, 0, 1)
         )
         if len(pixels) != self.channels:
             raise ValueError(f"the image has another number of channels than {self.channels}")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tasks.pseudonymize import NONE
+from ...tasks.pseudonymize import NO_GROUP
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Rows = NDArray[np.int64]
+_Rows = NDArray[np.int64]
 
 HELD_OUT = 0.05
 """Share of a source's images kept back to score the network on."""
@@ -21,7 +21,7 @@ HELD_OUT_MOST = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class SourcePool:
     """One source of a pretraining.
 
     Attributes:
@@ -39,12 +39,12 @@ class Pool:
     classes: tuple[str, ...]
     flips: tuple[bool, bool]
     labels: NDArray[Any]
-    train: Rows
-    held: Rows
+    train: _Rows
+    held: _Rows
 
 
 @dataclass(frozen=True)
-class Loading:
+class LoaderConfig:
     """How a loader shall show the images of a corpus.
 
     Attributes:
@@ -64,10 +64,10 @@ class Loading:
     seed: int = 0
 
 
-class Images(Protocol):
+class ImageLoader(Protocol):
     """Where pixels come from. Rows are numbered over all pools: `starts` of the pool plus its own row."""
 
-    def batches(self, rows: Iterable[Rows]) -> "Generator[Tensor]":
+    def batches(self, rows: Iterable[_Rows]) -> "Generator[Tensor]":
         """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
 
         May be called again, and for another purpose, while an earlier iterator is still in use. `rows` may
@@ -76,12 +76,12 @@ class Images(Protocol):
         ...
 
 
-def starts(pools: Sequence[Pool]) -> Rows:
+def pool_starts(pools: Sequence[SourcePool]) -> _Rows:
     """Return the number of the first row of each pool, and of the row after the last: [pools + 1]."""
     return np.cumsum([0, *(len(pool.labels) for pool in pools)])
 
 
-def hold_out(count: int, groups: Rows | None, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tuple[_Rows, _Rows]:
     """Split the rows of a source into those to train on and those to score on, both ascending.
 
     Groups join the held-out rows whole and in random order, as long as they fit into `HELD_OUT` of the
@@ -93,8 +93,8 @@ def hold_out(count: int, groups: Rows | None, rng: np.random.Generator) -> tuple
         rng: draws the order.
     """
     wanted = min(HELD_OUT_MOST, round(count * HELD_OUT))
-    keys = np.full(count, NONE, np.int64) if groups is None else groups.astype(np.int64)
-    alone = keys == NONE
+    keys = np.full(count, NO_GROUP, np.int64) if groups is None else groups.astype(np.int64)
+    alone = keys == NO_GROUP
     _, known = np.unique(keys[~alone], return_inverse=True)
     number = np.empty(count, np.int64)
     number[~alone] = known

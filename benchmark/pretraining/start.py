@@ -1,15 +1,15 @@
 """The weights that a pretraining begins with, from the word behind `--from`."""
 
-from ...baselines.init import InitCard, Need
+from ...baselines.init import InitCard, InitRequest
 from ...baselines.naming import read_inits
 from ...core.errors import UserError
 from ...core.files import cache_folder
-from ...tasks.task import Places, Task
+from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus
-from .pretrain_result import Settings
+from .pretrain_result import PretrainSettings
 
 
-def start_of(settings: Settings, corpus: Corpus, places: Places) -> InitCard | None:
+def start_of(settings: PretrainSettings, corpus: Corpus, places: DataLocations) -> InitCard | None:
     """Return the init that `settings.start` names; None for random weights.
 
     Raises:
@@ -36,4 +36,4 @@ def start_of(settings: Settings, corpus: Corpus, places: Places) -> InitCard | N
     if named.base != "imagenet" and named.base not in named.paths:
         raise UserError(f"--from {word}: it names no weights: pass scratch, imagenet or NAME=CARD.toml.")
     size = settings.input_size
-    return named(Need(task, settings.arch, size, size, (), places, None, "", cache_folder()))
+    return named(InitRequest(task, settings.arch, size, size, (), places, None, "", cache_folder()))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 20
 """How long a process that decodes images outlives a signal to its group."""
 
 
 @contextmanager
-def stoppable(minutes: float = 0) -> Iterator[Callable[[], bool]]:
+def stop_on_signal(minutes: float = 0) -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether the training was asked to stop while the block lasts.
 
     Ctrl-C asks too; the second one interrupts at once.
@@ -35,7 +35,7 @@ def stoppable(minutes: float = 0) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # the main one's business
         yield asked
         return
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield asked
     finally:
@@ -43,7 +43,7 @@ def stoppable(minutes: float = 0) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def deaf(worker: int) -> None:
+def ignore_signals(worker: int) -> None:
     """Let a process that decodes images outlive the signals of its group, until its parent has kept its work.
 
     Clusters and terminals signal all processes at once; the parent ends this one in order.

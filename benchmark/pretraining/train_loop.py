@@ -9,20 +9,20 @@ from contextlib import closing
 
 import msgspec
 
-from ..training.loop import DivergedError, seeded
+from ..training.loop import DivergedError, seed_torch
 from . import checkpoints
-from .config import Job, Keeping, Result, StoppedAtError
-from .heads import Judged, as_scores, judge, summary
+from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
+from .heads import HeldOutScore, as_scores, mean_score, score_source
 from .pretrain_result import CurvePoint, SourceUse
-from .trainer import Learner
+from .trainer import PretrainTrainer
 
 READ_EVERY = 10
 """Steps between two looks at the losses, at which the host waits for the device."""
-ROWS = 200
+CURVE_ROWS = 200
 """Rows of the curve, validations apart."""
 
 
-def pretrain(job: Job, keeping: Keeping) -> Result:
+def run_training(job: PretrainConfig, keeping: PretrainCallbacks) -> PretrainOutcome:
     """Train to the end, from the newest checkpoint if there is one.
 
     The weights that are returned are the last ones: the rate has fallen to 0 by then, and a choice among
@@ -33,20 +33,20 @@ def pretrain(job: Job, keeping: Keeping) -> Result:
         StoppedAtError: it was asked to stop.
         UserError: the weights to begin with do not fit.
     """
-    with seeded(job.ranks.device, job.settings.seed):
+    with seed_torch(job.ranks.device, job.settings.seed):
         return _Training(job, keeping).run()
 
 
 class _Training:
-    def __init__(self, job: Job, keeping: Keeping) -> None:
+    def __init__(self, job: PretrainConfig, keeping: PretrainCallbacks) -> None:
         self.job, self.keeping, self.ranks = job, keeping, job.ranks
-        self.learner = Learner(job)
+        self.learner = PretrainTrainer(job)
         self.names = [pool.name for pool in job.pools]
         self.curve: list[CurvePoint] = []
         self.before = 0.0  # seconds spent before the last interruption
         self.began = self.row_began = time.perf_counter()
 
-    def run(self) -> Result:
+    def run(self) -> PretrainOutcome:
         first = self._resumed()
         self.learner.network.train()
         with closing(self.job.images.batches(self.learner.stream(first))) as images:
@@ -56,14 +56,14 @@ class _Training:
         backbone = self.learner.judged.get_submodule("backbone")
         # cloned: on a CPU they would still be the network's own
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
-        return Result(state, self._used(), tuple(self.curve), self._seconds())
+        return PretrainOutcome(state, self._used(), tuple(self.curve), self._seconds())
 
     def _between(self, done: int) -> None:
         """Read, validate, tell and keep what is due after `done` steps."""
         steps, keeping = self.job.settings.steps, self.keeping
         last = done == steps
         validate = last or done % keeping.evaluate_every == 0
-        row = validate or done % max(1, steps // ROWS) == 0
+        row = validate or done % max(1, steps // CURVE_ROWS) == 0
         keep = bool(keeping.checkpoint_every) and done % keeping.checkpoint_every == 0 and not last
         asked = keeping.stopping()
         # several processes can only stop where all of them ask one another
@@ -109,14 +109,15 @@ class _Training:
         learner.judged.eval()
         places = range(self.ranks.rank, len(self.names), self.ranks.world)
         mine = {
-            at: judge(learner.judged, learner.heads, self.job.images, learner.prepare, at) for at in places
+            at: score_source(learner.judged, learner.heads, self.job.images, learner.prepare, at)
+            for at in places
         }
         learner.network.train()
-        found: dict[int, Judged | None] = {}
+        found: dict[int, HeldOutScore | None] = {}
         for part in self.ranks.gather(mine):
             found |= part
         judged = [found[at] for at in range(len(self.names))]
-        mean = summary(judged)
+        mean = mean_score(judged)
         return msgspec.structs.replace(
             point,
             val_loss=min(mean.loss, sys.float_info.max),
@@ -136,18 +137,18 @@ class _Training:
         tensors = self.learner.tensors()
         if self.keeping.folder is None or not self.ranks.first:
             return
-        progressed = checkpoints.Progressed(
+        progressed = checkpoints.TrainingState(
             step=done,
             seconds=self._seconds(),
             waited=self.learner.waited,
             since=time.perf_counter() - self.row_began,
             curve=tuple(self.curve),
         )
-        checkpoints.save(self.keeping.folder, progressed, tensors)
+        checkpoints.save_checkpoint(self.keeping.folder, progressed, tensors)
 
     def _resumed(self) -> int:
         """Take up the newest checkpoint; returns the step to begin with."""
-        found = checkpoints.newest(self.keeping.folder) if self.keeping.folder else None
+        found = checkpoints.newest_checkpoint(self.keeping.folder) if self.keeping.folder else None
         self.began = self.row_began = time.perf_counter()
         if found is None:
             return 0

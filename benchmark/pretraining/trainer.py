@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 from ...baselines.weights.archs import build_backbone
 from ...baselines.weights.load import load_backbone
-from ...baselines.weights.prepare import Prepare
-from ..training.augment import Augment
-from ..training.loop import Hyper, precision
-from ..training.model import placed
-from .batch_sampler import Draws
-from .batchnorm_stats import Norms
+from ...baselines.weights.prepare import InputPreparation
+from ..training.augment import AugmentRule
+from ..training.loop import OptimizerConfig, autocast_precision
+from ..training.model import place_model
+from .batch_sampler import BatchSampler
+from .batchnorm_stats import BatchNormStats
 from .checkpoints import Tensors
-from .config import Job
-from .ema import Average
-from .heads import Heads, Network
-from .in_memory_loader import moved
-from .sources import Rows
+from .config import PretrainConfig
+from .ema import AveragedModel
+from .heads import PretrainModel, SourceHeads
+from .in_memory_loader import to_device
+from .sources import _Rows
 
 
-class Learner:
+class PretrainTrainer:
     """One process's network, optimiser and order of images.
 
     Args:
@@ -37,24 +37,26 @@ class Learner:
             reads them sets them to 0.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PretrainConfig) -> None:
         settings, self.ranks, self.job = job.settings, job.ranks, job
         self.settings, self.device = settings, job.ranks.device
-        self.prepare = Prepare(job.contract, settings.input_size)
-        self.heads = Heads(job.pools, self.device, settings.smoothing)
-        self.draws = Draws(job.pools, settings.batch_size, settings.seed, settings.temperature)
-        self.augment = Augment(  # which of a batch are mirrored or turned, their own numbers say
+        self.prepare = InputPreparation(job.contract, settings.input_size)
+        self.heads = SourceHeads(job.pools, self.device, settings.smoothing)
+        self.draws = BatchSampler(job.pools, settings.batch_size, settings.seed, settings.temperature)
+        self.augment = AugmentRule(  # which of a batch are mirrored or turned, their own numbers say
             mirror=True,
             invert=True,
             colour=settings.variant == "color",
             shift=settings.shift,
             zoom=settings.zoom,
         )
-        self.hyper = Hyper(settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup)
-        network = Network(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
-        self.network = placed(network, self.device)
-        self.norms = Norms(self.network)
-        self.average = Average(self.network, settings.ema) if settings.ema else None
+        self.hyper = OptimizerConfig(
+            settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup
+        )
+        network = PretrainModel(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
+        self.network = place_model(network, self.device)
+        self.norms = BatchNormStats(self.network)
+        self.average = AveragedModel(self.network, settings.ema) if settings.ema else None
         self.model = self.ranks.wrapped(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
@@ -71,7 +73,7 @@ class Learner:
         """Return the learning rate of a step."""
         return self.hyper.rate(step, self.settings.steps)
 
-    def stream(self, first: int) -> Iterator[Rows]:
+    def stream(self, first: int) -> Iterator[_Rows]:
         """Yield the rows of every part that this process shows from step number `first` on."""
         for step in range(first, self.settings.steps):
             rows = self.draws.rows(step)
@@ -96,8 +98,8 @@ class Learner:
             begun = time.perf_counter()
             batch = next(images)
             self.waited += time.perf_counter() - begun
-            targets = moved(self.heads.targets(rows[places], whose[places]), self.device)
-            numbers = moved(torch.from_numpy(changes[places]), self.device)
+            targets = to_device(self.heads.targets(rows[places], whose[places]), self.device)
+            numbers = to_device(torch.from_numpy(changes[places]), self.device)
             self.norms.share(at, len(parts))
             # dropout too is the same whoever computes this part, interrupted before or not
             torch.manual_seed(_seed(self.settings.seed, step, part))
@@ -133,7 +135,7 @@ class Learner:
 
     def _learn(self, inputs: Tensor, targets: Tensor) -> None:
         """Add the gradients of one part of a batch."""
-        with precision(inputs.device):
+        with autocast_precision(inputs.device):
             logits = self.model(inputs)
         losses = self.heads.losses(logits.float(), targets)
         # the processes' gradients are averaged: each counts as if its share were the whole
@@ -141,7 +143,7 @@ class Learner:
         counted = torch.stack([losses.detach(), torch.ones_like(losses)], dim=1)
         self.totals.index_add_(0, targets[:, -1].long(), counted)
 
-    def _parts(self) -> Iterator[tuple[int, Rows]]:
+    def _parts(self) -> Iterator[tuple[int, _Rows]]:
         """Yield this process's parts of a batch: the number of the part, and its places in the batch.
 
         The parts are the same however many processes share them, and so are the images that batch norm
@@ -157,7 +159,7 @@ def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def _backbone(job: Job) -> nn.Module:
+def _backbone(job: PretrainConfig) -> nn.Module:
     settings = job.settings
     if job.start is None:
         return build_backbone(settings.arch, settings.input_size)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..schema.plan import Recipe
-from ..schema.records import Choice
-from ..training.fit import Training
-from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..schema.plan import TrainingConfig
+from ..schema.records import HyperparameterChoice
+from ..training.fit import TaskTraining
+from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
 
 if TYPE_CHECKING:
-    from ..training.loop import Validation
+    from ..training.loop import ValidationResult
 
 
-class Finetune:
+class FinetuneProtocol:
     """AdamW with warm-up and cosine; the budget is a number of steps, equal for every init."""
 
     recipe_fields: tuple[str, ...] = (
@@ -28,7 +28,7 @@ class Finetune:
     tunes = True
     frozen = False
 
-    def tune(self, job: Job) -> Choice:
+    def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Train once per learning rate with the full budget and compare on validation.
 
         Raises:
@@ -36,12 +36,12 @@ class Finetune:
         """
         from ..training.loop import DivergedError
 
-        best: Validation | None = None
+        best: ValidationResult | None = None
         at, scores = -1, []
         failures: list[str] = []
         for place, lr in enumerate(job.recipe.lr_grid):
             try:
-                result = Training.of(job).run(lr).best
+                result = TaskTraining.of(job).run(lr).best
             except DivergedError as failure:
                 scores.append(None)
                 failures.append(str(failure))
@@ -52,18 +52,18 @@ class Finetune:
         if best is None:
             raise DivergedError("; ".join(failures))
         criterion = "negative validation loss" if best.few else "validation AUC, then validation loss"
-        return chosen("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
+        return describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         """Train with the group's learning rate; predict the test split with the best validation epoch."""
         if job.tuned is None:
             raise AssertionError("a finetune cell needs its tune cell")
         from ..training.cka import similarities
 
-        training = Training.of(job)
+        training = TaskTraining.of(job)
         before = training.grams()
         fitted = training.run(job.tuned.value)
-        return Outcome(
+        return ProtocolResult(
             test_scores=training.predict("test"),
             val_scores=training.predict("val"),
             weights=training.weights,
@@ -73,9 +73,11 @@ class Finetune:
             parameters=sum(tensor.numel() for tensor in training.model.backbone.parameters()),
         )
 
-    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """A cell trains all steps at most; its group's share of the tuning is counted by the tune cell."""
-        return Work(trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test)
+        return CostEstimate(
+            trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test
+        )
 
 
-PROTOCOLS.add("finetune", Finetune())
+PROTOCOLS.add("finetune", FinetuneProtocol())

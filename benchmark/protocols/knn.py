@@ -3,27 +3,27 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schema.plan import Recipe
-from ..schema.records import Choice
-from ..training.metrics import Scored, log_loss, primary
-from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..schema.plan import TrainingConfig
+from ..schema.records import HyperparameterChoice
+from ..training.metrics import Predictions, log_loss, primary_value
+from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
 from ..training.subsets import one_hot
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
 
-class Knn:
-    """k is chosen on validation from `Recipe.k_grid`, as far as the subset is large enough for it."""
+class KnnProtocol:
+    """k is chosen on validation from `TrainingConfig.k_grid`, as far as the subset is large enough for it."""
 
     recipe_fields: tuple[str, ...] = ("k_grid",)
     tunes = False
     frozen = True
 
-    def tune(self, job: Job) -> Choice:
+    def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Not used: every cell chooses its own k."""
         raise AssertionError("knn has no tune cells")
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         """Vote with similarity weights; probabilities are the weighted shares of the labels."""
         from ..training.features import features_of
 
@@ -33,19 +33,21 @@ class Knn:
         truth = one_hot(job.labels("val"), len(job.task.classes))
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
         val_scores = _vote(val, train, votes, grid)
-        scores = tuple(primary(Scored(job.task.kind, truth, val_scores[k])) for k in grid)
+        scores = tuple(primary_value(Predictions(job.task.kind, truth, val_scores[k])) for k in grid)
         losses = [log_loss(truth, val_scores[k], job.task.kind) for k in grid]
         ranks = [
             (-1.0 if score is None else score, -loss) for score, loss in zip(scores, losses, strict=True)
         ]
         best = max(range(len(grid)), key=ranks.__getitem__)
         k = grid[best]
-        choice = chosen("k", tuple(map(float, grid)), scores, best, "validation AUC, then validation loss")
-        return Outcome(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
+        choice = describe_choice(
+            "k", tuple(map(float, grid)), scores, best, "validation AUC, then validation loss"
+        )
+        return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
-    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Neighbours cost next to nothing beside the features."""
-        return Work(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
+        return CostEstimate(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
 
 
 def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,8 +55,8 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _vote(
-    queries: NDArray[np.float32], train: NDArray[np.float32], votes: Array, grid: tuple[int, ...]
-) -> dict[int, Array]:
+    queries: NDArray[np.float32], train: NDArray[np.float32], votes: _Array, grid: tuple[int, ...]
+) -> dict[int, _Array]:
     """Return probabilities [queries, classes] for every k, from one neighbour search.
 
     Args:
@@ -71,4 +73,4 @@ def _vote(
     return {k: (weight[:, :k] * votes[index[:, :k]]).sum(1) / weight[:, :k].sum(1) for k in grid}
 
 
-PROTOCOLS.add("knn", Knn())
+PROTOCOLS.add("knn", KnnProtocol())

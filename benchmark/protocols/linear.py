@@ -5,15 +5,15 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schema.plan import Recipe
-from ..schema.records import Choice
+from ..schema.plan import TrainingConfig
+from ..schema.records import HyperparameterChoice
 from ..training.metrics import log_loss
-from ..training.protocol import PROTOCOLS, Job, Outcome, Work, chosen
+from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
 from ..training.subsets import one_hot
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 ITERATIONS = 400
-TOLERANCE = 1e-4
+SOLVER_TOLERANCE = 1e-4
 """Scikit-learn's own; at ten times as much the warm start stands still where the penalty is weak."""
 
 ONE_THREAD = 50_000_000
@@ -21,18 +21,18 @@ ONE_THREAD = 50_000_000
 threads wait for one another, on a busy machine for up to 25 times as long as the work takes."""
 
 
-class Linear:
-    """The penalty with the smallest validation loss of `Recipe.l2_grid` is taken, anew for every cell."""
+class LinearProtocol:
+    """The penalty with the smallest validation loss of `TrainingConfig.l2_grid` is taken, anew for every cell."""
 
     recipe_fields: tuple[str, ...] = ("l2_grid",)
     tunes = False
     frozen = True
 
-    def tune(self, job: Job) -> Choice:
+    def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Not used: every cell chooses its own penalty."""
         raise AssertionError("linear has no tune cells")
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         """Fit one probe per penalty, from strong to weak, each starting from the last."""
         from sklearn.preprocessing import StandardScaler
         from threadpoolctl import threadpool_limits
@@ -59,13 +59,13 @@ class Linear:
             fitted = paths[0]
         scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val, _ in fitted)
         best = int(np.argmax(scores))
-        choice = chosen("l2", grid, scores, best, "validation log likelihood")
+        choice = describe_choice("l2", grid, scores, best, "validation log likelihood")
         on_val, on_test = fitted[best]
-        return Outcome(on_test, on_val, features.weights, (choice,))
+        return ProtocolResult(on_test, on_val, features.weights, (choice,))
 
-    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """The solver's cost grows with the images and the length of the grid."""
-        return Work(seen=train + val + test, solver_seconds=0.05 + len(recipe.l2_grid) * train * 6e-5)
+        return CostEstimate(seen=train + val + test, solver_seconds=0.05 + len(recipe.l2_grid) * train * 6e-5)
 
 
 def _path(
@@ -74,7 +74,7 @@ def _path(
     grid: tuple[float, ...],
     parts: tuple[NDArray[np.float32], ...],
     width: int,
-) -> list[tuple[Array, ...]]:
+) -> list[tuple[_Array, ...]]:
     """Fit the probes of one label column and return, per penalty, the probabilities of each part.
 
     Args:
@@ -92,7 +92,7 @@ def _path(
     if len(seen) < 2:  # nothing to tell apart: certain of the one class
         constant = tuple(np.tile(np.eye(width)[seen[0]], (len(part), 1)) for part in parts)
         return [constant for _ in grid]
-    probe = LogisticRegression(max_iter=ITERATIONS, tol=TOLERANCE, warm_start=True)
+    probe = LogisticRegression(max_iter=ITERATIONS, tol=SOLVER_TOLERANCE, warm_start=True)
     found = []
     for penalty in grid:
         probe.C = 1 / (penalty * len(train))
@@ -103,11 +103,11 @@ def _path(
     return found
 
 
-def _spread(known: Array, seen: NDArray[np.int64], width: int) -> Array:
+def _spread(known: _Array, seen: NDArray[np.int64], width: int) -> _Array:
     """Give probabilities of the classes seen in training a column in all; the others get 0."""
     out = np.zeros((len(known), width))
     out[:, seen] = known
     return out
 
 
-PROTOCOLS.add("linear", Linear())
+PROTOCOLS.add("linear", LinearProtocol())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from ..schema.plan import Recipe
-from ..schema.records import Choice
-from ..training.protocol import PROTOCOLS, Job, Outcome, Work
-from ..training.published_script import Script
+from ..schema.plan import TrainingConfig
+from ..schema.records import HyperparameterChoice
+from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult
+from ..training.published_script import PublishedScript
 
-LAST = "last epoch"
+LAST_EPOCH = "last epoch"
 """What the predictions after the last epoch are called beside those of the kept one."""
 
 
-class Published:
+class PublishedProtocol:
     """A protocol that does what a script does, without any choice of its own.
 
     Args:
@@ -24,36 +24,40 @@ class Published:
     tunes = False
     frozen = False
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: PublishedScript) -> None:
         self.script = script
 
-    def tune(self, job: Job) -> Choice:
+    def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Not used: the scripts tune nothing."""
         raise AssertionError("a published script has no tune cells")
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         """Train, and predict the test split with the epoch that the script would have kept."""
-        from ..training.epochwise import start, train
+        from ..training.epochwise import build_published, train_published
         from ..training.loop import full_float32
 
         with full_float32():
-            training = start(job, self.script)
-            trained = train(training, self.script)
+            training = build_published(job, self.script)
+            trained = train_published(training, self.script)
             on_test, on_val = training.predict("test"), training.predict("val")
         curve, rule = trained.fitted.curve, f"by validation {self.script.keeps}"
-        return Outcome(
+        return ProtocolResult(
             test_scores=on_test,
             val_scores=on_val,
             weights=training.weights,
             curve=curve,
             notes=(f"kept epoch {trained.kept} of {len(curve)}, {rule}",),
-            beside={} if trained.last is None else {LAST: trained.last},
+            beside={} if trained.last is None else {LAST_EPOCH: trained.last},
         )
 
-    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Every epoch shows all training images and is validated."""
         epochs, seen = self.script.epochs, self.script.epochs * val + val + test
-        return Work(seen=epochs * train + seen) if self.script.head_only else Work(epochs * train, seen)
+        return (
+            CostEstimate(seen=epochs * train + seen)
+            if self.script.head_only
+            else CostEstimate(epochs * train, seen)
+        )
 
 
 def _tenths(epoch: int) -> float:
@@ -67,11 +71,11 @@ def _late_cosine(epoch: int) -> float:
 
 
 # MedMNIST/experiments, MedMNIST2D/train_and_eval_pytorch.py at 8b0f553 (Yang et al. 2023).
-MEDMNIST_V2 = Script(
+MEDMNIST_V2 = PublishedScript(
     epochs=100, batch=128, lr=1e-3, weight_decay=0.0, rate=_tenths, keeps="auc", patience=100
 )
 # sdoerrich97/rethinking-model-prototyping-MedMNISTPlus, train.py and config.yaml at b34dfc5 (linear probing).
-MEDMNIST_PLUS = Script(
+MEDMNIST_PLUS = PublishedScript(
     epochs=100,
     batch=64,
     lr=1e-4,
@@ -83,5 +87,5 @@ MEDMNIST_PLUS = Script(
     padded=True,
 )
 
-PROTOCOLS.add("medmnist-v2", Published(MEDMNIST_V2))
-PROTOCOLS.add("medmnist-plus", Published(MEDMNIST_PLUS))
+PROTOCOLS.add("medmnist-v2", PublishedProtocol(MEDMNIST_V2))
+PROTOCOLS.add("medmnist-plus", PublishedProtocol(MEDMNIST_PLUS))

@@ -10,30 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...baselines.init import InitCard
-from ...baselines.weights.preprocessing_warnings import doubts
+from ...baselines.weights.preprocessing_warnings import preprocessing_warnings
 from ...core.errors import UserError
 from ...core.files import cache_folder
-from ..overlap.copies import copies_in, identity, without_copies
-from ..pretraining.automatic import pretrain
-from ..pretraining.mednet_cache import made
-from ..schema.plan import Cell, Planned
+from ..overlap.copies import copies_in, data_identity, without_copies
+from ..pretraining.automatic import pretrain_automatic
+from ..pretraining.mednet_cache import read_pretrain_facts
+from ..schema.plan import Cell, PlannedCell
 from ..schema.provenance import peak_memory_mb
-from ..schema.records import Counts, Hashes, Record
+from ..schema.records import ContentHashes, ImageCounts, Record
 from ..training import subsets
 from ..training.device_data import TaskData
 from ..training.loop import in_parts
-from ..training.metrics import Measured, Scored, measure, metric_facts
-from ..training.protocol import PROTOCOLS, Job, Outcome
-from .new_record import begun, described, init_facts
-from .planner import Grid
+from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
+from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
+from .new_record import add_job_facts, init_facts, new_record
+from .planner import ResolvedPlan
 
 SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
 FROM_CACHE = "these weights were made by an earlier run and taken from the cache"
 
-Predictions = dict[str, NDArray[np.generic]]
+PredictionArrays = dict[str, NDArray[np.generic]]
 
 
-class Bench:
+class CellRunner:
     """Where the cells of one grid are computed; keeps the last task in memory, since cells come sorted.
 
     Args:
@@ -41,12 +41,14 @@ class Bench:
         device: as torch calls it.
     """
 
-    def __init__(self, grid: Grid, device: str) -> None:
+    def __init__(self, grid: ResolvedPlan, device: str) -> None:
         self.grid, self.device = grid, device
-        self._last: tuple[tuple[Cell, str], Outcome] | None = None
+        self._last: tuple[tuple[Cell, str], ProtocolResult] | None = None
         self.data = functools.lru_cache(maxsize=1)(self._load)
 
-    def compute(self, planned: Planned, needs: Sequence[Record]) -> tuple[Record, Predictions | None]:
+    def compute(
+        self, planned: PlannedCell, needs: Sequence[Record]
+    ) -> tuple[Record, PredictionArrays | None]:
         """Compute a cell.
 
         Args:
@@ -68,21 +70,21 @@ class Bench:
         ), predictions
 
     def _evaluate(
-        self, planned: Planned, needs: Sequence[Record], parts: int
-    ) -> tuple[Record, Predictions | None]:
+        self, planned: PlannedCell, needs: Sequence[Record], parts: int
+    ) -> tuple[Record, PredictionArrays | None]:
         """Compute a tune or score cell from its weights on, with each batch in so many parts."""
         job = replace(self._job(planned.cell, needs), parts=parts)
         if planned.cell.step == "score":
             return self._score(planned, job)
         choice = PROTOCOLS[job.cell.protocol].tune(job)
-        return described(self._record(planned), job, (choice,)), None
+        return add_job_facts(self._record(planned), job, (choice,)), None
 
-    def failure(self, planned: Planned, error: str, seconds: float) -> Record:
+    def failure(self, planned: PlannedCell, error: str, seconds: float) -> Record:
         """Describe a cell that could not be computed."""
         return msgspec.structs.replace(self._record(planned), status="failed", error=error, seconds=seconds)
 
-    def _record(self, planned: Planned) -> Record:
-        return begun(self.grid, planned, self.device)
+    def _record(self, planned: PlannedCell) -> Record:
+        return new_record(self.grid, planned, self.device)
 
     def _load(self, task: str, size: int) -> TaskData:
         card = self.grid.tasks[task]
@@ -91,16 +93,16 @@ class Bench:
         fingerprint = self.grid.check_unchanged(card, size)  # it may have changed while it was read
         found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        return TaskData(splits, identity(fingerprint, dedupe), self.device, found.after(dedupe))
+        return TaskData(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
-    def _job(self, cell: Cell, needs: Sequence[Record]) -> Job:
+    def _job(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
         data = self.data(cell.task, cell.size)
-        subset = subsets.choose(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
+        subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
         # part of the hash, since one run directory may outlive a change of the data
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.grid.request.folder, name, subset)
         tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
-        return Job(
+        return EvalContext(
             cell=cell,
             task=self.grid.tasks[cell.task],
             data=data,
@@ -117,7 +119,7 @@ class Bench:
         card = self.grid.card(cell)
         if card.pretraining is None or card.file is None:
             return card
-        facts = made(card.file)
+        facts = read_pretrain_facts(card.file)
         if facts is None:
             raise UserError(
                 f"The weights of {card.name} in {card.file} are damaged or gone: run the same command again "
@@ -125,13 +127,13 @@ class Bench:
             )
         return replace(card, sha256=facts.sha256)
 
-    def _score(self, planned: Planned, job: Job) -> tuple[Record, Predictions]:
+    def _score(self, planned: PlannedCell, job: EvalContext) -> tuple[Record, PredictionArrays]:
         outcome = self._outcome(job)
         test = job.data.splits["test"]
         measured = self._measure(job, test.labels, outcome.test_scores)
         on_val = self._measure(job, job.labels("val"), outcome.val_scores)
         record = msgspec.structs.replace(
-            described(self._record(planned), job, outcome.choices, outcome.weights),
+            add_job_facts(self._record(planned), job, outcome.choices, outcome.weights),
             metrics=measured.values,
             undefined=measured.undefined,
             metric_facts=metric_facts(),
@@ -146,18 +148,18 @@ class Bench:
             similarity=outcome.similarity,
             parameters=outcome.parameters,
         )
-        kept: Predictions = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
+        kept: PredictionArrays = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
         kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
         kept |= {f"column {name}": values for name, values in test.columns.items()}
         return record, kept if test.groups is None else {**kept, "groups": test.groups}
 
-    def _doubts(self, job: Job) -> tuple[str, ...]:
+    def _doubts(self, job: EvalContext) -> tuple[str, ...]:
         """Say what speaks against the input contract of weights that were not made here."""
         if job.card.file is None or job.card.pretraining:
             return ()
-        return doubts(job.card, job.cell.arch, job.cell.input_size)
+        return preprocessing_warnings(job.card, job.cell.arch, job.cell.input_size)
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, job: EvalContext) -> ProtocolResult:
         """Run the protocol, unless another seed has just seen the very same labels with the same weights."""
         protocol = PROTOCOLS[job.cell.protocol]
         if not protocol.frozen or job.card.seeded:  # the seed decides more than the subset
@@ -168,16 +170,18 @@ class Bench:
         self._last = (case, protocol.score(job))
         return self._last[1]
 
-    def _measure(self, job: Job, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> Measured:
+    def _measure(
+        self, job: EvalContext, labels: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> MetricValues:
         if not np.isfinite(scores).all():
             raise ValueError("the network's predictions are not numbers")
         truth = subsets.one_hot(labels, len(job.task.classes))
         # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
-        return measure(
-            Scored(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
+        return compute_metrics(
+            Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
         )
 
-    def _pretrain(self, planned: Planned) -> Record:
+    def _pretrain(self, planned: PlannedCell) -> Record:
         card = self.grid.pretraining(planned.cell)
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
@@ -187,19 +191,19 @@ class Bench:
             for task, size in zip(plan.sources, plan.sizes, strict=True):
                 self.grid.check_unchanged(task, size)
 
-        earlier = made(card.file) is not None
+        earlier = read_pretrain_facts(card.file) is not None
         if not earlier:
             check()
         # checked again: they may change while this waits for another process, or while they are read
-        facts = pretrain(plan, recipe, places, self.device, card.file, check)
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check)
         return msgspec.structs.replace(
             self._record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
             curve=facts.curve,
-            counts=Counts(
+            counts=ImageCounts(
                 train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()
             ),
-            hashes=Hashes(weights=f"sha256:{facts.sha256}"),
+            hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
             notes=(*((FROM_CACHE,) if earlier else ()), *_note_parts(facts.parts)),

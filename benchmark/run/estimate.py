@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...core.hardware import speedup
-from ..schema.plan import Cell, Planned, Recipe
-from ..training.protocol import PROTOCOLS, Work
-from .planner import Grid
+from ..schema.plan import Cell, PlannedCell, TrainingConfig
+from ..training.protocol import PROTOCOLS, CostEstimate
+from .planner import ResolvedPlan
 
 PROBE_SECONDS = 2.0
 PROBE_BATCH = 32
@@ -19,7 +19,7 @@ UNKNOWN_SPLITS = (1000, 100, 500)
 
 
 @dataclass(frozen=True)
-class Range:
+class SecondsRange:
     """Seconds, from the quickest to the slowest that is likely."""
 
     low: float
@@ -27,17 +27,17 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Rates:
+class ImageRates:
     """Images per second of one architecture at one side."""
 
     train: float
     infer: float
 
 
-def estimate(grid: Grid, waiting: list[Planned], device: str, jobs: int) -> Range:
+def estimate_seconds(grid: ResolvedPlan, waiting: list[PlannedCell], device: str, jobs: int) -> SecondsRange:
     """Estimate the waiting cells from a probe of every (arch, input size) among them."""
     rates = {
-        place: probe(place[0], place[1], device)
+        place: probe_rates(place[0], place[1], device)
         for place in sorted({(planned.cell.arch, planned.cell.input_size) for planned in waiting})
     }
     low = high = 0.0
@@ -50,38 +50,38 @@ def estimate(grid: Grid, waiting: list[Planned], device: str, jobs: int) -> Rang
         low += trained * (EARLIEST if early else 1.0) + rest
         high += (trained + rest) * SPREAD
     least, most = speedup(device, max(1, min(jobs, len(waiting))))
-    return Range(low / most, high / least)
+    return SecondsRange(low / most, high / least)
 
 
-def _work(grid: Grid, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[Work, bool]:
+def _work(grid: ResolvedPlan, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[CostEstimate, bool]:
     """Return what a cell costs, and whether it may stop early; features are counted once per weights."""
-    recipe: Recipe = grid.request.recipe
+    recipe: TrainingConfig = grid.request.recipe
     if cell.step == "pretrain":
-        return Work(trained=recipe.pretrain_images), False
+        return CostEstimate(trained=recipe.pretrain_images), False
     protocol = PROTOCOLS[cell.protocol]
     train, val, test = grid.tasks[cell.task].split_sizes or UNKNOWN_SPLITS
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
     if cell.step == "tune":
         trials = len(recipe.lr_grid)
-        return Work(trials * work.trained, trials * (work.seen - test)), True
+        return CostEstimate(trials * work.trained, trials * (work.seen - test)), True
     if not protocol.frozen:
         return work, True
     card = grid.card(cell)
     key = (cell.task, cell.arch, card.identity, cell.seed if card.seeded else -1)
     seen = 0.0 if key in featured else float(train + val + test)
     featured.add(key)
-    return Work(seen=seen, solver_seconds=work.solver_seconds), False
+    return CostEstimate(seen=seen, solver_seconds=work.solver_seconds), False
 
 
-def probe(arch: str, side: int, device: str) -> Rates:
+def probe_rates(arch: str, side: int, device: str) -> ImageRates:
     """Time training and inference on noise for about `PROBE_SECONDS` each."""
     import torch
 
     from ...baselines.weights.archs import build_backbone
-    from ..training.loop import Feed, Hyper, Validation, fit, in_parts
-    from ..training.model import Classifier, placed
+    from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, in_parts
+    from ..training.model import ImageClassifier, place_model
 
-    model = placed(Classifier(build_backbone(arch, side), 2, 0), device)
+    model = place_model(ImageClassifier(build_backbone(arch, side), 2, 0), device)
     images = torch.randn(PROBE_BATCH, 3, side, side, device=device).contiguous(
         memory_format=torch.channels_last
     )
@@ -91,8 +91,8 @@ def probe(arch: str, side: int, device: str) -> Rates:
         loss = torch.nn.functional.cross_entropy
 
         def in_so_many(parts: int) -> None:
-            feed = Feed(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
-            fit(model, feed, Hyper(1e-4, 0.0, steps, 1), lambda: Validation(0.0, None))
+            feed = BatchSource(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
+            fit(model, feed, OptimizerConfig(1e-4, 0.0, steps, 1), lambda: ValidationResult(0.0, None))
 
         in_parts(in_so_many)
 
@@ -101,7 +101,7 @@ def probe(arch: str, side: int, device: str) -> Rates:
             sums = [model(images).sum() for _ in range(steps)]
             torch.stack(sums).tolist()  # waits for the device
 
-    return Rates(*(_per_second(action) for action in (train, infer)))
+    return ImageRates(*(_per_second(action) for action in (train, infer)))
 
 
 def _per_second(action: Callable[[int], None]) -> float:

@@ -12,31 +12,33 @@ import msgspec
 
 from ...core.errors import StoppedError, UserError
 from ...core.hardware import worker_devices
-from ..schema.plan import Planned
-from ..schema.records import Store
-from ..schema.request import Request
-from .planner import Grid
-from .progress import Progress
-from .scheduler import Rules, Watcher, is_done, work
+from ..schema.plan import PlannedCell
+from ..schema.records import RecordStore
+from ..schema.request import RunConfig
+from .planner import ResolvedPlan
+from .progress import RunProgress
+from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
 
 WATCH_SECONDS = 0.5
 FAREWELL_SECONDS = 60.0
 """How long an interrupted worker may take to let go of its cell before it is killed."""
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process is told, on its standard input."""
 
-    request: Request
+    request: RunConfig
     device: str
-    rules: Rules
+    rules: ResumeRules
     keys: tuple[str, ...]
     """The cells that are to be computed, by all workers together."""
     parent: int
     """Process id of whoever started it; a worker that has lost its parent ends after its cell."""
 
 
-def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device: str) -> None:
+def execute_cells(
+    grid: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, jobs: int, device: str
+) -> None:
     """Compute the waiting cells and show how far they are.
 
     Args:
@@ -49,26 +51,32 @@ def execute(grid: Grid, waiting: list[Planned], rules: Rules, jobs: int, device:
     Raises:
         StoppedError: the disk is full, or every worker ended before all was done.
     """
-    progress = Progress(waiting, jobs)
+    progress = RunProgress(waiting, jobs)
     with progress.shown():
         if jobs > 1:
             keys = tuple(planned.key for planned in waiting)
             shares = [
-                Share(request=grid.request, device=own, rules=rules, keys=keys, parent=os.getpid())
+                WorkerArgs(request=grid.request, device=own, rules=rules, keys=keys, parent=os.getpid())
                 for own in worker_devices(device, jobs)
             ]
             _watch(grid, waiting, rules, progress, [_Worker(share) for share in shares])
         else:
-            from .cell_runner import Bench
+            from .cell_runner import CellRunner
 
-            work(Bench(grid, device), waiting, rules, Watcher(progress.begun, progress.ended))
+            compute_cells(
+                CellRunner(grid, device), waiting, rules, CellWatcher(progress.begun, progress.ended)
+            )
 
 
 def _watch(
-    grid: Grid, waiting: list[Planned], rules: Rules, progress: Progress, workers: list["_Worker"]
+    grid: ResolvedPlan,
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    progress: RunProgress,
+    workers: list["_Worker"],
 ) -> None:
     """Show the records that the workers leave, until the last of them has ended."""
-    store = Store(grid.request.folder)
+    store = RecordStore(grid.request.folder)
     try:
         while any(worker.process.poll() is None for worker in workers):
             time.sleep(WATCH_SECONDS)
@@ -98,7 +106,13 @@ def _reason(workers: list["_Worker"]) -> StoppedError | UserError:
     )
 
 
-def _note(grid: Grid, store: Store, waiting: list[Planned], rules: Rules, progress: Progress) -> None:
+def _note(
+    grid: ResolvedPlan,
+    store: RecordStore,
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    progress: RunProgress,
+) -> None:
     for planned in waiting:
         # the cheap look first: thousands of cells wait, and most have no record yet
         if planned.key in progress.waiting and store.path(planned.key).exists():
@@ -110,7 +124,7 @@ def _note(grid: Grid, store: Store, waiting: list[Planned], rules: Rules, progre
 class _Worker:
     """One worker process; what it complains of goes to a file, since nobody reads a pipe meanwhile."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: WorkerArgs) -> None:
         import torch
 
         threads = torch.get_num_threads()  # as here, without workers: their number decides last digits
@@ -142,19 +156,19 @@ class _Worker:
             self.process.wait()
 
 
-def serve(share: Share) -> None:
+def serve_worker(share: WorkerArgs) -> None:
     """Do a worker's part of a share."""
-    from .cell_runner import Bench
-    from .resolve import resolve
+    from .cell_runner import CellRunner
+    from .resolve import resolve_request
 
-    grid = resolve(share.request)
+    grid = resolve_request(share.request)
     wanted = set(share.keys)
     waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
     if len(waiting) < len(wanted):  # the keys hold the fingerprints of data and weights
         raise StoppedError("Data, weights or cards changed after this run was planned.")
 
-    def begun(planned: Planned) -> None:
+    def begun(planned: PlannedCell) -> None:
         if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
             raise KeyboardInterrupt
 
-    work(Bench(grid, share.device), waiting, share.rules, Watcher(begun))
+    compute_cells(CellRunner(grid, share.device), waiting, share.rules, CellWatcher(begun))

@@ -9,16 +9,16 @@ from ...baselines.init import InitCard
 from ...baselines.timm_tags import beyond_imagenet
 from ...core.clock import utc_now
 from ...tasks.task import Task
-from ..pretraining.mednet_cache import made
-from ..schema.plan import PROTOCOL_VERSION, Planned
-from ..schema.provenance import provenance
-from ..schema.records import Choice, Counts, Hashes, InitFacts, Record, TaskFacts
-from ..training.protocol import PROTOCOLS, Job
+from ..pretraining.mednet_cache import read_pretrain_facts
+from ..schema.plan import PROTOCOL_VERSION, PlannedCell
+from ..schema.provenance import current_provenance
+from ..schema.records import ContentHashes, HyperparameterChoice, ImageCounts, InitFacts, Record, TaskFacts
+from ..training.protocol import PROTOCOLS, EvalContext
 from ..training.subsets import one_hot
-from .planner import PRETRAIN_FIELDS, Grid, part_of
+from .planner import PRETRAIN_FIELDS, ResolvedPlan, part_of
 
 
-def begun(grid: Grid, planned: Planned, device: str) -> Record:
+def new_record(grid: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
     """Return the record of a cell with what is known before anything is computed."""
     cell, recipe = planned.cell, grid.request.recipe
     if cell.step == "pretrain":
@@ -34,14 +34,16 @@ def begun(grid: Grid, planned: Planned, device: str) -> Record:
         recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
         task=task_facts(task) if task else None,
         init=init_facts(init, task) if init else None,
-        provenance=provenance(device),
+        provenance=current_provenance(device),
         finished=utc_now(),
         seconds=0.0,
         peak_memory_mb=0.0,
     )
 
 
-def described(record: Record, job: Job, choices: tuple[Choice, ...], weights: str = "") -> Record:
+def add_job_facts(
+    record: Record, job: EvalContext, choices: tuple[HyperparameterChoice, ...], weights: str = ""
+) -> Record:
     """Fill in what is known of a job.
 
     Args:
@@ -55,14 +57,14 @@ def described(record: Record, job: Job, choices: tuple[Choice, ...], weights: st
     return msgspec.structs.replace(
         record,
         choices=choices,
-        counts=Counts(
+        counts=ImageCounts(
             train=len(job.subset.train),
             val=len(job.subset.val),
             test=len(job.data.splits["test"]),
             train_per_class=tuple(per_class[0]),
             val_per_class=tuple(per_class[1]),
         ),
-        hashes=Hashes(
+        hashes=ContentHashes(
             data=job.data.fingerprint,
             card=hashlib.sha256(job.task.decisive.encode()).hexdigest()[:12],
             subset=job.subset.digest,
@@ -79,7 +81,7 @@ def task_facts(task: Task) -> TaskFacts:
 
 def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     """Return where an init's weights came from, and what they share with the task."""
-    known = made(card.file) if card.pretraining and card.file else None
+    known = read_pretrain_facts(card.file) if card.pretraining and card.file else None
     label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
     label = card.transform.described(label) if card.transform else label
     gray = task is not None and task.variant == "gray"

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ...baselines.init import InitCard, Need
+from ...baselines.init import InitCard, InitRequest
 from ...baselines.init_file import read_init_files
-from ...baselines.naming import Named, read_inits
+from ...baselines.naming import NamedInit, read_inits
 from ...core.errors import StoppedError, UserError
 from ...core.files import cache_folder
-from ...tasks.task import Places, Task
-from ..overlap.copies import identity
-from ..schema.plan import Cell, Plan, Planned, Recipe, key_of
-from ..schema.request import Request, fractions, names, seeds
+from ...tasks.task import DataLocations, Task
+from ..overlap.copies import data_identity
+from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
+from ..schema.request import RunConfig, parse_fractions, parse_names, parse_seeds
 from ..training.protocol import PROTOCOLS
 
 TUNING_SEED = 0
@@ -23,7 +23,7 @@ PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_d
 
 
 @dataclass(frozen=True)
-class Grid:
+class ResolvedPlan:
     """A plan with what is needed to carry it out; the plan is data, the rest is found again from it.
 
     Attributes:
@@ -36,11 +36,11 @@ class Grid:
             what a pretraining reads.
     """
 
-    request: Request
+    request: RunConfig
     plan: Plan
     tasks: dict[str, Task]
     cards: dict[tuple[str, str, str], InitCard]
-    places: Places
+    places: DataLocations
     fingerprints: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     def check_unchanged(self, task: Task, size: int) -> str:
@@ -68,21 +68,23 @@ class Grid:
         return next(card for card in cards if card.pretraining and card.pretraining.identity == identity)
 
 
-def part_of(recipe: Recipe, fields: Sequence[str]) -> str:
+def part_of(recipe: TrainingConfig, fields: Sequence[str]) -> str:
     """Return the part of a recipe that decides a result, as canonical JSON."""
     return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
 
 
-def check_words(request: Request) -> None:
+def check_words(request: RunConfig) -> None:
     """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
-    seeds(request.seeds)
-    fractions(request.fractions)
+    parse_seeds(request.seeds)
+    parse_fractions(request.fractions)
     inits_of(request)
-    for protocol in names(request.protocols, "protocols"):
+    for protocol in parse_names(request.protocols, "protocols"):
         PROTOCOLS[protocol]
 
 
-def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task], places: Places) -> Grid:
+def build_plan(
+    request: RunConfig, targets: Sequence[Task], known: Sequence[Task], places: DataLocations
+) -> ResolvedPlan:
     """Resolve a request.
 
     Args:
@@ -97,17 +99,20 @@ def build_grid(request: Request, targets: Sequence[Task], known: Sequence[Task],
     cards = {
         (task.name, arch, init.name): init(_need(request, task, arch, known, places))
         for task in targets
-        for arch in names(request.archs, "archs")
+        for arch in parse_names(request.archs, "archs")
         for init in inits_of(request)
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique(_cells(request, targets, cards, fingerprints, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
-    return Grid(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
+    return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
 
 
 def _fingerprints(
-    request: Request, targets: Sequence[Task], cards: dict[tuple[str, str, str], InitCard], places: Places
+    request: RunConfig,
+    targets: Sequence[Task],
+    cards: dict[tuple[str, str, str], InitCard],
+    places: DataLocations,
 ) -> dict[tuple[str, int], str]:
     read = [(task, stored_size(task, request, places)) for task in targets]
     for card in cards.values():
@@ -117,13 +122,15 @@ def _fingerprints(
     return {(name, size): task.source.fingerprint(size, places) for (name, size), task in once.items()}
 
 
-def inits_of(request: Request) -> list[Named]:
+def inits_of(request: RunConfig) -> list[NamedInit]:
     """Return what `--inits` names; `UserError` where a word of it means nothing, or as `read_init_files`."""
-    return read_inits(names(request.inits, "inits"), read_init_files(request.init_file))
+    return read_inits(parse_names(request.inits, "inits"), read_init_files(request.init_file))
 
 
-def _need(request: Request, task: Task, arch: str, known: Sequence[Task], places: Places) -> Need:
-    return Need(
+def _need(
+    request: RunConfig, task: Task, arch: str, known: Sequence[Task], places: DataLocations
+) -> InitRequest:
+    return InitRequest(
         task=task,
         arch=arch,
         input_size=request.side,
@@ -136,7 +143,7 @@ def _need(request: Request, task: Task, arch: str, known: Sequence[Task], places
     )
 
 
-def stored_size(task: Task, request: Request, places: Places) -> int:
+def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
     """Return the stored side of a task: the run's, or that of the one file of a local set."""
     if task.sizes:
         if request.size not in task.sizes:
@@ -150,28 +157,28 @@ def stored_size(task: Task, request: Request, places: Places) -> int:
 
 
 def _cells(
-    request: Request,
+    request: RunConfig,
     targets: Sequence[Task],
     cards: dict[tuple[str, str, str], InitCard],
     fingerprints: Mapping[tuple[str, int], str],
-    places: Places,
-) -> Iterator[Planned]:
+    places: DataLocations,
+) -> Iterator[PlannedCell]:
     for task in targets:
         size = stored_size(task, request, places)
-        data = identity(fingerprints[task.name, size], request.dedupe)
-        for arch in names(request.archs, "archs"):
+        data = data_identity(fingerprints[task.name, size], request.dedupe)
+        for arch in parse_names(request.archs, "archs"):
             for init in inits_of(request):
                 card = cards[task.name, arch, init.name]
                 first = tuple(_pretraining(card, request, arch))
                 yield from first
                 decisive = (data, task.decisive, card.decisive)
                 base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init.name)
-                for protocol in names(request.protocols, "protocols"):
+                for protocol in parse_names(request.protocols, "protocols"):
                     group = msgspec.structs.replace(base, protocol=protocol)
                     yield from _group(request, group, decisive, tuple(p.key for p in first))
 
 
-def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planned]:
+def _pretraining(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
     if card.pretraining:
         cell = Cell(
             step="pretrain",
@@ -181,28 +188,28 @@ def _pretraining(card: InitCard, request: Request, arch: str) -> Iterator[Planne
             arch=arch,
             init=card.source.name,  # one pretraining for an init and all that derive from it
         )
-        yield Planned(cell=cell, key=key_of(cell, card.source.identity))
+        yield PlannedCell(cell=cell, key=key_of(cell, card.source.identity))
 
 
 def _group(
-    request: Request, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
-) -> Iterator[Planned]:
+    request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
+) -> Iterator[PlannedCell]:
     """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
     protocol = PROTOCOLS[group.protocol]
     decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))
-    for fraction in fractions(request.fractions):
+    for fraction in parse_fractions(request.fractions):
         tuning: tuple[str, ...] = ()
         if protocol.tunes:
             cell = msgspec.structs.replace(group, step="tune", fraction=fraction, seed=TUNING_SEED)
-            planned = Planned(cell=cell, key=key_of(cell, *decisive), needs=needs)
+            planned = PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
             tuning = (planned.key,)
             yield planned
-        for seed in seeds(request.seeds):
+        for seed in parse_seeds(request.seeds):
             cell = msgspec.structs.replace(group, fraction=fraction, seed=seed)
-            yield Planned(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
+            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
 
 
-def _unique(cells: Iterator[Planned]) -> Iterator[Planned]:
+def _unique(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:
     """Drop repetitions: tasks of one group share a pretraining."""
     seen: set[str] = set()
     for planned in cells:

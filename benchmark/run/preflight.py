@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 
 from ...baselines.timm_tags import beyond_imagenet
-from ...baselines.weights.preprocessing_warnings import doubts
+from ...baselines.weights.preprocessing_warnings import preprocessing_warnings
 from ...core.errors import UserError
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task
-from ..overlap.copies import copies_in, dropped, without_copies
-from ..pretraining.mednet_cache import made
-from ..schema.plan import Planned
-from ..training.subsets import AT_LEAST, choose
-from .planner import Grid
+from ..overlap.copies import copies_in, dropped_copies, without_copies
+from ..pretraining.mednet_cache import read_pretrain_facts
+from ..schema.plan import PlannedCell
+from ..training.subsets import LEAST_PER_CLASS, choose_subset
+from .planner import ResolvedPlan
 
 
 def resolve_device(wanted: str) -> str:
@@ -37,7 +37,7 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def check(grid: Grid, waiting: list[Planned]) -> list[str]:
+def check_before_run(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Run every arch once, load every checkpoint strictly and read all data, as the waiting cells need them.
 
     Returns:
@@ -46,12 +46,12 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
     Raises:
         UserError: what does not fit, and the cure.
     """
-    from ...baselines.weights.archs import check_size
+    from ...baselines.weights.archs import check_input_size
     from ...baselines.weights.transform import check_transform
 
     used = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
     for arch, side in sorted(used):
-        check_size(arch, side)
+        check_input_size(arch, side)
     proven: set[tuple[str, str]] = set()
     doubtful: list[str] = []
     for planned in waiting:
@@ -66,7 +66,7 @@ def check(grid: Grid, waiting: list[Planned]) -> list[str]:
         if told := beyond_imagenet(weights.name, weights.corpora):
             doubtful.append(f"{cell.arch}: {told}.")
         if card.file and not card.pretraining:
-            doubtful += doubts(card, cell.arch, cell.input_size)
+            doubtful += preprocessing_warnings(card, cell.arch, cell.input_size)
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
     for (_, size), task in _data(grid, waiting).items():
@@ -88,7 +88,7 @@ def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:
             )
 
 
-def equal_shares(grid: Grid, waiting: list[Planned]) -> list[str]:
+def equal_shares(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Say where two fractions of a task are the same images, since each class keeps a few of them."""
     said = []
     planned: dict[tuple[str, int], set[tuple[int, float]]] = {}
@@ -98,20 +98,22 @@ def equal_shares(grid: Grid, waiting: list[Planned]) -> list[str]:
         task, seed = grid.tasks[name], min(wanted)[0]
         shares = sorted(fraction for of, fraction in wanted if of == seed)
         train = task.split_sizes[0] if task.split_sizes else 0
-        if len(shares) < 2 or shares[0] * train > 2 * AT_LEAST * len(task.classes):  # not so few: not read
+        if len(shares) < 2 or shares[0] * train > 2 * LEAST_PER_CLASS * len(
+            task.classes
+        ):  # not so few: not read
             continue
         splits = task.source.load(size, grid.places)
-        chosen = [choose(splits["train"], splits["val"], share, seed) for share in shares]
+        chosen = [choose_subset(splits["train"], splits["val"], share, seed) for share in shares]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
             if len(few.train) == len(more.train):  # subsets of a seed lie in each other
                 said.append(
                     f"{name}: fractions {low:g} and {high:g} are the same {len(few.train)} training images, "
-                    f"as whole images are taken and {AT_LEAST} of each class kept: leave one of the two out."
+                    f"as whole images are taken and {LEAST_PER_CLASS} of each class kept: leave one of the two out."
                 )
     return said
 
 
-def drops(grid: Grid, waiting: list[Planned]) -> list[str]:
+def drops(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Say what `--dedupe` drops of each task that waiting cells score, per class.
 
     Raises:
@@ -125,11 +127,11 @@ def drops(grid: Grid, waiting: list[Planned]) -> list[str]:
         task = grid.tasks[name]
         splits = task.source.load(size, grid.places)
         found = copies_in(task, splits, task.source.fingerprint(size, grid.places))
-        said += dropped(task, splits, without_copies(task, splits, found, dedupe), dedupe)
+        said += dropped_copies(task, splits, without_copies(task, splits, found, dedupe), dedupe)
     return said
 
 
-def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:
+def _data(grid: ResolvedPlan, waiting: list[PlannedCell]) -> dict[tuple[str, int], Task]:
     """Return what is read from files, by (task, size): targets, and sources of weights yet to be made."""
     found: dict[tuple[str, int], Task] = {}
     for planned in waiting:
@@ -138,7 +140,7 @@ def _data(grid: Grid, waiting: list[Planned]) -> dict[tuple[str, int], Task]:
             found[cell.task, cell.size] = grid.tasks[cell.task]
             continue
         card = grid.pretraining(cell)
-        if card.pretraining and card.file and made(card.file) is None:
+        if card.pretraining and card.file and read_pretrain_facts(card.file) is None:
             sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
             found |= {(task.name, size): task for task, size in sources}
     return {place: task for place, task in found.items() if not task.generated}

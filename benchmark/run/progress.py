@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.live import Live
 
 from ...core.progress import as_told, duration, live_line, to_person
-from ..schema.plan import Cell, Planned
+from ..schema.plan import Cell, PlannedCell
 from ..schema.records import Record
 
 
-def describe(cell: Cell) -> str:
+def describe_cell(cell: Cell) -> str:
     """Return one line that tells a cell from the others."""
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task.partition(':')[0]}) {cell.arch} {cell.input_size} px"
@@ -21,7 +21,7 @@ def describe(cell: Cell) -> str:
     return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
 
 
-class Progress:
+class RunProgress:
     """Counts the cells of a run and says what is going on and how long it may yet take.
 
     Args:
@@ -30,7 +30,7 @@ class Progress:
         console: where to write; see `to_person`.
     """
 
-    def __init__(self, waiting: Iterable[Planned], jobs: int = 1, console: Console | None = None) -> None:
+    def __init__(self, waiting: Iterable[PlannedCell], jobs: int = 1, console: Console | None = None) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
         self.total, self.jobs = len(self.waiting), max(1, jobs)
         self.console = console or to_person()
@@ -41,15 +41,15 @@ class Progress:
         self._live: Live | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["Progress"]:
+    def shown(self) -> Iterator["RunProgress"]:
         """Show the live line for the block, where the console is a terminal."""
         with live_line(self.console, self.line) as self._live:
             yield self
         self._live = None
 
-    def begun(self, planned: Planned) -> None:
+    def begun(self, planned: PlannedCell) -> None:
         """Note that a cell starts."""
-        self.running = describe(planned.cell)
+        self.running = describe_cell(planned.cell)
         if self._live is None and planned.cell.step != "score":  # minutes, not seconds: say that it goes on
             self._say(f"{self.line(short=True)} {self.running} ...")
 
@@ -60,11 +60,13 @@ class Progress:
         self.failed += record.status != "ok"
         self._seconds[_sort(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":
-            self._say(f"FAILED {describe(record.cell)}: {record.error}")
+            self._say(f"FAILED {describe_cell(record.cell)}: {record.error}")
         elif self._live is None:
             score = record.metrics.get("auc")
             found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
-            self._say(f"{self.line(short=True)} {describe(record.cell)}{found} ({duration(record.seconds)})")
+            self._say(
+                f"{self.line(short=True)} {describe_cell(record.cell)}{found} ({duration(record.seconds)})"
+            )
 
     def line(self, short: bool = False) -> str:
         """Return the state in one line."""

@@ -4,19 +4,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...core.errors import UserError
-from ...tasks.catalog import catalog, fetch, require, select
-from ...tasks.data_paths import places_from
+from ...tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
+from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
-from ..schema.request import Request
-from .planner import Grid, build_grid, check_words
+from ..schema.request import RunConfig
+from .planner import ResolvedPlan, build_plan, check_words
 
 FetchProgress = Callable[[str, int, int], None]
 
 
-def resolve(
-    request: Request, fetching: FetchProgress | None = None, ready: Callable[[], object] = lambda: None
-) -> Grid:
+def resolve_request(
+    request: RunConfig, fetching: FetchProgress | None = None, ready: Callable[[], object] = lambda: None
+) -> ResolvedPlan:
     """Resolve a request.
 
     Args:
@@ -29,15 +29,15 @@ def resolve(
         UserError: something asked for does not exist or cannot be had; it says what to do.
     """
     check_words(request)  # a slip of the pen shall not wait for a download
-    places = places_from(Path(request.data_root) if request.data_root else None, request.download)
+    places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
-    targets = select(request.tasks, tasks, places, request.size)
+    targets = select_tasks(request.tasks, tasks, places, request.size)
     _check_out(request.folder, targets)
     ready()
     if fetching and request.download:
-        fetch(targets, request.size, places, fetching)
-    require(targets, request.size, places)
-    return build_grid(request, targets, tuple(tasks.values()), places)
+        fetch_tasks(targets, request.size, places, fetching)
+    require_tasks(targets, request.size, places)
+    return build_plan(request, targets, tuple(tasks.values()), places)
 
 
 def _check_out(folder: Path, targets: Sequence[Task]) -> None:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...core.errors import StoppedError, UserError, clean
-from ...core.files import UnwritableError, claim, write_bytes
+from ...core.files import UnwritableError, claim_lock, write_bytes
 from ...core.interrupts import kept_interrupt
-from ..pretraining.mednet_cache import made
-from ..schema.plan import Planned
-from ..schema.records import Record, Store
-from .planner import Grid
+from ..pretraining.mednet_cache import read_pretrain_facts
+from ..schema.plan import PlannedCell
+from ..schema.records import Record, RecordStore
+from .planner import ResolvedPlan
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a run that has nothing to compute shall end at once
-    from .cell_runner import Bench
+    from .cell_runner import CellRunner
 
 POLL_SECONDS = 0.5
 """How often a process looks again while others hold the cells that it waits for."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class ResumeRules:
     """Which cells are to be computed.
 
     Attributes:
@@ -43,14 +43,14 @@ class Rules:
     run: str = ""
     earlier: Mapping[str, str] = field(default_factory=dict)
 
-    def started(self, waiting: Iterable[Planned], store: Store) -> "Rules":
+    def started(self, waiting: Iterable[PlannedCell], store: RecordStore) -> "ResumeRules":
         """Return the rules of a run that starts now; ids, since the clocks of two machines differ."""
-        earlier = {record.key: record.run for record in finished(waiting, store)}
+        earlier = {record.key: record.run for record in finished_records(waiting, store)}
         return replace(self, run=uuid.uuid4().hex, earlier=earlier)
 
 
 @dataclass(frozen=True)
-class Watcher:
+class CellWatcher:
     """Who is told what happens; every function may be called from the loop of any process.
 
     Attributes:
@@ -58,11 +58,11 @@ class Watcher:
         ended: a cell has a record, of this process (True) or of another (False).
     """
 
-    begun: Callable[[Planned], None] = lambda planned: None
+    begun: Callable[[PlannedCell], None] = lambda planned: None
     ended: Callable[[Record, bool], None] = lambda record, own: None
 
 
-def pending(grid: Grid, store: Store, rules: Rules) -> list[Planned]:
+def pending_cells(grid: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
     """Return the cells that are to be computed, in order; reads every record once."""
     wanted = [planned for planned in grid.plan.cells if not is_done(grid, store, planned, rules)]
     if not rules.limit:
@@ -72,13 +72,13 @@ def pending(grid: Grid, store: Store, rules: Rules) -> list[Planned]:
     return [planned for planned in wanted if planned.key in keep]
 
 
-def _needed(wanted: list[Planned]) -> list[Planned]:
+def _needed(wanted: list[PlannedCell]) -> list[PlannedCell]:
     """Drop tunings and pretrainings that no wanted cell needs: their caches may have been cleared since."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
 
-def is_done(grid: Grid, store: Store, planned: Planned, rules: Rules) -> bool:
+def is_done(grid: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
     """Whether the rules leave the record of a cell as it is."""
     record = store.read(planned.key)
     if record is None:
@@ -90,15 +90,17 @@ def is_done(grid: Grid, store: Store, planned: Planned, rules: Rules) -> bool:
     return bool(rules.run) and record.run != rules.earlier.get(planned.key)
 
 
-def _is_whole(grid: Grid, store: Store, planned: Planned, record: Record) -> bool:
+def _is_whole(grid: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
     """Whether what stood beside an ok record is as it was: the predictions, or the weights in the cache."""
     if planned.cell.step == "score":
         return store.has_predictions(record)
     weights = grid.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
-    return weights is None or made(weights) is not None
+    return weights is None or read_pretrain_facts(weights) is not None
 
 
-def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher) -> None:
+def compute_cells(
+    bench: "CellRunner", waiting: list[PlannedCell], rules: ResumeRules, watcher: CellWatcher
+) -> None:
     """Compute every waiting cell that no other process is computing, until none is left.
 
     A cell is claimed by a lock that dies with its owner: a killed process leaves its cell to the
@@ -128,10 +130,10 @@ def work(bench: "Bench", waiting: list[Planned], rules: Rules, watcher: Watcher)
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
-def _attempt(bench: "Bench", planned: Planned, rules: Rules, watcher: Watcher) -> bool:
+def _attempt(bench: "CellRunner", planned: PlannedCell, rules: ResumeRules, watcher: CellWatcher) -> bool:
     """Compute a cell if it is free; False where it has to be looked at again later."""
-    store = Store(bench.grid.request.folder)
-    with claim(store.lock(planned.key)) as mine:
+    store = RecordStore(bench.grid.request.folder)
+    with claim_lock(store.lock(planned.key)) as mine:
         if not mine:
             return False
         if is_done(bench.grid, store, planned, rules) and (record := store.read(planned.key)):
@@ -152,7 +154,7 @@ def check_folder(folder: Path) -> None:
         raise StoppedError(f"The run directory {folder} was removed meanwhile: run the same command again.")
 
 
-def _compute(bench: "Bench", store: Store, planned: Planned, run: str) -> Record:
+def _compute(bench: "CellRunner", store: RecordStore, planned: PlannedCell, run: str) -> Record:
     """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
@@ -175,7 +177,7 @@ class NeedFailedError(RuntimeError):
     """A cell cannot be computed because one that it needs has failed."""
 
 
-def log_of(store: Store, key: str) -> Path:
+def log_of(store: RecordStore, key: str) -> Path:
     """Return where the traceback of a failed cell is kept."""
     return store.folder / "logs" / f"{key}.txt"
 
@@ -185,6 +187,6 @@ def _sentence(error: BaseException) -> str:
     return first if isinstance(error, (NeedFailedError, UserError)) else f"{type(error).__name__}: {first}"
 
 
-def finished(cells: Iterable[Planned], store: Store) -> Iterator[Record]:
+def finished_records(cells: Iterable[PlannedCell], store: RecordStore) -> Iterator[Record]:
     """Iterate over the records that the cells of a plan have."""
     return (record for planned in cells if (record := store.read(planned.key)) is not None)

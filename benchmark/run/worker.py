@@ -6,14 +6,14 @@ import msgspec
 
 from ...core.errors import StoppedError, UserError, one_line
 from ...core.interrupts import TerminatedError, heed_sigterm
-from .executor import Share, serve
+from .executor import WorkerArgs, serve_worker
 
 
-def main() -> int:
+def worker_main() -> int:
     """Work until no cell is left; the last line on standard error says what went wrong."""
     heed_sigterm()
     try:
-        serve(msgspec.json.decode(sys.stdin.buffer.read(), type=Share))
+        serve_worker(msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerArgs))
     except UserError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
@@ -26,4 +26,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(worker_main())

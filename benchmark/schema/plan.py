@@ -14,7 +14,7 @@ PROTOCOL_VERSION = 1
 Step = Literal["pretrain", "tune", "score"]
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a cell is trained; equal for every init, and part of every cell's key."""
 
     steps: int = 200
@@ -57,7 +57,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedCell(msgspec.Struct, frozen=True, kw_only=True):
     """A cell, the key under which its record is kept, and the keys of what must be done before."""
 
     cell: Cell
@@ -84,8 +84,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     protocol_version: int = PROTOCOL_VERSION
     request: dict[str, object]
     """The resolved options, by the names of the command line."""
-    recipe: Recipe
-    cells: tuple[Planned, ...]
+    recipe: TrainingConfig
+    cells: tuple[PlannedCell, ...]
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into the run directory `folder`."""

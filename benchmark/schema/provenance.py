@@ -11,7 +11,7 @@ from .records import Provenance
 PACKAGES = ("mednet-bench", "torch", "timm", "torchvision", "medmnist", "scikit-learn", "numpy", "scipy")
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result; "absent" where missing."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def commit() -> tuple[str, bool]:
+def checkout_commit() -> tuple[str, bool]:
     """Return the checkout's commit and whether it has changes; ("", False) for an installed wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -42,18 +42,18 @@ def commit() -> tuple[str, bool]:
 
 
 @functools.cache
-def provenance(device: str) -> Provenance:
+def current_provenance(device: str) -> Provenance:
     """Return the provenance of everything that this process computes on `device` ("cpu", "cuda", ...)."""
     import torch
 
-    head, dirty = commit()
+    head, dirty = checkout_commit()
     named = (
         f"{device} ({torch.cuda.get_device_name(device)})"
         if device.startswith("cuda")
         else f"cpu ({platform.machine()})"
     )
     return Provenance(
-        versions=versions(), commit=head, dirty=dirty, device=named, threads=torch.get_num_threads()
+        versions=package_versions(), commit=head, dirty=dirty, device=named, threads=torch.get_num_threads()
     )
 
 

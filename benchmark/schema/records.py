@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ...core.files import open_regular, read_regular, sha256_file, write_bytes
 from .plan import Cell
-from .split_overlap import Copies
+from .split_overlap import SplitOverlap
 
-FORMAT = 1
+RECORD_FORMAT = 1
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class ValidationPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One validation during a training."""
 
     step: int
@@ -29,7 +29,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """The primary metric on the validation labels of this cell; None where it is undefined."""
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class HyperparameterChoice(msgspec.Struct, frozen=True, kw_only=True):
     """A hyper-parameter chosen on validation, with everything that it was chosen from."""
 
     name: str
@@ -54,7 +54,7 @@ class StageSimilarity(msgspec.Struct, frozen=True, kw_only=True):
     """Validation images on which they were compared."""
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class ImageCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many images the cell really saw."""
 
     train: int
@@ -64,7 +64,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     val_per_class: tuple[int, ...]
 
 
-class Hashes(msgspec.Struct, frozen=True, kw_only=True):
+class ContentHashes(msgspec.Struct, frozen=True, kw_only=True):
     """Content hashes of everything that went in."""
 
     data: str = ""
@@ -146,7 +146,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cell: Cell
     status: str
     """"ok" or "failed"."""
-    format: int = FORMAT
+    format: int = RECORD_FORMAT
     protocol_version: int
     recipe_hash: str
     error: str = ""
@@ -158,10 +158,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     val_metrics: dict[str, float | None] = {}
     beside: dict[str, dict[str, float | None]] = {}
     """Test metrics by other fixed rules than the protocol's own, by name; no verdict uses them."""
-    curve: tuple[Point, ...] = ()
-    choices: tuple[Choice, ...] = ()
-    counts: Counts | None = None
-    hashes: Hashes = Hashes()
+    curve: tuple[ValidationPoint, ...] = ()
+    choices: tuple[HyperparameterChoice, ...] = ()
+    counts: ImageCounts | None = None
+    hashes: ContentHashes = ContentHashes()
     task: TaskFacts | None = None
     init: InitFacts | None = None
     provenance: Provenance
@@ -176,7 +176,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Weights of the backbone that was trained; 0 likewise."""
     metric_facts: dict[str, MetricFacts] = {}
     """Of the metrics that a plug-in describes; no other metric, and no older record, has any."""
-    copies: Copies | None = None
+    copies: SplitOverlap | None = None
     """Equal images and groups across splits; None of a pretraining, a failed cell, and older records."""
     run: str = ""
     """Id of the run that computed it; "" in older records."""
@@ -190,7 +190,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
 
-class Store:
+class RecordStore:
     """The records and predictions of one run directory; safe for several processes.
 
     Args:
@@ -221,7 +221,7 @@ class Store:
             record = _decode(content)
         except (OSError, ValueError, RecursionError):  # absent, cut or not ours: the cell is run again
             return None
-        if record.format != FORMAT or record.key != key:
+        if record.format != RECORD_FORMAT or record.key != key:
             return None
         written = content.replace(record.content.encode(), b"", 1)
         return record if not record.content or _sha256(written) == record.content else None

@@ -5,14 +5,14 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from .plan import Recipe
+from .plan import TrainingConfig
 from .split_overlap import Dedupe
 
 LEAST_SIDE = 64
 """In pixels; below it, weights made at 224 px lose far more than those made here at the run's side."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The resolved options of one invocation; written into `plan.json`, from which workers read it."""
 
     tasks: str = "available"
@@ -32,7 +32,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     download: bool = True
     dedupe: Dedupe | None = None
     """Where images that stand on both sides, equal in every pixel, are dropped: test, or train and val."""
-    recipe: Recipe = Recipe()
+    recipe: TrainingConfig = TrainingConfig()
 
     @property
     def folder(self) -> Path:
@@ -47,11 +47,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes."""
-MOST_SEEDS = 100_000
+LONGEST_SEED_RANGE = 100_000
 """More in one range are a slip of the pen."""
 
 
-def names(text: str, what: str) -> list[str]:
+def parse_names(text: str, what: str) -> list[str]:
     """Split a comma-separated list; empty is an error, repetitions count once."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not found:
@@ -59,10 +59,10 @@ def names(text: str, what: str) -> list[str]:
     return found
 
 
-def seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
     """Read `0..4` (both ends included), `0,1,2` or a mixture."""
     found: list[int] = []
-    for part in names(text, "seeds"):
+    for part in parse_names(text, "seeds"):
         first, dots, last = part.partition("..")
         try:
             low, high = int(first), int(last) if dots else int(first)
@@ -70,16 +70,16 @@ def seeds(text: str) -> list[int]:
             raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
         if not 0 <= low <= high <= LARGEST_SEED:
             raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {LARGEST_SEED}.")
-        if high - low >= MOST_SEEDS:
-            raise UserError(f"--seeds {text}: '{part}' are more than {MOST_SEEDS:,} seeds.")
+        if high - low >= LONGEST_SEED_RANGE:
+            raise UserError(f"--seeds {text}: '{part}' are more than {LONGEST_SEED_RANGE:,} seeds.")
         found.extend(range(low, high + 1))
     return list(dict.fromkeys(found))
 
 
-def fractions(text: str) -> list[float]:
+def parse_fractions(text: str) -> list[float]:
     """Read shares in (0, 1], smallest first."""
     found = []
-    for part in names(text, "fractions"):
+    for part in parse_names(text, "fractions"):
         try:
             value = float(part)
         except ValueError:

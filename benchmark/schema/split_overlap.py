@@ -8,11 +8,11 @@ Dedupe = Literal["test", "train"]
 """Where equal images are dropped: `test`, or `train`, which means train and val."""
 
 
-Place = tuple[str, int]
+ImagePlace = tuple[str, int]
 """An image: its split, and its row there."""
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class EqualImages(msgspec.Struct, frozen=True, kw_only=True):
     """Images that are equal in every pixel.
 
     Attributes:
@@ -20,7 +20,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         conflict: their labels differ.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[ImagePlace, ...]
     conflict: bool
 
     @property
@@ -29,7 +29,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(split for split, _ in self.places))
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
+class SharedGroups(msgspec.Struct, frozen=True, kw_only=True):
     """Patients, studies or other groups that two splits share.
 
     Attributes:
@@ -47,7 +47,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     known: int
 
 
-class Copies(msgspec.Struct, frozen=True, kw_only=True):
+class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
     """Images of the test (and validation) split that stand in another split too, and groups that do."""
 
     test: int

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ...tasks.task import Task
 
-DRAWS = 8
+UNIFORMS_PER_IMAGE = 8
 """Uniform numbers that one augmented image consumes."""
 
 
 @dataclass(frozen=True)
-class Augment:
+class AugmentRule:
     """Which changes leave an image of a task plausible.
 
     Attributes:
@@ -68,7 +68,7 @@ class Augment:
         return torch.stack(rows, dim=1)
 
 
-def augment_for(task: Task) -> Augment:
+def augment_for(task: Task) -> AugmentRule:
     """Return the augmentation that respects a task's modality."""
     mirror, invert = task.flips
-    return Augment(mirror=mirror, invert=invert, colour=task.variant == "color")
+    return AugmentRule(mirror=mirror, invert=invert, colour=task.variant == "color")

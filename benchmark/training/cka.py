@@ -22,25 +22,25 @@ from .model import outputs_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ...baselines.weights.prepare import Prepare
+    from ...baselines.weights.prepare import InputPreparation
 
-IMAGES = 80
+SIMILARITY_IMAGES = 80
 """So few that seeing them twice costs below 2 % of the shortest training of the default recipe."""
 UNITS = 8192
 """Of a stage's outputs; of more, so many are drawn, always the same ones."""
-FEWEST = 4
+FEWEST_SIMILAR = 4
 """Images below which the correction is not defined."""
 
 Gram = NDArray[np.float64]
 
 
-def sample(images: Tensor) -> Tensor:
-    """Return the images of a split that are compared: always the same, at most `IMAGES`."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES])
+def similarity_images(images: Tensor) -> Tensor:
+    """Return the images of a split that are compared: always the same, at most `SIMILARITY_IMAGES`."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(images))[:SIMILARITY_IMAGES])
     return images[torch.from_numpy(rows).to(images.device)]
 
 
-def grams(backbone: nn.Module, prepare: Prepare, images: Tensor) -> dict[str, Gram]:
+def gram_matrices(backbone: nn.Module, prepare: InputPreparation, images: Tensor) -> dict[str, Gram]:
     """Return the centred Gram matrix [n, n] of every stage's features, in the order of the stages.
 
     Nothing of the network changes, and no random number is drawn from torch's generators.
@@ -48,9 +48,9 @@ def grams(backbone: nn.Module, prepare: Prepare, images: Tensor) -> dict[str, Gr
     Args:
         backbone: on the device, in eval mode.
         prepare: the input contract.
-        images: as stored, [n, 1 or 3, h, w] on the device; fewer than `FEWEST` yield nothing.
+        images: as stored, [n, 1 or 3, h, w] on the device; fewer than `FEWEST_SIMILAR` yield nothing.
     """
-    if len(images) < FEWEST:
+    if len(images) < FEWEST_SIMILAR:
         return {}
     modules = dict(backbone.named_modules())
     seen: dict[str, list[Tensor]] = {stage.name: [] for stage in stages(backbone)}
@@ -63,18 +63,18 @@ def grams(backbone: nn.Module, prepare: Prepare, images: Tensor) -> dict[str, Gr
         for hook in hooks:
             hook.remove()
     # the last rows: where memory was short, the batches of an attempt that failed stand before them
-    return {name: centred(torch.cat(parts)[-len(images) :]) for name, parts in seen.items() if parts}
+    return {name: center_gram(torch.cat(parts)[-len(images) :]) for name, parts in seen.items() if parts}
 
 
 def similarities(before: dict[str, Gram], after: dict[str, Gram]) -> tuple[StageSimilarity, ...]:
     """Compare the Gram matrices of the same images, stage by stage."""
     return tuple(
-        StageSimilarity(stage=name, cka=cka(before[name], after[name]), images=len(before[name]))
+        StageSimilarity(stage=name, cka=linear_cka(before[name], after[name]), images=len(before[name]))
         for name in before
     )
 
 
-def centred(features: Tensor) -> Gram:
+def center_gram(features: Tensor) -> Gram:
     """Return the U-centred Gram matrix [n, n] of features [n, units]; its diagonal is 0."""
     features = features.float()
     features = features - features.mean(dim=0)  # of no effect but for rounding
@@ -86,7 +86,7 @@ def centred(features: Tensor) -> Gram:
     return gram
 
 
-def cka(a: Gram, b: Gram) -> float | None:
+def linear_cka(a: Gram, b: Gram) -> float | None:
     """Return the debiased linear CKA of two centred Gram matrices; None where features do not vary."""
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float((a * b).sum()) / size if np.isfinite(size) and size > 0 else None

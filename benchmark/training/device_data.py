@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ...tasks.task import Split
-from ..schema.split_overlap import Copies
+from ..schema.split_overlap import SplitOverlap
 from .tensors import as_stored
 
 
@@ -24,7 +24,7 @@ class TaskData:
     splits: Mapping[str, Split]
     fingerprint: str
     device: str
-    copies: Copies | None = None
+    copies: SplitOverlap | None = None
     _images: dict[str, Tensor] = field(default_factory=dict)
 
     def images(self, split: str) -> Tensor:

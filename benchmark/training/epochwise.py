@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...baselines.weights.load import load_backbone
-from ...baselines.weights.prepare import Prepare, as_floats
-from .fit import Training
-from .loop import Feed, Fitted, Hyper, Validation, fit, seeded
-from .model import Classifier, loss_of, placed
-from .protocol import Job
-from .published_script import Script
+from ...baselines.weights.prepare import InputPreparation, as_floats
+from .fit import TaskTraining
+from .loop import BatchSource, FitResult, OptimizerConfig, ValidationResult, fit, seed_torch
+from .model import ImageClassifier, loss_of, place_model
+from .protocol import EvalContext
+from .published_script import PublishedScript
 from .tensors import as_targets
 
 
-class Float32(Classifier):
+class Float32Classifier(ImageClassifier):
     """A classifier without autocast, where the harness would take bf16 on a GPU; see `full_float32`."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Float32(Classifier):
 
 
 @dataclass(frozen=True, eq=False)
-class Padded(Prepare):
+class PaddedPreparation(InputPreparation):
     """The input contract for images that are surrounded by zeros, after normalisation, up to the side."""
 
     def resize(self, images: Tensor) -> Tensor:
@@ -45,19 +45,19 @@ class Padded(Prepare):
 
 
 @dataclass(frozen=True)
-class ByScore(Validation):
+class ByScore(ValidationResult):
     """A validation that only a higher score beats: of equal ones the first is kept."""
 
-    def beats(self, other: Validation | None) -> bool:
+    def beats(self, other: ValidationResult | None) -> bool:
         """Whether the score is higher; an undefined one is the lowest."""
         return other is None or _or_lowest(self.score) > _or_lowest(other.score)
 
 
 @dataclass(frozen=True)
-class ByLoss(Validation):
+class ByLoss(ValidationResult):
     """A validation that only a lower loss beats."""
 
-    def beats(self, other: Validation | None) -> bool:
+    def beats(self, other: ValidationResult | None) -> bool:
         """Whether the loss is lower."""
         return other is None or self.loss < other.loss
 
@@ -66,21 +66,21 @@ def _or_lowest(score: float | None) -> float:
     return -1.0 if score is None else score
 
 
-def start(job: Job, script: Script) -> Training:
+def build_published(job: EvalContext, script: PublishedScript) -> TaskTraining:
     """Build the network of a job; random weights are drawn by PyTorch's own defaults."""
     cell = job.cell
     backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
     if job.card.file is None:
         _redraw(backbone.module, cell.seed)
     backbone.module.requires_grad_(not script.head_only)
-    model = placed(Float32(backbone.module, len(job.task.classes), cell.seed), job.device)
-    prepare = (Padded if script.padded else Prepare)(job.card.contract, cell.input_size)
-    return Training(job, model, prepare, backbone.weights)
+    model = place_model(Float32Classifier(backbone.module, len(job.task.classes), cell.seed), job.device)
+    prepare = (PaddedPreparation if script.padded else InputPreparation)(job.card.contract, cell.input_size)
+    return TaskTraining(job, model, prepare, backbone.weights)
 
 
 def _redraw(network: nn.Module, seed: int) -> None:
     """Draw all weights anew as the scripts do, which leave PyTorch's defaults alone; timm has its own."""
-    with seeded("cpu", seed):
+    with seed_torch("cpu", seed):
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
@@ -88,7 +88,7 @@ def _redraw(network: nn.Module, seed: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class ScriptResult:
     """What a training by a script leaves; the network holds the weights of the kept epoch.
 
     Attributes:
@@ -97,16 +97,16 @@ class Trained:
         last: probabilities [n, classes] of the test split after the last epoch; None where patience ended it.
     """
 
-    fitted: Fitted
+    fitted: FitResult
     kept: int
     last: NDArray[np.float64] | None
 
 
-def train(training: Training, script: Script) -> Trained:
+def train_published(training: TaskTraining, script: PublishedScript) -> ScriptResult:
     """Train to the last epoch or the end of patience; the network keeps the epoch that the script keeps."""
     job = training.job
     batches = math.ceil(len(job.subset.train) / script.batch)
-    hyper = Hyper(
+    hyper = OptimizerConfig(
         lr=script.lr,
         weight_decay=script.weight_decay,
         every=batches,
@@ -114,23 +114,23 @@ def train(training: Training, script: Script) -> Trained:
         schedule=lambda step: script.rate(step // batches),
     )
     kind = ByScore if script.keeps == "auc" else ByLoss
-    seen: list[Validation] = []
+    seen: list[ValidationResult] = []
     last: list[NDArray[np.float64]] = []
 
-    def validate() -> Validation:
+    def validate() -> ValidationResult:
         found = training.validate()
         seen.append(kind(found.loss, found.score))
         if len(seen) == script.epochs:
             last.append(training.predict("test"))
         return seen[-1]
 
-    with seeded(job.device, job.cell.seed):
-        fitted = fit(training.model, feed(training, script, batches), hyper, validate)
+    with seed_torch(job.device, job.cell.seed):
+        fitted = fit(training.model, epoch_batches(training, script, batches), hyper, validate)
     kept = 1 + next(place for place, found in enumerate(seen) if found is fitted.best)
-    return Trained(fitted, kept, last[0] if last else None)
+    return ScriptResult(fitted, kept, last[0] if last else None)
 
 
-def feed(training: Training, script: Script, batches: int) -> Feed:
+def epoch_batches(training: TaskTraining, script: PublishedScript, batches: int) -> BatchSource:
     """Lay out the order of all epochs: a permutation each, cut into `batches`, without augmentation."""
     job = training.job
     rng = np.random.default_rng([job.cell.seed, 1])
@@ -144,4 +144,6 @@ def feed(training: Training, script: Script, batches: int) -> Feed:
         return training.prepare(images[shown]), targets[shown]
 
     steps = script.epochs * batches
-    return Feed(batch, loss_of(job.task.kind), steps, job.parts, min(script.batch, len(job.subset.train)))
+    return BatchSource(
+        batch, loss_of(job.task.kind), steps, job.parts, min(script.batch, len(job.subset.train))
+    )

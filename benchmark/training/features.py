@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...baselines.weights.load import load_backbone
-from ...baselines.weights.prepare import Prepare
-from ...core.files import claim, open_regular, write_atomic
+from ...baselines.weights.prepare import InputPreparation
+from ...core.files import claim_lock, open_regular, write_atomic
 from ...tasks.task import SPLITS
-from .model import outputs_of, placed
-from .protocol import Job
+from .model import outputs_of, place_model
+from .protocol import EvalContext
 
-VERSION = 1
+FEATURE_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class PooledFeatures:
     """Pooled features of a task's splits.
 
     Attributes:
@@ -34,7 +34,7 @@ class Features:
     splits: dict[str, NDArray[np.float32]]
     weights: str
 
-    def seen(self, job: Job) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def seen(self, job: EvalContext) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the features of the train subset, the val subset and the test split."""
         return (
             self.splits["train"][job.subset.train],
@@ -43,13 +43,13 @@ class Features:
         )
 
 
-def features_of(job: Job) -> Features:
+def features_of(job: EvalContext) -> PooledFeatures:
     """Return the features that a job needs: from memory, from the cache on disk, or computed now.
 
     Random weights differ by seed and so have one entry per seed; loaded weights have one for all.
     """
     path = job.cache / "features" / f"{_key(job)}.npz"
-    with claim(path.with_suffix(".lock"), wait=True):  # another process may be computing the same
+    with claim_lock(path.with_suffix(".lock"), wait=True):  # another process may be computing the same
         if (kept := _read(path)) is not None:
             return kept
         features = _compute(job)
@@ -58,9 +58,9 @@ def features_of(job: Job) -> Features:
     return _read(path) or features
 
 
-def _key(job: Job) -> str:
+def _key(job: EvalContext) -> str:
     facts = [
-        VERSION,
+        FEATURE_VERSION,
         job.data.fingerprint,
         job.task.name,
         job.cell.size,
@@ -78,22 +78,22 @@ def _key(job: Job) -> str:
 
 
 @functools.lru_cache(maxsize=4)  # the cells of a plan come sorted, so that the last few are the next few
-def _from_disk(path: Path, _modified: int) -> Features | None:
+def _from_disk(path: Path, _modified: int) -> PooledFeatures | None:
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
-            return Features({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
+            return PooledFeatures({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: compute it again
         return None
 
 
-def _read(path: Path) -> Features | None:
+def _read(path: Path) -> PooledFeatures | None:
     return _from_disk(path, path.stat().st_mtime_ns) if path.exists() else None
 
 
-def _compute(job: Job) -> Features:
+def _compute(job: EvalContext) -> PooledFeatures:
     """Run every split through the backbone once; batch-norm statistics stay those of the init."""
     backbone = load_backbone(job.card, job.cell.arch, job.cell.input_size, job.cell.seed)
-    module = placed(backbone.module.eval(), job.device)
-    prepare = Prepare(job.card.contract, job.cell.input_size)
+    module = place_model(backbone.module.eval(), job.device)
+    prepare = InputPreparation(job.card.contract, job.cell.input_size)
     splits = {name: outputs_of(module, prepare, job.data.images(name)).cpu().numpy() for name in SPLITS}
-    return Features(splits, backbone.weights)
+    return PooledFeatures(splits, backbone.weights)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..schema.records import Point
+from ..schema.records import ValidationPoint
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class ShortMemoryError(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
+class BatchSource:
     """What the loop trains on, complete before it starts.
 
     Attributes:
@@ -61,7 +61,7 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class Hyper:
+class OptimizerConfig:
     """How the optimiser moves.
 
     Attributes:
@@ -86,7 +86,7 @@ class Hyper:
 
 
 @dataclass(frozen=True)
-class Validation:
+class ValidationResult:
     """The outcome of one validation: loss, and the primary metric or None where it is undefined."""
 
     loss: float
@@ -94,7 +94,7 @@ class Validation:
     few: bool = False
     """So few images that the loss is the steadier judge: an AUC over 2 and 6 images has 13 values."""
 
-    def beats(self, other: "Validation | None") -> bool:
+    def beats(self, other: "ValidationResult | None") -> bool:
         """Whether this is better: by the score, and by the loss where scores tie, are undefined or coarse."""
         if other is None:
             return True
@@ -109,14 +109,16 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a training leaves: the network holds the weights of the best validation."""
 
-    curve: tuple[Point, ...]
-    best: Validation
+    curve: tuple[ValidationPoint, ...]
+    best: ValidationResult
 
 
-def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> Fitted:
+def fit(
+    model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
+) -> FitResult:
     """Train `model` in place and leave it with the weights of the best validation.
 
     Args:
@@ -134,15 +136,17 @@ def fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Valid
         return _fit(model, feed, hyper, validate)
 
 
-def _fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Validation]) -> Fitted:
+def _fit(
+    model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
+) -> FitResult:
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
     )
     losses = torch.zeros(feed.steps, device=device)
     started, seen, stale = time.perf_counter(), 0, 0
-    curve: list[Point] = []
-    best: Validation | None = None
+    curve: list[ValidationPoint] = []
+    best: ValidationResult | None = None
     kept: dict[str, Tensor] = {}
     model.train()
     for step in range(feed.steps):
@@ -156,7 +160,7 @@ def _fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Vali
         model.eval()
         now = validate()
         model.train()
-        point = Point(
+        point = ValidationPoint(
             step=seen,
             seconds=time.perf_counter() - started,
             train_loss=mean_loss,
@@ -177,17 +181,17 @@ def _fit(model: nn.Module, feed: Feed, hyper: Hyper, validate: Callable[[], Vali
         raise DivergedError(f"no validation loss was a number with learning rate {hyper.lr:g}")
     model.load_state_dict(kept)
     model.eval()
-    return Fitted(tuple(curve), best)
+    return FitResult(tuple(curve), best)
 
 
-def _step(model: nn.Module, feed: Feed, optimiser: torch.optim.Optimizer, step: int) -> Tensor:
+def _step(model: nn.Module, feed: BatchSource, optimiser: torch.optim.Optimizer, step: int) -> Tensor:
     """Take one optimiser step; returns the mean loss of its batch."""
     optimiser.zero_grad(set_to_none=True)
     inputs, targets = feed.batch(step)
     parts = max(1, min(feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
     total = torch.zeros((), device=inputs.device)
     for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
-        with precision(x.device):
+        with autocast_precision(x.device):
             outputs = model(x)
         loss = feed.loss(outputs.float(), y) * (len(x) / len(inputs))
         loss.backward()
@@ -267,7 +271,7 @@ def full_float32() -> Iterator[None]:
             setattr(place, name, value)
 
 
-def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+def autocast_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Return bf16 autocast on CUDA; on a CPU bf16 is slower at these sizes, and float32 stays."""
     if device.type == "cuda":
         return torch.autocast("cuda", torch.bfloat16)
@@ -275,7 +279,7 @@ def precision(device: torch.device) -> contextlib.AbstractContextManager[object]
 
 
 @contextlib.contextmanager
-def seeded(device: str, seed: int) -> Iterator[None]:
+def seed_torch(device: str, seed: int) -> Iterator[None]:
     """Start torch's own generators, which draw dropout and first weights, at `seed` inside the block."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):

@@ -15,10 +15,10 @@ from ...core.registry import Registry, not_callable
 from ..schema.records import MetricFacts
 from .subsets import one_hot
 
-PRIMARY = "auc"
+PRIMARY_METRIC = "auc"
 ECE_BINS = 15
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
 
 class UndefinedMetricError(ValueError):
@@ -26,7 +26,7 @@ class UndefinedMetricError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Predictions:
     """Labels and probabilities of one split.
 
     Attributes:
@@ -37,7 +37,7 @@ class Scored:
 
     kind: str
     truth: NDArray[np.bool_]
-    scores: Array
+    scores: _Array
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -59,7 +59,7 @@ class Scored:
         return one_hot(self.decisions, self.truth.shape[1])
 
     @property
-    def confidence(self) -> tuple[Array, NDArray[np.bool_]]:
+    def confidence(self) -> tuple[_Array, NDArray[np.bool_]]:
         """Confidence and correctness of every decision, flat; each label of a multilabel image is one."""
         if self.kind == "multilabel":
             return np.where(self.predicted, self.scores, 1 - self.scores).ravel(), (
@@ -68,17 +68,17 @@ class Scored:
         return self.scores.max(axis=1), self.scores.argmax(axis=1) == self.labels
 
 
-Metric = Callable[[Scored], float]
+MetricFunction = Callable[[Predictions], float]
 
 
 @dataclass(frozen=True)
 class DescribedMetric:
     """A plug-in's metric that says how it is to be read; made by `describe_metric`."""
 
-    compute: Metric
+    compute: MetricFunction
     facts: MetricFacts
 
-    def __call__(self, scored: Scored) -> float:
+    def __call__(self, scored: Predictions) -> float:
         """Compute the metric; a value outside of its range is undefined."""
         value, low, high = self.compute(scored), self.facts.low, self.facts.high
         if (low is not None and value < low) or (high is not None and value > high):
@@ -92,7 +92,7 @@ def describe_metric(
     lower_is_better: bool | None = False,
     low: float | None = None,
     high: float | None = None,
-) -> Callable[[Metric], DescribedMetric]:
+) -> Callable[[MetricFunction], DescribedMetric]:
     """Return a decorator for a plug-in's metric; the arguments are those of `MetricFacts`.
 
     Raises:
@@ -107,13 +107,13 @@ def describe_metric(
     return lambda metric: DescribedMetric(metric, facts)
 
 
-METRICS: Registry[Metric] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
-PER_CLASS: dict[str, Callable[[Scored], Array]] = {}
+METRICS: Registry[MetricFunction] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
+PER_CLASS: dict[str, Callable[[Predictions], _Array]] = {}
 """Metrics that are a mean over classes: name -> values [classes], NaN where a class has no value."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricValues:
     """Metrics of one split: values, the reason of every None, and values per class name."""
 
     values: dict[str, float | None]
@@ -121,7 +121,7 @@ class Measured:
     per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
-def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
+def compute_metrics(scored: Predictions, classes: tuple[str, ...]) -> MetricValues:
     """Compute every metric that applies to the kind of task.
 
     Args:
@@ -154,7 +154,7 @@ def measure(scored: Scored, classes: tuple[str, ...]) -> Measured:
         }
         for name, of in PER_CLASS.items()
     }
-    return Measured(values, undefined, per_class)
+    return MetricValues(values, undefined, per_class)
 
 
 def metric_facts() -> dict[str, MetricFacts]:
@@ -162,18 +162,18 @@ def metric_facts() -> dict[str, MetricFacts]:
     return {name: metric.facts for name, metric in METRICS.items() if isinstance(metric, DescribedMetric)}
 
 
-def primary(scored: Scored) -> float | None:
+def primary_value(scored: Predictions) -> float | None:
     """Return the primary metric, or None where it is undefined."""
     try:
-        return METRICS[PRIMARY](scored)
+        return METRICS[PRIMARY_METRIC](scored)
     except UndefinedMetricError:
         return None
 
 
-def _over_classes(per_class: Callable[[Scored], Array], first: int = 0) -> Metric:
+def _over_classes(per_class: Callable[[Predictions], _Array], first: int = 0) -> MetricFunction:
     """Make the mean over the classes from number `first` on; undefined where one of them is."""
 
-    def macro(scored: Scored) -> float:
+    def macro(scored: Predictions) -> float:
         values = per_class(scored)[first:]
         if np.isnan(values).any():
             which = ", ".join(map(str, first + np.flatnonzero(np.isnan(values))))
@@ -183,7 +183,7 @@ def _over_classes(per_class: Callable[[Scored], Array], first: int = 0) -> Metri
     return macro
 
 
-def _auc_per_class(scored: Scored) -> Array:
+def _auc_per_class(scored: Predictions) -> _Array:
     """AUC [classes] by the rank-sum identity; ties count half (Hanley & McNeil 1982)."""
     from scipy.stats import rankdata
 
@@ -197,7 +197,7 @@ def _auc_per_class(scored: Scored) -> Array:
         )
 
 
-def _average_precision_per_class(scored: Scored) -> Array:
+def _average_precision_per_class(scored: Predictions) -> _Array:
     from sklearn.metrics import average_precision_score
 
     return np.array(
@@ -208,21 +208,21 @@ def _average_precision_per_class(scored: Scored) -> Array:
     )
 
 
-def _recall_per_class(scored: Scored) -> Array:
+def _recall_per_class(scored: Predictions) -> _Array:
     return _share_of_hits(scored.truth, scored.predicted)
 
 
-def _specificity_per_class(scored: Scored) -> Array:
+def _specificity_per_class(scored: Predictions) -> _Array:
     return _share_of_hits(~scored.truth, ~scored.predicted)
 
 
-def _share_of_hits(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Array:
+def _share_of_hits(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Array:
     """Share [classes] of the true ones that are predicted; NaN for a class that has none."""
     count = truth.sum(axis=0)
     return np.where(count, (truth & predicted).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _f1_per_class(scored: Scored) -> Array:
+def _f1_per_class(scored: Predictions) -> _Array:
     """F1 [classes]; NaN for a class that neither occurs nor is predicted."""
     twice_hits = 2 * (scored.truth & scored.predicted).sum(axis=0)
     total = scored.truth.sum(axis=0) + scored.predicted.sum(axis=0)
@@ -238,13 +238,13 @@ PER_CLASS.update(
 
 
 @METRICS.register("auc")
-def auc(scored: Scored) -> float:
+def auc(scored: Predictions) -> float:
     """Macro one-vs-rest area under the ROC curve; of a binary task, that of class 1."""
     return _over_classes(_auc_per_class, first=1 if scored.kind == "binary" else 0)(scored)
 
 
 @METRICS.register("accuracy")
-def accuracy(scored: Scored) -> float:
+def accuracy(scored: Predictions) -> float:
     """Share of right decisions; of a multilabel task, over all its labels."""
     if scored.kind == "multilabel":
         return float((scored.predicted == scored.truth).mean())
@@ -252,7 +252,7 @@ def accuracy(scored: Scored) -> float:
 
 
 @METRICS.register("balanced_accuracy")
-def balanced_accuracy(scored: Scored) -> float:
+def balanced_accuracy(scored: Predictions) -> float:
     """Mean recall over classes; of a multilabel task, mean of (sensitivity + specificity) / 2 over labels."""
     if scored.kind != "multilabel":
         return _over_classes(_recall_per_class)(scored)
@@ -260,7 +260,7 @@ def balanced_accuracy(scored: Scored) -> float:
 
 
 @METRICS.register("macro_f1")
-def macro_f1(scored: Scored) -> float:
+def macro_f1(scored: Predictions) -> float:
     """Mean F1 over the classes that occur or are predicted."""
     values = _f1_per_class(scored)
     if np.isnan(values).all():
@@ -269,13 +269,13 @@ def macro_f1(scored: Scored) -> float:
 
 
 @METRICS.register("average_precision")
-def average_precision(scored: Scored) -> float:
+def average_precision(scored: Predictions) -> float:
     """Macro area under the precision-recall curve (step-wise); of a binary task, that of class 1."""
     return _over_classes(_average_precision_per_class, first=1 if scored.kind == "binary" else 0)(scored)
 
 
 @METRICS.register("kappa")
-def kappa(scored: Scored) -> float:
+def kappa(scored: Predictions) -> float:
     """Quadratic weighted kappa of an ordinal task."""
     from sklearn.metrics import cohen_kappa_score
 
@@ -286,7 +286,7 @@ def kappa(scored: Scored) -> float:
 
 
 @METRICS.register("ece")
-def ece(scored: Scored) -> float:
+def ece(scored: Predictions) -> float:
     """Expected calibration error: |accuracy - confidence| over 15 equal bins, weighted by their size."""
     confidence, correct = scored.confidence
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
@@ -295,7 +295,7 @@ def ece(scored: Scored) -> float:
 
 
 @METRICS.register("brier")
-def brier(scored: Scored) -> float:
+def brier(scored: Predictions) -> float:
     """Brier score: binary and multilabel per label in [0, 1], otherwise summed over classes in [0, 2]."""
     squared = (scored.scores - scored.truth) ** 2
     if scored.kind == "binary":
@@ -303,7 +303,7 @@ def brier(scored: Scored) -> float:
     return float(squared.mean() if scored.kind == "multilabel" else squared.sum(axis=1).mean())
 
 
-def log_loss(truth: NDArray[np.bool_], scores: Array, kind: str) -> float:
+def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
     """Return the mean negative log likelihood, by which hyper-parameters are chosen on few images.
 
     Args:

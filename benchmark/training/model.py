@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...baselines.weights.archs import feature_width
-from ...baselines.weights.prepare import Prepare
-from .loop import free_memory, is_short_memory, precision, seeded
+from ...baselines.weights.prepare import InputPreparation
+from .loop import autocast_precision, free_memory, is_short_memory, seed_torch
 
 EVAL_BATCH = 256
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Classifier(nn.Module):
+class ImageClassifier(nn.Module):
     """A backbone and a linear head.
 
     Args:
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, outputs: int, seed: int) -> None:
         super().__init__()
         self.backbone = backbone
-        with seeded("cpu", seed):
+        with seed_torch("cpu", seed):
             self.head = nn.Linear(feature_width(backbone), outputs)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
     return F.binary_cross_entropy_with_logits if kind == "multilabel" else F.cross_entropy
 
 
-def placed(module: Module, device: str) -> Module:
+def place_model(module: Module, device: str) -> Module:
     """Move a network to the device, channels last: on a CPU up to four times as fast for depthwise nets."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     module.to(torch.device(device))
@@ -51,7 +51,7 @@ def placed(module: Module, device: str) -> Module:
 
 
 @torch.inference_mode()
-def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
+def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> Tensor:
     """Return what `model` makes of all images, float32 [n, width] on the device.
 
     Args:
@@ -64,7 +64,7 @@ def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
         try:
             parts = []
             for batch in images.split(size):
-                with precision(images.device):
+                with autocast_precision(images.device):
                     parts.append(model(prepare(batch)).float())
             return torch.cat(parts)
         except RuntimeError as error:
@@ -74,7 +74,7 @@ def outputs_of(model: nn.Module, prepare: Prepare, images: Tensor) -> Tensor:
         free_memory()  # only here: see `in_parts`
 
 
-def probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:
+def to_probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:
     """Return probabilities [n, classes] of logits, as float64 on the CPU."""
     logits = logits.cpu().double()  # in this order: not every device knows float64
     return (logits.sigmoid() if kind == "multilabel" else logits.softmax(dim=1)).numpy()

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from ...baselines.init import InitCard
 from ...core.registry import Registry
 from ...tasks.task import Split, Task
-from ..schema.plan import Cell, Recipe
-from ..schema.records import Choice, Point, StageSimilarity
-from .subsets import Subset
+from ..schema.plan import Cell, TrainingConfig
+from ..schema.records import HyperparameterChoice, StageSimilarity, ValidationPoint
+from .subsets import LabelSubset
 
 if TYPE_CHECKING:
     from .device_data import TaskData
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class EvalContext:
     """Everything that decides a cell's result; the same for every protocol.
 
     Attributes:
@@ -41,12 +41,12 @@ class Job:
     cell: Cell
     task: Task
     data: TaskData
-    subset: Subset
+    subset: LabelSubset
     card: InitCard
-    recipe: Recipe
+    recipe: TrainingConfig
     device: str
     cache: Path
-    tuned: Choice | None = None
+    tuned: HyperparameterChoice | None = None
     parts: int = 1
 
     def labels(self, split: str) -> NDArray[np.int64]:
@@ -57,7 +57,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ProtocolResult:
     """What a protocol found out.
 
     Attributes:
@@ -76,8 +76,8 @@ class Outcome:
     test_scores: NDArray[np.float64]
     val_scores: NDArray[np.float64]
     weights: str
-    choices: tuple[Choice, ...] = ()
-    curve: tuple[Point, ...] = ()
+    choices: tuple[HyperparameterChoice, ...] = ()
+    curve: tuple[ValidationPoint, ...] = ()
     notes: tuple[str, ...] = ()
     similarity: tuple[StageSimilarity, ...] = ()
     parameters: int = 0
@@ -85,7 +85,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Work:
+class CostEstimate:
     """What a cell costs, in images, for an estimate made before anything runs."""
 
     trained: float = 0.0
@@ -105,25 +105,25 @@ class BenchProtocol(Protocol):
     frozen: bool
     """Whether the backbone stays as loaded, so that features can be shared."""
 
-    def tune(self, job: Job) -> Choice:
+    def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Choose the group's hyper-parameter on validation labels only."""
         ...
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         """Train on the subset and predict the test split; test labels are not used."""
         ...
 
-    def work(self, recipe: Recipe, train: int, val: int, test: int) -> Work:
+    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Estimate the cost of one `score` cell with these numbers of images."""
         ...
 
 
-PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
+PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
 
 
 def _fault(name: str, thing: object) -> str:
     """Say what is wrong with what a plug-in calls a protocol."""
-    lacking = [part for part in PARTS if not hasattr(thing, part)]
+    lacking = [part for part in PROTOCOL_PARTS if not hasattr(thing, part)]
     return f"gives a protocol without {', '.join(lacking)}" if lacking else ""
 
 
@@ -132,9 +132,11 @@ PROTOCOLS: Registry[BenchProtocol] = Registry(
 )
 
 
-def chosen(
+def describe_choice(
     name: str, grid: tuple[float, ...], scores: tuple[float | None, ...], best: int, criterion: str
-) -> Choice:
+) -> HyperparameterChoice:
     """Describe a choice from a grid; a grid of one value has no edge."""
     edge = len(grid) > 1 and grid[best] in (min(grid), max(grid))
-    return Choice(name=name, value=grid[best], grid=grid, scores=scores, at_edge=edge, criterion=criterion)
+    return HyperparameterChoice(
+        name=name, value=grid[best], grid=grid, scores=scores, at_edge=edge, criterion=criterion
+    )

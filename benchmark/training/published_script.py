@@ -6,7 +6,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Script:
+class PublishedScript:
     """The settings of a published training script; they are facts, so no option changes them.
 
     Attributes:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ...core.files import write_bytes
 from ...tasks.task import Split
 
-Index = NDArray[np.int64]
-AT_LEAST = 2
+_Index = NDArray[np.int64]
+LEAST_PER_CLASS = 2
 """Images (or positives, and negatives, of a multilabel class) kept per class where the set has them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Subset:
+class LabelSubset:
     """The label budget of one (task, fraction, seed), the same for every init.
 
     Attributes:
@@ -26,12 +26,12 @@ class Subset:
         digest: "sha256:..." of both.
     """
 
-    train: Index
-    val: Index
+    train: _Index
+    val: _Index
     digest: str
 
 
-def choose(train: Split, val: Split, fraction: float, seed: int) -> Subset:
+def choose_subset(train: Split, val: Split, fraction: float, seed: int) -> LabelSubset:
     """Choose the subset of a fraction; a smaller fraction of the same seed lies inside a larger one.
 
     Args:
@@ -47,7 +47,7 @@ def choose(train: Split, val: Split, fraction: float, seed: int) -> Subset:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-    return Subset(parts[0], parts[1], f"sha256:{digest.hexdigest()}")
+    return LabelSubset(parts[0], parts[1], f"sha256:{digest.hexdigest()}")
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
@@ -58,7 +58,7 @@ def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
     return labels[:, None] == np.arange(width)
 
 
-def _take(split: Split, fraction: float, rng: np.random.Generator) -> Index:
+def _take(split: Split, fraction: float, rng: np.random.Generator) -> _Index:
     """Take whole groups in a stratified random order until the share of images is reached."""
     if not len(split):
         return np.zeros(0, np.int64)
@@ -77,7 +77,7 @@ def _take(split: Split, fraction: float, rng: np.random.Generator) -> Index:
     return np.flatnonzero(np.isin(groups, list(taken)))
 
 
-def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> Index:
+def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> _Index:
     """Order groups so that every prefix holds each stratum in proportion.
 
     A group's stratum is the class that it holds the largest share of: of a single image its own
@@ -93,20 +93,20 @@ def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> 
     return np.argsort(position, kind="stable")
 
 
-def _least(counts: NDArray[np.float64], sizes: Index, order: Index, multilabel: bool) -> set[int]:
-    """Return the groups that guarantee `AT_LEAST` per class: the same for every fraction, so subsets nest."""
+def _least(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
+    """Return the groups that guarantee `LEAST_PER_CLASS` per class: the same for every fraction, so subsets nest."""
     ordered = counts[order]
     sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
     chosen: set[int] = set()
     for side in sides:
         for column in side.T:
             holders = np.flatnonzero(column > 0)
-            enough = int(np.searchsorted(np.cumsum(column[holders]), AT_LEAST)) + 1
+            enough = int(np.searchsorted(np.cumsum(column[holders]), LEAST_PER_CLASS)) + 1
             chosen.update(order[holders[:enough]].tolist())
     return chosen
 
 
-def write_manifest(folder: Path, name: str, subset: Subset) -> None:
+def write_manifest(folder: Path, name: str, subset: LabelSubset) -> None:
     """Write the manifest `subsets/NAME.json` (hash, counts, indices) into a run directory, once."""
     path = folder / "subsets" / f"{name}.json"
     if not path.exists():

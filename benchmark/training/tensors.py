@@ -36,7 +36,7 @@ def as_targets(labels: NDArray[np.int64], device: str) -> Tensor:
     return (targets.float() if labels.ndim == 2 else targets).to(device)
 
 
-def epochs(count: int, batches: int, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def epoch_order(count: int, batches: int, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the order in which images are shown: permutation after permutation, cut into batches.
 
     Args:

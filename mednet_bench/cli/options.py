@@ -7,9 +7,9 @@ from typing import Any
 import click
 import msgspec
 
-from ..benchmark.schema.plan import Recipe
-from ..benchmark.schema.request import LEAST_SIDE, Request
-from ..core.errors import UserError, one_line, unknown
+from ..benchmark.schema.plan import TrainingConfig
+from ..benchmark.schema.request import LEAST_SIDE, RunConfig
+from ..core.errors import UserError, one_line, unknown_name_error
 
 
 def _floats(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, ...] | None:
@@ -46,7 +46,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     for key, found in read_toml(value).items():
         name = key.replace("-", "_")
         if name not in known:
-            raise UserError(f"{value}: {unknown('key', key, known)}")
+            raise UserError(f"{value}: {unknown_name_error('key', key, known)}")
         try:
             defaults[name] = _as_typed(found, known[name])
             known[name].type_cast_value(context, defaults[name])
@@ -76,7 +76,7 @@ def _as_typed(found: Any, parameter: click.Parameter) -> str | list[str] | None:
 
 
 def option(flag: str, text: str, **settings: Any) -> click.Option:
-    """Make one option; its default is that of `Request` or `Recipe`, shown in the help."""
+    """Make one option; its default is that of `RunConfig` or `TrainingConfig`, shown in the help."""
     return click.Option([flag], help=text, show_default=settings.pop("show_default", True), **settings)
 
 
@@ -107,7 +107,7 @@ def _tell_code(context: click.Context, parameter: click.Parameter, value: tuple[
     return value
 
 
-_DEFAULTS = Request()
+_DEFAULTS = RunConfig()
 _RECIPE = _DEFAULTS.recipe
 _GRID = "grid of {}, comma-separated, the same for every init"
 
@@ -222,9 +222,9 @@ def execution() -> list[click.Option]:
     ]
 
 
-def request_of(values: dict[str, Any]) -> Request:
+def request_of(values: dict[str, Any]) -> RunConfig:
     """Build the request from parsed options; `UserError` names what does not make sense."""
-    trained = {name: values[name] for name in Recipe.__struct_fields__}
+    trained = {name: values[name] for name in TrainingConfig.__struct_fields__}
     for name in ("lr_grid", "l2_grid", "k_grid"):
         if not all(math.isfinite(value) and value > 0 for value in trained[name]):
             raise UserError(f"--{name.replace('_', '-')} must hold positive numbers.")
@@ -235,9 +235,9 @@ def request_of(values: dict[str, Any]) -> Request:
     if not all(k.is_integer() for k in trained["k_grid"]):
         raise UserError("--k-grid must hold whole numbers: it counts neighbours.")
     trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
-    chosen = {name: values[name] for name in Request.__struct_fields__ if name != "recipe"}
+    chosen = {name: values[name] for name in RunConfig.__struct_fields__ if name != "recipe"}
     if not chosen["out"].strip():
         raise UserError("--out is empty: name a folder for the run.")
     if chosen["size"] < 1:
         raise UserError(f"--size {chosen['size']} is no side of an image: pass 28, 64, 128 or 224.")
-    return msgspec.convert({**chosen, "recipe": trained}, Request)
+    return msgspec.convert({**chosen, "recipe": trained}, RunConfig)

@@ -7,16 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.influence import Floats
-from ..statistics.over_tasks import Mean, Ranks, mean_over, rank
-from .results import Results, Row
+from ..statistics.influence import _Floats
+from ..statistics.over_tasks import MeanOverTasks, RankTable, mean_over, rank_scores
+from .results import LeaderboardRow, Results
 
 Seeds = dict[int, float]
 """Seed -> primary metric."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class ComparableSetting:
     """What tasks must share to be averaged over; generated images never mix with real ones."""
 
     protocol: str
@@ -28,7 +28,7 @@ class Setting:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class SettingScores:
     """The scores of one setting.
 
     Attributes:
@@ -39,7 +39,7 @@ class Gathered:
         left_out: tasks of which two rows of one init would have to be mixed.
     """
 
-    setting: Setting
+    setting: ComparableSetting
     units: dict[str, dict[str, dict[str, Seeds]]]
     keys: dict[tuple[str, str], tuple[str, ...]]
     left_out: tuple[str, ...]
@@ -61,14 +61,17 @@ class Gathered:
     def tasks_of(self, *inits: str) -> tuple[str, ...]:
         """Name the tasks that all of `inits` share a seed on."""
         return tuple(
-            task for tasks in self.units.values() for task, scores in tasks.items() if common(scores, inits)
+            task
+            for tasks in self.units.values()
+            for task, scores in tasks.items()
+            if common_seeds(scores, inits)
         )
 
-    def matrix(self, inits: Sequence[str]) -> Floats:
+    def matrix(self, inits: Sequence[str]) -> _Floats:
         """Return the scores [units, inits], over the seeds that all share, of the units that have all."""
         lines = []
         for tasks in self.units.values():
-            shared = [(scores, seeds) for scores in tasks.values() if (seeds := common(scores, inits))]
+            shared = [(scores, seeds) for scores in tasks.values() if (seeds := common_seeds(scores, inits))]
             if shared:
                 lines.append(
                     [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
@@ -77,7 +80,7 @@ class Gathered:
 
 
 @dataclass(frozen=True, eq=False)
-class Overall:
+class OverallDifference:
     """The difference of two inits over the tasks of one setting.
 
     Attributes:
@@ -89,16 +92,16 @@ class Overall:
         keys: of the records behind.
     """
 
-    setting: Setting
+    setting: ComparableSetting
     a: str
     b: str
     tasks: tuple[str, ...]
-    mean: Mean
+    mean: MeanOverTasks
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class InitRanking:
     """The ranks of all inits over the tasks of one setting that all of them share.
 
     Attributes:
@@ -108,14 +111,14 @@ class Ranking:
         ranks: in the order of `inits`.
     """
 
-    setting: Setting
+    setting: ComparableSetting
     inits: tuple[str, ...]
     tasks: tuple[str, ...]
-    ranks: Ranks
+    ranks: RankTable
 
 
 @lru_cache(maxsize=4)  # several sections of a report ask
-def overall(results: Results) -> tuple[Overall, ...]:
+def overall_differences(results: Results) -> tuple[OverallDifference, ...]:
     """Compare every two inits over tasks, in every setting.
 
     Tasks that the weights of an init have seen, as declared or as found, do not count for that init; those
@@ -125,7 +128,7 @@ def overall(results: Results) -> tuple[Overall, ...]:
         In the order of the rows' settings; within one, of the inits.
     """
     found = []
-    for each in gather(results):
+    for each in gather_scores(results):
         for place, a in enumerate(each.inits):
             for b in each.inits[place + 1 :]:
                 differences = each.differences(a, b)
@@ -133,37 +136,44 @@ def overall(results: Results) -> tuple[Overall, ...]:
                     tasks = each.tasks_of(a, b)
                     keys = tuple(key for task in tasks for init in (a, b) for key in each.keys[task, init])
                     mean = mean_over(np.array(list(differences.values())))
-                    found.append(Overall(each.setting, a, b, tasks, mean, keys))
+                    found.append(OverallDifference(each.setting, a, b, tasks, mean, keys))
     return tuple(found)
 
 
 @lru_cache(maxsize=4)
-def ranking(results: Results) -> tuple[Ranking, ...]:
+def rank_inits(results: Results) -> tuple[InitRanking, ...]:
     """Rank the inits of every setting with at least two of them and a task that all share."""
     found = []
-    for each in gather(results):
+    for each in gather_scores(results):
         inits = each.inits
         scores = each.matrix(inits)
         if len(inits) > 1 and len(scores):
-            found.append(Ranking(each.setting, inits, each.tasks_of(*inits), rank(results.sign * scores)))
+            found.append(
+                InitRanking(each.setting, inits, each.tasks_of(*inits), rank_scores(results.sign * scores))
+            )
     return tuple(found)
 
 
 @lru_cache(maxsize=4)
-def gather(results: Results) -> tuple[Gathered, ...]:
+def gather_scores(results: Results) -> tuple[SettingScores, ...]:
     """Gather the primary metric of every row that may be compared, setting by setting."""
     scores = results.scores_of(results.primary)
-    settings: dict[Setting, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    settings: dict[ComparableSetting, dict[str, list[LeaderboardRow]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for row in results.rows:
         made = results.generated(row.task)
-        where = Setting(row.protocol, row.arch, row.size, row.input_size, row.fraction, made)
+        where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, made)
         settings[where][row.task].append(row)
     return tuple(_gathered(results, where, tasks, scores) for where, tasks in settings.items())
 
 
 def _gathered(
-    results: Results, where: Setting, tasks: dict[str, list[Row]], scores: dict[str, float | None]
-) -> Gathered:
+    results: Results,
+    where: ComparableSetting,
+    tasks: dict[str, list[LeaderboardRow]],
+    scores: dict[str, float | None],
+) -> SettingScores:
     units: dict[str, dict[str, dict[str, Seeds]]] = defaultdict(dict)
     keys: dict[tuple[str, str], tuple[str, ...]] = {}
     left_out = []
@@ -176,15 +186,15 @@ def _gathered(
         clean = [row for row in rows if not row.inconclusive]
         units[unit][task] = {row.init: row.by_seed(scores) for row in clean}
         keys |= {(task, row.init): row.keys for row in clean}
-    return Gathered(where, dict(units), keys, tuple(left_out))
+    return SettingScores(where, dict(units), keys, tuple(left_out))
 
 
-def common(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:
+def common_seeds(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:
     """Return the seeds that all of `inits` have, ascending."""
     found = [set(scores.get(init, ())) for init in inits]
     return sorted(set.intersection(*found)) if found else []
 
 
 def _difference(scores: dict[str, Seeds], a: str, b: str) -> float | None:
-    seeds = common(scores, (a, b))
+    seeds = common_seeds(scores, (a, b))
     return float(np.mean([scores[a][seed] - scores[b][seed] for seed in seeds])) if seeds else None

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..statistics.convergence import first_within, ratios
-from .results import BASELINE, Results, Row
+from ..statistics.convergence import first_within, speed_ratios
+from .results import BASELINE, LeaderboardRow, Results
 
 CHANCE = {"auc": 0.5}
 """Metric -> what guessing gives; 0 for every other."""
 
 
 @dataclass(frozen=True, eq=False)
-class Pace:
+class ConvergencePace:
     """How fast the trainings of one row came close to their end.
 
     Attributes:
@@ -29,7 +29,7 @@ class Pace:
         keys: of the records behind.
     """
 
-    row: Row
+    row: LeaderboardRow
     steps: dict[int, float]
     gained: dict[int, float]
     seconds: dict[int, float]
@@ -38,11 +38,11 @@ class Pace:
     keys: tuple[str, ...]
 
 
-def paces(results: Results) -> list[Pace]:
+def convergence_paces(results: Results) -> list[ConvergencePace]:
     """Measure every row with curves, in the order of `results.rows`."""
     records = {record.key: record for record in results.counted}
     measured = {row: _measured(results.primary, row, records) for row in results.rows}
-    scratch: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    scratch: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         if row.init == BASELINE:
             scratch[row.block].append(row)
@@ -52,8 +52,8 @@ def paces(results: Results) -> list[Pace]:
         theirs = measured[others[0]].gained if len(others) == 1 else {}
         keys = row.keys + (others[0].keys if theirs else ())
         if own.curved:
-            ratio = ratios(own.gained, theirs)
-            found.append(Pace(row, own.steps, own.gained, own.seconds, own.curved, ratio, keys))
+            ratio = speed_ratios(own.gained, theirs)
+            found.append(ConvergencePace(row, own.steps, own.gained, own.seconds, own.curved, ratio, keys))
     return found
 
 
@@ -65,7 +65,7 @@ class _Measured:
     curved: int = 0
 
 
-def _measured(primary: str, row: Row, records: dict[str, Record]) -> _Measured:
+def _measured(primary: str, row: LeaderboardRow, records: dict[str, Record]) -> _Measured:
     found = _Measured({}, {}, {})
     for seed, key in zip(row.seeds, row.keys, strict=True):
         record = records[key]

@@ -7,29 +7,29 @@ from functools import lru_cache
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..statistics.influence import Floats
-from .convergence import Pace, paces
+from ..statistics.influence import _Floats
+from .convergence import ConvergencePace, convergence_paces
 from .derivation import is_derived
-from .results import BASELINE, Block, Results, Row
+from .results import BASELINE, Block, LeaderboardRow, Results
 
 MAIN = "imagenet"
 """The source that the findings of the paper are about; they are asked of every other too."""
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class FinetunePlace:
     """The fine-tunings of one task, network and share of the labels, by init.
 
     Attributes:
-        block: what they share, as `Row.block` has it.
+        block: what they share, as `LeaderboardRow.block` has it.
         rows: init -> its row; contaminated or leaked rows and those that stand twice are left out.
         paces: init -> how fast it converged.
         records: init -> seed -> record.
     """
 
     block: Block
-    rows: dict[str, Row]
-    paces: dict[str, Pace]
+    rows: dict[str, LeaderboardRow]
+    paces: dict[str, ConvergencePace]
     records: dict[str, dict[int, Record]]
 
     @property
@@ -62,7 +62,7 @@ class Place:
         """Weights of the network; 0 where no record says."""
         return max(r.parameters for held in self.records.values() for r in held.values())
 
-    def cka(self, init: str) -> tuple[list[str], Floats]:
+    def cka(self, init: str) -> tuple[list[str], _Floats]:
         """Return the stages, and CKA of before against after [seeds, stages]; NaN where undefined."""
         held = [r.similarity for r in self.records.get(init, {}).values() if r.similarity]
         names = [each.stage for each in held[0]] if held else []
@@ -73,11 +73,11 @@ class Place:
 
 
 @lru_cache(maxsize=4)  # the section and its answer ask
-def places(results: Results) -> tuple[Place, ...]:
+def finetune_places(results: Results) -> tuple[FinetunePlace, ...]:
     """Gather every place where something was fine-tuned: on real images, where there are any."""
-    curved = {pace.row: pace for pace in paces(results)}
+    curved = {pace.row: pace for pace in convergence_paces(results)}
     records = {record.key: record for record in results.counted}
-    blocks: dict[Block, list[Row]] = {}
+    blocks: dict[Block, list[LeaderboardRow]] = {}
     for row in curved:
         blocks.setdefault(row.block, []).append(row)
     found = []
@@ -86,21 +86,21 @@ def places(results: Results) -> tuple[Place, ...]:
         clean = {row.init: row for row in rows if not row.inconclusive and names.count(row.init) == 1}
         if clean:
             of = {i: dict(zip(r.seeds, (records[k] for k in r.keys), strict=True)) for i, r in clean.items()}
-            found.append(Place(block, clean, {i: curved[r] for i, r in clean.items()}, of))
+            found.append(FinetunePlace(block, clean, {i: curved[r] for i, r in clean.items()}, of))
     real = [place for place in found if not results.generated(place.task)]
     return tuple(real or found)
 
 
-def fullest(found: Iterable[Place]) -> list[Place]:
+def most_labels(found: Iterable[FinetunePlace]) -> list[FinetunePlace]:
     """Return of each task and network the place with the most labels."""
-    best: dict[tuple[object, ...], Place] = {}
+    best: dict[tuple[object, ...], FinetunePlace] = {}
     for place in found:
         if place.rest not in best or place.fraction > best[place.rest].fraction:
             best[place.rest] = place
     return list(best.values())
 
 
-def sources(found: Iterable[Place]) -> list[str]:
+def learned_inits(found: Iterable[FinetunePlace]) -> list[str]:
     """Return the inits with learned weights, `MAIN` first."""
     names = dict.fromkeys(init for place in found for init in place.rows)
     kept = [init for init in names if init != BASELINE and not is_derived(init)]

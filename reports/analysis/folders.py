@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from ...benchmark.schema.plan import Plan, Planned, read_plan
-from ...benchmark.schema.records import Record, Store
+from ...benchmark.schema.plan import Plan, PlannedCell, read_plan
+from ...benchmark.schema.records import Record, RecordStore
 from ...core.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Merged:
+class MergedRuns:
     """What the run directories hold together.
 
     Attributes:
@@ -36,7 +36,7 @@ class Merged:
     unreadable: tuple[Path, ...]
 
 
-def merge(folders: Sequence[Path]) -> Merged:
+def merge_runs(folders: Sequence[Path]) -> MergedRuns:
     """Read run directories and unite their records by key.
 
     Of records of one key, a finished one goes before a failed one, then the latest holds.
@@ -48,7 +48,7 @@ def merge(folders: Sequence[Path]) -> Merged:
     found: dict[str, list[tuple[Record, Path]]] = defaultdict(list)
     broken: list[Path] = []
     for folder in folders:
-        store = Store(folder)
+        store = RecordStore(folder)
         records = list(store.read_all())
         keys = {record.key for record in records}
         unreadable = [path for path in sorted(store.records.glob("*.json")) if path.stem not in keys]
@@ -60,7 +60,7 @@ def merge(folders: Sequence[Path]) -> Merged:
     for held in found.values():
         held.sort(key=lambda pair: (pair[0].status == "ok", pair[0].finished), reverse=True)
     plans = {folder: read_plan(folder) for folder in folders}
-    return Merged(
+    return MergedRuns(
         folders=folders,
         records=tuple(found[key][0][0] for key in sorted(found)),
         places={key: tuple(folder for _, folder in held) for key, held in found.items()},
@@ -88,5 +88,5 @@ def _differ(records: Sequence[Record]) -> bool:
 def _united(plans: Sequence[Plan]) -> Plan | None:
     if not plans:
         return None
-    cells: dict[str, Planned] = {planned.key: planned for plan in plans for planned in plan.cells}
+    cells: dict[str, PlannedCell] = {planned.key: planned for plan in plans for planned in plan.cells}
     return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))

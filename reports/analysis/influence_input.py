@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
-from ..statistics.influence import Floats, macro_auc_influence, summed_within
-from .results import Results, Row
+from ..statistics.influence import _Floats, macro_auc_influence, summed_within
+from .results import LeaderboardRow, Results
 
 METRIC = "auc"
 """Verdicts are about the primary metric, for which the error of every image is known in closed form."""
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class ScoreEvidence:
     """The test scores of one row, seed by seed.
 
     Attributes:
@@ -34,8 +34,8 @@ class Evidence:
     """
 
     seeds: tuple[int, ...] = ()
-    values: Floats = field(default_factory=lambda: np.empty(0))
-    influence: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    values: _Floats = field(default_factory=lambda: np.empty(0))
+    influence: _Floats = field(default_factory=lambda: np.empty((0, 0)))
     images: str = ""
     n_test: int = 0
     groups: int = 0
@@ -43,28 +43,28 @@ class Evidence:
     majority: float = float("nan")
     problem: str = ""
 
-    def at(self, seeds: Sequence[int]) -> tuple[Floats, Floats]:
+    def at(self, seeds: Sequence[int]) -> tuple[_Floats, _Floats]:
         """Return AUC [n] and influence [n, units] of some of the seeds."""
         chosen = np.isin(self.seeds, seeds)
         return self.values[chosen], self.influence[chosen]
 
 
 @lru_cache(maxsize=1)  # verdicts and labels saved ask; [seeds, units] of every row is large
-def evidence(results: Results) -> Mapping[Row, Evidence]:
+def score_evidence(results: Results) -> Mapping[LeaderboardRow, ScoreEvidence]:
     """Read the predictions behind every row."""
     records = {record.key: record for record in results.counted}
     return {row: _of_row(results, row, [records[key] for key in row.keys]) for row in results.rows}
 
 
-def _of_row(results: Results, row: Row, members: Sequence[Record]) -> Evidence:
+def _of_row(results: Results, row: LeaderboardRow, members: Sequence[Record]) -> ScoreEvidence:
     kind = members[0].task.kind if members[0].task else ""
     if any(record.metrics.get(METRIC) is None for record in members):
-        return Evidence(problem="the AUC is undefined on this test set")
+        return ScoreEvidence(problem="the AUC is undefined on this test set")
     scores, images, first = [], set(), None
     for record in members:
         read = read_predictions(results.predictions_of(record.key))
         if read is None:
-            return Evidence(problem=f"the predictions of record {record.key} are missing or damaged")
+            return ScoreEvidence(problem=f"the predictions of record {record.key} are missing or damaged")
         labels, of_record, groups = read
         images.add(
             hashlib.sha256(labels.tobytes() + (b"" if groups is None else groups.tobytes())).hexdigest()
@@ -72,21 +72,21 @@ def _of_row(results: Results, row: Row, members: Sequence[Record]) -> Evidence:
         scores.append(of_record)
         first = first or (labels, groups)
     if len(images) > 1 or first is None:
-        return Evidence(problem="its seeds were scored on different test images")
+        return ScoreEvidence(problem="its seeds were scored on different test images")
     truth = truth_of(first[0], scores[0].shape[1])
     keep = slice(1, None) if kind == "binary" else slice(None)
     try:
         values, influence = macro_auc_influence(truth[:, keep], np.stack(scores)[..., keep].astype(float))
     except ValueError as error:
-        return Evidence(problem=str(error))
+        return ScoreEvidence(problem=str(error))
     recorded = np.array([record.metrics[METRIC] for record in members], dtype=float)
     if np.abs(values - recorded).max() > 1e-6:
-        return Evidence(problem="its predictions do not give the AUC that its records state")
+        return ScoreEvidence(problem="its predictions do not give the AUC that its records state")
     if np.isnan(influence).any():
-        return Evidence(problem="a class has a single test image, so that its AUC has no known error")
+        return ScoreEvidence(problem="a class has a single test image, so that its AUC has no known error")
     if first[1] is not None and _lumped(truth[:, keep], first[1]):
-        return Evidence(problem="all test images of a class are of one group: their error is unknown")
-    return Evidence(
+        return ScoreEvidence(problem="all test images of a class are of one group: their error is unknown")
+    return ScoreEvidence(
         seeds=row.seeds,
         values=values,
         influence=summed_within(influence, first[1]),

@@ -7,22 +7,22 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.labels_saved import Saved, crossover, labels_saved
-from .influence_input import Evidence, evidence
-from .results import Results, Row
-from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, judge
+from ..statistics.labels_saved import SavedLabels, crossover, labels_saved
+from .influence_input import ScoreEvidence, score_evidence
+from .results import LeaderboardRow, Results
+from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, compute_verdicts
 
 LATE = {"scratch": 2, "imagenet": 1}
 """What others are measured against; scratch before imagenet before anything else."""
 FEWER, MORE = "fewer", "more"
 AGREES = {FEWER: (BETTER, EQUIVALENT), MORE: (WORSE, EQUIVALENT)}
 """Claim about labels -> the verdicts at the same share of the labels that it does not contradict."""
-SEED = 20211012
+INTERVAL_SEED = 20211012
 """Of the interval's draws, the same for every pair, so that the same records give the same report."""
 
 
 @dataclass(frozen=True, eq=False)
-class Saving:
+class LabelSaving:
     """The learning curves of two inits on one task, laid side by side.
 
     Attributes:
@@ -39,11 +39,11 @@ class Saving:
         keys: of the records behind, for every fraction.
     """
 
-    init: Row
-    reference: Row
+    init: LeaderboardRow
+    reference: LeaderboardRow
     fractions: tuple[float, ...]
     scores: np.ndarray
-    saved: tuple[Saved, ...]
+    saved: tuple[SavedLabels, ...]
     verdicts: tuple[str, ...]
     seeds: tuple[int, ...]
     crossover: float | None
@@ -62,10 +62,10 @@ class Saving:
 
 
 @lru_cache(maxsize=4)  # the table, the answer and the arrows in the learning curves ask
-def savings(results: Results) -> tuple[Saving, ...]:
+def label_savings(results: Results) -> tuple[LabelSaving, ...]:
     """Measure every pair of inits that was run at two fractions or more, in the order of `results.rows`."""
-    known = evidence(results)
-    pairs = (pair for pair in _pairs(judge(results)) if len({v.a.fraction for v in pair}) > 1)
+    known = score_evidence(results)
+    pairs = (pair for pair in _pairs(compute_verdicts(results)) if len({v.a.fraction for v in pair}) > 1)
     return tuple(_saving(pair, known) for pair in pairs)
 
 
@@ -79,7 +79,7 @@ def _pairs(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     return list(pairs.values())
 
 
-def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
+def _saving(pair: Sequence[Verdict], known: Mapping[LeaderboardRow, ScoreEvidence]) -> LabelSaving:
     """Compare two curves; a point without a verdict is left out."""
     points = [v for v in pair if not v.barred]
     seeds = tuple(sorted(set.intersection(*(set(v.seeds) for v in points)))) if points else ()
@@ -89,16 +89,18 @@ def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
     why = _obstacle(pair, curves, seeds, labels)
     if why:
         reference, init = _ordered(pair[-1])
-        return Saving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
+        return LabelSaving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
     scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
     influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
     fractions = tuple(v.a.fraction for v in points)
-    return Saving(
+    return LabelSaving(
         init=sides[-1][1],
         reference=sides[-1][0],
         fractions=fractions,
         scores=scores.mean(axis=2),
-        saved=labels_saved(labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(SEED)),
+        saved=labels_saved(
+            labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(INTERVAL_SEED)
+        ),
         verdicts=tuple(v.seen_from(init.init).verdict for v, (_, init) in zip(points, sides, strict=True)),
         seeds=seeds,
         crossover=crossover(fractions, [v.verdict in (BETTER, WORSE) for v in points]),
@@ -107,14 +109,17 @@ def _saving(pair: Sequence[Verdict], known: Mapping[Row, Evidence]) -> Saving:
     )
 
 
-def _ordered(verdict: Verdict) -> tuple[Row, Row]:
+def _ordered(verdict: Verdict) -> tuple[LeaderboardRow, LeaderboardRow]:
     """Return (reference, init): the later in `LATE` is the reference, else the later in the run."""
     a, b = verdict.a, verdict.b
     return (b, a) if LATE.get(b.init, 0) >= LATE.get(a.init, 0) else (a, b)
 
 
 def _obstacle(
-    pair: Sequence[Verdict], curves: Sequence[Sequence[Evidence]], seeds: Sequence[int], labels: np.ndarray
+    pair: Sequence[Verdict],
+    curves: Sequence[Sequence[ScoreEvidence]],
+    seeds: Sequence[int],
+    labels: np.ndarray,
 ) -> str:
     if len(labels) < 2:
         reasons = [v.barred.reason for v in pair if v.barred]

@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ...benchmark.audits.contamination.outcome import Audit, read_audits
-from ...benchmark.audits.leakage.outcome import Leakage, read_leakage
+from ...benchmark.audits.contamination.outcome import ContaminationAudit, read_audits
+from ...benchmark.audits.leakage.outcome import LeakageAudit, read_leakage
 from ...benchmark.schema.plan import Cell, Plan
-from ...benchmark.schema.records import MetricFacts, Record, Store, TaskFacts
+from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
 from ..statistics.paired import MARGIN
-from ..statistics.stats import Stat, describe_groups
+from ..statistics.stats import MetricStat, describe_groups
 from .derivation import source_identity, source_of
-from .folders import merge
-from .results import Missing, Results, Row, visible
+from .folders import merge_runs
+from .results import LeaderboardRow, MissingCell, Results, visible_fields
 
 
-def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
+def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     """Read one run directory, or several as one.
 
     Args:
@@ -31,7 +31,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     Raises:
         UserError: a folder holds no readable record, or an audit that cannot be read.
     """
-    found = merge(folders)
+    found = merge_runs(folders)
     records, plan = found.records, found.plan
     audits = {(a.init, a.identity, a.task): a for folder in found.folders for a in read_audits(folder)}
     leakage = {place: one for folder in found.folders for place, one in read_leakage(folder).items()}
@@ -49,7 +49,9 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
         missing=tuple(_missing(plan, records, {path.stem for path in found.unreadable})) if plan else (),
         unreadable=found.unreadable,
         damaged=frozenset(
-            record.key for record in counted if not Store(found.places[record.key][0]).has_predictions(record)
+            record.key
+            for record in counted
+            if not RecordStore(found.places[record.key][0]).has_predictions(record)
         ),
         repeated=repeated,
         tasks=_tasks(records),
@@ -60,7 +62,7 @@ def read(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     )
 
 
-def setting(record: Record) -> str:
+def setting_hash(record: Record) -> str:
     """Return the short hash of what two inits must share to be compared.
 
     Data, the card's part in the result, protocol version, recipe, and the kind of device: a GPU trains in
@@ -71,11 +73,11 @@ def setting(record: Record) -> str:
     return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device)
 
 
-def variant(record: Record) -> str:
+def variant_of(record: Record) -> str:
     """Return what averaged seeds must share: the setting, and a short hash of the weights and their input."""
     weights = "" if record.hashes.weights.startswith("random:") else record.hashes.weights
     init = (record.init.identity, json.dumps(record.init.contract, sort_keys=True)) if record.init else ()
-    return f"{setting(record)}-{_short(weights, *init)}"
+    return f"{setting_hash(record)}-{_short(weights, *init)}"
 
 
 def _short(*parts: str) -> str:
@@ -87,36 +89,39 @@ def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict
     latest: dict[tuple[object, ...], Record] = {}
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
-        place = (*visible(record.cell), variant(record), record.cell.seed)
+        place = (*visible_fields(record.cell), variant_of(record), record.cell.seed)
         if place in latest:
             dropped[record.cell.task] += 1
         latest[place] = record
     return tuple(sorted(latest.values(), key=lambda record: record.key)), dict(dropped)
 
 
-Audits = Mapping[tuple[str, str, str], Audit]
+Audits = Mapping[tuple[str, str, str], ContaminationAudit]
 """Of other weights under the same name an audit says nothing: by init, identity of its weights, and task."""
-LeakageAudits = Mapping[tuple[str, int, str], Leakage]
+LeakageAudits = Mapping[tuple[str, int, str], LeakageAudit]
 """By task, stored side and data."""
 
 
 def _rows(
-    counted: Sequence[Record], rank: Callable[[Row], object], audits: Audits, leakage: LeakageAudits
-) -> tuple[Row, ...]:
+    counted: Sequence[Record],
+    rank: Callable[[LeaderboardRow], object],
+    audits: Audits,
+    leakage: LeakageAudits,
+) -> tuple[LeaderboardRow, ...]:
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in counted:
-        groups[(*visible(record.cell), variant(record))].append(record)
+        groups[(*visible_fields(record.cell), variant_of(record))].append(record)
     settings: dict[tuple[object, ...], set[str]] = defaultdict(set)  # of all inits that stand side by side
     variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for members in groups.values():
         cell = members[0].cell
-        settings[_beside(cell)].add(setting(members[0]))
-        variants[visible(cell)].add(variant(members[0]))
+        settings[_beside(cell)].add(setting_hash(members[0]))
+        variants[visible_fields(cell)].add(variant_of(members[0]))
     rows = []
     for found, stats in zip(groups.values(), _stats(groups.values()), strict=True):
         members = sorted(found, key=lambda record: record.cell.seed)
         cell = members[0].cell
-        ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[visible(cell)]) > 1
+        ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[visible_fields(cell)]) > 1
         leaked = any(_leaked(record, leakage) for record in members)
         rows.append(_row(members, stats, ambiguous, audits, leaked))
     return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
@@ -136,11 +141,11 @@ def _leaked(record: Record, leakage: LeakageAudits) -> bool:
 
 
 def _row(
-    members: Sequence[Record], stats: dict[str, Stat], ambiguous: bool, audits: Audits, leaked: bool
-) -> Row:
+    members: Sequence[Record], stats: dict[str, MetricStat], ambiguous: bool, audits: Audits, leaked: bool
+) -> LeaderboardRow:
     cell, init = members[-1].cell, members[-1].init
     counts = [record.counts for record in members if record.counts]
-    return Row(
+    return LeaderboardRow(
         task=cell.task,
         size=cell.size,
         input_size=cell.input_size,
@@ -148,8 +153,8 @@ def _row(
         init=cell.init,
         protocol=cell.protocol,
         fraction=cell.fraction,
-        setting=setting(members[0]),
-        variant=variant(members[0]),
+        setting=setting_hash(members[0]),
+        variant=variant_of(members[0]),
         ambiguous=ambiguous,
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
@@ -163,15 +168,15 @@ def _row(
     )
 
 
-def _audit(cell: Cell, identity: str, audits: Audits) -> Audit | None:
+def _audit(cell: Cell, identity: str, audits: Audits) -> ContaminationAudit | None:
     """Return the audit of an init, or else of the one that it derives from: what that has seen counts."""
     source = source_of(cell.init), source_identity(cell.init, identity)
     return audits.get((cell.init, identity, cell.task)) or audits.get((*source, cell.task))
 
 
-def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, Stat]]:
+def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, MetricStat]]:
     """Describe every metric of each group; all at once, which is far faster than one by one."""
-    found: list[dict[str, Stat]] = []
+    found: list[dict[str, MetricStat]] = []
     values: list[float] = []
     number: list[int] = []
     names: list[tuple[int, str]] = []
@@ -188,10 +193,10 @@ def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, Stat]]:
     return found
 
 
-def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Row], object]:
+def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[LeaderboardRow], object]:
     """Order rows as the plan names things, then what only older records hold, by name."""
     planned = [p.cell for p in plan.cells if p.cell.step == "score"] if plan else []
-    cells = planned + sorted((record.cell for record in counted), key=visible)
+    cells = planned + sorted((record.cell for record in counted), key=visible_fields)
 
     def places(names: Iterable[str]) -> dict[str, int]:
         return {name: place for place, name in enumerate(dict.fromkeys(names))}
@@ -199,7 +204,7 @@ def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Row], obje
     protocols, tasks = places(cell.protocol for cell in cells), places(cell.task for cell in cells)
     archs, inits = places(cell.arch for cell in cells), places(cell.init for cell in cells)
 
-    def rank(row: Row) -> object:
+    def rank(row: LeaderboardRow) -> object:
         return (
             protocols[row.protocol], tasks[row.task], row.size, row.input_size, archs[row.arch],
             row.fraction, inits[row.init], row.variant,
@@ -214,7 +219,7 @@ def _failed(records: Sequence[Record]) -> tuple[Record, ...]:
     return tuple(r for r in records if r.status != "ok" and r.cell not in good)
 
 
-def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) -> Iterable[Missing]:
+def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) -> Iterable[MissingCell]:
     status = {record.key: record.status for record in records}
     for planned in plan.cells:
         if planned.cell.step != "score" or status.get(planned.key) == "ok":
@@ -227,7 +232,7 @@ def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) 
             reason = "a step that it needs failed"
         else:
             reason = "not run yet"
-        yield Missing(planned.cell, reason)
+        yield MissingCell(planned.cell, reason)
 
 
 def _metric_facts(records: Iterable[Record]) -> dict[str, MetricFacts]:

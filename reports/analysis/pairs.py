@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..statistics.stats import Stat, describe
-from .results import Results, Row
+from ..statistics.stats import MetricStat, describe_values
+from .results import LeaderboardRow, Results
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class PairedRows:
     """How far a row lies above the baseline, over the seeds that both have.
 
     Attributes:
@@ -20,13 +20,13 @@ class Difference:
         keys: of the records behind both.
     """
 
-    row: Row
-    stat: Stat
+    row: LeaderboardRow
+    stat: MetricStat
     unpaired: int
     keys: tuple[str, ...]
 
 
-def differences(results: Results, baseline: str, metric: str) -> list[Difference]:
+def differences_to(results: Results, baseline: str, metric: str) -> list[PairedRows]:
     """Pair every row with the row of init `baseline` in its block, by seed.
 
     A row without a common seed is left out, and so is one whose block holds two baselines of different
@@ -40,7 +40,7 @@ def differences(results: Results, baseline: str, metric: str) -> list[Difference
     Returns:
         In the order of `results.rows`, without the baseline's own rows.
     """
-    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         if row.init == baseline:
             blocks[row.block].append(row)
@@ -53,7 +53,7 @@ def differences(results: Results, baseline: str, metric: str) -> list[Difference
         ours, theirs = row.by_seed(scores), others[0].by_seed(scores)
         common = sorted(ours.keys() & theirs.keys())
         if common:
-            stat = describe(np.array([ours[seed] - theirs[seed] for seed in common]))
+            stat = describe_values(np.array([ours[seed] - theirs[seed] for seed in common]))
             unpaired = len({*row.seeds, *others[0].seeds}) - len(common)
-            found.append(Difference(row, stat, unpaired, row.keys + others[0].keys))
+            found.append(PairedRows(row, stat, unpaired, row.keys + others[0].keys))
     return found

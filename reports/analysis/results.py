@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...benchmark.audits.contamination.outcome import Audit
-from ...benchmark.audits.leakage.outcome import Leakage
+from ...benchmark.audits.contamination.outcome import ContaminationAudit
+from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
-from ...benchmark.schema.records import MetricFacts, Record, Store, TaskFacts
+from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
 from ..statistics.paired import MARGIN
-from ..statistics.stats import Stat
+from ..statistics.stats import MetricStat
 
-PRIMARY = "auc"
+PRIMARY_NAME = "auc"
 ERRORS = ("ece", "brier")
 """Our metrics of which lower is better; those of plug-ins say so in `MetricFacts`."""
 BASELINE = "scratch"
@@ -22,7 +22,7 @@ Block = tuple[str, int, int, str, str, float, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class LeaderboardRow:
     """One row of a leaderboard: the seeds of one cell that may be averaged.
 
     Attributes:
@@ -61,12 +61,12 @@ class Row:
     ambiguous: bool
     label: str
     overlap: tuple[str, ...]
-    audit: Audit | None
+    audit: ContaminationAudit | None
     n_train: float
     n_val: float
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
-    stats: dict[str, Stat]
+    stats: dict[str, MetricStat]
     leaked: bool = False
 
     @property
@@ -90,13 +90,13 @@ class Row:
         return {seed: value for seed, value in pairs if value is not None}
 
 
-def visible(of: Cell | Row) -> tuple[str, int, int, str, str, str, float]:
+def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, str, float]:
     """Return what tables show of a cell or row: whatever else differs hides behind the variant."""
     return of.task, of.size, of.input_size, of.arch, of.init, of.protocol, of.fraction
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingCell:
     """A planned score cell without an ok record, and why it has none."""
 
     cell: Cell
@@ -135,22 +135,22 @@ class Results:
     planless: tuple[Path, ...]
     records: tuple[Record, ...]
     counted: tuple[Record, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[LeaderboardRow, ...]
     failed: tuple[Record, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingCell, ...]
     unreadable: tuple[Path, ...]
     repeated: dict[str, int]
     tasks: dict[str, TaskFacts]
     metrics: tuple[str, ...]
     damaged: frozenset[str] = frozenset()
-    leakage: Mapping[tuple[str, int, str], Leakage] = field(default_factory=dict)
+    leakage: Mapping[tuple[str, int, str], LeakageAudit] = field(default_factory=dict)
     metric_facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     margin: float = MARGIN
 
     @property
     def primary(self) -> str:
         """The metric that leads: AUC where any record holds it, else the first by name."""
-        return PRIMARY if PRIMARY in self.metrics or not self.metrics else self.metrics[0]
+        return PRIMARY_NAME if PRIMARY_NAME in self.metrics or not self.metrics else self.metrics[0]
 
     @property
     def sign(self) -> int:
@@ -163,7 +163,7 @@ class Results:
         return {record.key: record.metrics.get(metric) for record in self.counted}
 
     @property
-    def leakage_audits(self) -> tuple[Leakage, ...]:
+    def leakage_audits(self) -> tuple[LeakageAudit, ...]:
         """The audits of just the data that the records were computed on, with or without copies."""
         used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in self.counted}
         return tuple(found for place, found in sorted(self.leakage.items()) if place in used)
@@ -172,7 +172,7 @@ class Results:
     def strays(self) -> tuple[Path, ...]:
         """The damaged record files that no run makes anew: no plan names them, or they are folders."""
         planned = {planned.key for planned in self.plan.cells} if self.plan else None
-        damaged = (Store(self.places[key][0]).path(key) for key in sorted(self.damaged))
+        damaged = (RecordStore(self.places[key][0]).path(key) for key in sorted(self.damaged))
         return tuple(
             path
             for path in (*self.unreadable, *damaged)
@@ -194,5 +194,5 @@ class Results:
     def predictions_of(self, key: str) -> Path | None:
         """Return the file with the predictions behind the record `key`; None where none can be trusted."""
         held = self.places.get(key, ())
-        path = Store(held[0]).predictions_of(key) if held and key not in self.damaged else None
+        path = RecordStore(held[0]).predictions_of(key) if held and key not in self.damaged else None
         return path if path and path.is_file() else None

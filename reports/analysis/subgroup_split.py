@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 
 from ..statistics.influence import macro_auc_influence, summed_within
 from ..statistics.paired import CEILING
-from ..statistics.subgroups import Part
-from .influence_input import evidence, read_predictions, truth_of
-from .results import Results, Row
+from ..statistics.subgroups import SubgroupScore
+from .influence_input import read_predictions, score_evidence, truth_of
+from .results import LeaderboardRow, Results
 
 PREFIX = "column "
-FEWEST = 10
+FEWEST_PER_SIDE = 10
 """Images, or patients where they are known, that either side of each class must have: below that the error of
 an AUC is itself unknown (`FEW_TEST` of the flags)."""
-UNKNOWN = ""
+UNKNOWN_VALUE = ""
 """The value of an image of which the column says nothing; counted, never scored."""
 
-Columns = Mapping[str, NDArray[np.str_]]
+_Columns = Mapping[str, NDArray[np.str_]]
 
 
 @dataclass(frozen=True, eq=False)
-class Stratum:
+class SubgroupRow:
     """One row on the test images of one subgroup.
 
     Attributes:
         row: init, task and the rest.
         column: e.g. "sex".
-        value: e.g. "female"; `UNKNOWN` where the column says nothing.
+        value: e.g. "female"; `UNKNOWN_VALUE` where the column says nothing.
         images: test images of the subgroup.
         positives: how many of them are of each class that is scored: of a binary task the second alone.
         groups: patients, smears or lesions that they are of; 0 where nobody knows.
@@ -42,13 +42,13 @@ class Stratum:
         test: hash of labels, groups and column: equal where two inits may be compared.
     """
 
-    row: Row
+    row: LeaderboardRow
     column: str
     value: str
     images: int
     positives: tuple[int, ...]
     groups: int
-    part: Part | None
+    part: SubgroupScore | None
     problem: str
     test: str
 
@@ -72,7 +72,7 @@ class Stratum:
 
 
 @lru_cache(maxsize=1)  # the section, the answer and the file ask
-def strata(results: Results) -> Mapping[tuple[Row, str], tuple[Stratum, ...]]:
+def split_subgroups(results: Results) -> Mapping[tuple[LeaderboardRow, str], tuple[SubgroupRow, ...]]:
     """Return (row, column) -> its subgroups by name; nothing of rows without columns.
 
     A row whose AUC the report cannot confirm from the predictions is left out, as from the verdicts.
@@ -80,7 +80,7 @@ def strata(results: Results) -> Mapping[tuple[Row, str], tuple[Stratum, ...]]:
     with_columns = _with_columns(results)
     if not with_columns:
         return {}
-    known = evidence(results)
+    known = score_evidence(results)
     found = {}
     for row in with_columns:
         if not known[row].problem:
@@ -89,7 +89,7 @@ def strata(results: Results) -> Mapping[tuple[Row, str], tuple[Stratum, ...]]:
     return found
 
 
-def read_columns(path: Path | None) -> Columns:
+def read_subgroup_columns(path: Path | None) -> _Columns:
     """Return the subgroup columns beside one record's predictions; empty where none can be read."""
     if path is None:
         return {}
@@ -101,28 +101,28 @@ def read_columns(path: Path | None) -> Columns:
         return {}
 
 
-def _with_columns(results: Results) -> list[Row]:
+def _with_columns(results: Results) -> list[LeaderboardRow]:
     """Return the rows that have columns; one file tells for all rows of one task and setting."""
     tells: dict[tuple[str, str], bool] = {}
     for row in results.rows:
         if (row.task, row.setting) not in tells:
-            columns = read_columns(results.predictions_of(row.keys[0]))
+            columns = read_subgroup_columns(results.predictions_of(row.keys[0]))
             tells[row.task, row.setting] = bool(columns)
     return [row for row in results.rows if tells[row.task, row.setting]]
 
 
-def _of_row(results: Results, row: Row) -> Iterator[tuple[str, tuple[Stratum, ...]]]:
+def _of_row(results: Results, row: LeaderboardRow) -> Iterator[tuple[str, tuple[SubgroupRow, ...]]]:
     """Cut one row by each column that all its seeds hold alike."""
     paths = [results.predictions_of(key) for key in row.keys]
     read = [found for found in map(read_predictions, paths) if found]
-    columns = [read_columns(path) for path in paths]
+    columns = [read_subgroup_columns(path) for path in paths]
     labels, _, groups = read[0]
     scores = np.stack([scores for _, scores, _ in read]).astype(float)
     facts = results.tasks.get(row.task)
     keep = slice(1, None) if facts and facts.kind == "binary" else slice(None)
     truth, scores = truth_of(labels, scores.shape[-1])[:, keep], scores[..., keep]
     for name, values in columns[0].items():
-        if all(np.array_equal(values, other.get(name, UNKNOWN)) for other in columns):
+        if all(np.array_equal(values, other.get(name, UNKNOWN_VALUE)) for other in columns):
             whole = _Whole(row, name, truth, scores, groups, _hash(labels, groups, values))
             yield name, tuple(_stratum(whole, value, values == value) for value in np.unique(values).tolist())
 
@@ -135,7 +135,7 @@ def _hash(*arrays: NDArray[np.generic] | None) -> str:
 class _Whole:
     """The test set of one row and column: truth [n, classes], scores [seeds, n, classes], groups [n]."""
 
-    row: Row
+    row: LeaderboardRow
     column: str
     truth: NDArray[np.bool_]
     scores: NDArray[np.float64]
@@ -143,11 +143,11 @@ class _Whole:
     test: str
 
 
-def _stratum(whole: _Whole, value: str, chosen: NDArray[np.bool_]) -> Stratum:
+def _stratum(whole: _Whole, value: str, chosen: NDArray[np.bool_]) -> SubgroupRow:
     truth = whole.truth[chosen]
     groups = None if whole.groups is None else whole.groups[chosen]
-    problem = "the column says nothing of them" if value == UNKNOWN else _problem(truth, groups)
-    return Stratum(
+    problem = "the column says nothing of them" if value == UNKNOWN_VALUE else _problem(truth, groups)
+    return SubgroupRow(
         row=whole.row,
         column=whole.column,
         value=value,
@@ -166,13 +166,15 @@ def _problem(truth: NDArray[np.bool_], groups: NDArray[np.generic] | None) -> st
     images = min(int(side.sum()) for side in sides)
     if images == 0:
         return "all are of one class" if truth.shape[1] == 1 else "a class does not occur, or is all there is"
-    if images < FEWEST:
-        return f"{images} of the rarer side of a class: fewer than {FEWEST}"
-    of = FEWEST if groups is None else min(len(np.unique(groups[side])) for side in sides)
-    return f"one side of a class is of {of} groups: fewer than {FEWEST}" if of < FEWEST else ""
+    if images < FEWEST_PER_SIDE:
+        return f"{images} of the rarer side of a class: fewer than {FEWEST_PER_SIDE}"
+    of = FEWEST_PER_SIDE if groups is None else min(len(np.unique(groups[side])) for side in sides)
+    return (
+        f"one side of a class is of {of} groups: fewer than {FEWEST_PER_SIDE}" if of < FEWEST_PER_SIDE else ""
+    )
 
 
-def _part(whole: _Whole, chosen: NDArray[np.bool_]) -> Part:
+def _part(whole: _Whole, chosen: NDArray[np.bool_]) -> SubgroupScore:
     """Score a subgroup; its influence is placed among the units of the whole test set."""
     values, influence = macro_auc_influence(whole.truth[chosen], whole.scores[:, chosen])
     if whole.groups is None:
@@ -183,4 +185,4 @@ def _part(whole: _Whole, chosen: NDArray[np.bool_]) -> Part:
         influence = summed_within(influence, whole.groups[chosen])
     placed = np.zeros((len(values), units))
     placed[:, place] = influence
-    return Part(values, placed)
+    return SubgroupScore(values, placed)

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.paired import ALPHA, NEITHER, WITHIN, Paired, claim
-from ..statistics.subgroups import Gap, Part, against_the_others, gap
-from .results import Results, Row
-from .subgroup_split import Stratum, strata
-from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict, holm, judge
+from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide
+from ..statistics.subgroups import SubgroupGap, SubgroupScore, against_the_others, measure_gap
+from .results import LeaderboardRow, Results
+from .subgroup_split import SubgroupRow, split_subgroups
+from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict, compute_verdicts, holm_adjusted
 
 SHOWN, SMALL = "a gap is shown", "within the margin"
 MORE, ALIKE, LESS = "more than the others", "alike", "less than the others"
@@ -32,17 +32,17 @@ class RowGap:
         shown: `SHOWN`, `SMALL` or `CANNOT_TELL`.
     """
 
-    row: Row
+    row: LeaderboardRow
     column: str
-    strata: tuple[Stratum, ...]
-    worst: Stratum | None = None
-    best: Stratum | None = None
-    gap: Gap | None = None
+    strata: tuple[SubgroupRow, ...]
+    worst: SubgroupRow | None = None
+    best: SubgroupRow | None = None
+    gap: SubgroupGap | None = None
     shown: str = CANNOT_TELL
 
 
 @dataclass(frozen=True, eq=False)
-class Help:
+class SubgroupGain:
     """What the first of two inits adds for one subgroup, and whether it adds as much for the others.
 
     Attributes:
@@ -57,11 +57,11 @@ class Help:
     """
 
     pair: Verdict
-    stratum: Stratum
-    difference: Paired
+    stratum: SubgroupRow
+    difference: PairedDifference
     p: float
     verdict: str
-    extra: Paired | None
+    extra: PairedDifference | None
     p_extra: float
     alike: str
 
@@ -72,22 +72,26 @@ class Help:
 
 
 @lru_cache(maxsize=1)
-def gaps(results: Results) -> tuple[RowGap, ...]:
+def subgroup_gaps(results: Results) -> tuple[RowGap, ...]:
     """Measure the gap of every row and column, in the order of `results.rows`.
 
     Of a row from which nothing may be concluded only the size of the gap is given.
     """
-    return tuple(_gap(row, column, found, results.margin) for (row, column), found in strata(results).items())
+    return tuple(
+        _gap(row, column, found, results.margin) for (row, column), found in split_subgroups(results).items()
+    )
 
 
-def _gap(row: Row, column: str, found: tuple[Stratum, ...], margin: float) -> RowGap:
+def _gap(row: LeaderboardRow, column: str, found: tuple[SubgroupRow, ...], margin: float) -> RowGap:
     scored = [each for each in found if each.part]
     if len(scored) < 2:
         return RowGap(row, column, found)
-    measured = gap([each.part for each in scored if each.part])
+    measured = measure_gap([each.part for each in scored if each.part])
     worst, best = min(scored, key=lambda each: each.auc), max(scored, key=lambda each: each.auc)
     if row.inconclusive or any(each.part and each.part.exact for each in scored):
-        return RowGap(row, column, found, worst, best, Gap(measured.size, math.nan, math.nan, math.nan))
+        return RowGap(
+            row, column, found, worst, best, SubgroupGap(measured.size, math.nan, math.nan, math.nan)
+        )
     shown = SHOWN if measured.low > 0 else CANNOT_TELL
     if measured.high < margin and not any(each.blunt for each in scored):
         shown = SMALL
@@ -95,25 +99,25 @@ def _gap(row: Row, column: str, found: tuple[Stratum, ...], margin: float) -> Ro
 
 
 @lru_cache(maxsize=1)
-def helps(results: Results) -> tuple[Help, ...]:
+def subgroup_gains(results: Results) -> tuple[SubgroupGain, ...]:
     """Compare every two inits subgroup by subgroup, wherever there is a verdict on all images.
 
     Holm's correction runs over the subgroups of one column, for one task, pair, protocol and number of
     labels: each such family is one question.
     """
-    cut = strata(results)
-    columns: dict[Row, list[str]] = defaultdict(list)
+    cut = split_subgroups(results)
+    columns: dict[LeaderboardRow, list[str]] = defaultdict(list)
     for row, column in cut:
         columns[row].append(column)
-    found: list[Help] = []
-    for pair in judge(results) if cut else ():
+    found: list[SubgroupGain] = []
+    for pair in compute_verdicts(results) if cut else ():
         if pair.barred is None:
             for column in columns[pair.a]:
                 found += _family(pair, cut[pair.a, column], cut.get((pair.b, column), ()))
     return tuple(found)
 
 
-def _family(pair: Verdict, ours: Sequence[Stratum], theirs: Sequence[Stratum]) -> list[Help]:
+def _family(pair: Verdict, ours: Sequence[SubgroupRow], theirs: Sequence[SubgroupRow]) -> list[SubgroupGain]:
     """Compare two inits on the subgroups of one column."""
     if not theirs or ours[0].test != theirs[0].test:
         return []
@@ -128,29 +132,31 @@ def _family(pair: Verdict, ours: Sequence[Stratum], theirs: Sequence[Stratum]) -
     turned = {BETTER: MORE, WORSE: LESS, EQUIVALENT: ALIKE, CANNOT_TELL: CANNOT_TELL}
     nothing = (None, math.nan, CANNOT_TELL)
     rest = [(m, p, turned[told]) for m, p, told in contrasts] or [nothing] * len(both)
-    return [Help(pair, a, *told, *extra) for (a, _), told, extra in zip(both, claims, rest, strict=True)]
+    return [
+        SubgroupGain(pair, a, *told, *extra) for (a, _), told, extra in zip(both, claims, rest, strict=True)
+    ]
 
 
-def _at(stratum: Stratum, seeds: Sequence[int]) -> Part:
+def _at(stratum: SubgroupRow, seeds: Sequence[int]) -> SubgroupScore:
     if stratum.part is None:
         raise AssertionError("only subgroups with an AUC are compared")
     chosen = np.isin(stratum.row.seeds, seeds)
-    return Part(stratum.part.values[chosen], stratum.part.influence[chosen])
+    return SubgroupScore(stratum.part.values[chosen], stratum.part.influence[chosen])
 
 
 def _claims(
-    measured: Sequence[Paired], questions: int, blunt: Sequence[bool], margin: float
-) -> list[tuple[Paired, float, str]]:
+    measured: Sequence[PairedDifference], questions: int, blunt: Sequence[bool], margin: float
+) -> list[tuple[PairedDifference, float, str]]:
     """Return each difference with its p-value and what it shows, after Holm over so many questions."""
 
     def corrected(p_values: list[float]) -> list[float]:
-        return holm(p_values) if questions == len(p_values) else p_values
+        return holm_adjusted(p_values) if questions == len(p_values) else p_values
 
     differ = corrected([each.p_value() for each in measured])
     equal = corrected([each.p_equivalent(margin) for each in measured])
     found = []
     for each, p, q, dull in zip(measured, differ, equal, blunt, strict=True):
-        shown = claim(p < ALPHA and each.test_variance > 0, q < ALPHA, dull or each.test_variance == 0)
+        shown = decide(p < ALPHA and each.test_variance > 0, q < ALPHA, dull or each.test_variance == 0)
         sign = BETTER if each.difference > 0 else WORSE
         told = {WITHIN: EQUIVALENT, NEITHER: CANNOT_TELL}.get(shown, sign)
         found.append((each, p, told))

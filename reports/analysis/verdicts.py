@@ -9,17 +9,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics.paired import ALPHA, NEITHER, WITHIN, Paired, claim, paired
-from .flags import LEAKS, Flag, Side, flags_of
-from .influence_input import evidence
-from .results import Results, Row
+from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
+from .flags import LEAKS, ComparisonSide, DoubtFlag, flags_of
+from .influence_input import score_evidence
+from .results import LeaderboardRow, Results
 
 BETTER, WORSE, EQUIVALENT, CANNOT_TELL = "better", "worse", "equivalent", "cannot tell"
 VERDICTS = (BETTER, EQUIVALENT, CANNOT_TELL, WORSE)
 POWER = 0.8
-LARGEST = 1.0
+LARGEST_DIFFERENCE = 1.0
 """Difference of two AUCs."""
-MOST_SEEDS = 1000
+MOST_SEEDS_NEEDED = 1000
 """More seeds than these count as no number of seeds."""
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags with which no verdict is given."""
@@ -43,17 +43,17 @@ class Verdict:
         p: two-sided p-value of no difference, as it is and after Holm.
         p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
         mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
-            Holm asks of the first task of the family; infinite where not even `LARGEST` would be shown, NaN
+            Holm asks of the first task of the family; infinite where not even `LARGEST_DIFFERENCE` would be shown, NaN
             if unknown.
         seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
             shown with power 0.8; infinite where only more test images would help, NaN where not asked.
         flags: reasons to doubt.
     """
 
-    a: Row
-    b: Row
+    a: LeaderboardRow
+    b: LeaderboardRow
     seeds: tuple[int, ...]
-    paired: Paired | None
+    paired: PairedDifference | None
     margin: float
     n_test: int
     verdict: str = CANNOT_TELL
@@ -61,7 +61,7 @@ class Verdict:
     p_equivalent: tuple[float, float] = (math.nan, math.nan)
     mde: float = math.nan
     seeds_needed: float = math.nan
-    flags: tuple[Flag, ...] = ()
+    flags: tuple[DoubtFlag, ...] = ()
 
     @property
     def difference(self) -> float:
@@ -74,7 +74,7 @@ class Verdict:
         if self.paired is None or self.paired.seeds < 2:
             return math.nan, math.nan
         low, high = self.paired.interval()
-        return max(low, -LARGEST), min(high, LARGEST)
+        return max(low, -LARGEST_DIFFERENCE), min(high, LARGEST_DIFFERENCE)
 
     @property
     def generated(self) -> bool:
@@ -82,7 +82,7 @@ class Verdict:
         return self.has("phantom")
 
     @property
-    def barred(self) -> Flag | None:
+    def barred(self) -> DoubtFlag | None:
         """The flag that forbids a verdict, if there is one."""
         return next((flag for flag in self.flags if flag.name in EXCLUDING), None)
 
@@ -106,7 +106,7 @@ class Verdict:
 
 
 @lru_cache(maxsize=4)  # every section of a report asks
-def judge(results: Results) -> tuple[Verdict, ...]:
+def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
     """Compare every two inits wherever both saw the same task, labels and settings.
 
     Args:
@@ -116,7 +116,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         In the order of `results.rows`; in each pair `a` is the init that stands first.
     """
     records = {record.key: record for record in results.counted}
-    known = evidence(results)
+    known = score_evidence(results)
     audits = {(audit.task, audit.size, audit.data): audit for audit in results.leakage_audits}
     found: list[Verdict] = []
     for rows in _places(results.rows):
@@ -124,28 +124,30 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         for row in rows:
             held = tuple(records[key] for key in row.keys)
             data = held[-1].hashes.data.partition(", ")[0]
-            sides.append(Side(row, known[row], held, audits.get((row.task, row.size, data))))
+            sides.append(ComparisonSide(row, known[row], held, audits.get((row.task, row.size, data))))
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
         found += (_compared(a, b, results.margin, sides) for a, b in pairs if not _compared_apart(a, b, rows))
     return _corrected(found)
 
 
-def _places(rows: Sequence[Row]) -> Iterable[list[Row]]:
+def _places(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardRow]]:
     """Gather the rows that stand side by side, whether or not they may be compared."""
-    places: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    places: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         places[row.block[:-1]].append(row)  # all but the setting, which decides whether they may
     return places.values()
 
 
-def _compared_apart(a: Side, b: Side, rows: Sequence[Row]) -> bool:
+def _compared_apart(a: ComparisonSide, b: ComparisonSide, rows: Sequence[LeaderboardRow]) -> bool:
     """Whether the settings differ and either of the two has its own comparison with the other's init."""
     held = {(row.init, row.setting) for row in rows}
     apart = a.row.setting != b.row.setting
     return apart and not held.isdisjoint({(a.row.init, b.row.setting), (b.row.init, a.row.setting)})
 
 
-def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdict:
+def _compared(
+    a: ComparisonSide, b: ComparisonSide, margin: float, beside: Sequence[ComparisonSide]
+) -> Verdict:
     """Measure one pair; where that cannot be done a flag says why."""
     seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
     found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
@@ -155,10 +157,10 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
     values, influence = (
         np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
     )
-    measured = paired(values, influence)
+    measured = paired_difference(values, influence)
     if measured.test_variance == 0:  # DeLong's estimate breaks down there: it is no error of 0
         reason = "no test image shows an error, so that the error of the difference is not known"
-        return _refused(found, Flag("no-evidence", reason))
+        return _refused(found, DoubtFlag("no-evidence", reason))
     if len(seeds) < 2:
         return replace(found, paired=measured)
     return replace(
@@ -169,14 +171,16 @@ def _compared(a: Side, b: Side, margin: float, beside: Sequence[Side]) -> Verdic
     )
 
 
-def _refused(found: Verdict, why: Flag) -> Verdict:
+def _refused(found: Verdict, why: DoubtFlag) -> Verdict:
     flags = sorted((why, *found.flags), key=lambda flag: flag.name not in LEAKS)  # a leak comes first
     return replace(found, flags=tuple(flags))
 
 
-def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) -> Flag | None:
+def _obstacle(
+    a: ComparisonSide, b: ComparisonSide, seeds: Sequence[int], beside: Sequence[ComparisonSide]
+) -> DoubtFlag | None:
     if a.row.setting != b.row.setting:
-        return Flag("not-comparable", "other data, protocol version, recipe or device kind: refused")
+        return DoubtFlag("not-comparable", "other data, protocol version, recipe or device kind: refused")
     for side in (a, b):
         twins = [
             other
@@ -184,22 +188,22 @@ def _obstacle(a: Side, b: Side, seeds: Sequence[int], beside: Sequence[Side]) ->
             if other.row.init == side.row.init and other.row.setting == side.row.setting
         ]
         if len(twins) > 1:
-            return Flag(
+            return DoubtFlag(
                 "not-comparable",
                 f"there are rows of {side.row.init} with different weights: nobody can say which is meant",
             )
     problem = a.evidence.problem or b.evidence.problem
     if problem:
-        return Flag("no-evidence", problem)
+        return DoubtFlag("no-evidence", problem)
     if a.evidence.images != b.evidence.images:
-        return Flag("not-comparable", "the two were scored on different test images: refused")
+        return DoubtFlag("not-comparable", "the two were scored on different test images: refused")
     if not seeds:
-        return Flag("no-evidence", "the two have no seed in common")
+        return DoubtFlag("no-evidence", "the two have no seed in common")
     n, rarer = a.evidence.n_test, a.evidence.fewest
     if 2 / math.comb(n, min(rarer, 4)) >= ALPHA:  # 4 and 4 are enough; more have far too many orders to count
         few = f"{n} test images, {rarer} of the rarer side of a class, are too few"
         reason = f"{few}: not even a perfect order of them has an exact p-value below {ALPHA:g}"
-        return Flag("no-evidence", reason)
+        return DoubtFlag("no-evidence", reason)
     return None
 
 
@@ -213,8 +217,8 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
             families[(*family, verdict.generated)].append(place)
     decided = list(found)
     for members in families.values():
-        differ = holm([found[place].p[0] for place in members])
-        equal = holm([found[place].p_equivalent[0] for place in members])
+        differ = holm_adjusted([found[place].p[0] for place in members])
+        equal = holm_adjusted([found[place].p_equivalent[0] for place in members])
         for place, p, q in zip(members, differ, equal, strict=True):
             decided[place] = _decided(found[place], p, q, ALPHA / len(members))
     return tuple(decided)
@@ -223,22 +227,22 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
 def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     if verdict.paired is None:
         raise AssertionError("what has a p-value has been measured")
-    least = detectable(verdict.paired, alpha)
+    least = detectable_difference(verdict.paired, alpha)
     known = replace(
         verdict,
         p=(verdict.p[0], p),
         p_equivalent=(verdict.p_equivalent[0], q),
-        mde=least if least <= LARGEST else math.inf,
+        mde=least if least <= LARGEST_DIFFERENCE else math.inf,
     )
-    shown = claim(p < ALPHA, q < ALPHA, verdict.has(*NEVER_EQUIVALENT))
+    shown = decide(p < ALPHA, q < ALPHA, verdict.has(*NEVER_EQUIVALENT))
     if shown != NEITHER:
         differs = BETTER if verdict.difference > 0 else WORSE
         return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)
     wanted = max(abs(verdict.difference), verdict.margin)
-    return replace(known, seeds_needed=needed(verdict.paired, wanted, alpha))
+    return replace(known, seeds_needed=seeds_needed(verdict.paired, wanted, alpha))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """Return the p-values after Holm's step-down correction (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     corrected, highest = [0.0] * len(p_values), 0.0
@@ -248,18 +252,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable(measured: Paired, alpha: float = ALPHA, power: float = POWER) -> float:
+def detectable_difference(measured: PairedDifference, alpha: float = ALPHA, power: float = POWER) -> float:
     """Return the least true difference that a two-sided test at `alpha` finds with this power."""
     return measured.half_width(alpha) + measured.half_width(2 * (1 - power))
 
 
-def needed(measured: Paired, difference: float, alpha: float = ALPHA, power: float = POWER) -> float:
+def seeds_needed(
+    measured: PairedDifference, difference: float, alpha: float = ALPHA, power: float = POWER
+) -> float:
     """Return with how many seeds a true difference of this size is found; infinite if with none."""
-    if detectable(measured.with_seeds(MOST_SEEDS), alpha, power) > difference:
+    if detectable_difference(measured.with_seeds(MOST_SEEDS_NEEDED), alpha, power) > difference:
         return math.inf
-    few, many = 2, MOST_SEEDS
+    few, many = 2, MOST_SEEDS_NEEDED
     while few < many:
         middle = (few + many) // 2
-        enough = detectable(measured.with_seeds(middle), alpha, power) <= difference
+        enough = detectable_difference(measured.with_seeds(middle), alpha, power) <= difference
         few, many = (few, middle) if enough else (middle + 1, many)
     return float(few)

@@ -5,13 +5,20 @@ from collections.abc import Callable, Sequence
 
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, VERDICTS, Verdict
-from ..elements.format import GENERATED, count, listed, percent
-from ..elements.section import Answer, Column, Datum, Entry, Table
-from ..elements.verdict_bars import bars
-from ..elements.verdict_format import between, extent, leaky_text, refusals, tally, without_refused
+from ..elements.format import GENERATED, count_noun, format_percent, join_words
+from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableEntry
+from ..elements.verdict_bars import draw_verdict_bars
+from ..elements.verdict_format import (
+    count_verdicts,
+    detectable_range,
+    leaky_text,
+    refusals,
+    verdicts_between,
+    without_refused,
+)
 from .main_answer import evidence_of
 
-UNKNOWN = "unknown"
+OTHER_MODALITY = "unknown"
 NEVER = {
     "modality": "in {}",
     "kind of task": "in {} tasks",
@@ -22,18 +29,18 @@ NEVER = {
 Groups = dict[str, list[Verdict]]
 
 
-def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
+def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
     """Name, for every pretrained init, where it is never shown to be better than scratch."""
     found, warning = _against_scratch(results, verdicts)
     if not found:
         return None
     told = " ".join(_told(results, init, held) for init, held in found.items())
     lines = {
-        f"{modality}: {init}": tally(held)
+        f"{modality}: {init}": count_verdicts(held)
         for init, members in found.items()
         for modality, held in _grouped(results, members)["modality"].items()
     }
-    figure = bars(
+    figure = draw_verdict_bars(
         "answer-reach",
         f"Verdicts against {BASELINE}, by modality and init.{warning}",
         dict(sorted(lines.items())),
@@ -41,23 +48,25 @@ def reach(results: Results, verdicts: Sequence[Verdict]) -> Answer | None:
     untold = "Where one cannot tell, transfer may still work."
     leaky = leaky_text([verdict for held in found.values() for verdict in held])
     sentence = f"{warning} {told}{leaky} {untold}".strip()
-    return Answer("For which modalities and kinds of data does transfer stop working?", sentence, 20, figure)
+    return ReportAnswer(
+        "For which modalities and kinds of data does transfer stop working?", sentence, 20, figure
+    )
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     """Count the verdicts of every pretrained init against scratch by modality, kind, colour and labels."""
     found, warning = _against_scratch(results, verdicts)
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     for init, members in found.items():
         for what, groups in _grouped(results, members).items():
             for value, held in groups.items():
                 tasks = tuple(dict.fromkeys(verdict.a.task for verdict in held))
                 listing = ", ".join(tasks)
-                counts = tally(held)
+                counts = count_verdicts(held)
                 rows.append(
                     (
                         value, what, Datum(init, f"{init} against {BASELINE}"),
-                        *(counts[name] for name in VERDICTS), extent(held) or None,
+                        *(counts[name] for name in VERDICTS), detectable_range(held) or None,
                         Datum(
                             listing, listing, stands_for=tasks,
                             note=GENERATED if all(map(results.generated, tasks)) else "",
@@ -65,12 +74,12 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
                     )
                 )  # fmt: skip
     columns = (
-        Column("Where"),
-        Column("Kind"),
-        Column("Pair", facet="init"),
-        *(Column(name.capitalize(), "d", "comparisons") for name in VERDICTS),
-        Column("Differences in AUC"),
-        Column("Tasks", facet="task"),
+        TableColumn("Where"),
+        TableColumn("Kind"),
+        TableColumn("Pair", facet="init"),
+        *(TableColumn(name.capitalize(), "d", "comparisons") for name in VERDICTS),
+        TableColumn("Differences in AUC"),
+        TableColumn("Tasks", facet="task"),
     )
     caption = f"Where transfer works: verdicts of the pretrained inits against {BASELINE}.{warning}"
     return Table(caption, columns, tuple(rows), folded=True)
@@ -79,7 +88,7 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
 def _against_scratch(results: Results, verdicts: Sequence[Verdict]) -> tuple[Groups, str]:
     counted, warning = evidence_of(results, verdicts)
     inits = dict.fromkeys(row.init for row in results.rows if row.init != BASELINE)
-    return {init: held for init in inits if (held := between(counted, init, BASELINE))}, warning
+    return {init: held for init in inits if (held := verdicts_between(counted, init, BASELINE))}, warning
 
 
 def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
@@ -87,13 +96,13 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
     tasks = results.tasks
 
     def fact(name: str) -> Callable[[Verdict], str]:
-        return lambda verdict: getattr(tasks.get(verdict.a.task), name, UNKNOWN)
+        return lambda verdict: getattr(tasks.get(verdict.a.task), name, OTHER_MODALITY)
 
     dimensions: dict[str, Callable[[Verdict], str]] = {
         "modality": fact("modality"),
         "kind of task": fact("kind"),
         "colour": fact("variant"),
-        "labels": lambda verdict: percent(verdict.a.fraction),
+        "labels": lambda verdict: format_percent(verdict.a.fraction),
     }
     found: dict[str, Groups] = {}
     for what, of in dimensions.items():
@@ -107,27 +116,27 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
 def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     """Say of one init where it is never better, with what it is instead."""
     if all(verdict.barred for verdict in verdicts):
-        none = f"none of {count(len(verdicts), 'comparison')} can have a verdict ({refusals(verdicts)})"
+        none = f"none of {count_noun(len(verdicts), 'comparison')} can have a verdict ({refusals(verdicts)})"
         return f"Of {init} against {BASELINE} nothing is known: {none}."
     verdicts = without_refused(verdicts)
     grouped = _grouped(results, verdicts)
-    better = tally(verdicts)[BETTER]
-    of = f"{better or 'none'} of {count(len(verdicts), 'comparison')}{_rest(verdicts)}"
+    better = count_verdicts(verdicts)[BETTER]
+    of = f"{better or 'none'} of {count_noun(len(verdicts), 'comparison')}{_rest(verdicts)}"
     start = f"{init} is shown to be better than {BASELINE} in {of}"
     if not better:
-        return f"{start}, over all modalities here: {listed(sorted(grouped['modality']))}."
+        return f"{start}, over all modalities here: {join_words(sorted(grouped['modality']))}."
     never = [
         NEVER[what].format(value) + _rest(held)
         for what, groups in grouped.items()
         for value, held in groups.items()
-        if not tally(held)[BETTER]
+        if not count_verdicts(held)[BETTER]
     ]
-    where = f"never {listed(never)}" if never else "in every modality and kind of task"
+    where = f"never {join_words(never)}" if never else "in every modality and kind of task"
     return f"{start}; {where}."
 
 
 def _rest(verdicts: Sequence[Verdict]) -> str:
     """Write the verdicts other than better in brackets, or ""."""
-    counts = tally(verdicts)
+    counts = count_verdicts(verdicts)
     told = ", ".join(f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name])
     return f" ({told})" if told else ""

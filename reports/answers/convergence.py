@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.convergence import Pace
+from ..analysis.convergence import ConvergencePace
 from ..analysis.results import BASELINE, Results
-from ..elements.format import GENERATED, count, number, percent, place
-from ..elements.pictures import INK, draw, looks, shorten, style, swatch
-from ..elements.section import Answer, Figure
+from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
+from ..elements.pictures import INK, draw_panel, legend_swatch, looks_of, report_style, shorten_name
+from ..elements.section import Figure, ReportAnswer
 from ..statistics.convergence import SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TASKS = 24
+MOST_LINES = 24
 """Lines of the small picture; the table holds all."""
 
 
-def pace_answer(results: Results, found: Sequence[Pace]) -> Answer | None:
+def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAnswer | None:
     """Answer with the steps of each init against scratch, over the tasks of one setting."""
-    settings: dict[tuple[object, ...], list[Pace]] = defaultdict(list)
+    settings: dict[tuple[object, ...], list[ConvergencePace]] = defaultdict(list)
     for pace in found:
         row = pace.row
         if len(pace.ratio):
@@ -33,35 +33,35 @@ def pace_answer(results: Results, found: Sequence[Pace]) -> Answer | None:
     question = "How much faster does it converge?"
     if not settings:
         sentence = f"Nobody can say: no training of another init can be paired with one from {BASELINE}."
-        return Answer(question, sentence, 40)
+        return ReportAnswer(question, sentence, 40)
     chosen = max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
     first = chosen[0].row
     inits = dict.fromkeys(pace.row.init for pace in chosen)
     told = "; ".join(_told([pace for pace in chosen if pace.row.init == init]) for init in inits)
     made = results.generated(first.task)
     sentence = (
-        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {percent(SHARE)} of the way "
+        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {format_percent(SHARE)} of the way "
         "from chance level to each training's own final validation score, seed by seed "
-        f"({first.protocol}, {percent(first.fraction)} of the labels). Faster is not better."
+        f"({first.protocol}, {format_percent(first.fraction)} of the labels). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
     )
-    return Answer(question, sentence, 40, _figure(results, chosen, made))
+    return ReportAnswer(question, sentence, 40, _figure(results, chosen, made))
 
 
-def _told(paces: Sequence[Pace]) -> str:
+def _told(paces: Sequence[ConvergencePace]) -> str:
     """Say the median over tasks of the tasks' medians, with its range and n."""
     medians = [float(np.median(pace.ratio)) for pace in paces]
     n = sum(len(pace.ratio) for pace in paces)
-    low, high = number(min(medians), ".2f"), number(max(medians), ".2f")
-    over = f"{count(len(medians), 'task')}, n = {count(n, 'pair')} of seeds"
+    low, high = format_number(min(medians), ".2f"), format_number(max(medians), ".2f")
+    over = f"{count_noun(len(medians), 'task')}, n = {count_noun(n, 'pair')} of seeds"
     spread = f"{low} to {high} over " if len(medians) > 1 else ""
-    return f"{paces[0].row.init} needs {number(float(np.median(medians)), '.2f')} ({spread}{over})"
+    return f"{paces[0].row.init} needs {format_number(float(np.median(medians)), '.2f')} ({spread}{over})"
 
 
-def _figure(results: Results, chosen: Sequence[Pace], made: bool) -> Figure:
-    init_looks = looks([row.init for row in results.rows])
+def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> Figure:
+    init_looks = looks_of([row.init for row in results.rows])
     inits = list(dict.fromkeys(pace.row.init for pace in chosen))
-    tasks = list(dict.fromkeys(pace.row.task for pace in chosen))[:TASKS]
+    tasks = list(dict.fromkeys(pace.row.task for pace in chosen))[:MOST_LINES]
 
     def paint(axes: Axes) -> None:
         from matplotlib.ticker import LogLocator
@@ -77,7 +77,7 @@ def _figure(results: Results, chosen: Sequence[Pace], made: bool) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda *_: "")
-        axes.set_yticks(range(len(tasks)), [shorten(task, 26) for task in tasks])
+        axes.set_yticks(range(len(tasks)), [shorten_name(task, 26) for task in tasks])
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
@@ -85,16 +85,16 @@ def _figure(results: Results, chosen: Sequence[Pace], made: bool) -> Figure:
 
     warning = f" The images are {GENERATED}." if made else ""
     row = chosen[0].row
-    network = place(row.arch, row.size, row.input_size)
+    network = place_label(row.arch, row.size, row.input_size)
     caption = (
-        f"Steps to {percent(SHARE)} of the way from chance level to the final validation score against "
+        f"Steps to {format_percent(SHARE)} of the way from chance level to the final validation score against "
         f"{BASELINE}, median and range over seeds; left of the line is faster. {row.protocol}, {network}."
     )
     told = "; ".join(
-        f"{p.row.task} with {p.row.init}: {number(float(np.median(p.ratio)), '.2f')}" for p in chosen
+        f"{p.row.task} with {p.row.init}: {format_number(float(np.median(p.ratio)), '.2f')}" for p in chosen
     )
-    with style():
+    with report_style():
         height = 62 + len(tasks) * max(24, 14 * len(inits))
-        panel = draw(paint, 330, height, f"Steps against {BASELINE}. {told}.{warning}", tight=True)
-        keys = tuple((swatch(init_looks[init]), init) for init in inits)
+        panel = draw_panel(paint, 330, height, f"Steps against {BASELINE}. {told}.{warning}", tight=True)
+        keys = tuple((legend_swatch(init_looks[init]), init) for init in inits)
     return Figure("answer-convergence", caption + warning, (panel,), keys)

@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.aggregate import overall
-from ..analysis.results import BASELINE, Results, Row
-from ..elements.format import GENERATED, count, duration, interval, number, percent, place, primary_title
-from ..elements.pictures import draw, looks, style, swatch
-from ..elements.section import Answer, Figure
+from ..analysis.aggregate import overall_differences
+from ..analysis.results import BASELINE, LeaderboardRow, Results
+from ..elements.format import (
+    GENERATED,
+    count_noun,
+    format_duration,
+    format_interval,
+    format_number,
+    format_percent,
+    place_label,
+    primary_title,
+)
+from ..elements.pictures import draw_panel, legend_swatch, looks_of, report_style
+from ..elements.section import Figure, ReportAnswer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
-class Price:
+class InitPrice:
     """What an init reached and took on the tasks that all inits share.
 
     Attributes:
@@ -40,7 +49,7 @@ class Price:
     seen: bool
 
 
-def worth(results: Results) -> Answer | None:
+def cost_benefit_answer(results: Results) -> ReportAnswer | None:
     """Answer at the largest fraction that several inits share; None where no two inits can be compared."""
     rows = _shared(results)
     if not rows:
@@ -48,37 +57,37 @@ def worth(results: Results) -> Answer | None:
     prices = _prices(results, rows)
     first, tasks = rows[0], {row.task for row in rows}
     made = results.generated(first.task)
-    over = f"Mean {primary_title(results)} over {count(len(tasks), 'task')}"
+    over = f"Mean {primary_title(results)} over {count_noun(len(tasks), 'task')}"
     told = "; ".join(map(_told, prices))
     warning = f" These images are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
-    each = f"n = {count(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
-    where = f"{first.protocol}, {percent(first.fraction)} of the labels, {each}"
+    each = f"n = {count_noun(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
+    where = f"{first.protocol}, {format_percent(first.fraction)} of the labels, {each}"
     gains = "; ".join(_gains(results, rows))
     sentence = f"{over} ({where}): {told}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
-    return Answer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
+    return ReportAnswer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
 
 
-def _gains(results: Results, rows: Sequence[Row]) -> Iterator[str]:
+def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
     """Say how far each init lies from scratch on just these rows, with what is known of the error.
 
     Nothing is said of a pair that may not be compared on all of their tasks: its gain would be another than
     the difference of the means that stand beside it.
     """
     tasks = {row.task for row in rows}
-    for each in overall(replace(results, rows=tuple(rows))):
+    for each in overall_differences(replace(results, rows=tuple(rows))):
         if BASELINE in (each.a, each.b) and set(each.tasks) == tasks:
             mean, sign = each.mean, 1 if each.b == BASELINE else -1
-            ends = interval(*sorted((sign * mean.low, sign * mean.high)))
+            ends = format_interval(*sorted((sign * mean.low, sign * mean.high)))
             known = f"95 % interval {ends}" if ends else "too few tasks for an interval"
-            init, gain = each.a if sign > 0 else each.b, number(sign * mean.difference, "+.3f")
+            init, gain = each.a if sign > 0 else each.b, format_number(sign * mean.difference, "+.3f")
             once = " origins of the images, each counted once" if mean.units < len(tasks) else ""
             yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units}{once})"
 
 
-def _shared(results: Results) -> list[Row]:
+def _shared(results: Results) -> list[LeaderboardRow]:
     """Return the rows of the largest setting, of the tasks where all its inits have the same seeds."""
-    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         stat = row.stats.get(results.primary)
         if stat and stat.n == len(row.seeds) and not row.ambiguous and not row.leaked:
@@ -90,9 +99,9 @@ def _shared(results: Results) -> list[Row]:
     )
 
 
-def _complete(rows: Sequence[Row]) -> list[Row]:
+def _complete(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     inits = {row.init for row in rows}
-    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         blocks[row.block].append(row)
     whole = [
@@ -103,7 +112,7 @@ def _complete(rows: Sequence[Row]) -> list[Row]:
     return [row for block in whole for row in block] if len(inits) > 1 else []
 
 
-def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
+def _prices(results: Results, rows: Sequence[LeaderboardRow]) -> list[InitPrice]:
     records = {record.key: record for record in results.counted}
     prices = []
     for init in dict.fromkeys(row.init for row in rows):
@@ -112,7 +121,7 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
         used = {record.init.identity for each in members for record in each if record.init}
         pretraining = [r for r in results.step("pretrain") if r.init and r.init.identity in used]
         prices.append(
-            Price(
+            InitPrice(
                 init=init,
                 score=float(np.mean([row.stats[results.primary].mean for row in ours])),
                 seconds=float(np.mean([np.mean([record.seconds for record in each]) for each in members])),
@@ -124,14 +133,14 @@ def _prices(results: Results, rows: Sequence[Row]) -> list[Price]:
     return prices
 
 
-def _told(price: Price) -> str:
-    once = f" and {duration(price.once)} of pretraining, once" if price.once else ""
+def _told(price: InitPrice) -> str:
+    once = f" and {format_duration(price.once)} of pretraining, once" if price.once else ""
     name = f"{price.init}*" if price.seen else price.init
-    return f"{name} {number(price.score)} for {duration(price.seconds)} a cell{once}"
+    return f"{name} {format_number(price.score)} for {format_duration(price.seconds)} a cell{once}"
 
 
-def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -> Figure:
-    init_looks = looks([row.init for row in results.rows])
+def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow, made: bool) -> Figure:
+    init_looks = looks_of([row.init for row in results.rows])
     score = primary_title(results)
 
     def paint(axes: Axes) -> None:
@@ -151,10 +160,12 @@ def _figure(results: Results, prices: Sequence[Price], first: Row, made: bool) -
         axes.set_ylabel(score)
         axes.margins(0.2)
 
-    told = "; ".join(f"{p.init}: {number(p.score)} in {duration(p.seconds)}" for p in prices)
+    told = "; ".join(f"{p.init}: {format_number(p.score)} in {format_duration(p.seconds)}" for p in prices)
     warning = f" The images are {GENERATED}." if made else ""
-    with style():
-        panel = draw(paint, 330, 190, f"Mean {score} over seconds of one cell. {told}.{warning}", tight=True)
-        keys = tuple((swatch(init_looks[p.init]), p.init) for p in prices)
-    network = place(first.arch, first.size, first.input_size)
+    with report_style():
+        panel = draw_panel(
+            paint, 330, 190, f"Mean {score} over seconds of one cell. {told}.{warning}", tight=True
+        )
+        keys = tuple((legend_swatch(init_looks[p.init]), p.init) for p in prices)
+    network = place_label(first.arch, first.size, first.input_size)
     return Figure("answer-cost", f"Mean {score} against seconds; {network}.{warning}", (panel,), keys)

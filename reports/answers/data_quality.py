@@ -5,63 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.flags import CHANCE, FEW, FEW_GROUPS, FEW_TEST, leaks, mean_auc
-from ..analysis.influence_input import evidence
-from ..analysis.results import Results, Row, visible
-from ..analysis.verdicts import judge
-from ..elements.format import count, listed
-from ..elements.pictures import INK, draw, style
-from ..elements.section import Answer, Figure
-from ..elements.verdict_format import flagged_text, refusals, spans
+from ..analysis.flags import CHANCE_AUC, FEW_GROUPS, FEW_PER_CLASS, FEW_TEST, leaks, mean_auc
+from ..analysis.influence_input import score_evidence
+from ..analysis.results import LeaderboardRow, Results, visible_fields
+from ..analysis.verdicts import compute_verdicts
+from ..elements.format import count_noun, join_words
+from ..elements.pictures import INK, draw_panel, report_style
+from ..elements.section import Figure, ReportAnswer
+from ..elements.verdict_format import flagged_text, range_with_noun, refusals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMED = 3
+NAMED_LEAKS = 3
 """Leaks that the answer names; the section Leakage tells all."""
 
 
-def trust(results: Results) -> Answer:
+def data_quality_answer(results: Results) -> ReportAnswer:
     """Answer from the leaks, the tally of the cells and the doubts of each average."""
     checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in checked.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
-    return Answer("Can I trust these numbers?", _sentence(results, touched, tuple(checked)), 90, figure)
+    return ReportAnswer("Can I trust these numbers?", _sentence(results, touched, tuple(checked)), 90, figure)
 
 
-def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
+def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
     """Name each doubt so that it ends the words "averages with"."""
     records = {record.key: record for record in results.counted}
-    known = evidence(results)
+    known = score_evidence(results)
     audited = {audit.task for audit in results.leakage_audits if audit.near_test}
     doubted = {audit.task for audit in results.leakage_audits if audit.doubts or audit.told}
-    lost = {visible(item.cell) for item in results.missing}
+    lost = {visible_fields(item.cell) for item in results.missing}
 
-    def edge(row: Row) -> bool:
+    def edge(row: LeaderboardRow) -> bool:
         return any(choice.at_edge for key in row.keys for choice in records[key].choices)
 
-    def undefined(row: Row) -> bool:
+    def undefined(row: LeaderboardRow) -> bool:
         stat = row.stats.get(results.primary)
         return stat is None or stat.n < len(row.seeds)
 
-    def versions(row: Row) -> bool:
+    def versions(row: LeaderboardRow) -> bool:
         return len({tuple(sorted(records[key].provenance.versions.items())) for key in row.keys}) > 1
 
-    def leaked(row: Row) -> bool:
+    def leaked(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return row.task in audited or any(each.leaks for each in copies if each)
 
-    def unnamed(row: Row) -> bool:
+    def unnamed(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return not results.generated(row.task) and any(not each or each.known < each.test for each in copies)
 
-    def caveats(row: Row) -> bool:
+    def caveats(row: LeaderboardRow) -> bool:
         facts = results.tasks.get(row.task)
         return bool(facts and facts.caveats)
 
-    def rare(row: Row) -> bool:
+    def rare(row: LeaderboardRow) -> bool:
         counts = [records[key].counts for key in row.keys]
-        return any(n < FEW for each in counts if each for n in each.train_per_class)
+        return any(n < FEW_PER_CLASS for each in counts if each for n in each.train_per_class)
 
     return {
         "test images, or their patients, in train or val": leaked,
@@ -71,13 +71,13 @@ def _checks(results: Results) -> dict[str, Callable[[Row], bool]]:
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
-        "failed or missing seeds": lambda row: visible(row) in lost,
+        "failed or missing seeds": lambda row: visible_fields(row) in lost,
         "undefined scores": undefined,
         f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
         f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
-        f"fewer than {FEW} training images of a class": rare,
+        f"fewer than {FEW_PER_CLASS} training images of a class": rare,
         "a perfect score": lambda row: 1 in known[row].values,
-        "an AUC below that of chance": lambda row: mean_auc(row) < CHANCE,
+        "an AUC below that of chance": lambda row: mean_auc(row) < CHANCE_AUC,
         "no known error": lambda row: bool(known[row].problem),
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,
@@ -91,27 +91,27 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{len(results.failed):,} failed"] * bool(results.failed)
     lost += [f"{waiting:,} are missing"] * bool(waiting)
-    cells = (
-        f"{count(len(results.counted), 'cell')} finished, {listed(lost) or 'none failed and none is missing'}"
-    )
-    seeds = spans((len(row.seeds) for row in results.rows), "seed")
-    averages = count(len(results.rows), "average")
+    cells = f"{count_noun(len(results.counted), 'cell')} finished, {join_words(lost) or 'none failed and none is missing'}"
+    seeds = range_with_noun((len(row.seeds) for row in results.rows), "seed")
+    averages = count_noun(len(results.rows), "average")
     known = leaks(results)
-    more = [f"{count(len(known) - NAMED, 'more leak')} in the section Leakage"] * (len(known) > NAMED)
-    found = f"{'; '.join([*known[:NAMED], *more])}. " if known else ""
-    verdicts = judge(results)
+    more = [f"{count_noun(len(known) - NAMED_LEAKS, 'more leak')} in the section Leakage"] * (
+        len(known) > NAMED_LEAKS
+    )
+    found = f"{'; '.join([*known[:NAMED_LEAKS], *more])}. " if known else ""
+    verdicts = compute_verdicts(results)
     if verdicts and all(verdict.barred for verdict in verdicts):
         found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
     flagged = flagged_text(verdicts)
     rest = f"{f' {flagged}' if flagged else ''}{_audited(results)}"
     if touched:
-        doubts = listed([f"{rows:,} with {name}" for name, rows in touched.items()])
+        doubts = join_words([f"{rows:,} with {name}" for name, rows in touched.items()])
         return f"{found}{cells}. Of {averages}, each over {seeds}, there are {doubts}.{rest}"
     if flagged:
         return f"{cells}; {averages}, each over {seeds}.{rest}"
     return (
         f"{cells}. Of {averages}, each over {seeds}, none has one of the {len(checks)} doubts that are "
-        f"looked for here: {listed(checks)}.{rest}"
+        f"looked for here: {join_words(checks)}.{rest}"
     )
 
 
@@ -126,7 +126,7 @@ def _audited(results: Results) -> str:
     if not pairs:
         return ""
     looked = sum(pairs.values())
-    of = f"{looked:,} of {count(len(pairs), 'pair')} of pretrained init and task"
+    of = f"{looked:,} of {count_noun(len(pairs), 'pair')} of pretrained init and task"
     rest = "" if looked == len(pairs) else "; of the others it is known only as far as weights declare it"
     return f" Contamination was searched for in {of}{rest}."
 
@@ -151,7 +151,7 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
         axes.grid(visible=False)
 
     told = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
-    with style():
-        alt = f"Bars: of {count(rows, 'average')}, {told}."
-        panel = draw(paint, 220, 74 + 20 * len(names), alt, tight=True)
+    with report_style():
+        alt = f"Bars: of {count_noun(rows, 'average')}, {told}."
+        panel = draw_panel(paint, 220, 74 + 20 * len(names), alt, tight=True)
     return Figure("answer-trust", "How many averages each doubt touches.", (panel,))

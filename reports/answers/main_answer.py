@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from ..analysis.derivation import is_derived
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
-from ..elements.format import GENERATED, count, listed
-from ..elements.section import Answer
-from ..elements.verdict_bars import bars
+from ..elements.format import GENERATED, count_noun, join_words
+from ..elements.section import ReportAnswer
+from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
-    between,
-    extent,
+    count_verdicts,
+    detectable_range,
     leaky_text,
+    range_with_noun,
     refusals,
-    spans,
-    tally,
     tally_text,
+    verdicts_between,
     without_refused,
 )
 
@@ -24,10 +24,10 @@ IMAGENET = "imagenet"
 OTHERS = (IMAGENET, BASELINE)
 """What medical weights are held against; every other init counts as one that somebody pretrained."""
 FLAT = {BETTER: "yes", WORSE: "no, it is worse", EQUIVALENT: "no difference that matters"}
-WORDS = {BETTER: "better", WORSE: "worse", EQUIVALENT: "no difference that matters"}
+VERDICT_WORDS = {BETTER: "better", WORSE: "worse", EQUIVALENT: "no difference that matters"}
 
 
-def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
+def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     """Answer for every init beside ImageNet and scratch; real tasks only, where there are any."""
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
@@ -36,19 +36,19 @@ def helps(results: Results, verdicts: Sequence[Verdict]) -> Answer:
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:
-        note = f"Not asked: this run has no medical weights, only {listed(inits) or 'no result'}. "
+        note = f"Not asked: this run has no medical weights, only {join_words(inits) or 'no result'}. "
         pairs = [(IMAGENET, BASELINE)] if {*OTHERS} <= {*inits} else []
-    found = {pair: held for pair in pairs if (held := between(counted, *pair))}
+    found = {pair: held for pair in pairs if (held := verdicts_between(counted, *pair))}
     if not found:
-        return Answer(question, f"{note or 'Cannot tell: '}no two inits can be compared here.", 10)
+        return ReportAnswer(question, f"{note or 'Cannot tell: '}no two inits can be compared here.", 10)
     told = " ".join(_told(*pair, held) for pair, held in found.items())
     everything = [verdict for held in found.values() for verdict in held]
-    lines = {f"{ours} against {theirs}": tally(held) for (ours, theirs), held in found.items()}
-    figure = bars("answer-helps", f"Verdicts by pair: {n_of(everything)}.{warning}", lines)
+    lines = {f"{ours} against {theirs}": count_verdicts(held) for (ours, theirs), held in found.items()}
+    figure = draw_verdict_bars("answer-helps", f"Verdicts by pair: {n_of(everything)}.{warning}", lines)
     sentence = (
         f"{warning} {note}{told}{leaky_text(everything)}{_made(results, everything)} n = {n_of(everything)}."
     )
-    return Answer(question, sentence.strip(), 10, figure)
+    return ReportAnswer(question, sentence.strip(), 10, figure)
 
 
 def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
@@ -66,22 +66,22 @@ def n_of(verdicts: Sequence[Verdict]) -> str:
     """
     judged = [verdict for verdict in verdicts if not verdict.barred]
     if not judged:
-        return count(0, "comparison")
+        return count_noun(0, "comparison")
     protocols = {verdict.a.protocol for verdict in judged}
     parts = [
-        count(len({verdict.a.task for verdict in judged}), "task"),
-        *([count(len(protocols), "protocol")] if len(protocols) > 1 else []),
-        count(len({verdict.a.fraction for verdict in judged}), "label fraction"),
-        spans((len(verdict.seeds) for verdict in judged), "seed"),
-        spans((verdict.n_test for verdict in judged), "test image"),
+        count_noun(len({verdict.a.task for verdict in judged}), "task"),
+        *([count_noun(len(protocols), "protocol")] if len(protocols) > 1 else []),
+        count_noun(len({verdict.a.fraction for verdict in judged}), "label fraction"),
+        range_with_noun((len(verdict.seeds) for verdict in judged), "seed"),
+        range_with_noun((verdict.n_test for verdict in judged), "test image"),
     ]
     return ", ".join(parts)
 
 
 def _told(ours: str, theirs: str, held: Sequence[Verdict]) -> str:
     """Answer for one pair, e.g. "mednet over scratch: no, it is worse (better 0, ..., worse 6 of 9 ...)"."""
-    counts = tally(held)
-    differences = f"; difference in AUC {span}" if (span := extent(held)) else ""
+    counts = count_verdicts(held)
+    differences = f"; difference in AUC {span}" if (span := detectable_range(held)) else ""
     why = f"; no verdict where flagged {refused}" if (refused := refusals(held)) else ""
     compared = without_refused(held)
     comparisons = f"{tally_text(compared)} {'comparison' if len(compared) == 1 else 'comparisons'}"
@@ -96,7 +96,7 @@ def _gist(counts: dict[str, int]) -> str:
     if len(found) == 1 and not counts[CANNOT_TELL]:
         return FLAT[found[0]]
     places = ["in some places", *["in others"] * (len(found) - 1)]
-    told = [f"{where} {WORDS[name]}" for where, name in zip(places, found, strict=True)]
+    told = [f"{where} {VERDICT_WORDS[name]}" for where, name in zip(places, found, strict=True)]
     return ", ".join([*told, *["else one cannot tell"] * bool(counts[CANNOT_TELL])])
 
 
@@ -109,5 +109,6 @@ def _made(results: Results, verdicts: Sequence[Verdict]) -> str:
         if made.init and made.counts and made.init.identity in used:
             images[used[made.init.identity]].append(made.counts.train)
     return "".join(
-        f" Here {init} means weights pretrained once, on {spans(of, 'image')}." for init, of in images.items()
+        f" Here {init} means weights pretrained once, on {range_with_noun(of, 'image')}."
+        for init, of in images.items()
     )

@@ -6,16 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...benchmark.schema.plan import Recipe
+from ...benchmark.schema.plan import TrainingConfig
 from ..analysis.results import Results
 from ..analysis.verdicts import CANNOT_TELL, Verdict
-from ..elements.format import DASH, GENERATED, NBSP, count, listed
-from ..elements.section import Answer, Column, Table
-from ..elements.verdict_format import spans
+from ..elements.format import DASH, GENERATED, NBSP, count_noun, join_words
+from ..elements.section import ReportAnswer, Table, TableColumn
+from ..elements.verdict_format import range_with_noun
 
-NAMED = 5
+NAMED_TASKS = 5
 """Tasks that are named one by one; of the others the number is told."""
-MOST_SEEDS = 20
+MOST_ADVISED_SEEDS = 20
 """More seeds than these are not advised."""
 GRIDS = {"lr": "--lr-grid", "l2": "--l2-grid", "k": "--k-grid"}
 """Name of a choice -> the option that holds its grid."""
@@ -24,7 +24,7 @@ LEAST_SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Next:
+class NextStep:
     """One thing to run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Next:
     more: str = ""
 
 
-def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...]:
+def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[NextStep, ...]:
     """Return what to run, the surest gain first."""
     found = (
         _gaps(results),
@@ -56,122 +56,133 @@ def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[Next, ...
     return tuple(step for steps in found for step in steps)
 
 
-def next_answer(steps: Sequence[Next], verdicts: Sequence[Verdict]) -> Answer:
+def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> ReportAnswer:
     """Answer with the first steps; that nothing is left only where every comparison has a verdict."""
     parts = [
         f"{step.gain}{f': {step.options}' if step.options else ''}.{f' {step.more}.' * bool(step.more)}"
         for step in steps[:IN_ANSWER]
     ]
-    more = f" {count(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
+    more = (
+        f" {count_noun(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
+    )
     open_ = sum(verdict.verdict == CANNOT_TELL for verdict in verdicts)
     nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
     if open_:
-        nothing = f"No option of run would settle the {count(open_, 'comparison')} that cannot be told."
-    return Answer(
+        nothing = f"No option of run would settle the {count_noun(open_, 'comparison')} that cannot be told."
+    return ReportAnswer(
         "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
     )
 
 
-def next_table(steps: Sequence[Next]) -> Table:
+def next_table(steps: Sequence[NextStep]) -> Table:
     """List every step with its options."""
     rows = tuple((step.options or DASH, ". ".join(filter(None, (step.gain, step.more)))) for step in steps)
     columns = (
-        Column("Options", "", "of mednet-bench run, beside the others"),
-        Column("What they would tell"),
+        TableColumn("Options", "", "of mednet-bench run, beside the others"),
+        TableColumn("What they would tell"),
     )
     return Table("What to run next, the surest gain first", columns, rows)
 
 
-def _gaps(results: Results) -> Iterator[Next]:
+def _gaps(results: Results) -> Iterator[NextStep]:
     waiting = sum(item.reason != "failed" for item in results.missing)
-    lost = [f"{count(len(results.failed), 'cell')} failed"] * bool(results.failed)
-    lost += [f"{count(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
+    lost = [f"{count_noun(len(results.failed), 'cell')} failed"] * bool(results.failed)
+    lost += [f"{count_noun(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
         waiting
     )
     if lost:
-        yield Next(f"{listed(lost)}: run the same command again")
+        yield NextStep(f"{join_words(lost)}: run the same command again")
 
 
-def _leaks(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _leaks(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Advise to drop copies; what only other splits can repair is said without an option."""
     copies = {v.a.task for v in verdicts if v.has("test-in-train")}
     if copies:
         many = f"Test images of {_some(copies)} stand in train or val"
-        yield Next(f"{many}; without them, scores are of new images only", "--dedupe")
+        yield NextStep(f"{many}; without them, scores are of new images only", "--dedupe")
     shared = {v.a.task for v in verdicts if v.has("groups-in-train", "near-copies-in-train")}
     if shared:
-        yield Next(
+        yield NextStep(
             f"Test images of {_some(shared)} are near copies of others in train or val, or of the same "
             "patients: only splits that keep these together tell of new patients"
         )
 
 
-def _unmeasured(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _unmeasured(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Say why comparisons have no evidence: no option of `run` gives it to them."""
     why = Counter(v.barred.reason for v in verdicts if v.barred and v.barred.name == "no-evidence")
     for reason, n in why.items():
-        yield Next(f"{count(n, 'comparison')} can have no verdict, since {reason}: repair that first")
+        yield NextStep(
+            f"{count_noun(n, 'comparison')} can have no verdict, since {reason}: repair that first"
+        )
 
 
 def _some(tasks: Iterable[str]) -> str:
     """List tasks by name, many of them in part."""
     names = sorted(tasks)
-    return listed([*names[:NAMED], *[count(len(names) - NAMED, "more task")] * (len(names) > NAMED)])
+    return join_words(
+        [
+            *names[:NAMED_TASKS],
+            *[count_noun(len(names) - NAMED_TASKS, "more task")] * (len(names) > NAMED_TASKS),
+        ]
+    )
 
 
-def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     if results.rows and not verdicts:
-        yield Next("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
+        yield NextStep("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
 
 
-def _real(results: Results) -> Iterator[Next]:
+def _real(results: Results) -> Iterator[NextStep]:
     if results.rows and all(results.generated(row.task) for row in results.rows):
-        yield Next(f"Every task here is {GENERATED}; take real ones", "--tasks available")
+        yield NextStep(f"Every task here is {GENERATED}; take real ones", "--tasks available")
 
 
-def _single(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _single(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     alone = [verdict for verdict in verdicts if verdict.barred and verdict.barred.name == "single-seed"]
     if alone:
         held = {seed for verdict in alone for seed in verdict.seeds}
         rest = "rests" if len(alone) == 1 else "rest"
-        seeds = written(more_seeds(held, LEAST_SEEDS))
-        gain = f"{count(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
-        yield Next(gain, f"--seeds {seeds}")
+        seeds = seed_list(more_seeds(held, LEAST_SEEDS))
+        gain = f"{count_noun(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
+        yield NextStep(gain, f"--seeds {seeds}")
 
 
-def _refused(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _refused(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     refused = sum(verdict.has("not-comparable") for verdict in verdicts)
     if refused:
         why = "the inits did not meet the same data, options or kind of device; run them in one command"
-        yield Next(f"{count(refused, 'comparison')} refused: {why}", "--out runs/anew")
+        yield NextStep(f"{count_noun(refused, 'comparison')} refused: {why}", "--out runs/anew")
 
 
-def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Advise one number of seeds for the whole run: adding some only where it is open finds by chance."""
     open_ = [v for v in verdicts if _wants_seeds(v)]
     open_ = [v for v in open_ if not results.generated(v.a.task)] or open_
     if not open_:
         return
     asked = sorted(int(verdict.seeds_needed) for verdict in open_)
-    settled = [n for n in asked if n <= MOST_SEEDS]
+    settled = [n for n in asked if n <= MOST_ADVISED_SEEDS]
     rest = asked[len(settled) :]
     beyond = (
-        f"{count(len(rest), 'other' if settled else 'comparison')} would need {spans(rest, 'seed')}"
+        f"{count_noun(len(rest), 'other' if settled else 'comparison')} would need {range_with_noun(rest, 'seed')}"
         if rest
         else ""
     )
     if not settled:
-        yield Next(f"More seeds are hardly the way: {beyond}")
+        yield NextStep(f"More seeds are hardly the way: {beyond}")
         return
     held = {seed for row in results.rows for seed in row.seeds}
     seeds = more_seeds(held, settled[-1])
     made = f" ({GENERATED})" if results.generated(open_[0].a.task) else ""
     same = len(seeds) == len(held)  # then what is open lacks seeds that others here have
-    change = f"the same {count(len(seeds), 'seed')}" if same else f"{len(seeds)} seeds instead of {len(held)}"
-    yield Next(
+    change = (
+        f"the same {count_noun(len(seeds), 'seed')}" if same else f"{len(seeds)} seeds instead of {len(held)}"
+    )
+    yield NextStep(
         f"Run all inits and tasks with {change}",
-        f"--seeds {written(seeds)}",
-        f"{count(len(settled), 'comparison')} that cannot be told yet{made} would then be settled, "
+        f"--seeds {seed_list(seeds)}",
+        f"{count_noun(len(settled), 'comparison')} that cannot be told yet{made} would then be settled, "
         f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the difference is as large as it "
         f"looks{f'; {beyond}' if beyond else ''}. The larger run is one new look: whoever looks again after "
         f"each addition no longer keeps the 5{NBSP}% error rate",
@@ -184,19 +195,19 @@ def _wants_seeds(verdict: Verdict) -> bool:
     return verdict.verdict == CANNOT_TELL and more and not verdict.has("fixed-models")
 
 
-def _images(verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _images(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     hopeless = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isinf(v.seeds_needed)]
     tasks = Counter((verdict.a.task, verdict.n_test, verdict.generated) for verdict in hopeless)
     if not tasks:
         return
     parts = [
         f"{task}{f' ({GENERATED})' if made else ''} ({n} of them, {images:,} test images)"
-        for (task, images, made), n in tasks.most_common(NAMED)
+        for (task, images, made), n in tasks.most_common(NAMED_TASKS)
     ]
-    parts += [count(len(tasks) - NAMED, "more task")] * (len(tasks) > NAMED)
-    yield Next(
-        f"No number of seeds would settle {count(len(hopeless), 'comparison')}, only more test images: look "
-        f"for larger sets of the same kind than {listed(parts)}"
+    parts += [count_noun(len(tasks) - NAMED_TASKS, "more task")] * (len(tasks) > NAMED_TASKS)
+    yield NextStep(
+        f"No number of seeds would settle {count_noun(len(hopeless), 'comparison')}, only more test images: look "
+        f"for larger sets of the same kind than {join_words(parts)}"
     )
 
 
@@ -205,7 +216,7 @@ def _concludes(verdict: Verdict) -> bool:
     return not verdict.barred and not verdict.has("few-test", "few-groups")
 
 
-def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Widen every grid from whose edge something was chosen, where the comparison concludes."""
     useful = {key for v in verdicts if _concludes(v) for key in (*v.a.keys, *v.b.keys)}
     edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
@@ -214,21 +225,21 @@ def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
             if record.key in useful and choice.at_edge and choice.name in GRIDS:
                 edges[choice.name, choice.grid].append(choice.value)
     for (name, grid), chosen in edges.items():
-        wide = wider(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
+        wide = widen_grid(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
         if len(wide) > len(grid):
             gain = (
-                f"{count(len(chosen), 'cell')} chose {name} from the edge of the grid and might do better "
+                f"{count_noun(len(chosen), 'cell')} chose {name} from the edge of the grid and might do better "
                 "beyond it; all cells that use the grid are then computed anew"
             )
-            yield Next(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
+            yield NextStep(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
 
 
-def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Next]:
+def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     late = [v for v in verdicts if _concludes(v) and v.has("still-improving")]
     if late:
-        steps = results.plan.recipe.steps if results.plan else Recipe().steps
-        where = count(len(late), "comparison")
-        yield Next(
+        steps = results.plan.recipe.steps if results.plan else TrainingConfig().steps
+        where = count_noun(len(late), "comparison")
+        yield NextStep(
             f"In {where} an init was still improving at the end of its training", f"--steps {2 * steps}"
         )
 
@@ -240,7 +251,7 @@ def more_seeds(held: Iterable[int], wanted: int) -> list[int]:
     return sorted(kept | set(itertools.islice(new, max(0, wanted - len(kept)))))
 
 
-def written(seeds: Sequence[int]) -> str:
+def seed_list(seeds: Sequence[int]) -> str:
     """Write ascending seeds as `--seeds` reads them, e.g. "0..4,7"."""
     runs: list[list[int]] = []
     for seed in seeds:
@@ -251,7 +262,7 @@ def written(seeds: Sequence[int]) -> str:
     return ",".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def wider(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:
+def widen_grid(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:
     """Return `grid` with one value more on the sides that are asked for, as far off as its neighbours are.
 
     A whole number below 1 is left out: nobody has half a neighbour.

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 
 from ..analysis.results import Results
-from ..analysis.subgroups import ALIKE, LESS, MORE, SHOWN, Help, RowGap
+from ..analysis.subgroups import ALIKE, LESS, MORE, SHOWN, RowGap, SubgroupGain
 from ..analysis.verdicts import BETTER, CANNOT_TELL, WORSE
-from ..elements.format import GENERATED, count, listed, percent
-from ..elements.section import Answer
-from ..elements.verdict_format import spans
+from ..elements.format import GENERATED, count_noun, format_percent, join_words
+from ..elements.section import ReportAnswer
+from ..elements.verdict_format import range_with_noun
 
-QUESTION = "Does pretraining help everyone alike?"
-ORDER = 45
+SUBGROUP_QUESTION = "Does pretraining help everyone alike?"
+SUBGROUP_ORDER = 45
 
 
-def subgroups_answer(results: Results, found: Sequence[RowGap], compared: Sequence[Help]) -> Answer:
+def subgroups_answer(
+    results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
+) -> ReportAnswer:
     """Answer for the init in focus against each other, and say where a gap is shown; never of nothing.
 
     Args:
@@ -27,22 +29,22 @@ def subgroups_answer(results: Results, found: Sequence[RowGap], compared: Sequen
         gains = "One cannot tell: no two inits can be compared on two subgroups or more."
     measured = [each for each in found if each.gap]
     shown = [each for each in measured if each.shown == SHOWN]
-    where = f" ({listed([_named(each) for each in shown[:3]])}{', ...' if len(shown) > 3 else ''})"
-    of = count(len(measured), "measured gap")
+    where = f" ({join_words([_named(each) for each in shown[:3]])}{', ...' if len(shown) > 3 else ''})"
+    of = count_noun(len(measured), "measured gap")
     gap = f"A gap between subgroups is shown in {len(shown)} of {of}{where if shown else ''}."
     rows = [each.row for each in found]
     n = (
-        f"n = {count(len({row.task for row in rows}), 'task')} with subgroups, "
-        f"{listed(list(dict.fromkeys(row.protocol for row in rows)))}, {percent(rows[0].fraction)} of the "
-        f"labels, {spans((len(row.seeds) for row in rows), 'seed')}."
+        f"n = {count_noun(len({row.task for row in rows}), 'task')} with subgroups, "
+        f"{join_words(list(dict.fromkeys(row.protocol for row in rows)))}, {format_percent(rows[0].fraction)} of the "
+        f"labels, {range_with_noun((len(row.seeds) for row in rows), 'seed')}."
     )
     made = f" These images are {GENERATED}." if results.generated(rows[0].task) else ""
-    return Answer(QUESTION, f"{gains} {gap} {n}{made}", ORDER)
+    return ReportAnswer(SUBGROUP_QUESTION, f"{gains} {gap} {n}{made}", SUBGROUP_ORDER)
 
 
 def _focus(
-    results: Results, found: Sequence[RowGap], compared: Sequence[Help]
-) -> tuple[list[RowGap], list[Help]]:
+    results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
+) -> tuple[list[RowGap], list[SubgroupGain]]:
     """Keep real images where there are any, and the pairs of MedNet where it is there."""
     real = any(not results.generated(each.row.task) for each in found)
     kept = [each for each in found if not (real and results.generated(each.row.task))]
@@ -51,24 +53,24 @@ def _focus(
     return kept, of_mednet or pairs
 
 
-def _pairs(compared: Sequence[Help]) -> dict[tuple[str, str], list[Help]]:
-    found: dict[tuple[str, str], list[Help]] = {}
+def _pairs(compared: Sequence[SubgroupGain]) -> dict[tuple[str, str], list[SubgroupGain]]:
+    found: dict[tuple[str, str], list[SubgroupGain]] = {}
     for each in compared:
         found.setdefault((each.pair.a.init, each.pair.b.init), []).append(each)
     return found
 
 
-def _gains(members: Sequence[Help]) -> str:
+def _gains(members: Sequence[SubgroupGain]) -> str:
     """Say of one pair how many subgroups it serves, and how many unlike the others."""
     ours, theirs = members[0].pair.a.init, members[0].pair.b.init
-    of = count(len(members), "subgroup")
+    of = count_noun(len(members), "subgroup")
     claims = [each.alike for each in members]
     parts = [f"{claims.count(claim)} {claim}" for claim in (MORE, LESS) if claim in claims]
     parts += [f"{claims.count(ALIKE)} as much as the others"] if ALIKE in claims else []
     left = claims.count(CANNOT_TELL)
     rest = f"; for {left} one cannot tell" if left else ""
     told = (
-        f"Of {of}, {ours} helps {listed(parts)}, against {theirs}{rest}."
+        f"Of {of}, {ours} helps {join_words(parts)}, against {theirs}{rest}."
         if parts
         else f"Whether {ours} helps {of} alike, against {theirs}, one cannot tell."
     )

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..analysis.labels_saved import LATE, Saving, savings
-from ..analysis.results import Results, Row
-from .format import TIMES, number
-from .pictures import PAPER, Look
+from ..analysis.labels_saved import LATE, LabelSaving, label_savings
+from ..analysis.results import LeaderboardRow, Results
+from .format import TIMES, format_number
+from .pictures import PAPER, InitLook
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
-class Arrow:
+class LabelArrow:
     """Labels saved, or lost, at one height of a panel.
 
     Attributes:
@@ -35,7 +35,7 @@ class Arrow:
     sure: bool
 
 
-def arrows(results: Results, rows: Sequence[Row]) -> list[Arrow]:
+def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[LabelArrow]:
     """Choose the arrows of one panel: MedNet, or the first init that has any, against ImageNet and scratch.
 
     Each stands where the most is saved or lost, among the scores that the init's curve crosses between two
@@ -44,7 +44,7 @@ def arrows(results: Results, rows: Sequence[Row]) -> list[Arrow]:
     shown = set(rows)
     here = [
         each
-        for each in savings(results)
+        for each in label_savings(results)
         if each.reference in shown and each.reference.init in LATE and each.saved
     ]
     init = next((e.init.init for e in here if e.init.init == "mednet"), here[0].init.init if here else "")
@@ -52,10 +52,10 @@ def arrows(results: Results, rows: Sequence[Row]) -> list[Arrow]:
     return [arrow for each in chosen if (arrow := _longest(each))]
 
 
-def _longest(each: Saving) -> Arrow | None:
+def _longest(each: LabelSaving) -> LabelArrow | None:
     smallest = each.saved[0].labels
     found = [
-        Arrow(
+        LabelArrow(
             each.init.init,
             saved.labels,
             saved.needed,
@@ -68,7 +68,7 @@ def _longest(each: Saving) -> Arrow | None:
     return max(found, key=lambda arrow: abs(math.log(arrow.needed / arrow.labels)), default=None)
 
 
-def draw_arrows(axes: Axes, found: Iterable[Arrow], looks: dict[str, Look]) -> None:
+def draw_arrows(axes: Axes, found: Iterable[LabelArrow], looks: dict[str, InitLook]) -> None:
     """Draw each with the share of the labels that is needed; dotted where that is not sure."""
     for arrow in found:
         color = looks[arrow.init].color
@@ -83,6 +83,6 @@ def draw_arrows(axes: Axes, found: Iterable[Arrow], looks: dict[str, Look]) -> N
         ends = (arrow.needed, arrow.score), (arrow.labels, arrow.score)
         axes.annotate("", *ends, arrowprops=how)
         middle = math.sqrt(arrow.needed * arrow.labels), arrow.score
-        share = f"{number(arrow.needed / arrow.labels, '.2g')}{TIMES}"
+        share = f"{format_number(arrow.needed / arrow.labels, '.2g')}{TIMES}"
         box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
         axes.annotate(share, middle, ha="center", va="center", fontsize=7.5, color=color, bbox=box)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..analysis.aggregate import Ranking
-from .format import GENERATED, NBSP, count, number, percent, place
-from .pictures import INK, Look, draw, shorten, title
-from .section import Panel
+from ..analysis.aggregate import InitRanking
+from .format import GENERATED, NBSP, count_noun, format_number, format_percent, place_label
+from .pictures import INK, InitLook, draw_panel, panel_title, shorten_name
+from .section import FigurePanel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def diagram(ranking: Ranking, looks: dict[str, Look]) -> Panel:
+def draw_ranking(ranking: InitRanking, looks: dict[str, InitLook]) -> FigurePanel:
     """Draw one ranking whose Nemenyi p-values are known; within `pictures.style`."""
     setting, ranks = ranking.setting, ranking.ranks
-    names = [shorten(init, 24) for init in ranking.inits]
+    names = [shorten_name(init, 24) for init in ranking.inits]
     found = dict(zip(names, ranks.mean.tolist(), strict=True))
 
     def paint(axes: Axes) -> None:
@@ -37,15 +37,17 @@ def diagram(ranking: Ranking, looks: dict[str, Look]) -> Panel:
         )
         _scale(axes, len(names), ranks.critical)
         axes.grid(visible=False)
-        n = count(ranks.units, "independent task")
-        note = f"{percent(setting.fraction)} of the labels, {n}; Friedman p = {number(ranks.p)}"
-        title(axes, setting.protocol, "\n".join(filter(None, (note, _network(ranking)))))
+        n = count_noun(ranks.units, "independent task")
+        note = f"{format_percent(setting.fraction)} of the labels, {n}; Friedman p = {format_number(ranks.p)}"
+        panel_title(axes, setting.protocol, "\n".join(filter(None, (note, _network(ranking)))))
 
-    told = ", ".join(f"{init} {number(rank, '.2f')}" for init, rank in found.items())
-    apart = number(ranks.critical, ".2f")
-    alt = f"Mean ranks over {count(ranks.units, 'independent task')}: {told}. Critical difference {apart}."
+    told = ", ".join(f"{init} {format_number(rank, '.2f')}" for init, rank in found.items())
+    apart = format_number(ranks.critical, ".2f")
+    alt = (
+        f"Mean ranks over {count_noun(ranks.units, 'independent task')}: {told}. Critical difference {apart}."
+    )
     facts = {"protocol": setting.protocol, "fraction": setting.fraction}
-    return draw(paint, 400, 120 + 18 * len(names), alt, tight=True, facts=facts)
+    return draw_panel(paint, 400, 120 + 18 * len(names), alt, tight=True, facts=facts)
 
 
 def _scale(axes: Axes, inits: int, critical: float) -> None:
@@ -55,11 +57,11 @@ def _scale(axes: Axes, inits: int, critical: float) -> None:
     axes.set_xlim(1, inits)
     axes.set_ylim(top=3.4)
     axes.errorbar(1 + critical / 2, 2.1, xerr=critical / 2, color=INK, linewidth=1.2, capsize=3, capthick=1.2)
-    name = f"CD = {number(critical, '.2f')}"
+    name = f"CD = {format_number(critical, '.2f')}"
     axes.annotate(name, (1 + critical, 2.1), (6, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _network(ranking: Ranking) -> str:
+def _network(ranking: InitRanking) -> str:
     setting = ranking.setting
     made = GENERATED if setting.generated else ""
-    return "; ".join(filter(None, (place(setting.arch, setting.size, setting.input_size), made)))
+    return "; ".join(filter(None, (place_label(setting.arch, setting.size, setting.input_size), made)))

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 
 from ..analysis.results import Results
 from ..analysis.verdicts import Verdict
-from .format import GENERATED, percent, place
-from .pictures import INK, draw, shorten, style, title
-from .section import Figure, Panel
-from .verdict_format import Pair, by_pair, pair_name, spans, told
-from .verdict_style import LOOKS, mark, marker_keys
+from .format import GENERATED, format_percent, place_label
+from .pictures import INK, draw_panel, panel_title, report_style, shorten_name
+from .section import Figure, FigurePanel
+from .verdict_format import Pair, by_pair, difference_text, pair_name, range_with_noun
+from .verdict_style import LOOKS, draw_marker, marker_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROWS = 400
+FOREST_ROWS = 400
 """Comparisons that are drawn in one report; the table holds every one."""
-LINES = 44
+FOREST_LINES = 44
 """Lines of one panel: as many as stay within a screen."""
 WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 38
 """CSS pixels: of a panel, beside the axes, of one line, above and below them."""
-FARTHEST = 0.25
+AXIS_REACH = 0.25
 """Axes reach no farther than this beyond the outermost point, so that one wide interval hides no other."""
 
 
-def forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
+def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
     """Draw one figure per protocol, architecture and image size, with panels per pair.
 
     Args:
@@ -38,18 +38,18 @@ def forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Fi
     Returns:
         Protocol -> its figures.
     """
-    kept = drawn(verdicts)
+    kept = rows_to_draw(verdicts)
     left_out = _left_out(verdicts, kept)
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
     for verdict in kept:
         a = verdict.a
         groups[a.protocol, a.arch, a.size, a.input_size].append(verdict)
     figures: dict[str, tuple[Figure, ...]] = defaultdict(tuple)
-    with style():
+    with report_style():
         keys = marker_keys()
         for index, ((protocol, arch, size, input_size), members) in enumerate(groups.items()):
             caption = (
-                f"{protocol}: {place(arch, size, input_size)}. Difference in test AUC, first init minus "
+                f"{protocol}: {place_label(arch, size, input_size)}. Difference in test AUC, first init minus "
                 f"second, with its 95 % interval; the band is the margin of ±{results.margin:g}. {left_out}"
             )
             panels = tuple(_panels(results, members))
@@ -57,14 +57,14 @@ def forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Fi
     return figures
 
 
-def drawn(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Choose what is drawn: as many of the larger fractions as `ROWS` hold."""
+def rows_to_draw(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Choose what is drawn: as many of the larger fractions as `FOREST_ROWS` hold."""
     for least in sorted({verdict.a.fraction for verdict in verdicts}):
         kept = [verdict for verdict in verdicts if verdict.a.fraction >= least]
-        if len(kept) <= ROWS:
+        if len(kept) <= FOREST_ROWS:
             return kept
     largest = max((verdict.a.fraction for verdict in verdicts), default=1.0)
-    return [verdict for verdict in verdicts if verdict.a.fraction == largest][:ROWS]
+    return [verdict for verdict in verdicts if verdict.a.fraction == largest][:FOREST_ROWS]
 
 
 def _left_out(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
@@ -72,12 +72,12 @@ def _left_out(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
         return ""
     least = min(verdict.a.fraction for verdict in kept)
     return (
-        f"Drawn are {len(kept):,} of {len(verdicts):,} comparisons, from {percent(least)} of the labels "
+        f"Drawn are {len(kept):,} of {len(verdicts):,} comparisons, from {format_percent(least)} of the labels "
         "upwards; the table and verdicts.csv hold the others."
     )
 
 
-def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Panel]:
+def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePanel]:
     """Yield the panels of one figure, which share their scale; a long pair goes on in a further panel."""
     scale = _scale(verdicts, results.margin)
     for pair, members in by_pair(verdicts).items():
@@ -86,7 +86,7 @@ def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[Panel]:
             tasks[verdict.a.task].append(verdict)
         page: dict[str, list[Verdict]] = {}
         for task, rows in tasks.items():
-            if page and sum(len(held) + 1 for held in page.values()) + len(rows) + 1 > LINES:
+            if page and sum(len(held) + 1 for held in page.values()) + len(rows) + 1 > FOREST_LINES:
                 yield _panel(results, pair, page, scale)
                 page = {}
             page[task] = rows
@@ -98,15 +98,15 @@ def _scale(verdicts: Sequence[Verdict], margin: float) -> tuple[float, float]:
     known = [verdict for verdict in verdicts if not math.isnan(verdict.difference)]
     points = [0.0, *(verdict.difference for verdict in known)]
     ends = [end for verdict in known for end in verdict.interval if not math.isnan(end)]
-    low = max(min([*points, *ends]), min(points) - FARTHEST)
-    high = min(max([*points, *ends]), max(points) + FARTHEST)
+    low = max(min([*points, *ends]), min(points) - AXIS_REACH)
+    high = min(max([*points, *ends]), max(points) + AXIS_REACH)
     low, high = min(low, -2 * margin), max(high, 2 * margin)
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _panel(
     results: Results, pair: Pair, tasks: dict[str, list[Verdict]], scale: tuple[float, float]
-) -> Panel:
+) -> FigurePanel:
     made = {task: results.generated(task) for task in tasks}
     lines = sum(len(rows) + 1 + made[task] for task, rows in tasks.items())
     height = ABOVE + BELOW + LINE * lines
@@ -129,9 +129,9 @@ def _panel(
         axes.grid(visible=False, axis="y")
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(
-            f"{shorten(pair[1], 18)} better  ◂   difference in AUC   ▸  {shorten(pair[0], 18)} better"
+            f"{shorten_name(pair[1], 18)} better  ◂   difference in AUC   ▸  {shorten_name(pair[0], 18)} better"
         )
-        title(axes, pair_name((shorten(pair[0], 20), shorten(pair[1], 20))))
+        panel_title(axes, pair_name((shorten_name(pair[0], 20), shorten_name(pair[1], 20))))
 
     alt = f"{pair_name(pair)}, difference in test AUC with 95 % interval. " + " ".join(
         f"{task}{f' ({GENERATED})' if made[task] else ''}: {'; '.join(map(_alt, rows))}."
@@ -144,23 +144,23 @@ def _panel(
         "fraction": tuple(dict.fromkeys(verdict.a.fraction for verdict in members)),
         "init": pair,
     }
-    return draw(paint, WIDTH, height, alt, facts=facts)
+    return draw_panel(paint, WIDTH, height, alt, facts=facts)
 
 
 def _alt(verdict: Verdict) -> str:
-    return f"at {percent(verdict.a.fraction)} {told(verdict)}, {verdict.verdict}, {_n(verdict)}"
+    return f"at {format_percent(verdict.a.fraction)} {difference_text(verdict)}, {verdict.verdict}, {_n(verdict)}"
 
 
 def _n(verdict: Verdict) -> str:
-    return f"n = {verdict.n_test:,} images, {spans([len(verdict.seeds)], 'seed')}"
+    return f"n = {verdict.n_test:,} images, {range_with_noun([len(verdict.seeds)], 'seed')}"
 
 
 def _heading(axes: Axes, task: str, rows: Sequence[Verdict], made: bool, y: int) -> int:
     """Name the task above its rows, with n and the warning about a generated one; return the next line."""
-    images = spans((row.n_test for row in rows), "test image")
-    n = f"{images}, {spans((len(row.seeds) for row in rows), 'seed')}"
+    images = range_with_noun((row.n_test for row in rows), "test image")
+    n = f"{images}, {range_with_noun((len(row.seeds) for row in rows), 'seed')}"
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(shorten(task, 24), (0, y), (-LEFT * 0.72, 0), weight="bold", fontsize=8, **write)
+    axes.annotate(shorten_name(task, 24), (0, y), (-LEFT * 0.72, 0), weight="bold", fontsize=8, **write)
     axes.annotate(n, (1, y), (RIGHT * 0.72, 0), ha="right", fontsize=7, alpha=0.75, **write)
     if not made:
         return y + 1
@@ -171,7 +171,7 @@ def _heading(axes: Axes, task: str, rows: Sequence[Verdict], made: bool, y: int)
 def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> None:
     look = LOOKS[verdict.verdict]
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
+    axes.annotate(format_percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
     axes.annotate(
         verdict.barred.name if verdict.barred else verdict.verdict, (1, y), (6, 0), fontsize=7.5, **write
     )
@@ -183,4 +183,4 @@ def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> No
         for beyond, end, head in ((low < scale[0], scale[0], "<"), (high > scale[1], scale[1], ">")):
             if beyond:
                 axes.plot(end, y, head, color=look.color, markersize=4, clip_on=False)
-    mark(axes, verdict.difference, y, verdict.verdict)
+    draw_marker(axes, verdict.difference, y, verdict.verdict)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..statistics.influence import Floats
+from ..statistics.influence import _Floats
 from .pictures import PAPER
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ LEAST_SCALE = 0.05
 """The colours never span less than this, so that noise does not look like a finding."""
 
 
-def heat(axes: Axes, values: Floats, texts: np.ndarray, scale: float, fontsize: float = 8) -> None:
+def draw_heat(axes: Axes, values: _Floats, texts: np.ndarray, scale: float, fontsize: float = 8) -> None:
     """Colour a grid of differences: blue above 0, orange below, blank where there is none.
 
     Args:

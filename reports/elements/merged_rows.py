@@ -4,17 +4,17 @@ from collections import defaultdict
 from pathlib import Path
 
 from ..analysis.results import Results
-from .format import count
+from .format import count_noun
 
 
-def merged(results: Results) -> list[str]:
+def merged_notices(results: Results) -> list[str]:
     """Say which runs were merged, what they hold twice, and which of them share nothing comparable."""
     if len(results.folders) < 2:
         return []
     sizes = {
         folder: sum(folder in places for places in results.places.values()) for folder in results.folders
     }
-    names = ", ".join(f"{folder} ({count(size, 'record')})" for folder, size in sizes.items())
+    names = ", ".join(f"{folder} ({count_noun(size, 'record')})" for folder, size in sizes.items())
     told = [
         f"{len(sizes)} runs were merged: {names}. Seeds are averaged, and inits compared, across runs where "
         "data, protocol version, recipe, kind of device and weights allow it; the recipe that Provenance "
@@ -26,7 +26,9 @@ def merged(results: Results) -> list[str]:
         clash = (
             f"; in {other} of them the scores differ from run to run, and the latest holds" if other else ""
         )
-        told.append(f"{count(twice, 'record')} stand in more than one of these runs and count once{clash}.")
+        told.append(
+            f"{count_noun(twice, 'record')} stand in more than one of these runs and count once{clash}."
+        )
     lonely = [str(folder) for folder in results.folders if not _shares(results, folder)]
     if lonely:
         told.append(

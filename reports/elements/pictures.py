@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .format import clean
-from .section import Facts, Panel
+from .section import FacetFacts, FigurePanel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ PX = 1 / 96
 """Inches per CSS pixel."""
 
 # After seaborn's "colorblind" palette, each at least 3:1 against the light and against the dark page.
-HUES = {"mednet": "#1a7fc4", "imagenet": "#d55e00", "scratch": "#8a8a8a"}
+INIT_HUES = {"mednet": "#1a7fc4", "imagenet": "#d55e00", "scratch": "#8a8a8a"}
 OTHER_HUES = ("#029e73", "#cc78bc", "#b0813f", "#3ba3c7", "#7a68d6", "#a3a500")
 MARKERS = {"mednet": "o", "imagenet": "s", "scratch": "D"}
 OTHER_MARKERS = ("^", "v", "P", "X", "<", ">")
@@ -36,7 +36,7 @@ Dash = str | tuple[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
-class Look:
+class InitLook:
     """Colour, marker and dash of one init: any one of them is enough to know it by."""
 
     color: str
@@ -44,17 +44,19 @@ class Look:
     dash: Dash
 
 
-def looks(inits: Sequence[str]) -> dict[str, Look]:
+def looks_of(inits: Sequence[str]) -> dict[str, InitLook]:
     """Give every init its look; the three that everybody compares look the same in every report."""
     others = zip(itertools.cycle(OTHER_HUES), itertools.cycle(OTHER_MARKERS), itertools.cycle(OTHER_DASHES))
     return {
-        init: Look(HUES[init], MARKERS[init], DASHES[init]) if init in HUES else Look(*next(others))
+        init: InitLook(INIT_HUES[init], MARKERS[init], DASHES[init])
+        if init in INIT_HUES
+        else InitLook(*next(others))
         for init in dict.fromkeys(inits)
     }
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def report_style() -> Iterator[None]:
     """Draw in the report's style inside the block; the host's matplotlib settings come back after it."""
     import matplotlib
     import seaborn
@@ -94,14 +96,14 @@ def style() -> Iterator[None]:
         yield
 
 
-def draw(
+def draw_panel(
     paint: Callable[[Axes], None],
     width: float,
     height: float,
     alt: str,
     tight: bool = False,
-    facts: Facts | None = None,
-) -> Panel:
+    facts: FacetFacts | None = None,
+) -> FigurePanel:
     """Draw one pair of axes inside `style`.
 
     Args:
@@ -124,13 +126,13 @@ def draw(
     return replace(_panel(clean(buffer.getvalue()), clean(alt)), facts=facts or {})
 
 
-def title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
+def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
     """Write a panel's title, and under it in small print what must stand beside it.
 
     The margin of `draw` holds one line of it; for every other the picture grows, its axes do not.
     """
     _grow(axes, NOTE_LINE * note.count("\n") / 72)
-    axes.set_title(shorten(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
+    axes.set_title(shorten_name(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
     if note:
         axes.annotate(
             note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"
@@ -148,13 +150,13 @@ def _grow(axes: Axes, inches: float) -> None:
     axes.set_position((left, bottom * share, wide, high * share))
 
 
-def shorten(text: str, width: int) -> str:
+def shorten_name(text: str, width: int) -> str:
     """Cut a name in its middle so that its beginning and its end stay; for figures only."""
     text = clean(" ".join(text.split()))
     return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
 
 
-def swatch(look: Look) -> Panel:
+def legend_swatch(look: InitLook) -> FigurePanel:
     """Draw the piece of line that a legend shows for an init."""
 
     def paint(axes: Axes) -> None:
@@ -165,7 +167,7 @@ def swatch(look: Look) -> Panel:
         axes.set(xlim=(-0.1, 2.1), ylim=(-1, 1))
         axes.set_position((0, 0, 1, 1))
 
-    return draw(paint, 34, 12, "")
+    return draw_panel(paint, 34, 12, "")
 
 
 def in_tags(svg: str, change: Callable[[str], str]) -> str:
@@ -173,7 +175,7 @@ def in_tags(svg: str, change: Callable[[str], str]) -> str:
     return re.sub(r"<[^>]+>", lambda tag: change(tag[0]), svg)
 
 
-def _panel(svg: str, alt: str) -> Panel:
+def _panel(svg: str, alt: str) -> FigurePanel:
     """Turn matplotlib's file into an element that may stand in a page beside others."""
     svg = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", svg[svg.index("<svg") :], flags=re.S)
     svg = re.sub(r">\s*\n\s*<", "><", svg.strip())
@@ -190,4 +192,4 @@ def _panel(svg: str, alt: str) -> Panel:
         tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"|font-family: [^;\"]*; ?", "", tag)
         return re.sub(r"\s+", " ", tag).replace(INK, "currentColor").replace(PAPER, "var(--paper, #fff)")
 
-    return Panel(in_tags(svg, change), width, height, alt)
+    return FigurePanel(in_tags(svg, change), width, height, alt)

@@ -10,7 +10,7 @@ from ..analysis.results import Results
 FACETS = ("task", "modality", "protocol", "fraction", "init")
 """What a reader can filter by. Whoever names a task need not name its modality: the page knows it."""
 
-Facts = Mapping[str, str | float | tuple[str | float, ...]]
+FacetFacts = Mapping[str, str | float | tuple[str | float, ...]]
 """Facet -> the value that something is about, or the several values; what is not named is never filtered."""
 
 
@@ -35,11 +35,11 @@ class Datum:
     stands_for: tuple[str | float, ...] = ()
 
 
-Entry = str | int | float | None | Datum
+TableEntry = str | int | float | None | Datum
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """The heading of a column and how its numbers are written.
 
     Attributes:
@@ -70,15 +70,15 @@ class Table:
     """
 
     caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    columns: tuple[TableColumn, ...]
+    rows: tuple[tuple[TableEntry, ...], ...]
     folded: bool = False
-    facts: Facts = field(default_factory=dict)
+    facts: FacetFacts = field(default_factory=dict)
     keys: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
-class Panel:
+class FigurePanel:
     """One picture, whose neutral colours are `currentColor` and `var(--paper)`, so that it has no theme.
 
     Attributes:
@@ -93,7 +93,7 @@ class Panel:
     width: float
     height: float
     alt: str
-    facts: Facts = field(default_factory=dict)
+    facts: FacetFacts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ class Figure:
 
     name: str
     caption: str
-    panels: tuple[Panel, ...]
-    keys: tuple[tuple[Panel, str], ...] = ()
+    panels: tuple[FigurePanel, ...]
+    keys: tuple[tuple[FigurePanel, str], ...] = ()
     folded: bool = False
 
 
 @dataclass(frozen=True)
-class Part:
+class SectionPart:
     """A stretch of a section under a heading of its own.
 
     Attributes:
@@ -133,7 +133,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReportAnswer:
     """One sentence and one picture for a question that a reader brings; all answers stand on top of the page.
 
     Attributes:
@@ -159,7 +159,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Content:
+class SectionContent:
     """A section, ready to be rendered.
 
     Attributes:
@@ -171,18 +171,18 @@ class Content:
 
     title: str
     order: int
-    parts: tuple[Part, ...]
-    answers: tuple[Answer, ...] = ()
+    parts: tuple[SectionPart, ...]
+    answers: tuple[ReportAnswer, ...] = ()
 
 
-class Section(Protocol):
+class ReportSection(Protocol):
     """Makes one section of the report from plain results."""
 
-    def __call__(self, results: Results) -> Content | None:
+    def __call__(self, results: Results) -> SectionContent | None:
         """Return the section, or None where the results have nothing for it."""
         ...
 
 
-SECTIONS: Registry[Section] = Registry(
+SECTIONS: Registry[ReportSection] = Registry(
     "section", "mednet_bench.reports.sections", "mednet_bench.sections", not_callable
 )

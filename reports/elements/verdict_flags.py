@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ..analysis.results import Results
 from ..analysis.verdicts import EXCLUDING, Verdict
-from .format import percent, task_entry
-from .section import Column, Datum, Entry, Table
+from .format import format_percent, task_entry
+from .section import Datum, Table, TableColumn, TableEntry
 from .verdict_format import flag_names, pair_name, pair_of
 
 MEANINGS = {
@@ -41,7 +41,7 @@ MEANINGS = {
     "equivalent is never said",
 }
 """Flag -> what it means, in the order of how much it weighs."""
-ROWS = 300
+FLAG_ROWS = 300
 """Reasons that are listed one by one; verdicts.json holds every one."""
 
 
@@ -49,15 +49,15 @@ def flag_summary(verdicts: Sequence[Verdict]) -> Table:
     """Count the comparisons that each flag touches."""
     touched = Counter(name for verdict in verdicts for name in flag_names(verdict))
     order = [*(name for name in MEANINGS if touched[name]), *sorted(set(touched) - set(MEANINGS))]
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (name, MEANINGS.get(name, ""), touched[name], "none is given" if name in EXCLUDING else "stands")
         for name in order
     ]
     columns = (
-        Column("Flag"),
-        Column("Means"),
-        Column("Comparisons", ",d", f"of {len(verdicts):,}"),
-        Column("Verdict"),
+        TableColumn("Flag"),
+        TableColumn("Means"),
+        TableColumn("Comparisons", ",d", f"of {len(verdicts):,}"),
+        TableColumn("Verdict"),
     )
     return Table(
         f"Flags: what they mean, and how many of {len(verdicts):,} comparisons they touch",
@@ -68,7 +68,7 @@ def flag_summary(verdicts: Sequence[Verdict]) -> Table:
 
 def flag_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     """List every reason once for each task, pair and fraction that it touches."""
-    rows: dict[tuple[Entry, ...], None] = {}
+    rows: dict[tuple[TableEntry, ...], None] = {}
     for verdict in verdicts:
         a, pair = verdict.a, pair_of(verdict)
         for flag in verdict.flags:
@@ -76,18 +76,20 @@ def flag_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
                 task_entry(results, a.task),
                 Datum(pair_name(pair), pair_name(pair), stands_for=pair),
                 a.protocol,
-                Datum(a.fraction, percent(a.fraction)),
+                Datum(a.fraction, format_percent(a.fraction)),
                 flag.name,
                 flag.reason,
             )
             rows[entry] = None
     columns = (
-        Column("Task", facet="task"),
-        Column("Pair", facet="init"),
-        Column("Protocol", facet="protocol"),
-        Column("Labels", "g", facet="fraction"),
-        Column("Flag"),
-        Column("Reason"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Pair", facet="init"),
+        TableColumn("Protocol", facet="protocol"),
+        TableColumn("Labels", "g", facet="fraction"),
+        TableColumn("Flag"),
+        TableColumn("Reason"),
     )
-    cut = f" (the first {ROWS} of {len(rows):,}; verdicts.json holds all)" if len(rows) > ROWS else ""
-    return Table(f"Every flag with its reason{cut}", columns, tuple(list(rows)[:ROWS]), folded=True)
+    cut = (
+        f" (the first {FLAG_ROWS} of {len(rows):,}; verdicts.json holds all)" if len(rows) > FLAG_ROWS else ""
+    )
+    return Table(f"Every flag with its reason{cut}", columns, tuple(list(rows)[:FLAG_ROWS]), folded=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..analysis.flags import LEAKS
 from ..analysis.verdicts import VERDICTS, Verdict
-from .format import count, interval, number
+from .format import count_noun, format_interval, format_number
 
 FLAGS = 5
 """Flags that a sentence names; the section Verdicts counts all."""
@@ -38,7 +38,7 @@ def without_refused(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if not verdict.has("not-comparable")]
 
 
-def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
+def count_verdicts(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """Count the verdicts, refused pairs left out; each of `VERDICTS` has a count, 0 included."""
     found = Counter(verdict.verdict for verdict in without_refused(verdicts))
     return {name: found[name] for name in VERDICTS}
@@ -46,35 +46,35 @@ def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
 
 def tally_text(verdicts: Sequence[Verdict]) -> str:
     """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9", and of refused pairs."""
-    counts = tally(verdicts)
+    counts = count_verdicts(verdicts)
     compared = sum(counts.values())
     refused = f"; {len(verdicts) - compared} refused" if compared < len(verdicts) else ""
     return f"{', '.join(f'{name} {n}' for name, n in counts.items())} of {compared}{refused}"
 
 
-def between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:
+def verdicts_between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> list[Verdict]:
     """Return the comparisons of two inits, seen from `ours`."""
     return [v.seen_from(ours) for v in verdicts if {v.a.init, v.b.init} == {ours, theirs}]
 
 
-def spans(numbers: Iterable[int], noun: str) -> str:
+def range_with_noun(numbers: Iterable[int], noun: str) -> str:
     """Write a range with its noun, e.g. "3 seeds" or "2 to 3 seeds"."""
     held = sorted(set(numbers))
-    return (f"{held[0]:,} to " if len(held) > 1 else "") + count(held[-1], noun)
+    return (f"{held[0]:,} to " if len(held) > 1 else "") + count_noun(held[-1], noun)
 
 
-def extent(verdicts: Iterable[Verdict]) -> str:
+def detectable_range(verdicts: Iterable[Verdict]) -> str:
     """Write the range of the differences that may be judged, e.g. "from −0.244 to −0.077", or ""."""
     known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
     if not known:
         return ""
-    low, high = (number(value, "+.3f") for value in (min(known), max(known)))
+    low, high = (format_number(value, "+.3f") for value in (min(known), max(known)))
     return f"from {low} to {high}" if low != high else low
 
 
-def told(verdict: Verdict) -> str:
+def difference_text(verdict: Verdict) -> str:
     """Write difference and interval, e.g. "−0.103 (−0.216 to +0.009)"."""
-    return f"{number(verdict.difference, '+.3f')} ({interval(*verdict.interval)})"
+    return f"{format_number(verdict.difference, '+.3f')} ({format_interval(*verdict.interval)})"
 
 
 def flag_names(verdict: Verdict) -> tuple[str, ...]:
@@ -89,9 +89,9 @@ def flagged_text(verdicts: Sequence[Verdict]) -> str:
         return ""
     order = sorted(flags, key=lambda name: (name not in LEAKS, -flags[name]))
     most = ", ".join(f"{name} {flags[name]:,}" for name in order[:FLAGS])
-    rest = f" and {count(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
+    rest = f" and {count_noun(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    return f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
+    return f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
 
 
 def refusals(verdicts: Iterable[Verdict]) -> str:
@@ -102,7 +102,7 @@ def refusals(verdicts: Iterable[Verdict]) -> str:
 def leaky_text(verdicts: Sequence[Verdict]) -> str:
     """Say in how many comparisons the training knew test images or their patients, or ""."""
     leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)
-    of = f"{leaky:,} of {count(len(verdicts), 'comparison')}"
+    of = f"{leaky:,} of {count_noun(len(verdicts), 'comparison')}"
     return f" In {of} test images, or their patients, also stand in train or val." if leaky else ""
 
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
-from .pictures import PAPER, draw
-from .section import Panel
+from .pictures import PAPER, draw_panel
+from .section import FigurePanel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ LOOKS = {
 }
 
 
-def mark(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> None:
+def draw_marker(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> None:
     """Draw the marker of a verdict."""
     look = LOOKS[verdict]
     axes.plot(
@@ -55,27 +55,27 @@ def mark(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> Non
     )
 
 
-def marker_keys() -> tuple[tuple[Panel, str], ...]:
+def marker_keys() -> tuple[tuple[FigurePanel, str], ...]:
     """Return the legend of a picture of markers; call it inside `style`."""
-    return tuple((_key(partial(mark, x=1, y=0, verdict=verdict)), verdict) for verdict in LOOKS)
+    return tuple((_key(partial(draw_marker, x=1, y=0, verdict=verdict)), verdict) for verdict in LOOKS)
 
 
-def bar_keys() -> tuple[tuple[Panel, str], ...]:
+def bar_keys() -> tuple[tuple[FigurePanel, str], ...]:
     """Return the legend of a picture of bars; call it inside `style`."""
     return tuple(
-        (_key(partial(bar, y=0, left=0, length=2, verdict=verdict)), f"{look.glyph} {verdict}")
+        (_key(partial(draw_bar, y=0, left=0, length=2, verdict=verdict)), f"{look.glyph} {verdict}")
         for verdict, look in LOOKS.items()
     )
 
 
-def bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
+def draw_bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
     """Draw one stretch of a horizontal bar."""
     look = LOOKS[verdict]
     edge = PAPER if look.filled else look.color
     axes.barh(y, length, 0.62, left, facecolor=look.face, edgecolor=edge, hatch=look.hatch, linewidth=0.8)
 
 
-def _key(mark_on: Callable[[Axes], None]) -> Panel:
+def _key(mark_on: Callable[[Axes], None]) -> FigurePanel:
     """Draw one entry of a legend, without axes."""
 
     def paint(axes: Axes) -> None:
@@ -84,4 +84,4 @@ def _key(mark_on: Callable[[Axes], None]) -> Panel:
         axes.set_position((0, 0, 1, 1))
         mark_on(axes)
 
-    return draw(paint, 34, 12, "")
+    return draw_panel(paint, 34, 12, "")

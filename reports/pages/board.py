@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...core.errors import UserError, one_line, unknown
-from ..analysis.load_results import read
-from ..analysis.results import Results, Row
-from ..elements.format import DASH, GENERATED, NBSP, percent, place, primary_title
-from ..statistics.stats import Stat
+from ...core.errors import UserError, one_line, unknown_name_error
+from ..analysis.load_results import load_results
+from ..analysis.results import LeaderboardRow, Results
+from ..elements.format import DASH, GENERATED, NBSP, format_percent, place_label, primary_title
+from ..statistics.stats import MetricStat
 from .csv_table import leaderboard_csv
-from .markdown_page import text
+from .markdown_page import escape_markdown
 from .overview import notices
 from .terminal import by_line, leaderboard_text, score_text
-from .verdict_tex import escaped
+from .verdict_tex import escape_latex
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BoardRequest:
     """Which part of a leaderboard is shown.
 
     Attributes:
@@ -32,7 +32,7 @@ class Wanted:
     metric: str = ""
 
 
-def board(folders: Sequence[Path], wanted: Wanted, format: str) -> str:
+def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str) -> str:
     """Return the leaderboard of one or several run directories.
 
     Args:
@@ -43,33 +43,33 @@ def board(folders: Sequence[Path], wanted: Wanted, format: str) -> str:
     Raises:
         UserError: a folder holds no readable record, or nothing like what is wanted.
     """
-    results = chosen(read(folders), wanted)
+    results = choose_rows_shown(load_results(folders), wanted)
     if format == "csv":
         return leaderboard_csv(results)
     if format == "table":
         return leaderboard_text(results)
-    tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
+    tables: dict[tuple[str, str, int, int], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
-    parts = [text(notice) for notice in notices(results)] if format == "markdown" else []
+    parts = [escape_markdown(notice) for notice in notices(results)] if format == "markdown" else []
     for (protocol, arch, size, input_size), rows in tables.items():
         score = f"test {primary_title(results)}, mean ± sd over seeds (number of seeds)"
-        caption = f"{protocol}: {place(arch, size, input_size)}; {score}"
+        caption = f"{protocol}: {place_label(arch, size, input_size)}; {score}"
         parts.append((_latex if format == "latex" else _markdown)(results, rows, caption))
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 
 
-def chosen(results: Results, wanted: Wanted) -> Results:
+def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:
     """Keep the rows that are wanted, and the metric in the lead."""
     for protocol in wanted.protocols:
         if protocol not in (known := {row.protocol for row in results.rows}):
-            raise unknown("result of protocol", protocol, known)
+            raise unknown_name_error("result of protocol", protocol, known)
     for fraction in wanted.fractions:
         if fraction not in (held := sorted({row.fraction for row in results.rows})):
             there = ", ".join(f"{value:g}" for value in held) or "none"
             raise UserError(f"There is no result with --fraction {fraction:g}; there are: {there}.")
     if wanted.metric and wanted.metric not in results.metrics:
-        raise unknown("metric", wanted.metric, results.metrics)
+        raise unknown_name_error("metric", wanted.metric, results.metrics)
     rows = tuple(
         row if not wanted.metric else replace(row, stats=_only(row, wanted.metric))
         for row in results.rows
@@ -79,11 +79,11 @@ def chosen(results: Results, wanted: Wanted) -> Results:
     return replace(results, rows=rows, metrics=(wanted.metric,) if wanted.metric else results.metrics)
 
 
-def _only(row: Row, name: str) -> dict[str, Stat]:
+def _only(row: LeaderboardRow, name: str) -> dict[str, MetricStat]:
     return {name: row.stats[name]} if name in row.stats else {}
 
 
-def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def _body(results: Results, rows: Sequence[LeaderboardRow]) -> tuple[list[str], list[list[str]]]:
     """Lay out a line per task and fraction and a column per init."""
     inits = list(dict.fromkeys(row.init for row in rows))
     body = []
@@ -93,20 +93,22 @@ def _body(results: Results, rows: Sequence[Row]) -> tuple[list[str], list[list[s
             "; ".join(score_text(results, row) for row in members if row.init == init) or DASH
             for init in inits
         )
-        body.append([one_line(warned), percent(fraction), *scores])
+        body.append([one_line(warned), format_percent(fraction), *scores])
     return ["Task", "Labels", *map(one_line, inits)], body
 
 
-def _markdown(results: Results, rows: Sequence[Row], caption: str) -> str:
+def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
     import tabulate
 
     headers, body = _body(results, rows)
-    escaped = [[text(cell) for cell in line] for line in body]
-    table = tabulate.tabulate(escaped, [*map(text, headers)], tablefmt="pipe", disable_numparse=True)
-    return f"**{text(caption)}**\n\n{table}"
+    escaped = [[escape_markdown(cell) for cell in line] for line in body]
+    table = tabulate.tabulate(
+        escaped, [*map(escape_markdown, headers)], tablefmt="pipe", disable_numparse=True
+    )
+    return f"**{escape_markdown(caption)}**\n\n{table}"
 
 
-def _latex(results: Results, rows: Sequence[Row], caption: str) -> str:
+def _latex(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
     """Write a `table` environment; `tabulate` escapes names, the signs of numbers are set as mathematics.
 
     The caption holds what must be known of its rows, since a table goes into a paper alone.
@@ -117,7 +119,7 @@ def _latex(results: Results, rows: Sequence[Row], caption: str) -> str:
 
     headers, body = _body(results, rows)
     table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)
-    whole = f"\\begin{{table}}\n\\centering\n\\caption{{{escaped(caption)}}}\n{table}\n\\end{{table}}"
+    whole = f"\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n{table}\n\\end{{table}}"
     for sign, command in (("±", r"$\pm$"), ("\u2212", "$-$"), (DASH, "--")):
         whole = whole.replace(sign, command)
     return whole

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.load_results import read
+from ..analysis.load_results import load_results
 from ..analysis.results import Results
 from ..statistics.paired import MARGIN
 from .csv_table import leaderboard_csv
-from .html_page import html
-from .markdown_page import markdown
-from .overview import page
+from .html_page import render_html
+from .markdown_page import render_markdown
+from .overview import build_page
 from .subgroups_csv import subgroups_csv
 from .verdict_files import verdicts_csv, verdicts_json
 from .verdict_tex import verdicts_tex
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltReport:
     """A report on disk.
 
     Attributes:
@@ -39,7 +39,7 @@ class Built:
     results: Results
 
 
-def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> Built:
+def build_report(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> BuiltReport:
     """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
 
     Where a task has subgroups, also `subgroups.csv`.
@@ -54,19 +54,19 @@ def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARG
             written to.
         DiskFullError: there is no room left; every file is then whole or as it was.
     """
-    results = read(folders, margin)
+    results = load_results(folders, margin)
     if out is None and len(results.folders) > 1:
         raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
     out = out or next(iter(results.folders)) / "report"
-    whole = page(results)
-    text, drawings = markdown(whole)
+    whole = build_page(results)
+    text, drawings = render_markdown(whole)
     figures = {out / "figures" / name: drawing for name, drawing in drawings.items()}
     verdicts = {
         out / "verdicts.csv": verdicts_csv(results).encode(),
         out / "verdicts.json": verdicts_json(results),
         out / "verdicts.tex": verdicts_tex(results).encode(),
     }
-    built = Built(
+    built = BuiltReport(
         html=out / "report.html",
         markdown=out / "report.md",
         csv=out / "leaderboard.csv",
@@ -80,5 +80,5 @@ def build(folders: Sequence[Path], out: Path | None = None, margin: float = MARG
         write_bytes(path, content)
     write_bytes(built.csv, leaderboard_csv(results).encode())
     write_bytes(built.markdown, text.encode())
-    write_bytes(built.html, html(whole).encode())
+    write_bytes(built.html, render_html(whole).encode())
     return built

@@ -4,23 +4,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from ..statistics.calibration import LEAST_COVERAGE, MOST_WRONG, PROMISED, Rates, summary
-from .csv_table import written
+from ..statistics.calibration import LEAST_COVERAGE, MOST_WRONG, PROMISED_AUC, ErrorRates, calibration_summary
+from .csv_table import csv_text
 
 
-def calibration_markdown(found: Sequence[Rates]) -> str:
+def calibration_markdown(found: Sequence[ErrorRates]) -> str:
     """Write what was promised, what was measured, and where a plain bootstrap would stand."""
     import tabulate
 
     broken = [rate for rate in found if not rate.holds]
-    inside = [rate.covered for rate in found if rate.truth.auc <= PROMISED]
-    above = [rate.covered for rate in found if rate.truth.auc > PROMISED]
+    inside = [rate.covered for rate in found if rate.truth.auc <= PROMISED_AUC]
+    above = [rate.covered for rate in found if rate.truth.auc > PROMISED_AUC]
     least, most = min(rate.experiments for rate in found), max(rate.experiments for rate in found)
     power = [rate for rate in found if rate.truth.difference == -0.05 and rate.truth.seed_sd <= 0.01]
     lines = [
         f"{len(found)} truths, {least:,} experiments each, {most:,} where a rate came near its limit.",
         "",
-        f"- Least coverage of the 95 % interval up to an AUC of {PROMISED}: {min(inside):.1%} (promised: "
+        f"- Least coverage of the 95 % interval up to an AUC of {PROMISED_AUC}: {min(inside):.1%} (promised: "
         f"{LEAST_COVERAGE:.0%} everywhere), mean {_mean(inside):.1%}. Above, where none is promised: least "
         f"{min(above):.1%}, mean {_mean(above):.1%}.",
         f'- Most wrong "better" or "worse": {max(r.wrong for r in found):.1%} (promised: at most '
@@ -34,7 +34,7 @@ def calibration_markdown(found: Sequence[Rates]) -> str:
         f"Truths with a promise broken by more than two standard errors: {len(broken)} of {len(found)}.",
         "",
         tabulate.tabulate(
-            summary(found),
+            calibration_summary(found),
             ["Seeds", "Test images", "Least coverage", "Most wrong better/worse", "Most wrong equivalent"],
             tablefmt="pipe",
             floatfmt=".3f",
@@ -57,7 +57,7 @@ def calibration_markdown(found: Sequence[Rates]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def calibration_csv(found: Sequence[Rates]) -> str:
+def calibration_csv(found: Sequence[ErrorRates]) -> str:
     """Write one line per truth."""
     names = (
         "experiments", "covered", "wrong", "equivalent", "wrong_equivalent", "found", "width", "bootstrap",
@@ -66,16 +66,16 @@ def calibration_csv(found: Sequence[Rates]) -> str:
     for rate in found:
         values = [getattr(rate, name) for name in names]
         lines.append([*asdict(rate.truth).values(), *("" if math.isnan(v) else v for v in values)])
-    return written([*asdict(found[0].truth), *names], lines)
+    return csv_text([*asdict(found[0].truth), *names], lines)
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _images(power: Sequence[Rates]) -> list[int]:
+def _images(power: Sequence[ErrorRates]) -> list[int]:
     return sorted({rate.truth.images for rate in power})
 
 
-def _found(power: Sequence[Rates], images: int) -> list[float]:
+def _found(power: Sequence[ErrorRates], images: int) -> list[float]:
     return [rate.found for rate in power if rate.truth.images == images]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from ...core.errors import one_line
 from ..analysis.flags import leaks_by_row
-from ..analysis.results import Results, Row
-from ..statistics.stats import Stat
+from ..analysis.results import LeaderboardRow, Results
+from ..statistics.stats import MetricStat
 
-COLUMNS = (
+LEADERBOARD_COLUMNS = (
     "task", "arch", "init", "protocol", "size", "input_size", "fraction", "n_train", "n_seeds", "metric",
     "mean", "sd", "low", "high", "n_undefined", "variant", "setting", "init_label", "declared_overlap",
     "generated", "n_val", "leaks",
@@ -31,19 +31,21 @@ def leaderboard_csv(results: Results) -> str:
         for metric, stat in row.stats.items()
     ]
     lines.sort(key=lambda line: tuple((isinstance(x, str), x) for x in (*line[:7], line[9], line[15])))
-    return written(COLUMNS, lines)
+    return csv_text(LEADERBOARD_COLUMNS, lines)
 
 
-def written(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """Write a heading and lines as comma-separated values; every text as `plain`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for line in (columns, *lines):
-        writer.writerow([plain(cell) if isinstance(cell, str) else cell for cell in line])
+        writer.writerow([spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in line])
     return file.getvalue()
 
 
-def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | int | float, ...]:
+def _line(
+    results: Results, row: LeaderboardRow, metric: str, stat: MetricStat
+) -> tuple[str | int | float, ...]:
     return (
         row.task, row.arch, row.init, row.protocol, row.size, row.input_size,
         row.fraction, _number(row.n_train), stat.n, metric, _number(stat.mean), _number(stat.sd),
@@ -53,7 +55,7 @@ def _line(results: Results, row: Row, metric: str, stat: Stat) -> tuple[str | in
     )  # fmt: skip
 
 
-def plain(text: str) -> str:
+def spreadsheet_safe(text: str) -> str:
     """Write a name on one line that no spreadsheet reads as a formula (OWASP, "CSV injection")."""
     text = one_line(text)
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

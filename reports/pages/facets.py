@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..analysis.results import Results
-from ..elements.format import GENERATED, percent
-from ..elements.section import FACETS, Datum, Entry, Facts, Table
+from ..elements.format import GENERATED, format_percent
+from ..elements.section import FACETS, Datum, FacetFacts, Table, TableEntry
 
-TITLES = {
+FACET_TITLES = {
     "task": "Task",
     "modality": "Modality",
     "protocol": "Protocol",
@@ -19,7 +19,7 @@ Fact = tuple[str, str | float]
 
 
 @dataclass(frozen=True)
-class Facet:
+class FilterFacet:
     """One thing to filter by.
 
     Attributes:
@@ -33,7 +33,7 @@ class Facet:
     choices: tuple[tuple[str, str], ...]
 
 
-def facets(results: Results) -> tuple[Facet, ...]:
+def list_facets(results: Results) -> tuple[FilterFacet, ...]:
     """List what the cells of a run differ in; of what is the same everywhere there is nothing to choose."""
     cells = [
         *results.rows,
@@ -46,22 +46,24 @@ def facets(results: Results) -> tuple[Facet, ...]:
         "task": ((task, f"{task} ({GENERATED})" if results.generated(task) else task) for task in tasks),
         "modality": ((name, name) for name in modalities),
         "protocol": ((name, name) for name in dict.fromkeys(cell.protocol for cell in cells)),
-        "fraction": ((share, percent(share)) for share in sorted({cell.fraction for cell in cells})),
+        "fraction": ((share, format_percent(share)) for share in sorted({cell.fraction for cell in cells})),
         "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),
     }
     found = (
-        Facet(name, TITLES[name], tuple((written(value), label) for value, label in shown[name]))
+        FilterFacet(
+            name, FACET_TITLES[name], tuple((facet_value(value), label) for value, label in shown[name])
+        )
         for name in FACETS
     )
     return tuple(facet for facet in found if len(facet.choices) > 1)
 
 
-def written(value: str | float) -> str:
+def facet_value(value: str | float) -> str:
     """Write a facet's value as it stands in links: 0.1 as "0.1" and 1.0 as "1"."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
-class Marks:
+class FacetMarks:
     """Writes what something is about as marks such as "task-0 modality-1", which the page's script reads.
 
     Only what the page offers to filter by is marked: whatever else a row says, such as the name of a step
@@ -72,7 +74,7 @@ class Marks:
         modalities: task -> modality.
     """
 
-    def __init__(self, offered: Iterable[Facet], modalities: dict[str, str]) -> None:
+    def __init__(self, offered: Iterable[FilterFacet], modalities: dict[str, str]) -> None:
         self._modalities = modalities
         self._marks = {
             (facet.name, value): f"{facet.name}-{place}"
@@ -88,22 +90,22 @@ class Marks:
             if name == "task" and value in self._modalities:
                 known.append(("modality", self._modalities[str(value)]))
             for facet, fact in known:
-                mark = self._marks.get((facet, written(fact)))
+                mark = self._marks.get((facet, facet_value(fact)))
                 if mark:
                     found[mark] = None
         return " ".join(found)
 
 
-def told(facts: Facts) -> Iterator[Fact]:
+def single_facts(facts: FacetFacts) -> Iterator[Fact]:
     """Yield each fact by itself."""
     for name, value in facts.items():
         for one in value if isinstance(value, tuple) else (value,):
             yield name, one
 
 
-def row_facts(table: Table, row: tuple[Entry, ...]) -> Iterator[Fact]:
+def row_facts(table: Table, row: tuple[TableEntry, ...]) -> Iterator[Fact]:
     """Yield what a row is about: what its table says of all rows, and what its own entries say."""
-    yield from told(table.facts)
+    yield from single_facts(table.facts)
     for column, entry in zip(table.columns, row, strict=True):
         if not column.facet:
             continue

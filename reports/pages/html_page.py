@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-from ..elements.format import clean, shown
+from ..elements.format import as_datum, clean
 from ..elements.pictures import in_tags
-from ..elements.section import Column, Datum, Figure, Panel, Table
-from .facets import Marks, row_facts, told
-from .overview import Page
+from ..elements.section import Datum, Figure, FigurePanel, Table, TableColumn
+from .facets import FacetMarks, row_facts, single_facts
+from .overview import ReportPage
 
 SCRIPTS = ("address.js", "tables.js", "filters.js", "page.js")
 """Each needs those before it; together they are one script of the page."""
 
 
 @dataclass(frozen=True)
-class Line:
+class TemplateRow:
     """A row of a table as the template needs it.
 
     Attributes:
@@ -31,11 +31,11 @@ class Line:
 
     again: bool
     marks: str
-    cells: list[tuple[Column, Datum]]
+    cells: list[tuple[TableColumn, Datum]]
     records: list[str]
 
 
-def html(page: Page) -> str:
+def render_html(page: ReportPage) -> str:
     """Render `page`; everything but the drawings is escaped by the template."""
     import jinja2
     from markupsafe import Markup
@@ -48,10 +48,10 @@ def html(page: Page) -> str:
         finalize=_cleaned,
     )
     numbers = itertools.count()
-    marks = Marks(page.facets, page.modalities)
+    marks = FacetMarks(page.facets, page.modalities)
     environment.filters["drawing"] = lambda panel: Markup(_drawing(panel, next(numbers)))
     environment.filters["lines"] = lambda table: _lines(table, marks, page.homes)
-    environment.filters["marks"] = lambda panel: marks.of(told(panel.facts))
+    environment.filters["marks"] = lambda panel: marks.of(single_facts(panel.facts))
     environment.tests["figure"] = lambda block: isinstance(block, Figure)
     script = "".join(map(_resource, SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -74,7 +74,7 @@ def _cleaned(value: object) -> object:
     return clean(value) if type(value) is str else value
 
 
-def _drawing(panel: Panel, number: int) -> str:
+def _drawing(panel: FigurePanel, number: int) -> str:
     """Make the ids of a drawing its own, so that many may stand in one page."""
 
     def own(tag: str) -> str:
@@ -83,11 +83,11 @@ def _drawing(panel: Panel, number: int) -> str:
     return in_tags(panel.svg, own)
 
 
-def _lines(table: Table, marks: Marks, homes: dict[str, str]) -> Iterator[Line]:
+def _lines(table: Table, marks: FacetMarks, homes: dict[str, str]) -> Iterator[TemplateRow]:
     before = None
     keys = table.keys or ((),) * len(table.rows)
     for row, behind in zip(table.rows, keys, strict=True):
-        cells = [(column, shown(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
+        cells = [(column, as_datum(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
         records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in behind]
-        yield Line(row[0] == before, marks.of(row_facts(table, row)), cells, records)
+        yield TemplateRow(row[0] == before, marks.of(row_facts(table, row)), cells, records)
         before = row[0]

@@ -5,26 +5,29 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from ...core.errors import one_line
-from ..elements.format import clean, shown
-from ..elements.section import Answer, Content, Datum, Figure, Panel, Part, Table
-from .overview import Page
+from ..elements.format import as_datum, clean
+from ..elements.section import Datum, Figure, FigurePanel, ReportAnswer, SectionContent, SectionPart, Table
+from .overview import ReportPage
 
 WIDTH = 1020
 """CSS pixels across which the panels of one figure flow."""
 GAP = 14
 
 
-def markdown(page: Page) -> tuple[str, dict[str, bytes]]:
+def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
     """Render `page`.
 
     Returns:
         The text, and the figures: file name -> SVG; the text looks for them in `figures/`.
     """
     drawings: dict[str, bytes] = {}
-    lines = [f"# {text(page.title)}", "", text(page.headline), ""]
-    lines += [", ".join(f"**{number:,}** {text(what)}" for number, what, _ in page.tally) + ".", ""]
+    lines = [f"# {escape_markdown(page.title)}", "", escape_markdown(page.headline), ""]
+    lines += [
+        ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally) + ".",
+        "",
+    ]
     for notice in page.notices:
-        lines += [f"> **Note:** {text(notice)}", ""]
+        lines += [f"> **Note:** {escape_markdown(notice)}", ""]
     titles = {anchor: content.title for anchor, content in page.sections}
     for answer in page.answers:
         lines += _answer(answer, titles[answer.see], drawings)
@@ -33,42 +36,47 @@ def markdown(page: Page) -> tuple[str, dict[str, bytes]]:
     return "\n".join(lines).rstrip() + "\n", drawings
 
 
-def text(value: str) -> str:
+def escape_markdown(value: str) -> str:
     """Escape `value` so that Markdown shows it as it is, on one line, also inside a table."""
     flat = one_line(value)
     flat = re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", flat)
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
 
 
-def _answer(answer: Answer, evidence: str, drawings: dict[str, bytes]) -> Iterator[str]:
-    first, rest = map(text, answer.halves)
-    yield from (f"## {text(answer.question)}", "", f"**{first}** {rest}".rstrip(), "")
+def _answer(answer: ReportAnswer, evidence: str, drawings: dict[str, bytes]) -> Iterator[str]:
+    first, rest = map(escape_markdown, answer.halves)
+    yield from (f"## {escape_markdown(answer.question)}", "", f"**{first}** {rest}".rstrip(), "")
     if answer.figure:
         yield from _figure(answer.figure, drawings)
-    yield from (f"Evidence: {text(evidence)}, below.", "")
+    yield from (f"Evidence: {escape_markdown(evidence)}, below.", "")
 
 
-def _section(content: Content, drawings: dict[str, bytes]) -> Iterator[str]:
-    yield from (f"## {text(content.title)}", "")
+def _section(content: SectionContent, drawings: dict[str, bytes]) -> Iterator[str]:
+    yield from (f"## {escape_markdown(content.title)}", "")
     for part in content.parts:
         yield from _part(part, drawings)
 
 
-def _part(part: Part, drawings: dict[str, bytes]) -> Iterator[str]:
+def _part(part: SectionPart, drawings: dict[str, bytes]) -> Iterator[str]:
     if part.title:
-        yield from (f"### {text(part.title)}", "")
+        yield from (f"### {escape_markdown(part.title)}", "")
     for sentence in part.lead:
-        yield from (text(sentence), "")
+        yield from (escape_markdown(sentence), "")
     if part.points:
-        yield from (*(f"- {text(point)}" for point in part.points), "")
+        yield from (*(f"- {escape_markdown(point)}" for point in part.points), "")
     for block in part.blocks:
         yield from _table(block) if isinstance(block, Table) else _figure(block, drawings)
 
 
 def _figure(figure: Figure, drawings: dict[str, bytes]) -> Iterator[str]:
-    drawings[f"{figure.name}.svg"] = composed(figure).encode()
+    drawings[f"{figure.name}.svg"] = compose_panels(figure).encode()
     alt = "; ".join(panel.alt for panel in figure.panels[:6])
-    yield from (text(figure.caption), "", f"![{text(alt)}](figures/{figure.name}.svg)", "")
+    yield from (
+        escape_markdown(figure.caption),
+        "",
+        f"![{escape_markdown(alt)}](figures/{figure.name}.svg)",
+        "",
+    )
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -76,21 +84,23 @@ def _table(table: Table) -> Iterator[str]:
 
     rows = []
     for row in table.rows:
-        cells = [shown(entry, column) for column, entry in zip(table.columns, row, strict=True)]
+        cells = [as_datum(entry, column) for column, entry in zip(table.columns, row, strict=True)]
         rows.append([_cell(datum) for datum in cells])
     align = tuple("right" if column.format else "left" for column in table.columns)
-    headers = [text(column.title) for column in table.columns]
-    yield from (f"**{text(table.caption)}**", "")
+    headers = [escape_markdown(column.title) for column in table.columns]
+    yield from (f"**{escape_markdown(table.caption)}**", "")
     yield tabulate.tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
     yield ""
 
 
 def _cell(datum: Datum) -> str:
-    words = text(datum.text) + (f" ± {text(datum.spread)}" if datum.spread else "")
-    return (f"**{words}**" if datum.strong else words) + (f" ({text(datum.note)})" if datum.note else "")
+    words = escape_markdown(datum.text) + (f" ± {escape_markdown(datum.spread)}" if datum.spread else "")
+    return (f"**{words}**" if datum.strong else words) + (
+        f" ({escape_markdown(datum.note)})" if datum.note else ""
+    )
 
 
-def composed(figure: Figure) -> str:
+def compose_panels(figure: Figure) -> str:
     """Lay out the panels of a figure in one SVG file on white, so that any viewer's theme can show it."""
     places, width, height = _flow([(panel.width, panel.height) for panel in figure.panels])
     above = 26.0 if figure.keys else 0.0
@@ -121,12 +131,12 @@ def _flow(sizes: Sequence[tuple[float, float]]) -> tuple[list[tuple[float, float
     return places, widest, y + line
 
 
-def _placed(panel: Panel, x: float, y: float) -> str:
+def _placed(panel: FigurePanel, x: float, y: float) -> str:
     place = f'<svg x="{x:.1f}" y="{y:.1f}" width="{panel.width:.1f}" height="{panel.height:.1f}"'
     return panel.svg.replace("<svg", place, 1)
 
 
-def _key_places(keys: Sequence[tuple[Panel, str]]) -> list[float]:
+def _key_places(keys: Sequence[tuple[FigurePanel, str]]) -> list[float]:
     places, x = [], 0.0
     for _, label in keys:
         places.append(x)
@@ -134,6 +144,6 @@ def _key_places(keys: Sequence[tuple[Panel, str]]) -> list[float]:
     return places
 
 
-def _key(swatch: Panel, label: str, x: float) -> str:
+def _key(swatch: FigurePanel, label: str, x: float) -> str:
     name = f'<text x="{x + 40:.0f}" y="14" font-size="12" fill="currentColor">{escape(clean(label))}</text>'
     return _placed(swatch, x, 4) + name

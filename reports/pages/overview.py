@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 from ..analysis.flags import leaks
 from ..analysis.results import Results
-from ..elements.format import GENERATED, TIMES, count, percent
-from ..elements.section import SECTIONS, Answer, Content, Part, Section
-from .facets import Facet, facets
+from ..elements.format import GENERATED, TIMES, count_noun, format_percent
+from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionContent, SectionPart
+from .facets import FilterFacet, list_facets
 
-NAMED = 5
+MOST_LEAKS = 5
 """Leaks that are told one by one on top; the section Leakage tells all."""
-LAST = 999
+EMPTY_ORDER = 999
 """Where a section stands that has nothing to say but why."""
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A whole report as plain data, the same for every renderer.
 
     Attributes:
@@ -36,54 +36,56 @@ class Page:
     headline: str
     tally: tuple[tuple[int, str, str], ...]
     notices: tuple[str, ...]
-    answers: tuple[Answer, ...]
-    sections: tuple[tuple[str, Content], ...]
-    facets: tuple[Facet, ...]
+    answers: tuple[ReportAnswer, ...]
+    sections: tuple[tuple[str, SectionContent], ...]
+    facets: tuple[FilterFacet, ...]
     modalities: dict[str, str]
     homes: dict[str, str]
 
 
-def page(results: Results) -> Page:
+def build_page(results: Results) -> ReportPage:
     """Ask every registered section for its content and put them in order."""
     found = ((name, _content(name, section, results)) for name, section in SECTIONS.items())
     sections = sorted(
         ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
     )
-    return Page(
+    return ReportPage(
         title="mednet-bench report",
         headline=headline(results),
-        tally=tally(results),
+        tally=count_cells(results),
         notices=notices(results),
-        answers=answers(sections),
+        answers=collect_answers(sections),
         sections=tuple(sections),
-        facets=facets(results),
+        facets=list_facets(results),
         modalities={task: facts.modality for task, facts in results.tasks.items()},
-        homes=homes(results),
+        homes=record_homes(results),
     )
 
 
-def _content(name: str, section: Section, results: Results) -> Content | None:
+def _content(name: str, section: ReportSection, results: Results) -> SectionContent | None:
     """Ask a section for its content; a plug-in that fails leaves a sentence in its place."""
     if not SECTIONS.is_foreign(name):
         return section(results)
     try:
         content = section(results)
-        if content is None or isinstance(content, Content):
+        if content is None or isinstance(content, SectionContent):
             return content
         reason = f"it gave {type(content).__name__} instead of Content"
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
-    return Content(name, LAST, (Part(lead=(f"The plug-in that makes this section failed ({reason}).",)),))
+    return SectionContent(
+        name, EMPTY_ORDER, (SectionPart(lead=(f"The plug-in that makes this section failed ({reason}).",)),)
+    )
 
 
-def homes(results: Results) -> dict[str, str]:
+def record_homes(results: Results) -> dict[str, str]:
     """Name the run directory of every record, of its path the last part only: a report travels."""
     if len(results.folders) == 1:
         return {}
     return {key: held[0].resolve().name for key, held in results.places.items()}
 
 
-def answers(sections: Sequence[tuple[str, Content]]) -> tuple[Answer, ...]:
+def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[ReportAnswer, ...]:
     """Collect the answers in the order of their questions; each points at a section that is there."""
     there = {anchor for anchor, _ in sections}
     found = [
@@ -101,17 +103,17 @@ def headline(results: Results) -> str:
         return "No cell has finished: there is nothing to compare yet."
     inits = list(dict.fromkeys(row.init for row in rows))
     parts = (
-        count(len({row.task for row in rows}), "task"),
-        f"{count(len(inits), 'init')} ({', '.join(inits)})",
-        count(len({row.arch for row in rows}), "architecture"),
-        count(len({row.protocol for row in rows}), "protocol"),
-        count(len({row.fraction for row in rows}), "label fraction"),
-        count(len({seed for row in rows for seed in row.seeds}), "seed"),
+        count_noun(len({row.task for row in rows}), "task"),
+        f"{count_noun(len(inits), 'init')} ({', '.join(inits)})",
+        count_noun(len({row.arch for row in rows}), "architecture"),
+        count_noun(len({row.protocol for row in rows}), "protocol"),
+        count_noun(len({row.fraction for row in rows}), "label fraction"),
+        count_noun(len({seed for row in rows for seed in row.seeds}), "seed"),
     )
-    return f"{f' {TIMES} '.join(parts)}: {count(len(results.counted), 'cell')}."
+    return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted), 'cell')}."
 
 
-def tally(results: Results) -> tuple[tuple[int, str, str], ...]:
+def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
     """Count the cells by what became of them; failed ones are not counted as missing again."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
@@ -131,8 +133,8 @@ def _equal_shares(results: Results) -> list[str]:
             shares[place].add(cell.fraction)
     equal = sorted({(place[0], place[-1], *sorted(of)) for place, of in shares.items() if len(of) > 1})
     return [
-        f"{task}: {' and '.join(map(percent, of))} of the labels are the same "
-        f"{count(many, 'training image')}, since whole images are taken and some of each class are always "
+        f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
+        f"{count_noun(many, 'training image')}, since whole images are taken and some of each class are always "
         "kept: read their comparisons as one."
         for task, many, *of in equal
     ]
@@ -146,9 +148,9 @@ def damage_notice(results: Results) -> str:
     if broken > len(strays):
         cures.append("run the same command again, which makes anew what its plan names")
     if strays:
-        more = f" and {len(strays) - NAMED} more" if len(strays) > NAMED else ""
-        cures.append(f"delete {', '.join(strays[:NAMED])}{more}, which no run makes anew")
-    whose = f"{count(broken, 'record')} or {'their' if broken > 1 else 'its'} predictions"
+        more = f" and {len(strays) - MOST_LEAKS} more" if len(strays) > MOST_LEAKS else ""
+        cures.append(f"delete {', '.join(strays[:MOST_LEAKS])}{more}, which no run makes anew")
+    whose = f"{count_noun(broken, 'record')} or {'their' if broken > 1 else 'its'} predictions"
     return f"{whose} are damaged: {', and '.join(cures)}" if broken else ""
 
 
@@ -159,9 +161,9 @@ def notices(results: Results) -> tuple[str, ...]:
     }
     made = sorted(task for task in tasks if results.generated(task))
     known = leaks(results)
-    found = [f"{leak}." for leak in known[:NAMED]]
-    if len(known) > NAMED:
-        found.append(f"{count(len(known) - NAMED, 'more leak')}: see Leakage.")
+    found = [f"{leak}." for leak in known[:MOST_LEAKS]]
+    if len(known) > MOST_LEAKS:
+        found.append(f"{count_noun(len(known) - MOST_LEAKS, 'more leak')}: see Leakage.")
     if made and len(made) == len(tasks):
         found.append(
             f"Every task here is a phantom ({GENERATED}). These numbers show only that the machinery works."
@@ -169,7 +171,7 @@ def notices(results: Results) -> tuple[str, ...]:
     elif made:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
-        found.append(f"{count(len(results.failed), 'cell')} failed; see What to doubt.")
+        found.append(f"{count_noun(len(results.failed), 'cell')} failed; see What to doubt.")
     if damage := damage_notice(results):
         found.append(f"{damage}; see What to doubt.")
     found += _equal_shares(results)

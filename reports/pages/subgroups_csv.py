@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 
-from ..analysis.results import Results, Row
-from ..analysis.subgroup_split import Stratum
-from ..analysis.subgroups import Help, RowGap, gaps, helps
-from ..statistics.paired import Paired
-from .csv_table import written
+from ..analysis.results import LeaderboardRow, Results
+from ..analysis.subgroup_split import SubgroupRow
+from ..analysis.subgroups import RowGap, SubgroupGain, subgroup_gains, subgroup_gaps
+from ..statistics.paired import PairedDifference
+from .csv_table import csv_text
 
-COLUMNS = (
+SUBGROUP_COLUMNS = (
     "task", "arch", "protocol", "size", "input_size", "fraction", "column", "subgroup", "quantity", "init_a",
     "init_b", "value", "low", "high", "by_chance", "p_holm", "shown", "n_images", "n_positives", "n_groups",
     "n_seeds", "problem", "variant_a", "variant_b", "generated",
@@ -23,20 +23,22 @@ def subgroups_csv(results: Results) -> str:
     init_b) or "against the others" (gain minus the others' mean gain). Unknown is empty; `n_positives` has
     one number per class that is scored.
     """
-    found = gaps(results)
+    found = subgroup_gaps(results)
     if not found:
         return ""
     lines = [line for each in found for line in _of_row(each)]
-    lines += [line for each in helps(results) for line in _of_help(each)]
+    lines += [line for each in subgroup_gains(results) for line in _of_help(each)]
     generated = {task: str(results.generated(task)).lower() for task in results.tasks}
     filled = [{**line, "generated": generated.get(str(line["task"]), "")} for line in lines]
-    return written(COLUMNS, [[_cell(line.get(name, "")) for name in COLUMNS] for line in filled])
+    return csv_text(
+        SUBGROUP_COLUMNS, [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
+    )
 
 
-Line = dict[str, object]
+_CsvLine = dict[str, object]
 
 
-def _row(row: Row, column: str) -> Line:
+def _row(row: LeaderboardRow, column: str) -> _CsvLine:
     return {
         "task": row.task, "arch": row.arch, "protocol": row.protocol, "size": row.size,
         "input_size": row.input_size, "fraction": row.fraction, "column": column, "init_a": row.init,
@@ -44,7 +46,7 @@ def _row(row: Row, column: str) -> Line:
     }  # fmt: skip
 
 
-def _images(one: Stratum) -> Line:
+def _images(one: SubgroupRow) -> _CsvLine:
     positives = " ".join(map(str, one.positives))
     return {
         "subgroup": one.value,
@@ -54,7 +56,7 @@ def _images(one: Stratum) -> Line:
     }
 
 
-def _of_row(each: RowGap) -> Iterator[Line]:
+def _of_row(each: RowGap) -> Iterator[_CsvLine]:
     common = _row(each.row, each.column)
     for one in each.strata:
         low, high = one.interval
@@ -67,7 +69,7 @@ def _of_row(each: RowGap) -> Iterator[Line]:
         yield {**common, "quantity": "gap", **size, **rest}
 
 
-def _of_help(each: Help) -> Iterator[Line]:
+def _of_help(each: SubgroupGain) -> Iterator[_CsvLine]:
     b = each.pair.b
     common = {**_row(each.pair.a, each.column), **_images(each.stratum), "init_b": b.init}
     common |= {"variant_b": b.variant, "n_seeds": len(each.pair.seeds)}
@@ -83,7 +85,7 @@ def _of_help(each: Help) -> Iterator[Line]:
         yield {**common, "quantity": "against the others", **_measured(each.extra), **told}
 
 
-def _measured(measured: Paired) -> Line:
+def _measured(measured: PairedDifference) -> _CsvLine:
     low, high = measured.interval()
     return {"value": measured.difference, "low": low, "high": high}
 

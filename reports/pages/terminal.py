@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from ..analysis.flags import leaks
-from ..analysis.results import Results, Row
-from ..analysis.verdicts import judge
-from ..elements.format import GENERATED, NBSP, clean, number, percent, place, primary_title, short
+from ..analysis.results import LeaderboardRow, Results
+from ..analysis.verdicts import compute_verdicts
+from ..elements.format import (
+    GENERATED,
+    NBSP,
+    clean,
+    format_number,
+    format_percent,
+    place_label,
+    primary_title,
+    shorten_label,
+)
 from ..elements.verdict_format import by_pair, flagged_text, pair_name, tally_text
 from .overview import notices
 
@@ -23,13 +32,13 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
             side by side, each stands on a line of its own.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
-    tables: dict[tuple[str, str, int, int], list[Row]] = defaultdict(list)
+    tables: dict[tuple[str, str, int, int], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         tables[row.protocol, row.arch, row.size, row.input_size].append(row)
     parts = [textwrap.fill(_one_line(notice), width) for notice in notices(results)]
     for (protocol, arch, size, input_size), rows in tables.items():
         score = f"test {primary_title(results)}, mean ± sd (seeds)"
-        what = f"{protocol}: {place(arch, size, input_size)}; {score}"
+        what = f"{protocol}: {place_label(arch, size, input_size)}; {score}"
         parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
     if results.rows:
         parts += filter(None, (_undefined(results, width), _weights(results.rows, width)))
@@ -46,7 +55,7 @@ def verdict_text(results: Results, width: int | None = None) -> str:
         width: columns of the terminal; asked of the terminal where not given.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
-    verdicts = judge(results)
+    verdicts = compute_verdicts(results)
     if not verdicts:
         return ""
     head = (
@@ -69,32 +78,32 @@ def _one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
-def _fitting(results: Results, rows: Sequence[Row], width: int) -> str:
+def _fitting(results: Results, rows: Sequence[LeaderboardRow], width: int) -> str:
     beside = _beside(results, rows)
     fits = max(map(len, beside.splitlines())) <= width
     return beside if fits else _below(results, rows)
 
 
-def by_line(rows: Sequence[Row]) -> dict[tuple[str, float], list[Row]]:
+def by_line(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, float], list[LeaderboardRow]]:
     """Gather the rows that stand on one line, by task and fraction."""
-    lines: dict[tuple[str, float], list[Row]] = defaultdict(list)
+    lines: dict[tuple[str, float], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         lines[row.task, row.fraction].append(row)
     return lines
 
 
-def _labels(row: Row) -> str:
+def _labels(row: LeaderboardRow) -> str:
     counted = f" ({row.n_train:,.0f})" if row.n_train > 0 else ""
-    return percent(row.fraction) + counted
+    return format_percent(row.fraction) + counted
 
 
-def score_text(results: Results, row: Row) -> str:
+def score_text(results: Results, row: LeaderboardRow) -> str:
     """Write the primary metric of a row, e.g. "0.870 ± 0.012 (3)"."""
     stat = row.stats.get(results.primary)
     if stat is None or not stat.n:
         return "undefined"
-    sd = f" ± {number(stat.sd)}" if stat.n > 1 else ""
-    return f"{number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
+    sd = f" ± {format_number(stat.sd)}" if stat.n > 1 else ""
+    return f"{format_number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
 
 
 def _named(results: Results, tasks: Sequence[str]) -> list[str]:
@@ -107,7 +116,7 @@ def _named(results: Results, tasks: Sequence[str]) -> list[str]:
     return entries
 
 
-def _beside(results: Results, rows: Sequence[Row]) -> str:
+def _beside(results: Results, rows: Sequence[LeaderboardRow]) -> str:
     inits = list(dict.fromkeys(row.init for row in rows))
     lines = by_line(rows)
     names = _named(results, [task for task, _ in lines])
@@ -122,7 +131,7 @@ def _beside(results: Results, rows: Sequence[Row]) -> str:
     return _tabulated(body, ["task", "labels", *map(_one_line, inits)])
 
 
-def _below(results: Results, rows: Sequence[Row]) -> str:
+def _below(results: Results, rows: Sequence[LeaderboardRow]) -> str:
     names = _named(results, [row.task for row in rows])
     body = [
         [name, _labels(row), _one_line(row.init), score_text(results, row)]
@@ -131,11 +140,11 @@ def _below(results: Results, rows: Sequence[Row]) -> str:
     return _tabulated(body, ["task", "labels", "init", "score"])
 
 
-def _weights(rows: Sequence[Row], width: int) -> str:
+def _weights(rows: Sequence[LeaderboardRow], width: int) -> str:
     """Say of every init where its weights came from."""
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
-        labels[row.init][_one_line(short(row.label))] = None
+        labels[row.init][_one_line(shorten_label(row.label))] = None
     lines = (f"{_one_line(init)}: {'; '.join(found)}" for init, found in labels.items() if any(found))
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 

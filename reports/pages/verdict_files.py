@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..analysis.influence_input import METRIC
-from ..analysis.results import Results, Row
-from ..analysis.verdicts import POWER, Verdict, judge
+from ..analysis.results import LeaderboardRow, Results
+from ..analysis.verdicts import POWER, Verdict, compute_verdicts
 from ..elements.format import clean
 from ..elements.verdict_format import keys_of
 from ..statistics.paired import ALPHA
-from .csv_table import written
+from .csv_table import csv_text
 
-FORMAT = 1
+VERDICT_FORMAT = 1
 METHOD = (
     "paired differences over test images and seeds: DeLong influence of each image, clustered by group; t "
     "intervals added as by Howe 1974; better and worse two-sided, equivalent by two one-sided tests; each "
@@ -21,14 +21,14 @@ METHOD = (
 )
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
+class FlagReason(msgspec.Struct, frozen=True, kw_only=True):
     """A flag: its short name, and the reason with the numbers."""
 
     name: str
     reason: str
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison; what is unknown is null, and empty in the CSV. docs/verdicts.md explains each field."""
 
     task: str
@@ -45,7 +45,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     mde: float | None
     seeds_needed: int | None
-    flags: tuple[Reason, ...]
+    flags: tuple[FlagReason, ...]
     size: int
     input_size: int
     n_test: int
@@ -65,7 +65,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     keys_b: tuple[str, ...]
 
 
-class Whole(msgspec.Struct, frozen=True, kw_only=True):
+class VerdictFile(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `verdicts.json`."""
 
     format: int
@@ -73,43 +73,43 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     power: float
     method: str
-    verdicts: tuple[Line, ...]
+    verdicts: tuple[VerdictLine, ...]
     """In the order of the report."""
 
 
-COLUMNS = tuple(name for name in Line.__struct_fields__ if name != "seeds_needed_unbounded")
+VERDICT_COLUMNS = tuple(name for name in VerdictLine.__struct_fields__ if name != "seeds_needed_unbounded")
 """Of the CSV, where a number of seeds without bound is "inf"."""
 
 
-def lines(results: Results) -> tuple[Line, ...]:
+def verdict_lines(results: Results) -> tuple[VerdictLine, ...]:
     """Return every comparison of a run as plain data, in the order of the report."""
-    return tuple(_line(results, verdict) for verdict in judge(results))
+    return tuple(_line(results, verdict) for verdict in compute_verdicts(results))
 
 
 def verdicts_json(results: Results) -> bytes:
     """Write `verdicts.json`, indented."""
-    whole = Whole(
-        format=FORMAT,
+    whole = VerdictFile(
+        format=VERDICT_FORMAT,
         margin=results.margin,
         alpha=ALPHA,
         power=POWER,
         method=METHOD,
-        verdicts=lines(results),
+        verdicts=verdict_lines(results),
     )
     return msgspec.json.format(msgspec.json.encode(whole), indent=1)
 
 
 def verdicts_csv(results: Results) -> str:
     """Write `verdicts.csv`: flags by name, names protected from being read as formulas."""
-    return written(COLUMNS, map(_cells, lines(results)))
+    return csv_text(VERDICT_COLUMNS, map(_cells, verdict_lines(results)))
 
 
-def _cells(line: Line) -> list[str | int | float]:
+def _cells(line: VerdictLine) -> list[str | int | float]:
     told = msgspec.structs.asdict(line)
     told["flags"] = "; ".join(dict.fromkeys(flag.name for flag in line.flags))
     if line.seeds_needed_unbounded:
         told["seeds_needed"] = "inf"
-    return [_cell(told[name]) for name in COLUMNS]
+    return [_cell(told[name]) for name in VERDICT_COLUMNS]
 
 
 def _cell(value: object) -> str | int | float:
@@ -122,11 +122,11 @@ def _cell(value: object) -> str | int | float:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _line(results: Results, verdict: Verdict) -> Line:
+def _line(results: Results, verdict: Verdict) -> VerdictLine:
     a, b = verdict.a, verdict.b
     low, high = verdict.interval
     keys = keys_of(verdict)
-    return Line(
+    return VerdictLine(
         task=clean(a.task), arch=clean(a.arch), protocol=clean(a.protocol), fraction=a.fraction,
         init_a=clean(a.init), init_b=clean(b.init), metric=METRIC, n_seeds=len(verdict.seeds),
         difference=_known(verdict.difference), low=_known(low), high=_known(high), verdict=verdict.verdict,
@@ -146,9 +146,9 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _reasons(verdict: Verdict) -> Iterable[Reason]:
-    return (Reason(name=flag.name, reason=clean(flag.reason)) for flag in verdict.flags)
+def _reasons(verdict: Verdict) -> Iterable[FlagReason]:
+    return (FlagReason(name=flag.name, reason=clean(flag.reason)) for flag in verdict.flags)
 
 
-def _own(keys: Sequence[str], row: Row) -> tuple[str, ...]:
+def _own(keys: Sequence[str], row: LeaderboardRow) -> tuple[str, ...]:
     return tuple(key for key in keys if key in row.keys)

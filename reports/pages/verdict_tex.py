@@ -5,12 +5,20 @@ from collections.abc import Sequence
 
 from ...core.errors import one_line
 from ..analysis.results import Results
-from ..analysis.verdicts import Verdict, judge
-from ..elements.format import DASH, GENERATED, NBSP, interval, number, percent, place
+from ..analysis.verdicts import Verdict, compute_verdicts
+from ..elements.format import (
+    DASH,
+    GENERATED,
+    NBSP,
+    format_interval,
+    format_number,
+    format_percent,
+    place_label,
+)
 from ..elements.verdict_format import flag_names, pair_name, pair_of
 
-HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
-NUMBERS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
+LATEX_HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
+LATEX_SIGNS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
 """Signs that not every LaTeX engine takes as they are."""
 SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -22,24 +30,24 @@ HEADINGS = ("Task", "Labels", "Pair", "Difference", r"95\,\% interval", "Verdict
 def verdicts_tex(results: Results) -> str:
     """Write a `table` environment per protocol and network; names are escaped."""
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
-    for verdict in judge(results):
+    for verdict in compute_verdicts(results):
         a = verdict.a
         groups[a.protocol, a.arch, a.size, a.input_size].append(verdict)
     tables = [_table(results, *key, members) for key, members in groups.items()]
-    return HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
+    return LATEX_HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Return `text` so that LaTeX sets it as it is, on one line."""
     flat = one_line(text)
-    return "".join(SPECIAL.get(sign) or NUMBERS.get(sign) or sign for sign in flat)
+    return "".join(SPECIAL.get(sign) or LATEX_SIGNS.get(sign) or sign for sign in flat)
 
 
 def _table(
     results: Results, protocol: str, arch: str, size: int, input_size: int, verdicts: Sequence[Verdict]
 ) -> str:
     caption = (
-        f"{protocol}: {place(arch, size, input_size)}. Paired differences in test AUC, first init minus "
+        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first init minus "
         "second, over seeds and test images; verdicts after Holm's correction over tasks, margin "
         f"{results.margin:g}."
     )
@@ -52,7 +60,7 @@ def _table(
         before = task
     return "\n".join(
         (
-            r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{escaped(caption)}}}",
+            r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{escape_latex(caption)}}}",
             r"\begin{tabular}{llllllrrl}", r"\toprule", " & ".join(HEADINGS) + r" \\", r"\midrule",
             *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
         )
@@ -63,8 +71,8 @@ def _cells(results: Results, verdict: Verdict, again: bool) -> list[str]:
     a = verdict.a
     name = f"{a.task} ({GENERATED})" if results.generated(a.task) else a.task
     cells = (
-        "" if again else name, percent(a.fraction), pair_name(pair_of(verdict)),
-        number(verdict.difference, "+.3f"), interval(*verdict.interval) or DASH,
+        "" if again else name, format_percent(a.fraction), pair_name(pair_of(verdict)),
+        format_number(verdict.difference, "+.3f"), format_interval(*verdict.interval) or DASH,
         verdict.verdict, str(len(verdict.seeds)), f"{verdict.n_test:,}", ", ".join(flag_names(verdict)),
     )  # fmt: skip
-    return [escaped(cell) for cell in cells]
+    return [escape_latex(cell) for cell in cells]

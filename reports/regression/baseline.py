@@ -9,17 +9,17 @@ import numpy as np
 from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.results import Results, Row
-from ..elements.format import metric
-from ..statistics.stats import describe
-from .changes import Place, place_of
+from ..analysis.results import LeaderboardRow, Results
+from ..elements.format import metric_label
+from ..statistics.stats import describe_values
+from .changes import ComparisonPlace, place_of
 
-FORMAT = 1
+BASELINE_FORMAT = 1
 DIGITS = 16
 """Digits of a hash that are kept: enough to tell hashes apart, few enough to read a change in a review."""
 
 
-class Basis(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonBasis(msgspec.Struct, frozen=True, kw_only=True):
     """What must be the same for a comparison with the baseline to mean anything.
 
     The input contract is not part of it: images that reach the network in another way are what a
@@ -34,7 +34,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True):
     """What decides the weights; of a MedNet made in the run, its sources and budget, not its tensors."""
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class SeedScore(msgspec.Struct, frozen=True, array_like=True):
     """The score of one seed."""
 
     value: float
@@ -44,7 +44,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     """Hash of the loaded weights, or the seed and the PyTorch that drew random ones."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the baseline."""
 
     task: str
@@ -60,22 +60,22 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """For a reader; judgements use `values`."""
     sd: float | None
     """Over seeds, likewise; None for a single one."""
-    basis: Basis
+    basis: ComparisonBasis
     trained: bool
     """The network was trained in every cell, so that another machine repeats no score exactly."""
-    values: dict[int, Held]
+    values: dict[int, SeedScore]
     """Seed -> score."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ComparisonPlace:
         """What makes a row of a run the same question."""
         return self.task, self.size, self.input_size, self.arch, self.init, self.protocol, self.fraction
 
 
-class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):
     """A whole baseline file."""
 
-    format: int = FORMAT
+    format: int = BASELINE_FORMAT
     made: str
     """UTC, when the last of its cells was finished."""
     commit: str
@@ -84,29 +84,33 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     metric_facts: dict[str, MetricFacts] = {}
     """How the metrics that plug-ins describe are to be read."""
-    lines: tuple[Line, ...]
+    lines: tuple[BaselineRow, ...]
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all; every row on a line of its own, so that a review shows it."""
         write_bytes(path, msgspec.json.encode(self).replace(b'{"task":', b'\n{"task":') + b"\n")
 
 
-def read_baseline(path: Path) -> Baseline:
+def read_baseline(path: Path) -> BaselineFile:
     """Read a baseline file; `UserError` says what is wrong with it."""
     try:
-        baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
+        baseline = msgspec.json.decode(path.read_bytes(), type=BaselineFile)
     except FileNotFoundError:
         raise UserError(f"There is no baseline {path}: make one from a good run with --update.") from None
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(
             f"The baseline {path} cannot be read ({error}): make it anew with --update."
         ) from error
-    if baseline.format != FORMAT or not baseline.lines or not all(line.values for line in baseline.lines):
+    if (
+        baseline.format != BASELINE_FORMAT
+        or not baseline.lines
+        or not all(line.values for line in baseline.lines)
+    ):
         raise UserError(f"The baseline {path} is of another format, or empty: make it anew with --update.")
     return baseline
 
 
-def baseline_of(results: Results, metrics: Sequence[str]) -> Baseline:
+def baseline_of(results: Results, metrics: Sequence[str]) -> BaselineFile:
     """Make a baseline of a finished run.
 
     Raises:
@@ -119,11 +123,11 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> Baseline:
     if len({place_of(row) for row in results.rows}) < len(results.rows):
         raise UserError(f"{run} holds rows that must not be averaged: make the baseline of a fresh run.")
     for name in metrics:
-        if not metric(name, results.metric_facts).sign:
+        if not metric_label(name, results.metric_facts).sign:
             raise UserError(f"Neither end of {name} is better, so that nothing can fall: leave it out.")
     records = {record.key: record for record in results.counted}
     last = max(results.counted, key=lambda record: record.finished)
-    return Baseline(
+    return BaselineFile(
         made=last.finished,
         commit=last.provenance.commit,
         dirty=any(record.provenance.dirty for record in results.counted),
@@ -136,14 +140,14 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> Baseline:
     )
 
 
-def _line(row: Row, records: Sequence[Record], name: str) -> Line:
-    values = {record.cell.seed: held(record, name) for record in records}
+def _line(row: LeaderboardRow, records: Sequence[Record], name: str) -> BaselineRow:
+    values = {record.cell.seed: seed_score(record, name) for record in records}
     defined = {seed: value for seed, value in values.items() if value is not None}
     if len(defined) < len(values):
         raise UserError(f"{name} is undefined for a seed of {row.task} with {row.init}: leave it out.")
-    stat = describe(np.array([value.value for value in defined.values()]))
+    stat = describe_values(np.array([value.value for value in defined.values()]))
     task, size, input_size, arch, init, protocol, fraction = place_of(row)
-    return Line(
+    return BaselineRow(
         task=task,
         size=size,
         input_size=input_size,
@@ -161,10 +165,10 @@ def _line(row: Row, records: Sequence[Record], name: str) -> Line:
     )
 
 
-def basis_of(record: Record) -> Basis:
+def basis_of(record: Record) -> ComparisonBasis:
     """Return what a record rests on."""
     hashes = record.hashes
-    return Basis(
+    return ComparisonBasis(
         data=hashes.data,
         card=hashes.card,
         protocol_version=record.protocol_version,
@@ -173,7 +177,7 @@ def basis_of(record: Record) -> Basis:
     )
 
 
-def held(record: Record, name: str) -> Held | None:
+def seed_score(record: Record, name: str) -> SeedScore | None:
     """Return what a baseline keeps of a record; None where the metric is undefined."""
     value = record.metrics.get(name)
     if value is None:
@@ -181,7 +185,7 @@ def held(record: Record, name: str) -> Held | None:
     weights = _short(record.hashes.weights)
     if weights.startswith("random:"):  # another PyTorch may draw others from the same seed
         weights += f", torch {record.provenance.versions.get('torch', 'unknown')}"
-    return Held(value, _short(record.hashes.subset), weights)
+    return SeedScore(value, _short(record.hashes.subset), weights)
 
 
 def _short(value: str) -> str:

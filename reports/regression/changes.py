@@ -8,14 +8,14 @@ import numpy as np
 
 from ...benchmark.schema.plan import Cell
 from ...benchmark.schema.records import Record
-from ..analysis.results import Results, Row
-from ..statistics.stats import Stat, describe
+from ..analysis.results import LeaderboardRow, Results
+from ..statistics.stats import MetricStat, describe_values
 
-Place = tuple[str, int, int, str, str, str, float]
+ComparisonPlace = tuple[str, int, int, str, str, str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class RowChange:
     """A row of run A beside the row of run B at the same place.
 
     Attributes:
@@ -28,29 +28,29 @@ class Change:
         obstacle: why the rows cannot be compared, or "".
     """
 
-    a: Row
-    b: Row
-    stat: Stat | None
+    a: LeaderboardRow
+    b: LeaderboardRow
+    stat: MetricStat | None
     unpaired: int
     differs: dict[str, tuple[str, str]]
     obstacle: str
 
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class RunChanges:
     """All that two runs have in common, and what only one of them has."""
 
-    both: tuple[Change, ...]
-    only_a: tuple[Row, ...]
-    only_b: tuple[Row, ...]
+    both: tuple[RowChange, ...]
+    only_a: tuple[LeaderboardRow, ...]
+    only_b: tuple[LeaderboardRow, ...]
 
 
-def place_of(row: Row | Cell) -> Place:
+def place_of(row: LeaderboardRow | Cell) -> ComparisonPlace:
     """Return what makes rows of different runs the same question; the same for a cell of such a row."""
     return row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction
 
 
-def changes(a: Results, b: Results, metric: str) -> Changes:
+def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
     """Pair the rows of run `a` with those of run `b`.
 
     Where a run holds several rows at a place (other data, recipe or weights), equal variants are paired
@@ -59,15 +59,15 @@ def changes(a: Results, b: Results, metric: str) -> Changes:
     pairs = list(_pairs(a, b))
     in_a, in_b = ({record.key: record for record in run.counted} for run in (a, b))
     paired_a, paired_b = {id(row) for row, _ in pairs}, {id(row) for _, row in pairs}
-    return Changes(
+    return RunChanges(
         both=tuple(_change(row, other, in_a, in_b, metric) for row, other in pairs),
         only_a=tuple(row for row in a.rows if id(row) not in paired_a),
         only_b=tuple(row for row in b.rows if id(row) not in paired_b),
     )
 
 
-def _pairs(a: Results, b: Results) -> Iterator[tuple[Row, Row]]:
-    others: dict[Place, list[Row]] = defaultdict(list)
+def _pairs(a: Results, b: Results) -> Iterator[tuple[LeaderboardRow, LeaderboardRow]]:
+    others: dict[ComparisonPlace, list[LeaderboardRow]] = defaultdict(list)
     for row in b.rows:
         others[place_of(row)].append(row)
     left = []
@@ -83,7 +83,9 @@ def _pairs(a: Results, b: Results) -> Iterator[tuple[Row, Row]]:
             yield row, others[place_of(row)].pop(0)
 
 
-def _change(a: Row, b: Row, in_a: dict[str, Record], in_b: dict[str, Record], metric: str) -> Change:
+def _change(
+    a: LeaderboardRow, b: LeaderboardRow, in_a: dict[str, Record], in_b: dict[str, Record], metric: str
+) -> RowChange:
     ours = {seed: in_a[key] for seed, key in zip(a.seeds, a.keys, strict=True)}
     theirs = {seed: in_b[key] for seed, key in zip(b.seeds, b.keys, strict=True)}
     differs = _differs(list(ours.values()), list(theirs.values()))
@@ -98,8 +100,8 @@ def _change(a: Row, b: Row, in_a: dict[str, Record], in_b: dict[str, Record], me
         obstacle = "not comparable: other data" if "data" in unlike else "not comparable: another task card"
     elif not common:
         obstacle = "no seed in common with the same labels"
-    stat = describe(np.array(common)) if common else None
-    return Change(a, b, stat, len(ours.keys() | theirs.keys()) - len(common), differs, obstacle)
+    stat = describe_values(np.array(common)) if common else None
+    return RowChange(a, b, stat, len(ours.keys() | theirs.keys()) - len(common), differs, obstacle)
 
 
 def _difference(a: Record, b: Record, metric: str) -> float | None:

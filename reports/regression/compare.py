@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core.errors import unknown
-from ..analysis.load_results import read
-from ..analysis.results import Row
-from ..elements.format import DASH, count, metric, number, percent, place
-from ..pages.markdown_page import text
+from ...core.errors import unknown_name_error
+from ..analysis.load_results import load_results
+from ..analysis.results import LeaderboardRow
+from ..elements.format import DASH, count_noun, format_number, format_percent, metric_label, place_label
+from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
-from .changes import Change, Changes, changes
+from .changes import RowChange, RunChanges, pair_rows
 
-HASH = 12
+SHOWN_DIGITS = 12
 """Digits of a hash or commit that are shown."""
 
 
-def compare(a: Path, b: Path, name: str = "") -> str:
+def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     """Return what changed from run `a` to run `b`, as Markdown.
 
     Args:
@@ -27,21 +27,21 @@ def compare(a: Path, b: Path, name: str = "") -> str:
     Raises:
         UserError: a folder holds no readable record, or neither run knows the metric.
     """
-    ours, theirs = read([a]), read([b])
+    ours, theirs = load_results([a]), load_results([b])
     name = name or ours.primary
     if name not in (known := {*ours.metrics, *theirs.metrics}):
-        raise unknown("metric", name, known)
-    found = changes(ours, theirs, name)
-    shown = metric(name, {**ours.metric_facts, **theirs.metric_facts})
+        raise unknown_name_error("metric", name, known)
+    found = pair_rows(ours, theirs, name)
+    shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
     parts = [
-        f"# {text(f'Test {shown.named}: B minus A')}",
-        f"- A: {text(str(a))}\n- B: {text(str(b))}",
+        f"# {escape_markdown(f'Test {shown.named}: B minus A')}",
+        f"- A: {escape_markdown(str(a))}\n- B: {escape_markdown(str(b))}",
         *(
-            text(f"{run}: {damage}.")
+            escape_markdown(f"{run}: {damage}.")
             for run, of in (("A", ours), ("B", theirs))
             if (damage := damage_notice(of))
         ),
-        text(_summary(found)),
+        escape_markdown(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),
         *_explanations(found.both),
         *_alone("A", found.only_a),
@@ -50,23 +50,23 @@ def compare(a: Path, b: Path, name: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _summary(found: Changes) -> str:
+def _summary(found: RunChanges) -> str:
     stats = [change.stat for change in found.both if change.stat]
-    told = f"{count(len(found.both), 'row')} in both runs, {len(stats)} of them with seeds to pair."
+    told = f"{count_noun(len(found.both), 'row')} in both runs, {len(stats)} of them with seeds to pair."
     if not stats:
         return told
     same = sum(stat.low == stat.high == 0 for stat in stats)
     most = max((stat.mean for stat in stats), key=abs)
     return (
         f"{told} In {same} every paired seed scores exactly the same; the largest mean difference is "
-        f"{number(most, '+.4f')}."
+        f"{format_number(most, '+.4f')}."
     )
 
 
-def _table(both: Sequence[Change], name: str) -> str:
+def _table(both: Sequence[RowChange], name: str) -> str:
     import tabulate
 
-    networks = {place(c.a.arch, c.a.size, c.a.input_size) for c in both}
+    networks = {place_label(c.a.arch, c.a.size, c.a.input_size) for c in both}
     headers = [
         "Task",
         "Init",
@@ -80,29 +80,38 @@ def _table(both: Sequence[Change], name: str) -> str:
         "Unpaired",
         "Not alike",
     ]
-    body = [[text(cell) for cell in _line(change, name, len(networks) > 1)] for change in both]
+    body = [[escape_markdown(cell) for cell in _line(change, name, len(networks) > 1)] for change in both]
     align = ("left",) * 4 + ("right",) * 6 + ("left",)
     table = tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-    return table if len(networks) > 1 else f"{text(networks.pop())}\n\n{table}"
+    return table if len(networks) > 1 else f"{escape_markdown(networks.pop())}\n\n{table}"
 
 
-def _line(change: Change, name: str, network: bool) -> list[str]:
+def _line(change: RowChange, name: str, network: bool) -> list[str]:
     row, stat = change.a, change.stat
     means = [_mean(side, name) for side in (change.a, change.b)]
     paired = [DASH, DASH, DASH]
     if stat:
-        paired = [number(stat.mean, "+.4f"), number(stat.sd, ".4f"), str(stat.n)]
-    where = f"{row.protocol}, {place(row.arch, row.size, row.input_size)}" if network else row.protocol
+        paired = [format_number(stat.mean, "+.4f"), format_number(stat.sd, ".4f"), str(stat.n)]
+    where = f"{row.protocol}, {place_label(row.arch, row.size, row.input_size)}" if network else row.protocol
     why = "; ".join(filter(None, (change.obstacle, ", ".join(change.differs))))
-    return [row.task, row.init, where, percent(row.fraction), *means, *paired, str(change.unpaired), why]
+    return [
+        row.task,
+        row.init,
+        where,
+        format_percent(row.fraction),
+        *means,
+        *paired,
+        str(change.unpaired),
+        why,
+    ]
 
 
-def _mean(row: Row, name: str) -> str:
+def _mean(row: LeaderboardRow, name: str) -> str:
     stat = row.stats.get(name)
-    return f"{number(stat.mean, '.4f')} ({stat.n})" if stat and stat.n else DASH
+    return f"{format_number(stat.mean, '.4f')} ({stat.n})" if stat and stat.n else DASH
 
 
-def _explanations(both: Sequence[Change]) -> list[str]:
+def _explanations(both: Sequence[RowChange]) -> list[str]:
     """List once what differs in which rows, with both sides."""
     found = Counter((what, *sides) for change in both for what, sides in change.differs.items())
     if not found:
@@ -112,7 +121,7 @@ def _explanations(both: Sequence[Change]) -> list[str]:
             else []
         )
     lines = [
-        f"- {text(what)}: {text(_short(a))} in A, {text(_short(b))} in B ({count(rows, 'row')})"
+        f"- {escape_markdown(what)}: {escape_markdown(_short(a))} in A, {escape_markdown(_short(b))} in B ({count_noun(rows, 'row')})"
         for (what, a, b), rows in found.items()
     ]
     return ["\n".join(["What is not alike:", "", *lines])]
@@ -123,16 +132,16 @@ def _short(value: str) -> str:
     parts = []
     for part in value.split(", "):
         kind, colon, digits = part.rpartition(":")
-        parts.append(f"{kind}{colon}{digits[:HASH]}" if len(digits) >= 32 else part)
+        parts.append(f"{kind}{colon}{digits[:SHOWN_DIGITS]}" if len(digits) >= 32 else part)
     return ", ".join(parts) or "none"
 
 
-def _alone(run: str, rows: Sequence[Row]) -> list[str]:
+def _alone(run: str, rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return []
     lines = [
-        f"- {text(f'{row.task}, {row.init}, {row.protocol}, {percent(row.fraction)} of the labels')}"
-        f"{text(f', {place(row.arch, row.size, row.input_size)}')}"
+        f"- {escape_markdown(f'{row.task}, {row.init}, {row.protocol}, {format_percent(row.fraction)} of the labels')}"
+        f"{escape_markdown(f', {place_label(row.arch, row.size, row.input_size)}')}"
         for row in rows
     ]
-    return ["\n".join([f"Only in {run}, {count(len(rows), 'row')}:", "", *lines])]
+    return ["\n".join([f"Only in {run}, {count_noun(len(rows), 'row')}:", "", *lines])]

@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
-from ...core.errors import UserError, unknown
+from ...core.errors import UserError, unknown_name_error
 from ..analysis.results import Results
-from ..elements.format import Metric, metric, percent
-from .baseline import Baseline, Held, Line, basis_of, held
-from .changes import Place, place_of
+from ..elements.format import MetricLabel, format_percent, metric_label
+from .baseline import BaselineFile, BaselineRow, SeedScore, basis_of, seed_score
+from .changes import ComparisonPlace, place_of
 
-FLOOR = 0.005
+REGRESSION_FLOOR = 0.005
 """Smallest fall that counts, in ranges of the metric: below it lies what another processor's rounding can do
 (docs/regression.md)."""
 REMADE = 0.15
 """The same for weights that were pretrained anew: another processor ends at other weights, and the scores of
 two such differ with a standard deviation of a third of this (measured, docs/regression.md)."""
-ALPHA = 0.001
+REGRESSION_ALPHA = 0.001
 """Share of reruns, seeds drawn anew, in which any row at all may go red without a change, if the spread over
 seeds is normal; a tenth of what is promised, since it need not be."""
-PROMISED = 0.01
+PROMISED_RATE = 0.01
 """The same, as it is told to a reader."""
 
-Verdict = Literal["fell", "missing", "unsure", "rose", "held"]
+RegressionVerdict = Literal["fell", "missing", "unsure", "rose", "held"]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class RowJudgement:
     """What became of one row of the baseline.
 
     Attributes:
@@ -46,14 +46,14 @@ class Judgement:
         metric: how the row's metric is shown and read.
     """
 
-    line: Line
-    verdict: Verdict
+    line: BaselineRow
+    verdict: RegressionVerdict
     before: float
     now: float
     seeds: tuple[int, int]
     allowed: float
     why: str
-    metric: Metric
+    metric: MetricLabel
 
     @property
     def red(self) -> bool:
@@ -67,14 +67,16 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PooledSpread:
     """A standard deviation over seeds, and from how many degrees of freedom it is known."""
 
     sd: float
     freedom: int
 
 
-def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> list[Judgement]:
+def test_regression(
+    baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
+) -> list[RowJudgement]:
     """Judge every row of a baseline.
 
     Args:
@@ -87,16 +89,16 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
     """
     for name in inits:
         if name not in (known := {line.init for line in baseline.lines}):
-            raise unknown("init of the baseline", name, known)
+            raise unknown_name_error("init of the baseline", name, known)
     lines = [line for line in baseline.lines if line.init in (inits or (line.init,))]
-    found: dict[Place, list[Record]] = defaultdict(list)
+    found: dict[ComparisonPlace, list[Record]] = defaultdict(list)
     for record in results.counted:
         found[place_of(record.cell)].append(record)
-    lost: dict[Place, list[str]] = defaultdict(list)
+    lost: dict[ComparisonPlace, list[str]] = defaultdict(list)
     for missing in results.missing:
         lost[place_of(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
     errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
-    spreads, metrics = pools(lines), _metrics(baseline, results, lines)
+    spreads, metrics = pool_spreads(lines), _metrics(baseline, results, lines)
     judgements = []
     for line in lines:
         now = _comparable(line, found[line.place])
@@ -113,43 +115,47 @@ def judge(baseline: Baseline, results: Results, inits: Sequence[str] = ()) -> li
     return judgements
 
 
-def _metrics(baseline: Baseline, results: Results, lines: Sequence[Line]) -> dict[str, Metric]:
+def _metrics(
+    baseline: BaselineFile, results: Results, lines: Sequence[BaselineRow]
+) -> dict[str, MetricLabel]:
     """Return how the metrics of a baseline are read; `UserError` where that is not clear."""
     found = {}
     for name in {line.metric for line in lines}:
-        before, now = (metric(name, of.metric_facts) for of in (baseline, results))
+        before, now = (metric_label(name, of.metric_facts) for of in (baseline, results))
         described = [of.metric_facts for of in (results, baseline) if name in of.metric_facts]
         if (len(described) == 2 and before.sign != now.sign) or not (before.sign and now.sign):
             raise UserError(
                 f"It is not clear which end of {name} is better: baseline and run must agree on it. Run both "
                 "with the same version of its plug-in, and write the baseline anew with --update."
             )
-        found[name] = metric(name, described[0] if described else {})
+        found[name] = metric_label(name, described[0] if described else {})
     return found
 
 
-def named(line: Line) -> str:
+def row_name(line: BaselineRow) -> str:
     """Name a row in a sentence."""
-    return f"{line.task}, {line.init}, {line.protocol}, {percent(line.fraction)} of the labels"
+    return f"{line.task}, {line.init}, {line.protocol}, {format_percent(line.fraction)} of the labels"
 
 
-def _comparable(line: Line, records: Sequence[Record]) -> dict[int, Held]:
+def _comparable(line: BaselineRow, records: Sequence[Record]) -> dict[int, SeedScore]:
     """Return the run's scores of a row by seed, or refuse a run that rests on something else."""
     same = [record for record in records if basis_of(record) == line.basis]
     if records and not same:
         there, here = line.basis, basis_of(records[0])
         names = (name for name in there.__struct_fields__ if getattr(there, name) != getattr(here, name))
-        what = ", ".join(f"{WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names)
+        what = ", ".join(
+            f"{DIFFERENCE_WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names
+        )
         raise UserError(
-            f"The baseline cannot judge {named(line)}, since the run has {what}: use what the baseline was "
+            f"The baseline cannot judge {row_name(line)}, since the run has {what}: use what the baseline was "
             "made with, judge other --inits, or write a new baseline with --update."
         )
     same.sort(key=lambda record: record.finished)
-    kept = {record.cell.seed: held(record, line.metric) for record in same}
+    kept = {record.cell.seed: seed_score(record, line.metric) for record in same}
     return {seed: value for seed, value in kept.items() if value is not None}
 
 
-WORDS = {
+DIFFERENCE_WORDS = {
     "data": "other data",
     "card": "another task card",
     "protocol_version": "another protocol version",
@@ -158,22 +164,24 @@ WORDS = {
 }
 
 
-def _missing(line: Line, error: str, shown: Metric) -> Judgement:
+def _missing(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgement:
     why = f"failed: {error}" if error else "the run has no score"
-    return Judgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
+    return RowJudgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
 
 
-def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int, shown: Metric) -> Judgement:
+def _judged(
+    line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricLabel
+) -> RowJudgement:
     """Judge one row by the sharpest comparison that is fair to it."""
     again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
     after = [now[seed].value for seed in again or now]
     if again:
-        allowed = FLOOR * shown.span
+        allowed = REGRESSION_FLOOR * shown.span
         why = "same labels and weights: a rerun repeats the score but for rounding"
     else:
         spread = seed_tolerance(before, pool, len(after), rows)
-        allowed, why = max(FLOOR * shown.span, spread), "what other seeds may change"
+        allowed, why = max(REGRESSION_FLOOR * shown.span, spread), "what other seeds may change"
         if _remade(line, now):
             allowed, why = (
                 math.hypot(REMADE * shown.span, spread),
@@ -181,20 +189,20 @@ def _judged(line: Line, now: dict[int, Held], pool: Pool | None, rows: int, show
             )
     old, new = float(np.mean(before)), float(np.mean(after))
     verdict = _verdict(shown.sign * (new - old), allowed)
-    return Judgement(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
+    return RowJudgement(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
 
 
-def _verdict(rise: float, allowed: float) -> Verdict:
+def _verdict(rise: float, allowed: float) -> RegressionVerdict:
     if math.isinf(allowed):
         return "unsure"
     return "fell" if rise < -allowed else "rose" if rise > allowed else "held"
 
 
-def _repeats(before: Held, now: Held) -> bool:
+def _repeats(before: SeedScore, now: SeedScore) -> bool:
     return before.subset == now.subset and before.weights == now.weights
 
 
-def _remade(line: Line, now: dict[int, Held]) -> bool:
+def _remade(line: BaselineRow, now: dict[int, SeedScore]) -> bool:
     """Whether the weights are other ones of the same origin: a MedNet that was pretrained anew."""
     if line.basis.identity.startswith("sha256:"):  # a file that may have one content only
         return False
@@ -202,7 +210,7 @@ def _remade(line: Line, now: dict[int, Held]) -> bool:
     return bool(loaded) and not {each.weights for each in now.values()} <= loaded
 
 
-def pools(lines: Sequence[Line]) -> dict[object, Pool]:
+def pool_spreads(lines: Sequence[BaselineRow]) -> dict[object, PooledSpread]:
     """Pool the spread over seeds of the inits of one task, network, protocol and fraction.
 
     They share the draw of labels and the test set, so that their standard deviations are alike, while
@@ -213,19 +221,19 @@ def pools(lines: Sequence[Line]) -> dict[object, Pool]:
         values = np.array([each.value for each in line.values.values()])
         if np.ptp(values) > 0:
             groups[_beside(line)].append(values)
-    found: dict[object, Pool] = {}
+    found: dict[object, PooledSpread] = {}
     for group, rows in groups.items():
         freedom = sum(len(values) - 1 for values in rows)
         squares = sum(float(((values - values.mean()) ** 2).sum()) for values in rows)
-        found[group] = Pool(math.sqrt(squares / freedom), freedom)
+        found[group] = PooledSpread(math.sqrt(squares / freedom), freedom)
     return found
 
 
-def _beside(line: Line) -> object:
+def _beside(line: BaselineRow) -> object:
     return *(part for part in line.place if part != line.init), line.metric
 
 
-def seed_tolerance(before: Sequence[float], pool: Pool | None, now: int, rows: int) -> float:
+def seed_tolerance(before: Sequence[float], pool: PooledSpread | None, now: int, rows: int) -> float:
     """Return how far the mean of new seeds may lie from that of the old ones by the draw of seeds alone.
 
     The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni).
@@ -249,5 +257,5 @@ def seed_tolerance(before: Sequence[float], pool: Pool | None, now: int, rows: i
     if pool is None:
         return math.inf
     sd = max(pool.sd, own) if own > 0 else pool.sd
-    quantile = float(stdtrit(pool.freedom, 1 - ALPHA / rows))
+    quantile = float(stdtrit(pool.freedom, 1 - REGRESSION_ALPHA / rows))
     return quantile * sd * math.sqrt(1 / len(before) + 1 / now)

@@ -4,19 +4,19 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core.errors import UserError, unknown
-from ..analysis.load_results import read
-from ..analysis.results import PRIMARY
-from ..elements.format import DASH, count, number, percent
-from ..pages.markdown_page import text
+from ...core.errors import UserError, unknown_name_error
+from ..analysis.load_results import load_results
+from ..analysis.results import PRIMARY_NAME
+from ..elements.format import DASH, count_noun, format_number, format_percent
+from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
-from .baseline import Baseline, baseline_of, read_baseline
-from .judgement import PROMISED, Judgement, judge, named
+from .baseline import BaselineFile, baseline_of, read_baseline
+from .judgement import PROMISED_RATE, RowJudgement, row_name, test_regression
 
 MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "rose", "held": "as before"}
 
 
-def regress(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, bool]:
+def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, bool]:
     """Judge a run.
 
     Args:
@@ -31,29 +31,29 @@ def regress(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, b
         UserError: run or baseline cannot be read, or do not fit each other.
     """
     baseline = read_baseline(against)
-    results = read([run])
-    judgements = judge(baseline, results, inits)
+    results = load_results([run])
+    judgements = test_regression(baseline, results, inits)
     # the score of a record that no plan names may be that of any row
     hidden = not set(results.unreadable).isdisjoint(results.strays)
-    summary = page(judgements, baseline, against, damage_notice(results), hidden)
+    summary = regression_summary(judgements, baseline, against, damage_notice(results), hidden)
     return summary, hidden or any(judgement.red for judgement in judgements)
 
 
-def update(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
+def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
     """Write the baseline file from a finished run and say so in one line; errors as `baseline_of`."""
-    results = read([run])
+    results = load_results([run])
     for name in metrics:
         if name not in results.metrics:
-            raise unknown("metric", name, results.metrics)
-    baseline = baseline_of(results, metrics or (PRIMARY,))
+            raise unknown_name_error("metric", name, results.metrics)
+    baseline = baseline_of(results, metrics or (PRIMARY_NAME,))
     baseline.write(against)
     seeds = min(line.n_seeds for line in baseline.lines)
     few = "; with so few, a run with other seeds is judged loosely" if seeds < 5 else ""
-    rows = count(len(baseline.lines), "row")
-    return f"{against}: baseline of {rows}, at least {count(seeds, 'seed')} each{few}."
+    rows = count_noun(len(baseline.lines), "row")
+    return f"{against}: baseline of {rows}, at least {count_noun(seeds, 'seed')} each{few}."
 
 
-def append(summary: Path, words: str) -> None:
+def append_summary(summary: Path, words: str) -> None:
     """Append to a file as a continuous integration's page is written; `UserError` where it cannot be."""
     try:
         with summary.open("a", encoding="utf-8") as file:
@@ -62,8 +62,12 @@ def append(summary: Path, words: str) -> None:
         raise UserError(f"Cannot write {summary} ({error.strerror}): choose another --summary.") from error
 
 
-def page(
-    judgements: Sequence[Judgement], baseline: Baseline, path: Path, damage: str = "", hidden: bool = False
+def regression_summary(
+    judgements: Sequence[RowJudgement],
+    baseline: BaselineFile,
+    path: Path,
+    damage: str = "",
+    hidden: bool = False,
 ) -> str:
     """Return the summary for a terminal and for a continuous integration's page.
 
@@ -77,52 +81,56 @@ def page(
     red = [judgement for judgement in judgements if judgement.red]
     rose = [judgement for judgement in judgements if judgement.verdict == "rose"]
     unsure = [judgement for judgement in judgements if judgement.verdict == "unsure"]
-    rows = count(len(judgements), "row")
+    rows = count_noun(len(judgements), "row")
     title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
     if hidden and not red:
         title = f"Red: {rows}, none fell, but records are damaged"
-    parts = [f"## Regression. {title}", text(_origin(baseline, path)), text(f"{damage}.") if damage else ""]
+    parts = [
+        f"## Regression. {title}",
+        escape_markdown(_origin(baseline, path)),
+        escape_markdown(f"{damage}.") if damage else "",
+    ]
     parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
     parts += [f"<details><summary>All rows</summary>\n\n{_table(judgements)}\n\n</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _origin(baseline: Baseline, path: Path) -> str:
+def _origin(baseline: BaselineFile, path: Path) -> str:
     commit = f", commit {baseline.commit[:12]}" if baseline.commit else ""
     return (
-        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {percent(PROMISED)} "
+        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {format_percent(PROMISED_RATE)} "
         "of reruns with other seeds go red."
     )
 
 
-def _list(heading: str, judgements: Sequence[Judgement]) -> str:
-    lines = [f"- {text(_sentence(judgement))}" for judgement in judgements]
+def _list(heading: str, judgements: Sequence[RowJudgement]) -> str:
+    lines = [f"- {escape_markdown(_sentence(judgement))}" for judgement in judgements]
     return "\n".join([*([heading, ""] if heading else []), *lines]) if lines else ""
 
 
-def _sentence(judgement: Judgement) -> str:
+def _sentence(judgement: RowJudgement) -> str:
     line, title = judgement.line, judgement.metric.named
     if judgement.verdict == "missing":
-        return f"{named(line)}: {title} is missing; {judgement.why}."
+        return f"{row_name(line)}: {title} is missing; {judgement.why}."
     old, new = judgement.seeds
     moved = (
-        f"{named(line)}: {title} went from {number(judgement.before, '.4f')} ({count(old, 'seed')}) to "
-        f"{number(judgement.now, '.4f')} ({count(new, 'seed')}), a change of "
-        f"{number(judgement.change, '+.4f')}"
+        f"{row_name(line)}: {title} went from {format_number(judgement.before, '.4f')} ({count_noun(old, 'seed')}) to "
+        f"{format_number(judgement.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
+        f"{format_number(judgement.change, '+.4f')}"
     )
     if judgement.verdict == "unsure":
         return f"{moved}; a baseline of a single seed does not tell what that means."
     return f"{moved}; allowed is {_interval(judgement)} ({judgement.why})."
 
 
-def _interval(judgement: Judgement) -> str:
+def _interval(judgement: RowJudgement) -> str:
     if not math.isfinite(judgement.allowed):
         return DASH
     low, high = judgement.before - judgement.allowed, judgement.before + judgement.allowed
-    return f"{number(low, '.4f')} to {number(high, '.4f')}"
+    return f"{format_number(low, '.4f')} to {format_number(high, '.4f')}"
 
 
-def _table(judgements: Sequence[Judgement]) -> str:
+def _table(judgements: Sequence[RowJudgement]) -> str:
     import tabulate
 
     headers = [
@@ -138,23 +146,23 @@ def _table(judgements: Sequence[Judgement]) -> str:
         "Allowed",
         "Why",
     ]
-    body = [[text(cell) for cell in _cells(judgement)] for judgement in judgements]
+    body = [[escape_markdown(cell) for cell in _cells(judgement)] for judgement in judgements]
     align = ("left",) * 6 + ("right",) * 4 + ("left",)
     return tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def _cells(judgement: Judgement) -> list[str]:
+def _cells(judgement: RowJudgement) -> list[str]:
     line, (old, new) = judgement.line, judgement.seeds
     return [
         MARKS[judgement.verdict],
         line.task,
         line.init,
         line.protocol,
-        percent(line.fraction),
+        format_percent(line.fraction),
         judgement.metric.named,
-        f"{number(judgement.before, '.4f')} ({old})",
-        f"{number(judgement.now, '.4f')} ({new})",
-        number(judgement.change, "+.4f"),
+        f"{format_number(judgement.before, '.4f')} ({old})",
+        f"{format_number(judgement.now, '.4f')} ({new})",
+        format_number(judgement.change, "+.4f"),
         _interval(judgement),
         judgement.why,
     ]

@@ -9,22 +9,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import Results, Row
-from ..answers.cost_benefit import worth
-from ..elements.format import GENERATED, compact, duration, number, percent, place, primary_title, short
-from ..elements.pictures import Look, draw, looks, style, swatch, title
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
-from ..statistics.stats import describe
+from ..analysis.results import LeaderboardRow, Results
+from ..answers.cost_benefit import cost_benefit_answer
+from ..elements.format import (
+    GENERATED,
+    compact_column,
+    format_duration,
+    format_number,
+    format_percent,
+    place_label,
+    primary_title,
+    shorten_label,
+)
+from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    FigurePanel,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
+from ..statistics.stats import describe_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Place = tuple[str, str, int, int, str]
+CostPlace = tuple[str, str, int, int, str]
 """(protocol, arch, size, input_size, init)"""
 
 
 @SECTIONS.register("cost")
-def cost(results: Results) -> Content | None:
+def cost_section(results: Results) -> SectionContent | None:
     """Show seconds and memory per kind of cell, of pretraining, and the score against the seconds."""
     if not results.step("score") and not results.step("pretrain"):
         return None
@@ -35,30 +54,30 @@ def cost(results: Results) -> Content | None:
         "features) is paid by the step or the cell that made it. Memory is the peak of the device; without "
         "a GPU, of the process so far.",
     )
-    part = Part(lead=lead, blocks=(*tables, *_figures(results)))
-    return Content("Cost", 60, (part,), tuple(filter(None, (worth(results),))))
+    part = SectionPart(lead=lead, blocks=(*tables, *_figures(results)))
+    return SectionContent("Cost", 60, (part,), tuple(filter(None, (cost_benefit_answer(results),))))
 
 
-def _place(record: Record) -> Place:
+def _place(record: Record) -> CostPlace:
     cell = record.cell
     return cell.protocol, cell.arch, cell.size, cell.input_size, cell.init
 
 
 def _seconds(records: Sequence[Record]) -> Datum:
     """Write the mean and sd of the seconds of `records`; sorted by the mean."""
-    stat = describe(np.array([record.seconds for record in records]))
-    return Datum(stat.mean, duration(stat.mean), duration(stat.sd) if stat.n > 1 else "")
+    stat = describe_values(np.array([record.seconds for record in records]))
+    return Datum(stat.mean, format_duration(stat.mean), format_duration(stat.sd) if stat.n > 1 else "")
 
 
 def _labels(records: Sequence[Record]) -> str:
     """Name where the weights came from; a colour of its own, and so a label, may go with every task."""
-    different = sorted({short(record.init.label) for record in records if record.init})
+    different = sorted({shorten_label(record.init.label) for record in records if record.init})
     return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
 
 
 def _total(records: Sequence[Record]) -> Datum:
     total = sum(record.seconds for record in records)
-    return Datum(total, duration(total)) if records else Datum(None)
+    return Datum(total, format_duration(total)) if records else Datum(None)
 
 
 def _memory(records: Sequence[Record]) -> float:
@@ -66,13 +85,13 @@ def _memory(records: Sequence[Record]) -> float:
 
 
 def _cells(results: Results) -> Table:
-    cells: dict[Place, list[Record]] = defaultdict(list)
-    tunings: dict[Place, list[Record]] = defaultdict(list)
+    cells: dict[CostPlace, list[Record]] = defaultdict(list)
+    tunings: dict[CostPlace, list[Record]] = defaultdict(list)
     for record in results.step("score"):
         cells[_place(record)].append(record)
     for record in results.step("tune"):
         tunings[_place(record)].append(record)
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     places = dict.fromkeys((r.protocol, r.arch, r.size, r.input_size, r.init) for r in results.rows)
     for key in places:
         protocol, arch, size, input_size, init = key
@@ -80,52 +99,52 @@ def _cells(results: Results) -> Table:
         devices = ", ".join(sorted({record.provenance.device for record in members}))
         rows.append(
             (
-                Datum(init, init, note=_labels(members)), protocol, place(arch, size, input_size),
+                Datum(init, init, note=_labels(members)), protocol, place_label(arch, size, input_size),
                 len(members), _seconds(members), _total(members), _total(tuning), _memory(members), devices,
             )
         )  # fmt: skip
     columns = (
-        Column("Init", facet="init"),
-        Column("Protocol", facet="protocol"),
-        Column("Network"),
-        Column("Cells", ",d"),
-        Column("Per cell", "g", "mean ± sd of the seconds of one cell"),
-        Column("All cells", "g"),
-        Column("Tuning", "g", "all choices of a learning rate together"),
-        Column("Peak memory, MiB", ",.0f"),
-        Column("Device"),
+        TableColumn("Init", facet="init"),
+        TableColumn("Protocol", facet="protocol"),
+        TableColumn("Network"),
+        TableColumn("Cells", ",d"),
+        TableColumn("Per cell", "g", "mean ± sd of the seconds of one cell"),
+        TableColumn("All cells", "g"),
+        TableColumn("Tuning", "g", "all choices of a learning rate together"),
+        TableColumn("Peak memory, MiB", ",.0f"),
+        TableColumn("Device"),
     )
     keys = tuple(tuple(record.key for record in (*cells[key], *tunings[key])) for key in places)
-    return compact(Table("Cost of the cells", columns, tuple(rows), keys=keys), "Network")
+    return compact_column(Table("Cost of the cells", columns, tuple(rows), keys=keys), "Network")
 
 
 def _pretraining(results: Results) -> Table:
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (
             Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
             _users(results, r),
-            place(r.cell.arch, r.cell.size, r.cell.input_size),
+            place_label(r.cell.arch, r.cell.size, r.cell.input_size),
             r.counts.train if r.counts else None,
             _held_out(r),
-            Datum(r.seconds, duration(r.seconds)),
+            Datum(r.seconds, format_duration(r.seconds)),
             r.peak_memory_mb,
             r.provenance.device,
         )
         for r in results.step("pretrain")
     ]
     columns = (
-        Column("Init", facet="init"),
-        Column("Used for", facet="task"),
-        Column("Network"),
-        Column("Images", ",d", "different images trained on"),
-        Column("Held-out AUC", "", "on images that were kept back of each source"),
-        Column("Took", "g"),
-        Column("Peak memory, MiB", ",.0f"),
-        Column("Device"),
+        TableColumn("Init", facet="init"),
+        TableColumn("Used for", facet="task"),
+        TableColumn("Network"),
+        TableColumn("Images", ",d", "different images trained on"),
+        TableColumn("Held-out AUC", "", "on images that were kept back of each source"),
+        TableColumn("Took", "g"),
+        TableColumn("Peak memory, MiB", ",.0f"),
+        TableColumn("Device"),
     )
     keys = tuple((record.key,) for record in results.step("pretrain"))
     table = Table("Cost of pretraining, once per set of weights", columns, tuple(rows), keys=keys)
-    return compact(table, "Network")
+    return compact_column(table, "Network")
 
 
 def _users(results: Results, made: Record) -> Datum:
@@ -139,14 +158,14 @@ def _users(results: Results, made: Record) -> Datum:
 
 
 def _held_out(made: Record) -> str | None:
-    found = ((name.rpartition(": ")[2], number(value)) for name, value in made.metrics.items())
+    found = ((name.rpartition(": ")[2], format_number(value)) for name, value in made.metrics.items())
     return ", ".join(" ".join(pair) for pair in found) or None
 
 
 def _figures(results: Results) -> tuple[Figure, ...]:
     """Draw score against seconds at the largest fraction, one panel per protocol and network."""
     seconds = {record.key: record.seconds for record in results.counted}
-    panels: dict[tuple[str, str, int, int], list[tuple[Row, float]]] = defaultdict(list)
+    panels: dict[tuple[str, str, int, int], list[tuple[LeaderboardRow, float]]] = defaultdict(list)
     largest = max((row.fraction for row in results.rows), default=1.0)
     for row in results.rows:
         stat = row.stats.get(results.primary)
@@ -156,12 +175,12 @@ def _figures(results: Results) -> tuple[Figure, ...]:
     panels = {key: points for key, points in panels.items() if len(points) > 1}
     if not panels:
         return ()
-    init_looks = looks([row.init for row in results.rows])
-    with style():
+    init_looks = looks_of([row.init for row in results.rows])
+    with report_style():
         drawn = tuple(_panel(results, key, points, init_looks) for key, points in panels.items())
-        keys = tuple((swatch(look), init) for init, look in init_looks.items())
+        keys = tuple((legend_swatch(look), init) for init, look in init_looks.items())
     caption = (
-        f"{primary_title(results)} against the seconds of one cell (logarithmic), {percent(largest)} "
+        f"{primary_title(results)} against the seconds of one cell (logarithmic), {format_percent(largest)} "
         "of the labels: one mark per task and init. Pretraining is not included."
     )
     return (Figure("score-against-cost", caption, drawn, keys),)
@@ -170,9 +189,9 @@ def _figures(results: Results) -> tuple[Figure, ...]:
 def _panel(
     results: Results,
     key: tuple[str, str, int, int],
-    points: Sequence[tuple[Row, float]],
-    init_looks: dict[str, Look],
-) -> Panel:
+    points: Sequence[tuple[LeaderboardRow, float]],
+    init_looks: dict[str, InitLook],
+) -> FigurePanel:
     protocol, arch, size, input_size = key
 
     def paint(axes: Axes) -> None:
@@ -195,12 +214,12 @@ def _panel(
         axes.set_xlabel("seconds per cell")
         generated = any(results.generated(row.task) for row, _ in points)
         note = f"\nincludes tasks that are {GENERATED}" if generated else ""
-        title(axes, protocol, place(arch, size, input_size) + note)
+        panel_title(axes, protocol, place_label(arch, size, input_size) + note)
 
     told = (
         f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
-        f"{number(row.stats[results.primary].mean)} after {duration(seconds)}"
+        f"{format_number(row.stats[results.primary].mean)} after {format_duration(seconds)}"
         for row, seconds in points
     )
     facts = {"protocol": protocol, "task": tuple({row.task: None for row, _ in points})}
-    return draw(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True, facts=facts)
+    return draw_panel(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True, facts=facts)

@@ -9,41 +9,51 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.pairs import Difference, differences
+from ..analysis.pairs import PairedRows, differences_to
 from ..analysis.results import BASELINE, Results
 from ..elements.format import (
     GENERATED,
     NO_VERDICT,
-    count,
+    count_noun,
+    format_number,
+    format_percent,
     init_entry,
-    number,
-    percent,
-    place,
+    place_label,
     primary_title,
     task_entry,
-    varying,
+    varying_columns,
 )
-from ..elements.heat import LEAST_SCALE, heat
-from ..elements.pictures import PAPER, draw, shorten, style
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..elements.heat import LEAST_SCALE, draw_heat
+from ..elements.pictures import PAPER, draw_panel, report_style, shorten_name
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    FigurePanel,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = 12
+MAP_COLUMNS = 12
 """Columns of one panel: as many as stay legible on a page."""
 FIGURES = 24
-ROWS = 300
+MAP_ROWS = 300
 """More rows than these make a page slow."""
 
 
 @SECTIONS.register("difference-to-scratch")
-def difference_to_scratch(results: Results) -> Content | None:
+def difference_to_scratch(results: Results) -> SectionContent | None:
     """Map task x init, fraction by fraction; one figure per protocol, architecture and image size."""
     inits = {row.init for row in results.rows}
     if not results.rows or inits == {BASELINE}:
         return None
-    found = differences(results, BASELINE, results.primary)
+    found = differences_to(results, BASELINE, results.primary)
     title = "Difference to scratch"
     if not found:
         why = (
@@ -52,51 +62,55 @@ def difference_to_scratch(results: Results) -> Content | None:
             else f"no record of an init called {BASELINE}"
         )
         lead = f"Nothing can be compared with training from scratch: there is {why}."
-        return Content(title, 40, (Part(lead=(lead,)),))
-    figures: dict[tuple[str, str, int, int], list[Difference]] = defaultdict(list)
+        return SectionContent(title, 40, (SectionPart(lead=(lead,)),))
+    figures: dict[tuple[str, str, int, int], list[PairedRows]] = defaultdict(list)
     for item in found:
         figures[item.row.protocol, item.row.arch, item.row.size, item.row.input_size].append(item)
     scale = max(LEAST_SCALE, *(abs(item.stat.mean) for item in found))
     blocks: list[Table | Figure] = []
-    with style():
+    with report_style():
         for index, ((protocol, arch, size, input_size), items) in enumerate(islice(figures.items(), FIGURES)):
             what = f"Mean difference in {primary_title(results)} to {BASELINE}."
-            caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
+            caption = f"{protocol}: {place_label(arch, size, input_size)}. {what}"
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
     starred, cut = any(item.row.contaminated for item in found), len(figures) - FIGURES
     lead = (
         f"{primary_title(results)} on the test set minus that of the same task, labels and seed "
         "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
-        f"grey close to none; the colours reach full strength at {number(scale, '.2f')}. They show size, "
+        f"grey close to none; the colours reach full strength at {format_number(scale, '.2f')}. They show size, "
         f"not certainty. {NO_VERDICT}",
         *(
             ("* These weights have seen data that the task comes from, as declared or as found.",)
             if starred
             else ()
         ),
-        *((f"{count(cut, 'further map')} are left out; the table holds their numbers.",) if cut > 0 else ()),
+        *(
+            (f"{count_noun(cut, 'further map')} are left out; the table holds their numbers.",)
+            if cut > 0
+            else ()
+        ),
     )
-    return Content(title, 40, (Part(lead=lead, blocks=(*blocks, _table(results, found))),))
+    return SectionContent(title, 40, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
 
 
-def _panels(results: Results, items: Sequence[Difference], scale: float) -> tuple[Panel, ...]:
+def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:
     """Cut the columns, all inits of a fraction together, into panels of legible width."""
     fractions = list(dict.fromkeys(sorted(item.row.fraction for item in items)))
     inits = len({_name(item) for item in items})
-    per_panel = max(1, COLUMNS // inits)
+    per_panel = max(1, MAP_COLUMNS // inits)
     parts = [set(fractions[start : start + per_panel]) for start in range(0, len(fractions), per_panel)]
     return tuple(
         _panel(results, [item for item in items if item.row.fraction in part], scale) for part in parts
     )
 
 
-def _name(item: Difference) -> str:
+def _name(item: PairedRows) -> str:
     """Name a column; a star keeps weights that may have seen the task's images in columns of their own."""
     name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
     return f"{name}*" if item.row.contaminated else name
 
 
-def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel:
+def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> FigurePanel:
     tasks = list(dict.fromkeys(item.row.task for item in items))
     columns = list(
         dict.fromkeys(
@@ -105,19 +119,24 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
     )
     means = {(item.row.task, (item.row.fraction, _name(item))): item.stat.mean for item in items}
     grid = np.array([[means.get((task, column), np.nan) for column in columns] for task in tasks])
-    texts = np.array([["" if np.isnan(value) else number(value, "+.3f") for value in line] for line in grid])
+    texts = np.array(
+        [["" if np.isnan(value) else format_number(value, "+.3f") for value in line] for line in grid]
+    )
     marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
 
     def paint(axes: Axes) -> None:
-        heat(axes, grid, texts, scale, fontsize=7.5)
+        draw_heat(axes, grid, texts, scale, fontsize=7.5)
         axes.xaxis.tick_top()
-        names = [f"{shorten(task, 30)}\n{GENERATED}" if marked[task] else shorten(task, 30) for task in tasks]
+        names = [
+            f"{shorten_name(task, 30)}\n{GENERATED}" if marked[task] else shorten_name(task, 30)
+            for task in tasks
+        ]
         axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
         for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
             label.set_fontsize(6.5 if marked[task] else 8)
         axes.set_xticks(
             [i + 0.5 for i in range(len(columns))],
-            [shorten(name, 18) for _, name in columns],
+            [shorten_name(name, 18) for _, name in columns],
             rotation=30,
             ha="left",
             rotation_mode="anchor",
@@ -127,7 +146,7 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
     told = (
         f"{task}{marked[task]}: "
         + ", ".join(
-            f"{name} at {percent(f)} {number(means[task, (f, name)], '+.3f')}"
+            f"{name} at {format_percent(f)} {format_number(means[task, (f, name)], '+.3f')}"
             for f, name in columns
             if (task, (f, name)) in means
         )
@@ -139,14 +158,14 @@ def _panel(results: Results, items: Sequence[Difference], scale: float) -> Panel
         "protocol": items[0].row.protocol,
         "fraction": tuple(fraction for fraction, _ in columns),
     }
-    return draw(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True, facts=facts)
+    return draw_panel(paint, 60 + 58 * len(columns), 60 + 30 * len(tasks), alt, tight=True, facts=facts)
 
 
 def _group(axes: Axes, fractions: Sequence[float]) -> None:
     """Write each fraction under its columns and part it from the next."""
     for fraction in dict.fromkeys(fractions):
         first, size = fractions.index(fraction), fractions.count(fraction)
-        name = f"{percent(fraction)} of labels" if size > 1 else percent(fraction)
+        name = f"{format_percent(fraction)} of labels" if size > 1 else format_percent(fraction)
         axes.annotate(
             name, (first + size / 2, 0), (0, -6),
             xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top", fontsize=8,
@@ -155,26 +174,28 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
             axes.axvline(first, color=PAPER, linewidth=5)
 
 
-def _table(results: Results, found: Sequence[Difference]) -> Table:
-    cut = f" (the first {ROWS} of {len(found):,}; verdicts.csv holds all)" if len(found) > ROWS else ""
-    found = found[:ROWS]
-    extra = varying(item.row for item in found)
-    columns = (
-        Column("Task", facet="task"),
-        Column("Protocol", facet="protocol"),
-        Column("Labels", "g", facet="fraction"),
-        Column("Init", facet="init"),
-        *(column for column, _ in extra),
-        Column("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
-        Column("SD", ".3f", "standard deviation of the differences over seeds"),
-        Column("Paired seeds", "d"),
-        Column("Unpaired seeds", "d", "seeds that only one of the two has"),
+def _table(results: Results, found: Sequence[PairedRows]) -> Table:
+    cut = (
+        f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv holds all)" if len(found) > MAP_ROWS else ""
     )
-    rows: list[tuple[Entry, ...]] = [
+    found = found[:MAP_ROWS]
+    extra = varying_columns(item.row for item in found)
+    columns = (
+        TableColumn("Task", facet="task"),
+        TableColumn("Protocol", facet="protocol"),
+        TableColumn("Labels", "g", facet="fraction"),
+        TableColumn("Init", facet="init"),
+        *(column for column, _ in extra),
+        TableColumn("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
+        TableColumn("SD", ".3f", "standard deviation of the differences over seeds"),
+        TableColumn("Paired seeds", "d"),
+        TableColumn("Unpaired seeds", "d", "seeds that only one of the two has"),
+    )
+    rows: list[tuple[TableEntry, ...]] = [
         (
             task_entry(results, item.row.task),
             item.row.protocol,
-            Datum(item.row.fraction, percent(item.row.fraction)),
+            Datum(item.row.fraction, format_percent(item.row.fraction)),
             init_entry(item.row),
             *(getattr(item.row, field) for _, field in extra),
             item.stat.mean,

@@ -4,24 +4,42 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from ..analysis.labels_saved import Saving, savings
+from ..analysis.labels_saved import LabelSaving, label_savings
 from ..analysis.results import Results
-from ..answers.labels import AT_MOST, NOT_REACHED, labels_answer, written
-from ..elements.format import DASH, NBSP, compact, count, number, percent, task_entry, varying
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
-from ..statistics.labels_saved import Saved
+from ..answers.labels import AT_MOST, NOT_REACHED, label_count, labels_answer
+from ..elements.format import (
+    DASH,
+    NBSP,
+    compact_column,
+    count_noun,
+    format_number,
+    format_percent,
+    task_entry,
+    varying_columns,
+)
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
+from ..statistics.labels_saved import SavedLabels
 
-LINES = 600
+TABLE_LINES = 600
 """Lines of one table: a page of very many cells must still open at once."""
-AT_LEAST = f"\u2265{NBSP}"
-LAST = 1e18
+AT_LEAST_SIGN = f"\u2265{NBSP}"
+SORT_LAST = 1e18
 """What sorts after every number of labels; a page's script cannot read an infinite one."""
 
 
 @SECTIONS.register("labels-saved")
-def labels(results: Results) -> Content | None:
+def labels_section(results: Results) -> SectionContent | None:
     """Show per task and pair what the reference has with all its labels, and folded with fewer."""
-    found = savings(results)
+    found = label_savings(results)
     if not found:
         return None
     told = [each for each in found if each.saved]
@@ -41,77 +59,81 @@ def labels(results: Results) -> Content | None:
         if any(len(each.saved) > 1 for each in told):
             blocks.append(_table(results, told, largest=False))
     reasons = Counter(each.why for each in found if each.why)
-    points = tuple(f"{count(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
-    part = Part(lead=lead, points=points, blocks=tuple(blocks))
+    points = tuple(f"{count_noun(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
+    part = SectionPart(lead=lead, points=points, blocks=tuple(blocks))
     answer = labels_answer(results, told) if told else None
-    return Content("Labels saved", 12, (part,), (answer,) if answer else ())
+    return SectionContent("Labels saved", 12, (part,), (answer,) if answer else ())
 
 
-def _table(results: Results, told: Sequence[Saving], largest: bool) -> Table:
+def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Table:
     chosen = [
         (each, place)
         for each in told
         for place in range(len(each.saved))
         if (place == len(each.saved) - 1) == largest
     ]
-    chosen, left = chosen[:LINES], len(chosen) - LINES
-    extra = varying(each.init for each, _ in chosen)
+    chosen, left = chosen[:TABLE_LINES], len(chosen) - TABLE_LINES
+    extra = varying_columns(each.init for each, _ in chosen)
     columns = (
-        Column("Task", facet="task"),
-        Column("Init", facet="init"),
-        Column("Reference", facet="init", help="whose score is to be reached"),
-        Column("Protocol", facet="protocol"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Init", facet="init"),
+        TableColumn("Reference", facet="init", help="whose score is to be reached"),
+        TableColumn("Protocol", facet="protocol"),
         *(column for column, _ in extra),
-        Column("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
-        Column("Its own need", ",.0f", "labels with which the reference's own curve is first at that score"),
-        Column("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
-        Column("95 % interval", "", "of the labels needed, over test images and seeds"),
-        Column("Share", ".2f", "labels needed / what the reference itself needs; below 1 saves labels"),
-        Column("Seeds", "d"),
-        Column("None shown from", "g", "smallest measured share of labels from which on no difference shows"),
+        TableColumn("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
+        TableColumn(
+            "Its own need", ",.0f", "labels with which the reference's own curve is first at that score"
+        ),
+        TableColumn("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
+        TableColumn("95 % interval", "", "of the labels needed, over test images and seeds"),
+        TableColumn("Share", ".2f", "labels needed / what the reference itself needs; below 1 saves labels"),
+        TableColumn("Seeds", "d"),
+        TableColumn(
+            "None shown from", "g", "smallest measured share of labels from which on no difference shows"
+        ),
     )
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     for each, at in chosen:
         saved, smallest = each.saved[at], each.saved[0].labels
         rows.append(
             (
                 task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
-                Datum(each.fractions[at], f"{number(saved.labels, ',d')} ({percent(each.fractions[at])})"),
-                Datum(saved.own, written(saved.own, smallest)),
-                Datum(min(saved.needed, LAST), written(saved.needed, smallest)),
-                Datum(min(saved.low, LAST), interval(saved, smallest)),
-                Datum(min(saved.share, LAST), _share(saved, smallest)),
+                Datum(each.fractions[at], f"{format_number(saved.labels, ',d')} ({format_percent(each.fractions[at])})"),
+                Datum(saved.own, label_count(saved.own, smallest)),
+                Datum(min(saved.needed, SORT_LAST), label_count(saved.needed, smallest)),
+                Datum(min(saved.low, SORT_LAST), labels_interval(saved, smallest)),
+                Datum(min(saved.share, SORT_LAST), _share(saved, smallest)),
                 len(each.seeds),
                 _crossover(each),
             )
         )  # fmt: skip
     what = "all its labels" if largest else "fewer labels"
-    cut = f" ({count(left, 'further line')} left out)" if left > 0 else ""
+    cut = f" ({count_noun(left, 'further line')} left out)" if left > 0 else ""
     caption = f"Labels needed to reach what the reference has with {what}{cut}"
     keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # a page of megabytes helps nobody
     protocols = {each.init.protocol for each, _ in chosen}
     facts = {"protocol": protocols.pop()} if len(protocols) == 1 else {}  # then the column goes
-    return compact(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
+    return compact_column(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
 
 
-def interval(saved: Saved, smallest: float) -> str:
+def labels_interval(saved: SavedLabels, smallest: float) -> str:
     """Write the interval of a number of labels."""
-    ends = written(saved.low, smallest), written(saved.high, smallest)
+    ends = label_count(saved.low, smallest), label_count(saved.high, smallest)
     return " to ".join(dict.fromkeys(ends))
 
 
-def _share(saved: Saved, smallest: float) -> str:
+def _share(saved: SavedLabels, smallest: float) -> str:
     """Write the share, with the bound that it is where one of the two numbers is one."""
     init, own = saved.needed == smallest, saved.own == smallest < saved.labels
     if math.isinf(saved.needed) or (init and own):
         return DASH
-    return (AT_MOST if init else AT_LEAST if own else "") + number(saved.share, ".2f")
+    return (AT_MOST if init else AT_LEAST_SIGN if own else "") + format_number(saved.share, ".2f")
 
 
-def _crossover(each: Saving) -> Datum:
+def _crossover(each: LabelSaving) -> Datum:
     """Write from where on no difference is shown."""
     if each.crossover is None:
         return Datum(None, "none measured")
     first = each.crossover == each.fractions[0]
-    return Datum(each.crossover, f"{percent(each.crossover)}{' (all)' if first else ''}")
+    return Datum(each.crossover, f"{format_percent(each.crossover)}{' (all)' if first else ''}")

@@ -4,29 +4,29 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...benchmark.schema.records import MetricFacts
-from ..analysis.results import Results, Row
+from ..analysis.results import LeaderboardRow, Results
 from ..elements.format import (
     NO_FACTS,
     NO_VERDICT,
-    count,
+    count_noun,
+    format_percent,
     init_entry,
-    metric,
-    ordered,
-    percent,
-    place,
-    spread,
+    mean_and_sd,
+    metric_label,
+    order_metrics,
+    place_label,
     task_entry,
-    varying,
+    varying_columns,
 )
-from ..elements.section import SECTIONS, Column, Content, Entry, Part, Table
+from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableEntry
 
 
 @SECTIONS.register("leaderboard")
-def leaderboard(results: Results) -> Content | None:
+def leaderboard_section(results: Results) -> SectionContent | None:
     """Show one table per protocol and fraction, the largest fraction first and open."""
     if not results.rows:
         return None
-    protocols: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    protocols: dict[str, dict[float, list[LeaderboardRow]]] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
         protocols[row.protocol][row.fraction].append(row)
     parts = []
@@ -36,17 +36,19 @@ def leaderboard(results: Results) -> Content | None:
             _table(results, protocol, fractions[fraction], folded=fraction != largest)
             for fraction in sorted(fractions, reverse=True)
         )
-        parts.append(Part(title=protocol, blocks=tuple(tables)))
-    shown = metric(results.primary, results.metric_facts)
+        parts.append(SectionPart(title=protocol, blocks=tuple(tables)))
+    shown = metric_label(results.primary, results.metric_facts)
     end = "lowest" if shown.lower_is_better else "highest"
     among = "among the inits of one task, architecture and image size"
     bold = f"Bold marks the {end} mean {shown.title} {among}. "
     bold = bold if shown.sign else f"Nothing is bold, since neither end of {shown.title} is better. "
     lead = (f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",)
-    return Content("Leaderboard", 20, (Part(lead=lead), *parts))
+    return SectionContent("Leaderboard", 20, (SectionPart(lead=lead), *parts))
 
 
-def highest(rows: Iterable[Row], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> set[Row]:
+def best_rows(
+    rows: Iterable[LeaderboardRow], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS
+) -> set[LeaderboardRow]:
     """Return the rows with the best mean of metric `name` among those that may be compared.
 
     Best is lowest where the metric's `facts` say so; where neither end is better, all tie.
@@ -54,12 +56,12 @@ def highest(rows: Iterable[Row], name: str, facts: Mapping[str, MetricFacts] = N
     block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
     its init; nor is an init that has seen the task's images.
     """
-    blocks: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         if name in row.stats and row.stats[name].n:
             blocks[row.block].append(row)
-    sign = metric(name, facts).sign
-    found: set[Row] = set()
+    sign = metric_label(name, facts).sign
+    found: set[LeaderboardRow] = set()
     for block in blocks.values():
         if len({frozenset(row.seeds) for row in block}) > 1:
             continue
@@ -74,36 +76,44 @@ def highest(rows: Iterable[Row], name: str, facts: Mapping[str, MetricFacts] = N
     return found
 
 
-def _table(results: Results, protocol: str, rows: Sequence[Row], folded: bool) -> Table:
-    extra = varying(rows)
-    first, others = results.primary, ordered({name for row in rows for name in row.stats} - {results.primary})
-    best, facts = highest(rows, first, results.metric_facts), results.metric_facts
-    columns = (
-        Column("Task", facet="task"),
-        Column("Init", facet="init"),
-        *(column for column, _ in extra),
-        Column(metric(first, facts).title, ".3f", metric(first, facts).help),
-        Column("Seeds", "d"),
-        Column("Train labels", ",d", "labelled training images, mean over seeds"),
-        Column("Val labels", ",d", "labelled validation images, mean over seeds"),
-        *(Column(metric(name, facts).title, ".3f", metric(name, facts).help) for name in others),
+def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], folded: bool) -> Table:
+    extra = varying_columns(rows)
+    first, others = (
+        results.primary,
+        order_metrics({name for row in rows for name in row.stats} - {results.primary}),
     )
-    body: list[tuple[Entry, ...]] = [
+    best, facts = best_rows(rows, first, results.metric_facts), results.metric_facts
+    columns = (
+        TableColumn("Task", facet="task"),
+        TableColumn("Init", facet="init"),
+        *(column for column, _ in extra),
+        TableColumn(metric_label(first, facts).title, ".3f", metric_label(first, facts).help),
+        TableColumn("Seeds", "d"),
+        TableColumn("Train labels", ",d", "labelled training images, mean over seeds"),
+        TableColumn("Val labels", ",d", "labelled validation images, mean over seeds"),
+        *(
+            TableColumn(metric_label(name, facts).title, ".3f", metric_label(name, facts).help)
+            for name in others
+        ),
+    )
+    body: list[tuple[TableEntry, ...]] = [
         (
             task_entry(results, row.task),
             init_entry(row),
             *(getattr(row, field) for _, field in extra),
-            spread(row.stats.get(first), len(row.seeds), strong=row in best),
+            mean_and_sd(row.stats.get(first), len(row.seeds), strong=row in best),
             len(row.seeds),
             row.n_train,
             row.n_val,
-            *(spread(row.stats.get(name), len(row.seeds)) for name in others),
+            *(mean_and_sd(row.stats.get(name), len(row.seeds)) for name in others),
         )
         for row in rows
     ]
     tasks = len({row.task for row in rows})
-    where = {place(row.arch, row.size, row.input_size) for row in rows}
+    where = {place_label(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
-    caption = f"{protocol}, {percent(rows[0].fraction)} of the labels: {count(tasks, 'task')}{network}"
+    caption = (
+        f"{protocol}, {format_percent(rows[0].fraction)} of the labels: {count_noun(tasks, 'task')}{network}"
+    )
     filters = {"protocol": protocol, "fraction": rows[0].fraction}
     return Table(caption, columns, tuple(body), folded, filters, tuple(row.keys for row in rows))

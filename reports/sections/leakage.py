@@ -4,18 +4,28 @@ import base64
 import binascii
 from collections.abc import Iterator
 
-from ...benchmark.audits.leakage.outcome import Hint, Leakage, Picture
-from ...benchmark.schema.records import Copies
+from ...benchmark.audits.leakage.outcome import ImagePair, LeakageAudit, ShortcutHint
+from ...benchmark.schema.records import SplitOverlap
 from ..analysis.results import Results
-from ..elements.format import count, task_entry
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..elements.format import count_noun, task_entry
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    FigurePanel,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
 
-_TASK = Column("Task", facet="task")
-_SIDE = Column("Images, px", "d", "side of the images as stored")
+_TASK = TableColumn("Task", facet="task")
+_SIDE = TableColumn("Images, px", "d", "side of the images as stored")
 
 
 @SECTIONS.register("leakage")
-def leakage(results: Results) -> Content | None:
+def leakage_section(results: Results) -> SectionContent | None:
     """Show what of a test split its training could already know; None where nobody looked."""
     copies, audits = _copies(results), results.leakage_audits
     if not copies and not audits:
@@ -36,12 +46,14 @@ def leakage(results: Results) -> Content | None:
         points = [f"No test image was {'shown' if doubted else 'found'} to leak, as far as was looked."]
     clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.told)]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
-    return Content("Leakage", 68, (Part(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),))
+    return SectionContent(
+        "Leakage", 68, (SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),)
+    )
 
 
-def _copies(results: Results) -> dict[tuple[str, int], list[Copies]]:
+def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:
     """Gather what the records count, each distinct count once; () of records from before it was counted."""
-    found: dict[tuple[str, int], list[Copies]] = {}
+    found: dict[tuple[str, int], list[SplitOverlap]] = {}
     for record in results.counted:
         if record.copies:
             held = found.setdefault((record.cell.task, record.cell.size), [])
@@ -50,21 +62,23 @@ def _copies(results: Results) -> dict[tuple[str, int], list[Copies]]:
     return dict(sorted(found.items()))
 
 
-def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]]) -> Table:
+def _copies_table(results: Results, copies: dict[tuple[str, int], list[SplitOverlap]]) -> Table:
     columns = (
         _TASK,
         _SIDE,
-        Column("Test images", ",d"),
-        Column("In train", ",d", "test images that stand in train, equal in every pixel"),
-        Column("In validation", ",d"),
-        Column(
+        TableColumn("Test images", ",d"),
+        TableColumn("In train", ",d", "test images that stand in train, equal in every pixel"),
+        TableColumn("In validation", ",d"),
+        TableColumn(
             "Unlike labels", ",d", "groups of equal images, of test and another split, with unlike labels"
         ),
-        Column("Validation in train", ",d", "validation images that stand in train"),
-        Column("Fate", "", "what was done with the test images that are equal to others"),
-        Column("Of shared groups", "", "test images of patients or other groups that stand in train or val"),
+        TableColumn("Validation in train", ",d", "validation images that stand in train"),
+        TableColumn("Fate", "", "what was done with the test images that are equal to others"),
+        TableColumn(
+            "Of shared groups", "", "test images of patients or other groups that stand in train or val"
+        ),
     )
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
          each.val_in_train, _fate(each),
          f"{each.of_shared:,} of {each.known:,}" if each.known else "groups not known")
@@ -74,7 +88,7 @@ def _copies_table(results: Results, copies: dict[tuple[str, int], list[Copies]])
     return Table("Equal images and groups across splits", columns, tuple(rows))
 
 
-def _fate(copies: Copies) -> str:
+def _fate(copies: SplitOverlap) -> str:
     if not copies.either:
         return "none to drop"
     if copies.dropped_train or copies.dropped_val:
@@ -82,23 +96,23 @@ def _fate(copies: Copies) -> str:
     return "dropped" if copies.dropped else "kept"
 
 
-def _near_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
+def _near_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
         _SIDE,
-        Column("Looked for"),
-        Column("Means"),
-        Column("Images", ",d"),
-        Column("Found", ",d"),
-        Column("Share", ".1%", "with its 95 % Clopper-Pearson interval"),
-        Column("Equal", ",d"),
-        Column("Unlike labels", ",d"),
+        TableColumn("Looked for"),
+        TableColumn("Means"),
+        TableColumn("Images", ",d"),
+        TableColumn("Found", ",d"),
+        TableColumn("Share", ".1%", "with its 95 % Clopper-Pearson interval"),
+        TableColumn("Equal", ",d"),
+        TableColumn("Unlike labels", ",d"),
     )
     rows = tuple(row for audit in audits for row in _near_rows(results, audit))
     return Table("Near copies, and groups that splits share", columns, rows)
 
 
-def _near_rows(results: Results, audit: Leakage) -> Iterator[tuple[Entry, ...]]:
+def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[tuple[TableEntry, ...]]:
     task = task_entry(results, audit.task)
     for near in audit.near:
         found = len(near.matches)
@@ -114,17 +128,17 @@ def _near_rows(results: Results, audit: Leakage) -> Iterator[tuple[Entry, ...]]:
         yield (task, audit.size, looked, "leak", each.known, each.images, share, None, None)
 
 
-def _hint_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
+def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
-        Column("Told"),
-        Column("From", "", "figures that say nothing of what an image shows"),
-        Column("AUC", ".3f", "cross-validated, macro one-vs-rest"),
-        Column("Chance", ".3f", "the highest AUC of the permutations of what was told"),
-        Column("Images", ",d", "one of each group or picture"),
-        Column("Hint"),
+        TableColumn("Told"),
+        TableColumn("From", "", "figures that say nothing of what an image shows"),
+        TableColumn("AUC", ".3f", "cross-validated, macro one-vs-rest"),
+        TableColumn("Chance", ".3f", "the highest AUC of the permutations of what was told"),
+        TableColumn("Images", ",d", "one of each group or picture"),
+        TableColumn("Hint"),
     )
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (task_entry(results, audit.task), hint.target, hint.features, hint.auc, hint.chance,
          hint.images, _is(hint))
         for audit in audits
@@ -133,23 +147,23 @@ def _hint_table(results: Results, audits: tuple[Leakage, ...]) -> Table:
     return Table("Shortcuts: what a few figures of an image tell", columns, tuple(rows), folded=True)
 
 
-def _is(hint: Hint) -> str:
+def _is(hint: ShortcutHint) -> str:
     return hint.reason or ("yes" if hint.found else "no")
 
 
-def _figures(audits: tuple[Leakage, ...]) -> Iterator[Figure]:
+def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:
     """Show the pairs of images that an audit was asked to embed; without that there are none."""
     for number, audit in enumerate(audits):
         panels = tuple(panel for picture in audit.pictures for panel in _panel(picture, audit.task))
         if panels:
             caption = (
-                f"{audit.task}: {count(len(panels), 'pair')} of images that are equal or nearly so, because "
+                f"{audit.task}: {count_noun(len(panels), 'pair')} of images that are equal or nearly so, because "
                 "the audit was asked for them (--pictures). They may be of patients."
             )
             yield Figure(f"leakage-{number}", caption, panels, folded=True)
 
 
-def _panel(picture: Picture, task: str) -> Iterator[Panel]:
+def _panel(picture: ImagePair, task: str) -> Iterator[FigurePanel]:
     try:
         png = base64.b64encode(base64.b64decode(picture.png, validate=True)).decode()
     except (binascii.Error, ValueError):  # a damaged file gives no picture, and no markup of its own
@@ -160,4 +174,4 @@ def _panel(picture: Picture, task: str) -> Iterator[Panel]:
         f'<image width="{picture.width}" height="{picture.height}" href="data:image/png;base64,{png}"/></svg>'
     )
     alt = f"Two images of {task} side by side: {left} and {right}"
-    yield Panel(svg, picture.width, picture.height, alt, {"task": task})
+    yield FigurePanel(svg, picture.width, picture.height, alt, {"task": task})

@@ -6,16 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.results import Results, Row
-from ..elements.arrows import Arrow, arrows, draw_arrows
-from ..elements.format import GENERATED, count, number, percent, place, primary_title
-from ..elements.pictures import Look, draw, looks, style, swatch, title
-from ..elements.section import SECTIONS, Content, Figure, Panel, Part
+from ..analysis.results import LeaderboardRow, Results
+from ..elements.arrows import LabelArrow, draw_arrows, label_arrows
+from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
+from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 120
+CURVE_PANELS = 120
 """More panels than this help nobody; the tables hold every number."""
 
 POINTED = (
@@ -24,14 +24,16 @@ POINTED = (
     "does not exclude that it does neither; Labels saved has the intervals."
 )
 
-Curve = tuple[str, str]
+CurveKey = tuple[str, str]
 """(init, variant) of one line; records that may not be averaged never share a line."""
 
 
 @SECTIONS.register("learning-curves")
-def learning_curves(results: Results) -> Content | None:
+def learning_curves(results: Results) -> SectionContent | None:
     """Draw one panel per task, one figure per protocol, architecture and image size."""
-    figures: dict[tuple[str, str, int, int], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    figures: dict[tuple[str, str, int, int], dict[str, list[LeaderboardRow]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for row in results.rows:
         figures[row.protocol, row.arch, row.size, row.input_size][row.task].append(row)
     several = {
@@ -41,16 +43,16 @@ def learning_curves(results: Results) -> Content | None:
     }
     if not several:
         return _without_curves() if results.rows else None
-    init_looks = looks([row.init for row in results.rows])
-    pointed = any(arrows(results, rows) for tasks in several.values() for rows in tasks.values())
-    blocks, left = [], PANELS
-    with style():
+    init_looks = looks_of([row.init for row in results.rows])
+    pointed = any(label_arrows(results, rows) for tasks in several.values() for rows in tasks.values())
+    blocks, left = [], CURVE_PANELS
+    with report_style():
         for index, ((protocol, arch, size, input_size), tasks) in enumerate(several.items()):
             drawn = dict(list(tasks.items())[: max(left, 0)])
             left -= len(tasks)
             if drawn:
                 what = f"{primary_title(results)} on the test set."
-                caption = f"{protocol}: {place(arch, size, input_size)}. {what}"
+                caption = f"{protocol}: {place_label(arch, size, input_size)}. {what}"
                 blocks.append(_figure(results, f"learning-curves-{index + 1}", caption, drawn, init_looks))
     lead = (
         f"{primary_title(results)} over the number of labelled training images (logarithmic; "
@@ -58,23 +60,29 @@ def learning_curves(results: Results) -> Content | None:
         "deviation to either side, or the range where there are fewer than three seeds.",
         *((POINTED,) if pointed else ()),
         *(
-            (f"{count(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",)
+            (
+                f"{count_noun(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",
+            )
             if left < 0
             else ()
         ),
     )
-    return Content("Learning curves", 30, (Part(lead=lead, blocks=tuple(blocks)),))
+    return SectionContent("Learning curves", 30, (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
 
-def _without_curves() -> Content:
+def _without_curves() -> SectionContent:
     lead = (
         "Every task was run at one label fraction only: a curve needs several, for example 0.1, 0.5 and 1.0."
     )
-    return Content("Learning curves", 30, (Part(lead=(lead,)),))
+    return SectionContent("Learning curves", 30, (SectionPart(lead=(lead,)),))
 
 
 def _figure(
-    results: Results, name: str, caption: str, tasks: dict[str, list[Row]], init_looks: dict[str, Look]
+    results: Results,
+    name: str,
+    caption: str,
+    tasks: dict[str, list[LeaderboardRow]],
+    init_looks: dict[str, InitLook],
 ) -> Figure:
     panels = tuple(
         _task_panel(results, task, setting, line_rows, init_looks)
@@ -82,36 +90,36 @@ def _figure(
         for setting, line_rows in by_setting(rows).items()
     )
     shown = {row.init for rows in tasks.values() for row in rows}
-    keys = tuple((swatch(look), init) for init, look in init_looks.items() if init in shown)
+    keys = tuple((legend_swatch(look), init) for init, look in init_looks.items() if init in shown)
     return Figure(name, caption, panels, keys)
 
 
-def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]]:
     """Split the rows of a task into panels: what must not be compared shares no axes.
 
     Returns:
         What a panel says of its setting, "" where there is one setting only -> rows.
     """
-    panels: dict[str, list[Row]] = defaultdict(list)
+    panels: dict[str, list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         panels[row.setting].append(row)
     return {"": list(rows)} if len(panels) == 1 else {f"variants {name}": of for name, of in panels.items()}
 
 
-def curves(rows: Sequence[Row]) -> dict[Curve, list[Row]]:
+def rows_by_curve(rows: Sequence[LeaderboardRow]) -> dict[CurveKey, list[LeaderboardRow]]:
     """Split the rows of one panel into lines, each in the order of its fractions."""
-    lines: dict[Curve, list[Row]] = defaultdict(list)
+    lines: dict[CurveKey, list[LeaderboardRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.fraction):
         lines[row.init, row.variant].append(row)
     return dict(lines)
 
 
 def _task_panel(
-    results: Results, task: str, setting: str, rows: Sequence[Row], init_looks: dict[str, Look]
-) -> Panel:
-    lines = curves(rows)
+    results: Results, task: str, setting: str, rows: Sequence[LeaderboardRow], init_looks: dict[str, InitLook]
+) -> FigurePanel:
+    lines = rows_by_curve(rows)
     several = {init for init, variant in lines if sum(other == init for other, _ in lines) > 1}
-    pointing = arrows(results, rows)
+    pointing = label_arrows(results, rows)
     note = ", ".join(filter(None, (setting, GENERATED if results.generated(task) else "")))
 
     def paint(axes: Axes) -> None:
@@ -119,31 +127,33 @@ def _task_panel(
             _line(axes, line, results.primary, init_looks[init], variant[-8:] if init in several else "")
         draw_arrows(axes, pointing, init_looks)
         _label_axis(axes, rows)
-        title(axes, task, note)
+        panel_title(axes, task, note)
 
     told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
     named = f"{task} ({note})" if note else task
     alt = f"{primary_title(results)} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
     crowded = len({row.fraction for row in rows}) > 4
     facts = {"task": task, "protocol": rows[0].protocol}
-    return draw(paint, 440 if crowded else 330, 230, alt, facts=facts)
+    return draw_panel(paint, 440 if crowded else 330, 230, alt, facts=facts)
 
 
-def _told(line: Sequence[Row], primary: str) -> str:
+def _told(line: Sequence[LeaderboardRow], primary: str) -> str:
     known = (row for row in line if primary in row.stats)
-    return ", ".join(f"{number(row.stats[primary].mean)} at {percent(row.fraction)}" for row in known)
+    return ", ".join(
+        f"{format_number(row.stats[primary].mean)} at {format_percent(row.fraction)}" for row in known
+    )
 
 
-def _pointed(pointing: Sequence[Arrow]) -> str:
+def _pointed(pointing: Sequence[LabelArrow]) -> str:
     """Say in words what the arrows show."""
     return "".join(
-        f" {arrow.init} reaches {number(arrow.score)} with "
-        f"{number(arrow.needed / arrow.labels, '.2g')} times the labels{'' if arrow.sure else ', not sure'}."
+        f" {arrow.init} reaches {format_number(arrow.score)} with "
+        f"{format_number(arrow.needed / arrow.labels, '.2g')} times the labels{'' if arrow.sure else ', not sure'}."
         for arrow in pointing
     )
 
 
-def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: str) -> None:
+def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLook, variant: str) -> None:
     known = [row for row in line if primary in row.stats and row.stats[primary].n]
     if not known:
         return
@@ -159,19 +169,19 @@ def _line(axes: Axes, line: Sequence[Row], primary: str, look: Look, variant: st
         axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
 
 
-def _labels(row: Row) -> float:
+def _labels(row: LeaderboardRow) -> float:
     """Return the number of labelled training images; the fraction in percent where nobody counted."""
     return row.n_train if row.n_train > 0 else row.fraction * 100
 
 
-def _label_axis(axes: Axes, rows: Sequence[Row]) -> None:
+def _label_axis(axes: Axes, rows: Sequence[LeaderboardRow]) -> None:
     """Mark every fraction on the axis with the true number of labelled images."""
     ticks = {row.fraction: _labels(row) for row in rows}
     counted = all(row.n_train > 0 for row in rows)
     axes.set_xscale("log")
     axes.set_xticks([], minor=True)
     names = [
-        f"{labels:,.0f}\n{percent(fraction)}" if counted else percent(fraction)
+        f"{labels:,.0f}\n{format_percent(fraction)}" if counted else format_percent(fraction)
         for fraction, labels in ticks.items()
     ]
     axes.set_xticks(list(ticks.values()), names)

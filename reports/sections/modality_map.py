@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.aggregate import Gathered, Setting, gather
+from ..analysis.aggregate import ComparableSetting, SettingScores, gather_scores
 from ..analysis.results import BASELINE, Results
-from ..elements.format import GENERATED, count, number, percent, place, primary_title
-from ..elements.heat import LEAST_SCALE, heat
-from ..elements.pictures import draw, shorten, style, title
-from ..elements.section import SECTIONS, Content, Figure, Panel, Part
+from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
+from ..elements.heat import LEAST_SCALE, draw_heat
+from ..elements.pictures import draw_panel, panel_title, report_style, shorten_name
+from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 12
+MODALITY_PANELS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
+class SettingMap:
     """The differences of one setting.
 
     Attributes:
@@ -32,36 +32,40 @@ class Map:
         tasks: those behind.
     """
 
-    setting: Setting
+    setting: ComparableSetting
     cells: dict[tuple[str, str], list[float]]
     tasks: tuple[str, ...]
 
 
 @SECTIONS.register("modality-map")
-def modality_map(results: Results) -> Content | None:
+def modality_map(results: Results) -> SectionContent | None:
     """Draw one map per protocol and network at the largest fraction; None where no modality is known."""
-    gathered = gather(results)
+    gathered = gather_scores(results)
     largest = max((each.setting.fraction for each in gathered), default=0.0)
     maps = [_map(results, each) for each in gathered if each.setting.fraction == largest]
     maps = [each for each in maps if each.cells]
     if not maps:
         return None
     scale = max(LEAST_SCALE, *(abs(float(np.mean(v))) for each in maps for v in each.cells.values()))
-    with style():
-        panels = tuple(_panel(each, scale) for each in maps[:PANELS])
+    with report_style():
+        panels = tuple(_panel(each, scale) for each in maps[:MODALITY_PANELS])
     score = primary_title(results)
     lead = (
-        f"{score} minus that from {BASELINE} with {percent(largest)} of the labels, the mean over the tasks "
+        f"{score} minus that from {BASELINE} with {format_percent(largest)} of the labels, the mean over the tasks "
         "of a modality; n is how many independent tasks. Colours reach full strength at "
-        f"{number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
-        *((f"{count(len(maps) - PANELS, 'further map')} are left out.",) if len(maps) > PANELS else ()),
+        f"{format_number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
+        *(
+            (f"{count_noun(len(maps) - MODALITY_PANELS, 'further map')} are left out.",)
+            if len(maps) > MODALITY_PANELS
+            else ()
+        ),
     )
     caption = f"Mean difference in {score} to {BASELINE}, by modality and init."
     figure = Figure("modality-map", caption, panels)
-    return Content("By modality", 42, (Part(lead=lead, blocks=(figure,)),))
+    return SectionContent("By modality", 42, (SectionPart(lead=lead, blocks=(figure,)),))
 
 
-def _map(results: Results, each: Gathered) -> Map:
+def _map(results: Results, each: SettingScores) -> SettingMap:
     cells: dict[tuple[str, str], list[float]] = defaultdict(list)
     used: dict[str, None] = {}
     inits = [init for init in each.inits if init != BASELINE]
@@ -73,34 +77,34 @@ def _map(results: Results, each: Gathered) -> Map:
             if known:
                 cells[" / ".join(known), init].append(difference)
                 used.update(dict.fromkeys(tasks))
-    return Map(each.setting, dict(cells), tuple(used))
+    return SettingMap(each.setting, dict(cells), tuple(used))
 
 
-def _panel(of: Map, scale: float) -> Panel:
+def _panel(of: SettingMap, scale: float) -> FigurePanel:
     rows = list(dict.fromkeys(modality for modality, _ in of.cells))
     inits = list(dict.fromkeys(init for _, init in of.cells))
     means = np.array([[np.mean(of.cells.get((row, i), np.nan)) for i in inits] for row in rows])
     texts = np.array([[_text(of.cells.get((row, i), ())) for i in inits] for row in rows])
     setting = of.setting
-    network = place(setting.arch, setting.size, setting.input_size)
+    network = place_label(setting.arch, setting.size, setting.input_size)
     note = f"{network}\n{GENERATED}" if setting.generated else network
 
     def paint(axes: Axes) -> None:
-        heat(axes, means, texts, scale)
-        axes.set_yticks(np.arange(len(rows)) + 0.5, [shorten(row, 28) for row in rows], rotation=0)
-        axes.set_xticks(np.arange(len(inits)) + 0.5, [shorten(init, 18) for init in inits])
-        title(axes, setting.protocol, note)
+        draw_heat(axes, means, texts, scale)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [shorten_name(row, 28) for row in rows], rotation=0)
+        axes.set_xticks(np.arange(len(inits)) + 0.5, [shorten_name(init, 18) for init in inits])
+        panel_title(axes, setting.protocol, note)
 
     told = "; ".join(
-        f"{row} with {init} {number(float(np.mean(values)), '+.3f')} (n = {len(values)})"
+        f"{row} with {init} {format_number(float(np.mean(values)), '+.3f')} (n = {len(values)})"
         for (row, init), values in of.cells.items()
     )
     made = f" ({GENERATED})" if setting.generated else ""
     alt = f"Mean difference to {BASELINE}, {setting.protocol}, {network}{made}: {told}."
     facts = {"task": of.tasks, "protocol": setting.protocol, "fraction": setting.fraction}
     width, height = 70 + 92 * len(inits), 66 + 40 * len(rows)
-    return draw(paint, width, height, alt, tight=True, facts=facts)
+    return draw_panel(paint, width, height, alt, tight=True, facts=facts)
 
 
 def _text(values: Sequence[float]) -> str:
-    return f"{number(float(np.mean(values)), '+.3f')}\nn = {len(values)}" if len(values) else ""
+    return f"{format_number(float(np.mean(values)), '+.3f')}\nn = {len(values)}" if len(values) else ""

@@ -4,21 +4,28 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..analysis.convergence import Pace, paces
+from ..analysis.convergence import ConvergencePace, convergence_paces
 from ..analysis.results import BASELINE, Results
 from ..answers.convergence import pace_answer
-from ..elements.format import compact, duration, number, percent, task_entry, varying
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..elements.format import (
+    compact_column,
+    format_duration,
+    format_number,
+    format_percent,
+    task_entry,
+    varying_columns,
+)
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
 from ..statistics.convergence import SHARE
 
 
 @SECTIONS.register("convergence")
-def convergence(results: Results) -> Content | None:
+def convergence_section(results: Results) -> SectionContent | None:
     """Show the steps and seconds of every fine-tuned row; None where no record has a curve."""
-    found = paces(results)
+    found = convergence_paces(results)
     if not found:
         return None
-    near = percent(SHARE)
+    near = format_percent(SHARE)
     lead = (
         f"Optimiser steps until the validation score first reaches {near} of that of the weights that were "
         f"kept, median and range over seeds. Guessing has an AUC of 0.5, so that {near} of a low AUC may "
@@ -34,48 +41,58 @@ def convergence(results: Results) -> Content | None:
     parts = [[p for p in found if p.row.fraction == largest], [p for p in found if p.row.fraction < largest]]
     tables = tuple(_table(results, part, folded=at > 0) for at, part in enumerate(parts) if part)
     answer = pace_answer(results, parts[0])
-    return Content("Convergence", 48, (Part(lead=lead, blocks=tables),), (answer,) if answer else ())
-
-
-def _table(results: Results, found: Sequence[Pace], folded: bool) -> Table:
-    extra = varying(pace.row for pace in found)
-    columns = (
-        Column("Task", facet="task"),
-        Column("Init", facet="init"),
-        Column("Protocol", facet="protocol"),
-        *((Column("Labels", "g", facet="fraction"),) * folded),
-        *(column for column, _ in extra),
-        Column("Steps", ",.0f", f"to {percent(SHARE)} of the final score, median over seeds, and the range"),
-        Column("From chance", ",.0f", f"steps to {percent(SHARE)} of the way from chance level, likewise"),
-        Column("Seconds", "g", "of training until then, likewise"),
-        Column("Seeds", "d"),
-        Column(f"From chance / {BASELINE}", ".2f", "median over the seeds that both have, and the range"),
-        Column("Paired", "d", "seeds that both have"),
+    return SectionContent(
+        "Convergence", 48, (SectionPart(lead=lead, blocks=tables),), (answer,) if answer else ()
     )
-    rows: list[tuple[Entry, ...]] = [
+
+
+def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> Table:
+    extra = varying_columns(pace.row for pace in found)
+    columns = (
+        TableColumn("Task", facet="task"),
+        TableColumn("Init", facet="init"),
+        TableColumn("Protocol", facet="protocol"),
+        *((TableColumn("Labels", "g", facet="fraction"),) * folded),
+        *(column for column, _ in extra),
+        TableColumn(
+            "Steps",
+            ",.0f",
+            f"to {format_percent(SHARE)} of the final score, median over seeds, and the range",
+        ),
+        TableColumn(
+            "From chance", ",.0f", f"steps to {format_percent(SHARE)} of the way from chance level, likewise"
+        ),
+        TableColumn("Seconds", "g", "of training until then, likewise"),
+        TableColumn("Seeds", "d"),
+        TableColumn(
+            f"From chance / {BASELINE}", ".2f", "median over the seeds that both have, and the range"
+        ),
+        TableColumn("Paired", "d", "seeds that both have"),
+    )
+    rows: list[tuple[TableEntry, ...]] = [
         (
             task_entry(results, pace.row.task),
             pace.row.init,
             pace.row.protocol,
-            *((Datum(pace.row.fraction, percent(pace.row.fraction)),) * folded),
+            *((Datum(pace.row.fraction, format_percent(pace.row.fraction)),) * folded),
             *(getattr(pace.row, field) for _, field in extra),
-            _median([*pace.steps.values()], lambda x: number(x, ",.0f")),
-            _median([*pace.gained.values()], lambda x: number(x, ",.0f")),
-            _median([*pace.seconds.values()], duration),
+            _median([*pace.steps.values()], lambda x: format_number(x, ",.0f")),
+            _median([*pace.gained.values()], lambda x: format_number(x, ",.0f")),
+            _median([*pace.seconds.values()], format_duration),
             Datum(len(pace.gained), note=f"of {pace.curved}" if len(pace.gained) < pace.curved else ""),
-            _median(pace.ratio, lambda x: number(x, ".2f")),
+            _median(pace.ratio, lambda x: format_number(x, ".2f")),
             len(pace.ratio),
         )
         for pace in found
     ]
-    what = "with fewer labels" if folded else f"with {percent(found[0].row.fraction)} of the labels"
-    caption = f"To {percent(SHARE)} of the final validation score, {what}"
+    what = "with fewer labels" if folded else f"with {format_percent(found[0].row.fraction)} of the labels"
+    caption = f"To {format_percent(SHARE)} of the final validation score, {what}"
     protocols = {pace.row.protocol for pace in found}
     facts: dict[str, str | float] = {} if folded else {"fraction": found[0].row.fraction}
     if len(protocols) == 1:  # then the column goes
         facts["protocol"] = protocols.pop()
     keys = tuple(pace.keys for pace in found)
-    return compact(Table(caption, columns, tuple(rows), folded, facts, keys), "Protocol")
+    return compact_column(Table(caption, columns, tuple(rows), folded, facts, keys), "Protocol")
 
 
 def _median(values: Sequence[float] | np.ndarray, write: Callable[[float], str]) -> Datum:

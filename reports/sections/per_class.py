@@ -6,46 +6,54 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import Results, Row
-from ..elements.format import count, metric, ordered, percent, spread, task_entry, varying
-from ..elements.section import SECTIONS, Column, Content, Entry, Part, Table
-from ..statistics.stats import Stat, describe
+from ..analysis.results import LeaderboardRow, Results
+from ..elements.format import (
+    count_noun,
+    format_percent,
+    mean_and_sd,
+    metric_label,
+    order_metrics,
+    task_entry,
+    varying_columns,
+)
+from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..statistics.stats import MetricStat, describe_values
 
-ROWS = 300
+PER_CLASS_ROWS = 300
 """More rows than these make a page slow; the records hold every class."""
-TITLES = {"recall": "Recall", "f1": "F1"}
+PER_CLASS_TITLES = {"recall": "Recall", "f1": "F1"}
 
-Line = tuple[Row, str, dict[str, Stat]]
+PerClassLine = tuple[LeaderboardRow, str, dict[str, MetricStat]]
 """(row, class, metric -> statistics over the seeds)"""
 
 
 @SECTIONS.register("per-class")
-def per_class(results: Results) -> Content | None:
+def per_class(results: Results) -> SectionContent | None:
     """Show one folded table per protocol; None where no record has scores of classes."""
     largest = max((row.fraction for row in results.rows), default=0.0)
-    protocols: dict[str, list[Line]] = defaultdict(list)
+    protocols: dict[str, list[PerClassLine]] = defaultdict(list)
     for line in _lines(results, largest):
         protocols[line[0].protocol].append(line)
     if not protocols:
         return None
-    tables, left = [], ROWS
+    tables, left = [], PER_CLASS_ROWS
     for lines in protocols.values():
         if left > 0:
             tables.append(_table(results, lines[:left]))
         left -= len(lines)
     lead = (
-        f"Test scores of each class against the rest with {percent(largest)} of the labels, mean ± standard "
+        f"Test scores of each class against the rest with {format_percent(largest)} of the labels, mean ± standard "
         "deviation over seeds. A class with few test images has a noisy score, and among many classes some "
         "differ by chance.",
-        *((f"{count(-left, 'line')} more are in the records only.",) if left < 0 else ()),
+        *((f"{count_noun(-left, 'line')} more are in the records only.",) if left < 0 else ()),
     )
-    return Content("Classes", 44, (Part(lead=lead, blocks=tuple(tables)),))
+    return SectionContent("Classes", 44, (SectionPart(lead=lead, blocks=tuple(tables)),))
 
 
-def _lines(results: Results, fraction: float) -> list[Line]:
+def _lines(results: Results, fraction: float) -> list[PerClassLine]:
     """List task by task and class by class what every init gives."""
     records = {record.key: record for record in results.counted}
-    tasks: dict[tuple[str, str], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    tasks: dict[tuple[str, str], dict[str, list[PerClassLine]]] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
         if row.fraction == fraction:
             for label, stats in _stats([records[key] for key in row.keys]).items():
@@ -53,7 +61,7 @@ def _lines(results: Results, fraction: float) -> list[Line]:
     return [line for labels in tasks.values() for lines in labels.values() for line in lines]
 
 
-def _stats(records: Sequence[Record]) -> dict[str, dict[str, Stat]]:
+def _stats(records: Sequence[Record]) -> dict[str, dict[str, MetricStat]]:
     """Return class -> metric -> statistics over the seeds; undefined values do not count."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -61,34 +69,37 @@ def _stats(records: Sequence[Record]) -> dict[str, dict[str, Stat]]:
             for label, value in classes.items():
                 values[label][name].append(np.nan if value is None else value)
     return {
-        label: {name: describe(np.array(found)) for name, found in metrics.items()}
+        label: {name: describe_values(np.array(found)) for name, found in metrics.items()}
         for label, metrics in values.items()
     }
 
 
-def _table(results: Results, lines: Sequence[Line]) -> Table:
-    extra = varying(row for row, _, _ in lines)
-    names = ordered({name for _, _, stats in lines for name in stats})
+def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
+    extra = varying_columns(row for row, _, _ in lines)
+    names = order_metrics({name for _, _, stats in lines for name in stats})
     columns = (
-        Column("Task", facet="task"),
-        Column("Class"),
-        Column("Init", facet="init"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Class"),
+        TableColumn("Init", facet="init"),
         *(column for column, _ in extra),
-        *(Column(TITLES.get(name, metric(name).title), ".3f", metric(name).help) for name in names),
-        Column("Seeds", "d"),
+        *(
+            TableColumn(PER_CLASS_TITLES.get(name, metric_label(name).title), ".3f", metric_label(name).help)
+            for name in names
+        ),
+        TableColumn("Seeds", "d"),
     )
-    body: list[tuple[Entry, ...]] = [
+    body: list[tuple[TableEntry, ...]] = [
         (
             task_entry(results, row.task),
             label,
             row.init,
             *(getattr(row, field) for _, field in extra),
-            *(spread(stats.get(name), len(row.seeds)) for name in names),
+            *(mean_and_sd(stats.get(name), len(row.seeds)) for name in names),
             len(row.seeds),
         )
         for row, label, stats in lines
     ]
     first = lines[0][0]
     facts = {"protocol": first.protocol, "fraction": first.fraction}
-    caption = f"{first.protocol}, {percent(first.fraction)} of the labels, class by class"
+    caption = f"{first.protocol}, {format_percent(first.fraction)} of the labels, class by class"
     return Table(caption, columns, tuple(body), True, facts, tuple(row.keys for row, _, _ in lines))

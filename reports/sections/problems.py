@@ -6,25 +6,33 @@ from collections.abc import Iterable
 from ...benchmark.schema.plan import Cell
 from ..analysis.flags import leaks
 from ..analysis.results import Results
-from ..analysis.verdicts import judge
-from ..answers.data_quality import trust
-from ..elements.format import GENERATED, compact, count, metric, percent, place, task_entry
-from ..elements.merged_rows import merged
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..analysis.verdicts import compute_verdicts
+from ..answers.data_quality import data_quality_answer
+from ..elements.format import (
+    GENERATED,
+    compact_column,
+    count_noun,
+    format_percent,
+    metric_label,
+    place_label,
+    task_entry,
+)
+from ..elements.merged_rows import merged_notices
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
 from ..elements.verdict_format import flagged_text
-from ..statistics.stats import Stat
+from ..statistics.stats import MetricStat
 
-ROWS = 300
+PROBLEM_ROWS = 300
 """Failures and gaps that are listed one by one; the rest are counted."""
 
 
 @SECTIONS.register("problems")
-def problems(results: Results) -> Content:
+def problems_section(results: Results) -> SectionContent:
     """List everything that a reader must know before believing a number."""
     points = (
         *(f"{leak}." for leak in leaks(results)),
-        *filter(None, (flagged_text(judge(results)),)),
-        *merged(results),
+        *filter(None, (flagged_text(compute_verdicts(results)),)),
+        *merged_notices(results),
         *_counts(results),
         *_generated(results),
         *_overlaps(results),
@@ -42,7 +50,12 @@ def problems(results: Results) -> Content:
     )
     blocks = tuple(table for table in tables if table.rows)
     lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
-    return Content("What to doubt", 70, (Part(lead=lead, points=points, blocks=blocks),), (trust(results),))
+    return SectionContent(
+        "What to doubt",
+        70,
+        (SectionPart(lead=lead, points=points, blocks=blocks),),
+        (data_quality_answer(results),),
+    )
 
 
 def _counts(results: Results) -> list[str]:
@@ -51,7 +64,7 @@ def _counts(results: Results) -> list[str]:
         for folder in results.planless
     ]
     if results.unreadable:
-        broken = count(len(results.unreadable), "record file")
+        broken = count_noun(len(results.unreadable), "record file")
         points.append(
             f"{broken} cannot be read whole, or were altered, and count nowhere: run the same command again, "
             f"which makes anew what belongs to its plan; remove the others: "
@@ -59,7 +72,7 @@ def _counts(results: Results) -> list[str]:
         )
     if results.damaged:
         points.append(
-            f"The predictions of {count(len(results.damaged), 'record')} are missing or not those that gave "
+            f"The predictions of {count_noun(len(results.damaged), 'record')} are missing or not those that gave "
             "its score, so that no verdict rests on them: run the same command again, which makes them anew: "
             f"{_few(sorted(results.damaged))}."
         )
@@ -76,7 +89,7 @@ def _counts(results: Results) -> list[str]:
         )
     dirty = sum(record.provenance.dirty for record in results.counted)
     if dirty:
-        points.append(f"{count(dirty, 'cell')} ran from a checkout with uncommitted changes.")
+        points.append(f"{count_noun(dirty, 'cell')} ran from a checkout with uncommitted changes.")
     return points
 
 
@@ -85,7 +98,7 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
 
 
-def _still(stat: Stat | None) -> bool:
+def _still(stat: MetricStat | None) -> bool:
     return stat is not None and stat.n > 1 and stat.low == stat.high
 
 
@@ -123,7 +136,7 @@ def _kept_apart(results: Results) -> list[str]:
 
 def _repeated(results: Results) -> list[str]:
     return [
-        f"{_named(results, task)}: {count(dropped, 'record')} left out because a later one repeats its seed."
+        f"{_named(results, task)}: {count_noun(dropped, 'record')} left out because a later one repeats its seed."
         for task, dropped in sorted(results.repeated.items())
     ]
 
@@ -140,30 +153,30 @@ def _unlike(results: Results) -> list[str]:
         for what, of in differing.items()
     }
     return [
-        f"{count(rows, 'row')} average seeds that were computed {what}; see Provenance."
+        f"{count_noun(rows, 'row')} average seeds that were computed {what}; see Provenance."
         for what, rows in found.items()
         if rows
     ]
 
 
-def _where(results: Results, cell: Cell) -> tuple[Entry, ...]:
+def _where(results: Results, cell: Cell) -> tuple[TableEntry, ...]:
     step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
-    network = place(cell.arch, cell.size, cell.input_size)
+    network = place_label(cell.arch, cell.size, cell.input_size)
     return (
         task_entry(results, cell.task),
         cell.init,
         step,
-        Datum(cell.fraction, percent(cell.fraction)),
+        Datum(cell.fraction, format_percent(cell.fraction)),
         network,
     )
 
 
 WHERE = (
-    Column("Task", facet="task"),
-    Column("Init", facet="init"),
-    Column("Protocol", facet="protocol"),
-    Column("Labels", "g", facet="fraction"),
-    Column("Network"),
+    TableColumn("Task", facet="task"),
+    TableColumn("Init", facet="init"),
+    TableColumn("Protocol", facet="protocol"),
+    TableColumn("Labels", "g", facet="fraction"),
+    TableColumn("Network"),
 )
 
 
@@ -172,21 +185,27 @@ def _seeds(cells: Iterable[Cell]) -> str:
 
 
 def _located(
-    caption: str, columns: tuple[Column, ...], rows: list[tuple[Entry, ...]], folded: bool = False
+    caption: str, columns: tuple[TableColumn, ...], rows: list[tuple[TableEntry, ...]], folded: bool = False
 ) -> Table:
     """Make a table of cells, cut to a length that a person reads."""
-    more = f" (the first {ROWS} of {len(rows)} lines)" if len(rows) > ROWS else ""
-    return compact(Table(caption + more, (*WHERE, *columns), tuple(rows[:ROWS]), folded), "Network")
+    more = f" (the first {PROBLEM_ROWS} of {len(rows)} lines)" if len(rows) > PROBLEM_ROWS else ""
+    return compact_column(
+        Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded), "Network"
+    )
 
 
 def _failed(results: Results) -> Table:
-    groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
     for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
         groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (*where, _seeds(cells), error) for (where, error), cells in groups.items()
     ]
-    return _located(f"{count(len(results.failed), 'cell')} failed", (Column("Seeds"), Column("Error")), rows)
+    return _located(
+        f"{count_noun(len(results.failed), 'cell')} failed",
+        (TableColumn("Seeds"), TableColumn("Error")),
+        rows,
+    )
 
 
 def _by_place(cell: Cell) -> tuple[object, ...]:
@@ -196,43 +215,45 @@ def _by_place(cell: Cell) -> tuple[object, ...]:
 
 def _missing(results: Results) -> Table:
     waiting = [item for item in results.missing if item.reason != "failed"]
-    groups: dict[tuple[tuple[Entry, ...], str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
     for item in waiting:
         groups[_where(results, item.cell), item.reason].append(item.cell)
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (*where, _seeds(cells), reason) for (where, reason), cells in groups.items()
     ]
-    caption = f"{count(len(waiting), 'planned cell')} without a record"
-    return _located(caption, (Column("Seeds"), Column("Why")), rows, folded=len(rows) > 20)
+    caption = f"{count_noun(len(waiting), 'planned cell')} without a record"
+    return _located(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
 
 
 def _undefined(results: Results) -> Table:
-    found: Counter[tuple[tuple[Entry, ...], str, str]] = Counter()
+    found: Counter[tuple[tuple[TableEntry, ...], str, str]] = Counter()
     for record in results.counted:
         for name, value in record.metrics.items():
             if value is None:
                 reason = record.undefined.get(name, "no reason was recorded")
-                found[_where(results, record.cell), metric(name, results.metric_facts).title, reason] += 1
-    rows: list[tuple[Entry, ...]] = [
+                found[
+                    _where(results, record.cell), metric_label(name, results.metric_facts).title, reason
+                ] += 1
+    rows: list[tuple[TableEntry, ...]] = [
         (*where, name, cells, why) for (where, name, why), cells in found.items()
     ]
     caption = "Undefined metrics: left out of the mean, never counted as 0"
-    return _located(caption, (Column("Metric"), Column("Seeds", "d"), Column("Why")), rows)
+    return _located(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
 
 
 def _edges(results: Results) -> Table:
-    found: dict[tuple[tuple[Entry, ...], str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    found: dict[tuple[tuple[TableEntry, ...], str, str], list[tuple[float, Cell]]] = defaultdict(list)
     for record in results.counted:
         for choice in record.choices:
             if choice.at_edge:
                 grid = ", ".join(f"{value:g}" for value in choice.grid)
                 found[_where(results, record.cell), choice.name, grid].append((choice.value, record.cell))
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
         for (where, name, grid), chosen in found.items()
     ]
     caption = "Choices on the edge of their grid: a wider grid might do better"
-    columns = (Column("Choice"), Column("Chosen"), Column("Grid"), Column("Seeds", "d"))
+    columns = (TableColumn("Choice"), TableColumn("Chosen"), TableColumn("Grid"), TableColumn("Seeds", "d"))
     return _located(caption, columns, rows, folded=True)
 
 
@@ -244,14 +265,16 @@ def _caveats(results: Results) -> Table:
         if (facts := results.tasks.get(task))
         for caveat in facts.caveats
     ]
-    return Table("Known caveats of the tasks", (Column("Task", facet="task"), Column("Caveat")), tuple(rows))
+    return Table(
+        "Known caveats of the tasks", (TableColumn("Task", facet="task"), TableColumn("Caveat")), tuple(rows)
+    )
 
 
 def _notes(results: Results) -> Table:
     found = Counter((record.cell.task, note) for record in results.counted for note in record.notes)
-    rows: list[tuple[Entry, ...]] = [
+    rows: list[tuple[TableEntry, ...]] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
-    columns = (Column("Task", facet="task"), Column("Note"), Column("Cells", "d"))
-    cut = f" (the first {ROWS} of {len(rows)})" if len(rows) > ROWS else ""
-    return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:ROWS]), folded=True)
+    columns = (TableColumn("Task", facet="task"), TableColumn("Note"), TableColumn("Cells", "d"))
+    cut = f" (the first {PROBLEM_ROWS} of {len(rows)})" if len(rows) > PROBLEM_ROWS else ""
+    return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:PROBLEM_ROWS]), folded=True)

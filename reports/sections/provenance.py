@@ -10,21 +10,21 @@ import msgspec
 from ...benchmark.schema.plan import Plan
 from ...benchmark.schema.records import InitFacts, Record
 from ..analysis.results import Results
-from ..elements.format import GENERATED, compact, count, place, task_entry
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..elements.format import GENERATED, compact_column, count_noun, place_label, task_entry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
 
 PATHS = ("out", "data_root", "task_file", "config")
-HASH = 12
+HASH_DIGITS = 12
 """Digits of a hash or commit that a table shows."""
 
 
 @SECTIONS.register("provenance")
-def provenance(results: Results) -> Content | None:
+def provenance_section(results: Results) -> SectionContent | None:
     """Show tasks, inits, software and recipe of every record that counts."""
     tables = (_tasks(results), _inits(results), _software(results), _recipe(results))
     lead = ("Everything that decided these numbers. Hashes are shortened; the records hold them whole.",)
-    parts = Part(lead=lead, blocks=tuple(table for table in tables if table.rows))
-    return Content("Provenance", 80, (parts,)) if parts.blocks else None
+    parts = SectionPart(lead=lead, blocks=tuple(table for table in tables if table.rows))
+    return SectionContent("Provenance", 80, (parts,)) if parts.blocks else None
 
 
 def _some(values: Iterable[str], shorten: bool = False) -> str:
@@ -36,7 +36,7 @@ def _some(values: Iterable[str], shorten: bool = False) -> str:
 
 def _short(value: str) -> str:
     kind, colon, digits = value.rpartition(":")
-    return f"{kind}{colon}{digits[:HASH]}"
+    return f"{kind}{colon}{digits[:HASH_DIGITS]}"
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
@@ -47,7 +47,7 @@ def _grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[st
 
 
 def _tasks(results: Results) -> Table:
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     for task, members in _grouped(results.counted, lambda record: record.cell.task).items():
         facts = results.tasks.get(task)
         tests = {record.counts.test for record in members if record.counts}
@@ -64,8 +64,8 @@ def _tasks(results: Results) -> Table:
             )
         )
     columns = (
-        Column("Task", facet="task"), Column("Title"), Column("Kind"), Column("Modality"),
-        Column("Test images", ",d"), Column("Data"), Column("Licence"), Column("Cite"),
+        TableColumn("Task", facet="task"), TableColumn("Title"), TableColumn("Kind"), TableColumn("Modality"),
+        TableColumn("Test images", ",d"), TableColumn("Data"), TableColumn("Licence"), TableColumn("Cite"),
     )  # fmt: skip
     return Table("Tasks", columns, tuple(rows))
 
@@ -74,9 +74,9 @@ def _inits(results: Results) -> Table:
     groups: dict[tuple[str, ...], list[tuple[Record, InitFacts]]] = defaultdict(list)
     for record in results.counted:
         if record.init:
-            network = place(record.cell.arch, record.cell.size, record.cell.input_size)
+            network = place_label(record.cell.arch, record.cell.size, record.cell.input_size)
             groups[record.cell.init, record.init.identity, network].append((record, record.init))
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     for (name, identity, network), members in sorted(groups.items()):
         facts = [init for _, init in members]
         rows.append(
@@ -90,16 +90,16 @@ def _inits(results: Results) -> Table:
                 _some(corpus for init in facts for corpus in init.corpora),
                 _some(init.objective for init in facts),
                 _some(init.license for init in facts),
-                count(len({record.cell.task for record, _ in members}), "task"),
+                count_noun(len({record.cell.task for record, _ in members}), "task"),
             )
         )
     columns = (
-        Column("Init", facet="init"), Column("Network"), Column("Identity"), Column("Weights"),
-        Column("Input contract"), Column("Adapted"), Column("Has seen"), Column("Objective"),
-        Column("License"), Column("Used for"),
+        TableColumn("Init", facet="init"), TableColumn("Network"), TableColumn("Identity"), TableColumn("Weights"),
+        TableColumn("Input contract"), TableColumn("Adapted"), TableColumn("Has seen"), TableColumn("Objective"),
+        TableColumn("License"), TableColumn("Used for"),
     )  # fmt: skip
     caption = "Inits: where the weights came from and how images were fed to them"
-    return compact(Table(caption, columns, tuple(rows)), "Network")
+    return compact_column(Table(caption, columns, tuple(rows)), "Network")
 
 
 def _contract(init: InitFacts) -> str:
@@ -137,7 +137,7 @@ def _software(results: Results) -> Table:
         made = record.provenance
         versions = ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
         state = " with uncommitted changes" if made.dirty else ""
-        commit = f"{made.commit[:HASH]}{state}" if made.commit else "installed package"
+        commit = f"{made.commit[:HASH_DIGITS]}{state}" if made.commit else "installed package"
         groups[versions, commit, made.device, str(record.protocol_version)] += 1
     rows = [
         (device, threads, commit, version, versions, cells)
@@ -145,8 +145,8 @@ def _software(results: Results) -> Table:
         for threads in (_threads(results.records, device),)
     ]
     columns = (
-        Column("Device"), Column("Threads"), Column("Commit"), Column("Protocol version"), Column("Versions"),
-        Column("Records", ",d"),
+        TableColumn("Device"), TableColumn("Threads"), TableColumn("Commit"), TableColumn("Protocol version"), TableColumn("Versions"),
+        TableColumn("Records", ",d"),
     )  # fmt: skip
     return Table("Software and devices", columns, tuple(rows))
 
@@ -156,7 +156,7 @@ def _threads(records: Sequence[Record], device: str) -> str:
 
 
 def _recipe(results: Results) -> Table:
-    rows: list[tuple[Entry, ...]] = []
+    rows: list[tuple[TableEntry, ...]] = []
     if results.plan:
         asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
         trained = msgspec.to_builtins(results.plan.recipe)
@@ -164,7 +164,10 @@ def _recipe(results: Results) -> Table:
     recipes = _grouped(
         results.counted, lambda record: f"{record.cell.protocol}: {_short(record.recipe_hash)}"
     )
-    rows += [("recipe of " + recipe, count(len(members), "cell")) for recipe, members in recipes.items()]
+    rows += [("recipe of " + recipe, count_noun(len(members), "cell")) for recipe, members in recipes.items()]
     return Table(
-        "What was asked for last, and the recipe", (Column("Name"), Column("Value")), tuple(rows), folded=True
+        "What was asked for last, and the recipe",
+        (TableColumn("Name"), TableColumn("Value")),
+        tuple(rows),
+        folded=True,
     )

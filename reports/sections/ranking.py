@@ -5,31 +5,47 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ..analysis.aggregate import Overall, Ranking, Setting, gather, overall, ranking
+from ..analysis.aggregate import (
+    ComparableSetting,
+    InitRanking,
+    OverallDifference,
+    gather_scores,
+    overall_differences,
+    rank_inits,
+)
 from ..analysis.results import Results
-from ..elements.critical_difference import diagram
+from ..elements.critical_difference import draw_ranking
 from ..elements.format import (
     GENERATED,
-    compact,
-    count,
-    interval,
-    listed,
+    compact_column,
+    count_noun,
+    format_interval,
+    format_percent,
+    join_words,
     p_value,
-    percent,
-    place,
+    place_label,
     primary_title,
 )
-from ..elements.pictures import looks, style
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Figure, Part, Table
+from ..elements.pictures import looks_of, report_style
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
 
 DIAGRAMS = 12
 
 
 @SECTIONS.register("over-tasks")
-def over_tasks(results: Results) -> Content | None:
+def over_tasks(results: Results) -> SectionContent | None:
     """Show the differences over tasks and the ranks of every setting, the largest fraction open."""
-    found = overall(results)
+    found = overall_differences(results)
     if not found:
         return None
     largest = max(each.setting.fraction for each in found)
@@ -41,7 +57,7 @@ def over_tasks(results: Results) -> Content | None:
         "the noise of seeds and test images, since every task's difference does. It speaks of tasks like "
         "these.",
     )
-    ranked = ranking(results)
+    ranked = rank_inits(results)
     figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
     blocks: list[Table | Figure] = [figure] if figure else []
     for folded in (False, True):
@@ -51,37 +67,47 @@ def over_tasks(results: Results) -> Content | None:
         lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
         if lines:
             blocks.append(_ranks(lines, folded))
-    return Content("Over all tasks", 10, (Part(lead=lead, points=_points(results), blocks=tuple(blocks)),))
+    return SectionContent(
+        "Over all tasks", 10, (SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks)),)
+    )
 
 
 def _points(results: Results) -> tuple[str, ...]:
     """Say what there are too few tasks for, and which tasks were left out."""
-    units = max(each.mean.units for each in overall(results))
-    inits = max((len(each.inits) for each in ranking(results)), default=0)
+    units = max(each.mean.units for each in overall_differences(results))
+    inits = max((len(each.inits) for each in rank_inits(results)), default=0)
     needs = (
         (units < MEAN_UNITS, f"an interval needs {MEAN_UNITS}"),
         (units < WILCOXON_UNITS, f"Wilcoxon's test needs {WILCOXON_UNITS}"),
         (units < RANK_UNITS, f"Friedman's and Nemenyi's need {RANK_UNITS}"),
     )
     short = [text for lacking, text in needs if lacking]
-    points = [f"There are at most {count(units, 'independent task')} here: {listed(short)}."] if short else []
+    points = (
+        [f"There are at most {count_noun(units, 'independent task')} here: {join_words(short)}."]
+        if short
+        else []
+    )
     if inits < RANK_INITS and units >= RANK_UNITS:
         points.append(f"Friedman's and Nemenyi's tests need {RANK_INITS} inits on the same tasks.")
-    left_out = sorted({task for each in gather(results) for task in each.left_out})
+    left_out = sorted({task for each in gather_scores(results) for task in each.left_out})
     if left_out:
-        points.append(f"Left out, since some of their records must not be compared: {listed(left_out)}.")
+        points.append(f"Left out, since some of their records must not be compared: {join_words(left_out)}.")
     return tuple(points)
 
 
-TASKS = Column(
+TASKS_COLUMN = TableColumn(
     "Tasks", "d", "independent ones: those whose images have one origin count as one", facet="task"
 )
-SETTING = (Column("Protocol", facet="protocol"), Column("Labels", "g", facet="fraction"), Column("Network"))
+SETTING = (
+    TableColumn("Protocol", facet="protocol"),
+    TableColumn("Labels", "g", facet="fraction"),
+    TableColumn("Network"),
+)
 
 
-def _setting(of: Setting) -> tuple[Entry, ...]:
-    fraction = Datum(of.fraction, percent(of.fraction))
-    return of.protocol, fraction, place(of.arch, of.size, of.input_size)
+def _setting(of: ComparableSetting) -> tuple[TableEntry, ...]:
+    fraction = Datum(of.fraction, format_percent(of.fraction))
+    return of.protocol, fraction, place_label(of.arch, of.size, of.input_size)
 
 
 def _p(value: float) -> Datum | float:
@@ -91,7 +117,7 @@ def _p(value: float) -> Datum | float:
 
 def _tasks(units: int, tasks: Sequence[str]) -> Datum:
     """Count independent tasks, and say where there are more that share an origin."""
-    note = f"of {count(len(tasks), 'task')}" if len(tasks) > units else ""
+    note = f"of {count_noun(len(tasks), 'task')}" if len(tasks) > units else ""
     return Datum(units, note=note, stands_for=tuple(tasks))
 
 
@@ -103,31 +129,31 @@ def _measured(table: Table) -> Table:
         if not column.format or any(row[place] == row[place] for row in table.rows)  # NaN is not itself
     ]
     rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
-    return compact(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
+    return compact_column(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
 
 
-def _named(of: Setting, *inits: str) -> Datum:
+def _named(of: ComparableSetting, *inits: str) -> Datum:
     """Name an init, or a difference of two, with the warning that must stand beside generated images."""
     name = " \u2212 ".join(inits)
     return Datum(name, name, note=GENERATED if of.generated else "", stands_for=inits)
 
 
-def _differences(rows: Sequence[Overall], folded: bool) -> Table:
+def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
     columns = (
-        Column("Pair", facet="init"),
+        TableColumn("Pair", facet="init"),
         *SETTING,
-        Column("Difference", "+.3f", "mean over independent tasks"),
-        Column("95 % interval", "", "Student's, over independent tasks"),
-        Column("Wilcoxon p", ".3f", "two-sided signed-rank test over independent tasks"),
-        Column("Higher on", "d", "independent tasks on which the first of the pair is higher"),
-        TASKS,
+        TableColumn("Difference", "+.3f", "mean over independent tasks"),
+        TableColumn("95 % interval", "", "Student's, over independent tasks"),
+        TableColumn("Wilcoxon p", ".3f", "two-sided signed-rank test over independent tasks"),
+        TableColumn("Higher on", "d", "independent tasks on which the first of the pair is higher"),
+        TASKS_COLUMN,
     )
-    body: list[tuple[Entry, ...]] = [
+    body: list[tuple[TableEntry, ...]] = [
         (
             _named(each.setting, each.a, each.b),
             *_setting(each.setting),
             each.mean.difference,
-            Datum(each.mean.low, interval(each.mean.low, each.mean.high)),
+            Datum(each.mean.low, format_interval(each.mean.low, each.mean.high)),
             _p(each.mean.p),
             each.mean.positive,
             _tasks(each.mean.units, each.tasks),
@@ -144,17 +170,17 @@ def _differences(rows: Sequence[Overall], folded: bool) -> Table:
     return _measured(table)
 
 
-def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
+def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
     columns = (
-        Column("Init", facet="init"),
+        TableColumn("Init", facet="init"),
         *SETTING,
-        Column("Mean rank", ".2f", "1 is best; ties share a rank"),
-        Column("Borda", "g", "other inits beaten, summed over independent tasks; a tie counts half"),
-        Column("Friedman p", ".3f", "of all inits alike, corrected for ties"),
-        Column("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
-        TASKS,
+        TableColumn("Mean rank", ".2f", "1 is best; ties share a rank"),
+        TableColumn("Borda", "g", "other inits beaten, summed over independent tasks; a tie counts half"),
+        TableColumn("Friedman p", ".3f", "of all inits alike, corrected for ties"),
+        TableColumn("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
+        TASKS_COLUMN,
     )
-    body: list[tuple[Entry, ...]] = []
+    body: list[tuple[TableEntry, ...]] = []
     for each in lines:
         for at in each.ranks.mean.argsort(kind="stable"):
             ranks = each.ranks
@@ -174,21 +200,21 @@ def _ranks(lines: Sequence[Ranking], folded: bool) -> Table:
     return _measured(table)
 
 
-def _labels(setting: Setting, folded: bool) -> str:
-    return "with fewer labels" if folded else f"with {percent(setting.fraction)} of the labels"
+def _labels(setting: ComparableSetting, folded: bool) -> str:
+    return "with fewer labels" if folded else f"with {format_percent(setting.fraction)} of the labels"
 
 
-def _diagrams(results: Results, ranked: Sequence[Ranking]) -> Figure | None:
+def _diagrams(results: Results, ranked: Sequence[InitRanking]) -> Figure | None:
     drawable = [each for each in ranked if not math.isnan(each.ranks.critical)]
     if not drawable:
         return None
-    init_looks = looks([row.init for row in results.rows])
-    with style():
-        panels = tuple(diagram(each, init_looks) for each in islice(drawable, DIAGRAMS))
+    init_looks = looks_of([row.init for row in results.rows])
+    with report_style():
+        panels = tuple(draw_ranking(each, init_looks) for each in islice(drawable, DIAGRAMS))
     cut = len(drawable) - len(panels)
     caption = (
         "Critical-difference diagram (Demšar 2006): mean ranks, best on the left. A bar joins inits that "
         "Nemenyi's test at 0.05 cannot tell apart; two that no bar joins differ by more than CD."
-        + (f" {count(cut, 'further diagram')} are left out; the table holds their ranks." if cut else "")
+        + (f" {count_noun(cut, 'further diagram')} are left out; the table holds their ranks." if cut else "")
     )
     return Figure("critical-difference", caption, panels)

@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.influence_input import read_predictions
-from ..analysis.results import Results, Row
-from ..elements.format import GENERATED, count, number, percent, place
-from ..elements.pictures import INK, Look, draw, looks, style, swatch, title
-from ..elements.section import SECTIONS, Content, Figure, Panel, Part
-from ..statistics.influence import Floats
+from ..analysis.results import LeaderboardRow, Results
+from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
+from ..elements.pictures import INK, InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
+from ..statistics.influence import _Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 24
+RELIABILITY_PANELS = 24
 BINS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class ReliabilityCurve:
     """The reliability of one row.
 
     Attributes:
@@ -35,50 +35,52 @@ class Curve:
         decisions: of one seed: test images, or labels of a multilabel task.
     """
 
-    row: Row
-    confidence: Floats
-    correct: Floats
+    row: LeaderboardRow
+    confidence: _Floats
+    correct: _Floats
     decisions: int
 
 
 @SECTIONS.register("reliability")
-def reliability(results: Results) -> Content | None:
+def reliability_section(results: Results) -> SectionContent | None:
     """Draw one panel per task at the largest fraction, a line per init; None without predictions."""
     largest = max((row.fraction for row in results.rows), default=0.0)
-    panels: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    panels: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         if row.fraction == largest and not row.ambiguous:
             panels[row.protocol, row.arch, row.size, row.input_size, row.task].append(row)
-    init_looks = looks([row.init for row in results.rows])
-    figures: dict[tuple[object, ...], list[Panel]] = defaultdict(list)
+    init_looks = looks_of([row.init for row in results.rows])
+    figures: dict[tuple[object, ...], list[FigurePanel]] = defaultdict(list)
     drawn = 0
-    with style():
+    with report_style():
         for key, rows in panels.items():
-            if drawn == PANELS:
+            if drawn == RELIABILITY_PANELS:
                 break
             curves = [curve for row in rows if (curve := _curve(results, row))]
             if curves:
                 figures[key[:-1]].append(_panel(results, curves, init_looks))
                 drawn += 1
-        keys = tuple((swatch(look), init) for init, look in init_looks.items())
+        keys = tuple((legend_swatch(look), init) for init, look in init_looks.items())
     if not figures:
         return None
-    left = len(panels) - drawn if drawn == PANELS else 0
+    left = len(panels) - drawn if drawn == RELIABILITY_PANELS else 0
     lead = (
-        f"Decisions with {percent(largest)} of the labels, sorted by the network's confidence into {BINS} "
+        f"Decisions with {format_percent(largest)} of the labels, sorted by the network's confidence into {BINS} "
         "bins of equally many, all seeds together: how many of each bin are right. On the diagonal a "
         "confidence means what it says; below it the network is too sure of itself. The key of a panel holds "
         "the expected calibration error, ECE, mean over seeds. No network was calibrated after training.",
-        *((f"{count(left, 'panel')} more are left out.",) if left else ()),
+        *((f"{count_noun(left, 'panel')} more are left out.",) if left else ()),
     )
     blocks = tuple(
         Figure(f"reliability-{at + 1}", _caption(key), tuple(of), keys, folded=at > 0)
         for at, (key, of) in enumerate(figures.items())
     )
-    return Content("Calibration", 46, (Part(lead=lead, blocks=blocks),))
+    return SectionContent("Calibration", 46, (SectionPart(lead=lead, blocks=blocks),))
 
 
-def binned(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> tuple[Floats, Floats]:
+def bin_decisions(
+    confidence: _Floats, correct: NDArray[np.bool_], bins: int = BINS
+) -> tuple[_Floats, _Floats]:
     """Sort decisions [n] by confidence into at most `bins` bins of equally many.
 
     Returns:
@@ -89,7 +91,7 @@ def binned(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> 
     return np.array([confidence[p].mean() for p in parts]), np.array([correct[p].mean() for p in parts])
 
 
-def decisions(labels: NDArray[np.generic], scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def decisions(labels: NDArray[np.generic], scores: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
     """Return confidence and correctness of every decision, flat; each label of a multilabel image is one.
 
     Args:
@@ -103,25 +105,27 @@ def decisions(labels: NDArray[np.generic], scores: Floats) -> tuple[Floats, NDAr
     return scores.max(axis=1), scores.argmax(axis=1) == labels
 
 
-def _curve(results: Results, row: Row) -> Curve | None:
+def _curve(results: Results, row: LeaderboardRow) -> ReliabilityCurve | None:
     found = [read_predictions(results.predictions_of(key)) for key in row.keys]
     known = [decisions(read[0], read[1].astype(float)) for read in found if read]
     if len(known) < len(found):
         return None
     confidence, correct = (np.concatenate(parts) for parts in zip(*known, strict=True))
-    return Curve(row, *binned(confidence, correct), decisions=len(known[0][0]))
+    return ReliabilityCurve(row, *bin_decisions(confidence, correct), decisions=len(known[0][0]))
 
 
 def _caption(key: tuple[object, ...]) -> str:
     protocol, arch, size, input_size = key
-    return f"{protocol}: {place(str(arch), int(str(size)), int(str(input_size)))}."
+    return f"{protocol}: {place_label(str(arch), int(str(size)), int(str(input_size)))}."
 
 
-def _panel(results: Results, curves: Sequence[Curve], init_looks: dict[str, Look]) -> Panel:
+def _panel(
+    results: Results, curves: Sequence[ReliabilityCurve], init_looks: dict[str, InitLook]
+) -> FigurePanel:
     row = curves[0].row
     made = GENERATED if results.generated(row.task) else ""
     seeds = sorted({len(curve.row.seeds) for curve in curves})
-    n = f"{count(curves[0].decisions, 'decision')}, {' or '.join(map(str, seeds))} seeds"
+    n = f"{count_noun(curves[0].decisions, 'decision')}, {' or '.join(map(str, seeds))} seeds"
 
     def paint(axes: Axes) -> None:
         low = min(float(curve.confidence[0]) for curve in curves)
@@ -136,16 +140,16 @@ def _panel(results: Results, curves: Sequence[Curve], init_looks: dict[str, Look
         axes.legend(loc="lower right", fontsize=6.5, frameon=False, handlelength=2.4, labelspacing=0.25)
         axes.set_xlabel("confidence")
         axes.set_ylim(top=1.02)
-        title(axes, row.task, f"{n}\n{made}" if made else n, width=25)
+        panel_title(axes, row.task, f"{n}\n{made}" if made else n, width=25)
 
     told = "; ".join(f"{curve.row.init} {_ece(curve)}" for curve in curves)
     alt = (
         f"Share of right decisions over confidence on {row.task}{f' ({made})' if made else ''}, {n}. {told}."
     )
     facts = {"task": row.task, "protocol": row.protocol, "fraction": row.fraction}
-    return draw(paint, 260, 240, alt, facts=facts)
+    return draw_panel(paint, 260, 240, alt, facts=facts)
 
 
-def _ece(curve: Curve) -> str:
+def _ece(curve: ReliabilityCurve) -> str:
     stat = curve.row.stats.get("ece")
-    return f"ECE {number(stat.mean if stat else None)}"
+    return f"ECE {format_number(stat.mean if stat else None)}"

@@ -2,44 +2,57 @@
 
 from collections.abc import Sequence
 
-from ..analysis.results import Results, Row
-from ..analysis.subgroup_split import FEWEST, UNKNOWN, Stratum
-from ..analysis.subgroups import Help, RowGap, gaps, helps
+from ..analysis.results import LeaderboardRow, Results
+from ..analysis.subgroup_split import FEWEST_PER_SIDE, UNKNOWN_VALUE, SubgroupRow
+from ..analysis.subgroups import RowGap, SubgroupGain, subgroup_gains, subgroup_gaps
 from ..answers.subgroups import subgroups_answer
-from ..elements.format import NBSP, compact, interval, number, p_value, percent, task_entry, varying
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
-from ..statistics.paired import Paired
+from ..elements.format import (
+    NBSP,
+    compact_column,
+    format_interval,
+    format_number,
+    format_percent,
+    p_value,
+    task_entry,
+    varying_columns,
+)
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..statistics.paired import PairedDifference
 
 NOT_STATED = "(not stated)"
-TASK, COLUMN, INIT = Column("Task", facet="task"), Column("Column"), Column("Init", facet="init")
-PROTOCOL = Column("Protocol", facet="protocol")
+TASK, COLUMN, INIT = (
+    TableColumn("Task", facet="task"),
+    TableColumn("Column"),
+    TableColumn("Init", facet="init"),
+)
+PROTOCOL = TableColumn("Protocol", facet="protocol")
 RANGE = f"95{NBSP}% interval"
 
 
 @SECTIONS.register("subgroups")
-def subgroups(results: Results) -> Content | None:
+def subgroups_section(results: Results) -> SectionContent | None:
     """Show the largest share of the labels in three tables; None where no predictions hold a column."""
-    found = gaps(results)
+    found = subgroup_gaps(results)
     if not found:
         return None
     largest = max(each.row.fraction for each in found)
     at_top = [each for each in found if each.row.fraction == largest]
-    compared = [each for each in helps(results) if each.pair.a.fraction == largest]
-    with_labels = f"with {percent(largest)} of the labels"
+    compared = [each for each in subgroup_gains(results) if each.pair.a.fraction == largest]
+    with_labels = f"with {format_percent(largest)} of the labels"
     tables = [_scores(results, at_top, with_labels), _gaps(results, at_top, with_labels)]
     if compared:
         tables.append(_helps(results, compared, with_labels))
     facts = {"fraction": largest}
-    blocks = tuple(compact(Table(*table, facts=facts), "Protocol") for table in tables)
-    part = Part(lead=_lead(), blocks=blocks)
-    return Content("Subgroups", 43, (part,), (subgroups_answer(results, at_top, compared),))
+    blocks = tuple(compact_column(Table(*table, facts=facts), "Protocol") for table in tables)
+    part = SectionPart(lead=_lead(), blocks=blocks)
+    return SectionContent("Subgroups", 43, (part,), (subgroups_answer(results, at_top, compared),))
 
 
 def _lead() -> tuple[str, ...]:
     return (
         "Test AUC on the images of each subgroup, mean over seeds, with an interval over test images "
         "(patients, where they are known) and seeds, not corrected for the number of subgroups. A subgroup "
-        f"with fewer than {FEWEST} images or patients on either side of a class has none, and no part in "
+        f"with fewer than {FEWEST_PER_SIDE} images or patients on either side of a class has none, and no part in "
         "the gap.",
         "The gap is the highest minus the lowest AUC. It is never negative and opens by chance alone, the "
         "wider the fewer the images: By chance is its mean if all were truly alike. Its interval is "
@@ -54,18 +67,18 @@ def _lead() -> tuple[str, ...]:
     )
 
 
-Raw = tuple[str, tuple[Column, ...], tuple[tuple[Entry, ...], ...]]
+Raw = tuple[str, tuple[TableColumn, ...], tuple[tuple[TableEntry, ...], ...]]
 """Caption, columns and rows of a table."""
 
 
 def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
-    extra = varying(each.row for each in found)
+    extra = varying_columns(each.row for each in found)
     columns = (
-        TASK, COLUMN, Column("Subgroup"), INIT, PROTOCOL, *(column for column, _ in extra),
-        Column("AUC", ".3f"), Column(RANGE), Column("Images", "d"),
-        Column("Positives", help="images of the second class, or the fewest and most of a class"),
-        Column("Groups", "d", "patients, smears or lesions that the images are of, where known"),
-        Column("Seeds", "d"),
+        TASK, COLUMN, TableColumn("Subgroup"), INIT, PROTOCOL, *(column for column, _ in extra),
+        TableColumn("AUC", ".3f"), TableColumn(RANGE), TableColumn("Images", "d"),
+        TableColumn("Positives", help="images of the second class, or the fewest and most of a class"),
+        TableColumn("Groups", "d", "patients, smears or lesions that the images are of, where known"),
+        TableColumn("Seeds", "d"),
     )  # fmt: skip
     rows = [
         (
@@ -80,28 +93,30 @@ def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     return f"AUC by subgroup, {labels}", columns, tuple(rows)
 
 
-def _auc(of: RowGap, one: Stratum) -> Datum:
+def _auc(of: RowGap, one: SubgroupRow) -> Datum:
     if one.part is None:
         return Datum(None, "undefined", note=one.problem)
-    return Datum(one.auc, number(one.auc), note="lowest" if one is of.worst else "", strong=one is of.worst)
+    return Datum(
+        one.auc, format_number(one.auc), note="lowest" if one is of.worst else "", strong=one is of.worst
+    )
 
 
-def _positives(one: Stratum) -> Datum:
+def _positives(one: SubgroupRow) -> Datum:
     low, high = min(one.positives), max(one.positives)
     return Datum(low, f"{low:,}" if len(one.positives) == 1 else f"{low:,} to {high:,}")
 
 
-def _value(one: Stratum) -> str:
+def _value(one: SubgroupRow) -> str:
     """Name a subgroup; of images without a value say so."""
-    return NOT_STATED if one.value == UNKNOWN else one.value
+    return NOT_STATED if one.value == UNKNOWN_VALUE else one.value
 
 
 def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
-    extra = varying(each.row for each in found)
+    extra = varying_columns(each.row for each in found)
     columns = (
-        TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), Column("Lowest"), Column("Highest"),
-        Column("Gap", ".3f"), Column(RANGE, help="simultaneous over all pairs of subgroups"),
-        Column("By chance", ".3f", "mean gap if all subgroups were truly alike"), Column("Shown"),
+        TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"), TableColumn("Highest"),
+        TableColumn("Gap", ".3f"), TableColumn(RANGE, help="simultaneous over all pairs of subgroups"),
+        TableColumn("By chance", ".3f", "mean gap if all subgroups were truly alike"), TableColumn("Shown"),
     )  # fmt: skip
     rows = [
         (
@@ -119,14 +134,14 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     return f"Gap between the lowest and the highest subgroup of each init, {labels}", columns, tuple(rows)
 
 
-def _helps(results: Results, found: Sequence[Help], labels: str) -> Raw:
-    extra = varying(each.pair.a for each in found)
+def _helps(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
+    extra = varying_columns(each.pair.a for each in found)
     columns = (
-        TASK, COLUMN, Column("Subgroup"), Column("Inits", facet="init"), PROTOCOL,
-        *(column for column, _ in extra), Column("Gain", "+.3f"), Column(RANGE), Column("p", ".3f", "Holm"),
-        Column("Verdict"), Column("Against the others", "+.3f", "gain minus the others' mean gain"),
-        Column(f"its {RANGE}"), Column("its p", ".3f", "Holm"), Column("It helps them"),
-        Column("Images", "d"), Column("Seeds", "d"),
+        TASK, COLUMN, TableColumn("Subgroup"), TableColumn("Inits", facet="init"), PROTOCOL,
+        *(column for column, _ in extra), TableColumn("Gain", "+.3f"), TableColumn(RANGE), TableColumn("p", ".3f", "Holm"),
+        TableColumn("Verdict"), TableColumn("Against the others", "+.3f", "gain minus the others' mean gain"),
+        TableColumn(f"its {RANGE}"), TableColumn("its p", ".3f", "Holm"), TableColumn("It helps them"),
+        TableColumn("Images", "d"), TableColumn("Seeds", "d"),
     )  # fmt: skip
     rows = [
         (
@@ -141,21 +156,21 @@ def _helps(results: Results, found: Sequence[Help], labels: str) -> Raw:
     return f"What the first init gains over the second, subgroup by subgroup, {labels}", columns, tuple(rows)
 
 
-def _names(results: Results, row: Row, column: str) -> tuple[Entry, Entry]:
+def _names(results: Results, row: LeaderboardRow, column: str) -> tuple[TableEntry, TableEntry]:
     return task_entry(results, row.task), column
 
 
-def _pair(each: Help) -> Datum:
+def _pair(each: SubgroupGain) -> Datum:
     inits = each.pair.a.init, each.pair.b.init
     return Datum(" against ".join(inits), stands_for=inits)
 
 
 def _span(ends: tuple[float, float]) -> str | None:
-    return f"{number(ends[0])} to {number(ends[1])}" if ends[0] == ends[0] else None
+    return f"{format_number(ends[0])} to {format_number(ends[1])}" if ends[0] == ends[0] else None
 
 
-def _change(measured: Paired | None) -> str | None:
-    return interval(*measured.interval()) if measured else None
+def _change(measured: PairedDifference | None) -> str | None:
+    return format_interval(*measured.interval()) if measured else None
 
 
 def _p(value: float) -> Datum:

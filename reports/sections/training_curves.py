@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from ...benchmark.schema.records import Record
 from ..analysis.results import Results
-from ..elements.format import GENERATED, count, percent, place, primary_title
-from ..elements.pictures import Look, draw, looks, style, swatch, title
-from ..elements.section import SECTIONS, Content, Figure, Panel, Part
+from ..elements.format import GENERATED, count_noun, format_percent, place_label, primary_title
+from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 60
-SEEDS = 10
+TRAINING_PANELS = 60
+MOST_SEED_LINES = 10
 """Lines of one init in one panel; more become a carpet."""
 
 
 @SECTIONS.register("training-curves")
-def training_curves(results: Results) -> Content | None:
+def training_curves(results: Results) -> SectionContent | None:
     """Draw one panel per task; one figure per protocol, architecture, image size and fraction."""
     ranks = {row.task: place for place, row in enumerate(results.rows)}
     figures: dict[tuple[str, str, int, int, float], dict[str, list[Record]]] = defaultdict(
@@ -35,28 +35,28 @@ def training_curves(results: Results) -> Content | None:
             )
     if not figures:
         return None
-    init_looks = looks([row.init for row in results.rows])
-    blocks, left = [], PANELS
-    with style():
+    init_looks = looks_of([row.init for row in results.rows])
+    blocks, left = [], TRAINING_PANELS
+    with report_style():
         for index, ((protocol, arch, size, input_size, fraction), tasks) in enumerate(figures.items()):
             drawn = dict(list(tasks.items())[: max(left, 0)])
             left -= len(tasks)
             if drawn:
-                caption = f"{protocol}, {percent(fraction)} of the labels: {place(arch, size, input_size)}."
+                caption = f"{protocol}, {format_percent(fraction)} of the labels: {place_label(arch, size, input_size)}."
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (
         f"{primary_title(results)} on the validation labels of the cell over optimiser steps, a line "
-        f"per seed, at most {SEEDS} per init; the circle marks its best score. A line that ends early was "
+        f"per seed, at most {MOST_SEED_LINES} per init; the circle marks its best score. A line that ends early was "
         "stopped early; one that still rises at its end might have gained from more steps. Few "
         "validation labels make these curves coarse.",
         *(
-            (f"{count(-left, 'panel')} of smaller fractions or further networks were left out.",)
+            (f"{count_noun(-left, 'panel')} of smaller fractions or further networks were left out.",)
             if left < 0
             else ()
         ),
     )
-    return Content("Training curves", 50, (Part(lead=lead, blocks=tuple(blocks)),))
+    return SectionContent("Training curves", 50, (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
 
 def _figure(
@@ -64,19 +64,21 @@ def _figure(
     name: str,
     caption: str,
     tasks: dict[str, list[Record]],
-    init_looks: dict[str, Look],
+    init_looks: dict[str, InitLook],
     folded: bool,
 ) -> Figure:
     panels = tuple(_panel(results, task, records, init_looks) for task, records in tasks.items())
     shown = {record.cell.init for records in tasks.values() for record in records}
-    keys = tuple((swatch(look), init) for init, look in init_looks.items() if init in shown)
+    keys = tuple((legend_swatch(look), init) for init, look in init_looks.items() if init in shown)
     return Figure(name, caption, panels, keys, folded)
 
 
-def _panel(results: Results, task: str, records: Sequence[Record], init_looks: dict[str, Look]) -> Panel:
+def _panel(
+    results: Results, task: str, records: Sequence[Record], init_looks: dict[str, InitLook]
+) -> FigurePanel:
     drawn: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        if len(drawn[record.cell.init]) < SEEDS:
+        if len(drawn[record.cell.init]) < MOST_SEED_LINES:
             drawn[record.cell.init].append(record)
     note = GENERATED if results.generated(task) else ""
 
@@ -85,18 +87,18 @@ def _panel(results: Results, task: str, records: Sequence[Record], init_looks: d
             for record in members:
                 _line(axes, record, init_looks[init])
         axes.set_xlabel("step")
-        title(axes, task, note)
+        panel_title(axes, task, note)
 
     steps = max(record.curve[-1].step for record in records)
-    told = ", ".join(f"{init}: {count(len(members), 'seed')}" for init, members in drawn.items())
+    told = ", ".join(f"{init}: {count_noun(len(members), 'seed')}" for init, members in drawn.items())
     named = f"{task} ({note})" if note else task
     alt = f"Validation {primary_title(results)} over up to {steps} steps on {named}. {told}."
     cell = records[0].cell
     facts = {"task": task, "protocol": cell.protocol, "fraction": cell.fraction}
-    return draw(paint, 330, 220, alt, facts=facts)
+    return draw_panel(paint, 330, 220, alt, facts=facts)
 
 
-def _line(axes: Axes, record: Record, look: Look) -> None:
+def _line(axes: Axes, record: Record, look: InitLook) -> None:
     points = [(p.step, p.val_score, p.val_loss) for p in record.curve if p.val_score is not None]
     if not points:
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.derivation import is_derived, source_of
-from ..analysis.feature_reuse import Place, fullest, places, sources
+from ..analysis.feature_reuse import FinetunePlace, finetune_places, learned_inits, most_labels
 from ..analysis.results import BASELINE, Results
 from ..analysis.transfusion import (
     CONTRADICTED,
@@ -19,29 +19,40 @@ from ..analysis.transfusion import (
     REPRODUCED,
     UNCLEAR,
     UNTESTED,
-    Finding,
-    findings,
+    TransfusionFinding,
+    transfusion_findings,
 )
 from ..elements.format import (
     GENERATED,
-    count,
-    listed,
-    number,
-    percent,
-    place,
+    count_noun,
+    format_number,
+    format_percent,
+    join_words,
+    mean_and_sd,
+    place_label,
     primary_title,
-    spread,
     task_entry,
 )
-from ..elements.pictures import Look, draw, looks, style, swatch, title
-from ..elements.section import SECTIONS, Answer, Column, Content, Datum, Entry, Figure, Panel, Part, Table
+from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    Figure,
+    FigurePanel,
+    ReportAnswer,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANELS = 24
+CKA_PANELS = 24
 """Pictures of CKA; the table holds the first and last stage of all."""
-QUESTION = "Are features reused, or only the scale of the weights?"
+TRANSFUSION_QUESTION = "Are features reused, or only the scale of the weights?"
 VERBS = {
     REPRODUCED: "reproduces",
     CONTRADICTED: "contradicts",
@@ -56,40 +67,40 @@ CLOSING = (
 
 
 @SECTIONS.register("transfusion")
-def transfusion(results: Results) -> Content | None:
+def transfusion_section(results: Results) -> SectionContent | None:
     """Compare derived inits with their source; None where none was fine-tuned and no features compared."""
-    found = places(results)
-    of = sources(found)
+    found = finetune_places(results)
+    of = learned_inits(found)
     asked = any(is_derived(init) or p.cka(init)[1].size for p in found for init in p.rows)
     if not asked or not of:
         return None
     made = any(results.generated(p.task) for p in found)
     warning = f" The images are {GENERATED}." if made else ""
-    judged = {source: findings(results, found, source) for source in of}
-    full = fullest(found)
+    judged = {source: transfusion_findings(results, found, source) for source in of}
+    full = most_labels(found)
     lead = (
         'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
         "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
         f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, little "
-        f"{LITTLE:,} or less; a gain of less than {percent(QUICKER)} of the steps counts as none; much of "
-        f"the speed is {percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
+        f"{LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as none; much of "
+        f"the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
         f"corrected for how many there are.{warning}",
     )
     figure = _figure(results, full, warning)
     blocks = (_judged(judged), _table(results, full), *((figure,) if figure else ()))
-    part = Part(lead=lead, points=(CLOSING,), blocks=blocks)
-    answer = Answer(QUESTION, _sentence(of[0], judged[of[0]], full) + warning, 45, None)
-    return Content("Features or scale", 49, (part,), (answer,))
+    part = SectionPart(lead=lead, points=(CLOSING,), blocks=blocks)
+    answer = ReportAnswer(TRANSFUSION_QUESTION, _sentence(of[0], judged[of[0]], full) + warning, 45, None)
+    return SectionContent("Features or scale", 49, (part,), (answer,))
 
 
-def _sentence(source: str, judged: Sequence[Finding], full: Sequence[Place]) -> str:
+def _sentence(source: str, judged: Sequence[TransfusionFinding], full: Sequence[FinetunePlace]) -> str:
     """Say in one sentence which findings are reproduced."""
     told = []
     for outcome, verb in VERBS.items():
         if claims := [finding.claim for finding in judged if finding.outcome == outcome]:
-            told.append(f"{verb} {listed(claims)}")
-    tasks = count(len({each.task for each in full}), "task")
-    networks = count(len({each.arch for each in full}), "network")
+            told.append(f"{verb} {join_words(claims)}")
+    tasks = count_noun(len({each.task for each in full}), "task")
+    networks = count_noun(len({each.arch for each in full}), "network")
     known = any(init == f"meanvar:{source}" for each in full for init in each.rows)
     cure = "" if known else f" Add meanvar:{source} to --inits to ask more."
     return (
@@ -98,27 +109,38 @@ def _sentence(source: str, judged: Sequence[Finding], full: Sequence[Place]) -> 
     )
 
 
-def _judged(judged: dict[str, tuple[Finding, ...]]) -> Table:
-    columns = (Column("Finding"), Column("Weights", facet="init"), Column("This run"), Column("Why"))
-    rows: list[tuple[Entry, ...]] = [
+def _judged(judged: dict[str, tuple[TransfusionFinding, ...]]) -> Table:
+    columns = (
+        TableColumn("Finding"),
+        TableColumn("Weights", facet="init"),
+        TableColumn("This run"),
+        TableColumn("Why"),
+    )
+    rows: list[tuple[TableEntry, ...]] = [
         (each.claim, source, each.outcome, each.reason) for source, held in judged.items() for each in held
     ]
     return Table("Findings of Raghu et al. 2019", columns, tuple(rows))
 
 
-def _table(results: Results, full: Sequence[Place]) -> Table:
+def _table(results: Results, full: Sequence[FinetunePlace]) -> Table:
     columns = (
-        Column("Task", facet="task"),
-        Column("Architecture"),
-        Column("Labels", "g", facet="fraction"),
-        Column("Init", facet="init"),
-        Column(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
-        Column("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
-        Column(f"Of {BASELINE}", ".2f", f"these steps in units of those of {BASELINE}, median over seeds"),
-        Column("Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"),
-        Column("CKA, first stage", ".2f", "of features before and after fine-tuning, mean and sd over seeds"),
-        Column("CKA, last stage", ".2f", "likewise"),
-        Column("Seeds", "d"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Architecture"),
+        TableColumn("Labels", "g", facet="fraction"),
+        TableColumn("Init", facet="init"),
+        TableColumn(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
+        TableColumn("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
+        TableColumn(
+            f"Of {BASELINE}", ".2f", f"these steps in units of those of {BASELINE}, median over seeds"
+        ),
+        TableColumn(
+            "Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"
+        ),
+        TableColumn(
+            "CKA, first stage", ".2f", "of features before and after fine-tuning, mean and sd over seeds"
+        ),
+        TableColumn("CKA, last stage", ".2f", "likewise"),
+        TableColumn("Seeds", "d"),
     )
     rows = [(p, init) for p in full for init in p.rows]
     return Table(
@@ -130,13 +152,13 @@ def _table(results: Results, full: Sequence[Place]) -> Table:
     )
 
 
-def _line(results: Results, p: Place, init: str) -> Iterator[Entry]:
+def _line(results: Results, p: FinetunePlace, init: str) -> Iterator[TableEntry]:
     row, pace = p.rows[init], p.paces[init]
     yield task_entry(results, p.task)
     yield p.arch
-    yield Datum(p.fraction, percent(p.fraction))
+    yield Datum(p.fraction, format_percent(p.fraction))
     yield init
-    yield spread(row.stats.get(results.primary), len(row.seeds))
+    yield mean_and_sd(row.stats.get(results.primary), len(row.seeds))
     yield _median(pace.gained.values())
     yield _median(pace.ratio)
     yield _kept(p, init)
@@ -145,7 +167,7 @@ def _line(results: Results, p: Place, init: str) -> Iterator[Entry]:
     yield len(row.seeds)
 
 
-def _kept(p: Place, init: str) -> float | None:
+def _kept(p: FinetunePlace, init: str) -> float | None:
     """Return the share of its source's speed-up that a derived init has; None where the source has none."""
     source = p.paces.get(source_of(init))
     own, whole = (_median(pace.ratio) if pace else None for pace in (p.paces[init], source))
@@ -163,19 +185,19 @@ def _mean(values: np.ndarray) -> Datum:
     held = values[~np.isnan(values)]
     if not held.size:
         return Datum(None)
-    sd = number(float(held.std(ddof=1)), ".2f") if held.size > 1 else ""
-    return Datum(float(held.mean()), number(float(held.mean()), ".2f"), sd)
+    sd = format_number(float(held.std(ddof=1)), ".2f") if held.size > 1 else ""
+    return Datum(float(held.mean()), format_number(float(held.mean()), ".2f"), sd)
 
 
-def _figure(results: Results, full: Sequence[Place], warning: str) -> Figure | None:
-    held = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:PANELS]
+def _figure(results: Results, full: Sequence[FinetunePlace], warning: str) -> Figure | None:
+    held = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:CKA_PANELS]
     if not held:
         return None
-    init_looks = looks([row.init for row in results.rows])
+    init_looks = looks_of([row.init for row in results.rows])
     shown = dict.fromkeys(init for p in held for init in p.rows if p.cka(init)[1].size)
-    with style():
+    with report_style():
         panels = tuple(_panel(p, init_looks, warning) for p in held)
-        keys = tuple((swatch(init_looks[init]), init) for init in shown)
+        keys = tuple((legend_swatch(init_looks[init]), init) for init in shown)
     caption = (
         "How alike the features of each stage are before and after fine-tuning, from the first stage to the "
         "last: debiased linear CKA (Kornblith et al. 2019) on the same validation images, mean and range "
@@ -184,7 +206,7 @@ def _figure(results: Results, full: Sequence[Place], warning: str) -> Figure | N
     return Figure("transfusion-cka", caption, panels, keys)
 
 
-def _panel(p: Place, init_looks: dict[str, Look], warning: str) -> Panel:
+def _panel(p: FinetunePlace, init_looks: dict[str, InitLook], warning: str) -> FigurePanel:
     def paint(axes: Axes) -> None:
         names: list[str] = []
         for init in p.rows:
@@ -198,15 +220,15 @@ def _panel(p: Place, init_looks: dict[str, Look], warning: str) -> Panel:
         axes.set_xticks(range(len(names)), [str(at + 1) for at in range(len(names))])
         axes.set_ylim(-0.1, 1.05)
         axes.set_xlabel("stage")
-        title(axes, f"{p.task}, {p.arch}")
+        panel_title(axes, f"{p.task}, {p.arch}")
 
     ends = [(init, p.cka(init)[1]) for init in p.rows]
     told = "; ".join(
-        f"{init}: {number(float(np.nanmean(v[:, 0])), '.2f')} to {number(float(np.nanmean(v[:, -1])), '.2f')}"
+        f"{init}: {format_number(float(np.nanmean(v[:, 0])), '.2f')} to {format_number(float(np.nanmean(v[:, -1])), '.2f')}"
         for init, v in ends
         if v.size
     )
-    where = place(p.arch, p.block[1], p.block[2])
+    where = place_label(p.arch, p.block[1], p.block[2])
     alt = f"CKA from the first stage to the last on {p.task}, {where}. {told}.{warning}"
     facts = {"task": p.task, "protocol": p.block[4], "fraction": p.fraction}
-    return draw(paint, 330, 220, alt, facts=facts)
+    return draw_panel(paint, 330, 220, alt, facts=facts)

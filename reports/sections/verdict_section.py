@@ -5,26 +5,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..analysis.results import Results, Row
-from ..analysis.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, judge
-from ..answers.by_modality import reach, reach_table
-from ..answers.main_answer import helps
+from ..analysis.results import LeaderboardRow, Results
+from ..analysis.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, compute_verdicts
+from ..answers.by_modality import by_modality_answer, reach_table
+from ..answers.main_answer import main_answer
 from ..answers.next_steps import next_answer, next_steps, next_table
-from ..elements.forest import forests
+from ..elements.forest import draw_forests
 from ..elements.format import (
     GENERATED,
     NBSP,
-    count,
-    interval,
-    listed,
+    count_noun,
+    format_interval,
+    format_percent,
+    join_words,
     p_value,
-    percent,
-    place,
-    short,
+    place_label,
+    shorten_label,
     task_entry,
-    varying,
+    varying_columns,
 )
-from ..elements.section import SECTIONS, Column, Content, Datum, Entry, Part, Table
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
 from ..elements.verdict_flags import flag_summary, flag_table
 from ..elements.verdict_format import by_pair, flag_names, keys_of, pair_name, pair_of, tally_text
 from ..elements.verdict_style import LOOKS
@@ -39,25 +39,29 @@ OPTIONAL_STOPPING = (
 
 
 @SECTIONS.register("verdicts")
-def verdict_section(results: Results) -> Content | None:
+def verdict_section(results: Results) -> SectionContent | None:
     """Give every verdict with its evidence, protocol by protocol, and answer three questions."""
     if not results.rows:
         return None
-    verdicts = judge(results)
+    verdicts = compute_verdicts(results)
     steps = next_steps(results, verdicts)
-    answers = (helps(results, verdicts), reach(results, verdicts), next_answer(steps, verdicts))
+    answers = (
+        main_answer(results, verdicts),
+        by_modality_answer(results, verdicts),
+        next_answer(steps, verdicts),
+    )
     parts = [_lead(results, verdicts), *(_protocols(results, verdicts) if verdicts else ())]
     if verdicts:
         parts.append(_doubts(results, verdicts))
     if steps:
-        parts.append(Part("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
-    return Content("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
+        parts.append(SectionPart("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
+    return SectionContent("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
 
 
-def _lead(results: Results, verdicts: Sequence[Verdict]) -> Part:
+def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     if not verdicts:
-        inits = listed(list(dict.fromkeys(row.init for row in results.rows)))
-        return Part(lead=(f"Nothing can be compared: there are results of {inits} only.",))
+        inits = join_words(list(dict.fromkeys(row.init for row in results.rows)))
+        return SectionPart(lead=(f"Nothing can be compared: there are results of {inits} only.",))
     margin = f"{results.margin:g}"
     lead = (
         "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
@@ -73,7 +77,7 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> Part:
         f"80{NBSP}% probability. Seeds needed would show the difference as large as it looks now; where no "
         "number of seeds would, only more test images can.",
     )
-    return Part(lead=lead, points=tuple(_counts(results, verdicts)))
+    return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
 
 
 def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
@@ -88,13 +92,13 @@ def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
     return points
 
 
-def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[Part]:
-    drawn = forests(results, verdicts)
+def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[SectionPart]:
+    drawn = draw_forests(results, verdicts)
     groups: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.a.protocol].append(verdict)
     return [
-        Part(
+        SectionPart(
             protocol,
             lead=tuple(_weights(members)),
             blocks=(*drawn.get(protocol, ()), *_tables(results, protocol, members)),
@@ -109,7 +113,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
     for verdict in verdicts:
         for row in (verdict.a, verdict.b):
             if "pretrained here" in row.label:
-                labels[row.init][short(row.label)] = None
+                labels[row.init][shorten_label(row.label)] = None
     return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
 
 
@@ -120,47 +124,51 @@ def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> lis
     largest = max(verdict.a.fraction for verdict in verdicts)
     first = [verdict for verdict in verdicts if verdict.a.fraction == largest]
     rest = [verdict for verdict in verdicts if verdict.a.fraction < largest]
-    tables = [_table(results, f"{protocol}, {percent(largest)} of the labels", first)]
+    tables = [_table(results, f"{protocol}, {format_percent(largest)} of the labels", first)]
     if rest:
         tables.append(replace(_table(results, f"{protocol}, fewer labels", rest), folded=True))
     return tables
 
 
 def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
-    extra = [(column, field) for column, field in varying(v.a for v in verdicts) if field != "variant"]
+    extra = [
+        (column, field) for column, field in varying_columns(v.a for v in verdicts) if field != "variant"
+    ]
     columns = (
-        Column("Task", facet="task"),
-        Column("Pair", facet="init"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Pair", facet="init"),
         *(column for column, _ in extra),
-        Column("Labels", "g", "share of the training and validation labels", facet="fraction"),
-        Column(
+        TableColumn("Labels", "g", "share of the training and validation labels", facet="fraction"),
+        TableColumn(
             "Difference in AUC", "+.3f", "first init minus second, mean over seeds, with its 95 % interval"
         ),
-        Column("Verdict"),
-        Column("Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"),
-        Column("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
-        Column(
+        TableColumn("Verdict"),
+        TableColumn(
+            "Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"
+        ),
+        TableColumn("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
+        TableColumn(
             "p (Holm)", ".3f", "of no difference, corrected over the tasks; its note is that of equivalence"
         ),
-        Column("Seeds", "d", "that both inits have"),
-        Column("Test images", ",d"),
-        Column("Flags", "", "reasons to doubt, explained below"),
+        TableColumn("Seeds", "d", "that both inits have"),
+        TableColumn("Test images", ",d"),
+        TableColumn("Flags", "", "reasons to doubt, explained below"),
     )
     rows = tuple(_row(results, verdict, [field for _, field in extra]) for verdict in verdicts)
-    where = {place(v.a.arch, v.a.size, v.a.input_size) for v in verdicts}
+    where = {place_label(v.a.arch, v.a.size, v.a.input_size) for v in verdicts}
     network = f"; {where.pop()}" if len(where) == 1 else ""
-    caption = f"{what}: {count(len(rows), 'comparison')}{network}"
+    caption = f"{what}: {count_noun(len(rows), 'comparison')}{network}"
     keys = tuple(keys_of(verdict) for verdict in verdicts)
     return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
 
 
-def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Entry, ...]:
+def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[TableEntry, ...]:
     a, pair = verdict.a, pair_of(verdict)
     return (
         task_entry(results, a.task),
         Datum(pair_name(pair), pair_name(pair), note=_variants(a, verdict.b), stands_for=pair),
         *(getattr(a, field) for field in extra),
-        Datum(a.fraction, percent(a.fraction)),
+        Datum(a.fraction, format_percent(a.fraction)),
         _difference(verdict),
         _verdict(verdict),
         _detectable(verdict),
@@ -172,12 +180,12 @@ def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Entr
     )
 
 
-def _variants(a: Row, b: Row) -> str:
+def _variants(a: LeaderboardRow, b: LeaderboardRow) -> str:
     return f"{a.variant} against {b.variant}" if a.ambiguous or b.ambiguous else ""
 
 
 def _difference(verdict: Verdict) -> Datum:
-    return Datum(verdict.difference, note=interval(*verdict.interval).replace(" ", NBSP))
+    return Datum(verdict.difference, note=format_interval(*verdict.interval).replace(" ", NBSP))
 
 
 def _verdict(verdict: Verdict) -> Datum:
@@ -206,8 +214,8 @@ def _p(verdict: Verdict) -> Datum:
     return Datum(p, p_value(p), note=note)
 
 
-def _doubts(results: Results, verdicts: Sequence[Verdict]) -> Part:
+def _doubts(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    lead = f"{flagged:,} of {count(len(verdicts), 'comparison')} carry a flag."
-    return Part("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))
+    lead = f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag."
+    return SectionPart("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))

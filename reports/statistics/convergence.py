@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .influence import Floats
+from .influence import _Floats
 
 SHARE = 0.95
 
@@ -29,7 +29,7 @@ def first_within(
     return int(near.argmax()) if near.any() else None
 
 
-def ratios(ours: dict[int, float], theirs: dict[int, float]) -> Floats:
+def speed_ratios(ours: dict[int, float], theirs: dict[int, float]) -> _Floats:
     """Return ours / theirs for each seed [n] that both have, in the order of the seeds."""
     both = sorted(ours.keys() & theirs.keys())
     return np.array([ours[seed] / theirs[seed] for seed in both if theirs[seed] > 0])

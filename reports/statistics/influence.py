@@ -11,10 +11,10 @@ Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; Obuchowski 199
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
-def auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+def auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
     """Return the AUC of each network on the same images, and what each image adds to its error.
 
     Args:
@@ -38,7 +38,7 @@ def auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Flo
     return auc, influence
 
 
-def _below(values: Floats, others: Floats) -> Floats:
+def _below(values: _Floats, others: _Floats) -> _Floats:
     """Return which share of `others` lies below each of `values`, ties half."""
     others, order = np.sort(others), np.argsort(values)
     ascending = values[order]  # neighbours are then looked up in the same place: far faster for many images
@@ -47,7 +47,7 @@ def _below(values: Floats, others: Floats) -> Floats:
     return share / (2 * len(others))
 
 
-def macro_auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
+def macro_auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
     """Do the same for the mean over classes, one against the rest.
 
     Args:
@@ -66,7 +66,7 @@ def macro_auc_influence(truth: NDArray[np.bool_], scores: Floats) -> tuple[Float
     return np.asarray(auc / truth.shape[1]), np.asarray(influence / truth.shape[1])
 
 
-def summed_within(influence: Floats, groups: NDArray[np.generic] | None) -> Floats:
+def summed_within(influence: _Floats, groups: NDArray[np.generic] | None) -> _Floats:
     """Sum the influence [..., n] within groups: images of one patient are not independent draws.
 
     Returns:

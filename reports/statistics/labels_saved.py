@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .influence import Floats
+from .influence import _Floats
 
-DRAWS = 2000
+INTERVAL_DRAWS = 2000
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedLabels:
     """With how many labels an init reaches what the reference has.
 
     Attributes:
@@ -37,7 +37,7 @@ class Saved:
         return self.needed / self.own
 
 
-def labels_needed(labels: Floats, scores: Floats, targets: Floats) -> Floats:
+def labels_needed(labels: _Floats, scores: _Floats, targets: _Floats) -> _Floats:
     """Return with how many labels a learning curve reaches each target.
 
     Between the budgets the curve is straight over the logarithm of the labels. More labels are not taken to
@@ -65,8 +65,12 @@ def labels_needed(labels: Floats, scores: Floats, targets: Floats) -> Floats:
 
 
 def labels_saved(
-    labels: Floats, scores: Floats, influence: Floats, rng: np.random.Generator, draws: int = DRAWS
-) -> tuple[Saved, ...]:
+    labels: _Floats,
+    scores: _Floats,
+    influence: _Floats,
+    rng: np.random.Generator,
+    draws: int = INTERVAL_DRAWS,
+) -> tuple[SavedLabels, ...]:
     """Compare a reference with an init, at every budget of the reference.
 
     The interval is that of curves drawn around the measured ones with the errors of both: other test images,
@@ -97,7 +101,7 @@ def labels_saved(
     around = labels_needed(labels, drawn[:, 1], drawn[:, 0])
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(around, [tail, 1 - tail], axis=0, method="inverted_cdf")  # infinity sorts last
-    return tuple(Saved(*map(float, each)) for each in zip(labels, needed, low, high, own, strict=True))
+    return tuple(SavedLabels(*map(float, each)) for each in zip(labels, needed, low, high, own, strict=True))
 
 
 def crossover(fractions: Sequence[float], differs: Sequence[bool]) -> float | None:

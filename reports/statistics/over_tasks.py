@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .influence import Floats
-from .paired import ALPHA, quantile
+from .influence import _Floats
+from .paired import ALPHA, t_quantile
 
 MEAN_UNITS, WILCOXON_UNITS, RANK_UNITS, RANK_INITS = 3, 6, 5, 3
 """Fewest independent tasks for an interval, for Wilcoxon (which cannot reach p < 0.05 below), and for
@@ -17,7 +17,7 @@ Friedman and Nemenyi, which also need three inits to be more than a comparison o
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanOverTasks:
     """A mean difference over independent tasks.
 
     Attributes:
@@ -37,7 +37,7 @@ class Mean:
     p: float
 
 
-def mean_over(differences: Floats) -> Mean:
+def mean_over(differences: _Floats) -> MeanOverTasks:
     """Describe the differences [units] of two inits, one per independent task, at least one.
 
     The interval is Student's over the tasks: each difference has its own noise of seeds and test images, so
@@ -47,12 +47,12 @@ def mean_over(differences: Floats) -> Mean:
     mean = float(differences.mean())
     reach = math.nan
     if units >= MEAN_UNITS:
-        reach = quantile(ALPHA, units - 1) * float(differences.std(ddof=1)) / math.sqrt(units)
+        reach = t_quantile(ALPHA, units - 1) * float(differences.std(ddof=1)) / math.sqrt(units)
     positive = int((differences > 0).sum())
-    return Mean(mean, mean - reach, mean + reach, units, positive, wilcoxon(differences))
+    return MeanOverTasks(mean, mean - reach, mean + reach, units, positive, wilcoxon_p(differences))
 
 
-def wilcoxon(differences: Floats) -> float:
+def wilcoxon_p(differences: _Floats) -> float:
     """Return the p-value of the signed-rank test on [units]; NaN for fewer than six, 1 where all are 0."""
     from scipy import stats
 
@@ -62,7 +62,7 @@ def wilcoxon(differences: Floats) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranks:
+class RankTable:
     """How inits rank over independent tasks.
 
     Attributes:
@@ -75,16 +75,16 @@ class Ranks:
         nemenyi: [inits, inits] p-values of every pair; empty likewise.
     """
 
-    mean: Floats
-    borda: Floats
+    mean: _Floats
+    borda: _Floats
     units: int
     chi2: float
     p: float
     critical: float
-    nemenyi: Floats
+    nemenyi: _Floats
 
 
-def rank(scores: Floats) -> Ranks:
+def rank_scores(scores: _Floats) -> RankTable:
     """Rank the scores [units, inits], higher is better, none NaN."""
     from scipy.stats import friedmanchisquare, rankdata
 
@@ -92,12 +92,12 @@ def rank(scores: Floats) -> Ranks:
     ranks = rankdata(-scores, axis=1)
     mean, borda = ranks.mean(axis=0), (inits - ranks).sum(axis=0)
     if units < RANK_UNITS or inits < RANK_INITS:
-        return Ranks(mean, borda, units, math.nan, math.nan, math.nan, np.empty((0, 0)))
+        return RankTable(mean, borda, units, math.nan, math.nan, math.nan, np.empty((0, 0)))
     if (ranks == ranks[0, 0]).all():
         chi2, p = 0.0, 1.0  # scipy divides by the variance of the ranks
     else:
         chi2, p = map(float, friedmanchisquare(*scores.T))
-    return Ranks(mean, borda, units, chi2, p, critical_difference(inits, units), nemenyi(scores))
+    return RankTable(mean, borda, units, chi2, p, critical_difference(inits, units), nemenyi_p(scores))
 
 
 def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
@@ -108,7 +108,7 @@ def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
     return q * math.sqrt(inits * (inits + 1) / (6 * units))
 
 
-def nemenyi(scores: Floats) -> Floats:
+def nemenyi_p(scores: _Floats) -> _Floats:
     """Return the p-values [inits, inits] of Nemenyi's test on scores [units, inits]."""
     from scikit_posthocs import posthoc_nemenyi_friedman
 

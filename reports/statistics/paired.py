@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .influence import Floats
+from .influence import _Floats
 
 MARGIN = 0.01
 """Differences that are smaller than this count as none, where nobody says otherwise."""
@@ -19,7 +19,7 @@ DIFFERENT, WITHIN, NEITHER = "different", "within the margin", "neither"
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """What is known of a mean difference over seeds and test images.
 
     Attributes:
@@ -47,8 +47,8 @@ class Paired:
         over three seeds is far too narrow; docs/calibration.md shows both.
         """
         return math.hypot(
-            quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance),
-            quantile(alpha, self.seeds - 1) * math.sqrt(self.seed_variance),
+            t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance),
+            t_quantile(alpha, self.seeds - 1) * math.sqrt(self.seed_variance),
         )
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
@@ -75,11 +75,11 @@ class Paired:
             return 1.0
         return max(self.p_value(margin), self.p_value(-margin)) / 2
 
-    def with_seeds(self, seeds: int) -> "Paired":
+    def with_seeds(self, seeds: int) -> "PairedDifference":
         """Return what the same difference would look like with another number of seeds."""
         ratio = self.seeds / seeds
         own = self.test_variance - self.shared_variance
-        return Paired(
+        return PairedDifference(
             self.difference,
             seeds,
             self.shared_variance + own * ratio,
@@ -89,7 +89,7 @@ class Paired:
         )
 
 
-def claim(differs: bool, within: bool, blunt: bool) -> str:
+def decide(differs: bool, within: bool, blunt: bool) -> str:
     """Return `DIFFERENT`, `WITHIN` or `NEITHER`: the one place where tests become a claim.
 
     Args:
@@ -102,14 +102,14 @@ def claim(differs: bool, within: bool, blunt: bool) -> str:
     return DIFFERENT if differs else NEITHER
 
 
-def quantile(alpha: float, freedom: float) -> float:
+def t_quantile(alpha: float, freedom: float) -> float:
     """Return the two-sided quantile of Student's t; infinite for no degree of freedom."""
     from scipy.special import stdtrit
 
     return float(-stdtrit(freedom, alpha / 2)) if freedom > 0 else math.inf
 
 
-def paired(differences: Floats, influences: Floats) -> Paired:
+def paired_difference(differences: _Floats, influences: _Floats) -> PairedDifference:
     """Measure the difference of two inits.
 
     Args:
@@ -125,17 +125,17 @@ def paired(differences: Floats, influences: Floats) -> Paired:
     test = float((mean_influence**2).sum())
     each = float((influences**2).sum(axis=1).mean())
     shared = max(0.0, (seeds * test - each) / (seeds - 1)) if seeds > 1 else test
-    return Paired(
+    return PairedDifference(
         difference=float(differences.mean()),
         seeds=seeds,
         test_variance=test,
-        test_freedom=freedom(mean_influence),
+        test_freedom=satterthwaite_dof(mean_influence),
         seed_variance=float(differences.var(ddof=1) / seeds) if seeds > 1 else math.nan,
         shared_variance=min(shared, test),
     )
 
 
-def freedom(influence: Floats) -> float:
+def satterthwaite_dof(influence: _Floats) -> float:
     """Return the degrees of freedom of a sum of squares, matched to the spread of the squares.
 
     Satterthwaite's rule with the fourth moment taken from the data: n - 1 for n alike normal shares, few

@@ -5,15 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from .influence import Floats, auc_influence
-from .paired import Paired, paired
+from .influence import _Floats, auc_influence
+from .paired import PairedDifference, paired_difference
 
 IMAGE, OWN, NOISE = 0.5, 0.2, 0.3
 """Shares of a score's variance: how hard the image is for all, for this init, and in this training alone."""
 
 
 @dataclass(frozen=True)
-class Truth:
+class SimulatedTruth:
     """What an experiment is drawn from.
 
     Attributes:
@@ -34,7 +34,7 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class SimulatedExperiment:
     """One experiment: the difference, second init minus first, and what it was measured from.
 
     Attributes:
@@ -44,21 +44,23 @@ class Experiment:
         higher: the higher of the two mean AUCs.
     """
 
-    measured: Paired
-    values: Floats
-    influence: Floats
+    measured: PairedDifference
+    values: _Floats
+    influence: _Floats
     higher: float
 
 
-def experiment(truth: Truth, rng: np.random.Generator) -> Experiment:
+def simulate_experiment(truth: SimulatedTruth, rng: np.random.Generator) -> SimulatedExperiment:
     """Draw one experiment and measure it as a report would."""
-    scores, labels = draw(truth, rng)
+    scores, labels = draw_scores(truth, rng)
     auc, influence = auc_influence(labels, scores)
     values, shares = auc[1] - auc[0], influence[1] - influence[0]
-    return Experiment(paired(values, shares), values, shares, float(auc.mean(axis=1).max()))
+    return SimulatedExperiment(
+        paired_difference(values, shares), values, shares, float(auc.mean(axis=1).max())
+    )
 
 
-def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:
+def draw_scores(truth: SimulatedTruth, rng: np.random.Generator) -> tuple[_Floats, np.ndarray]:
     """Draw the scores [2, seeds, images] of one experiment and the labels [images].
 
     A positive image scores higher by a distance that is the init's mean plus the training's own luck; all
@@ -66,7 +68,10 @@ def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:
     """
     n, positives = truth.images, round(truth.images * truth.prevalence)
     labels = np.arange(n) < positives
-    inits = [distance(truth.auc, truth.seed_sd), distance(truth.auc + truth.difference, truth.seed_sd)]
+    inits = [
+        class_distance(truth.auc, truth.seed_sd),
+        class_distance(truth.auc + truth.difference, truth.seed_sd),
+    ]
     mean, luck = np.array(inits).T[..., None]
     apart = mean + luck * rng.standard_normal((2, truth.seeds))
     scores = (
@@ -78,7 +83,7 @@ def draw(truth: Truth, rng: np.random.Generator) -> tuple[Floats, np.ndarray]:
 
 
 @lru_cache
-def distance(auc: float, seed_sd: float) -> tuple[float, float]:
+def class_distance(auc: float, seed_sd: float) -> tuple[float, float]:
     """Return mean and sd over trainings of the distance of the classes that give this AUC and its sd.
 
     With distance d the AUC is Phi(d / sqrt 2), and its mean over normal d has a closed form; the sd of d is
@@ -105,7 +110,7 @@ def distance(auc: float, seed_sd: float) -> tuple[float, float]:
 
 
 def percentile_bootstrap(
-    differences: Floats, influences: Floats, rng: np.random.Generator, draws: int = 500
+    differences: _Floats, influences: _Floats, rng: np.random.Generator, draws: int = 500
 ) -> tuple[float, float]:
     """Return the plain 95 % percentile interval over resampled seeds and images, to show why it is not used.
 

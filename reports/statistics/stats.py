@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Stat:
+class MetricStat:
     """What is said of one set of repeated values.
 
     Attributes:
@@ -37,13 +37,13 @@ class Stat:
         return self.mean - self.sd, self.mean + self.sd
 
 
-def describe(values: Floats) -> Stat:
+def describe_values(values: _Floats) -> MetricStat:
     """Describe `values`, any shape; NaN counts as undefined."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return describe_groups(flat, np.zeros(flat.size, dtype=np.intp), 1)[0]
 
 
-def describe_groups(values: Floats, groups: NDArray[np.intp], count: int) -> list[Stat]:
+def describe_groups(values: _Floats, groups: NDArray[np.intp], count: int) -> list[MetricStat]:
     """Describe every group of `values` in two passes over the whole array.
 
     Args:
@@ -52,7 +52,7 @@ def describe_groups(values: Floats, groups: NDArray[np.intp], count: int) -> lis
         count: number of groups; a group may be empty.
 
     Returns:
-        One `Stat` per group, by index.
+        One `MetricStat` per group, by index.
     """
     defined = ~np.isnan(values)
     x, g = values[defined], groups[defined]
@@ -65,4 +65,4 @@ def describe_groups(values: Floats, groups: NDArray[np.intp], count: int) -> lis
         squares = np.bincount(g, weights=(x - mean[g]) ** 2, minlength=count)
         sd = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
     low, high = np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
-    return [Stat(*row) for row in zip(*(a.tolist() for a in (mean, sd, n, low, high)), strict=True)]
+    return [MetricStat(*row) for row in zip(*(a.tolist() for a in (mean, sd, n, low, high)), strict=True)]

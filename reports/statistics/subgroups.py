@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .influence import Floats
-from .paired import ALPHA, Paired, paired
+from .influence import _Floats
+from .paired import ALPHA, PairedDifference, paired_difference
 
-DRAWS = 2000
+CHANCE_DRAWS = 2000
 """Of the gap by chance, from a fixed seed: its mean is then known to 2 %."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SubgroupScore:
     """A score on a part of the test set, or the difference of two inits on it.
 
     Attributes:
@@ -31,17 +31,17 @@ class Part:
             share a unit, as a patient with images of both, are then correlated as they should be.
     """
 
-    values: Floats
-    influence: Floats
+    values: _Floats
+    influence: _Floats
 
-    def minus(self, other: "Part") -> "Part":
+    def minus(self, other: "SubgroupScore") -> "SubgroupScore":
         """Return the difference of two parts or of two inits."""
-        return Part(self.values - other.values, self.influence - other.influence)
+        return SubgroupScore(self.values - other.values, self.influence - other.influence)
 
-    def measured(self) -> Paired:
+    def measured(self) -> PairedDifference:
         """Return the mean over seeds and its errors; units that have no share in it do not count."""
         used = self.influence.any(axis=0) | self.exact
-        return paired(self.values, self.influence[:, used])
+        return paired_difference(self.values, self.influence[:, used])
 
     @property
     def exact(self) -> bool:
@@ -50,7 +50,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Gap:
+class SubgroupGap:
     """The largest minus the smallest of several scores.
 
     Attributes:
@@ -66,38 +66,38 @@ class Gap:
     by_chance: float
 
 
-def gap(parts: Sequence[Part], alpha: float = ALPHA) -> Gap:
+def measure_gap(parts: Sequence[SubgroupScore], alpha: float = ALPHA) -> SubgroupGap:
     """Measure the gap between parts, at least two; with one seed only its size is known."""
     means = np.array([part.values.mean() for part in parts])
     size = float(np.ptp(means))
     if len(parts[0].values) < 2:
-        return Gap(size, math.nan, math.nan, math.nan)
+        return SubgroupGap(size, math.nan, math.nan, math.nan)
     pairs = [a.minus(b).measured() for a, b in itertools.combinations(parts, 2)]
     reaches = [(abs(pair.difference), pair.half_width(alpha / len(pairs))) for pair in pairs]
     low = max(0.0, *(distance - reach for distance, reach in reaches))
     high = max(distance + reach for distance, reach in reaches)
-    return Gap(size, low, min(high, 1.0), gap_by_chance(parts))
+    return SubgroupGap(size, low, min(high, 1.0), gap_by_chance(parts))
 
 
-def gap_by_chance(parts: Sequence[Part]) -> float:
+def gap_by_chance(parts: Sequence[SubgroupScore]) -> float:
     """Return the mean gap of so many parts with these errors and no true difference between them."""
     values = np.stack([part.values for part in parts])
     images = np.stack([part.influence.mean(axis=0) for part in parts])
     covariance = images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
     size, direction = np.linalg.eigh(covariance)
-    normal = np.random.default_rng(0).standard_normal((DRAWS, len(parts)))
+    normal = np.random.default_rng(0).standard_normal((CHANCE_DRAWS, len(parts)))
     return float(np.ptp(normal @ (direction * np.sqrt(np.clip(size, 0, None))).T, axis=1).mean())
 
 
-def against_the_others(parts: Sequence[Part]) -> list[Part]:
+def against_the_others(parts: Sequence[SubgroupScore]) -> list[SubgroupScore]:
     """Return of each part its distance to the mean of the others; of two parts that is their difference."""
     values, influence = np.stack([p.values for p in parts]), np.stack([p.influence for p in parts])
     count = len(parts)
 
-    def other(of: Floats, place: int) -> Floats:
+    def other(of: _Floats, place: int) -> _Floats:
         return (of.sum(axis=0) - of[place]) / (count - 1)
 
     return [
-        Part(part.values - other(values, place), part.influence - other(influence, place))
+        SubgroupScore(part.values - other(values, place), part.influence - other(influence, place))
         for place, part in enumerate(parts)
     ]

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
-from .tables import CRAWL, Evidence, canonical, databases, known, links
+from .tables import CRAWL, EvidenceKind, canonical_id, contamination_links, databases, is_known
 
 Level = Literal["clean", "possible", "declared"]
 STRENGTH: Mapping[Level, int] = {"clean": 0, "possible": 1, "declared": 2}
@@ -15,7 +15,7 @@ UNDECLARED = "unknown"
 
 
 @dataclass(frozen=True)
-class Reason:
+class OverlapReason:
     """Why one corpus is not clean for a task.
 
     Attributes:
@@ -37,7 +37,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Relation:
+class ProvenanceOverlap:
     """What the catalogue says of a task and the corpora that weights have seen.
 
     Attributes:
@@ -47,11 +47,13 @@ class Relation:
     """
 
     level: Level
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[OverlapReason, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
-def relation(task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterable[str] = ()) -> Relation:
+def provenance_overlap(
+    task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterable[str] = ()
+) -> ProvenanceOverlap:
     """Compare a task with corpora; exchanging the two gives the same level.
 
     Args:
@@ -59,25 +61,25 @@ def relation(task_ids: Iterable[str], corpus_ids: Iterable[str], family: Iterabl
         corpus_ids: what the weights are declared to have seen.
         family: words, in lower case, for the whole collection to which the task belongs.
     """
-    mine = {canonical(word) for word in task_ids}
+    mine = {canonical_id(word) for word in task_ids}
     words = sorted(set(corpus_ids))
     found = [reason for word in words if (reason := _strongest(mine, word, set(family)))]
     reasons = tuple(sorted(found, key=lambda reason: -STRENGTH[reason.level]))
-    strange = (word for word in words if not known(word) and word not in {r.corpus for r in reasons})
-    return Relation(reasons[0].level if reasons else "clean", reasons, tuple(strange))
+    strange = (word for word in words if not is_known(word) and word not in {r.corpus for r in reasons})
+    return ProvenanceOverlap(reasons[0].level if reasons else "clean", reasons, tuple(strange))
 
 
-def _strongest(mine: set[str], word: str, family: set[str]) -> Reason | None:
+def _strongest(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:
     if word.casefold() in family:
-        return Reason(word, "declared", f"{word} is the collection that the task belongs to")
+        return OverlapReason(word, "declared", f"{word} is the collection that the task belongs to")
     if word.casefold() == UNDECLARED:
-        return Reason(word, "possible", "nobody declares all that the weights have seen")
-    pairs = (_compare(task, canonical(word)) for task in sorted(mine))
+        return OverlapReason(word, "possible", "nobody declares all that the weights have seen")
+    pairs = (_compare(task, canonical_id(word)) for task in sorted(mine))
     found = [pair for pair in pairs if pair]
     if not found:
         return None
     level, sentence = max(found, key=lambda pair: STRENGTH[pair[0]])
-    return Reason(word, level, sentence)
+    return OverlapReason(word, level, sentence)
 
 
 @cache
@@ -89,7 +91,7 @@ def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
         path = ancestors(child).get(parent)
         if path:
             return _level(path.evidence), f"{path} ({path.evidence})"
-    for link in links():
+    for link in contamination_links():
         if {task, corpus} in ({link.downstream, link.corpus}, {link.parent, link.corpus}):
             verb = {"overlaps": "is said to overlap with"}.get(link.relation, "holds images of")
             level = "possible" if link.relation == "overlaps" else _level(link.evidence)
@@ -116,12 +118,12 @@ def _crawl(public: str, crawl: str) -> tuple[Level, str] | None:
     return None
 
 
-def _level(evidence: Evidence) -> Level:
+def _level(evidence: EvidenceKind) -> Level:
     return "declared" if evidence == "read" else "possible"
 
 
 @dataclass(frozen=True)
-class Path:
+class DerivationPath:
     """How one set derives from another.
 
     Attributes:
@@ -130,7 +132,7 @@ class Path:
     """
 
     steps: tuple[str, ...]
-    evidence: Evidence
+    evidence: EvidenceKind
 
     def __str__(self) -> str:
         """Return a clause: "a derives from b, which derives from c"."""
@@ -139,15 +141,15 @@ class Path:
 
 
 @cache
-def ancestors(id: str) -> Mapping[str, Path]:
+def ancestors(id: str) -> Mapping[str, DerivationPath]:
     """Return everything a set was made from, at any depth, by the best verified and then shortest path."""
-    found: dict[str, Path] = {}
-    queue = [Path((id,), "read")]
+    found: dict[str, DerivationPath] = {}
+    queue = [DerivationPath((id,), "read")]
     for path in queue:  # grows while it is read; breadth first
         row = databases().get(path.steps[-1])
         for parent in row.parents if row else ():
             sure = path.evidence == "read" and row is not None and row.parents_evidence == "read"
-            longer = Path((*path.steps, parent), "read" if sure else "recalled")
+            longer = DerivationPath((*path.steps, parent), "read" if sure else "recalled")
             old = found.get(parent)
             if old is None or (old.evidence == "recalled" and longer.evidence == "read"):
                 found[parent] = longer

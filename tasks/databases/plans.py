@@ -5,15 +5,25 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from .kinship import ancestors, relation
-from .licenses import MEANING, Terms, terms_of
-from .tables import Collection, Database, Share, canonical, collections, count, databases, links, shares
+from .kinship import ancestors, provenance_overlap
+from .licenses import MEANING, LicenseTerms, terms_of
+from .tables import (
+    CompositionShare,
+    IdcCollection,
+    ImageDatabase,
+    canonical_id,
+    composition_shares,
+    contamination_links,
+    databases,
+    idc_collections,
+    sum_known,
+)
 
 TARGET = 3_000_000
 """Images of each colour that a composition aims at."""
 THIN = 0.01
 """A modality with a smaller share of the images than this is called thin."""
-FEW = 3_000
+THIN_PATIENTS = 3_000
 """A modality with images of fewer patients than this is called thin too, however many images there are."""
 RECALLED = "recalled"
 """The word by which a share's licence says that it is from memory."""
@@ -26,7 +36,7 @@ ACCESS = {
 
 
 @dataclass(frozen=True)
-class Rules:
+class CompositionRules:
     """What may go into a composition beyond what is open and permissive.
 
     Attributes:
@@ -37,7 +47,7 @@ class Rules:
     registration: bool = False
     restricted: bool = False
 
-    def against(self, share: Share) -> tuple[str, ...]:
+    def against(self, share: CompositionShare) -> tuple[str, ...]:
         """Say what forbids to use a share; nothing for what may be used."""
         registered, bound = access_of(share) != "open", share.part == "extra"
         return (
@@ -47,7 +57,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Composition:
+class CorpusComposition:
     """A composition of one colour.
 
     Attributes:
@@ -57,39 +67,39 @@ class Composition:
     """
 
     variant: Literal["gray", "color"]
-    shares: tuple[Share, ...]
-    withheld: tuple[tuple[Share, tuple[str, ...]], ...]
+    shares: tuple[CompositionShare, ...]
+    withheld: tuple[tuple[CompositionShare, tuple[str, ...]], ...]
 
     @property
     def images(self) -> int:
         """How many images there are."""
-        return count(share.images for share in self.shares)
+        return sum_known(share.images for share in self.shares)
 
     @property
     def remembered(self) -> int:
         """How many of them have a licence that was not read but remembered."""
-        return count(share.images for share in self.shares if RECALLED in share.licence)
+        return sum_known(share.images for share in self.shares if RECALLED in share.licence)
 
 
-def compose(variant: Literal["gray", "color"], rules: Rules) -> Composition:
+def compose(variant: Literal["gray", "color"], rules: CompositionRules) -> CorpusComposition:
     """Take every share that the rules allow, and the fill while there are fewer than `TARGET` images."""
-    ours = [share for share in shares() if share.variant == variant]
+    ours = [share for share in composition_shares() if share.variant == variant]
     stock = [share for share in ours if share.part != "fill"]
     taken = [share for share in stock if not rules.against(share)]
     for share in ours:
-        if share.part == "fill" and count(row.images for row in taken) < TARGET:
+        if share.part == "fill" and sum_known(row.images for row in taken) < TARGET:
             taken.append(share)
     withheld = ((share, rules.against(share)) for share in stock if share not in taken)
-    return Composition(variant, tuple(taken), tuple(withheld))
+    return CorpusComposition(variant, tuple(taken), tuple(withheld))
 
 
-def access_of(share: Share) -> str:
+def access_of(share: CompositionShare) -> str:
     """Return how its database is obtained; the Imaging Data Commons is open."""
     return databases()[share.id].access if share.id in databases() else "open"
 
 
 @dataclass(frozen=True)
-class Modality:
+class ModalityCount:
     """What a composition has of one modality, and what the catalogue has besides.
 
     Attributes:
@@ -116,28 +126,28 @@ class Modality:
             return "missing"
         if self.images < THIN * total:
             return f"{self.images / total:.2%} of the images"
-        if self.patients < FEW and not self.uncounted:
+        if self.patients < THIN_PATIENTS and not self.uncounted:
             return f"{self.patients:,} patients"
         return ""
 
 
-def modalities(composition: Composition) -> tuple[Modality, ...]:
+def count_modalities(composition: CorpusComposition) -> tuple[ModalityCount, ...]:
     """Count a composition by modality, the largest first; modalities that it lacks stand at the end."""
     used = {share.id for share in composition.shares}
     rows = [row for row in databases().values() if row.variant == composition.variant]
     names = {row.modality for row in rows if row.modality != "other"}
-    tested = {databases()[name].modality for name in downstream()}
+    tested = {databases()[name].modality for name in downstream_tasks()}
     found = []
     for name in sorted(names):
         mine = [share for share in composition.shares if share.modality == name]
         spare = [row for row in rows if row.modality == name and row.kind == "source" and row.id not in used]
         found.append(
-            Modality(
+            ModalityCount(
                 name,
                 len(mine),
-                count(share.images for share in mine),
-                count(share.patients for share in mine),
-                count(share.images for share in mine if share.patients is None),
+                sum_known(share.images for share in mine),
+                sum_known(share.patients for share in mine),
+                sum_known(share.images for share in mine if share.patients is None),
                 name in tested,
                 _elsewhere([row for row in spare if row.id not in _covered(composition)]),
             )
@@ -145,69 +155,71 @@ def modalities(composition: Composition) -> tuple[Modality, ...]:
     return tuple(sorted(found, key=lambda modality: -modality.images))
 
 
-def _elsewhere(rows: list[Database]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
-    reasons: dict[str, list[Database]] = {}
+def _elsewhere(rows: list[ImageDatabase]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+    reasons: dict[str, list[ImageDatabase]] = {}
     for row in rows:
         reasons.setdefault(_why_not(row), []).append(row)
     return tuple(
-        (why, count(r.images for r in some), tuple(r.id for r in some)) for why, some in reasons.items()
+        (why, sum_known(r.images for r in some), tuple(r.id for r in some)) for why, some in reasons.items()
     )
 
 
-def _why_not(row: Database) -> str:
+def _why_not(row: ImageDatabase) -> str:
     if row.id in held_back():
         return "held back for a task"
     if row.access != "open":
         return ACCESS[row.access]
     strictest = max(row.terms)
-    return f"{strictest.word} licence" if strictest > Terms.SHARE_ALIKE else "not used"
+    return f"{strictest.word} licence" if strictest > LicenseTerms.SHARE_ALIKE else "not used"
 
 
-def collections_of(share: Share) -> tuple[Collection, ...]:
+def collections_of(share: CompositionShare) -> tuple[IdcCollection, ...]:
     """Return the collections that an idc-... share stands for; nothing for the share of one database."""
     if not share.id.startswith("idc-"):
         return ()
     modality = share.id.split("-")[1].upper()
-    named = {row.id for row in shares()}
+    named = {row.id for row in composition_shares()}
     return tuple(
         row
-        for row in collections()
-        if row.modality == modality and row.use in ("ok", "filter") and canonical(row.collection) not in named
+        for row in idc_collections()
+        if row.modality == modality
+        and row.use in ("ok", "filter")
+        and canonical_id(row.collection) not in named
     )
 
 
-def _covered(composition: Composition) -> set[str]:
+def _covered(composition: CorpusComposition) -> set[str]:
     """Name the databases whose images stand in a share of the Imaging Data Commons."""
     rows = (row for share in composition.shares for row in collections_of(share))
-    return {canonical(row.collection) for row in rows}
+    return {canonical_id(row.collection) for row in rows}
 
 
-def traps(share: Share) -> Iterator[str]:
+def license_traps(share: CompositionShare) -> Iterator[str]:
     """Say what the licence of a share binds one to, beyond naming the source, and what is not sure of it."""
     for terms in sorted(terms_of(share.licence)):
-        if terms > Terms.ATTRIBUTION:
+        if terms > LicenseTerms.ATTRIBUTION:
             yield f"{terms.word}: {MEANING[terms]}"
     if RECALLED in share.licence:
         yield "licence from memory"
     for row in collections_of(share):
-        parent = databases().get(canonical(row.collection))
-        if parent and max(parent.terms) > Terms.ATTRIBUTION:
+        parent = databases().get(canonical_id(row.collection))
+        if parent and max(parent.terms) > LicenseTerms.ATTRIBUTION:
             yield f"{parent.id}: {parent.licence}"
 
 
 @cache
-def downstream() -> frozenset[str]:
+def downstream_tasks() -> frozenset[str]:
     """Name the downstream tasks of which the catalogue knows what may contaminate them."""
-    return frozenset(link.downstream for link in links())
+    return frozenset(link.downstream for link in contamination_links())
 
 
 @cache
 def held_back() -> frozenset[str]:
     """Name the downstream tasks and what they were made from: pretraining on it would spoil the test."""
-    return downstream() | {name for task in downstream() for name in ancestors(task)}
+    return downstream_tasks() | {name for task in downstream_tasks() for name in ancestors(task)}
 
 
-def touched(id: str) -> dict[str, str]:
+def contaminated_tasks(id: str) -> dict[str, str]:
     """Return the downstream tasks for which a database is not clean, each with the reason."""
-    related = {task: relation([task], [id]) for task in sorted(downstream())}
+    related = {task: provenance_overlap([task], [id]) for task in sorted(downstream_tasks())}
     return {task: f"{found.level}: {found.reasons[0]}" for task, found in related.items() if found.reasons}

@@ -9,15 +9,15 @@ from typing import Literal, TypeVar, get_origin
 
 import msgspec
 
-from ...core.errors import unknown
-from .licenses import Terms, terms_of
+from ...core.errors import unknown_name_error
+from .licenses import LicenseTerms, terms_of
 
-Evidence = Literal["read", "recalled"]
+EvidenceKind = Literal["read", "recalled"]
 CRAWL = "web:"
 """What the ids of crawls of the web begin with in outside.csv; a card may leave it away."""
 
 
-class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One public medical image database; what is not known is None or empty."""
 
     id: str
@@ -40,7 +40,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kind: Literal["source", "derived", "aggregate"]
     parents: tuple[str, ...] = ()
     """What it was made from; ids of this catalogue or of outside.csv."""
-    parents_evidence: Evidence | None = None
+    parents_evidence: EvidenceKind | None = None
     overlaps: tuple[str, ...] = ()
     group_key: str
     """What its files tell of whose image it is: patient, study, none, ..."""
@@ -51,22 +51,22 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     note: str = ""
 
     @property
-    def terms(self) -> frozenset[Terms]:
+    def terms(self) -> frozenset[LicenseTerms]:
         """The classes of terms in the licence's words."""
         return terms_of(self.licence)
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ContaminationLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A corpus that holds images which a downstream task also holds."""
 
     downstream: str
     parent: str = ""
     corpus: str
     relation: Literal["parent", "contains", "sibling", "overlaps"]
-    evidence: Evidence
+    evidence: EvidenceKind
 
 
-class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CompositionShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one database gives to a composition."""
 
     variant: Literal["gray", "color"]
@@ -82,7 +82,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     licence: str
 
 
-class Collection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IdcCollection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One modality of one collection of the NCI Imaging Data Commons."""
 
     collection: str
@@ -98,10 +98,10 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reason: str = ""
 
 
-Row = TypeVar("Row", bound=msgspec.Struct)
+_RowT = TypeVar("_RowT", bound=msgspec.Struct)
 
 
-def rows(name: str, kind: type[Row]) -> tuple[Row, ...]:
+def read_csv_rows(name: str, kind: type[_RowT]) -> tuple[_RowT, ...]:
     """Read a CSV of this folder; an empty cell takes the field's default."""
     tuples = {field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple}
     with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
@@ -112,46 +112,46 @@ def rows(name: str, kind: type[Row]) -> tuple[Row, ...]:
     return tuple(msgspec.convert(content, list[kind], strict=False))  # a CSV holds nothing but text
 
 
-def table(name: str) -> Mapping[str, str]:
+def read_mapping(name: str) -> Mapping[str, str]:
     """Read a CSV of two columns as a mapping from the first to the second."""
     with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as file:
         return dict(list(csv.reader(file))[1:])
 
 
 @cache
-def databases() -> Mapping[str, Database]:
+def databases() -> Mapping[str, ImageDatabase]:
     """Return every database by its id, in the order of the catalogue."""
-    return {row.id: row for row in rows("sources.csv", Database)}
+    return {row.id: row for row in read_csv_rows("sources.csv", ImageDatabase)}
 
 
 @cache
-def links() -> tuple[Link, ...]:
+def contamination_links() -> tuple[ContaminationLink, ...]:
     """Return every known contamination of a downstream task by a corpus."""
-    return rows("contamination.csv", Link)
+    return read_csv_rows("contamination.csv", ContaminationLink)
 
 
 @cache
-def shares() -> tuple[Share, ...]:
+def composition_shares() -> tuple[CompositionShare, ...]:
     """Return what the compositions of a Gray-MedNet and a Color-MedNet are made of."""
-    return rows("compositions.csv", Share)
+    return read_csv_rows("compositions.csv", CompositionShare)
 
 
 @cache
-def collections() -> tuple[Collection, ...]:
+def idc_collections() -> tuple[IdcCollection, ...]:
     """Return the NCI Imaging Data Commons by collection and modality."""
-    return rows("idc.csv", Collection)
+    return read_csv_rows("idc.csv", IdcCollection)
 
 
 @cache
-def outside() -> Mapping[str, str]:
+def sets_without_row() -> Mapping[str, str]:
     """Return the sets that have no row of their own, parents and corpora of weights: id to description."""
-    return table("outside.csv")
+    return read_mapping("outside.csv")
 
 
 @cache
 def of_collection() -> Mapping[str, str]:
     """Return which database a collection of the Imaging Data Commons is: collection to id."""
-    names = {row.collection for row in collections()}
+    names = {row.collection for row in idc_collections()}
     homes = ((row.id, re.search(r"IDC (\w+)$", row.home)) for row in databases().values())
     return {home[1]: id for id, home in homes if home and home[1] in names}
 
@@ -159,36 +159,36 @@ def of_collection() -> Mapping[str, str]:
 @cache
 def _words() -> Mapping[str, str]:
     """Return every word for a database, as `plain` writes it, to its id."""
-    named = {plain(row.name): row.id for row in databases().values()}
-    collected = {plain(name): id for name, id in of_collection().items()}
-    known = {id: id for id in (*databases(), *outside())}
-    crawls = {id.removeprefix(CRAWL): id for id in outside()}
-    return named | collected | crawls | dict(table("aliases.csv")) | known
+    named = {normalize_name(row.name): row.id for row in databases().values()}
+    collected = {normalize_name(name): id for name, id in of_collection().items()}
+    known = {id: id for id in (*databases(), *sets_without_row())}
+    crawls = {id.removeprefix(CRAWL): id for id in sets_without_row()}
+    return named | collected | crawls | dict(read_mapping("aliases.csv")) | known
 
 
-def plain(word: str) -> str:
+def normalize_name(word: str) -> str:
     """Write a name without case, spaces and underscores, so that spellings meet."""
     return re.sub(r"[\s_]+", "-", word.strip().casefold()).removeprefix("idc:")
 
 
-def canonical(word: str) -> str:
+def canonical_id(word: str) -> str:
     """Return the id that a word means, or the plain word where the catalogue does not know it."""
-    return _words().get(plain(word), plain(word))
+    return _words().get(normalize_name(word), normalize_name(word))
 
 
-def known(word: str) -> bool:
+def is_known(word: str) -> bool:
     """Whether the catalogue can say anything about a word."""
-    return plain(word) in _words()
+    return normalize_name(word) in _words()
 
 
-def database(word: str) -> Database:
+def find_database(word: str) -> ImageDatabase:
     """Return the database that a word means; `UserError` suggests the nearest id."""
-    id = canonical(word)
+    id = canonical_id(word)
     if id not in databases():
-        raise unknown("database", word, databases())
+        raise unknown_name_error("database", word, databases())
     return databases()[id]
 
 
-def count(values: Iterable[int | None]) -> int:
+def sum_known(values: Iterable[int | None]) -> int:
     """Sum what is known."""
     return sum(value or 0 for value in values)

@@ -18,7 +18,7 @@ PADDING = 16
 turned five times as fast."""
 
 
-def shrunk(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def area_resize(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Return [h, w] as [height, width], neither larger than before."""
     if values.shape == (height, width):
         return values

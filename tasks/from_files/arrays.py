@@ -16,12 +16,12 @@ from ...core.files import write_atomic
 from ..images.bit_depth import eight_bits
 from ..pseudonymize import group_number
 from ..task import SPLITS, Split
-from .decode import Images
-from .patient_ids import ranked, salted
-from .splits_and_labels import Parts
+from .decode import DecodedImages
+from .patient_ids import pseudonym_numbers, rank_owners
+from .splits_and_labels import SplitsAndLabels
 
 
-class Names(msgspec.Struct, frozen=True):
+class ColumnNames(msgspec.Struct, frozen=True):
     """The subgroup columns and traits of a split; their files are numbered."""
 
     columns: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Names(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Folder:
+class ArrayFolder:
     """Where the arrays of a task lie."""
 
     path: Path
@@ -41,7 +41,7 @@ class Folder:
             UserError: files are gone or damaged.
         """
         try:
-            names = msgspec.json.decode((self.path / "names.json").read_bytes(), type=Names)
+            names = msgspec.json.decode((self.path / "names.json").read_bytes(), type=ColumnNames)
             grouped = self._file(name, "groups").is_file()
             return Split(
                 np.load(self._file(name, "images"), mmap_mode="r", allow_pickle=False),
@@ -54,7 +54,7 @@ class Folder:
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{self.path} is damaged: delete it and run the same command again.") from error
 
-    def write(self, images: Images, parts: Parts, salt: bytes, task: str) -> str:
+    def write(self, images: DecodedImages, parts: SplitsAndLabels, salt: bytes, task: str) -> str:
         """Write the arrays of every split; returns the hash of what the engine sees.
 
         Args:
@@ -64,8 +64,10 @@ class Folder:
             task: which has numbers of its own.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
-        plain = ranked(parts.owners, images.marks)  # equal on every machine, as the salt is not
-        groups = np.unique(salted(parts.owners, salt, task))[plain]  # or each salt would draw other labels
+        plain = rank_owners(parts.owners, images.marks)  # equal on every machine, as the salt is not
+        groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[
+            plain
+        ]  # or each salt would draw other labels
         traits = {name: _hidden(values, salt, task) for name, values in parts.traits.items()}
         known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
         self._write_images(images, parts.splits)
@@ -82,12 +84,12 @@ class Folder:
             for column in parts.columns.values():
                 digest.update("\0".join(column[mine]).encode())
             digest.update(parts.labels[mine].tobytes() + plain[mine].tobytes() + name.encode())
-        names = msgspec.json.encode(Names(tuple(parts.columns), tuple(parts.traits)))
+        names = msgspec.json.encode(ColumnNames(tuple(parts.columns), tuple(parts.traits)))
         (self.path / "names.json").write_bytes(names)
         self._write_manifest(parts, groups, salt, task)
         return digest.hexdigest()
 
-    def _write_images(self, images: Images, splits: NDArray[np.int64]) -> None:
+    def _write_images(self, images: DecodedImages, splits: NDArray[np.int64]) -> None:
         """Sort the squares into a file per split, piece by piece."""
         kind = np.dtype(np.uint16 if images.deep else np.uint8)
         with ExitStack() as stack:
@@ -106,7 +108,9 @@ class Folder:
                     chosen = squares[mine == number]
                     file.write((chosen if images.deep else eight_bits(chosen)).data)
 
-    def _write_manifest(self, parts: Parts, groups: NDArray[np.int64], salt: bytes, task: str) -> None:
+    def _write_manifest(
+        self, parts: SplitsAndLabels, groups: NDArray[np.int64], salt: bytes, task: str
+    ) -> None:
         """Write a row per image: who holds the salt can tell which it is, and nobody else."""
 
         def write(file: Any) -> None:

@@ -6,25 +6,25 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.toml_files import check_keys
-from ..card import Facts, read_card
-from ..images.reader import Reading
-from ..patients import finder
+from ..card import LocalTaskCard, read_task_card
+from ..images.reader import ReaderTable
+from ..patients import compile_pattern
 from ..subgroups import RESERVED
 from ..task import Task
 from .folders import led_out
-from .schema import Files, Rule, Spec, fault_of_path
+from .schema import FilesSpec, FilesTable, SplitTable, fault_of_path
 from .source import FilesSource
 
 
-class FilesCard(Facts, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FilesCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of the card."""
 
-    files: Files
-    split: Rule = Rule()
-    reader: Reading = Reading()
+    files: FilesTable
+    split: SplitTable = SplitTable()
+    reader: ReaderTable = ReaderTable()
 
 
-PARTS = {"files": Files, "split": Rule, "reader": Reading}
+CARD_TABLES = {"files": FilesTable, "split": SplitTable, "reader": ReaderTable}
 """The tables of a card."""
 
 
@@ -38,7 +38,7 @@ def files_task(path: Path, content: dict[str, Any]) -> Task:
     Raises:
         UserError: naming the card and the key that is unknown, missing or wrong; no image is looked at.
     """
-    for name, part in PARTS.items():
+    for name, part in CARD_TABLES.items():
         given = content.get(name, {})
         if not isinstance(given, dict):
             raise UserError(f"{path}: '{name}' is a table: write [{name}] and its keys below.")
@@ -46,7 +46,7 @@ def files_task(path: Path, content: dict[str, Any]) -> Task:
             check_keys(path, given, _names(part))
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')} (in [{name}]).") from error
-    card = read_card(path, content, FilesCard)
+    card = read_task_card(path, content, FilesCard)
     return Task(source=FilesSource(path, _spec(path, card)), family="local", **card.of_task())
 
 
@@ -54,14 +54,14 @@ def _names(part: type) -> tuple[str, ...]:
     return tuple(inspect.signature(part).parameters)
 
 
-def _spec(path: Path, card: FilesCard) -> Spec:
+def _spec(path: Path, card: FilesCard) -> FilesSpec:
     files = card.files
     if fault := _fault(card):
         raise UserError(f"{path}: {fault}.")
-    finder(files.group_pattern, f"{path}: key 'files.group_pattern'")
+    compile_pattern(files.group_pattern, f"{path}: key 'files.group_pattern'")
     root = _inside(path, files.path, "files.path", files.allow_outside)
     table = _inside(path, files.table, "files.table", files.allow_outside) if files.table else None
-    return Spec(
+    return FilesSpec(
         name=card.name, kind=card.kind, classes=card.classes, variant=card.variant,
         subgroups=card.subgroups, root=root, table=table, files=files, rule=card.split,
         reading=card.reader,

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
-from ..images.dicom_headers import header
-from ..images.reader import Reading, UnreadableError, pictures
-from ..patients import few_have_several, is_placeholder, proposal
+from ..images.dicom_headers import read_keys
+from ..images.reader import ReaderTable, UnreadableError, read_images
+from ..patients import few_have_several, is_placeholder, propose_pattern
 from ..task import GROUP_NAMES, TASKS
-from .columns import Keys, columns
+from .columns import Keys, classify_columns
 from .folders import (
     check_header,
     class_folders,
@@ -26,22 +26,22 @@ from .folders import (
 )
 from .schema import fault_of_path
 from .table import COUNT_AS_NOTHING, read_table
-from .table_rows import SEPARATOR
+from .table_rows import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODALITIES = {
+MODALITY_OF_DICOM = {
     "CT": "ct", "MR": "mri", "CR": "x-ray", "DX": "x-ray", "MG": "x-ray", "RG": "x-ray", "US": "ultrasound",
     "OPT": "oct", "OP": "fundus", "SM": "histopathology", "XC": "dermoscopy", "GM": "microscopy",
 }  # fmt: skip
-UNKNOWN = "unknown"
+UNKNOWN_MODALITY = "unknown"
 LOOKED_AT = 12
 """Files that are opened, evenly spaced, and rows whose paths are tried."""
 
 
 @dataclass(frozen=True)
-class Draft:
+class CardDraft:
     """A first card, and what it is not sure of.
 
     Attributes:
@@ -75,7 +75,7 @@ class _Found:
     patient_doubt: str = ""
 
 
-def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
+def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft:
     """Draft a card for a folder.
 
     Args:
@@ -97,9 +97,9 @@ def draft(folder: Path, said: Mapping[str, str] | None = None) -> Draft:
     content = {
         "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
-        "parents": [], "licence": UNKNOWN, "citation": "none", **extra, "files": dict(found.files),
+        "parents": [], "licence": UNKNOWN_MODALITY, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
-    return Draft(content, found.labels, found.patients, splits, found.patient_doubt)
+    return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt)
 
 
 def _name(folder: Path) -> str:
@@ -128,7 +128,7 @@ def _of_folders(folder: Path) -> _Found:
 def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
     frame = read_table(table)
     column, root = _paths(folder, frame, table)
-    found = columns(table, frame, column, said)
+    found = classify_columns(table, frame, column, said)
     classes, several = _classes(table, frame, found.keys)
     return _Found(
         paths=list(frame[column]),
@@ -157,7 +157,7 @@ def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
         shared = f"files share only {several:,} of the {len(named):,} values of '{column}'"
     return (
         f"{shared}, which is taken for the patient: if any{' other' * bool(several)} patient has two, "
-        f"correct patient_column; {proposal(list(frame[keys['path_column']]), classes)}"
+        f"correct patient_column; {propose_pattern(list(frame[keys['path_column']]), classes)}"
     )
 
 
@@ -176,7 +176,7 @@ def _splits(root: Path, found: _Found) -> tuple[str, ...]:
 
 def _kept_whole(root: Path, found: _Found) -> str:
     """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
-    keys = [key for path in _spread(found.paths) if (key := header(root / path))]
+    keys = [key for path in _spread(found.paths) if (key := read_keys(root / path))]
     if "patient_column" in found.files or any(key.patient for key in keys):
         return "patient"
     return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
@@ -187,8 +187,10 @@ def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[s
     if "label_columns" in keys:
         return tuple(keys["label_columns"]), True
     cells = set(frame[keys["label_column"]]) - {""}
-    several = any(SEPARATOR in cell for cell in cells)
-    classes = {part.strip() for cell in cells for part in cell.split(SEPARATOR)} - {""} if several else cells
+    several = any(LABEL_SEPARATOR in cell for cell in cells)
+    classes = (
+        {part.strip() for cell in cells for part in cell.split(LABEL_SEPARATOR)} - {""} if several else cells
+    )
     if len(classes) < 2:
         label = keys["label_column"]
         raise UserError(
@@ -240,12 +242,14 @@ def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
     reason = "there is none"
     for path in _spread(paths):
         try:
-            colours |= {picture.values.ndim for picture in pictures(root / path, Reading(frames="middle"))}
+            colours |= {
+                picture.values.ndim for picture in read_images(root / path, ReaderTable(frames="middle"))
+            }
         except UnreadableError as error:
             reason = str(error)
             continue
-        if known := header(root / path, "Modality"):
-            modalities.add(MODALITIES.get(known.value, UNKNOWN))
+        if known := read_keys(root / path, "Modality"):
+            modalities.add(MODALITY_OF_DICOM.get(known.value, UNKNOWN_MODALITY))
     if not colours:
         raise UserError(f"{root}: none of the images that were tried can be read: {reason}.")
-    return modalities.pop() if len(modalities) == 1 else UNKNOWN, "color" if 3 in colours else "gray"
+    return modalities.pop() if len(modalities) == 1 else UNKNOWN_MODALITY, "color" if 3 in colours else "gray"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
-from ..patients import FEWEST, names_patients
-from ..subgroups import MOST, fault_of_names
-from .table_rows import FLAGS, LABELS, gives_splits, has_val, looks_like_splits, unused_clause
+from ..patients import FEWEST_PATIENTS, names_patients
+from ..subgroups import MOST_SUBGROUPS, fault_of_names
+from .table_rows import FLAG_CELLS, LABEL_COLUMNS, gives_splits, has_val, looks_like_splits, unused_clause
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +32,12 @@ SUBGROUPS = (
 )
 Keys = Mapping[str, Any]
 """Of the card's table `files`: a column, or several."""
-LONGEST = 64
+LONGEST_ID = 64
 """Characters of an identifier; what is longer is a remark."""
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """The columns of a table.
 
     Attributes:
@@ -55,7 +55,7 @@ class Columns:
     unused: tuple[str, ...] = ()
 
 
-def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> Columns:
+def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> TableColumns:
     """Tell the columns of a table apart.
 
     Args:
@@ -77,7 +77,9 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     splits = [
         name
         for name in frame.columns
-        if name not in keys.values() and name.lower() not in LABELS and looks_like_splits(name, frame[name])
+        if name not in keys.values()
+        and name.lower() not in LABEL_COLUMNS
+        and looks_like_splits(name, frame[name])
     ]
     if given := [name for name in splits if gives_splits(frame[name])]:
         keys["split_column"] = next((name for name in given if has_val(frame[name])), given[0])
@@ -86,12 +88,12 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
     free = [name for name in free if name not in groups]
-    called = [name for name in free if name.lower() in LABELS]
+    called = [name for name in free if name.lower() in LABEL_COLUMNS]
     few = sorted((name for name in free if _few(frame[name])), key=lambda name: frame[name].nunique())
     labels = [] if called or "label_column" in keys else few
     if not (called or labels or "label_column" in keys):
-        raise UserError(f"{table}: no column looks like a label: call it '{LABELS[0]}'.")
-    flags = tuple(name for name in frame.columns if name in labels and set(frame[name]) <= FLAGS)
+        raise UserError(f"{table}: no column looks like a label: call it '{LABEL_COLUMNS[0]}'.")
+    flags = tuple(name for name in frame.columns if name in labels and set(frame[name]) <= FLAG_CELLS)
     if len(flags) > 1:  # a column of 0 and 1 per class
         keys["label_columns"], labels = flags, []
     elif "label_column" not in keys:
@@ -99,7 +101,7 @@ def columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, st
     free = [name for name in free if name not in (keys.get("label_column"), *flags)]
     patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
     unused = tuple(unused_clause(name, frame[name]) for name in splits)
-    return Columns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
+    return TableColumns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
 
 
 def _plain(name: str) -> str:
@@ -107,12 +109,12 @@ def _plain(name: str) -> str:
 
 
 def _few(column: "pd.Series") -> bool:
-    return 2 <= column.nunique() <= min(MOST, max(2, len(column) // 2))
+    return 2 <= column.nunique() <= min(MOST_SUBGROUPS, max(2, len(column) // 2))
 
 
 def _identifies(column: "pd.Series") -> bool:
     """Tell whether values come back, are many, and are neither measurements nor remarks."""
     values = [cell for cell in column if cell]
     kinds = set(values)
-    odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST for cell in kinds)
-    return FEWEST <= len(kinds) < len(values) and not odd
+    odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST_ID for cell in kinds)
+    return FEWEST_PATIENTS <= len(kinds) < len(values) and not odd

@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ...core.process_pool import share
-from .decode_chunk import Decoded, Decoder, Piece
-from .file_traits import TraitColumns, joined
-from .listing import Listing
-from .schema import Spec
+from ...core.process_pool import map_in_processes
+from .decode_chunk import ChunkDecoder, DecodedChunk, FileChunk
+from .file_traits import TraitColumns, join_columns
+from .listing import FileListing
+from .schema import FilesSpec
 
 PER_PIECE = 64
 """Files that a process decodes in one go."""
-FEW = 400
+FEW_FILES = 400
 """Files for which starting processes takes longer than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class DecodedImages:
     """All images of a task, in the order of the listing and, within a file, of its frames.
 
     Attributes:
@@ -33,10 +33,10 @@ class Images:
         patients: raw patient by the header, else study or series; "" where it has none.
         patient_known: whether that is a patient.
         marks: SHA-256 of each square.
-        blank: as of `Decoded`, [n].
+        blank: as of `DecodedChunk`, [n].
         traits: as `Split.traits`.
         deep: whether one of them has more than 8 bits.
-        facts: as of `Decoded`, over all.
+        facts: as of `DecodedChunk`, over all.
         decoder: which left their squares in its scratch folder.
         starts: of the pieces, in order.
     """
@@ -50,7 +50,7 @@ class Images:
     traits: TraitColumns
     deep: bool
     facts: Counter[tuple[str, str]]
-    decoder: Decoder
+    decoder: ChunkDecoder
     starts: tuple[int, ...]
 
     def squares(self) -> Iterator[NDArray[np.uint16]]:
@@ -61,7 +61,7 @@ class Images:
             path.unlink()  # what was copied needs no room any more
 
 
-def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path) -> Images:
+def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scratch: Path) -> DecodedImages:
     """Decode every file; no more than a few pieces are in memory at a time.
 
     Args:
@@ -75,11 +75,11 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
         UserError: files cannot be read; the first is named, with the reason.
         DiskFullError: there is no room for the squares.
     """
-    decoder = Decoder(spec.reading, spec.variant == "color", side, scratch)
-    jobs = 1 if len(listing.paths) < FEW else jobs or cores()
-    found: list[Decoded] = []
+    decoder = ChunkDecoder(spec.reading, spec.variant == "color", side, scratch)
+    jobs = 1 if len(listing.paths) < FEW_FILES else jobs or available_cores()
+    found: list[DecodedChunk] = []
     with _progress(spec.name, len(listing.paths)) as step:
-        for each in share(decoder, _pieces(listing), jobs):
+        for each in map_in_processes(decoder, _pieces(listing), jobs):
             found.append(each)
             step(PER_PIECE)
     _refuse(listing, [fault for each in found for fault in each.faults])
@@ -87,14 +87,14 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
     facts: Counter[tuple[str, str]] = Counter()
     for each in found:
         facts += each.facts
-    return Images(
+    return DecodedImages(
         files=np.array([file for each in found for file in each.files], np.int64),
         frames=np.array([frame for each in found for frame in each.frames], np.int64),
         patients=tuple(patient for each in found for patient in each.patients),
         patient_known=tuple(known for each in found for known in each.patient_known),
         marks=tuple(mark for each in found for mark in each.marks),
         blank=tuple(blank for each in found for blank in each.blank),
-        traits=joined((len(each.files), each.traits) for each in found),
+        traits=join_columns((len(each.files), each.traits) for each in found),
         deep=any(each.deep for each in found),
         facts=facts,
         decoder=decoder,
@@ -102,18 +102,18 @@ def decode_all(listing: Listing, spec: Spec, side: int, jobs: int, scratch: Path
     )
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _pieces(listing: Listing) -> Iterator[Piece]:
+def _pieces(listing: FileListing) -> Iterator[FileChunk]:
     for start in range(0, len(listing.paths), PER_PIECE):
         paths = listing.paths[start : start + PER_PIECE]
-        yield Piece(start, tuple(listing.root / path for path in paths))
+        yield FileChunk(start, tuple(listing.root / path for path in paths))
 
 
-def _refuse(listing: Listing, faults: list[tuple[int, str]]) -> None:
+def _refuse(listing: FileListing, faults: list[tuple[int, str]]) -> None:
     if not faults:
         return
     number, reason = min(faults)

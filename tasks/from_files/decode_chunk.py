@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.files import writing
+from ...core.files import explain_write_errors
 from ..images.bit_depth import sixteen_bits
-from ..images.reader import Picture, Reading, UnreadableError, pictures
+from ..images.reader import ReaderTable, ReadImage, UnreadableError, read_images
 from .file_traits import TraitColumns, Traits, columns_of, traits_of
-from .letterbox import fitted
+from .letterbox import letterbox
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileChunk:
     """Files that are decoded together: the place of the first in the listing, and where they are."""
 
     start: int
@@ -23,7 +23,7 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedChunk:
     """What is known of the images of a piece; patients and traits stay in the user's cache.
 
     Attributes:
@@ -63,18 +63,18 @@ class _Seen:
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
-    def done(self, start: int) -> Decoded:
+    def done(self, start: int) -> DecodedChunk:
         """Return all of it, in little room."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * 6
         files, frames, patients, known, marks, blank = columns
-        return Decoded(
+        return DecodedChunk(
             start, files, frames, patients, known, marks, blank, columns_of(self.traits), self.deep,
             self.facts, tuple(self.faults),
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Decoder:
+class ChunkDecoder:
     """How pieces are decoded, as plain data that processes can share.
 
     Attributes:
@@ -84,7 +84,7 @@ class Decoder:
         scratch: where the squares go: uint16 over the whole range, one after the other.
     """
 
-    reading: Reading
+    reading: ReaderTable
     color: bool
     side: int
     scratch: Path
@@ -98,7 +98,7 @@ class Decoder:
         """Where the squares of a piece are."""
         return self.scratch / f"{start}.squares"
 
-    def __call__(self, piece: Piece) -> Decoded:
+    def __call__(self, piece: FileChunk) -> DecodedChunk:
         """Decode a piece; a file that cannot be read is a fault and the others go on.
 
         Raises:
@@ -107,17 +107,17 @@ class Decoder:
         _keep_memory()
         seen = _Seen()
         path = self.squares(piece.start)
-        with writing(path), path.open("wb") as out:
+        with explain_write_errors(path), path.open("wb") as out:
             for number, file in enumerate(piece.paths, piece.start):
                 try:
-                    for picture in pictures(file, self.reading):
+                    for picture in read_images(file, self.reading):
                         out.write(self._square(number, file, picture, seen))
                 except UnreadableError as error:
                     seen.faults.append((number, str(error)))
         return seen.done(piece.start)
 
-    def _square(self, number: int, file: Path, picture: Picture, seen: _Seen) -> memoryview:
-        square = fitted(picture, self.color, self.side, self.reading.bits)
+    def _square(self, number: int, file: Path, picture: ReadImage, seen: _Seen) -> memoryview:
+        square = letterbox(picture, self.color, self.side, self.reading.bits)
         content = np.ascontiguousarray(sixteen_bits(square)).data
         seen.deep |= square.dtype == np.uint16
         blank = not (np.ptp(picture.values, axis=(0, 1)).any() and np.ptp(square, axis=(0, 1)).any())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.reader import Picture
+from ..images.reader import ReadImage
 
 Traits = Mapping[str, float | str]
 """Of one image; see `Split.traits`."""
@@ -16,7 +16,7 @@ TraitColumns = Mapping[str, NDArray[Any]]
 """Of several: float64, NaN where not known, or text, "" where not known."""
 
 
-def traits_of(path: Path, picture: Picture) -> Traits:
+def traits_of(path: Path, picture: ReadImage) -> Traits:
     """Return what the file of a picture says, and the facts of how it was read."""
     height, width = picture.values.shape[:2]
     down, right = picture.spacing or (math.nan, math.nan)
@@ -36,7 +36,7 @@ def columns_of(traits: Sequence[Traits]) -> dict[str, NDArray[Any]]:
     return found
 
 
-def joined(parts: Iterable[tuple[int, TraitColumns]]) -> dict[str, NDArray[Any]]:
+def join_columns(parts: Iterable[tuple[int, TraitColumns]]) -> dict[str, NDArray[Any]]:
     """Join the columns of parts, each given with its number of images."""
     parts = list(parts)
     names = dict.fromkeys(name for _, columns in parts for name in columns)

@@ -15,12 +15,12 @@ from .folders import (
     split_folders,
     splits_told,
 )
-from .listing import Listing, patients_in
-from .schema import Spec
+from .listing import FileListing, patients_in
+from .schema import FilesSpec
 from .table_rows import from_table
 
 
-def listed(spec: Spec) -> Listing:
+def list_task_files(spec: FilesSpec) -> FileListing:
     """List the files of a task, by its table or by the folders of its classes.
 
     Raises:
@@ -44,7 +44,7 @@ def listed(spec: Spec) -> Listing:
     return found
 
 
-def _split_by_folders(found: Listing) -> Listing:
+def _split_by_folders(found: FileListing) -> FileListing:
     """Take the splits that folders tell where no column does; `UserError` as `given_by_folders`."""
     if found.splits:
         told = splits_told(found.paths) or found.splits
@@ -56,7 +56,7 @@ def _split_by_folders(found: Listing) -> Listing:
     return replace(found, splits=splits, rule=rule, notes=(*found.notes, *([clause] if clause else [])))
 
 
-def _refuse_links(spec: Spec, found: Listing) -> None:
+def _refuse_links(spec: FilesSpec, found: FileListing) -> None:
     if spec.files.allow_outside or (path := led_out(spec.root, found.paths)) is None:
         return
     place = found.places[found.paths.index(path)]
@@ -66,7 +66,7 @@ def _refuse_links(spec: Spec, found: Listing) -> None:
     )
 
 
-def _from_folders(spec: Spec) -> Listing:
+def _from_folders(spec: FilesSpec) -> FileListing:
     if odd := difference(classes_in(spec.root), spec.classes):
         what = "the folders in its folders of splits" if split_folders(spec.root) else "its folders"
         raise UserError(
@@ -82,4 +82,4 @@ def _from_folders(spec: Spec) -> Listing:
     paths = tuple(path for path, _ in files)
     labels = np.array([number for _, number in files], np.int64)
     notes = (doubt,) if (doubt := doubtful_classes(spec.root)) else ()
-    return Listing(spec.root, paths, labels, patients_in(spec, paths), places=paths, notes=notes)
+    return FileListing(spec.root, paths, labels, patients_in(spec, paths), places=paths, notes=notes)

@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.bit_depth import LUMA, Levels
-from ..images.reader import Picture
-from ..images.window import levels
-from .area_resize import shrunk
+from ..images.reader import ReadImage
+from ..images.window import to_levels
+from .area_resize import area_resize
 
 
-def fitted(picture: Picture, color: bool, side: int, bits: int = 16) -> Levels:
+def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Levels:
     """Fit an image into a square, in proportion; shrunk or enlarged, centred, with black around it.
 
     It is resized in floats, so that no level of the file is rounded before its neighbours are summed.
@@ -31,14 +31,14 @@ def fitted(picture: Picture, color: bool, side: int, bits: int = 16) -> Levels:
         small = _resized(shown, height, width)[..., None]
     else:
         small = np.stack([_resized(plane, height, width) for plane in np.moveaxis(shown, 2, 0)], axis=-1)
-    grey = levels(small, bits if picture.deep else 8)
+    grey = to_levels(small, bits if picture.deep else 8)
     square = np.zeros((side, side, 3 if color else 1), grey.dtype)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = grey
     return square if color else square[..., 0]
 
 
-def _size(picture: Picture, side: int) -> tuple[int, int]:
+def _size(picture: ReadImage, side: int) -> tuple[int, int]:
     """Return (height, width) of the image in its square: the longest side, as it was seen, is `side`."""
     down, right = picture.spacing or (1.0, 1.0)
     height, width = picture.values.shape[0] * down, picture.values.shape[1] * right
@@ -49,7 +49,7 @@ def _size(picture: Picture, side: int) -> tuple[int, int]:
 def _resized(channel: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Take means of areas where nothing grows, else cubic curves, which overshoot and are clipped."""
     if height <= channel.shape[0] and width <= channel.shape[1]:
-        return shrunk(channel, height, width)
+        return area_resize(channel, height, width)
     from PIL import Image
 
     grown = Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), Image.Resampling.BICUBIC)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..patients import finder, with_patients
-from .schema import Spec
+from ..patients import compile_pattern, with_patients
+from .schema import FilesSpec
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class FileListing:
     """Files in the order of their paths; everything here may identify a patient and stays in the process.
 
     Attributes:
@@ -63,7 +63,7 @@ class Listing:
         return digest.hexdigest()
 
 
-def patients_in(spec: Spec, paths: tuple[str, ...]) -> tuple[str, ...]:
+def patients_in(spec: FilesSpec, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Find the patient in each path by the card's `group_pattern`, else ""; errors as `Finder`."""
-    find = finder(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
+    find = compile_pattern(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
     return tuple(patient for _, patient in with_patients(paths, str, find))

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from ..pseudonymize import group_number
 
-FILE = "\0"
+FILE_OWNER = "\0"
 """Begins an owner that is a file, as no patient's name does."""
 
 
-def widened(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
+def wider_ids(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
     """Return the wider key of each image, as its patient, else the narrower, as its study.
 
     An image of which only the narrower is known takes the wider that the others of its study have: else a
@@ -56,10 +56,10 @@ def joined_by_equals(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str,
 
 def _is_file(owner: str) -> bool:
     """Tell whether an owner is a file, since no patient is known."""
-    return owner.startswith(FILE)
+    return owner.startswith(FILE_OWNER)
 
 
-def salted(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
+def pseudonym_numbers(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
     """Return the number of each image's patient, [n]; below -1 where none is known, of its file."""
     numbers = (group_number(salt, task, owner) for owner in owners)
     return np.array(
@@ -67,7 +67,7 @@ def salted(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]
     )
 
 
-def ranked(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
+def rank_owners(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
     """Return the place of each image's owner among the owners, [n]: files first, as their numbers are.
 
     The least hash of their images puts them in order: the order of the names would tell whoever has a list

@@ -8,19 +8,19 @@ from pathlib import Path
 import msgspec
 
 from ...core.errors import UserError
-from ...core.files import cache_folder, claim, write_json, writing
-from ..pseudonymize import own_salt, trace
+from ...core.files import cache_folder, claim_lock, explain_write_errors, write_json
+from ..pseudonymize import own_salt, salt_trace
 from ..task import SPLITS
-from .arrays import Folder
-from .decode import Images, decode_all
-from .find import listed
-from .listing import Listing
-from .schema import Spec
+from .arrays import ArrayFolder
+from .decode import DecodedImages, decode_all
+from .find import list_task_files
+from .listing import FileListing
+from .schema import FilesSpec
 from .split import split_hash
-from .splits_and_labels import Parts, parts_of
-from .warnings import unlike
+from .splits_and_labels import SplitsAndLabels, split_images
+from .warnings import split_differences
 
-VERSION = 5
+PREPARED_VERSION = 5
 """Of what is done to an image; arrays of another version are made anew."""
 LARGEST_SIDE = 4096
 """In pixels, of the squares; larger ones hold more than a network is fed, and more than memory may."""
@@ -28,7 +28,7 @@ MOST_FACTS = 8
 """Values of one fact that are told; the others are summed."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What stands beside the arrays; no path, no patient, of headers only plain facts."""
 
     task: str
@@ -58,14 +58,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedTask:
     """A folder of the cache, and its manifest."""
 
-    folder: Folder
-    manifest: Manifest
+    folder: ArrayFolder
+    manifest: PreparedManifest
 
 
-def prepared(spec: Spec, side: int, jobs: int = 0) -> Prepared:
+def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     """Return the arrays of a task at a side, made now if nothing that they come from was ready.
 
     What is in the arrays names their folder, and a note says which it is for a state of card and files: what
@@ -78,13 +78,13 @@ def prepared(spec: Spec, side: int, jobs: int = 0) -> Prepared:
         raise UserError(
             f"{spec.name}: its files are prepared at 1 to {LARGEST_SIDE:,} pixels a side, not {side}."
         )
-    listing = listed(spec)
+    listing = list_task_files(spec)
     salt = own_salt()
-    what = repr((VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
+    what = repr((PREPARED_VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
     rules = repr((msgspec.json.encode(spec.rule), spec.reading))
     key = hashlib.sha256(salt + f"{what}{rules}{listing.state()}".encode()).hexdigest()[:32]
     note = cache_folder() / "files" / f"{key}.json"
-    with claim(note.with_suffix(".lock"), wait=True):
+    with claim_lock(note.with_suffix(".lock"), wait=True):
         found = _noted(note)
         if found is None:
             _sweep(note.parent)
@@ -101,49 +101,56 @@ def prepared(spec: Spec, side: int, jobs: int = 0) -> Prepared:
 def _sweep(folder: Path) -> None:
     """Remove what processes that were killed have left, of any task; where a lock is held one is at work."""
     for scratch in folder.glob("*.preparing"):
-        with claim(scratch.with_suffix(".lock")) as free:
+        with claim_lock(scratch.with_suffix(".lock")) as free:
             if free:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _noted(note: Path) -> Prepared | None:
+def _noted(note: Path) -> PreparedTask | None:
     """Return what a note leads to; None where there is none, or it is damaged."""
     try:
         folder = note.parent / msgspec.json.decode(note.read_bytes(), type=str)
-        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=PreparedManifest)
     except (OSError, ValueError):
         return None
-    return Prepared(Folder(folder), manifest)
+    return PreparedTask(ArrayFolder(folder), manifest)
 
 
-def _prepare(scratch: Path, spec: Spec, listing: Listing, side: int, jobs: int, salt: bytes) -> Prepared:
+def _prepare(
+    scratch: Path, spec: FilesSpec, listing: FileListing, side: int, jobs: int, salt: bytes
+) -> PreparedTask:
     place = scratch / "arrays"
-    with writing(place):
+    with explain_write_errors(place):
         place.mkdir(parents=True)
     images = decode_all(listing, spec, side, jobs, scratch)
-    parts = parts_of(spec, listing, images)
-    with writing(place):
-        content = Folder(place).write(images, parts, salt, spec.name)
+    parts = split_images(spec, listing, images)
+    with explain_write_errors(place):
+        content = ArrayFolder(place).write(images, parts, salt, spec.name)
     manifest = _manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
-    what = trace(salt).encode() + msgspec.json.encode(manifest)
+    what = salt_trace(salt).encode() + msgspec.json.encode(manifest)
     folder = scratch.parent / hashlib.sha256(what).hexdigest()[:32]
-    with claim(folder.with_suffix(".lock"), wait=True):
+    with claim_lock(folder.with_suffix(".lock"), wait=True):
         if not (folder / "manifest.json").is_file():
             shutil.rmtree(folder, ignore_errors=True)  # somebody deleted a part of it
             place.replace(folder)
-    return Prepared(Folder(folder), manifest)
+    return PreparedTask(ArrayFolder(folder), manifest)
 
 
 def _manifest(
-    spec: Spec, listing: Listing, images: Images, parts: Parts, side: int, content: str
-) -> Manifest:
+    spec: FilesSpec,
+    listing: FileListing,
+    images: DecodedImages,
+    parts: SplitsAndLabels,
+    side: int,
+    content: str,
+) -> PreparedManifest:
     facts: dict[str, dict[str, int]] = {}
     for (key, value), count in images.facts.most_common():
         held = facts.setdefault(key, {})
         shown = value if len(held) < MOST_FACTS else "others"
         held[shown] = held.get(shown, 0) + count
-    return Manifest(
+    return PreparedManifest(
         task=spec.name,
         side=side,
         bits=16 if images.deep else 8,
@@ -158,11 +165,11 @@ def _manifest(
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
-        warnings=(*parts.warnings, *unlike(images.facts, spec.variant, side)),
+        warnings=(*parts.warnings, *split_differences(images.facts, spec.variant, side)),
     )
 
 
-def _rule(spec: Spec, listing: Listing, parts: Parts) -> str:
+def _rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
     """Say where the splits come from, and by what is known they are cut."""
     known = "patient" if parts.patients else "study" if any(parts.groups) else "file"
     unit = known if spec.rule.by == "patient" else spec.rule.by

@@ -7,11 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from ..images.reader import Reading
+from ..images.reader import ReaderTable
 from ..task import Kind, Variant
 
 
-class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FilesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `files` of a card."""
 
     path: str = "."
@@ -34,7 +34,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether absolute paths may be read, and links followed that lead out of the folder."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `split` of a card: how splits are made where table and folders give none, or no val."""
 
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
@@ -59,7 +59,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @dataclass(frozen=True)
-class Spec:
+class FilesSpec:
     """Everything that decides what the arrays of a task are.
 
     Attributes:
@@ -82,9 +82,9 @@ class Spec:
     subgroups: tuple[str, ...]
     root: Path
     table: Path | None
-    files: Files
-    rule: Rule
-    reading: Reading
+    files: FilesTable
+    rule: SplitTable
+    reading: ReaderTable
 
 
 def fault_of_path(given: str, allowed: bool) -> str:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ..task import SPLITS
-from .patient_ids import FILE
+from .patient_ids import FILE_OWNER
 
 MOST_PARTS = 20
 FAR = 0.1
 """Of all images: a split that misses its share by more is told."""
 
 
-def cut(
+def split_by_patient(
     labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequence[float], seed: int, what: str
 ) -> NDArray[np.int64]:
     """Return the number of its split per image, [n], by scikit-learn's StratifiedGroupKFold.
@@ -79,7 +79,9 @@ def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
     )
 
 
-def astray(splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[float]) -> tuple[str, ...]:
+def share_deviations(
+    splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[float]
+) -> tuple[str, ...]:
     """Say in a clause where splits that were made miss their shares, since patients are kept whole."""
     held = np.bincount(splits, minlength=len(shares)) / len(splits)
     if np.abs(held - shares).max() <= FAR:
@@ -87,11 +89,13 @@ def astray(splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[fl
     got, wanted = (", ".join(f"{share:.0%}" for share in each) for each in (held, shares))
     names = "the splits" if len(shares) == len(SPLITS) else "train and val"
     owner, most = Counter(owners).most_common(1)[0]
-    who = "one file (with those of equal images)" if owner.startswith(FILE) else "one patient"
+    who = "one file (with those of equal images)" if owner.startswith(FILE_OWNER) else "one patient"
     return (f"{names} hold {got} of the images, not {wanted}: {who} has {most:,} of {len(owners):,}",)
 
 
-def lacking(labels: NDArray[np.int64], splits: NDArray[np.int64], classes: Sequence[str]) -> dict[int, str]:
+def missing_classes(
+    labels: NDArray[np.int64], splits: NDArray[np.int64], classes: Sequence[str]
+) -> dict[int, str]:
     """Return, per split that misses one, the first class of which it has no image."""
     found: dict[int, str] = {}
     for split in range(3):

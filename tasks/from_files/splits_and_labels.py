@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ..patients import count_misspelled, few_have_several, proposal
+from ..patients import count_misspelled, few_have_several, propose_pattern
 from ..task import SPLITS
-from .decode import Images
-from .listing import Listing
-from .patient_ids import FILE, joined_by_equals, widened
-from .schema import Spec
-from .split import astray, cut, lacking
+from .decode import DecodedImages
+from .listing import FileListing
+from .patient_ids import FILE_OWNER, joined_by_equals, wider_ids
+from .schema import FilesSpec
+from .split import missing_classes, share_deviations, split_by_patient
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Per image, in the order of `Images`; everything here may name a patient and stays in the process.
+class SplitsAndLabels:
+    """Per image, in the order of `DecodedImages`; everything here may name a patient and stays in the process.
 
     Attributes:
         names: file and frame.
@@ -53,7 +53,7 @@ class Parts:
     warnings: tuple[str, ...]
 
 
-def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
+def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -> SplitsAndLabels:
     """Put every image into its split.
 
     Raises:
@@ -62,7 +62,7 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     files = images.files
     labels = listing.labels[files]
     groups = _groups(listing, images)
-    paths = tuple(f"{FILE}{listing.paths[file]}" for file in files)
+    paths = tuple(f"{FILE_OWNER}{listing.paths[file]}" for file in files)
     told = tuple(listing.splits[file] for file in files) if listing.splits else ()
     free = _free(told, len(files))
     marks = tuple(b"" if blank else mark for mark, blank in zip(images.marks, images.blank, strict=True))
@@ -73,12 +73,12 @@ def parts_of(spec: Spec, listing: Listing, images: Images) -> Parts:
     if len(free):
         units = np.array(owners if spec.rule.by == "patient" else _together(paths, marks, free), object)[free]
         shares = spec.rule.without_test if told else spec.rule.shares
-        splits[free] = cut(labels[free], numbered(units), shares, spec.rule.seed, spec.name)
-        astrays = astray(splits[free], units.tolist(), shares)
+        splits[free] = split_by_patient(labels[free], number_names(units), shares, spec.rule.seed, spec.name)
+        astrays = share_deviations(splits[free], units.tolist(), shares)
     patients = _patients(listing, images, groups)
     several = _several(groups, patients, files)
     shared = _shared(groups, splits)
-    return Parts(
+    return SplitsAndLabels(
         names=tuple(
             f"{listing.paths[file]}\0{frame}" for file, frame in zip(files, images.frames, strict=True)
         ),
@@ -129,14 +129,14 @@ def _equal_across(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[
     return (clause,) if odd else ()
 
 
-def _groups(listing: Listing, images: Images) -> tuple[str, ...]:
+def _groups(listing: FileListing, images: DecodedImages) -> tuple[str, ...]:
     """Return the raw patient of each image: by table or path, else by its header; else its study."""
     told = tuple(listing.patients[file] for file in images.files)
     studies = tuple(listing.studies[file] if listing.studies else "" for file in images.files)
-    return widened(told, widened(images.patients, studies))
+    return wider_ids(told, wider_ids(images.patients, studies))
 
 
-def _patients(listing: Listing, images: Images, groups: tuple[str, ...]) -> frozenset[str]:
+def _patients(listing: FileListing, images: DecodedImages, groups: tuple[str, ...]) -> frozenset[str]:
     """Return the groups that table, path or header call a patient, not a study or series."""
     by_header = {key for key, known in zip(images.patients, images.patient_known, strict=True) if known}
     return frozenset(groups) & (by_header | set(listing.patients)) - {""}
@@ -167,7 +167,7 @@ def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
 
 
 def _doubts(
-    spec: Spec, listing: Listing, groups: tuple[str, ...], patients: frozenset[str], several: int
+    spec: FilesSpec, listing: FileListing, groups: tuple[str, ...], patients: frozenset[str], several: int
 ) -> tuple[str, ...]:
     """Say where patients are not known, or only by a name that hardly two files share, and the cure."""
     found = []
@@ -185,10 +185,10 @@ def _doubts(
         )
     if unknown := sum(not group for group in groups):
         found.append(f"of {unknown:,} images no patient is known: each file stands for itself")
-    return (*found[:-1], f"{found[-1]}; {proposal(listing.paths, len(spec.classes))}") if found else ()
+    return (*found[:-1], f"{found[-1]}; {propose_pattern(listing.paths, len(spec.classes))}") if found else ()
 
 
-def numbered(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
+def number_names(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
     """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
     return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
 
@@ -202,14 +202,14 @@ def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
     return {group for group, each in seen.items() if len(each) > 1}
 
 
-def _warnings(spec: Spec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
+def _warnings(spec: FilesSpec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
     """Say what weakens the splits; `UserError` where they cannot be trained on or tested at all."""
     empty = [name for number, name in enumerate(SPLITS) if number not in splits]
     if empty:
         raise UserError(
             f"{spec.name}: the split {empty[0]} came out empty: change 'split.shares' or the seed."
         )
-    absent = lacking(labels, splits, spec.classes)
+    absent = missing_classes(labels, splits, spec.classes)
     if 0 in absent:
         raise UserError(
             f"{spec.name}: the split train has no image of the class '{absent[0]}': add patients of it, "

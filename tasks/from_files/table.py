@@ -15,7 +15,7 @@ NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
 """What a cell holds that holds nothing, in lower case."""
 COUNT_AS_NOTHING = "'NaN' and 'none' count as nothing"
 """The same for a message."""
-LARGEST = 2**28
+LARGEST_TABLE = 2**28
 """Bytes of a table that are read into memory, of which short rows of text take ten times as much."""
 MOST_CELLS = 2**25
 """Of a Parquet file, in which a million equal cells can take a few bytes."""
@@ -31,8 +31,10 @@ def read_table(path: Path) -> "pd.DataFrame":
         UserError: it cannot be read, or is no such table.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} has more than {LARGEST:,} bytes: leave out what the card does not name.")
+        if path.stat().st_size > LARGEST_TABLE:
+            raise UserError(
+                f"{path} has more than {LARGEST_TABLE:,} bytes: leave out what the card does not name."
+            )
         frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error

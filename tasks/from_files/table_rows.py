@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ..patients import FEWEST, is_placeholder, names_patients
+from ..patients import FEWEST_PATIENTS, is_placeholder, names_patients
 from ..subgroups import check_values
 from .folders import check_header, has_row_as_header, is_file, split_called
-from .listing import Listing, patients_in
-from .patient_ids import widened
-from .schema import Spec, fault_of_path
+from .listing import FileListing, patients_in
+from .patient_ids import wider_ids
+from .schema import FilesSpec, fault_of_path
 from .table import COUNT_AS_NOTHING, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATOR = "|"
+LABEL_SEPARATOR = "|"
 """Between the labels of one file."""
-LABELS = ("label", "class", "diagnosis", "target")
-FLAGS = frozenset({"0", "1", "0.0", "1.0"})
+LABEL_COLUMNS = ("label", "class", "diagnosis", "target")
+FLAG_CELLS = frozenset({"0", "1", "0.0", "1.0"})
 """What a column may say of one class of several."""
 _SPLIT_COLUMN = re.compile(
     r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
@@ -32,7 +32,7 @@ _SPLIT_COLUMN = re.compile(
 """What a column of splits may be called, in lower case."""
 
 
-def from_table(spec: Spec) -> Listing:
+def from_table(spec: FilesSpec) -> FileListing:
     """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
     assert spec.table is not None
     frame = read_table(spec.table)
@@ -44,7 +44,7 @@ def from_table(spec: Spec) -> Listing:
     places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
     _check_paths(spec, paths, places)
     patients = _patients(spec, frame, paths)
-    return Listing(
+    return FileListing(
         spec.root, paths, _labels(spec, frame, places), patients,
         _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
@@ -52,7 +52,7 @@ def from_table(spec: Spec) -> Listing:
     )  # fmt: skip
 
 
-def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
+def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
     if name in frame.columns and name[0] != "\0":
         return name
     check_header(spec.table or spec.root, spec.root, frame.columns)
@@ -67,7 +67,7 @@ def _column(spec: Spec, frame: "pd.DataFrame", name: str, key: str) -> str:
     )
 
 
-def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:
+def _check_paths(spec: FilesSpec, paths: tuple[str, ...], places: tuple[str, ...]) -> None:
     before = ""
     for at, (path, place) in enumerate(zip(paths, places, strict=True)):
         if fault := fault_of_path(path, spec.files.allow_outside):
@@ -84,16 +84,16 @@ def _check_paths(spec: Spec, paths: tuple[str, ...], places: tuple[str, ...]) ->
         )
 
 
-def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     if spec.files.label_columns:
         return _flags(spec, frame, places)
-    usual = next((name for name in LABELS if name in frame.columns), LABELS[0])
+    usual = next((name for name in LABEL_COLUMNS if name in frame.columns), LABEL_COLUMNS[0])
     column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
     index = {name: number for number, name in enumerate(spec.classes)}
     if spec.kind == "multilabel":
         labels = np.zeros((len(column), len(index)), np.int64)
         for row, (cell, place) in enumerate(zip(column, places, strict=True)):
-            for word in filter(None, (part.strip() for part in cell.split(SEPARATOR))):
+            for word in filter(None, (part.strip() for part in cell.split(LABEL_SEPARATOR))):
                 labels[row, _class(index, word, place)] = 1
         return labels
     missing = [place for cell, place in zip(column, places, strict=True) if not cell]
@@ -107,13 +107,13 @@ def _labels(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArr
     )
 
 
-def _flags(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     """Read one column of 0 and 1 per class."""
     labels = np.zeros((len(frame), len(spec.classes)), np.int64)
     for number, name in enumerate(spec.files.label_columns):
         cells = frame[_column(spec, frame, name, "label_columns")]
         for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
-            if cell not in FLAGS:
+            if cell not in FLAG_CELLS:
                 said = "nothing" if not cell else "something else"
                 raise UserError(
                     f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."
@@ -132,16 +132,16 @@ def _class(index: Mapping[str, int], word: str, place: str) -> int:
     return index[word]
 
 
-def _patients(spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
+def _patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
     """Take the patient of the column, else of the path."""
     inside = patients_in(spec, paths)
     if not spec.files.patient_column:
         return inside
     column = frame[_column(spec, frame, spec.files.patient_column, "patient_column")]
-    return widened(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
+    return wider_ids(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
 
 
-def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     if not spec.files.study_column:
         return ()
     column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
@@ -149,7 +149,7 @@ def _studies(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
 
 
 def _subgroups(
-    spec: Spec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
+    spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
     """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
     columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
@@ -157,7 +157,9 @@ def _subgroups(
     for name, values in columns.items():
         check_values(str(spec.table), name, values)
         pairs = {(value, one) for value, one in zip(values, people, strict=True) if value}
-        if len(pairs) >= FEWEST and len({*values} - {""}) == len({one for _, one in pairs}) == len(pairs):
+        if len(pairs) >= FEWEST_PATIENTS and len({*values} - {""}) == len({one for _, one in pairs}) == len(
+            pairs
+        ):
             raise UserError(
                 f"{spec.table}: the column '{name}' has another value for each patient: an identifier is no "
                 "subgroup. Leave it out of subgroups."
@@ -165,7 +167,7 @@ def _subgroups(
     return columns
 
 
-def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
+def _splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
     if not spec.files.split_column:
         return ()
     column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
@@ -183,11 +185,11 @@ def _splits(spec: Spec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple
     return words
 
 
-def _unused(spec: Spec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _unused(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     files = spec.files
     used = {
         files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
-        files.study_column, *spec.subgroups, *LABELS, "\0line",
+        files.study_column, *spec.subgroups, *LABEL_COLUMNS, "\0line",
     }  # fmt: skip
     odd = (name for name in frame.columns if name not in used and looks_like_splits(name, frame[name]))
     people = (

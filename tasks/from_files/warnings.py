@@ -9,7 +9,7 @@ ALIKE = 1.1
 """Proportions up to this far apart leave nearly the same black beside the image."""
 
 
-def unlike(facts: Mapping[tuple[str, str], int], variant: Variant, side: int) -> tuple[str, ...]:
+def split_differences(facts: Mapping[tuple[str, str], int], variant: Variant, side: int) -> tuple[str, ...]:
     """Say in a clause each which images differ in size, proportions, colour or window.
 
     Args:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from ...core.errors import UserError
 from ..subgroups import RESERVED, as_text, check_subgroups
 from ..task import SPLITS, Kind, Split, Variant
-from .npy_header import Declared, declared
-from .npz_errors import opened
+from .npy_header import NpyHeader, read_npy_header
+from .npz_errors import open_npz
 
 
 @dataclass(frozen=True)
-class Layout:
+class NpzLayout:
     """What the arrays of a file must be.
 
     Attributes:
@@ -38,7 +38,7 @@ class Layout:
     subgroups: tuple[str, ...] = ()
 
 
-def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
+def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
     """Read the splits of a file, checked against its layout.
 
     Args:
@@ -54,7 +54,7 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
         UserError: it is missing, damaged, too big for this machine, or not of this layout; pickled
             objects are never loaded.
     """
-    with opened(path, layout.cure) as archive:
+    with open_npz(path, layout.cure) as archive:
         headers, splits = checked_headers(path, archive, layout)
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
@@ -65,8 +65,8 @@ def read_npz(path: Path, layout: Layout) -> dict[str, Split]:
 
 
 def checked_headers(
-    path: Path, archive: zipfile.ZipFile, layout: Layout
-) -> tuple[dict[str, Declared], tuple[str, ...]]:
+    path: Path, archive: zipfile.ZipFile, layout: NpzLayout
+) -> tuple[dict[str, NpyHeader], tuple[str, ...]]:
     """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
     headers = {name: _header(archive, name) for name in _arrays(archive, layout.subgroups)}
     splits = tuple(name for name in SPLITS if _holds_images(path, name, headers, layout))
@@ -77,7 +77,7 @@ def checked_headers(
 
 def image_side(path: Path) -> int:
     """Return the side in pixels of the images in an npz, from its headers; `UserError` as `read_npz`."""
-    with opened(path, "copy it again") as archive:
+    with open_npz(path, "copy it again") as archive:
         for name in _arrays(archive):
             header = _header(archive, name)
             if name.endswith("_images") and len(header.shape) >= 3:
@@ -90,11 +90,11 @@ def _arrays(archive: zipfile.ZipFile, columns: Iterable[str] = ()) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist() if name.removesuffix(".npy") in wanted]
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> Declared:
+def _header(archive: zipfile.ZipFile, name: str) -> NpyHeader:
     """Read shape and type without the content; the declared size must be the stored one."""
     member = f"{name}.npy"
     with archive.open(member) as file:
-        header = declared(file)
+        header = read_npy_header(file)
         stored = archive.getinfo(member).file_size - file.tell()
     if header.dtype.hasobject:
         raise UserError(
@@ -105,7 +105,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> Declared:
     return header
 
 
-def _holds_images(path: Path, split: str, headers: Mapping[str, Declared], layout: Layout) -> bool:
+def _holds_images(path: Path, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout) -> bool:
     for what in ("images", "labels"):
         name = f"{split}_{what}"
         if split in layout.required and name not in headers:
@@ -119,7 +119,7 @@ def _holds_images(path: Path, split: str, headers: Mapping[str, Declared], layou
     return not empty and f"{split}_labels" in headers
 
 
-def _check_images(path: Path, name: str, header: Declared, layout: Layout) -> None:
+def _check_images(path: Path, name: str, header: NpyHeader, layout: NpzLayout) -> None:
     if header.dtype != np.uint8:
         raise UserError(
             f"{path}: {name} is {header.dtype} and must be uint8 with values from 0 to 255: convert it."
@@ -147,7 +147,7 @@ def _check_memory(path: Path, needed: int) -> None:
 
 
 def _split(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
 ) -> Split:
     images = _array(archive, f"{split}_images")
     if layout.variant == "gray":
@@ -157,7 +157,7 @@ def _split(
 
 
 def _columns(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
 ) -> dict[str, NDArray[np.str_]]:
     """Read the subgroup columns of a split; only the test set must have them, since only it is reported."""
     found = {}
@@ -172,7 +172,7 @@ def _columns(
 
 
 def labels_and_groups(
-    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, Declared], layout: Layout
+    path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     """Read everything of a split but its images, as `Split` describes it; `UserError` as `read_npz`."""
     n = headers[f"{split}_images"].shape[0]
@@ -203,7 +203,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray:
         return npy.read_array(file, allow_pickle=False)
 
 
-def _labels(path: Path, name: str, raw: NDArray, n: int, layout: Layout) -> NDArray[np.int64]:
+def _labels(path: Path, name: str, raw: NDArray, n: int, layout: NpzLayout) -> NDArray[np.int64]:
     multilabel = layout.kind == "multilabel"
     labels = raw[:, 0] if not multilabel and raw.ndim == 2 and raw.shape[1] == 1 else raw
     wanted = (n, layout.classes) if multilabel else (n,)

@@ -9,7 +9,7 @@ from numpy.lib import format as npy
 
 
 @dataclass(frozen=True)
-class Declared:
+class NpyHeader:
     """What an array says that it is.
 
     Attributes:
@@ -28,7 +28,7 @@ class Declared:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def declared(file: IO[bytes]) -> Declared:
+def read_npy_header(file: IO[bytes]) -> NpyHeader:
     """Read the header that a file stands before, and leave it before the values.
 
     Raises:
@@ -39,4 +39,4 @@ def declared(file: IO[bytes]) -> Declared:
     if version not in readers:
         raise ValueError(f"npy format {version} is not known")
     shape, columns, dtype = readers[version](file)
-    return Declared(shape, dtype, columns)
+    return NpyHeader(shape, dtype, columns)

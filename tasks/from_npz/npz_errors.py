@@ -18,14 +18,14 @@ _DAMAGE = (
 
 
 @contextmanager
-def opened(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
+def open_npz(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
     """Open a file for the block; every defect that shows there is a `UserError` that names the cure."""
-    with defects_told(path, cure), zipfile.ZipFile(path) as archive:
+    with explain_defects(path, cure), zipfile.ZipFile(path) as archive:
         yield archive
 
 
 @contextmanager
-def defects_told(path: Path, cure: str) -> Iterator[None]:
+def explain_defects(path: Path, cure: str) -> Iterator[None]:
     """Turn what a missing, unreadable or damaged file raises in the block into a `UserError`."""
     try:
         yield

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...core.errors import UserError
 from ..task import Split
-from .arrays import Layout, checked_headers, labels_and_groups
-from .npz_errors import defects_told, opened
+from .arrays import NpzLayout, checked_headers, labels_and_groups
+from .npz_errors import explain_defects, open_npz
 
 
 class NpzRows:
@@ -25,9 +25,9 @@ class NpzRows:
         UserError: as `read_npz`, and where the split is not there or its images are stored by columns.
     """
 
-    def __init__(self, path: Path, layout: Layout, split: str) -> None:
+    def __init__(self, path: Path, layout: NpzLayout, split: str) -> None:
         self.path, self._layout, self._array, self._begin = path, layout, f"{split}_images", 0
-        with opened(path, layout.cure) as archive:
+        with open_npz(path, layout.cure) as archive:
             headers, splits = checked_headers(path, archive, layout)
             if split not in splits:
                 raise UserError(f"{path} has no split '{split}' with images: it has {', '.join(splits)}.")
@@ -51,7 +51,7 @@ class NpzRows:
             UserError: the file is damaged.
         """
         row = math.prod(self._shape)
-        with defects_told(self.path, self._layout.cure):
+        with explain_defects(self.path, self._layout.cure):
             content = self._read(start * row, (stop - start) * row)
         images = np.frombuffer(content, np.uint8).reshape(stop - start, *self._shape)
         groups = None if self._groups is None else self._groups[start:stop]

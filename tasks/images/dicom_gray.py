@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom_numbers import bits_stored, held, number, word
-from .reader import Reading
-from .window import Window, card_window, percentile_window
+from .dicom_numbers import bits_stored, element_number, element_text, element_value
+from .reader import ReaderTable
+from .window import GrayWindow, card_window, percentile_window
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class GrayValues:
     """The values of one frame, and how they are shown; see `Picture`."""
 
     values: NDArray[Any]
-    window: Window
+    window: GrayWindow
     deep: bool
     facts: dict[str, str]
 
@@ -29,8 +29,8 @@ def grey_values(
     stored: NDArray[Any],
     transformation: "Dataset",
     voi: "Dataset",
-    reading: Reading,
-) -> Shown:
+    reading: ReaderTable,
+) -> GrayValues:
     """Find which of the stored values, or of what tables make of them, are black and white.
 
     The window is the card's, else the header's VOI table or window, else none where up to 8 bits are
@@ -48,35 +48,35 @@ def grey_values(
     bits = bits_stored(dataset)
     slope, intercept = _rescale(transformation)
     facts = {"rescale": f"{slope:g}, {intercept:g}"}
-    if held(dataset, "ModalityLUTSequence"):
+    if element_value(dataset, "ModalityLUTSequence"):
         stored, slope, intercept, facts["rescale"] = apply_modality_lut(stored, dataset), 1.0, 0.0, "table"
         bits = 8 * stored.dtype.itemsize
     window = _header_window(voi, slope, intercept)
     if reading.window:
         window = card_window(reading.window, slope, intercept)
-    elif held(voi, "VOILUTSequence"):
+    elif element_value(voi, "VOILUTSequence"):
         stored, window = _voi_table(voi, stored, slope, intercept)
     elif window is not None and window.whence.endswith("SIGMOID"):
-        stored, window = _sigmoid(stored, window), Window(0.0, 1.0, window.whence)
+        stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.whence)
     elif window is None:
         padding = None if facts["rescale"] == "table" else _padding(dataset, stored.dtype)
         window = _without(stored, bits, (slope, intercept), padding)
     facts["window"] = window.whence
-    if word(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
+    if element_text(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
         window = window.turned
-    return Shown(stored, window, bits > 8, facts)
+    return GrayValues(stored, window, bits > 8, facts)
 
 
 def _rescale(transformation: "Dataset") -> tuple[float, float]:
     """Return slope and intercept; a slope of 0 would make every image black and is a defect of the file."""
-    slope = number(transformation, "RescaleSlope", 1.0) or 1.0
-    return slope, number(transformation, "RescaleIntercept", 0.0) or 0.0
+    slope = element_number(transformation, "RescaleSlope", 1.0) or 1.0
+    return slope, element_number(transformation, "RescaleIntercept", 0.0) or 0.0
 
 
-def _header_window(voi: "Dataset", slope: float, intercept: float) -> Window | None:
+def _header_window(voi: "Dataset", slope: float, intercept: float) -> GrayWindow | None:
     """Return the first window of the header in stored values, None where it has none that makes sense."""
-    centre, width = number(voi, "WindowCenter"), number(voi, "WindowWidth")
-    function = (word(voi, "VOILUTFunction") or "LINEAR").upper()
+    centre, width = element_number(voi, "WindowCenter"), element_number(voi, "WindowWidth")
+    function = (element_text(voi, "VOILUTFunction") or "LINEAR").upper()
     function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
     if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None
@@ -84,10 +84,10 @@ def _header_window(voi: "Dataset", slope: float, intercept: float) -> Window | N
     if function == "LINEAR":  # PS3.3 C.11.2.1.2: counts levels, so that the last one is white
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + max(width - 1, 1e-3) / 2
     whence = f"header: {centre:g}, {width:g} {function}"
-    return Window((low - intercept) / slope, (high - intercept) / slope, whence)
+    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, whence)
 
 
-def _sigmoid(stored: NDArray[Any], window: Window) -> NDArray[Any]:
+def _sigmoid(stored: NDArray[Any], window: GrayWindow) -> NDArray[Any]:
     """PS3.3 C.11.2.1.3.1, from 0 to 1."""
     width = window.high - window.low
     middle = window.low + width / 2
@@ -97,7 +97,7 @@ def _sigmoid(stored: NDArray[Any], window: Window) -> NDArray[Any]:
 
 def _voi_table(
     voi: "Dataset", stored: NDArray[Any], slope: float, intercept: float
-) -> tuple[NDArray[Any], Window]:
+) -> tuple[NDArray[Any], GrayWindow]:
     """Look rescaled values up in the header's first VOI table."""
     from pydicom.pixels.processing import apply_voi
 
@@ -105,15 +105,15 @@ def _voi_table(
     if (slope, intercept) != (1.0, 0.0):
         rescaled = np.rint(stored * slope + intercept).astype(np.int64)
     top = 2 ** int(voi.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    return apply_voi(rescaled, voi), Window(0.0, float(top), "header: VOI table")
+    return apply_voi(rescaled, voi), GrayWindow(0.0, float(top), "header: VOI table")
 
 
 def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | None:
     """Return the least and greatest stored value that stand for no image, where the header names them."""
-    value = number(dataset, "PixelPaddingValue")
+    value = element_number(dataset, "PixelPaddingValue")
     if value is None:
         return None
-    ends = [value, number(dataset, "PixelPaddingRangeLimit", value) or 0.0]
+    ends = [value, element_number(dataset, "PixelPaddingRangeLimit", value) or 0.0]
     if kind.kind == "i":  # many a scanner writes -2000 as 63536
         over = 2 ** (8 * kind.itemsize)
         ends = [end - over if end >= over / 2 else end for end in ends]
@@ -122,8 +122,8 @@ def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | N
 
 def _without(
     stored: NDArray[Any], bits: int, rescale: tuple[float, float], padding: tuple[float, float] | None
-) -> Window:
+) -> GrayWindow:
     """Return the window of an image whose header has none."""
     if bits <= 8 and rescale == (1.0, 0.0) and stored.dtype.kind == "u":
-        return Window(0.0, float(2**bits - 1), "none: as stored")
+        return GrayWindow(0.0, float(2**bits - 1), "none: as stored")
     return percentile_window(stored, padding, falling=rescale[0] < 0)

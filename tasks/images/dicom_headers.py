@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..readers.dicom import KEYS, SUFFIXES, load
-from .dicom_numbers import number, word
+from ..readers.dicom import _SUFFIXES, KEYS, load_dataset
+from .dicom_numbers import element_number, element_text
 
 
 @dataclass(frozen=True)
-class Header:
+class DicomKeys:
     """Keys of one file; they identify a patient and stay on the machine.
 
     Attributes:
@@ -31,7 +31,7 @@ def is_candidate(path: Path) -> bool:
     suffix = path.suffix.lower()
     if path.name.upper() == "DICOMDIR":
         return False
-    if suffix in ("", *SUFFIXES):
+    if suffix in ("", *_SUFFIXES):
         return True
     try:
         with path.open("rb") as file:
@@ -40,15 +40,17 @@ def is_candidate(path: Path) -> bool:
         return False
 
 
-def header(path: Path, field: str = "") -> Header | None:
+def read_keys(path: Path, field: str = "") -> DicomKeys | None:
     """Read the keys of a file, and one more field; None where it is broken, which reading it will tell."""
-    from .reader import quiet
+    from .reader import silence_libraries
 
     try:
-        with quiet():
-            dataset = load(path, pixels=False)
-            keys = {level: word(dataset, keyword) for level, keyword in KEYS.items()}
-            value = word(dataset, field) if field else ""
-            return Header(**keys, number=number(dataset, "InstanceNumber", 0.0) or 0.0, value=value)
+        with silence_libraries():
+            dataset = load_dataset(path, pixels=False)
+            keys = {level: element_text(dataset, keyword) for level, keyword in KEYS.items()}
+            value = element_text(dataset, field) if field else ""
+            return DicomKeys(
+                **keys, number=element_number(dataset, "InstanceNumber", 0.0) or 0.0, value=value
+            )
     except Exception:  # anything, at broken bytes
         return None

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 @cache  # pydicom tries each word as a hexadecimal number first, which takes longer than all the rest
-def tag(keyword: str) -> "BaseTag":
+def tag_of(keyword: str) -> "BaseTag":
     """Return the tag of an element."""
     from pydicom.tag import Tag
 
     return Tag(keyword)
 
 
-def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
+def element_numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     """Return the values of an element; none where it is missing, or one of them is no finite number."""
     try:
-        element: Any = dataset.get_item(tag(keyword))
+        element: Any = dataset.get_item(tag_of(keyword))
         if element is None:
             return ()
         value = element.value
@@ -37,14 +37,14 @@ def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     return found if all(map(math.isfinite, found)) else ()
 
 
-def number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
+def element_number(dataset: "Dataset", keyword: str, default: float | None = None) -> float | None:
     """Return the first value of an element, or `default` where there is none."""
-    return next(iter(numbers(dataset, keyword)), default)
+    return next(iter(element_numbers(dataset, keyword)), default)
 
 
-def word(dataset: "Dataset", keyword: str) -> str:
+def element_text(dataset: "Dataset", keyword: str) -> str:
     """Return an element as text without the blanks around it, "" where there is none."""
-    element = dataset.get_item(tag(keyword))
+    element = dataset.get_item(tag_of(keyword))
     if element is None:
         return ""
     value: Any = element.value
@@ -53,11 +53,11 @@ def word(dataset: "Dataset", keyword: str) -> str:
     return str(dataset.get(keyword) or "").strip()
 
 
-def held(dataset: "Dataset", keyword: str) -> Any:
+def element_value(dataset: "Dataset", keyword: str) -> Any:
     """Return the value of an element, None where there is none; pydicom's own `get` is far slower at that."""
-    return dataset.get(keyword) if tag(keyword) in dataset else None
+    return dataset.get(keyword) if tag_of(keyword) in dataset else None
 
 
 def bits_stored(dataset: "Dataset") -> int:
     """Return how many bits of a value count."""
-    return int(number(dataset, "BitsStored") or number(dataset, "BitsAllocated") or 0)
+    return int(element_number(dataset, "BitsStored") or element_number(dataset, "BitsAllocated") or 0)

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from .dicom_numbers import number, word
+from .dicom_numbers import element_number, element_text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-WORDS = (
+TEXT_ELEMENTS = (
     "Manufacturer",
     "ManufacturerModelName",
     "BodyPartExamined",
@@ -21,19 +21,19 @@ WORDS = (
     "PatientAge",
 )
 """Elements of which a value usually stands for many patients; what is written by hand may yet name one."""
-LONGEST = 64
+LONGEST_TEXT = 64
 """Characters that the standard permits; one word of a broken header would else widen a column of text."""
-NUMBERS = ("KVP", "ExposureTime", "XRayTubeCurrent", "SliceThickness", "EchoTime", "RepetitionTime")
+NUMBER_ELEMENTS = ("KVP", "ExposureTime", "XRayTubeCurrent", "SliceThickness", "EchoTime", "RepetitionTime")
 
 
 def header_traits(dataset: "Dataset") -> dict[str, float | str]:
     """Return the elements that a header has; those that it lacks are left out."""
     found: dict[str, float | str] = {}
-    for name in WORDS:
-        if value := word(dataset, name):
-            found[name] = value[:LONGEST]
-    for name in NUMBERS:
-        value = number(dataset, name)
+    for name in TEXT_ELEMENTS:
+        if value := element_text(dataset, name):
+            found[name] = value[:LONGEST_TEXT]
+    for name in NUMBER_ELEMENTS:
+        value = element_number(dataset, name)
         if value is not None:
             found[name] = value
     return found

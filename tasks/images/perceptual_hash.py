@@ -17,7 +17,7 @@ from .bit_depth import LUMA
 BLANK = 0
 """The hash of an image that shows nothing (one even tone); it says nothing and must match no other."""
 
-SMALLEST = 8
+SMALLEST_HASHED = 8
 """The shortest side, in pixels, that is hashed."""
 
 _FAINTEST = 1.0
@@ -32,7 +32,7 @@ _BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)
 
 
 @dataclass(frozen=True)
-class Window:
+class CropWindow:
     """A part of an image, by what is cut off at each side, in shares of the whole side.
 
     A negative share reaches beyond the image, whose last pixels are then repeated.
@@ -44,14 +44,14 @@ class Window:
     bottom: float = 0.0
 
 
-WHOLE = Window()
+WHOLE = CropWindow()
 
 
-def perceptual_hash(pixels: NDArray[np.uint8], window: Window = WHOLE) -> int:
+def perceptual_hash(pixels: NDArray[np.uint8], window: CropWindow = WHOLE) -> int:
     """Return the 64-bit hash of one image; the distance of two hashes is the number of unlike bits.
 
     Args:
-        pixels: [h, w] grey or [h, w, 3] RGB, 8 bits each, both sides at least `SMALLEST` pixels.
+        pixels: [h, w] grey or [h, w, 3] RGB, 8 bits each, both sides at least `SMALLEST_HASHED` pixels.
         window: the part that is hashed, as if the image had been cropped to it.
 
     Raises:
@@ -59,7 +59,7 @@ def perceptual_hash(pixels: NDArray[np.uint8], window: Window = WHOLE) -> int:
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise ValueError(f"An image is uint8 of [h, w] or [h, w, 3], not {pixels.dtype} of {pixels.shape}.")
-    if min(pixels.shape[:2]) < SMALLEST:
+    if min(pixels.shape[:2]) < SMALLEST_HASHED:
         raise ValueError(f"An image of {pixels.shape[0]} x {pixels.shape[1]} pixels is too small to hash.")
     grey = luminance(pixels)
     down = _cosines(grey.shape[0], window.top, window.bottom)
@@ -70,7 +70,7 @@ def perceptual_hash(pixels: NDArray[np.uint8], window: Window = WHOLE) -> int:
     return int(_BITS[low > _ZERO].sum()) or 1  # 0 is BLANK's
 
 
-def perceptual_hashes(images: Iterable[NDArray[np.uint8]], window: Window = WHOLE) -> NDArray[np.uint64]:
+def perceptual_hashes(images: Iterable[NDArray[np.uint8]], window: CropWindow = WHOLE) -> NDArray[np.uint64]:
     """Return `perceptual_hash` of each image: [n], for an array [n, h, w(, 3)] or images of any sizes."""
     return np.fromiter((perceptual_hash(image, window) for image in images), np.uint64)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.registry import Registry
-from .window import BYTES, Window, brightness, levels
+from .window import BYTES, GrayWindow, brightness, to_levels
 
 LARGEST_IMAGE = 2**27
 """Pixels of one image, 11,585 x 11,585: what a file declares beyond that is refused before allocating."""
@@ -26,7 +26,7 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderTable:
     """How files are read; the fields of the `reader` table of a card.
 
     Attributes:
@@ -60,7 +60,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class ReadImage:
     """One image.
 
     Attributes:
@@ -78,7 +78,7 @@ class Picture:
     """
 
     values: NDArray
-    window: Window = BYTES
+    window: GrayWindow = BYTES
     deep: bool = False
     frame: int = 0
     spacing: tuple[float, float] | None = None
@@ -100,11 +100,11 @@ class Picture:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Grey levels or colours of 8 bits, of the shape of the values."""
-        return self.values if self.as_stored else levels(self.brightness).astype(np.uint8, copy=False)
+        return self.values if self.as_stored else to_levels(self.brightness).astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
-class Reader:
+class FormatReader:
     """How files of one format are recognised and read.
 
     Attributes:
@@ -115,10 +115,10 @@ class Reader:
 
     suffixes: tuple[str, ...]
     owns: Callable[[bytes], bool]
-    read: Callable[[Path, Reading], Iterator[Picture]]
+    read: Callable[[Path, ReaderTable], Iterator[ReadImage]]
 
 
-READERS: Registry[Reader] = Registry("reader", "mednet_bench.tasks.readers")
+READERS: Registry[FormatReader] = Registry("reader", "mednet_bench.tasks.readers")
 
 
 def suffixes() -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def suffixes() -> tuple[str, ...]:
     return tuple(sorted(suffix for _, reader in READERS.items() for suffix in reader.suffixes))
 
 
-def pictures(path: Path, reading: Reading | None = None) -> Iterator[Picture]:
+def read_images(path: Path, reading: ReaderTable | None = None) -> Iterator[ReadImage]:
     """Read the images of one file, one at a time.
 
     Args:
@@ -137,10 +137,10 @@ def pictures(path: Path, reading: Reading | None = None) -> Iterator[Picture]:
         UnreadableError: whatever is wrong with the file, in one sentence without path or patient.
     """
     name, reader = _reader_of(path)
-    found = reader.read(path, reading or Reading())
+    found = reader.read(path, reading or ReaderTable())
     while True:
         try:
-            with quiet():  # only while decoding: the caller's own warnings are the caller's
+            with silence_libraries():  # only while decoding: the caller's own warnings are the caller's
                 picture = next(found)
         except StopIteration:
             return
@@ -154,7 +154,7 @@ def pictures(path: Path, reading: Reading | None = None) -> Iterator[Picture]:
         yield picture
 
 
-def _reader_of(path: Path) -> tuple[str, Reader]:
+def _reader_of(path: Path) -> tuple[str, FormatReader]:
     """Find the format by the first bytes, else by the suffix."""
     try:
         with path.open("rb") as file:
@@ -177,7 +177,7 @@ def _reader_of(path: Path) -> tuple[str, Reader]:
     raise UnreadableError(f"its format is not known: {', '.join(suffixes())} and DICOM can be read")
 
 
-def check_size(height: int, width: int) -> None:
+def check_declared_size(height: int, width: int) -> None:
     """Refuse a declared image size before anything is allocated for it."""
     if height < 1 or width < 1:
         raise UnreadableError(f"it declares an image of {width} x {height} pixels")
@@ -188,7 +188,7 @@ def check_size(height: int, width: int) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Keep what libraries have to say about odd files off the terminal; they quote headers."""
     _give_handlers()
     with warnings.catch_warnings():

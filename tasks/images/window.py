@@ -13,7 +13,7 @@ SAMPLE = 2**14
 
 
 @dataclass(frozen=True)
-class Window:
+class GrayWindow:
     """The values that become black and white, and who said so.
 
     Attributes:
@@ -27,24 +27,24 @@ class Window:
     whence: str
 
     @property
-    def turned(self) -> "Window":
+    def turned(self) -> "GrayWindow":
         """The same with black and white exchanged."""
-        return Window(self.high, self.low, self.whence)
+        return GrayWindow(self.high, self.low, self.whence)
 
 
-BYTES = Window(0.0, 255.0, "none: as stored")
+BYTES = GrayWindow(0.0, 255.0, "none: as stored")
 """Of pictures of 8 bits."""
 
 
-def card_window(window: tuple[float, float], slope: float = 1.0, intercept: float = 0.0) -> Window:
+def card_window(window: tuple[float, float], slope: float = 1.0, intercept: float = 0.0) -> GrayWindow:
     """Turn (centre, width) in units of the values into stored values."""
     low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
-    return Window((low - intercept) / slope, (high - intercept) / slope, "card")
+    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, "card")
 
 
 def window_of(
     values: NDArray, wanted: tuple[float, float] | None, slope: float = 1.0, intercept: float = 0.0
-) -> Window:
+) -> GrayWindow:
     """Return the window of an image or volume whose file has none.
 
     Args:
@@ -61,7 +61,7 @@ def window_of(
 
 def percentile_window(
     values: NDArray, padding: tuple[float, float] | None = None, falling: bool = False
-) -> Window:
+) -> GrayWindow:
     """Return the window between the robust percentiles of an image or volume.
 
     Args:
@@ -73,12 +73,12 @@ def percentile_window(
     # an odd step does not keep to the columns of an image whose width is a power of two
     sample = _counting(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
     if not sample.size:
-        return Window(0.0, 0.0, "percentiles")
+        return GrayWindow(0.0, 0.0, "percentiles")
     low, high = _ranked(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
     if low == high:  # nearly constant: its few other values are all there is to see
         every = _counting(flat, padding)
         low, high = float(every.min()), float(every.max())
-    return Window(high, low, "percentiles") if falling else Window(low, high, "percentiles")
+    return GrayWindow(high, low, "percentiles") if falling else GrayWindow(low, high, "percentiles")
 
 
 def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
@@ -100,7 +100,7 @@ def _ranked(sample: NDArray, places: list[int]) -> list[float]:
     return [float(value) for value in np.partition(sample, places)[places]]
 
 
-def brightness(values: NDArray, window: Window) -> NDArray[np.float32]:
+def brightness(values: NDArray, window: GrayWindow) -> NDArray[np.float32]:
     """Map values linearly from black at 0 to white at 1, clipped.
 
     Args:
@@ -121,7 +121,7 @@ def brightness(values: NDArray, window: Window) -> NDArray[np.float32]:
     return shown.astype(np.float32, copy=False)
 
 
-def levels(shown: NDArray[np.float32], bits: int = 8) -> Levels:
+def to_levels(shown: NDArray[np.float32], bits: int = 8) -> Levels:
     """Round brightness from 0 to 1 to grey levels: uint8, or uint16 for 16 bits."""
     kind = np.uint8 if bits == 8 else np.uint16
     scaled = shown * np.float32(2**bits - 1)

@@ -16,7 +16,7 @@ Point = tuple[float, float]
 """x and y."""
 
 
-class Dice:
+class SeededDraws:
     """Reproducible draws; one per patient and one per image, so that no image depends on another.
 
     Args:
@@ -107,7 +107,7 @@ class Canvas:
         radius = _radius(self.x[:, left:right] - cx, self.y[top:bottom] - cy, rx, ry, angle)
         picture[top:bottom, left:right] += amount * self._cover(radius, min(rx, ry))
 
-    def waves(self, dice: Dice, waves: int, low: float, high: float) -> Plane:
+    def waves(self, dice: SeededDraws, waves: int, low: float, high: float) -> Plane:
         """Return a smooth random pattern of about unit variance, with `low` to `high` periods per side."""
         pattern = np.zeros((self.size, self.size))
         for _ in range(waves):
@@ -133,12 +133,14 @@ def _radius(x: Plane, y: Plane, rx: float, ry: float, angle: float) -> Plane:
     return np.sqrt(u * u + v * v)
 
 
-def mix(below: Plane, above: Plane | float, cover: Plane) -> Plane:
+def blend(below: Plane, above: Plane | float, cover: Plane) -> Plane:
     """Lay `above` over `below` where `cover` is 1."""
     return below + (above - below) * cover
 
 
-def develop(picture: NDArray[np.float64], dice: Dice, noise: float, gain: float = 1.0, lift: float = 0.0):
+def develop(
+    picture: NDArray[np.float64], dice: SeededDraws, noise: float, gain: float = 1.0, lift: float = 0.0
+):
     """Turn a picture of values from 0 to 1 into uint8, with contrast `gain`, brightness `lift` and noise.
 
     Args:

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import Canvas, Dice, Plane, mix
+from .canvas import Canvas, Plane, SeededDraws, blend
 
-Picture = NDArray[np.float64]
+RgbImage = NDArray[np.float64]
 """[size, size, 3], red, green and blue of about 0 to 1."""
 
 TISSUES = ("lymphoid tissue", "stroma", "smooth muscle", "gland", "carcinoma")
@@ -13,7 +13,7 @@ _HAEMATOXYLIN, _EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11
 """Optical densities of the two dyes in red, green and blue (Ruifrok and Johnston 2001)."""
 
 
-def tissue(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Picture:
+def draw_tissue(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
     """Draw a stained section of one of `TISSUES`, with a part of another one beside it.
 
     Args:
@@ -28,7 +28,7 @@ def tissue(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Picture:
         around, far = dice.between(0, 2 * np.pi), dice.between(0.6, 1.0)
         cover = canvas.disc(far * np.cos(around), far * np.sin(around), far - dice.between(-0.15, 0.2))
         beside = _texture(canvas, dice, other)
-        nuclei, fibres = mix(nuclei, beside[0], cover), mix(fibres, beside[1], cover)
+        nuclei, fibres = blend(nuclei, beside[0], cover), blend(fibres, beside[1], cover)
     dyes = (patient.between(0.5, 1.4), patient.between(0.5, 1.4))
     density = (
         nuclei[..., None] * (_HAEMATOXYLIN * dyes[0])
@@ -38,7 +38,7 @@ def tissue(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Picture:
     return np.exp(-density)
 
 
-def _texture(canvas: Canvas, dice: Dice, label: int) -> tuple[Plane, Plane]:
+def _texture(canvas: Canvas, dice: SeededDraws, label: int) -> tuple[Plane, Plane]:
     """Return the amounts of haematoxylin and of eosin, [size, size] each."""
     draw = (_lymphoid, _stroma, _muscle, _gland, _carcinoma)[label]
     nuclei = np.zeros((canvas.size, canvas.size))
@@ -46,17 +46,17 @@ def _texture(canvas: Canvas, dice: Dice, label: int) -> tuple[Plane, Plane]:
     return np.clip(nuclei, 0, 2.2), np.clip(fibres, 0, 1.5)
 
 
-def _anywhere(dice: Dice) -> tuple[float, float]:
+def _anywhere(dice: SeededDraws) -> tuple[float, float]:
     return dice.between(-1, 1), dice.between(-1, 1)
 
 
-def _lymphoid(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
+def _lymphoid(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
     for _ in range(dice.count(30, 80)):
         canvas.dab(nuclei, dice.between(0.8, 1.4), _anywhere(dice), dice.between(0.05, 0.085))
     return 0.22 + 0.05 * canvas.waves(dice, 6, 1, 4)
 
 
-def _bands(canvas: Canvas, dice: Dice, along: float, frequency: float, bend: float) -> Plane:
+def _bands(canvas: Canvas, dice: SeededDraws, along: float, frequency: float, bend: float) -> Plane:
     """Return parallel waves of unit height across the direction `along`, bent by `bend`."""
     across = canvas.y * np.cos(along) - canvas.x * np.sin(along)
     wander = bend * canvas.waves(dice, 4, 0.4, 1.5)
@@ -64,31 +64,33 @@ def _bands(canvas: Canvas, dice: Dice, along: float, frequency: float, bend: flo
     return fade * np.cos(frequency * np.pi * (across + wander))
 
 
-def _spindles(canvas: Canvas, dice: Dice, nuclei: Plane, count: int, along: float, spread: float) -> None:
+def _spindles(
+    canvas: Canvas, dice: SeededDraws, nuclei: Plane, count: int, along: float, spread: float
+) -> None:
     for _ in range(count):
         angle = along + dice.between(-spread, spread)
         canvas.dab(nuclei, dice.between(0.7, 1.3), _anywhere(dice), dice.between(0.08, 0.15), 0.04, angle)
 
 
-def _stroma(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
+def _stroma(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
     along = dice.between(0, np.pi)
     _spindles(canvas, dice, nuclei, dice.count(8, 20), along, 0.7)
     return 0.36 + 0.2 * _bands(canvas, dice, along, dice.between(2.5, 5), dice.between(0.08, 0.25))
 
 
-def _muscle(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
+def _muscle(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
     along = dice.between(0, np.pi)
     _spindles(canvas, dice, nuclei, dice.count(12, 26), along, 0.2)
     return 0.46 + 0.15 * _bands(canvas, dice, along, dice.between(3, 6.5), dice.between(0.02, 0.12))
 
 
-def _gland(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
+def _gland(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
     fibres = 0.32 + 0.1 * canvas.waves(dice, 6, 1, 5)
     for _ in range(dice.count(2, 4)):
         x, y = _anywhere(dice)
         radius = dice.between(0.28, 0.45)
-        fibres = mix(fibres, 0.42, canvas.disc(x, y, radius * 1.15))
-        fibres = mix(fibres, 0.04, canvas.disc(x, y, radius * dice.between(0.3, 0.65)))
+        fibres = blend(fibres, 0.42, canvas.disc(x, y, radius * 1.15))
+        fibres = blend(fibres, 0.04, canvas.disc(x, y, radius * dice.between(0.3, 0.65)))
         steps = dice.count(10, 16)
         for step in range(steps):  # nuclei stand in a row at the outer edge
             turn = 2 * np.pi * step / steps + dice.between(-0.1, 0.1)
@@ -97,7 +99,7 @@ def _gland(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
     return fibres
 
 
-def _carcinoma(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
+def _carcinoma(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
     for _ in range(dice.count(24, 44)):
         long = dice.between(0.065, 0.13)
         shape = (long, long * dice.between(0.55, 1.0), dice.between(0, 3))
@@ -105,7 +107,7 @@ def _carcinoma(canvas: Canvas, dice: Dice, nuclei: Plane) -> Plane:
     return 0.36 + 0.1 * canvas.waves(dice, 6, 1, 4)
 
 
-def fundus(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Picture:
+def draw_fundus(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
     """Draw a fundus photograph.
 
     Args:
@@ -136,7 +138,7 @@ def fundus(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Picture:
 
 
 def _vessels(
-    canvas: Canvas, patient: Dice, eye: tuple[float, float], fovea: tuple[float, float], side: int
+    canvas: Canvas, patient: SeededDraws, eye: tuple[float, float], fovea: tuple[float, float], side: int
 ) -> Plane:
     """Return the amount of blood: arcades from the disc around the fovea, and straight branches."""
     blood = np.zeros((canvas.size, canvas.size))
@@ -161,7 +163,7 @@ _COUNTS = {
 
 
 def _lesions(
-    canvas: Canvas, dice: Dice, blood: Plane, pale: Plane, grade: int, eye: tuple[float, float]
+    canvas: Canvas, dice: SeededDraws, blood: Plane, pale: Plane, grade: int, eye: tuple[float, float]
 ) -> None:
     """Add dark and bright lesions in place."""
 

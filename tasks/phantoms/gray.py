@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .canvas import Canvas, Dice, Plane, mix
+from .canvas import Canvas, Plane, SeededDraws, blend
 
 
-def chest(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
+def draw_chest(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
     """Draw a frontal chest radiograph; label 1 has a nodule in one lung, often faint or over a rib.
 
     Args:
@@ -26,7 +26,7 @@ def chest(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
         cx, cy = dx + side * 0.42 * wide, dy + patient.between(-0.12, 0.02)
         rx, ry = patient.between(0.25, 0.31) * wide, patient.between(0.52, 0.64)
         lungs.append((cx, cy, rx, ry))
-        picture = mix(picture, air, canvas.disc(cx, cy, rx, ry, side * patient.between(0.04, 0.14)))
+        picture = blend(picture, air, canvas.disc(cx, cy, rx, ry, side * patient.between(0.04, 0.14)))
     picture = _mediastinum(canvas, patient, picture, dx, dy)
     picture = _ribs_and_vessels(canvas, patient, dice, picture, lungs)
     cx, cy, rx, ry = lungs[dice.count(0, 1)]
@@ -44,13 +44,13 @@ def chest(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
     return picture
 
 
-def _mediastinum(canvas: Canvas, patient: Dice, picture: Plane, dx: float, dy: float) -> Plane:
+def _mediastinum(canvas: Canvas, patient: SeededDraws, picture: Plane, dx: float, dy: float) -> Plane:
     white = patient.between(0.62, 0.72)
-    picture = mix(picture, white - 0.06, canvas.disc(dx, dy, patient.between(0.1, 0.15), 1.2))
+    picture = blend(picture, white - 0.06, canvas.disc(dx, dy, patient.between(0.1, 0.15), 1.2))
     heart = patient.between(0.24, 0.36)
-    picture = mix(picture, white, canvas.disc(dx + 0.13, dy + 0.3, heart, heart * 0.95, 0.6))
+    picture = blend(picture, white, canvas.disc(dx + 0.13, dy + 0.3, heart, heart * 0.95, 0.6))
     for side in (-1, 1):
-        picture = mix(
+        picture = blend(
             picture, white + 0.02, canvas.disc(dx + side * 0.45, dy + patient.between(0.82, 0.95), 0.46, 0.34)
         )
         picture += 0.1 * canvas.line(dx + side * 0.08, dy - 0.6, dx + side * 0.8, dy - 0.74, 0.035)
@@ -58,7 +58,11 @@ def _mediastinum(canvas: Canvas, patient: Dice, picture: Plane, dx: float, dy: f
 
 
 def _ribs_and_vessels(
-    canvas: Canvas, patient: Dice, dice: Dice, picture: Plane, lungs: list[tuple[float, float, float, float]]
+    canvas: Canvas,
+    patient: SeededDraws,
+    dice: SeededDraws,
+    picture: Plane,
+    lungs: list[tuple[float, float, float, float]],
 ) -> Plane:
     visible = patient.between(0.04, 0.1)
     for cx, cy, rx, ry in lungs:
@@ -81,7 +85,7 @@ def _ribs_and_vessels(
 ORGANS = ("bladder", "kidney", "liver", "pancreas", "spleen")
 
 
-def organ(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
+def draw_organ(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
     """Draw a crop of an abdominal CT slice around one of `ORGANS`, between fat, bowel and bone.
 
     Args:
@@ -103,56 +107,56 @@ def organ(canvas: Canvas, patient: Dice, dice: Dice, label: int) -> Plane:
     return draw(canvas, dice, picture, (x, y, turn, size * 0.9), tone)
 
 
-Pose = tuple[float, float, float, float]
+OrganPose = tuple[float, float, float, float]
 """Centre x and y, rotation in radians, size."""
 
 
-def _neighbours(canvas: Canvas, dice: Dice, picture: Plane, soft: float) -> Plane:
+def _neighbours(canvas: Canvas, dice: SeededDraws, picture: Plane, soft: float) -> Plane:
     for _ in range(dice.count(3, 5)):  # loops of bowel and muscle at the edge of the crop
         around = dice.between(0, 2 * np.pi)
         far = dice.between(0.75, 1.1)
         place = (far * np.cos(around), far * np.sin(around))
         radii = (dice.between(0.2, 0.45), dice.between(0.15, 0.35))
-        picture = mix(picture, soft + dice.between(-0.1, 0.08), canvas.disc(*place, *radii, around))
+        picture = blend(picture, soft + dice.between(-0.1, 0.08), canvas.disc(*place, *radii, around))
         if dice.chance(0.3):
-            picture = mix(picture, 0.05, canvas.disc(*place, radii[0] * 0.4, radii[1] * 0.5, around))
+            picture = blend(picture, 0.05, canvas.disc(*place, radii[0] * 0.4, radii[1] * 0.5, around))
     if dice.chance(0.45):  # a vertebra or a rib
         around = dice.between(0, 2 * np.pi)
         place = (np.cos(around) * 0.9, np.sin(around) * 0.9)
-        picture = mix(
+        picture = blend(
             picture, 0.92, canvas.disc(*place, dice.between(0.12, 0.3), dice.between(0.08, 0.2), around)
         )
     return picture
 
 
-def _bladder(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float) -> Plane:
+def _bladder(canvas: Canvas, dice: SeededDraws, picture: Plane, pose: OrganPose, tone: float) -> Plane:
     x, y, turn, size = pose
     radii = (size * dice.between(0.45, 0.62), size * dice.between(0.36, 0.55))
-    picture = mix(picture, tone, canvas.disc(x, y, radii[0] + 0.06, radii[1] + 0.06, turn))
-    return mix(picture, tone - dice.between(0.02, 0.16), canvas.disc(x, y, *radii, turn))
+    picture = blend(picture, tone, canvas.disc(x, y, radii[0] + 0.06, radii[1] + 0.06, turn))
+    return blend(picture, tone - dice.between(0.02, 0.16), canvas.disc(x, y, *radii, turn))
 
 
-def _kidney(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float) -> Plane:
+def _kidney(canvas: Canvas, dice: SeededDraws, picture: Plane, pose: OrganPose, tone: float) -> Plane:
     x, y, turn, size = pose
     long, short = size * dice.between(0.5, 0.62), size * dice.between(0.34, 0.44)
     side = dice.sign()
-    picture = mix(picture, tone + dice.between(0.0, 0.14), canvas.disc(x, y, short, long, turn))
+    picture = blend(picture, tone + dice.between(0.0, 0.14), canvas.disc(x, y, short, long, turn))
     sinus = (x + side * short * 0.6 * np.cos(turn), y + side * short * 0.6 * np.sin(turn))
-    return mix(picture, tone - dice.between(0.06, 0.25), canvas.disc(*sinus, short * 0.5, long * 0.4, turn))
+    return blend(picture, tone - dice.between(0.06, 0.25), canvas.disc(*sinus, short * 0.5, long * 0.4, turn))
 
 
-def _liver(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float) -> Plane:
+def _liver(canvas: Canvas, dice: SeededDraws, picture: Plane, pose: OrganPose, tone: float) -> Plane:
     x, y, turn, size = pose
     right = canvas.disc(x - 0.25 * size, y, size * 0.6, size * dice.between(0.55, 0.7), turn)
     left = canvas.disc(x + 0.35 * size, y - 0.2 * size, size * 0.5, size * dice.between(0.25, 0.38), turn)
-    picture = mix(picture, tone + dice.between(-0.02, 0.1), np.maximum(right, left))
+    picture = blend(picture, tone + dice.between(-0.02, 0.1), np.maximum(right, left))
     for _ in range(dice.count(1, 4)):
         branch = (x + dice.between(-0.6, 0.3) * size, y + dice.between(-0.4, 0.4) * size)
         picture += dice.between(-0.02, 0.1) * canvas.line(x, y, *branch, 0.03)
     return picture
 
 
-def _pancreas(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float) -> Plane:
+def _pancreas(canvas: Canvas, dice: SeededDraws, picture: Plane, pose: OrganPose, tone: float) -> Plane:
     x, y, turn, size = pose
     cover = np.zeros_like(picture)
     for step in np.linspace(-1, 1, 7):  # lobules along a bent tube
@@ -163,10 +167,10 @@ def _pancreas(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: floa
             y + along * np.sin(turn) + across * np.cos(turn),
         )
         cover = np.maximum(cover, canvas.disc(*place, size * dice.between(0.13, 0.22)))
-    return mix(picture, tone + dice.between(-0.06, 0.06), cover)
+    return blend(picture, tone + dice.between(-0.06, 0.06), cover)
 
 
-def _spleen(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float) -> Plane:
+def _spleen(canvas: Canvas, dice: SeededDraws, picture: Plane, pose: OrganPose, tone: float) -> Plane:
     x, y, turn, size = pose
     long, short = size * dice.between(0.55, 0.72), size * dice.between(0.36, 0.46)
     side = dice.sign()
@@ -174,4 +178,4 @@ def _spleen(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, tone: float)
     bite = canvas.disc(
         x + side * short * 0.9 * np.cos(turn), y + side * short * 0.9 * np.sin(turn), short * 0.75, long
     )
-    return mix(picture, tone + dice.between(-0.02, 0.1), outer * (1 - dice.between(0.5, 1.0) * bite))
+    return blend(picture, tone + dice.between(-0.02, 0.1), outer * (1 - dice.between(0.5, 1.0) * bite))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .canvas import Canvas, Dice, Plane, mix
+from .canvas import Canvas, Plane, SeededDraws, blend
 
 FINDINGS = ("haemorrhage", "infarct", "mass", "hydrocephalus")
 
 
-def head(canvas: Canvas, patient: Dice, dice: Dice, labels: Sequence[int]) -> Plane:
+def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: Sequence[int]) -> Plane:
     """Draw a head CT slice.
 
     Args:
@@ -27,10 +27,10 @@ def head(canvas: Canvas, patient: Dice, dice: Dice, labels: Sequence[int]) -> Pl
     brain = patient.between(0.42, 0.52)
     thick = patient.between(0.05, 0.09)
     picture = 0.03 + 0.22 * canvas.disc(x, y, rx + 0.06, ry + 0.06, tilt)
-    picture = mix(picture, patient.between(0.85, 0.98), canvas.disc(x, y, rx, ry, tilt))
+    picture = blend(picture, patient.between(0.85, 0.98), canvas.disc(x, y, rx, ry, tilt))
     inside = canvas.disc(x, y, rx - thick, ry - thick, tilt)
     folds = 0.025 * canvas.waves(patient, 14, 3, 7)
-    picture = mix(picture, brain + folds, inside)
+    picture = blend(picture, brain + folds, inside)
     pose = (x, y, tilt)
     shift = dice.sign() * dice.between(0.02, 0.1) if mass else 0.0
     picture = _midline(canvas, patient, picture, pose, ry - thick, shift)
@@ -49,31 +49,35 @@ def head(canvas: Canvas, patient: Dice, dice: Dice, labels: Sequence[int]) -> Pl
     return picture
 
 
-Pose = tuple[float, float, float]
+HeadPose = tuple[float, float, float]
 """Centre x and y, rotation in radians."""
 
 
-def _at(pose: Pose, u: float, v: float) -> tuple[float, float]:
+def _at(pose: HeadPose, u: float, v: float) -> tuple[float, float]:
     """Turn coordinates of the head (u rightwards, v downwards) into those of the canvas."""
     x, y, tilt = pose
     return x + u * np.cos(tilt) - v * np.sin(tilt), y + u * np.sin(tilt) + v * np.cos(tilt)
 
 
 def _somewhere(
-    dice: Dice, pose: Pose, reach: tuple[float, float], near: float, far: float
+    dice: SeededDraws, pose: HeadPose, reach: tuple[float, float], near: float, far: float
 ) -> tuple[float, float]:
     around, out = dice.between(0, 2 * np.pi), dice.between(near, far)
     return _at(pose, out * reach[0] * np.cos(around), out * reach[1] * np.sin(around))
 
 
-def _midline(canvas: Canvas, patient: Dice, picture: Plane, pose: Pose, long: float, shift: float) -> Plane:
+def _midline(
+    canvas: Canvas, patient: SeededDraws, picture: Plane, pose: HeadPose, long: float, shift: float
+) -> Plane:
     seen = patient.between(0.04, 0.12)
     for end in (-1, 1):
         picture = picture + seen * canvas.line(*_at(pose, 0, end * long), *_at(pose, shift, end * 0.3), 0.012)
     return picture
 
 
-def _ventricles(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, wide: int, shift: float) -> Plane:
+def _ventricles(
+    canvas: Canvas, dice: SeededDraws, picture: Plane, pose: HeadPose, wide: int, shift: float
+) -> Plane:
     """Draw the pair of horns; the widths of healthy and wide ones overlap."""
     width = dice.between(0.085, 0.16) if wide else dice.between(0.04, 0.11)
     length = dice.between(0.22, 0.32) + (0.03 if wide else 0)
@@ -81,12 +85,17 @@ def _ventricles(canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, wide: in
         for end in (-1, 1):
             place = _at(pose, side * (0.06 + width * 0.9) + shift, end * length * 0.55)
             cover = canvas.disc(*place, width, length * 0.62, pose[2] - side * end * 0.35)
-            picture = mix(picture, 0.17, cover)
+            picture = blend(picture, 0.17, cover)
     return picture
 
 
 def _infarct(
-    canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, reach: tuple[float, float], inside: Plane
+    canvas: Canvas,
+    dice: SeededDraws,
+    picture: Plane,
+    pose: HeadPose,
+    reach: tuple[float, float],
+    inside: Plane,
 ) -> Plane:
     """Darken a wedge of one hemisphere that reaches the surface."""
     around = dice.between(-0.9, 0.9) + (np.pi if dice.chance(0.5) else 0)
@@ -99,17 +108,22 @@ def _infarct(
 
 
 def _mass(
-    canvas: Canvas, dice: Dice, picture: Plane, brain: float, spot: tuple[float, float], inside: Plane
+    canvas: Canvas, dice: SeededDraws, picture: Plane, brain: float, spot: tuple[float, float], inside: Plane
 ) -> Plane:
     """Draw a bright ring in a dark halo."""
     size = dice.between(0.12, 0.2)
-    picture = mix(picture, brain - dice.between(0.04, 0.14), canvas.glow(*spot, size * 1.3) * inside)
+    picture = blend(picture, brain - dice.between(0.04, 0.14), canvas.glow(*spot, size * 1.3) * inside)
     white = dice.between(0.1, 0.28)
     return picture + white * canvas.ring(*spot, size, size * 0.85, 0.035, dice.between(0, 3)) * inside
 
 
 def _bleed(
-    canvas: Canvas, dice: Dice, picture: Plane, pose: Pose, reach: tuple[float, float], inside: Plane
+    canvas: Canvas,
+    dice: SeededDraws,
+    picture: Plane,
+    pose: HeadPose,
+    reach: tuple[float, float],
+    inside: Plane,
 ) -> Plane:
     """Brighten a sickle under the skull or a blot in the brain."""
     white = dice.between(0.16, 0.45)

@@ -8,23 +8,30 @@ from typing import IO
 
 import numpy as np
 
-from ..from_npz.npy_header import Declared, declared
-from ..images.reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..from_npz.npy_header import NpyHeader, read_npy_header
+from ..images.reader import (
+    READERS,
+    FormatReader,
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    check_declared_size,
+)
 from ..images.stored import DEFLATE_RATIO, stored_values
 from ..images.window import BYTES, window_of
 
-SUFFIXES = (".npy", ".npz")
+_SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 MEMBERS = ("image", "images")
 """Which array of an npz is read where it holds several."""
-FEWEST = 5
+FEWEST_FRAMES = 5
 """Of three axes or more, a last one shorter than this holds channels: 1 of grey or 3 of RGB."""
 
 
-def read(path: Path, reading: Reading) -> Iterator[Picture]:
+def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the image, or the chosen frames, of the array of a file; see `pictures` for the errors."""
     with _opened(path) as (file, name, most):
-        header = declared(file)
+        header = read_npy_header(file)
         frames, tall, wide, channels = _sides(header)
         content = stored_values(file, file.tell(), header.bytes, most, "array")
     order = "F" if header.columns else "C"
@@ -35,22 +42,22 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     window = window_of(values, reading.window) if deep else BYTES
     facts = {"format": name, "stored": header.dtype.name, "window": window.whence}
     for at in reading.chosen(frames):
-        yield Picture(values[at], window, deep, at, facts=facts)
+        yield ReadImage(values[at], window, deep, at, facts=facts)
 
 
-def _sides(header: Declared) -> tuple[int, int, int, tuple[int, ...]]:
+def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
     """Return frames, height, width, and (3,) of colour or () of grey, where an array can be images."""
     if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
         raise UnreadableError(f"its values are {header.dtype.name}, which make no grey levels")
     shape, channels = header.shape, ()
-    if len(shape) > 2 and shape[-1] < FEWEST:
+    if len(shape) > 2 and shape[-1] < FEWEST_FRAMES:
         if shape[-1] not in (1, 3):
             raise UnreadableError(f"its last axis holds {shape[-1]} channels: 1 (grey) or 3 (RGB) are read")
         shape, channels = shape[:-1], (3,) if shape[-1] == 3 else ()
     if len(shape) not in (2, 3):
         raise UnreadableError("its array is neither [h, w], [h, w, 3], [n, h, w] nor [n, h, w, 3]")
     frames, tall, wide = (1, *shape)[-3:]
-    check_size(tall, wide)
+    check_declared_size(tall, wide)
     if frames < 1:
         raise UnreadableError("its array holds no image")
     return frames, tall, wide, channels
@@ -92,4 +99,4 @@ def _owns(head: bytes) -> bool:
     return head.startswith(NPY) or (head.startswith(ZIP) and named.endswith(b".npy"))
 
 
-READERS.add("array", Reader(SUFFIXES, _owns, read))
+READERS.add("array", FormatReader(_SUFFIXES, _owns, read_array))

@@ -9,22 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.dicom_codestream import declared_size
-from ..images.dicom_gray import Shown, grey_values
-from ..images.dicom_numbers import bits_stored, held, number, numbers, tag, word
+from ..images.dicom_gray import GrayValues, grey_values
+from ..images.dicom_numbers import (
+    bits_stored,
+    element_number,
+    element_numbers,
+    element_text,
+    element_value,
+    tag_of,
+)
 from ..images.dicom_traits import header_traits
-from ..images.reader import LARGEST_FILE, READERS, Picture, Reader, Reading, UnreadableError, check_size
-from ..images.window import Window
+from ..images.reader import (
+    LARGEST_FILE,
+    READERS,
+    FormatReader,
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    check_declared_size,
+)
+from ..images.window import GrayWindow
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.pixels.decoders.base import Decoder
     from pydicom.uid import UID
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
+_SUFFIXES = (".dcm", ".dicom", ".ima")
 KEYS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 """From the widest to the narrowest."""
 GREY = ("MONOCHROME1", "MONOCHROME2")
-COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+COLOR_INTERPRETATIONS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -33,25 +48,25 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", 
 """The last tells no millimetres, and stands only where the others do not."""
 
 
-def read(path: Path, reading: Reading) -> Iterator[Picture]:
+def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the chosen frames of a file; see `pictures` for the errors."""
-    dataset = load(path)
+    dataset = load_dataset(path)
     facts = _checked(dataset)
     decoder = _decoder(dataset)
     facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
     frames = _frames(dataset)
     chosen = reading.chosen(frames)
     group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
-    patient_known = reading.group_by == "patient" and bool(word(dataset, KEYS["patient"]))
+    patient_known = reading.group_by == "patient" and bool(element_text(dataset, KEYS["patient"]))
     for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
         shown = _shown(dataset, frame, stored, reading)
-        yield Picture(
+        yield ReadImage(
             shown.values, shown.window, shown.deep, frame, spacing_of(dataset, frame), group,
             {**facts, **shown.facts}, traits, patient_known,
         )  # fmt: skip
 
 
-def load(path: Path, pixels: bool = True) -> "Dataset":
+def load_dataset(path: Path, pixels: bool = True) -> "Dataset":
     """Read the header, and the pixel data where they are wanted; nothing is decoded.
 
     Raises:
@@ -74,25 +89,25 @@ def load(path: Path, pixels: bool = True) -> "Dataset":
 def group_of(dataset: "Dataset", group_by: str) -> str:
     """Return the raw key of the patient, study or series, or of the next narrower that the header has."""
     names = list(KEYS)
-    values = (word(dataset, KEYS[name]) for name in names[names.index(group_by) :])
+    values = (element_text(dataset, KEYS[name]) for name in names[names.index(group_by) :])
     return next(filter(None, values), "")
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
     """Return the millimetres from pixel to pixel (down, right), or their proportion; None without either."""
-    measured = macro(dataset, frame, "PixelMeasuresSequence")
+    measured = functional_group(dataset, frame, "PixelMeasuresSequence")
     for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:
-            pair = numbers(holder, name)
+            pair = element_numbers(holder, name)
             if len(pair) == 2 and min(pair) > 0:
                 return pair
     return None
 
 
-def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
+def functional_group(dataset: "Dataset", frame: int, name: str) -> "Dataset":
     """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
     for groups, at in ((PER_FRAME, frame), (SHARED, 0)):
-        items = held(dataset, groups) or ()
+        items = element_value(dataset, groups) or ()
         found = items[at].get(name) if at < len(items) else None
         if found:
             return found[0]
@@ -101,26 +116,26 @@ def macro(dataset: "Dataset", frame: int, name: str) -> "Dataset":
 
 def _checked(dataset: "Dataset") -> dict[str, str]:
     """Refuse what is no image that we know, before anything is allocated; return what it declares."""
-    if not any(tag(name) in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if not any(tag_of(name) in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise UnreadableError("it holds no pixel data")
-    rows, columns = number(dataset, "Rows"), number(dataset, "Columns")
+    rows, columns = element_number(dataset, "Rows"), element_number(dataset, "Columns")
     if rows is None or columns is None:
         raise UnreadableError("its header lacks the number of rows or columns")
-    check_size(int(rows), int(columns))
-    photometric = word(dataset, "PhotometricInterpretation")
-    samples = number(dataset, "SamplesPerPixel", 1)
-    if photometric not in (*GREY, *COLOUR, "PALETTE COLOR"):
+    check_declared_size(int(rows), int(columns))
+    photometric = element_text(dataset, "PhotometricInterpretation")
+    samples = element_number(dataset, "SamplesPerPixel", 1)
+    if photometric not in (*GREY, *COLOR_INTERPRETATIONS, "PALETTE COLOR"):
         raise UnreadableError("its photometric interpretation is missing, or is none that can be read")
-    if samples != (3 if photometric in COLOUR else 1):
+    if samples != (3 if photometric in COLOR_INTERPRETATIONS else 1):
         raise UnreadableError(f"it declares {samples:g} samples per pixel with {photometric}")
-    sign = "signed" if number(dataset, "PixelRepresentation", 0) else "unsigned"
+    sign = "signed" if element_number(dataset, "PixelRepresentation", 0) else "unsigned"
     return {"photometric": photometric, "stored": f"{bits_stored(dataset)}-bit {sign}"}
 
 
 def _frames(dataset: "Dataset") -> int:
     """Return how many frames the header declares; one where it is silent."""
     try:
-        frames = int(held(dataset, "NumberOfFrames") or 1)
+        frames = int(element_value(dataset, "NumberOfFrames") or 1)
     except (TypeError, ValueError):
         frames = 0
     if frames < 1:
@@ -169,8 +184,8 @@ def _decoded(
     dataset: "Dataset", decoder: "Decoder", chosen: Sequence[int], frames: int
 ) -> Iterator[NDArray[Any]]:
     """Yield the stored values of the chosen frames, [h, w] or [h, w, 3]; YBR comes as RGB."""
-    bits, samples = number(dataset, "BitsAllocated"), number(dataset, "SamplesPerPixel", 1)
-    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and tag("PixelData") in dataset:
+    bits, samples = element_number(dataset, "BitsAllocated"), element_number(dataset, "SamplesPerPixel", 1)
+    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and tag_of("PixelData") in dataset:
         yield from _plain(dataset, int(bits), chosen, frames)
         return
     _check_content(dataset, decoder, frames)
@@ -190,9 +205,9 @@ def _decoded(
 
 def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) -> Iterator[NDArray[Any]]:
     """Yield what pydicom would of uncompressed grey values, as views: the usual file, in half the time."""
-    rows, columns = (int(number(dataset, side) or 0) for side in ("Rows", "Columns"))
-    kind = np.dtype(f"<{'i' if number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
-    size, held = rows * columns * kind.itemsize, dataset.get_item(tag("PixelData")).value
+    rows, columns = (int(element_number(dataset, side) or 0) for side in ("Rows", "Columns"))
+    kind = np.dtype(f"<{'i' if element_number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
+    size, held = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
     _check_length(held, size * frames)
     unused = bits - bits_stored(dataset)
     for frame in chosen:
@@ -214,11 +229,11 @@ def _plugin_missing(syntax: "UID") -> str:
     return f"it is compressed as {syntax.name}, which needs optional packages: {cure}"
 
 
-def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reading) -> Shown:
+def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: ReaderTable) -> GrayValues:
     """Find how stored values, grey or of a palette or RGB, are shown."""
-    if stored.ndim == 2 and word(dataset, "PhotometricInterpretation") in GREY:
-        voi = macro(dataset, frame, "FrameVOILUTSequence")
-        transformation = macro(dataset, frame, "PixelValueTransformationSequence")
+    if stored.ndim == 2 and element_text(dataset, "PhotometricInterpretation") in GREY:
+        voi = functional_group(dataset, frame, "FrameVOILUTSequence")
+        transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
         return grey_values(dataset, stored, transformation, voi, reading)
     bits = bits_stored(dataset)
     if stored.ndim == 2:
@@ -226,8 +241,8 @@ def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Readin
 
         stored = apply_color_lut(stored, dataset)[..., :3]
         bits = 8 * stored.dtype.itemsize
-    window = Window(0.0, float(2**bits - 1), "none: as stored")
-    return Shown(stored, window, bits > 8, {"window": window.whence})
+    window = GrayWindow(0.0, float(2**bits - 1), "none: as stored")
+    return GrayValues(stored, window, bits > 8, {"window": window.whence})
 
 
 def _check_inflated(rest: bytes, head: bytes) -> None:
@@ -246,4 +261,4 @@ def _check_inflated(rest: bytes, head: bytes) -> None:
         raise UnreadableError(f"it inflates to more than the {LARGEST_FILE:,} bytes that are read")
 
 
-READERS.add("DICOM", Reader(SUFFIXES, lambda head: head[128:132] == b"DICM", read))
+READERS.add("DICOM", FormatReader(_SUFFIXES, lambda head: head[128:132] == b"DICM", read_dicom))

@@ -11,17 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.reader import READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.reader import (
+    READERS,
+    FormatReader,
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    check_declared_size,
+)
 from ..images.stored import DEFLATE_RATIO, stored_values
-from ..images.window import BYTES, Window, window_of
+from ..images.window import BYTES, GrayWindow, window_of
 
-SUFFIXES = (".nii", ".nii.gz")
+_SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis that they lie across, in the order left-posterior-inferior."""
 
 
-def read(path: Path, reading: Reading) -> Iterator[Picture]:
+def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the chosen slices of the (first) volume of a file; see `pictures` for the errors."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
@@ -37,10 +44,10 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
     deep = stored.ndim == 3 and stored.dtype.itemsize > 1
     for at in reading.chosen(len(slices)):
         plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
-        yield Picture(plane, window, deep, at, _spacing(affine, turn, axis), facts=facts)
+        yield ReadImage(plane, window, deep, at, _spacing(affine, turn, axis), facts=facts)
 
 
-def _window(header: Any, stored: NDArray[Any], reading: Reading) -> Window:
+def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWindow:
     """Return one window for the whole volume, so that its slices can be compared."""
     if stored.ndim == 4:
         return BYTES
@@ -102,7 +109,7 @@ def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     sides = [int(side) for side in header.get_data_shape()[:3]]
     i, j, k = sides + [1] * (3 - len(sides))
     for rows, columns in ((i, j), (j, k), (i, k)):
-        check_size(rows, columns)
+        check_declared_size(rows, columns)
     kind = header.get_data_dtype()
     if kind.kind not in "uif" and not kind.names:
         raise UnreadableError(f"its values are {kind.name}, which make no grey levels")
@@ -128,4 +135,4 @@ def _owns(head: bytes) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
-READERS.add("NIfTI", Reader(SUFFIXES, _owns, read))
+READERS.add("NIfTI", FormatReader(_SUFFIXES, _owns, read_nifti))

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.reader import LARGEST_IMAGE, READERS, Picture, Reader, Reading, UnreadableError, check_size
+from ..images.reader import (
+    LARGEST_IMAGE,
+    READERS,
+    FormatReader,
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    check_declared_size,
+)
 from ..images.window import window_of
 
 if TYPE_CHECKING:
@@ -16,11 +24,11 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """Pillow knows dozens more, some of which start other programs; no file may choose those."""
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WHITE_IS_ZERO, PHOTOMETRIC = 0, 262
 
 
-def read(path: Path, reading: Reading) -> Iterator[Picture]:
+def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the image of a file, or the chosen pages of a TIFF; see `pictures` for the errors."""
     from PIL import Image
 
@@ -40,11 +48,11 @@ def read(path: Path, reading: Reading) -> Iterator[Picture]:
             yield _page(image, page, reading)
 
 
-def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
+def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
     """Decode the page that a file stands at."""
     from PIL import ImageOps
 
-    check_size(image.height, image.width)
+    check_declared_size(image.height, image.width)
     facts = {"format": str(image.format), "mode": image.mode}
     white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
     try:
@@ -59,8 +67,8 @@ def _page(image: "Image.Image", page: int, reading: Reading) -> Picture:
         values = np.asarray(upright)
         window = window_of(values, reading.window)
         window = window.turned if white_is_zero else window  # Pillow turns over 8 bits alone
-        return Picture(values, window, True, page, facts={**facts, "window": window.whence})
-    return Picture(_shallow(upright), frame=page, facts=facts)
+        return ReadImage(values, window, True, page, facts={**facts, "window": window.whence})
+    return ReadImage(_shallow(upright), frame=page, facts=facts)
 
 
 def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
@@ -88,4 +96,4 @@ def _owns(head: bytes) -> bool:
     return head.startswith(MAGIC) or (head[:2] == b"BM" and head[6:10] == bytes(4))
 
 
-READERS.add("picture", Reader(SUFFIXES, _owns, read))
+READERS.add("picture", FormatReader(_SUFFIXES, _owns, read_picture))

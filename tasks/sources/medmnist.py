@@ -8,17 +8,17 @@ import msgspec
 
 from ...core.errors import UserError
 from ...core.toml_files import read_toml
-from ..data_paths import find
+from ..data_paths import find_file
 from ..download import download_missing
-from ..from_npz.arrays import Layout, read_npz
+from ..from_npz.arrays import NpzLayout, read_npz
 from ..from_npz.splits import NpzRows
 from ..hashes import file_hash
-from ..task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
+from ..task import SPLITS, TASKS, DataLocations, Kind, MissingFile, Split, Task, Variant
 
-CARDS = Path(__file__).with_suffix(".toml")
+CARD_FILE = Path(__file__).with_suffix(".toml")
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MedmnistCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One set's entry in the card file; the names are those of `Task`."""
 
     title: str
@@ -36,12 +36,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Side in pixels, as TOML's keys are strings, to the MD5 of that file."""
 
 
-class Cards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MedmnistCards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The card file: where the files are published, the collection's citation, the sets by name."""
 
     base: str
     citation: str
-    sets: dict[str, Card]
+    sets: dict[str, MedmnistCard]
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,23 @@ class MedMNISTSource:
     """
 
     name: str
-    card: Card
+    card: MedmnistCard
     base: str
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         """Return the published MD5, which `load` insists on."""
         return f"md5:{self._md5(size)}"
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Name the file of this size if it is nowhere; its content is checked by `load`."""
         file = self._file(size)
-        return () if find(file.name, places) else (file,)
+        return () if find_file(file.name, places) else (file,)
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """List the sides whose file is at hand."""
         return tuple(side for side in map(int, self.card.md5) if not self.missing(side, places))
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Find or download the file of this size, check MD5, shapes and split sizes, and read it."""
         path = self._checked(size, places)
         splits = read_npz(path, self._layout)
@@ -81,17 +81,17 @@ class MedMNISTSource:
             raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {self.name}.")
         return splits
 
-    def rows(self, split: str, size: int, places: Places) -> NpzRows:
+    def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
         """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
         return NpzRows(self._checked(size, places), self._layout, split)
 
     @property
-    def _layout(self) -> Layout:
-        return Layout(self.card.kind, len(self.card.classes), self.card.variant)
+    def _layout(self) -> NpzLayout:
+        return NpzLayout(self.card.kind, len(self.card.classes), self.card.variant)
 
-    def _checked(self, size: int, places: Places) -> Path:
+    def _checked(self, size: int, places: DataLocations) -> Path:
         file = self._file(size)
-        path = find(file.name, places)
+        path = find_file(file.name, places)
         if path is None:
             if not places.download:
                 raise UserError(f"{file.name} is missing: put it into a data root, or allow the download.")
@@ -109,18 +109,18 @@ class MedMNISTSource:
             raise UserError(f"{self.name} has no size {size}; it has {', '.join(self.card.md5)}.")
         return self.card.md5[str(size)]
 
-    def _file(self, size: int) -> Missing:
+    def _file(self, size: int) -> MissingFile:
         name = f"{self.name}.npz" if size == 28 else f"{self.name}_{size}.npz"
         card = self.card
         channels = 1 if card.variant == "gray" else 3
         labels = len(card.classes) if card.kind == "multilabel" else 1
         # no package states the sizes of the files: the unpacked content, and a little for the headers
         bound = sum(card.split_sizes) * (size * size * channels + labels) + 4096
-        return Missing(name, bound, f"{self.base}{name}?download=1", self._md5(size))
+        return MissingFile(name, bound, f"{self.base}{name}?download=1", self._md5(size))
 
 
 def _register() -> None:
-    cards = msgspec.convert(read_toml(CARDS), Cards)
+    cards = msgspec.convert(read_toml(CARD_FILE), MedmnistCards)
     for name, card in cards.sets.items():
         facts = {key: getattr(card, key) for key in card.__struct_fields__ if key not in ("md5", "citation")}
         task = Task(

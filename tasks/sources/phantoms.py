@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ..phantoms.canvas import Canvas, Dice, develop
-from ..phantoms.color import TISSUES, fundus, tissue
-from ..phantoms.gray import ORGANS, chest, organ
-from ..phantoms.head import FINDINGS, head
-from ..task import SPLITS, TASKS, Kind, Missing, Places, Split, Task, Variant
+from ..phantoms.canvas import Canvas, SeededDraws, develop
+from ..phantoms.color import TISSUES, draw_fundus, draw_tissue
+from ..phantoms.gray import ORGANS, draw_chest, draw_organ
+from ..phantoms.head import FINDINGS, draw_head
+from ..task import SPLITS, TASKS, DataLocations, Kind, MissingFile, Split, Task, Variant
 
-VERSION = 1
+PHANTOM_VERSION = 1
 """Raise it with every change of a drawn pixel: it is in the fingerprint, and so in every record's key."""
 
 SIZES = (28, 64, 128, 224)
 SPLIT_SIZES = (480, 120, 240)
 
-Draw = Callable[[Canvas, Dice, Dice, Any], NDArray[np.float64]]
+Draw = Callable[[Canvas, SeededDraws, SeededDraws, Any], NDArray[np.float64]]
 """Takes the canvas, the patient's and the image's dice and the label; returns values of about 0 to 1."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PhantomRecipe:
     """How the images of a phantom are made.
 
     Attributes:
@@ -54,22 +54,22 @@ class PhantomSource:
     """Draws the images anew in every process; the same everywhere, in a few seconds at 28 pixels."""
 
     name: str
-    recipe: Recipe
+    recipe: PhantomRecipe
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         """Return a hash of everything that decides the images."""
-        what = f"{self.name}|{size}|{VERSION}|{SPLIT_SIZES}"
+        what = f"{self.name}|{size}|{PHANTOM_VERSION}|{SPLIT_SIZES}"
         return f"sha256:{hashlib.sha256(what.encode()).hexdigest()}"
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Nothing is ever missing."""
         return ()
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """Every size can be drawn."""
         return SIZES
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Draw all splits, or copy what this process has drawn before."""
         if size not in SIZES:
             raise UserError(f"{self.name} has no size {size}; it has {', '.join(map(str, SIZES))}.")
@@ -80,18 +80,18 @@ class PhantomSource:
 
 
 @lru_cache(maxsize=5)
-def _splits(recipe: Recipe, size: int) -> dict[str, Split]:
+def _splits(recipe: PhantomRecipe, size: int) -> dict[str, Split]:
     return {
         name: _split(recipe, size, number, n)
         for number, (name, n) in enumerate(zip(SPLITS, SPLIT_SIZES, strict=True))
     }
 
 
-def _split(recipe: Recipe, size: int, number: int, n: int) -> Split:
+def _split(recipe: PhantomRecipe, size: int, number: int, n: int) -> Split:
     images, labels, groups = [], [], []
     for person, visit in _visits(recipe, number, n):
         key = (recipe.seed, number, person)
-        patient, dice = Dice(*key, 0), Dice(*key, visit)
+        patient, dice = SeededDraws(*key, 0), SeededDraws(*key, visit)
         label = _label(recipe, patient)
         canvas = Canvas(size, dice.between(0, recipe.blur))
         picture = recipe.draw(canvas, patient, dice, label)
@@ -103,9 +103,9 @@ def _split(recipe: Recipe, size: int, number: int, n: int) -> Split:
     return Split(*arrays) if recipe.patients else Split(*arrays[:2])
 
 
-def _visits(recipe: Recipe, number: int, n: int) -> Iterator[tuple[int, int]]:
+def _visits(recipe: PhantomRecipe, number: int, n: int) -> Iterator[tuple[int, int]]:
     """Yield (patient, image of this patient) for n images, both counted from 1."""
-    dice, left, person = Dice(recipe.seed, number, 0, 0), n, 0
+    dice, left, person = SeededDraws(recipe.seed, number, 0, 0), n, 0
     while left:
         person += 1
         visits = min(left, dice.count(1, 3) if recipe.patients else 1)
@@ -113,7 +113,7 @@ def _visits(recipe: Recipe, number: int, n: int) -> Iterator[tuple[int, int]]:
         yield from ((person, visit) for visit in range(1, visits + 1))
 
 
-def _label(recipe: Recipe, patient: Dice) -> int | tuple[int, ...]:
+def _label(recipe: PhantomRecipe, patient: SeededDraws) -> int | tuple[int, ...]:
     if recipe.multilabel:
         return tuple(int(patient.chance(share)) for share in recipe.shares)
     drawn = patient.between(0, sum(recipe.shares))
@@ -127,17 +127,17 @@ class _Card:
     classes: tuple[str, ...]
     modality: str
     variant: Variant
-    recipe: Recipe
+    recipe: PhantomRecipe
 
 
-CARDS = {
+PHANTOM_CARDS = {
     "phantom-nodule": _Card(
         "Chest radiographs with or without a nodule",
         "binary",
         ("no nodule", "nodule"),
         "x-ray",
         "gray",
-        Recipe(101, chest, (0.55, 0.45), blur=0.07, patients=True),
+        PhantomRecipe(101, draw_chest, (0.55, 0.45), blur=0.07, patients=True),
     ),
     "phantom-organ": _Card(
         "Crops of abdominal CT slices, five organs",
@@ -145,7 +145,7 @@ CARDS = {
         ORGANS,
         "ct",
         "gray",
-        Recipe(102, organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
+        PhantomRecipe(102, draw_organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
     ),
     "phantom-findings": _Card(
         "Head CT slices with up to four findings",
@@ -153,7 +153,7 @@ CARDS = {
         FINDINGS,
         "ct",
         "gray",
-        Recipe(103, head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
+        PhantomRecipe(103, draw_head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
     ),
     "phantom-tissue": _Card(
         "Stained sections, five tissues",
@@ -161,7 +161,7 @@ CARDS = {
         TISSUES,
         "histopathology",
         "color",
-        Recipe(104, tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
+        PhantomRecipe(104, draw_tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
     ),
     "phantom-fundus": _Card(
         "Fundus photographs, retinopathy grades 0 to 4",
@@ -169,13 +169,13 @@ CARDS = {
         ("0", "1", "2", "3", "4"),
         "fundus",
         "color",
-        Recipe(105, fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
+        PhantomRecipe(105, draw_fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
     ),
 }
 
 
 def _register() -> None:
-    for name, card in CARDS.items():
+    for name, card in PHANTOM_CARDS.items():
         task = Task(
             name=name,
             title=f"Generated: {card.title}",

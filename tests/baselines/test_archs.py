@@ -12,13 +12,13 @@ from torchvision.models import resnet18, resnet50
 from mednet_bench.baselines.weights.archs import (
     CIFAR_STEMS,
     build_backbone,
-    check_size,
+    check_input_size,
     classifier_names,
     feature_width,
 )
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.load_state_dict import load_total
-from mednet_bench.benchmark.training.model import Classifier
+from mednet_bench.benchmark.training.model import ImageClassifier
 from mednet_bench.core.errors import UserError
 
 PROMISED = [
@@ -39,7 +39,7 @@ PROMISED = [
 def test_a_promised_arch_turns_images_into_features_and_takes_its_own_weights_back(
     arch: str, side: int, width: int, tmp_path: Path
 ) -> None:
-    check_size(arch, side)
+    check_input_size(arch, side)
     model = build_backbone(arch, side).eval()
     images = torch.rand(2, 3, side, side).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -47,7 +47,7 @@ def test_a_promised_arch_turns_images_into_features_and_takes_its_own_weights_ba
     assert features.shape == (2, width) and feature_width(model) == width
     assert torch.isfinite(features).all()
     assert not torch.equal(features[0], features[1])  # and they depend on the image
-    assert Classifier(model, 7, seed=0)(images).shape == (2, 7)
+    assert ImageClassifier(model, 7, seed=0)(images).shape == (2, 7)
 
     # the file as others publish it, classifier included, through the whole strict path
     published = build_backbone(arch, side, classes=10)
@@ -142,14 +142,14 @@ def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, meant: str) ->
 )
 def test_an_input_that_is_too_small_gives_one_sentence(arch: str, side: int, said: str) -> None:
     with pytest.raises(UserError) as error:
-        check_size(arch, side)
+        check_input_size(arch, side)
     assert arch in str(error.value) and said in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_transformer_that_pads_its_own_windows_is_built_too() -> None:
     # timm's Swin takes another side only since 1.0.20; before, the answer is a sentence and no TypeError
     try:
-        check_size("swin_s3_tiny_224", 64)
+        check_input_size("swin_s3_tiny_224", 64)
     except UserError as error:
         assert "--input-size 224" in str(error)
 
@@ -157,9 +157,9 @@ def test_a_transformer_that_pads_its_own_windows_is_built_too() -> None:
 def test_the_head_is_the_same_for_every_init_of_a_seed() -> None:
     one, two = build_backbone(toys.ARCH, 16), build_backbone(toys.ARCH, 16)
     heads = [
-        Classifier(one, 3, seed=4).head,
-        Classifier(two, 3, seed=4).head,
-        Classifier(one, 3, seed=5).head,
+        ImageClassifier(one, 3, seed=4).head,
+        ImageClassifier(two, 3, seed=4).head,
+        ImageClassifier(one, 3, seed=5).head,
     ]
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert not torch.equal(heads[0].weight, heads[2].weight)

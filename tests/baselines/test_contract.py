@@ -8,22 +8,22 @@ import pytest
 import toys
 from torch import nn
 
-from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.sources.imagenet import imagenet
+from mednet_bench.baselines.init import InputSpec
+from mednet_bench.baselines.sources.imagenet import resolve_imagenet
 from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
 from mednet_bench.baselines.weights.fingerprint import check_fingerprint, fingerprint
-from mednet_bench.baselines.weights.input_spec import examine
+from mednet_bench.baselines.weights.input_spec import check_input_spec
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.probe_images import pictures
+from mednet_bench.baselines.weights.probe_images import probe_images
 from mednet_bench.core.errors import UserError
 
 SIDE = 64
-RIGHT = Contract(interpolation="bicubic")
+RIGHT = InputSpec(interpolation="bicubic")
 
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    card = imagenet(toys.need_of(toys.task_of(toys.Toy()), Path("/nonexistent"), arch=DEFAULT_ARCH))
+    card = resolve_imagenet(toys.need_of(toys.task_of(toys.Toy()), Path("/nonexistent"), arch=DEFAULT_ARCH))
     return load_backbone(card, DEFAULT_ARCH, SIDE, seed=0).module.eval()
 
 
@@ -52,7 +52,7 @@ FAULTS: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.mark.parametrize("images", IMAGES)
 def test_the_right_contract_raises_nothing(images: str, network: nn.Module) -> None:
-    found = examine(network, RIGHT, SIDE, IMAGES[images]())
+    found = check_input_spec(network, RIGHT, SIDE, IMAGES[images]())
     assert found.checked and found.warnings == ()
     assert 0.2 < found.contrast < 2  # far from 1/16 and 16
     assert found.explained > 0.999
@@ -67,17 +67,17 @@ def test_each_planted_error_is_caught_with_its_cure(fault: str, images: str, net
 
     facts, said = FAULTS[fault]
     wrong = msgspec.structs.replace(RIGHT, **facts)
-    (warning,) = examine(network, wrong, SIDE, IMAGES[images]()).warnings
+    (warning,) = check_input_spec(network, wrong, SIDE, IMAGES[images]()).warnings
     assert re.search(said, warning)
 
 
 def test_images_that_are_255_times_too_dark_are_seen_too(network: nn.Module) -> None:
-    (warning,) = examine(network, RIGHT, SIDE, pictures(8, SIDE) // 100).warnings
+    (warning,) = check_input_spec(network, RIGHT, SIDE, probe_images(8, SIDE) // 100).warnings
     assert "too small" in warning
 
 
 def test_a_network_without_batch_norm_says_that_it_cannot_be_checked() -> None:
-    found = examine(build_backbone("test_vit", 160).eval(), RIGHT, 160)
+    found = check_input_spec(build_backbone("test_vit", 160).eval(), RIGHT, 160)
     assert not found.checked and found.warnings == () and "cannot be checked" in found.described
 
 
@@ -95,7 +95,7 @@ def test_a_fingerprint_holds_for_this_network_alone(network: nn.Module) -> None:
 
 def test_a_wrong_fingerprint_in_a_card_stops_the_load(tmp_path: Path) -> None:
     file = toys.write_weights(tmp_path / "weights.safetensors")
-    right = fingerprint(load_backbone(toys.loaded_card(file), toys.ARCH, 32, 0).module, Contract(), 32)
+    right = fingerprint(load_backbone(toys.loaded_card(file), toys.ARCH, 32, 0).module, InputSpec(), 32)
     for stated, fits in ((right, True), (tuple(2 * number for number in right), False)):
         card = toys.loaded_card(file, fingerprint=stated, fingerprint_size=32)
         if fits:

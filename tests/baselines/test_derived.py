@@ -8,8 +8,8 @@ import pytest
 import torch
 import toys
 
-from mednet_bench.baselines.derived import derived
-from mednet_bench.baselines.init import InitCard, Need
+from mednet_bench.baselines.derived import derive_init
+from mednet_bench.baselines.init import InitCard, InitRequest
 from mednet_bench.baselines.naming import read_inits
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
@@ -52,7 +52,7 @@ def same(a: State, b: State) -> set[str]:
 
 
 def test_mean_and_variance_are_kept_and_nothing_else(source: InitCard) -> None:
-    ours, theirs = weights(state(derived("x", "meanvar", source))), weights(state(source))
+    ours, theirs = weights(state(derive_init("x", "meanvar", source))), weights(state(source))
     large = [name for name in theirs if theirs[name].numel() >= 2000]
     assert large
     for name in large:
@@ -65,7 +65,7 @@ def test_mean_and_variance_are_kept_and_nothing_else(source: InitCard) -> None:
 
 
 def test_shuffling_keeps_every_value(source: InitCard) -> None:
-    ours, theirs = weights(state(derived("x", "shuffled", source))), weights(state(source))
+    ours, theirs = weights(state(derive_init("x", "shuffled", source))), weights(state(source))
     assert all(torch.equal(ours[name].flatten().sort()[0], theirs[name].flatten().sort()[0]) for name in ours)
     moved = {name for name in ours if ours[name].numel() > 10} - same(ours, theirs)
     assert moved == {name for name in ours if ours[name].numel() > 10}
@@ -73,17 +73,17 @@ def test_shuffling_keeps_every_value(source: InitCard) -> None:
 
 @pytest.mark.parametrize("kind", ["meanvar", "shuffled"])
 def test_statistics_of_lost_features_are_those_of_a_fresh_network(source: InitCard, kind: str) -> None:
-    ours, fresh = state(derived("x", kind, source)), state(toys.RANDOM)
+    ours, fresh = state(derive_init("x", kind, source)), state(toys.RANDOM)
     running = {name for name in ours if "running" in name}
     assert running and running <= same(ours, fresh) - same(fresh, state(source))
     assert all(tensor.isfinite().all() for tensor in ours.values())
 
 
 def test_draws_belong_to_the_seed_and_pair_the_sources(source: InitCard, tmp_path: Path) -> None:
-    card = derived("x", "meanvar", source)
+    card = derive_init("x", "meanvar", source)
     assert same(state(card, 3), state(card, 3)) == set(state(card))
     assert not same(weights(state(card, 3)), weights(state(card, 4)))
-    other = derived("y", "meanvar", toys.loaded_card(toys.write_weights(tmp_path / "other.safetensors")))
+    other = derive_init("y", "meanvar", toys.loaded_card(toys.write_weights(tmp_path / "other.safetensors")))
     a, b = (weights(state(each, 3)) for each in (card, other))
     name = max(a, key=lambda name: a[name].numel())
     both = torch.stack([a[name].flatten(), b[name].flatten()])
@@ -92,7 +92,7 @@ def test_draws_belong_to_the_seed_and_pair_the_sources(source: InitCard, tmp_pat
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_partial_keeps_the_first_stages_and_leaves_the_rest_to_scratch(source: InitCard, kept: int) -> None:
-    ours = state(derived("x", "partial", source, kept), 5)
+    ours = state(derive_init("x", "partial", source, kept), 5)
     theirs, fresh = state(source), state(toys.RANDOM, 5)
     of_stage = stages(build_backbone(toys.ARCH, 16))
     first = {name for stage in of_stage[:kept] for name in stage.tensors}
@@ -139,18 +139,18 @@ def test_stages_hold_every_tensor_once_in_the_order_of_the_images(arch: str) -> 
     assert {name: next(i for i, s in enumerate(found) if name in s.tensors) for name in places} == places
 
 
-def resolved(words: str, need: Need) -> dict[str, InitCard]:
+def resolved(words: str, need: InitRequest) -> dict[str, InitCard]:
     return {named.name: named(need) for named in read_inits(words.split(","))}
 
 
 @pytest.fixture
-def need(tmp_path: Path) -> Need:
+def need(tmp_path: Path) -> InitRequest:
     toy = toys.task_of(toys.Toy())
     other = toys.task_of(toys.Toy(), "other", source_group="elsewhere")
     return toys.need_of(toy, tmp_path / "cache", tasks=(toy, other))
 
 
-def test_names_take_the_card_that_stands_elsewhere_in_the_list(need: Need, tmp_path: Path) -> None:
+def test_names_take_the_card_that_stands_elsewhere_in_the_list(need: InitRequest, tmp_path: Path) -> None:
     path = toys.write_card(tmp_path)
     cards = resolved(f"meanvar:lab,lab={path},partial:lab:2,mednet={path},shuffled:mednet,scratch", need)
     assert list(cards) == ["meanvar:lab", "lab", "partial:lab:2", "mednet", "shuffled:mednet", "scratch"]
@@ -164,13 +164,13 @@ def test_names_take_the_card_that_stands_elsewhere_in_the_list(need: Need, tmp_p
     assert load_backbone(cards["meanvar:lab"], toys.ARCH, 16, 0).weights == f"sha256:{cards['lab'].sha256}"
 
 
-def test_what_derives_from_mednet_shares_its_pretraining(need: Need) -> None:
+def test_what_derives_from_mednet_shares_its_pretraining(need: InitRequest) -> None:
     cards = resolved("mednet,partial:mednet:1", need)
     assert cards["partial:mednet:1"].pretraining == cards["mednet"].pretraining
     assert cards["partial:mednet:1"].source == cards["mednet"]
 
 
-def test_continued_begins_with_the_imagenet_weights_of_the_list(need: Need, tmp_path: Path) -> None:
+def test_continued_begins_with_the_imagenet_weights_of_the_list(need: InitRequest, tmp_path: Path) -> None:
     need = replace(need, arch="resnet18")
     file = toys.write_weights(tmp_path / "own.safetensors", "resnet18", 32)
     cards = resolved(f"mednet,continued,imagenet={file}", need)
@@ -199,14 +199,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_what_means_nothing_is_refused_in_one_sentence(words: str, need: Need) -> None:
+def test_what_means_nothing_is_refused_in_one_sentence(words: str, need: InitRequest) -> None:
     with pytest.raises(UserError) as refusal:
         resolved(words, need)
     assert WRONG[words] in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_more_stages_than_there_are_is_refused_with_their_number(source: InitCard) -> None:
-    card = derived("x", "partial", source, 9)
+    card = derive_init("x", "partial", source, 9)
     for refused in (lambda: state(card), lambda: check_transform(card.transform, toys.ARCH, 16)):  # type: ignore[arg-type]
         with pytest.raises(UserError, match=r"test_efficientnet has 5 stages.*keep 1 to 4"):
             refused()
@@ -215,6 +215,6 @@ def test_more_stages_than_there_are_is_refused_with_their_number(source: InitCar
 def test_a_transformed_network_computes_numbers(source: InitCard) -> None:
     images = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 3, 16, 16)).astype(np.float32))
     for kind in ("meanvar", "shuffled"):
-        model = load_backbone(derived("x", kind, source), toys.ARCH, 16, 0).module.eval()
+        model = load_backbone(derive_init("x", kind, source), toys.ARCH, 16, 0).module.eval()
         with torch.inference_mode():
             assert model(images).isfinite().all()

@@ -16,26 +16,26 @@ import toys
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mednet_bench.baselines.init import Contract, InitCard
-from mednet_bench.baselines.sources.imagenet import imagenet, packaged_file
-from mednet_bench.baselines.timm_tags import beyond_imagenet, declaration
+from mednet_bench.baselines.init import InitCard, InputSpec
+from mednet_bench.baselines.sources.imagenet import packaged_file, resolve_imagenet
+from mednet_bench.baselines.timm_tags import beyond_imagenet, declare_tag
 from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
-from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.files import sha256_file
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.databases.tables import outside
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.databases.tables import sets_without_row
+from mednet_bench.tasks.task import DataLocations
 
 PALACE, DAISY, ORANGE = 698, 985, 950  # of the 1,000 ImageNet classes
 
 
 @pytest.fixture(scope="module")
 def card() -> InitCard:
-    return imagenet(toys.need_of(toys.task_of(toys.Toy()), Path("/nonexistent"), arch=DEFAULT_ARCH))
+    return resolve_imagenet(toys.need_of(toys.task_of(toys.Toy()), Path("/nonexistent"), arch=DEFAULT_ARCH))
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,12 @@ def photos() -> Tensor:
     return torch.from_numpy(images[:, :, 106:533].copy()).permute(0, 3, 1, 2)
 
 
-def sure_of(classifier: torch.nn.Module, contract: Contract, photos: Tensor) -> tuple[list[int], list[float]]:
+def sure_of(
+    classifier: torch.nn.Module, contract: InputSpec, photos: Tensor
+) -> tuple[list[int], list[float]]:
     """The winning class of each photo, and the probabilities of palace and daisy."""
     with torch.inference_mode():
-        scores = classifier(Prepare(contract, 224)(photos)).softmax(dim=1)
+        scores = classifier(InputPreparation(contract, 224)(photos)).softmax(dim=1)
     return scores.argmax(dim=1).tolist(), [float(scores[0, PALACE]), float(scores[1, DAISY])]
 
 
@@ -110,23 +112,23 @@ def test_red_comes_first(classifier: torch.nn.Module, card: InitCard) -> None:
     swapped = replace_contract(card.contract, channels="bgr")
     with torch.inference_mode():
         seen = [
-            classifier(Prepare(contract, 224)(picture)).argmax().item()
+            classifier(InputPreparation(contract, 224)(picture)).argmax().item()
             for contract, picture in ((card.contract, orange), (card.contract, blue), (swapped, orange))
         ]
     assert seen[0] == ORANGE
     assert seen[1] != ORANGE and seen[1] == seen[2]
 
 
-def replace_contract(contract: Contract, **facts: object) -> Contract:
+def replace_contract(contract: InputSpec, **facts: object) -> InputSpec:
     return msgspec.structs.replace(contract, **facts)
 
 
 def test_channel_order_and_range_reach_the_features(card: InitCard, photos: Tensor) -> None:
     backbone = load_backbone(card, DEFAULT_ARCH, 224, seed=0).module.eval()
 
-    def features(contract: Contract, images: Tensor) -> Tensor:
+    def features(contract: InputSpec, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return backbone(Prepare(contract, 224)(images))
+            return backbone(InputPreparation(contract, 224)(images))
 
     right = features(card.contract, photos)
     swapped = features(replace_contract(card.contract, channels="bgr"), photos)
@@ -152,7 +154,7 @@ def test_the_package_holds_the_file_that_the_code_names(card: InitCard) -> None:
     assert card.file == packaged_file(DEFAULT_ARCH)
     assert card.file is not None and sha256_file(card.file) == card.sha256
     assert card.corpora == ("imagenet-1k",)
-    assert card.contract == Contract(interpolation="bicubic")  # TensorFlow's: -1..1
+    assert card.contract == InputSpec(interpolation="bicubic")  # TensorFlow's: -1..1
 
 
 @pytest.mark.parametrize("fault", ["renamed", "missing", "cut"])
@@ -180,7 +182,7 @@ def test_a_local_file_brings_timms_contract_and_the_hash_of_its_content(tmp_path
     state = build_backbone("resnet18", 64, classes=1000).state_dict()
     save_file({name: value.contiguous() for name, value in state.items()}, file)
     need = toys.need_of(toys.task_of(toys.Toy()), tmp_path, arch="resnet18", path=file)
-    card = imagenet(need)
+    card = resolve_imagenet(need)
     assert card.contract.mean == pytest.approx((0.485, 0.456, 0.406))
     assert card.contract.std == pytest.approx((0.229, 0.224, 0.225))
     assert card.identity == f"sha256:{sha256_file(file)}"
@@ -192,7 +194,7 @@ def test_a_local_file_brings_timms_contract_and_the_hash_of_its_content(tmp_path
 def test_an_arch_without_imagenet_weights_says_so(tmp_path: Path) -> None:
     need = toys.need_of(toys.task_of(toys.Toy()), tmp_path, arch="resnet18_cifar")
     with pytest.raises(UserError, match="no ImageNet weights for resnet18_cifar"):
-        imagenet(need)
+        resolve_imagenet(need)
 
 
 def test_without_hub_and_network_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +203,7 @@ def test_without_hub_and_network_the_cure_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *place: None)
     need = toys.need_of(toys.task_of(toys.Toy()), tmp_path, arch="resnet18")
     with pytest.raises(UserError) as error:
-        imagenet(need)
+        resolve_imagenet(need)
     assert "imagenet=PATH" in str(error.value) and DEFAULT_ARCH in str(error.value)
 
 
@@ -256,7 +258,7 @@ def test_what_weights_have_seen_is_declared_by_their_tag(name: str) -> None:
     cfg = timm.get_pretrained_cfg(name)
     if cfg is None or f".{cfg.tag}" != Path(name).suffix:
         pytest.skip(f"this release of timm does not list {name}")
-    declared = declaration(cfg)
+    declared = declare_tag(cfg)
     assert (set(declared.corpora), declared.objective, declared.license) == TRUTHS[name]
 
 
@@ -275,11 +277,11 @@ def test_every_tag_that_timm_lists_is_declared_and_imagenet_only_where_it_is() -
     for name in timm.list_pretrained():
         cfg = timm.get_pretrained_cfg(name)
         assert cfg is not None
-        declared, tag = declaration(cfg), cfg.tag or ""
+        declared, tag = declare_tag(cfg), cfg.tag or ""
         assert declared.corpora and declared.objective and declared.license == (cfg.license or "unknown"), (
             name
         )
-        assert all(id in outside() or id == "unknown" for id in declared.corpora), name
+        assert all(id in sets_without_row() or id == "unknown" for id in declared.corpora), name
         sizes = set(re.findall(r"in(?:w?21|1|12|22)k", tag))
         wanted = {f"imagenet-{size[2:].removeprefix('w')}" for size in sizes}
         found = {id for id in declared.corpora if id.startswith("imagenet-")}
@@ -294,9 +296,9 @@ def test_every_tag_that_timm_lists_is_declared_and_imagenet_only_where_it_is() -
 def test_an_unknown_word_in_a_tag_is_declared_unknown(tag: str | None) -> None:
     from timm.models import PretrainedCfg
 
-    declared = declaration(PretrainedCfg(tag=tag, architecture="resnet50", license=None))
+    declared = declare_tag(PretrainedCfg(tag=tag, architecture="resnet50", license=None))
     assert "unknown" in declared.corpora and declared.license == "unknown"
-    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    task = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
     assert task.contamination(declared.corpora).level == "possible"
 
 
@@ -304,7 +306,7 @@ def card_of(arch: str, folder: Path) -> InitCard:
     """What `--inits imagenet=FILE --archs ARCH` resolves to; nothing is loaded."""
     file = folder / "weights.safetensors"
     file.write_bytes(arch.encode())
-    return imagenet(toys.need_of(toys.task_of(toys.Toy()), folder, arch=arch, path=file))
+    return resolve_imagenet(toys.need_of(toys.task_of(toys.Toy()), folder, arch=arch, path=file))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def card_of(arch: str, folder: Path) -> InitCard:
 )
 def test_weights_that_are_not_imagenets_are_not_called_so(arch: str, tmp_path: Path) -> None:
     card = card_of(arch, tmp_path)
-    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    task = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
     assert "imagenet-1k" not in card.corpora
     assert card.label.startswith("not declared as ImageNet: ")
     facts = init_facts(card, task)  # a crawl of the web may hold a public set, and a silent tag anything
@@ -325,7 +327,7 @@ def test_weights_that_are_not_imagenets_are_not_called_so(arch: str, tmp_path: P
 
 
 def test_plain_imagenet_is_no_doubt(tmp_path: Path, card: InitCard) -> None:
-    task = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
+    task = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))[MEDICAL]
     for sound in (card, card_of("resnet50", tmp_path), card_of("vit_base_patch16_224", tmp_path)):
         assert init_facts(sound, task).possible == () and beyond_imagenet("imagenet", sound.corpora) == ""
         assert sound.label.startswith("ImageNet-") and sound.objective == "supervised"

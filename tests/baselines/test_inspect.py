@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.baselines.weights.checkpoint import SeenCorpus, read_card, write_card
-from mednet_bench.baselines.weights.inspect import inspect
-from mednet_bench.cli.commands.weights import COMMANDS as COMMANDS_OF_WEIGHTS
-from mednet_bench.cli.commands.weights import inspect_weights
+from mednet_bench.baselines.weights.checkpoint import SeenCorpus, read_checkpoint_card, write_card
+from mednet_bench.baselines.weights.inspect import inspect_checkpoint
+from mednet_bench.cli.commands.weights import WEIGHTS_COMMANDS as COMMANDS_OF_WEIGHTS
+from mednet_bench.cli.commands.weights import inspect_weights_command
 from mednet_bench.core.errors import UserError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_every_command_of_the_page_works_in_its_order(desk: Path) -> None:
             assert "2 left over by name (model.fc.weight, model.fc.bias)" in ended.stdout
         else:
             assert "my-lab" in ended.stdout
-    card = read_card(desk / "card.toml")
+    card = read_checkpoint_card(desk / "card.toml")
     assert card.arch == "resnet18" and len(card.fingerprint) == 32 and card.layout == "timm"
 
 
@@ -59,7 +59,7 @@ def test_a_card_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "weights.safetensors"), "--write-card", str(tmp_path / "card.toml")]
     values = COMMANDS_OF_WEIGHTS[0].make_context("inspect-weights", arguments).params
     with pytest.raises(UserError, match="pass --force"):
-        inspect_weights(values)
+        inspect_weights_command(values)
 
 
 def test_the_choice_of_a_state_dict_goes_from_the_command_into_the_card_and_the_run(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_choice_of_a_state_dict_goes_from_the_command_into_the_card_and_the_
     ended = run(f"{look} --state-dict teacher --write-card ssl.toml", tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "state dict:  teacher (not read: student)" in ended.stdout
-    card = read_card(tmp_path / "ssl.toml")
+    card = read_checkpoint_card(tmp_path / "ssl.toml")
     assert card.state_dict == "teacher"
     run_it = (
         "mednet-bench run --tasks phantom-nodule --inits ssl=ssl.toml --archs test_efficientnet "
@@ -91,16 +91,16 @@ def test_a_file_of_no_known_network_and_a_keras_port_are_refused(tmp_path: Path)
     file = tmp_path / "weights.safetensors"
     save_file({"what.ever": torch.zeros(3)}, file)
     with pytest.raises(UserError, match="pass --arch"):
-        inspect(file)
+        inspect_checkpoint(file)
     save_file({"conv2_block1_1_conv.weight": torch.zeros(3)}, file)
     with pytest.raises(UserError, match="converted from Keras"):
-        inspect(file)
+        inspect_checkpoint(file)
 
 
 def test_a_card_that_was_written_is_read_again(tmp_path: Path, desk: Path) -> None:
     import msgspec
 
-    card = inspect(desk / "checkpoint.ckpt").draft()
+    card = inspect_checkpoint(desk / "checkpoint.ckpt").draft()
     card = msgspec.structs.replace(
         card,
         corpora=("nih-chestxray14",),
@@ -110,4 +110,4 @@ def test_a_card_that_was_written_is_read_again(tmp_path: Path, desk: Path) -> No
     )
     write_card(card, tmp_path / "card.toml", ["A remark."])
     assert (tmp_path / "card.toml").read_text().startswith("# A remark.\n")
-    assert read_card(tmp_path / "card.toml") == card
+    assert read_checkpoint_card(tmp_path / "card.toml") == card

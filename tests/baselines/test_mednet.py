@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 import toys
 
-from mednet_bench.baselines.init import Need, Pretraining
+from mednet_bench.baselines.init import InitRequest, PretrainPlan
 from mednet_bench.baselines.sources import mednet as module
-from mednet_bench.baselines.sources.mednet import independent, mednet, plan_pretraining
+from mednet_bench.baselines.sources.mednet import is_independent, plan_pretraining, resolve_mednet
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import TASKS, Places, Task
+from mednet_bench.tasks.task import TASKS, DataLocations, Task
 
 
 def at_hand(task: Task, sides: tuple[int, ...] = (28,)) -> Task:
     """The card of a real set as if its file were here."""
 
     class Here(toys.InMemory):
-        def sizes(self, places: Places) -> tuple[int, ...]:
+        def sizes(self, places: DataLocations) -> tuple[int, ...]:
             return sides
 
     return replace(task, source=Here({}, f"md5:{task.name}"))
@@ -52,7 +52,7 @@ def everything() -> dict[str, Task]:
     return {**known, **{task.name: task for task in locals_}}
 
 
-def need(target: str, known: dict[str, Task], **facts: object) -> Need:
+def need(target: str, known: dict[str, Task], **facts: object) -> InitRequest:
     return toys.need_of(
         known[target], Path("/cache"), tasks=tuple(known.values()), size=28, input_size=28, **facts
     )
@@ -106,12 +106,12 @@ def test_no_source_shares_colour_realness_or_origin_wrongly_with_its_target() ->
 
 def test_one_common_parent_is_enough_to_keep_two_sets_apart() -> None:
     one = toys.task_of(toys.Toy(), "one", parents=("a", "b"))
-    assert not independent(toys.task_of(toys.Toy(), "two", parents=("b", "c")), one)
-    assert not independent(toys.task_of(toys.Toy(), "two", source_group="one"), one)
+    assert not is_independent(toys.task_of(toys.Toy(), "two", parents=("b", "c")), one)
+    assert not is_independent(toys.task_of(toys.Toy(), "two", source_group="one"), one)
     # a group, or a name, that is the other's parent is the same origin too, in any spelling
-    assert not independent(toys.task_of(toys.Toy(), "A"), one)
-    assert not independent(toys.task_of(toys.Toy(), "two", source_group="a"), one)
-    assert independent(toys.task_of(toys.Toy(), "two", parents=("c",)), one)
+    assert not is_independent(toys.task_of(toys.Toy(), "A"), one)
+    assert not is_independent(toys.task_of(toys.Toy(), "two", source_group="a"), one)
+    assert is_independent(toys.task_of(toys.Toy(), "two", parents=("c",)), one)
 
 
 def test_a_set_that_is_not_at_hand_is_no_source() -> None:
@@ -190,8 +190,8 @@ def test_tasks_with_the_same_sources_share_one_pretraining() -> None:
 
 def test_the_card_says_what_was_seen_and_where_the_weights_will_stand() -> None:
     known = everything()
-    card = mednet(need("retinamnist", known))
-    assert isinstance(card.pretraining, Pretraining)
+    card = resolve_mednet(need("retinamnist", known))
+    assert isinstance(card.pretraining, PretrainPlan)
     assert card.label.startswith("Color-MedNet pretrained here on bccd-cells, bloodmnist")
     assert card.file == Path("/cache/mednet") / f"{card.pretraining.identity}.safetensors"
     parents = {"bccd", "ham10000", "nct-crc", "nct-crc-he-100k", "pbc"}
@@ -205,7 +205,7 @@ def test_a_checkpoint_that_saw_the_targets_parent_is_marked(tmp_path: Path) -> N
 
     def facts(target: str) -> tuple[str, ...]:
         asked = toys.need_of(known[target], tmp_path, path=path)
-        return init_facts(mednet(asked), known[target]).overlap
+        return init_facts(resolve_mednet(asked), known[target]).overlap
 
     assert facts("chestmnist") == ("nih-chestxray14",)
     assert facts("breastmnist") == ("busi",)
@@ -218,7 +218,7 @@ def test_a_checkpoint_that_saw_the_targets_parent_is_marked(tmp_path: Path) -> N
     # MedNIST's sister shares the parent, not the name
     child = replace(known["octmnist"], parents=("kermany-oct", "nih-chestxray14"))
     asked = toys.need_of(child, tmp_path, path=path)
-    assert init_facts(mednet(asked), child).overlap == ("nih-chestxray14",)
+    assert init_facts(resolve_mednet(asked), child).overlap == ("nih-chestxray14",)
 
 
 def test_the_record_says_that_a_grey_image_was_repeated(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_record_says_that_a_grey_image_was_repeated(tmp_path: Path) -> None:
 
 
 def test_the_real_sets_beside_the_repository_serve_whom_they_may(data_root: Path) -> None:
-    places = Places(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
+    places = DataLocations(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
     known = catalog(places)
 
     def planned(target: str) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from mednet_bench.baselines.init import InitCard
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.checkpoint import from_checkpoint
-from mednet_bench.baselines.weights.inspect import inspect
+from mednet_bench.baselines.weights.inspect import inspect_checkpoint
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
 from mednet_bench.core.errors import UserError
@@ -500,7 +500,7 @@ def test_weights_that_are_no_numbers_are_refused_with_their_name(
         part in said for part in ("2 of ", f"module.{STEM}", "module.bn1.running_var", "weights.safetensors")
     )
     with pytest.raises(UserError, match="NaN or infinite"):
-        inspect(tmp_path / "weights.safetensors", toys.ARCH)
+        inspect_checkpoint(tmp_path / "weights.safetensors", toys.ARCH)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
@@ -512,7 +512,7 @@ def test_constant_weights_are_refused(value: float, tmp_path: Path, weights: Pat
         load(planted(tmp_path, weights, emptied))
     assert "weights.safetensors" in one_sentence(error)
     with pytest.raises(UserError, match="hold one value each"):
-        inspect(tmp_path / "weights.safetensors", toys.ARCH)
+        inspect_checkpoint(tmp_path / "weights.safetensors", toys.ARCH)
 
 
 def test_a_classifier_that_is_left_over_may_hold_anything(tmp_path: Path, weights: Path) -> None:

@@ -11,21 +11,21 @@ from PIL import Image
 from safetensors.torch import save_file
 from synthetic import Grid, write_run
 
-from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.weights.checkpoint import CheckpointCard, read_card, write_card
+from mednet_bench.baselines.init import InputSpec
+from mednet_bench.baselines.weights.checkpoint import CheckpointCard, read_checkpoint_card, write_card
 from mednet_bench.baselines.weights.load_state_dict import read_tensors
 from mednet_bench.benchmark.audits.contamination.near_duplicate_search import seen_in_corpus
-from mednet_bench.benchmark.corpus.build import build
-from mednet_bench.benchmark.corpus.build_part import Settings
-from mednet_bench.benchmark.corpus.source import Item, Source
+from mednet_bench.benchmark.corpus.build import build_corpus
+from mednet_bench.benchmark.corpus.build_part import CorpusSettings
+from mednet_bench.benchmark.corpus.source import CorpusSource, SourceItem
 from mednet_bench.benchmark.corpus.source_args import open_sources
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.analysis.verdicts import judge
-from mednet_bench.tasks.from_files.prepared import prepared
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.tasks.from_files.prepared import prepare_task
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.local_cards import local_task
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 FACTS = """name = "cells"
 title = "Cells"
@@ -104,9 +104,9 @@ def make_npz(folder: Path) -> None:
 
 def load_npz(folder: Path) -> None:
     task = local_task(folder / "card.toml")
-    if not task.source.missing(8, Places()):
-        task.source.sizes(Places())
-        task.source.load(8, Places())
+    if not task.source.missing(8, DataLocations()):
+        task.source.sizes(DataLocations())
+        task.source.load(8, DataLocations())
 
 
 def make_files(folder: Path) -> None:
@@ -116,8 +116,8 @@ def make_files(folder: Path) -> None:
 
 def load_files(folder: Path) -> None:
     task = local_task(folder / "card.toml")
-    if isinstance(task.source, FilesSource) and not task.source.missing(SIDE, Places()):
-        prepared(task.source.spec, SIDE, jobs=1)
+    if isinstance(task.source, FilesSource) and not task.source.missing(SIDE, DataLocations()):
+        prepare_task(task.source.spec, SIDE, jobs=1)
 
 
 def make_sources(folder: Path) -> None:
@@ -126,8 +126,8 @@ def make_sources(folder: Path) -> None:
     (folder / "folder.toml").write_text(SOURCE.format(kind="folder", path="images"))
 
 
-def opened(card: Path) -> Iterable[Source]:
-    return open_sources((str(card),), Places(), {}, SIDE)
+def opened(card: Path) -> Iterable[CorpusSource]:
+    return open_sources((str(card),), DataLocations(), {}, SIDE)
 
 
 def load_sources(folder: Path) -> None:
@@ -135,12 +135,14 @@ def load_sources(folder: Path) -> None:
         for source in opened(folder / card):
             for unit in source.units():
                 for found in source.read(unit):
-                    assert not isinstance(found, Item) or found.pixels.dtype == np.uint8
+                    assert not isinstance(found, SourceItem) or found.pixels.dtype == np.uint8
 
 
 def make_corpus(folder: Path) -> None:
     make_sources(folder)
-    build(folder / "corpus", list(opened(folder / "table.toml")), Settings("gray", SIDE, b"salt"))
+    build_corpus(
+        folder / "corpus", list(opened(folder / "table.toml")), CorpusSettings("gray", SIDE, b"salt")
+    )
 
 
 def load_corpus(folder: Path) -> None:
@@ -153,14 +155,14 @@ def make_weights(folder: Path) -> None:
     save_file({"a.weight": torch.ones(4, 3), "a.bias": torch.ones(4)}, folder / "w.safetensors")
     torch.save({"state_dict": {"a.weight": torch.ones(4, 3)}, "epoch": 3}, folder / "w.pth")
     card = CheckpointCard(
-        name="lab", path="w.safetensors", sha256="0" * 64, arch="resnet18", input=Contract(), corpora=("a",),
+        name="lab", path="w.safetensors", sha256="0" * 64, arch="resnet18", input=InputSpec(), corpora=("a",),
         variant="gray", fingerprint=(0.1, 0.2), input_size=32, label_spaces={"a": ["b"]},
     )  # fmt: skip
     write_card(card, folder / "card.toml")
 
 
 def load_weights(folder: Path) -> None:
-    read_card(folder / "card.toml")
+    read_checkpoint_card(folder / "card.toml")
     for name in ("w.safetensors", "w.pth"):
         read_tensors(folder / name)
 
@@ -171,7 +173,7 @@ def make_run(folder: Path) -> None:
 
 def load_run(folder: Path) -> None:
     read_plan(folder)
-    judge(read([folder]))
+    compute_verdicts(load_results([folder]))
 
 
 TARGETS = {

@@ -20,7 +20,7 @@ from targets import (
 )
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.toml_files import read_toml
 from mednet_bench.reports.analysis.influence_input import read_predictions
@@ -105,7 +105,7 @@ def test_a_record_a_plan_and_predictions_that_are_no_text_count_as_absent(tmp_pa
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "k.json").write_bytes(b'{"key":"\xff"}')
     (tmp_path / "plan.json").write_bytes(b'{"format":"\xff"}')
-    assert (list(Store(tmp_path).read_all()), read_plan(tmp_path)) == ([], None)
+    assert (list(RecordStore(tmp_path).read_all()), read_plan(tmp_path)) == ([], None)
     np.savez(tmp_path / "p.npz", labels=np.zeros(3), scores=np.zeros((3, 2)))
     replace_member(tmp_path / "p.npz", "scores.npy", forged(HEADER % ("|u1", "(99999999999999999999,)")))
     assert read_predictions(tmp_path / "p.npz") is None

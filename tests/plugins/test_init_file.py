@@ -7,10 +7,10 @@ import pytest
 
 from mednet_bench.baselines.init import INITS
 from mednet_bench.baselines.init_file import read_init_files
-from mednet_bench.benchmark.audits.contamination.audit import Wanted, audits
-from mednet_bench.benchmark.run.resolve import resolve
+from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, audit_contamination
+from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plug-ins.md").read_text(encoding="utf-8")
@@ -19,7 +19,7 @@ CARD = 'name = "lab"\npath = "w.safetensors"\nsha256 = "0"\narch = "resnet18"\nc
 
 
 def keys(code: Path, words: str) -> list[str]:
-    request = Request(
+    request = RunConfig(
         tasks="phantom-organ",
         inits=words,
         protocols="knn",
@@ -27,7 +27,7 @@ def keys(code: Path, words: str) -> list[str]:
         fractions="1.0",
         init_file=(str(code),),
     )
-    grid = resolve(request)
+    grid = resolve_request(request)
     grid.plan.write(code.parent)
     return [planned.key for planned in grid.plan.cells]
 
@@ -91,8 +91,8 @@ def test_an_audit_knows_the_inits_of_files_too(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(CARD)
     (tmp_path / "inits.py").write_text(CODE)
     files = (str(tmp_path / "lab.toml"), str(tmp_path / "inits.py"))
-    request = Request(tasks="phantom-organ", inits="unscaled", init_file=files)
-    [audit] = audits(Wanted(request, None, None))
+    request = RunConfig(tasks="phantom-organ", inits="unscaled", init_file=files)
+    [audit] = audit_contamination(ContaminationRequest(request, None, None))
     assert audit.init == "unscaled" and "code:" in audit.identity
-    lab = Wanted(msgspec.structs.replace(request, inits="lab"), None, None)
+    lab = ContaminationRequest(msgspec.structs.replace(request, inits="lab"), None, None)
     assert lab.card("gray") == tmp_path / "lab.toml"

@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mednet_bench.benchmark.schema.records import MetricFacts, Record, Store
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.pages.board import Wanted, board, chosen
-from mednet_bench.reports.regression.baseline import Held, read_baseline
-from mednet_bench.reports.regression.regress import regress, update
-from mednet_bench.reports.sections.leaderboard import highest
+from mednet_bench.benchmark.schema.records import MetricFacts, Record, RecordStore
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown, leaderboard_board
+from mednet_bench.reports.regression.baseline import SeedScore, read_baseline
+from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
+from mednet_bench.reports.sections.leaderboard import best_rows
 
 EXAMPLE = Path(__file__).parent / "example"
 SMALL = (
@@ -98,7 +98,7 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
     words = ("--tasks", "example-rings", "--inits", "example-flat,scratch", *SMALL, "--out", "run")
     ran = mednet_bench(tmp_path, "run", *words, sites=(example, broken))
     assert ran.returncode == 0, ran.stderr
-    records = list(Store(tmp_path / "run").read_all())
+    records = list(RecordStore(tmp_path / "run").read_all())
     assert len(records) == 2 and all(0 <= (r.metrics["example_recall"] or 0) <= 1 for r in records)
     text = (tmp_path / "run" / "report" / "report.md").read_text()
     assert "The worst class (example)" in text and "Recall of the worst class, mean over n seeds" in text
@@ -121,22 +121,25 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
 
 def _check_direction(run: Path, records: list[Record]) -> None:
     """What ranks and judges the run, here without the plug-in, takes the smaller miss for the better one."""
-    results = chosen(read([run]), Wanted(metric="example_miss"))
+    results = choose_rows_shown(load_results([run]), BoardRequest(metric="example_miss"))
     misses = {record.cell.init: record.metrics["example_miss"] or 0.0 for record in records}
-    best = {row.init for row in highest(results.rows, "example_miss", results.metric_facts)}
+    best = {row.init for row in best_rows(results.rows, "example_miss", results.metric_facts)}
     assert best == {init for init in misses if min(misses.values()) == misses[init] < max(misses.values())}
-    assert "Worst miss (lower is better)" in board([run], Wanted(metric="example_miss"), "table")
-    update(run, run / "baseline.json", ["example_miss"])
+    assert "Worst miss (lower is better)" in leaderboard_board(
+        [run], BoardRequest(metric="example_miss"), "table"
+    )
+    update_baseline(run, run / "baseline.json", ["example_miss"])
     for change, red in ((-0.2, True), (0.2, False)):
         baseline = read_baseline(run / "baseline.json")
         moved = [
             msgspec.structs.replace(
-                line, values={s: Held(v.value + change, v.subset, v.weights) for s, v in line.values.items()}
+                line,
+                values={s: SeedScore(v.value + change, v.subset, v.weights) for s, v in line.values.items()},
             )
             for line in baseline.lines
         ]
         msgspec.structs.replace(baseline, lines=tuple(moved)).write(run / "moved.json")
-        told, found = regress(run, run / "moved.json")
+        told, found = regression_outcome(run, run / "moved.json")
         assert found == red and ("fell or are missing" in told) == red
 
 

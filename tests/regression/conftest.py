@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mednet_bench.baselines.init import Contract
+from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.sources import imagenet as source
-from mednet_bench.benchmark.run.cell_runner import Bench
-from mednet_bench.benchmark.run.planner import Grid
-from mednet_bench.benchmark.run.resolve import resolve
-from mednet_bench.benchmark.run.scheduler import Rules, Watcher, pending, work
-from mednet_bench.benchmark.schema.plan import Recipe
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.run.cell_runner import CellRunner
+from mednet_bench.benchmark.run.planner import ResolvedPlan
+from mednet_bench.benchmark.run.resolve import resolve_request
+from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compute_cells, pending_cells
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.tasks.catalog import at_hand, catalog
-from mednet_bench.tasks.data_paths import places_from
+from mednet_bench.tasks.data_paths import data_locations
 
 TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 PRETRAIN_IMAGES = 3000
@@ -29,7 +29,7 @@ Run = Callable[..., Path]
 def data() -> None:
     """Skip where the three sets are not at hand; nothing is downloaded for a test."""
     root = os.environ.get("MEDNET_BENCH_DATA")
-    places = places_from(download=False) if root and Path(root).is_dir() else None
+    places = data_locations(download=False) if root and Path(root).is_dir() else None
     tasks = catalog(places) if places else {}
     missing = [name for name in TASKS if not places or not at_hand(tasks[name], 28, places)]
     if missing:
@@ -43,21 +43,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     def start(tasks: str, inits: str, fractions: str, seeds: str) -> Path:
         folder = tmp_path_factory.mktemp("run")
-        request = Request(
+        request = RunConfig(
             tasks=tasks, inits=inits, protocols="linear", fractions=fractions, seeds=seeds, size=28,
-            input_size=64, out=str(folder), download=False, recipe=Recipe(pretrain_images=PRETRAIN_IMAGES),
+            input_size=64, out=str(folder), download=False, recipe=TrainingConfig(pretrain_images=PRETRAIN_IMAGES),
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MEDNET_BENCH_CACHE", str(cache))
-            carry_out(resolve(request))
+            carry_out(resolve_request(request))
         return folder
 
     return start
 
 
-def carry_out(grid: Grid) -> None:
+def carry_out(grid: ResolvedPlan) -> None:
     """Compute every cell in this process."""
-    store, rules = Store(grid.request.folder), Rules()
+    store, rules = RecordStore(grid.request.folder), ResumeRules()
     grid.plan.write(store.folder)
     failures: list[str] = []
 
@@ -65,15 +65,15 @@ def carry_out(grid: Grid) -> None:
         if record.status != "ok":
             failures.append(record.error)
 
-    work(Bench(grid, "cpu"), pending(grid, store, rules), rules, Watcher(ended=ended))
+    compute_cells(CellRunner(grid, "cpu"), pending_cells(grid, store, rules), rules, CellWatcher(ended=ended))
     assert not failures
 
 
 @pytest.fixture
-def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Contract], None]:
+def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[InputSpec], None]:
     """Give the ImageNet arm another input contract, as a slip in the code would."""
 
-    def change(contract: Contract) -> None:
-        monkeypatch.setattr(source, "Contract", lambda **stated: contract)
+    def change(contract: InputSpec) -> None:
+        monkeypatch.setattr(source, "InputSpec", lambda **stated: contract)
 
     return change

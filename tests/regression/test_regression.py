@@ -9,19 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mednet_bench.baselines.init import Contract
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.regression.baseline import Baseline, read_baseline
-from mednet_bench.reports.regression.judgement import FLOOR, Judgement, judge
+from mednet_bench.baselines.init import InputSpec
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.regression.baseline import BaselineFile, read_baseline
+from mednet_bench.reports.regression.judgement import REGRESSION_FLOOR, RowJudgement, test_regression
 
 CARRIED = Path(__file__).parent / "medmnist-linear.json"
 TASKS = "breastmnist,retinamnist"
-RIGHT = Contract(interpolation="bicubic")
+RIGHT = InputSpec(interpolation="bicubic")
 WRONG = {
-    "channels swapped": Contract(interpolation="bicubic", channels="bgr"),
+    "channels swapped": InputSpec(interpolation="bicubic", channels="bgr"),
     # the images stay 0..1 where mean and std expect 0..255, the error in RadImageNet's released scripts
-    "255 times too small": Contract(interpolation="bicubic", mean=(127.5,) * 3, std=(127.5,) * 3),
+    "255 times too small": InputSpec(interpolation="bicubic", mean=(127.5,) * 3, std=(127.5,) * 3),
 }
 RERUNS, SEEDS_EACH = 20, 3
 
@@ -31,23 +31,23 @@ Run = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def carried() -> Baseline:
+def carried() -> BaselineFile:
     return read_baseline(CARRIED)
 
 
-def part(baseline: Baseline, folder: Path) -> list[Judgement]:
+def part(baseline: BaselineFile, folder: Path) -> list[RowJudgement]:
     """Judge the rows that a run was asked for; tolerances are sharper than where more rows are judged."""
     asked = {
         (record.cell.task, record.cell.init, record.cell.fraction)
-        for record in Store(folder).read_all()
+        for record in RecordStore(folder).read_all()
         if record.cell.step == "score"
     }
     lines = tuple(line for line in baseline.lines if (line.task, line.init, line.fraction) in asked)
     assert len(lines) == len(asked) > 0
-    return judge(msgspec.structs.replace(baseline, lines=lines), read([folder]))
+    return test_regression(msgspec.structs.replace(baseline, lines=lines), load_results([folder]))
 
 
-def test_the_carried_baseline_covers_what_it_promises(carried: Baseline):
+def test_the_carried_baseline_covers_what_it_promises(carried: BaselineFile):
     assert {line.task for line in carried.lines} == {"breastmnist", "pneumoniamnist", "retinamnist"}
     assert {line.init for line in carried.lines} == {"mednet", "imagenet", "scratch"}
     assert {line.protocol for line in carried.lines} == {"linear"}
@@ -55,24 +55,26 @@ def test_the_carried_baseline_covers_what_it_promises(carried: Baseline):
     assert not carried.dirty
 
 
-def test_a_rerun_repeats_the_scores_of_its_seeds(carried: Baseline, run: Run):
+def test_a_rerun_repeats_the_scores_of_its_seeds(carried: BaselineFile, run: Run):
     judgements = part(carried, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
     assert [j for j in judgements if j.verdict != "held"] == []
-    versions = "same labels and weights" if judgements[0].allowed == FLOOR else "drawn anew"
+    versions = "same labels and weights" if judgements[0].allowed == REGRESSION_FLOOR else "drawn anew"
     assert all(versions in j.why for j in judgements if j.line.init == "imagenet")
 
 
 @pytest.mark.parametrize("fault", WRONG)
 @pytest.mark.parametrize("seeds", ["0..1", "100..101"], ids=["same seeds", "other seeds"])
 def test_images_that_reach_the_network_wrongly_make_it_red(
-    carried: Baseline, run: Run, feed: Callable[[Contract], None], fault: str, seeds: str
+    carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None], fault: str, seeds: str
 ):
     feed(WRONG[fault])
     judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", seeds))
     assert [j.verdict for j in judgements if j.line.fraction == 1.0] == ["fell"], judgements
 
 
-def test_the_injection_itself_changes_nothing(carried: Baseline, run: Run, feed: Callable[[Contract], None]):
+def test_the_injection_itself_changes_nothing(
+    carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None]
+):
     feed(RIGHT)
     judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", "0..1"))
     assert {j.verdict for j in judgements} == {"held"}
@@ -80,16 +82,16 @@ def test_the_injection_itself_changes_nothing(carried: Baseline, run: Run, feed:
 
 @pytest.mark.parametrize(("task", "fractions"), [("breastmnist", "0.1,0.5"), ("retinamnist", "0.1")])
 def test_twenty_reruns_with_other_seeds_stay_green(
-    carried: Baseline, run: Run, tmp_path: Path, task: str, fractions: str
+    carried: BaselineFile, run: Run, tmp_path: Path, task: str, fractions: str
 ):
     """Every seed is a run of its own as far as its result goes, so that one long run is cut into twenty."""
     last = 100 + RERUNS * SEEDS_EACH - 1
-    whole = Store(run(task, "imagenet", fractions, f"100..{last}"))
+    whole = RecordStore(run(task, "imagenet", fractions, f"100..{last}"))
     for number in range(RERUNS):
         rerun, first = tmp_path / str(number), 100 + number * SEEDS_EACH
         for record in whole.read_all():
             if first <= record.cell.seed < first + SEEDS_EACH:
-                Store(rerun).write(record)
+                RecordStore(rerun).write(record)
         judgements = part(carried, rerun)
         assert not [j for j in judgements if j.red], f"seeds from {first}"
         assert all(j.seeds == (10, SEEDS_EACH) for j in judgements)

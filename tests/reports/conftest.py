@@ -18,11 +18,11 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two protocols, three fractions, a phantom, and a task whose name is an attack."""
     from synthetic import Grid, write_run
 
-    from mednet_bench.reports.pages.build import build
+    from mednet_bench.reports.pages.build import build_report
 
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, Grid(tasks=("breastmnist", "phantom-thorax", EVIL), protocols=("finetune", "linear")))
-    return build([folder]).html
+    return build_report([folder]).html
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.elements.format import GENERATED, number
-from mednet_bench.reports.pages.board import Wanted, board
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.elements.format import GENERATED, format_number
+from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
 from mednet_bench.reports.pages.terminal import leaderboard_text
 
 
@@ -22,29 +22,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_is_the_one_at_the_end_of_a_run(run: Path):
-    assert board([run], Wanted(), "table") == leaderboard_text(read([run]))
+    assert leaderboard_board([run], BoardRequest(), "table") == leaderboard_text(load_results([run]))
 
 
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "latex"])
 def test_only_what_is_wanted_is_shown_with_its_number(run: Path, format: str):
-    shown = board([run], Wanted(("knn",), (0.5,), "accuracy"), format)
+    shown = leaderboard_board([run], BoardRequest(("knn",), (0.5,), "accuracy"), format)
     row = next(
         row
-        for row in read([run]).rows
+        for row in load_results([run]).rows
         if (row.task, row.init, row.protocol, row.fraction) == ("breastmnist", "scratch", "knn", 0.5)
     )
     mean = row.stats["accuracy"].mean
-    assert (repr(mean) if format == "csv" else number(mean)) in shown
+    assert (repr(mean) if format == "csv" else format_number(mean)) in shown
     assert "linear" not in shown and "auc" not in shown.lower().split() and "10 %" not in shown
 
 
 def test_the_csv_holds_one_line_per_row_and_metric(run: Path):
-    lines = list(csv.DictReader(io.StringIO(board([run], Wanted(metric="auc"), "csv"))))
-    assert len(lines) == len(read([run]).rows) and {line["metric"] for line in lines} == {"auc"}
+    lines = list(csv.DictReader(io.StringIO(leaderboard_board([run], BoardRequest(metric="auc"), "csv"))))
+    assert len(lines) == len(load_results([run]).rows) and {line["metric"] for line in lines} == {"auc"}
 
 
 def test_latex_is_escaped_and_ruled_as_booktabs_wants(run: Path):
-    shown = board([run], Wanted(), "latex")
+    shown = leaderboard_board([run], BoardRequest(), "latex")
     assert shown.count(r"\toprule") == shown.count(r"\begin{table}") == 2
     assert r"phantom\_\%a" in shown and r"$\pm$" in shown and r"tf\_efficientnet\_lite0" in shown
     assert shown.isascii()
@@ -52,18 +52,18 @@ def test_latex_is_escaped_and_ruled_as_booktabs_wants(run: Path):
 
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "latex"])
 def test_a_generated_task_is_never_shown_without_its_warning(run: Path, format: str):
-    shown = board([run], Wanted(), format)
+    shown = leaderboard_board([run], BoardRequest(), format)
     assert "true" in shown if format == "csv" else "".join(GENERATED.split()[:2]) in "".join(shown.split())
 
 
 @pytest.mark.parametrize(
     ("wanted", "cure"),
     [
-        (Wanted(protocols=("linaer",)), "did you mean 'linear'"),
-        (Wanted(fractions=(0.3,)), "there are: 0.1, 0.5, 1"),
-        (Wanted(metric="acuracy"), "did you mean 'accuracy'"),
+        (BoardRequest(protocols=("linaer",)), "did you mean 'linear'"),
+        (BoardRequest(fractions=(0.3,)), "there are: 0.1, 0.5, 1"),
+        (BoardRequest(metric="acuracy"), "did you mean 'accuracy'"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(run: Path, wanted: Wanted, cure: str):
+def test_what_is_not_there_is_refused_with_what_is(run: Path, wanted: BoardRequest, cure: str):
     with pytest.raises(UserError, match=cure):
-        board([run], wanted, "table")
+        leaderboard_board([run], wanted, "table")

@@ -7,10 +7,10 @@ import pytest
 from synthetic import Grid, record_of, write_run
 
 from mednet_bench.benchmark.schema.plan import Cell
-from mednet_bench.benchmark.schema.records import Record, Store
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.regression.changes import changes
-from mednet_bench.reports.regression.compare import compare
+from mednet_bench.benchmark.schema.records import Record, RecordStore
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.regression.changes import pair_rows
+from mednet_bench.reports.regression.compare import comparison_markdown
 
 replace = msgspec.structs.replace
 
@@ -23,12 +23,14 @@ def one(auc: float | None, seed: int, **cell: object) -> Record:
 
 def keep(folder: Path, *records: Record) -> Path:
     for record in records:
-        Store(folder).write(record)
+        RecordStore(folder).write(record)
     return folder
 
 
 def of(tmp_path: Path, a: list[Record], b: list[Record]):
-    return changes(read([keep(tmp_path / "a", *a)]), read([keep(tmp_path / "b", *b)]), "auc")
+    return pair_rows(
+        load_results([keep(tmp_path / "a", *a)]), load_results([keep(tmp_path / "b", *b)]), "auc"
+    )
 
 
 def test_differences_are_b_minus_a_seed_by_seed(tmp_path: Path):
@@ -64,7 +66,7 @@ def test_what_may_explain_a_difference_is_named_and_refuses_nothing(tmp_path: Pa
     (change,) = found.both
     assert what in change.differs and change.stat is not None
     assert change.stat.mean == pytest.approx(0.1)
-    assert what in compare(tmp_path / "a", tmp_path / "b")
+    assert what in comparison_markdown(tmp_path / "a", tmp_path / "b")
 
 
 def test_other_data_are_shown_side_by_side_and_not_subtracted(tmp_path: Path):
@@ -72,7 +74,7 @@ def test_other_data_are_shown_side_by_side_and_not_subtracted(tmp_path: Path):
     other = replace(other, hashes=replace(other.hashes, data="sha256:other"))
     (change,) = of(tmp_path, [one(0.8, 0)], [other]).both
     assert change.stat is None
-    told = compare(tmp_path / "a", tmp_path / "b")
+    told = comparison_markdown(tmp_path / "a", tmp_path / "b")
     assert "not comparable: other data" in told and "0.8000" in told and "0.9000" in told
 
 
@@ -80,7 +82,7 @@ def test_rows_of_one_run_alone_are_listed(tmp_path: Path):
     found = of(tmp_path, [one(0.8, 0), one(0.8, 0, init="x")], [one(0.8, 0), one(0.8, 0, fraction=0.1)])
     assert [row.init for row in found.only_a] == ["x"]
     assert [row.fraction for row in found.only_b] == [0.1]
-    told = compare(tmp_path / "a", tmp_path / "b")
+    told = comparison_markdown(tmp_path / "a", tmp_path / "b")
     assert "Only in A, 1 row" in told and "Only in B, 1 row" in told
 
 
@@ -95,6 +97,6 @@ def test_equal_variants_are_paired_first_where_a_run_holds_several(tmp_path: Pat
 
 def test_a_run_compared_with_itself_has_not_changed(tmp_path: Path):
     write_run(tmp_path, Grid(protocols=("linear",)))
-    told = compare(tmp_path, tmp_path)
+    told = comparison_markdown(tmp_path, tmp_path)
     assert "In 27 every paired seed scores exactly the same" in told
     assert "are the same in all of them" in told

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.convergence import paces
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.convergence import convergence_paces
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.elements.format import GENERATED
 from mednet_bench.reports.elements.section import Figure, Table
 from mednet_bench.reports.sections.modality_map import modality_map
-from mednet_bench.reports.sections.pace import convergence
+from mednet_bench.reports.sections.pace import convergence_section
 from mednet_bench.reports.sections.per_class import per_class
-from mednet_bench.reports.sections.reliability import binned, decisions, reliability
-from mednet_bench.reports.sections.seed_questions import better, essay, needed
-from mednet_bench.reports.statistics.convergence import first_within, ratios
+from mednet_bench.reports.sections.reliability import bin_decisions, decisions, reliability_section
+from mednet_bench.reports.sections.seed_questions import better_answer, needed_answer, seed_questions
+from mednet_bench.reports.statistics.convergence import first_within, speed_ratios
 
 
 def test_the_first_validation_within_five_percent_counts_even_if_later_ones_fall():
@@ -34,14 +34,14 @@ def test_from_chance_the_way_is_counted_and_not_the_score():
 
 
 def test_ratios_pair_the_seeds_that_both_have():
-    assert ratios({0: 40, 1: 60, 3: 20}, {1: 120, 3: 10, 5: 7}).tolist() == [0.5, 2.0]
+    assert speed_ratios({0: 40, 1: 60, 3: 20}, {1: 120, 3: 10, 5: 7}).tolist() == [0.5, 2.0]
 
 
 def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,)))
-    results = read([tmp_path])
+    results = load_results([tmp_path])
     records = {(r.cell.init, r.cell.seed): r for r in results.counted}
-    for pace in paces(results):
+    for pace in convergence_paces(results):
         assert pace.steps.keys() == pace.gained.keys() and pace.steps != pace.gained
         for seed, steps in pace.steps.items():
             record = records[pace.row.init, seed]
@@ -51,7 +51,7 @@ def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path:
             assert steps == near[0].step
             assert (pace.gained[seed], pace.seconds[seed]) == (gained[0].step, gained[0].seconds)
         assert len(pace.ratio) == (0 if pace.row.init == "scratch" else len(pace.gained))
-    content = convergence(results)
+    content = convergence_section(results)
     assert content and content.answers[0].order == 40 and "1 task" in content.answers[0].sentence
     assert "of the way from chance level" in content.answers[0].sentence
     (table,) = [block for block in content.parts[0].blocks if isinstance(block, Table)]
@@ -60,12 +60,12 @@ def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path:
 
 def test_protocols_without_training_do_not_converge(tmp_path: Path):
     write_run(tmp_path, Grid(protocols=("linear",), fractions=(1.0,)))
-    assert convergence(read([tmp_path])) is None
+    assert convergence_section(load_results([tmp_path])) is None
 
 
 def test_without_scratch_nobody_says_faster(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("mednet", "imagenet"), fractions=(1.0,)))
-    content = convergence(read([tmp_path]))
+    content = convergence_section(load_results([tmp_path]))
     assert content and content.answers[0].sentence.startswith("Nobody can say")
 
 
@@ -73,7 +73,7 @@ def test_without_scratch_nobody_says_faster(tmp_path: Path):
 def test_bins_hold_equally_many_decisions_and_their_mean_is_the_mean(n: int):
     rng = np.random.default_rng(n)
     confidence, correct = rng.random(n), rng.random(n) < 0.5
-    x, y = binned(confidence, correct)
+    x, y = bin_decisions(confidence, correct)
     assert len(x) == min(10, n) and (np.diff(x) >= 0).all()
     sizes = [len(part) for part in np.array_split(np.arange(n), len(x))]
     assert np.average(x, weights=sizes) == pytest.approx(confidence.mean())
@@ -88,8 +88,8 @@ def test_every_label_of_a_multilabel_image_is_a_decision():
 
 def test_the_other_sections_show_n_and_keep_their_facets(tmp_path: Path):
     write_run(tmp_path, Grid(fractions=(0.1, 1.0)))
-    results = read([tmp_path])
-    maps, classes, curves = modality_map(results), per_class(results), reliability(results)
+    results = load_results([tmp_path])
+    maps, classes, curves = modality_map(results), per_class(results), reliability_section(results)
     assert maps and classes and curves
     (heat,) = [block for block in maps.parts[0].blocks if isinstance(block, Figure)]
     assert heat.panels[0].svg.count("n = 1") == 6  # three modalities, two inits
@@ -101,14 +101,14 @@ def test_the_other_sections_show_n_and_keep_their_facets(tmp_path: Path):
 
 def test_without_predictions_there_is_no_reliability(tmp_path: Path):
     write_run(tmp_path, Grid(predictions=False))
-    assert reliability(read([tmp_path])) is None
+    assert reliability_section(load_results([tmp_path])) is None
 
 
 def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_path: Path):
     write_run(tmp_path / "with", Grid())
     write_run(tmp_path / "without", Grid(inits=("imagenet", "scratch")))
-    content = essay(read([tmp_path / "with"]))
-    assert content and content.order == 15 and essay(read([tmp_path / "without"])) is None
+    content = seed_questions(load_results([tmp_path / "with"]))
+    assert content and content.order == 15 and seed_questions(load_results([tmp_path / "without"])) is None
     _, feasible, better, needed, limits, unsaid = content.parts
     assert "2 MedNets" in feasible.lead[0] and "3,000,000" in feasible.lead[0]
     assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
@@ -118,9 +118,9 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
 
 def test_the_essay_mixes_neither_generated_with_real_tasks_nor_networks(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "phantom-thorax"), archs=("resnet18", "resnet50")))
-    results = read([tmp_path])
-    for told in (better(results), needed(results)):
+    results = load_results([tmp_path])
+    for told in (better_answer(results), needed_answer(results)):
         assert "Generated tasks are left out." in told and GENERATED not in told
         assert "of 6." in told  # one task, three fractions, two networks: the phantom is not among them
         assert told.count("resnet18") == told.count("resnet50") > 0
-    assert "on 1 task (" in needed(results) and "2 tasks" not in needed(results)
+    assert "on 1 task (" in needed_answer(results) and "2 tasks" not in needed_answer(results)

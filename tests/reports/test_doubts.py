@@ -10,31 +10,36 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.audits.leakage.match_types import Match, Near
-from mednet_bench.benchmark.audits.leakage.outcome import FOLDER, Hint, Leakage, write_leakage
-from mednet_bench.benchmark.schema.records import Copies, Record, Store
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.benchmark.audits.leakage.match_types import NearCopies, NearestCopy
+from mednet_bench.benchmark.audits.leakage.outcome import (
+    LEAKAGE_FOLDER,
+    LeakageAudit,
+    ShortcutHint,
+    write_leakage,
+)
+from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
-from mednet_bench.reports.answers.data_quality import trust
-from mednet_bench.reports.elements.section import Part
-from mednet_bench.reports.sections.problems import problems
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, compute_verdicts
+from mednet_bench.reports.answers.data_quality import data_quality_answer
+from mednet_bench.reports.elements.section import SectionPart
+from mednet_bench.reports.sections.problems import problems_section
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
 Scores = np.ndarray
 
 
-def rewritten(folder: Path, change: Callable[[Record, Store], Record], grid: Grid = GRID) -> Results:
+def rewritten(folder: Path, change: Callable[[Record, RecordStore], Record], grid: Grid = GRID) -> Results:
     """Invent a run, then change what its score cells left."""
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in write_run(folder, grid):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(change(record, store)))
-    return read([folder])
+    return load_results([folder])
 
 
 def predicted(
-    record: Record, store: Store, labels: Scores, positive: Scores, groups: Scores | None = None
+    record: Record, store: RecordStore, labels: Scores, positive: Scores, groups: Scores | None = None
 ) -> Record:
     """Give a record other predictions of a binary task, and their AUC."""
     scores = np.stack([1 - positive, positive], axis=1).astype(np.float32)
@@ -77,11 +82,11 @@ def test_where_no_image_shows_an_error_or_too_few_could_there_is_no_verdict(
 ) -> None:
     labels = np.arange(2 * each) % 2
 
-    def change(record: Record, store: Store) -> Record:
+    def change(record: Record, store: RecordStore) -> Record:
         of = rival if record.cell.init == "rival" else scratch
         return predicted(record, store, labels, of(labels, record.cell.seed))
 
-    (verdict,) = judge(rewritten(tmp_path, change))
+    (verdict,) = compute_verdicts(rewritten(tmp_path, change))
     assert verdict.verdict == CANNOT_TELL and verdict.barred and verdict.barred.name == "no-evidence"
     assert np.isnan([*verdict.interval, *verdict.p, *verdict.p_equivalent, verdict.mde]).all()
 
@@ -89,28 +94,28 @@ def test_where_no_image_shows_an_error_or_too_few_could_there_is_no_verdict(
 def test_a_perfect_score_against_one_with_an_error_keeps_its_verdict(tmp_path: Path) -> None:
     labels = np.arange(300) % 2
 
-    def change(record: Record, store: Store) -> Record:
+    def change(record: Record, store: RecordStore) -> Record:
         of = of_perfect if record.cell.init == "rival" else of_noise
         return predicted(record, store, labels, of(labels, record.cell.seed))
 
-    (verdict,) = judge(rewritten(tmp_path, change))
+    (verdict,) = compute_verdicts(rewritten(tmp_path, change))
     assert verdict.verdict == BETTER and verdict.has("perfect") and not verdict.barred
 
 
-def counted(**known: int) -> Copies:
+def counted(**known: int) -> SplitOverlap:
     """What a run counts of splits that share nothing else."""
-    clean = Copies(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=80, val_in_train=0)
+    clean = SplitOverlap(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=80, val_in_train=0)
     return msgspec.structs.replace(clean, **known)
 
 
-def undoubted(record: Record, copies: Copies) -> Record:
+def undoubted(record: Record, copies: SplitOverlap) -> Record:
     """Take away the doubts that invented records have by themselves."""
     choices = tuple(msgspec.structs.replace(choice, at_edge=False) for choice in record.choices)
     return msgspec.structs.replace(record, choices=choices, curve=(), copies=copies)
 
 
-def doubts_of(results: Results) -> Part:
-    (part,) = problems(results).parts
+def doubts_of(results: Results) -> SectionPart:
+    (part,) = problems_section(results).parts
     return part
 
 
@@ -142,11 +147,11 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     labels = np.arange(300) % 2
     groups = np.arange(300) % patients
 
-    def change(record: Record, store: Store) -> Record:
+    def change(record: Record, store: RecordStore) -> Record:
         seed = record.cell.seed + 10 * (record.cell.init == "rival")
         return predicted(record, store, labels, of_skill(labels, seed), groups)
 
-    (found,) = judge(rewritten(tmp_path, change))
+    (found,) = compute_verdicts(rewritten(tmp_path, change))
     assert found.p_equivalent[1] < 0.05 and found.verdict == verdict
     assert found.has("few-groups") == (verdict == CANNOT_TELL)
 
@@ -154,11 +159,11 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
 def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:
     labels = np.arange(300) % 2
 
-    def change(record: Record, store: Store) -> Record:
+    def change(record: Record, store: RecordStore) -> Record:
         skill = -0.2 if record.cell.init == "rival" else -1.5
         return predicted(record, store, labels, of_skill(labels, record.cell.seed, skill))
 
-    (verdict,) = judge(rewritten(tmp_path, change))
+    (verdict,) = compute_verdicts(rewritten(tmp_path, change))
     assert verdict.verdict == BETTER
     assert [flag.reason.split(",")[0] for flag in verdict.flags if flag.name == "below-chance"] == [
         "the AUC of rival",
@@ -166,20 +171,22 @@ def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:
     ]
 
 
-def near_copies(images: int, equal: int = 0) -> Leakage:
+def near_copies(images: int, equal: int = 0) -> LeakageAudit:
     """An audit that found near copies of so many test images in train, the first of them equal."""
     matches = tuple(
-        Match(row=row, other=row, correlation=0.99, exact=row < equal, conflict=False)
+        NearestCopy(row=row, other=row, correlation=0.99, exact=row < equal, conflict=False)
         for row in range(images)
     )
     share = images / 300
-    near = Near(split="test", against="train", checked=300, matches=matches, interval=(share - 0.01, share))
+    near = NearCopies(
+        split="test", against="train", checked=300, matches=matches, interval=(share - 0.01, share)
+    )
     return audit_of(near=(near,))
 
 
-def audit_of(**found: object) -> Leakage:
+def audit_of(**found: object) -> LeakageAudit:
     """An audit of the invented task that found nothing else."""
-    clean = Leakage(
+    clean = LeakageAudit(
         task="retinamnist", size=28, data="sha256:retinamnist28", exact=(), near=(), shared=(), constant={},
         blank={}, hints=(), images={"train": 1000, "val": 80, "test": 300}, made="2026",
     )  # fmt: skip
@@ -203,11 +210,11 @@ def audit_of(**found: object) -> Leakage:
     ],
 )  # fmt: skip
 def test_most_of_a_test_set_near_train_or_of_its_patients_bars_a_verdict(
-    tmp_path: Path, copies: Copies | None, audit: Leakage | None, barred: bool
+    tmp_path: Path, copies: SplitOverlap | None, audit: LeakageAudit | None, barred: bool
 ) -> None:
     if audit:
-        write_leakage(tmp_path / FOLDER, audit)
-    (verdict,) = judge(
+        write_leakage(tmp_path / LEAKAGE_FOLDER, audit)
+    (verdict,) = compute_verdicts(
         rewritten(tmp_path, lambda record, store: msgspec.structs.replace(record, copies=copies))
     )
     assert verdict.has("mostly-in-train") == (verdict.barred is not None) == barred
@@ -217,34 +224,35 @@ def test_most_of_a_test_set_near_train_or_of_its_patients_bars_a_verdict(
 def test_what_is_not_doubted_names_the_checks(tmp_path: Path) -> None:
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
     assert (
-        "none has one of the 18 doubts that are looked for here: test images, or" in trust(results).sentence
+        "none has one of the 18 doubts that are looked for here: test images, or"
+        in data_quality_answer(results).sentence
     )
-    assert "known caveats of the task" in trust(results).sentence
+    assert "known caveats of the task" in data_quality_answer(results).sentence
 
 
-def of_four_patients(record: Record, store: Store) -> Record:
+def of_four_patients(record: Record, store: RecordStore) -> Record:
     labels = np.arange(300) % 2
     return predicted(record, store, labels, of_skill(labels, record.cell.seed), np.arange(300) % 4)
 
 
-def of_a_perfect_score(record: Record, store: Store) -> Record:
+def of_a_perfect_score(record: Record, store: RecordStore) -> Record:
     labels = np.arange(300) % 2
     return predicted(record, store, labels, of_perfect(labels, 0))
 
 
-def of_a_score_below_chance(record: Record, store: Store) -> Record:
+def of_a_score_below_chance(record: Record, store: RecordStore) -> Record:
     labels = np.arange(300) % 2
     return predicted(record, store, labels, of_skill(labels, record.cell.seed, -1.0))
 
 
-def of_two_training_images(record: Record, store: Store) -> Record:
+def of_two_training_images(record: Record, store: RecordStore) -> Record:
     assert record.counts
     return msgspec.structs.replace(
         record, counts=msgspec.structs.replace(record.counts, train_per_class=(2, 600))
     )
 
 
-def of_unnamed_patients(record: Record, store: Store) -> Record:
+def of_unnamed_patients(record: Record, store: RecordStore) -> Record:
     return msgspec.structs.replace(record, copies=counted())
 
 
@@ -263,24 +271,26 @@ def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, d
     results = rewritten(
         tmp_path, lambda record, store: change(undoubted(record, counted(known=300)), store), alone
     )
-    assert f"Of 1 average, each over 3 seeds, there are {doubt}." in trust(results).sentence
+    assert f"Of 1 average, each over 3 seeds, there are {doubt}." in data_quality_answer(results).sentence
 
 
 def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
     grid = replace(GRID, tasks=("dermamnist",))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)), grid)
-    assert "there are 2 with known caveats of the task." in trust(results).sentence
+    assert "there are 2 with known caveats of the task." in data_quality_answer(results).sentence
 
 
 @pytest.mark.parametrize(
     "found",
     [
         {"grouped": {"test": 300}, "patients": {"test": 0}},
-        {"hints": (Hint(target="label", features="mean", images=1300, auc=0.95, chance=0.55),)},
+        {"hints": (ShortcutHint(target="label", features="mean", images=1300, auc=0.95, chance=0.55),)},
         {"near": near_copies(2).near},
     ],
 )
 def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) -> None:
-    write_leakage(tmp_path / FOLDER, audit_of(**found))
+    write_leakage(tmp_path / LEAKAGE_FOLDER, audit_of(**found))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
-    assert "there are 2 with look-alikes, unclear patients or shortcuts" in trust(results).sentence
+    assert (
+        "there are 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence
+    )

@@ -10,12 +10,12 @@ import pytest
 from hostile import CONTROL, LINE, left
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.reports.pages.board import Wanted, board
-from mednet_bench.reports.pages.build import Built, build
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
+from mednet_bench.reports.pages.build import BuiltReport, build_report
 from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
-from mednet_bench.reports.regression.compare import compare
-from mednet_bench.reports.regression.regress import regress, update
+from mednet_bench.reports.regression.compare import comparison_markdown
+from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
 
 EVIL = CONTROL + LINE
 replace = msgspec.structs.replace
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fractions=(0.1, 1.0),
         fail=lambda cell: cell.init == "mednet" and cell.seed == 2 and cell.protocol == "finetune",
     )
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in write_run(folder, grid):
         store.write(_soiled(record), _with_columns(store, record))
     return folder
@@ -56,7 +56,7 @@ def _soiled(record):
     return replace(record, task=facts, init=init, error=record.error and EVIL, **changed)
 
 
-def _with_columns(store: Store, record) -> "dict[str, np.ndarray] | None":
+def _with_columns(store: RecordStore, record) -> "dict[str, np.ndarray] | None":
     if not store.predictions_of(record.key).exists():
         return None
     arrays = store.read_predictions(record.key)
@@ -64,11 +64,11 @@ def _with_columns(store: Store, record) -> "dict[str, np.ndarray] | None":
 
 
 @pytest.fixture(scope="module")
-def built(run: Path) -> Built:
-    return build([run])
+def built(run: Path) -> BuiltReport:
+    return build_report([run])
 
 
-def test_no_file_of_a_report_holds_a_control_character(run: Path, built: Built):
+def test_no_file_of_a_report_holds_a_control_character(run: Path, built: BuiltReport):
     files = [path for path in (run / "report").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".html", ".md", ".csv", ".json", ".tex", ".svg"}
     assert {"leaderboard.csv", "subgroups.csv", "verdicts.csv", "score-against-cost.svg"} <= {
@@ -78,7 +78,7 @@ def test_no_file_of_a_report_holds_a_control_character(run: Path, built: Built):
     assert {name: what for name, what in found.items() if what} == {}
 
 
-def test_every_drawing_is_well_formed(built: Built):
+def test_every_drawing_is_well_formed(built: BuiltReport):
     assert built.figures
     for path in built.figures:
         ElementTree.fromstring(path.read_bytes())
@@ -90,13 +90,17 @@ def test_a_row_of_a_csv_is_one_line(run: Path):
         assert len(lines) == len(list(csv.reader(lines))) > 1, path
 
 
-def test_the_terminal_gets_none(run: Path, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_terminal_gets_none(
+    run: Path, built: BuiltReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("COLUMNS", "100000")  # a line that is wrapped may begin with anything
-    told = [board([run], Wanted(), format) for format in ("table", "markdown", "csv", "latex")]
-    told += [leaderboard_text(built.results), verdict_text(built.results), compare(run, run)]
+    told = [
+        leaderboard_board([run], BoardRequest(), format) for format in ("table", "markdown", "csv", "latex")
+    ]
+    told += [leaderboard_text(built.results), verdict_text(built.results), comparison_markdown(run, run)]
     assert [left(each) for each in told if left(each)] == []
     finished = tmp_path / "finished"
     write_run(finished, Grid(tasks=(f"task{EVIL}",), fractions=(1.0,)))
-    update(finished, tmp_path / f"base{CONTROL}.json")
-    summary, red = regress(finished, tmp_path / f"base{CONTROL}.json")
+    update_baseline(finished, tmp_path / f"base{CONTROL}.json")
+    summary, red = regression_outcome(finished, tmp_path / f"base{CONTROL}.json")
     assert not left(summary) and not red

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.labels_saved import Saving, savings
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.labels_saved import LabelSaving, label_savings
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
-from mednet_bench.reports.answers.labels import tally
+from mednet_bench.reports.answers.labels import saving_sentence
 from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
 from mednet_bench.reports.statistics.influence import auc_influence
-from mednet_bench.reports.statistics.labels_saved import Saved, crossover, labels_needed, labels_saved
-from mednet_bench.reports.statistics.simulation import distance
+from mednet_bench.reports.statistics.labels_saved import SavedLabels, crossover, labels_needed, labels_saved
+from mednet_bench.reports.statistics.simulation import class_distance
 
 LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 
@@ -62,10 +62,10 @@ def test_many_draws_at_once_give_what_each_gives_alone():
     ]
 
 
-def experiment(rng: np.random.Generator, factor: float, seeds: int, images: int) -> tuple[Saved, ...]:
+def experiment(rng: np.random.Generator, factor: float, seeds: int, images: int) -> tuple[SavedLabels, ...]:
     """Draw learning curves of real AUCs, the init's at n being the reference's at ``factor * n``."""
     truth = np.array([rising(LABELS), rising(LABELS * factor)])
-    apart = np.array([[distance(round(float(auc), 6), 0.02) for auc in curve] for curve in truth])
+    apart = np.array([[class_distance(round(float(auc), 6), 0.02) for auc in curve] for curve in truth])
     luck = apart[..., 0] + apart[..., 1] * rng.standard_normal((seeds, 2, len(LABELS)))
     labels = np.arange(images) < 0.4 * images
     scores = (
@@ -100,10 +100,10 @@ def test_a_plateau_of_the_reference_is_no_merit_of_the_init():
     assert [each.own for each in steep] == pytest.approx(LABELS)
 
 
-def saving(saved: Saved, verdict: str, task: str = "breastmnist") -> Saving:
+def saving(saved: SavedLabels, verdict: str, task: str = "breastmnist") -> LabelSaving:
     init: Any = SimpleNamespace(task=task, init="mednet")
-    smallest = Saved(50, 50, 50, 50, 50)
-    return Saving(
+    smallest = SavedLabels(50, 50, 50, 50, 50)
+    return LabelSaving(
         init, init, (0.1, 1.0), np.zeros((2, 2)), (smallest, saved), (EQUIVALENT, verdict), (0,), None, "", ()
     )  # fmt: skip
 
@@ -124,15 +124,15 @@ def saving(saved: Saved, verdict: str, task: str = "breastmnist") -> Saving:
 def test_labels_are_saved_only_where_interval_and_verdict_say_so(
     low: float, high: float, verdict: str, claim: str
 ):
-    assert saving(Saved(400, 80, low, high, 100), verdict).claim(-1) == claim
+    assert saving(SavedLabels(400, 80, low, high, 100), verdict).claim(-1) == claim
 
 
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
-    fewer, more = Saved(400, 80, 50, 90, 100), Saved(400, math.inf, 120, math.inf, 100)
-    told = tally([saving(fewer, BETTER), saving(fewer, CANNOT_TELL), saving(more, WORSE)])
+    fewer, more = SavedLabels(400, 80, 50, 90, 100), SavedLabels(400, math.inf, 120, math.inf, 100)
+    told = saving_sentence([saving(fewer, BETTER), saving(fewer, CANNOT_TELL), saving(more, WORSE)])
     assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the other one")
-    assert tally([saving(fewer, CANNOT_TELL)]).startswith("one cannot tell on 1 task")
-    assert "80\u00a0% of the labels" in tally([saving(fewer, BETTER)])
+    assert saving_sentence([saving(fewer, CANNOT_TELL)]).startswith("one cannot tell on 1 task")
+    assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 
 def test_two_seeds_say_less_than_ten():
@@ -162,27 +162,27 @@ def test_the_crossover_is_where_no_difference_is_shown_any_more(
 
 def test_a_run_is_measured_pair_by_pair_and_the_same_every_time(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
-    found = savings(read([tmp_path]))
+    found = label_savings(load_results([tmp_path]))
     pairs = [(each.init.init, each.reference.init) for each in found]
     assert pairs == [("mednet", "imagenet"), ("mednet", "scratch"), ("imagenet", "scratch")]
     assert all(each.why == "" and len(each.saved) == 3 and each.seeds == (0, 1, 2) for each in found)
-    again = savings(read([tmp_path]))  # other results, the same records
+    again = label_savings(load_results([tmp_path]))  # other results, the same records
     assert [each.saved for each in again] == [each.saved for each in found]
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), predictions=False))
-    found = savings(read([tmp_path]))
+    found = label_savings(load_results([tmp_path]))
     assert found and not any(each.saved for each in found)
     assert all("predictions" in each.why for each in found)
 
 
 def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrows_show(tmp_path: Path):
-    from mednet_bench.reports.sections.labels import labels
+    from mednet_bench.reports.sections.labels import labels_section
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist")))
-    results = read([tmp_path])
-    content = labels(results)
+    results = load_results([tmp_path])
+    content = labels_section(results)
     assert content and content.answers[0].order == 30 and "seeds" in content.answers[0].sentence
     tables = [block for part in content.parts for block in part.blocks if isinstance(block, Table)]
     assert [len(table.rows) for table in tables] == [6, 12]

@@ -11,15 +11,22 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.records import Record, Store
+from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.cli import options
-from mednet_bench.reports.analysis.flags import Flag
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.flags import DoubtFlag
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, judge
-from mednet_bench.reports.answers.by_modality import reach
-from mednet_bench.reports.answers.data_quality import trust
-from mednet_bench.reports.answers.next_steps import Next, more_seeds, next_answer, next_steps, wider, written
+from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, compute_verdicts
+from mednet_bench.reports.answers.by_modality import by_modality_answer
+from mednet_bench.reports.answers.data_quality import data_quality_answer
+from mednet_bench.reports.answers.next_steps import (
+    NextStep,
+    more_seeds,
+    next_answer,
+    next_steps,
+    seed_list,
+    widen_grid,
+)
 from mednet_bench.reports.sections.verdict_section import verdict_section
 
 
@@ -27,19 +34,21 @@ from mednet_bench.reports.sections.verdict_section import verdict_section
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, Grid(tasks=("breastmnist", "phantom-thorax"), seeds=(0, 1, 2, 3)))
-    return read([folder])
+    return load_results([folder])
 
 
 def test_what_to_run_next_names_options_that_run_knows(results: Results):
     known = {name for option in [*options.selection(), *options.recipe()] for name in option.opts}
-    steps = next_steps(results, judge(results))
+    steps = next_steps(results, compute_verdicts(results))
     asked = {word for step in steps for word in step.options.split() if word.startswith("--")}
     assert {"--seeds", "--lr-grid"} <= asked <= known
 
 
-def seeds_step(results: Results, *needed: float, flags: tuple[Flag, ...] = ()) -> list[Next]:
+def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
     """Ask what to run next where the first real comparisons would need so many seeds."""
-    real = [replace(v, verdict=CANNOT_TELL, flags=flags) for v in judge(results) if not v.generated]
+    real = [
+        replace(v, verdict=CANNOT_TELL, flags=flags) for v in compute_verdicts(results) if not v.generated
+    ]
     asked = [replace(v, seeds_needed=n) for v, n in zip(real, needed, strict=False)]
     return [
         step for step in next_steps(results, asked) if "seeds" in step.gain and "No number" not in step.gain
@@ -60,7 +69,7 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
 
 
 def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: Results):
-    one = next(v for v in judge(results) if not v.generated)
+    one = next(v for v in compute_verdicts(results) if not v.generated)
     lacking = replace(one, verdict=CANNOT_TELL, flags=(), seeds=(0, 1, 2), seeds_needed=4)
     (step,) = [step for step in next_steps(results, [lacking]) if "--seeds" in step.options]
     assert (step.gain, step.options) == ("Run all inits and tasks with the same 4 seeds", "--seeds 0..3")
@@ -69,7 +78,7 @@ def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(resul
 def test_no_seeds_are_advised_where_too_many_are_needed_or_seeds_change_nothing(results: Results):
     (step,) = seeds_step(results, 21, 900)
     assert step.options == "" and "2 comparisons would need 21 to 900 seeds" in step.gain
-    assert seeds_step(results, 7, 12, flags=(Flag("fixed-models", "two trained models only"),)) == []
+    assert seeds_step(results, 7, 12, flags=(DoubtFlag("fixed-models", "two trained models only"),)) == []
     assert seeds_step(results, math.inf, 2) == []
 
 
@@ -80,21 +89,21 @@ def test_gaps_come_before_everything_else(tmp_path: Path):
         skip=lambda cell: cell.step == "score" and cell.init == "mednet" and cell.seed == 1,
     )
     write_run(tmp_path, grid)
-    lost = read([tmp_path])
-    first = next_steps(lost, judge(lost))[0]
+    lost = load_results([tmp_path])
+    first = next_steps(lost, compute_verdicts(lost))[0]
     assert first.gain == "3 cells failed and 3 planned cells have no result: run the same command again"
 
 
-def rewritten(folder: Path, change: Callable[[Record, Store], Record]) -> Results:
+def rewritten(folder: Path, change: Callable[[Record, RecordStore], Record]) -> Results:
     """Invent a run of one small grid, then change what its score cells left."""
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in write_run(folder, Grid(tasks=("retinamnist",), fractions=(0.1, 1.0), seeds=(0, 1))):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(change(record, store)))
-    return read([folder])
+    return load_results([folder])
 
 
-def of_few_images(record: Record, store: Store) -> Record:
+def of_few_images(record: Record, store: RecordStore) -> Record:
     """Keep four test images of each class."""
     with np.load(store.predictions_of(record.key)) as held:
         labels, scores = held["labels"], held["scores"]
@@ -104,14 +113,14 @@ def of_few_images(record: Record, store: Store) -> Record:
     return msgspec.structs.replace(record, metrics={**record.metrics, "auc": auc})
 
 
-def without_score(record: Record, store: Store) -> Record:
+def without_score(record: Record, store: RecordStore) -> Record:
     why = {"auc": "class 1 has no test image"}
     return msgspec.structs.replace(record, metrics={**record.metrics, "auc": None}, undefined=why)
 
 
 def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path: Path):
     undefined = rewritten(tmp_path, without_score)
-    verdicts = judge(undefined)
+    verdicts = compute_verdicts(undefined)
     steps = next_steps(undefined, verdicts)
     (step,) = [step for step in steps if "can have no verdict" in step.gain]
     assert step.gain.startswith("6 comparisons") and "AUC is undefined" in step.gain
@@ -120,7 +129,7 @@ def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path:
         assert "every comparison has its verdict" not in told
     assert "6 comparisons that cannot be told" in next_answer((), verdicts).sentence
     assert "every comparison has its verdict" in next_answer((), ()).sentence
-    trusted, reached = trust(undefined).sentence, reach(undefined, verdicts)
+    trusted, reached = data_quality_answer(undefined).sentence, by_modality_answer(undefined, verdicts)
     assert trusted.startswith("No comparison here can have a verdict (no-evidence). ")
     assert "undefined scores" in trusted and "no doubt" not in trusted
     assert reached and reached.sentence.startswith("Of mednet against scratch nothing is known: ")
@@ -128,7 +137,7 @@ def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path:
 
 def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tmp_path: Path):
     few = rewritten(tmp_path, of_few_images)
-    verdicts = judge(few)
+    verdicts = compute_verdicts(few)
     assert all(verdict.has("few-test", "no-evidence") for verdict in verdicts)
     assert any(choice.at_edge for record in few.counted for choice in record.choices)
     steps = next_steps(few, verdicts)
@@ -139,16 +148,16 @@ def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tm
     assert all(-1 <= end <= 1 for verdict in measured for end in verdict.interval)
     section = verdict_section(few)
     assert section and "no difference" in str(section.parts)
-    assert "fewer than 10 test images of a class" in trust(few).sentence
+    assert "fewer than 10 test images of a class" in data_quality_answer(few).sentence
 
 
 def test_seeds_and_grids_are_written_as_the_command_line_reads_them():
-    from mednet_bench.benchmark.schema.request import seeds
+    from mednet_bench.benchmark.schema.request import parse_seeds
 
-    assert written(more_seeds((0, 1, 2), 7)) == "0..6"
-    assert written(more_seeds((5, 9), 4)) == "0..1,5,9"
-    assert seeds(written(more_seeds((5, 9), 4))) == [0, 1, 5, 9]
+    assert seed_list(more_seeds((0, 1, 2), 7)) == "0..6"
+    assert seed_list(more_seeds((5, 9), 4)) == "0..1,5,9"
+    assert parse_seeds(seed_list(more_seeds((5, 9), 4))) == [0, 1, 5, 9]
     assert more_seeds((0, 1, 2), 2) == [0, 1, 2]
-    assert wider((0.1, 1.0, 10.0), below=True, above=False) == [0.01, 0.1, 1.0, 10.0]
-    assert wider((0.001, 0.003), below=False, above=True) == [0.001, 0.003, 0.009]
-    assert wider((1, 5, 20), below=True, above=True, whole=True) == [1, 5, 20, 80]
+    assert widen_grid((0.1, 1.0, 10.0), below=True, above=False) == [0.01, 0.1, 1.0, 10.0]
+    assert widen_grid((0.001, 0.003), below=False, above=True) == [0.001, 0.003, 0.009]
+    assert widen_grid((1, 5, 20), below=True, above=True, whole=True) == [1, 5, 20, 80]

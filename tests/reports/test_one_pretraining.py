@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from mednet_bench.reports.analysis.flags import Side, one_pretraining
-from mednet_bench.reports.analysis.influence_input import Evidence
-from mednet_bench.reports.analysis.results import Row
+from mednet_bench.reports.analysis.flags import ComparisonSide, one_pretraining
+from mednet_bench.reports.analysis.influence_input import ScoreEvidence
+from mednet_bench.reports.analysis.results import LeaderboardRow
 
-BLANK: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
+BLANK: dict[str, Any] = dict.fromkeys(LeaderboardRow.__dataclass_fields__)
 
 
-def side(label: str) -> Side:
-    return Side(Row(**{**BLANK, "init": "x", "label": label}), Evidence(), ())
+def side(label: str) -> ComparisonSide:
+    return ComparisonSide(LeaderboardRow(**{**BLANK, "init": "x", "label": label}), ScoreEvidence(), ())
 
 
 @pytest.mark.parametrize(

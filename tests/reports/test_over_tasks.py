@@ -12,20 +12,26 @@ import pytest
 from scipy import stats
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.plan import Recipe
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.reports.analysis.aggregate import gather, overall, ranking
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.analysis.verdicts import judge
-from mednet_bench.reports.answers.by_modality import reach
-from mednet_bench.reports.answers.cost_benefit import worth
-from mednet_bench.reports.answers.main_answer import helps
-from mednet_bench.reports.elements.format import number
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.reports.analysis.aggregate import gather_scores, overall_differences, rank_inits
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.reports.answers.by_modality import by_modality_answer
+from mednet_bench.reports.answers.cost_benefit import cost_benefit_answer
+from mednet_bench.reports.answers.main_answer import main_answer
+from mednet_bench.reports.elements.format import format_number
 from mednet_bench.reports.elements.section import Figure
-from mednet_bench.reports.elements.verdict_format import tally, tally_text
-from mednet_bench.reports.pages.build import build
+from mednet_bench.reports.elements.verdict_format import count_verdicts, tally_text
+from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.ranking import over_tasks
-from mednet_bench.reports.statistics.over_tasks import critical_difference, mean_over, nemenyi, rank, wilcoxon
+from mednet_bench.reports.statistics.over_tasks import (
+    critical_difference,
+    mean_over,
+    nemenyi_p,
+    rank_scores,
+    wilcoxon_p,
+)
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
 # Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.
@@ -50,7 +56,7 @@ DEMSAR = np.array(
 
 
 def test_demsars_example_gives_the_published_ranks_statistics_and_critical_difference():
-    ranks = rank(DEMSAR)
+    ranks = rank_scores(DEMSAR)
     assert ranks.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
     n, k = DEMSAR.shape
     uncorrected = 12 * n / (k * (k + 1)) * ((ranks.mean**2).sum() - k * (k + 1) ** 2 / 4)
@@ -64,7 +70,7 @@ def test_demsars_example_gives_the_published_ranks_statistics_and_critical_diffe
 
 
 def test_nemenyis_p_value_is_a_twentieth_at_the_critical_difference():
-    ranks = rank(DEMSAR)
+    ranks = rank_scores(DEMSAR)
     apart = np.abs(ranks.mean[:, None] - ranks.mean)
     assert ((ranks.nemenyi < 0.05) == (apart > ranks.critical)).all()
     again = stats.studentized_range.sf(apart * math.sqrt(2) / math.sqrt(4 * 5 / (6 * 14)), 4, np.inf)
@@ -83,16 +89,16 @@ def test_borda_counts_the_beaten_and_half_of_the_ties():
         sum((row[i] > row[j]) + 0.5 * (row[i] == row[j]) for row in scores for j in range(3) if j != i)
         for i in range(3)
     ]
-    assert rank(scores).borda.tolist() == by_hand == [3.5, 4.0, 1.5]
+    assert rank_scores(scores).borda.tolist() == by_hand == [3.5, 4.0, 1.5]
 
 
 def test_ranks_need_five_tasks_and_three_inits():
-    assert math.isnan(rank(DEMSAR[:4]).p) and math.isnan(rank(DEMSAR[:, :2]).critical)
-    assert not math.isnan(rank(DEMSAR[:5, :3]).p)
+    assert math.isnan(rank_scores(DEMSAR[:4]).p) and math.isnan(rank_scores(DEMSAR[:, :2]).critical)
+    assert not math.isnan(rank_scores(DEMSAR[:5, :3]).p)
 
 
 def test_inits_that_tie_everywhere_do_not_differ():
-    ranks = rank(np.full((6, 3), 0.8))
+    ranks = rank_scores(np.full((6, 3), 0.8))
     assert (ranks.chi2, ranks.p) == (0, 1) and ranks.nemenyi == pytest.approx(np.ones((3, 3)))
 
 
@@ -116,22 +122,22 @@ def test_wilcoxon_counts_every_assignment_of_signs(n: int):
     sums = [np.dot(signs, stats.rankdata(abs(values))) for signs in itertools.product((0, 1), repeat=n)]
     seen, middle = stats.rankdata(abs(values))[values > 0].sum(), n * (n + 1) / 4
     exact = np.mean([abs(s - middle) >= abs(seen - middle) - 1e-9 for s in sums])
-    assert wilcoxon(values) == pytest.approx(exact)
+    assert wilcoxon_p(values) == pytest.approx(exact)
 
 
 def test_wilcoxon_knows_ties_zeros_and_too_few():
-    assert wilcoxon(np.zeros(8)) == 1
-    assert math.isnan(wilcoxon(np.ones(5)))
-    assert 0 < wilcoxon(np.array([0.1, 0.1, 0.1, -0.1, 0.0, 0.2, 0.2])) < 1
+    assert wilcoxon_p(np.zeros(8)) == 1
+    assert math.isnan(wilcoxon_p(np.ones(5)))
+    assert 0 < wilcoxon_p(np.array([0.1, 0.1, 0.1, -0.1, 0.0, 0.2, 0.2])) < 1
 
 
 def test_nemenyi_is_symmetric():
-    values = nemenyi(DEMSAR)
+    values = nemenyi_p(DEMSAR)
     assert pd.DataFrame(values).equals(pd.DataFrame(values.T))
 
 
 def _with_group(folder: Path, tasks: tuple[str, ...], group: str) -> None:
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in list(store.read_all()):
         if record.task and record.cell.task in tasks:
             facts = msgspec.structs.replace(record.task, source_group=group)
@@ -144,20 +150,22 @@ ORGANS = ("organamnist", "organcmnist", "organsmnist")
 
 def test_tasks_of_one_origin_count_once(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", *ORGANS), fractions=(1.0,)))
-    before = next(e for e in overall(read([tmp_path])) if (e.a, e.b) == ("mednet", "scratch"))
+    before = next(
+        e for e in overall_differences(load_results([tmp_path])) if (e.a, e.b) == ("mednet", "scratch")
+    )
     _with_group(tmp_path, ORGANS, "lits")
-    results = read([tmp_path])
-    after = next(e for e in overall(results) if (e.a, e.b) == ("mednet", "scratch"))
+    results = load_results([tmp_path])
+    after = next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
     assert (before.mean.units, after.mean.units) == (4, 2) and len(after.tasks) == 4
-    answer = worth(results)
+    answer = cost_benefit_answer(results)
     assert answer and "n = 2 origins of the images, each counted once" in answer.sentence
-    alone = gather(results)[0].differences("mednet", "scratch")
+    alone = gather_scores(results)[0].differences("mednet", "scratch")
     assert after.mean.difference == pytest.approx((alone["breastmnist"] + alone["lits"]) / 2)
 
 
 def test_generated_images_never_mix_with_real_ones(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist", "phantom-thorax"), fractions=(1.0,)))
-    found = overall(read([tmp_path]))
+    found = overall_differences(load_results([tmp_path]))
     assert {(e.setting.generated, e.tasks) for e in found} == {
         (False, ("breastmnist", "retinamnist")),
         (True, ("phantom-thorax",)),
@@ -170,19 +178,19 @@ def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_r
         return init == "mednet" and (task == "retinamnist" or seed == 2)
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,), skip=skip))
-    results = read([tmp_path])
-    assert [each.tasks for each in ranking(results)] == [("breastmnist",)]
+    results = load_results([tmp_path])
+    assert [each.tasks for each in rank_inits(results)] == [("breastmnist",)]
     scores = {
         (r.cell.init, r.cell.seed): r.metrics["auc"] for r in results.counted if r.cell.task == "breastmnist"
     }
     by_hand = np.mean([scores["mednet", s] - scores["scratch", s] for s in (0, 1)])  # type: ignore[operator]
-    found = next(e for e in overall(results) if (e.a, e.b) == ("mednet", "scratch"))
+    found = next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
     assert found.mean.difference == pytest.approx(by_hand)
 
 
 def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("radimagenet", "scratch"), fractions=(1.0,)))
-    assert overall(read([tmp_path])) == ()
+    assert overall_differences(load_results([tmp_path])) == ()
 
 
 def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
@@ -192,10 +200,10 @@ def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
 
     tasks, inits = ("breastmnist", "retinamnist"), ("imagenet", "scratch")
     write_run(tmp_path, Grid(tasks=tasks, inits=inits, fractions=(1.0,), skip=skip))
-    results = read([tmp_path])
+    results = load_results([tmp_path])
     of = {(row.task, row.init): row.stats["auc"].mean for row in results.rows}
-    gain = number(of["retinamnist", "imagenet"] - of["retinamnist", "scratch"], "+.3f")
-    answer = worth(results)
+    gain = format_number(of["retinamnist", "imagenet"] - of["retinamnist", "scratch"], "+.3f")
+    answer = cost_benefit_answer(results)
     assert answer and "over 1 task" in answer.sentence
     assert f"imagenet is {gain} from scratch (too few tasks for an interval, n = 1)" in answer.sentence
 
@@ -204,16 +212,16 @@ def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tm
     write_run(
         tmp_path, Grid(tasks=("breastmnist", "retinamnist"), inits=("imagenet", "scratch"), fractions=(1.0,))
     )
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     for record in list(store.read_all()):
         if record.init and (record.cell.task, record.cell.init) == ("retinamnist", "imagenet"):
             init = msgspec.structs.replace(record.init, overlap=("imagenet-1k",))
             store.path(record.key).write_bytes(
                 msgspec.json.encode(msgspec.structs.replace(record, init=init))
             )
-    results = read([tmp_path])
-    assert [each.tasks for each in overall(results)] == [("breastmnist",)]
-    answer = worth(results)
+    results = load_results([tmp_path])
+    assert [each.tasks for each in overall_differences(results)] == [("breastmnist",)]
+    answer = cost_benefit_answer(results)
     assert answer and "over 2 tasks" in answer.sentence and "imagenet* " in answer.sentence
     assert "from scratch" not in answer.sentence and "means, not verdicts" in answer.sentence
 
@@ -222,7 +230,7 @@ def alone(task: str, **of: object) -> Grid:
     return Grid(tasks=(task,), inits=("imagenet", "scratch"), protocols=("linear",), **of)  # type: ignore[arg-type]
 
 
-ANEW = Recipe(l2_grid=(0.5, 5.0))
+ANEW = TrainingConfig(l2_grid=(0.5, 5.0))
 MIXED = {
     "one fraction of two": [alone("retinamnist"), alone("retinamnist", fractions=(0.5,), recipe=ANEW)],
     "every fraction": [alone("bloodmnist"), alone("bloodmnist", recipe=ANEW)],
@@ -237,7 +245,7 @@ MIXED = {
     ],
     "weights that have seen a task, beside two recipes": [
         Grid(tasks=("breastmnist",), inits=("radimagenet",), fractions=(0.1,)),
-        *(alone("tissuemnist", fractions=(1.0,), recipe=recipe) for recipe in (Recipe(), ANEW)),
+        *(alone("tissuemnist", fractions=(1.0,), recipe=recipe) for recipe in (TrainingConfig(), ANEW)),
     ],
 }
 
@@ -246,46 +254,48 @@ MIXED = {
 def test_what_was_run_with_two_recipes_is_reported_apart(tmp_path: Path, grids: list[Grid]):
     for grid in grids:
         write_run(tmp_path, grid)
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     apart = [row for row in built.results.rows if row.ambiguous]
     assert apart and all(row.variant in built.markdown.read_text() for row in apart)
     assert "must not be averaged or compared with each other" in built.markdown.read_text()
-    compared = [verdict for verdict in judge(built.results) if not verdict.has("not-comparable")]
+    compared = [verdict for verdict in compute_verdicts(built.results) if not verdict.has("not-comparable")]
     assert compared and all(verdict.a.setting == verdict.b.setting for verdict in compared)
 
 
 def test_two_recipes_of_one_task_are_two_comparisons_and_none_of_them_refused(tmp_path: Path):
-    for recipe in (Recipe(), ANEW):
+    for recipe in (TrainingConfig(), ANEW):
         write_run(tmp_path, alone("retinamnist", fractions=(1.0,), recipe=recipe))
-    found = judge(read([tmp_path]))
+    found = compute_verdicts(load_results([tmp_path]))
     assert len({verdict.a.setting for verdict in found}) == len(found) == 2
     assert not any(verdict.has("not-comparable") for verdict in found)
 
 
 def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Path):
     write_run(tmp_path, alone("retinamnist", fractions=(1.0,)))
-    before = helps(results := read([tmp_path]), judge(results))
+    before = main_answer(results := load_results([tmp_path]), compute_verdicts(results))
     for steps in (77, 78, 79):
-        grid = alone("retinamnist", fractions=(1.0,), recipe=Recipe(steps=steps))
+        grid = alone("retinamnist", fractions=(1.0,), recipe=TrainingConfig(steps=steps))
         write_run(tmp_path, replace(grid, inits=("imagenet",)))
-    after = helps(results := read([tmp_path]), judge(results))
-    assert len(results.rows) == 2 + 3 and len(judge(results)) == 1
+    after = main_answer(results := load_results([tmp_path]), compute_verdicts(results))
+    assert len(results.rows) == 2 + 3 and len(compute_verdicts(results)) == 1
     assert after.sentence == before.sentence
 
 
 def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: Path):
     write_run(tmp_path, alone("breastmnist", fractions=(1.0,)))
-    for init, recipe in (("imagenet", Recipe()), ("scratch", ANEW)):
+    for init, recipe in (("imagenet", TrainingConfig()), ("scratch", ANEW)):
         grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
         write_run(tmp_path, replace(grid, inits=(init,)))
-    compared, refused = sorted(judge(results := read([tmp_path])), key=lambda v: v.has("not-comparable"))
-    assert refused.has("not-comparable") and sum(tally([compared, refused]).values()) == 1
+    compared, refused = sorted(
+        compute_verdicts(results := load_results([tmp_path])), key=lambda v: v.has("not-comparable")
+    )
+    assert refused.has("not-comparable") and sum(count_verdicts([compared, refused]).values()) == 1
     assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
-    answer, none = helps(results, [compared, refused]), helps(results, [refused])
+    answer, none = main_answer(results, [compared, refused]), main_answer(results, [refused])
     assert " of 1 comparison;" in answer.sentence and "flagged not-comparable" in answer.sentence
     assert "else one cannot tell" not in answer.sentence
     assert "of 0 comparisons; no verdict where flagged not-comparable" in none.sentence and not none.figure
-    reached = reach(results, [compared, refused])
+    reached = by_modality_answer(results, [compared, refused])
     assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 
 
@@ -294,7 +304,7 @@ def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path
     write_run(few, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,)))
     tasks = ("breastmnist", "retinamnist", "bloodmnist", "dermamnist", "octmnist", "pathmnist")
     write_run(many, Grid(tasks=tasks, fractions=(1.0,)))
-    lacking, whole = over_tasks(read([few])), over_tasks(read([many]))
+    lacking, whole = over_tasks(load_results([few])), over_tasks(load_results([many]))
     assert lacking and whole
     assert (
         "interval needs 3" in lacking.parts[0].points[0] and "Nemenyi's need 5" in lacking.parts[0].points[0]

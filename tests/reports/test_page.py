@@ -7,44 +7,56 @@ from pathlib import Path
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import EQUIVALENT, VERDICTS
-from mednet_bench.reports.elements.section import Answer, Column, Content, Datum, Figure, Part, Table
-from mednet_bench.reports.elements.verdict_bars import bars
-from mednet_bench.reports.pages.build import Built, build
-from mednet_bench.reports.pages.facets import Facet, Marks, row_facts
-from mednet_bench.reports.pages.overview import answers, page
+from mednet_bench.reports.elements.section import (
+    Datum,
+    Figure,
+    ReportAnswer,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+)
+from mednet_bench.reports.elements.verdict_bars import draw_verdict_bars
+from mednet_bench.reports.pages.build import BuiltReport, build_report
+from mednet_bench.reports.pages.facets import FacetMarks, FilterFacet, row_facts
+from mednet_bench.reports.pages.overview import build_page, collect_answers
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
 FACETS = (
-    Facet("task", "Task", (("breastmnist", "breastmnist"), ("retinamnist", "retinamnist"))),
-    Facet("modality", "Modality", (("ultrasound", "ultrasound"), ("fundus", "fundus"))),
-    Facet("fraction", "Labels", (("0.1", "10 %"), ("1", "100 %"))),
-    Facet("init", "Init", (("mednet", "mednet"), ("imagenet", "imagenet"), ("scratch", "scratch"))),
+    FilterFacet("task", "Task", (("breastmnist", "breastmnist"), ("retinamnist", "retinamnist"))),
+    FilterFacet("modality", "Modality", (("ultrasound", "ultrasound"), ("fundus", "fundus"))),
+    FilterFacet("fraction", "Labels", (("0.1", "10 %"), ("1", "100 %"))),
+    FilterFacet("init", "Init", (("mednet", "mednet"), ("imagenet", "imagenet"), ("scratch", "scratch"))),
 )
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, Grid(tasks=("breastmnist", "retinamnist"), fractions=(0.1, 1.0)))
-    return build([folder])
+    return build_report([folder])
 
 
-def marks(columns: tuple[Column, ...], row: tuple, **facts: str | float) -> set[str]:
+def marks(columns: tuple[TableColumn, ...], row: tuple, **facts: str | float) -> set[str]:
     table = Table("", columns, (row,), facts=facts)
-    return set(Marks(FACETS, MODALITIES).of(row_facts(table, row)).split())
+    return set(FacetMarks(FACETS, MODALITIES).of(row_facts(table, row)).split())
 
 
 def test_a_row_carries_its_facets_and_the_modality_of_its_task():
-    columns = (Column("Task", facet="task"), Column("Init", facet="init"), Column("AUC", ".3f"))
+    columns = (
+        TableColumn("Task", facet="task"),
+        TableColumn("Init", facet="init"),
+        TableColumn("AUC", ".3f"),
+    )
     row = (Datum("retinamnist", note="x"), "scratch", 0.7)
     assert marks(columns, row, fraction=1.0) == {"task-1", "modality-1", "init-2", "fraction-1"}
 
 
 def test_a_row_about_two_inits_answers_to_both():
-    columns = (Column("Pair", facet="init"),)
+    columns = (TableColumn("Pair", facet="init"),)
     assert marks(columns, (Datum("a", "mednet against scratch", stands_for=("mednet", "scratch")),)) == {
         "init-0",
         "init-2",
@@ -52,11 +64,11 @@ def test_a_row_about_two_inits_answers_to_both():
 
 
 def test_what_nobody_can_filter_by_leaves_a_row_in_every_view():
-    columns = (Column("Task", facet="task"), Column("Init", facet="init"))
+    columns = (TableColumn("Task", facet="task"), TableColumn("Init", facet="init"))
     assert marks(columns, ("gray:breastmnist", None), protocol="finetune") == set()
 
 
-def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: Built):
+def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: BuiltReport):
     content = built.html.read_text()
     cards = re.findall(r'<article class="card">.*?</article>', content, flags=re.S)
     assert len(cards) >= 2 and content.index("<article") < content.index('<section id="leaderboard"')
@@ -70,7 +82,7 @@ def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: Built):
 
 
 def figures(results: Results) -> Iterator[Figure]:
-    whole = page(results)
+    whole = build_page(results)
     blocks = [block for _, content in whole.sections for part in content.parts for block in part.blocks]
     yield from (block for block in blocks if isinstance(block, Figure))
     yield from (answer.figure for answer in whole.answers if answer.figure)
@@ -78,7 +90,7 @@ def figures(results: Results) -> Iterator[Figure]:
 
 def test_no_title_or_label_of_a_picture_is_cut_off_above_or_below(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "phantom-cells"), protocols=("linear", "finetune")))
-    drawn = list(figures(read([tmp_path])))
+    drawn = list(figures(load_results([tmp_path])))
     (calibration, _) = [figure for figure in drawn if figure.name.startswith("reliability")]
     for panel in calibration.panels:
         assert f">{panel.facts['task']}</text>" in panel.svg
@@ -91,28 +103,31 @@ def test_no_title_or_label_of_a_picture_is_cut_off_above_or_below(tmp_path: Path
                 assert size and 0.7 * float(size[1]) <= float(y) <= points, figure.name  # letters fill 0.7
 
 
-def test_the_pictures_of_the_answers_are_small_whatever_the_verdicts(built: Built):
+def test_the_pictures_of_the_answers_are_small_whatever_the_verdicts(built: BuiltReport):
     every = dict.fromkeys(VERDICTS, 3)
     few = {**every, EQUIVALENT: 0}
     for counts in (every, few):
-        figure = bars("answer-x", "Verdicts.", {"one": counts, "two": few})
+        figure = draw_verdict_bars("answer-x", "Verdicts.", {"one": counts, "two": few})
         panels = [*figure.panels, *(swatch for swatch, _ in figure.keys)]
         assert sum(len(panel.svg) for panel in panels) < 20_000
-    answered = [answer.figure for answer in page(built.results).answers if answer.figure]
+    answered = [answer.figure for answer in build_page(built.results).answers if answer.figure]
     keys = [swatch for figure in answered for swatch, _ in figure.keys]
     assert keys and max(len(swatch.svg) for swatch in keys) < 5_000
 
 
 def test_answers_are_ordered_and_point_at_a_section_that_is_there():
-    late, early = Answer("Late?", "Yes.", 2, see="gone"), Answer("Early?", "No.", 1, see="b")
-    sections = [("a", Content("A", 0, (Part(),), (late, early))), ("b", Content("B", 1, (Part(),)))]
-    assert [(answer.question, answer.see) for answer in answers(sections)] == [
+    late, early = ReportAnswer("Late?", "Yes.", 2, see="gone"), ReportAnswer("Early?", "No.", 1, see="b")
+    sections = [
+        ("a", SectionContent("A", 0, (SectionPart(),), (late, early))),
+        ("b", SectionContent("B", 1, (SectionPart(),))),
+    ]
+    assert [(answer.question, answer.see) for answer in collect_answers(sections)] == [
         ("Early?", "b"),
         ("Late?", "a"),
     ]
 
 
-def test_every_counted_record_is_named_by_a_row_of_the_leaderboard(built: Built):
+def test_every_counted_record_is_named_by_a_row_of_the_leaderboard(built: BuiltReport):
     leaderboard = built.html.read_text().split('<section id="leaderboard"')[1].split("</section>")[0]
     named = set(re.findall(r"records/\w+\.json", leaderboard))
     assert named == {f"records/{record.key}.json" for record in built.results.counted}
@@ -122,7 +137,7 @@ def test_every_counted_record_is_named_by_a_row_of_the_leaderboard(built: Built)
 def test_a_report_of_two_runs_names_the_folder_of_each_record(tmp_path: Path):
     for name, seeds in (("first", (0, 1)), ("second", (2,))):
         write_run(tmp_path / name, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=seeds))
-    content = build([tmp_path / "first", tmp_path / "second"], tmp_path / "out").html.read_text()
+    content = build_report([tmp_path / "first", tmp_path / "second"], tmp_path / "out").html.read_text()
     paths = set(re.findall(r"\w+/records/\w+\.json", content))
     assert {path.split("/")[0] for path in paths} == {"first", "second"}
     assert all((tmp_path / path).is_file() for path in paths)

@@ -8,8 +8,13 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.analysis.verdicts import detectable, holm, needed
-from mednet_bench.reports.statistics.paired import TRUST, Paired, freedom, paired
+from mednet_bench.reports.analysis.verdicts import detectable_difference, holm_adjusted, seeds_needed
+from mednet_bench.reports.statistics.paired import (
+    TRUST,
+    PairedDifference,
+    paired_difference,
+    satterthwaite_dof,
+)
 
 FEW = [
     np.array([0.01, 0.04, 0.03]),
@@ -20,7 +25,7 @@ FEW = [
 
 def of_seeds(differences):
     """A comparison on so many test images that only the seeds are uncertain."""
-    return paired(differences, np.zeros((len(differences), 10)))
+    return paired_difference(differences, np.zeros((len(differences), 10)))
 
 
 @pytest.mark.parametrize("differences", FEW)
@@ -40,7 +45,7 @@ def test_equivalence_is_two_one_sided_t_tests(differences, margin):
 
 def test_with_seeds_that_agree_it_is_delongs_interval_with_a_t_quantile():
     influence = np.random.default_rng(0).normal(0, 0.01, 400)
-    found = paired(np.full(3, 0.02), np.tile(influence, (3, 1)))
+    found = paired_difference(np.full(3, 0.02), np.tile(influence, (3, 1)))
     reach = stats.t.ppf(0.975, found.test_freedom) * np.sqrt((influence**2).sum())
     assert found.half_width() == pytest.approx(reach, rel=1e-9)
     assert found.test_freedom == pytest.approx(399 * TRUST, rel=0.2)
@@ -48,7 +53,7 @@ def test_with_seeds_that_agree_it_is_delongs_interval_with_a_t_quantile():
 
 
 def test_the_interval_at_confidence_one_minus_p_just_touches_zero():
-    found = Paired(0.03, 3, 1e-4, 20.0, 5e-5, 1e-4)
+    found = PairedDifference(0.03, 3, 1e-4, 20.0, 5e-5, 1e-4)
     low, _ = found.interval(found.p_value())
     assert low == pytest.approx(0, abs=1e-9)
 
@@ -56,39 +61,43 @@ def test_the_interval_at_confidence_one_minus_p_just_touches_zero():
 def test_few_deciding_images_leave_few_degrees_of_freedom():
     influence = np.zeros(500)
     influence[:3] = 0.01
-    assert freedom(influence) < 7
-    assert freedom(np.zeros(10)) == pytest.approx(9 * TRUST)
+    assert satterthwaite_dof(influence) < 7
+    assert satterthwaite_dof(np.zeros(10)) == pytest.approx(9 * TRUST)
 
 
 def test_one_seed_gives_no_interval():
-    found = paired(np.array([0.05]), np.full((1, 10), 0.001))
+    found = paired_difference(np.array([0.05]), np.full((1, 10), 0.001))
     assert math.isnan(found.half_width())
 
 
 def test_what_seeds_share_on_the_test_images_stays_when_seeds_are_added():
     rng = np.random.default_rng(0)
     common, own = rng.normal(0, 0.01, 2000), rng.normal(0, 0.02, (4, 2000))
-    found = paired(rng.normal(0.02, 0.01, 4), common + own)
+    found = paired_difference(rng.normal(0.02, 0.01, 4), common + own)
     assert found.shared_variance == pytest.approx((common**2).sum(), rel=0.25)
     assert found.with_seeds(10**6).test_variance == pytest.approx(found.shared_variance, rel=1e-3)
     assert found.with_seeds(4) == found
 
 
 def test_the_seeds_needed_are_the_fewest_that_suffice():
-    found = Paired(0.03, 3, 5e-5, 200.0, 1e-4, 4e-5)
-    seeds = needed(found, 0.03)
+    found = PairedDifference(0.03, 3, 5e-5, 200.0, 1e-4, 4e-5)
+    seeds = seeds_needed(found, 0.03)
     assert 3 < seeds < 30
-    assert detectable(found.with_seeds(int(seeds))) <= 0.03 < detectable(found.with_seeds(int(seeds) - 1))
+    assert (
+        detectable_difference(found.with_seeds(int(seeds)))
+        <= 0.03
+        < detectable_difference(found.with_seeds(int(seeds) - 1))
+    )
 
 
 def test_no_number_of_seeds_makes_up_for_too_few_test_images():
-    assert needed(Paired(0.01, 3, 4e-4, 100.0, 1e-5, 4e-4), 0.01) == math.inf
+    assert seeds_needed(PairedDifference(0.01, 3, 4e-4, 100.0, 1e-5, 4e-4), 0.01) == math.inf
 
 
 def test_a_difference_at_the_detectable_size_is_found_four_times_in_five():
     rng = np.random.default_rng(0)
-    truth = Paired(0.0, 5, 0.0, 100.0, 0.01**2 / 5, 0.0)
-    size = detectable(truth)
+    truth = PairedDifference(0.0, 5, 0.0, 100.0, 0.01**2 / 5, 0.0)
+    size = detectable_difference(truth)
     drawn = rng.normal(size, 0.01, (4000, 5))
     _, p_values = stats.ttest_1samp(drawn, 0, axis=1)
     assert (np.asarray(p_values) < 0.05).mean() == pytest.approx(0.8, abs=0.08), (
@@ -98,4 +107,4 @@ def test_a_difference_at_the_detectable_size_is_found_four_times_in_five():
 
 @pytest.mark.parametrize("p_values", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9], [0.6, 0.7]])
 def test_holm_is_that_of_statsmodels(p_values):
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)
+    assert holm_adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)

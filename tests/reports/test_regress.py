@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.records import Point, Record, Store
+from mednet_bench.benchmark.schema.records import Record, RecordStore, ValidationPoint
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.regression.baseline import Baseline, baseline_of, read_baseline
-from mednet_bench.reports.regression.compare import compare
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.regression.baseline import BaselineFile, baseline_of, read_baseline
+from mednet_bench.reports.regression.compare import comparison_markdown
 from mednet_bench.reports.regression.judgement import (
-    ALPHA,
-    FLOOR,
+    REGRESSION_ALPHA,
+    REGRESSION_FLOOR,
     REMADE,
-    Judgement,
-    Pool,
-    judge,
-    pools,
+    PooledSpread,
+    RowJudgement,
+    pool_spreads,
     seed_tolerance,
+    test_regression,
 )
-from mednet_bench.reports.regression.regress import append, regress, update
+from mednet_bench.reports.regression.regress import append_summary, regression_outcome, update_baseline
 
 replace = msgspec.structs.replace
 GRID = Grid(tasks=("breastmnist",), inits=("mednet", "scratch"), protocols=("linear",), fractions=(0.5, 1.0))
@@ -37,33 +37,37 @@ def scored(folder: Path, aucs: dict[str, list[float]], first: int = 0, edit=lamb
     for record in write_run(folder, grid):
         if record.cell.step == "score":
             auc = aucs[record.cell.init][record.cell.seed - first]
-            Store(folder).write(edit(replace(record, metrics={**record.metrics, "auc": auc})))
+            RecordStore(folder).write(edit(replace(record, metrics={**record.metrics, "auc": auc})))
     return folder
 
 
-def baseline(folder: Path) -> Baseline:
-    return baseline_of(read([folder]), ["auc"])
+def baseline(folder: Path) -> BaselineFile:
+    return baseline_of(load_results([folder]), ["auc"])
 
 
-def judged(tmp_path: Path, before: Path, after: Path) -> list[Judgement]:
+def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgement]:
     path = tmp_path / "baseline.json"
     baseline(before).write(path)
-    return judge(read_baseline(path), read([after]))
+    return test_regression(read_baseline(path), load_results([after]))
 
 
 def test_the_tolerance_is_the_one_worked_out_by_hand():
     # t(3 df, 1 - .001/1) = 10.2145; sqrt(1/4 + 1/2) = .866025; sd of .70 .72 .74 .76 is .0258199
-    assert ALPHA == 0.001
+    assert REGRESSION_ALPHA == 0.001
     values = [0.70, 0.72, 0.74, 0.76]
-    assert seed_tolerance(values, Pool(0.01, 3), 2, 1) == pytest.approx(0.22840, abs=2e-5), "own is larger"
-    assert seed_tolerance(values, Pool(0.05, 3), 2, 1) == pytest.approx(0.44230, abs=2e-5), "pool's is larger"
-    assert seed_tolerance([0.7, 0.7, 0.7], Pool(0.05, 3), 5, 10) == 0, "no seed changes anything"
+    assert seed_tolerance(values, PooledSpread(0.01, 3), 2, 1) == pytest.approx(0.22840, abs=2e-5), (
+        "own is larger"
+    )
+    assert seed_tolerance(values, PooledSpread(0.05, 3), 2, 1) == pytest.approx(0.44230, abs=2e-5), (
+        "pool's is larger"
+    )
+    assert seed_tolerance([0.7, 0.7, 0.7], PooledSpread(0.05, 3), 5, 10) == 0, "no seed changes anything"
     assert seed_tolerance([0.7], None, 5, 10) == np.inf
 
 
 def test_spreads_are_pooled_over_the_inits_of_a_task_and_those_without_spread_left_out(tmp_path: Path):
     run = scored(tmp_path, {"a": [0.80, 0.82], "b": [0.70, 0.74], "c": [0.9, 0.9]})
-    (pool,) = pools(baseline(run).lines).values()
+    (pool,) = pool_spreads(baseline(run).lines).values()
     # .01^2 + .01^2 = .0002, .02^2 + .02^2 = .0008: together .0010 over 2 degrees of freedom
     assert pool.freedom == 2 and pool.sd == pytest.approx(0.0005**0.5)
 
@@ -71,7 +75,7 @@ def test_spreads_are_pooled_over_the_inits_of_a_task_and_those_without_spread_le
 def test_reruns_with_new_seeds_go_red_as_rarely_as_promised():
     rng = np.random.default_rng(0)
     draws = rng.normal(0.8, 0.03, (10000, 13))
-    spreads = [Pool(float(np.std(row[:10], ddof=1)), 9) for row in draws]
+    spreads = [PooledSpread(float(np.std(row[:10], ddof=1)), 9) for row in draws]
     alarms = sum(
         row[10:].mean() < row[:10].mean() - seed_tolerance(row[:10].tolist(), pool, 3, 1)
         for row, pool in zip(draws, spreads, strict=True)
@@ -86,7 +90,11 @@ def test_the_same_seeds_must_repeat_their_scores(tmp_path: Path):
     rose = judged(tmp_path, before, scored(tmp_path / "d", {"scratch": [0.606, 0.706]}))
     assert [j.verdict for j in (*fell, *held, *rose)] == ["fell", "held", "rose"]
     assert fell[0].red and not rose[0].red
-    assert fell[0].allowed == FLOOR and fell[0].seeds == (2, 2) and fell[0].before == pytest.approx(0.65)
+    assert (
+        fell[0].allowed == REGRESSION_FLOOR
+        and fell[0].seeds == (2, 2)
+        and fell[0].before == pytest.approx(0.65)
+    )
 
 
 def test_other_seeds_may_differ_as_seeds_do(tmp_path: Path):
@@ -100,12 +108,12 @@ def test_other_seeds_may_differ_as_seeds_do(tmp_path: Path):
 
 
 def test_a_network_that_was_trained_repeats_nothing_exactly(tmp_path: Path):
-    point = Point(step=1, seconds=1.0, train_loss=1.0, val_loss=1.0, val_score=0.5)
+    point = ValidationPoint(step=1, seconds=1.0, train_loss=1.0, val_loss=1.0, val_score=0.5)
     values = [0.80, 0.81, 0.82, 0.83, 0.84]
     before = scored(tmp_path / "a", {"scratch": values}, edit=lambda r: replace(r, curve=(point,)))
     after = scored(tmp_path / "b", {"scratch": [v - 0.01 for v in values]})
     (row,) = judged(tmp_path, before, after)
-    assert row.verdict == "held" and row.allowed > FLOOR
+    assert row.verdict == "held" and row.allowed > REGRESSION_FLOOR
 
 
 def test_weights_that_were_pretrained_anew_get_a_wider_tolerance(tmp_path: Path):
@@ -129,16 +137,16 @@ def test_weights_of_a_fixed_file_get_none(tmp_path: Path):
 
     before = scored(tmp_path / "a", {"imagenet": [0.8] * 3}, edit=file("sha256:file"))
     (row,) = judged(tmp_path, before, scored(tmp_path / "b", {"imagenet": [0.79] * 3}, edit=file("x")))
-    assert row.verdict == "fell" and row.allowed == FLOOR
+    assert row.verdict == "fell" and row.allowed == REGRESSION_FLOOR
 
 
 def test_a_missing_row_is_red_and_says_why(tmp_path: Path):
     before = scored(tmp_path / "a", {"scratch": [0.8, 0.8], "imagenet": [0.8, 0.8]})
     after = scored(tmp_path / "b", {"scratch": [0.8, 0.8]})
     assert [j.verdict for j in judged(tmp_path, before, after)] == ["held", "missing"]
-    text, red = regress(after, tmp_path / "baseline.json")
+    text, red = regression_outcome(after, tmp_path / "baseline.json")
     assert red and "imagenet, linear, 100" in text and "is missing" in text
-    assert regress(after, tmp_path / "baseline.json", ["scratch"])[1] is False
+    assert regression_outcome(after, tmp_path / "baseline.json", ["scratch"])[1] is False
 
 
 def test_a_failed_row_is_red_with_its_error(tmp_path: Path):
@@ -154,22 +162,26 @@ def test_a_failed_row_is_red_with_its_error(tmp_path: Path):
 def test_a_seed_whose_record_was_altered_is_missing_and_named_as_damaged(tmp_path: Path):
     before = scored(tmp_path / "a", {"scratch": [0.8, 0.8]})
     after = scored(tmp_path / "b", {"scratch": [0.8, 0.8]})
-    (path,) = (Store(after).path(r.key) for r in Store(after).read_all() if r.cell.seed == 1 and r.metrics)
+    (path,) = (
+        RecordStore(after).path(r.key)
+        for r in RecordStore(after).read_all()
+        if r.cell.seed == 1 and r.metrics
+    )
     path.write_bytes(path.read_bytes().replace(b'"auc":0.8', b'"auc":0.1', 1))
     assert [(j.verdict, j.why) for j in judged(tmp_path, before, after)] == [
         ("missing", "seed 1: its record is damaged")
     ]
-    summary, red = regress(after, tmp_path / "baseline.json")
+    summary, red = regression_outcome(after, tmp_path / "baseline.json")
     assert red and "1 record or its predictions are damaged: run the same command again" in summary
-    assert "B: 1 record or its predictions are damaged" in compare(before, after)
-    assert "A: " not in compare(before, after).replace("- A: ", "")
+    assert "B: 1 record or its predictions are damaged" in comparison_markdown(before, after)
+    assert "A: " not in comparison_markdown(before, after).replace("- A: ", "")
 
 
 def test_a_damaged_record_that_no_plan_names_leaves_no_row_green_and_is_to_be_deleted(tmp_path: Path):
     run = scored(tmp_path / "a", {"scratch": [0.8, 0.8]})
-    update(run, tmp_path / "baseline.json")
+    update_baseline(run, tmp_path / "baseline.json")
     os.mkfifo(run / "records" / "ffffffffffffffff.json")
-    summary, red = regress(run, tmp_path / "baseline.json")
+    summary, red = regression_outcome(run, tmp_path / "baseline.json")
     assert red and summary.startswith("## Regression. Red: 1 row, none fell, but records are damaged")
     assert "delete records/ffffffffffffffff.json" in summary and "run the same command" not in summary
 
@@ -179,11 +191,12 @@ def test_a_metric_that_is_better_when_lower_is_red_when_it_rises(tmp_path: Path)
         return lambda record: replace(record, metrics={**record.metrics, "brier": value})
 
     before = scored(tmp_path / "a", {"scratch": [0.8]}, edit=brier(0.1))
-    update(before, tmp_path / "baseline.json", ["brier"])
+    update_baseline(before, tmp_path / "baseline.json", ["brier"])
     worse = scored(tmp_path / "b", {"scratch": [0.8]}, edit=brier(0.12))
     better = scored(tmp_path / "c", {"scratch": [0.8]}, edit=brier(0.08))
     assert (
-        regress(worse, tmp_path / "baseline.json")[1] and not regress(better, tmp_path / "baseline.json")[1]
+        regression_outcome(worse, tmp_path / "baseline.json")[1]
+        and not regression_outcome(better, tmp_path / "baseline.json")[1]
     )
 
 
@@ -210,21 +223,21 @@ def test_another_input_contract_is_judged_since_that_is_what_must_be_noticed(tmp
         return replace(record, init=replace(record.init, contract={"channels": "bgr"}))
 
     (row,) = judged(tmp_path, before, scored(tmp_path / "b", {"scratch": [0.7]}, edit=swapped))
-    assert row.verdict == "fell" and row.allowed == FLOOR
+    assert row.verdict == "fell" and row.allowed == REGRESSION_FLOOR
 
 
 def test_a_baseline_of_one_seed_does_not_judge_others(tmp_path: Path):
     before = scored(tmp_path / "a", {"scratch": [0.8]})
     (row,) = judged(tmp_path, before, scored(tmp_path / "b", {"scratch": [0.2]}, first=5))
     assert row.verdict == "unsure" and not row.red
-    assert "Not judged" in regress(tmp_path / "b", tmp_path / "baseline.json")[0]
+    assert "Not judged" in regression_outcome(tmp_path / "b", tmp_path / "baseline.json")[0]
 
 
 def test_the_summary_names_what_fell_by_how_much_and_against_which_interval(tmp_path: Path):
     before = scored(tmp_path / "a", {"scratch": [0.8, 0.8], "imagenet": [0.9, 0.9]})
     after = scored(tmp_path / "b", {"scratch": [0.77, 0.77], "imagenet": [0.95, 0.95]})
-    update(before, tmp_path / "baseline.json")
-    text, red = regress(after, tmp_path / "baseline.json")
+    update_baseline(before, tmp_path / "baseline.json")
+    text, red = regression_outcome(after, tmp_path / "baseline.json")
     assert red and text.startswith("## Regression. Red: 1 of 2 rows")
     line = next(line for line in text.splitlines() if line.startswith("- breastmnist, scratch"))
     assert "0.8000 (2 seeds) to 0.7700 (2 seeds)" in line and "\u22120.0300" in line
@@ -236,10 +249,10 @@ def test_the_summary_names_what_fell_by_how_much_and_against_which_interval(tmp_
 
 def test_update_then_regress_is_green_and_the_file_is_read_back_as_written(tmp_path: Path):
     run = write_run_of(tmp_path / "run")
-    assert "at least 10 seeds each." in update(run, tmp_path / "b.json", ["auc", "accuracy"])
+    assert "at least 10 seeds each." in update_baseline(run, tmp_path / "b.json", ["auc", "accuracy"])
     first = (tmp_path / "b.json").read_bytes()
-    assert regress(run, tmp_path / "b.json")[1] is False
-    update(run, tmp_path / "b.json", ["auc", "accuracy"])
+    assert regression_outcome(run, tmp_path / "b.json")[1] is False
+    update_baseline(run, tmp_path / "b.json", ["auc", "accuracy"])
     assert (tmp_path / "b.json").read_bytes() == first
     kept = read_baseline(tmp_path / "b.json")
     assert len(kept.lines) == len(first.splitlines()) - 1 == 8, "a row of the file per row"
@@ -254,7 +267,7 @@ def write_run_of(folder: Path) -> Path:
 def test_an_unfinished_run_does_not_become_a_baseline(tmp_path: Path):
     write_run(tmp_path, Grid(**{**vars(GRID), "skip": lambda cell: cell.seed == 1}))
     with pytest.raises(UserError, match="finish the run"):
-        update(tmp_path, tmp_path / "b.json")
+        update_baseline(tmp_path, tmp_path / "b.json")
     assert not (tmp_path / "b.json").exists()
 
 
@@ -265,19 +278,19 @@ def test_a_baseline_that_cannot_be_read_is_one_sentence_with_its_cure(tmp_path: 
     if content is not None:
         path.write_text(content)
     with pytest.raises(UserError, match=r"b\.json.*--update"):
-        regress(run, path)
+        regression_outcome(run, path)
 
 
 def test_an_unknown_init_is_refused_by_name(tmp_path: Path):
     run = scored(tmp_path / "a", {"scratch": [0.8]})
-    update(run, tmp_path / "b.json")
+    update_baseline(run, tmp_path / "b.json")
     with pytest.raises(UserError, match="did you mean 'scratch'"):
-        regress(run, tmp_path / "b.json", ["scrach"])
+        regression_outcome(run, tmp_path / "b.json", ["scrach"])
 
 
 def test_the_summary_is_appended(tmp_path: Path):
-    append(tmp_path / "s.md", "one\n")
-    append(tmp_path / "s.md", "two\n")
+    append_summary(tmp_path / "s.md", "one\n")
+    append_summary(tmp_path / "s.md", "two\n")
     assert (tmp_path / "s.md").read_text() == "one\ntwo\n"
     with pytest.raises(UserError, match="--summary"):
-        append(tmp_path, "x")
+        append_summary(tmp_path, "x")

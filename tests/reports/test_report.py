@@ -13,11 +13,11 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.reports.elements.format import GENERATED
 from mednet_bench.reports.elements.section import SECTIONS
-from mednet_bench.reports.pages.build import Built, build
-from mednet_bench.reports.pages.markdown_page import text
+from mednet_bench.reports.pages.build import BuiltReport, build_report
+from mednet_bench.reports.pages.markdown_page import escape_markdown
 from mednet_bench.reports.pages.terminal import leaderboard_text
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -41,7 +41,7 @@ replace = msgspec.structs.replace
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
     """A run with phantoms, hostile names, failures, gaps, undefined metrics and contamination."""
     folder = tmp_path_factory.mktemp("hostile")
     grid = Grid(
@@ -50,12 +50,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Built:
         fail=lambda cell: cell.step == "score" and cell.init == "scratch" and cell.seed == 2,
         skip=lambda cell: cell.step == "score" and cell.task == "dermamnist" and cell.seed == 1,
     )
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in write_run(folder, grid):
         if record.cell.seed == 0 and record.cell.task == "dermamnist" and record.metrics:
             metrics = {**record.metrics, "brier": None}
             store.write(replace(record, metrics=metrics, undefined={"brier": f"because {EVIL}"}))
-    return build([folder])
+    return build_report([folder])
 
 
 class Page(HTMLParser):
@@ -75,19 +75,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(hostile: Built) -> Page:
+def page(hostile: BuiltReport) -> Page:
     return Page(hostile.html.read_text())
 
 
-def test_names_from_records_stay_text(hostile: Built, page: Page):
+def test_names_from_records_stay_text(hostile: BuiltReport, page: Page):
     assert "img" not in {tag for tag, _ in page.tags}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert EVIL in page.words
     assert EVIL not in hostile.markdown.read_text() and "&lt;img src=x" in hostile.markdown.read_text()
 
 
-def test_a_name_cannot_leave_its_cell_in_markdown(hostile: Built):
-    assert text("a|b`c`\n<b> *d* $e$ @f [g](h) #i") == (
+def test_a_name_cannot_leave_its_cell_in_markdown(hostile: BuiltReport):
+    assert escape_markdown("a|b`c`\n<b> *d* $e$ @f [g](h) #i") == (
         r"a\|b\`c\` &lt;b&gt; \*d\* \$e\$ &#64;f \[g\](h) \#i"
     )
     for block in re.findall(r"(?:^\|.*\n)+", hostile.markdown.read_text(), flags=re.M):
@@ -95,13 +95,13 @@ def test_a_name_cannot_leave_its_cell_in_markdown(hostile: Built):
         assert len(pipes) == 1
 
 
-def test_a_name_is_no_formula_in_the_csv(hostile: Built):
+def test_a_name_is_no_formula_in_the_csv(hostile: BuiltReport):
     rows = list(csv.DictReader(hostile.csv.open(newline="")))
     assert {row["task"] for row in rows} >= {f"'{FORMULA}".replace("\n", " "), EVIL}
     assert "'=evil()" in {row["init"] for row in rows}
 
 
-def test_the_page_needs_nothing_but_itself(hostile: Built, page: Page):
+def test_the_page_needs_nothing_but_itself(hostile: BuiltReport, page: Page):
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "xlink:href", "action", "data"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
@@ -127,7 +127,7 @@ def test_tables_and_pictures_can_be_read_aloud(page: Page):
     assert panels and all(a.get("role") == "img" and len(a.get("aria-label") or "") > 20 for a in panels)
 
 
-def test_a_generated_task_is_never_named_without_its_warning(hostile: Built):
+def test_a_generated_task_is_never_named_without_its_warning(hostile: BuiltReport):
     content = hostile.html.read_text()
     for row in re.findall(r"<tr.*?</tr>", content, flags=re.S):
         assert "phantom-thorax" not in row or GENERATED in row
@@ -144,12 +144,12 @@ def test_a_generated_task_is_never_named_without_its_warning(hostile: Built):
 
 def test_a_run_of_phantoms_alone_says_so_first(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("phantom-thorax",), inits=("scratch",), fractions=(1.0,)))
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     assert built.html.read_text().index("Every task here is a phantom") < built.html.read_text().index("<h2")
     assert leaderboard_text(built.results, 80).startswith("Every task here is a phantom")
 
 
-def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: Built, page: Page):
+def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: BuiltReport, page: Page):
     words = " ".join(" ".join(page.words).split())
     assert "12 cells failed" in words and "the loss is not finite at step 40" in words
     assert "12 planned cells without a record" in words and "not run yet" in words
@@ -161,14 +161,14 @@ def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: B
 
 def test_the_label_of_pretrained_weights_stands_in_the_leaderboard(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=(0,)))
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     label = "pretrained here on 7,308 images"
     table = re.search(r'<table id="leaderboard-1">.*?</table>', built.html.read_text(), flags=re.S)
     assert table and label in table[0]
     assert label in built.markdown.read_text() and label in leaderboard_text(built.results, 100)
 
 
-def test_the_csv_is_tidy_sorted_and_complete(hostile: Built):
+def test_the_csv_is_tidy_sorted_and_complete(hostile: BuiltReport):
     rows = list(csv.DictReader(hostile.csv.open(newline="")))
     assert set(REQUIRED) <= set(rows[0])
     keys = [
@@ -191,8 +191,8 @@ def test_the_csv_is_tidy_sorted_and_complete(hostile: Built):
     assert (brier["n_seeds"], brier["n_undefined"]) == ("1", "1")
 
 
-def test_the_same_records_give_the_same_bytes(hostile: Built, tmp_path: Path):
-    again = build(hostile.results.folders, tmp_path)
+def test_the_same_records_give_the_same_bytes(hostile: BuiltReport, tmp_path: Path):
+    again = build_report(hostile.results.folders, tmp_path)
     for ours, theirs in (
         (hostile.html, again.html),
         (hostile.csv, again.csv),
@@ -201,7 +201,7 @@ def test_the_same_records_give_the_same_bytes(hostile: Built, tmp_path: Path):
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_the_figures_of_the_markdown_exist_and_are_whole(hostile: Built):
+def test_the_figures_of_the_markdown_exist_and_are_whole(hostile: BuiltReport):
     shown = re.findall(r"\]\((figures/[\w-]+\.svg)\)", hostile.markdown.read_text())
     assert {hostile.markdown.parent / path for path in shown} == set(hostile.figures)
     for path in hostile.figures:
@@ -209,7 +209,7 @@ def test_the_figures_of_the_markdown_exist_and_are_whole(hostile: Built):
 
 
 @pytest.mark.parametrize("width", [60, 100])
-def test_the_terminal_table_fits_and_warns(hostile: Built, width: int):
+def test_the_terminal_table_fits_and_warns(hostile: BuiltReport, width: int):
     shown = leaderboard_text(hostile.results, width)
     assert "generated: not evidence\n" not in shown or width < 0  # the wrap stands in the task's own column
     assert "phantom-thorax" in shown and "generated: not evidence" in shown and "(2)" in shown
@@ -217,7 +217,7 @@ def test_the_terminal_table_fits_and_warns(hostile: Built, width: int):
 
 def test_a_run_in_which_all_failed_still_makes_a_report(tmp_path: Path):
     write_run(tmp_path, Grid(fail=lambda cell: True))
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     assert "No cell has finished" in built.html.read_text()
     assert built.csv.read_text().count("\n") == 1
 
@@ -229,12 +229,12 @@ def test_a_single_record_makes_a_report_without_invented_spread(tmp_path: Path):
             tasks=("breastmnist",), inits=("imagenet",), protocols=("linear",), fractions=(1.0,), seeds=(0,)
         ),
     )
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     assert "±" not in re.sub(r"mean ± standard|mean ± sd", "", built.html.read_text())
     assert "single seed" in built.html.read_text()
 
 
-def test_no_verdict_is_claimed(hostile: Built):
+def test_no_verdict_is_claimed(hostile: BuiltReport):
     words = hostile.html.read_text().lower()
     assert "winner" not in words and "significant" not in words and "not a verdict" in words
 
@@ -260,7 +260,7 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0, 1)))
     code = (
         "import sys, pathlib, matplotlib; before = dict(matplotlib.rcParams); "
-        "from mednet_bench.reports.pages.build import build; build([pathlib.Path(sys.argv[1])]); "
+        "from mednet_bench.reports.pages.build import build_report; build_report([pathlib.Path(sys.argv[1])]); "
         "print('torch' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
     done = subprocess.run(
@@ -271,10 +271,10 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
 
 def test_seeds_that_change_nothing_are_no_sign_of_certainty(tmp_path: Path):
     # A linear probe on all labels is solved exactly: every seed gives the same score, and an sd of 0.
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     for record in write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet",), fractions=(1.0,))):
         store.write(replace(record, metrics={"auc": 0.8}) if record.cell.step == "score" else record)
-    assert "every seed gives the same score: 1 of 1" in build([tmp_path]).html.read_text()
+    assert "every seed gives the same score: 1 of 1" in build_report([tmp_path]).html.read_text()
 
 
 def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
@@ -282,7 +282,7 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
     plan = read_plan(tmp_path)
     assert plan
     replace(plan, request={"out": "/home/j.doe/secret/run", "data_root": "/clinic/data"}).write(tmp_path)
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     for path in (built.html, built.markdown, built.csv):
         assert "secret" not in path.read_text() and "clinic" not in path.read_text()
 
@@ -290,6 +290,6 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
 def test_a_phantom_that_has_not_run_yet_is_known_by_its_name(tmp_path: Path):
     grid = Grid(tasks=("breastmnist", "phantom-thorax"), skip=lambda cell: cell.task == "phantom-thorax")
     write_run(tmp_path, grid)
-    rows = re.findall(r"<tr.*?</tr>", build([tmp_path]).html.read_text(), flags=re.S)
+    rows = re.findall(r"<tr.*?</tr>", build_report([tmp_path]).html.read_text(), flags=re.S)
     named = [row for row in rows if "phantom-thorax" in row]
     assert named and all(GENERATED in row for row in named)

@@ -10,8 +10,8 @@ from synthetic import LARGE, write_run
 
 BUILD = """
 import pathlib, sys
-from mednet_bench.reports.pages.build import build
-built = build([pathlib.Path(sys.argv[1])])
+from mednet_bench.reports.pages.build import build_report
+built = build_report([pathlib.Path(sys.argv[1])])
 # of this program alone: ru_maxrss would also know what the test's own process held when it forked
 status = pathlib.Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []

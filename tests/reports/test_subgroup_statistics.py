@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtri
 
 from mednet_bench.reports.statistics.influence import auc_influence, summed_within
-from mednet_bench.reports.statistics.subgroups import Part, against_the_others, gap
+from mednet_bench.reports.statistics.subgroups import SubgroupScore, against_the_others, measure_gap
 
 EXPERIMENTS = 200
 SEEDS = 3
@@ -15,7 +15,9 @@ LEAST = 0.95 - 2.6 * math.sqrt(0.95 * 0.05 / EXPERIMENTS)
 """Fewer hits than this share would happen by chance in 1 of 200 calibrated tests."""
 
 
-def experiment(aucs: tuple[float, ...], sizes: tuple[int, ...], rng: np.random.Generator) -> list[Part]:
+def experiment(
+    aucs: tuple[float, ...], sizes: tuple[int, ...], rng: np.random.Generator
+) -> list[SubgroupScore]:
     """Draw parts from a binormal model: images are hard for all seeds, and each seed has luck of its own."""
     ends = np.cumsum(sizes)
     parts = []
@@ -26,7 +28,7 @@ def experiment(aucs: tuple[float, ...], sizes: tuple[int, ...], rng: np.random.G
         values, influence = auc_influence(truth, noise / np.sqrt(2) + distance * truth)
         placed = np.zeros((SEEDS, ends[-1]))
         placed[:, end - size : end] = influence
-        parts.append(Part(values, placed))
+        parts.append(SubgroupScore(values, placed))
     return parts
 
 
@@ -42,7 +44,7 @@ def experiment(aucs: tuple[float, ...], sizes: tuple[int, ...], rng: np.random.G
 def test_the_intervals_hold_the_true_gap_and_the_true_contrast(aucs, sizes):
     rng = np.random.default_rng(0)
     drawn = [experiment(aucs, sizes, rng) for _ in range(EXPERIMENTS)]
-    found = [gap(parts) for parts in drawn]
+    found = [measure_gap(parts) for parts in drawn]
     truth = max(aucs) - min(aucs)
     assert np.mean([each.low <= truth <= each.high for each in found]) >= LEAST
     contrasts = [against_the_others(parts)[0].measured().interval() for parts in drawn]
@@ -53,7 +55,7 @@ def test_the_intervals_hold_the_true_gap_and_the_true_contrast(aucs, sizes):
         assert np.mean([each.size for each in found]) == pytest.approx(by_chance, rel=0.2)
 
 
-def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Generator) -> list[Part]:
+def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Generator) -> list[SubgroupScore]:
     """Draw parts of so many patients with `each` images of one label, which are four fifths alike."""
     parts = []
     for number, auc in enumerate(aucs):
@@ -64,7 +66,7 @@ def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Gener
         values, influence = auc_influence(truth, scores)
         placed = np.zeros((SEEDS, many * len(aucs)))
         placed[:, number * many : (number + 1) * many] = summed_within(influence, of)
-        parts.append(Part(values, placed))
+        parts.append(SubgroupScore(values, placed))
     return parts
 
 
@@ -72,7 +74,7 @@ def test_images_of_one_patient_are_no_evidence_of_their_own():
     """Taken for independent, four images of each patient show a gap that is none in a quarter of all."""
     rng = np.random.default_rng(0)
     drawn = [patients((0.8, 0.8), 40, 4, rng) for _ in range(EXPERIMENTS)]
-    assert np.mean([gap(parts).low > 0 for parts in drawn]) <= 1 - LEAST
+    assert np.mean([measure_gap(parts).low > 0 for parts in drawn]) <= 1 - LEAST
     held = [
         low <= 0.8 <= high for parts in drawn for low, high in (part.measured().interval() for part in parts)
     ]
@@ -81,12 +83,14 @@ def test_images_of_one_patient_are_no_evidence_of_their_own():
 
 def test_the_gap_is_the_range_and_one_seed_has_no_interval():
     rng = np.random.default_rng(0)
-    parts = [Part(np.full(2, value), 0.01 * rng.standard_normal((2, 50))) for value in (0.8, 0.9, 0.7)]
-    assert gap(parts).size == pytest.approx(0.2)
-    alone = gap([Part(part.values[:1], part.influence[:1]) for part in parts])
+    parts = [
+        SubgroupScore(np.full(2, value), 0.01 * rng.standard_normal((2, 50))) for value in (0.8, 0.9, 0.7)
+    ]
+    assert measure_gap(parts).size == pytest.approx(0.2)
+    alone = measure_gap([SubgroupScore(part.values[:1], part.influence[:1]) for part in parts])
     assert alone.size == pytest.approx(0.2) and math.isnan(alone.low) and math.isnan(alone.by_chance)
 
 
 def test_a_perfect_score_is_known_to_have_no_known_error():
-    perfect = Part(np.ones(2), np.zeros((2, 30)))
+    perfect = SubgroupScore(np.ones(2), np.zeros((2, 30)))
     assert perfect.exact and perfect.measured().test_variance == 0

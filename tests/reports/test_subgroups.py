@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from synthetic import Grid, cells, write_run
 
-from mednet_bench.benchmark.schema.records import Copies, Store
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.analysis.subgroup_split import _stratum, _Whole, strata
-from mednet_bench.reports.analysis.subgroups import LESS, MORE, SHOWN, gaps, helps
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, holm
-from mednet_bench.reports.pages.build import build
-from mednet_bench.reports.sections.subgroups import subgroups
+from mednet_bench.benchmark.schema.records import RecordStore, SplitOverlap
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.subgroup_split import _stratum, _Whole, split_subgroups
+from mednet_bench.reports.analysis.subgroups import LESS, MORE, SHOWN, subgroup_gains, subgroup_gaps
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, holm_adjusted
+from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.sections.subgroups import subgroups_section
 from mednet_bench.reports.statistics.influence import auc_influence
 
 GRID = Grid(tasks=("breastmnist",), inits=("mednet", "scratch"), fractions=(1.0,))
@@ -29,7 +29,7 @@ def halves(n: int = IMAGES) -> np.ndarray:
 def write(folder: Path, columns: dict[str, np.ndarray], shift=lambda init, labels: 0.0, groups=None) -> Path:
     """Write a run with columns; `shift` moves the logits of an init, image by image, apart or together."""
     records = {r.cell: r for r in write_run(folder, GRID)}
-    store = Store(folder)
+    store = RecordStore(folder)
     for cell in cells(GRID):
         record = records[cell]
         labels, noise, rng = drawn(10 * cell.seed + len(cell.init))
@@ -61,12 +61,12 @@ def apart(where: np.ndarray, by: float):
 
 def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
     women = halves() == "female"
-    results = read([write(tmp_path, {"sex": halves()}, apart(women, 2.0))])
-    mednet, scratch = gaps(results)
+    results = load_results([write(tmp_path, {"sex": halves()}, apart(women, 2.0))])
+    mednet, scratch = subgroup_gaps(results)
     assert mednet.shown == SHOWN and mednet.worst and mednet.worst.value == "male"
     assert mednet.gap and 0 < mednet.gap.low < mednet.gap.size < mednet.gap.high
     assert scratch.gap and scratch.shown == CANNOT_TELL and scratch.gap.low == 0 < scratch.gap.by_chance
-    women, men = helps(results)
+    women, men = subgroup_gains(results)
     assert (women.stratum.value, women.verdict, women.alike) == ("female", BETTER, MORE)
     assert (men.verdict, men.alike) == (CANNOT_TELL, LESS)
     assert women.extra and men.extra
@@ -77,32 +77,32 @@ def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
 
 def test_on_a_test_set_that_training_knew_no_gap_is_shown(tmp_path):
     folder = write(tmp_path, {"sex": halves()}, apart(halves() == "female", 2.0))
-    copies = Copies(test=300, in_train=300, in_val=0, either=300, conflicts=0, val=40, val_in_train=0)
-    for record in read([folder]).counted:
+    copies = SplitOverlap(test=300, in_train=300, in_val=0, either=300, conflicts=0, val=40, val_in_train=0)
+    for record in load_results([folder]).counted:
         changed = type(record)(**{**fields(record), "copies": copies, "content": ""})
-        Store(folder).path(record.key).write_bytes(msgspec.json.encode(changed))
-    for each in gaps(read([folder])):
+        RecordStore(folder).path(record.key).write_bytes(msgspec.json.encode(changed))
+    for each in subgroup_gaps(load_results([folder])):
         assert each.shown == CANNOT_TELL and each.gap and each.gap.size > 0
         assert math.isnan(each.gap.low) and math.isnan(each.gap.high)
 
 
 def test_where_nothing_is_planted_one_cannot_tell(tmp_path):
-    results = read([write(tmp_path, {"sex": halves()})])
-    assert {each.shown for each in gaps(results)} == {CANNOT_TELL}
-    assert not {MORE, LESS} & {each.alike for each in helps(results)}
+    results = load_results([write(tmp_path, {"sex": halves()})])
+    assert {each.shown for each in subgroup_gaps(results)} == {CANNOT_TELL}
+    assert not {MORE, LESS} & {each.alike for each in subgroup_gains(results)}
 
 
 def test_a_gain_that_is_the_same_for_all_is_no_unequal_gain(tmp_path):
-    results = read([write(tmp_path, {"sex": halves()}, apart(np.ones(IMAGES, bool), 4.0))])
-    assert {each.verdict for each in helps(results)} == {BETTER}
-    assert not {MORE, LESS} & {each.alike for each in helps(results)}
+    results = load_results([write(tmp_path, {"sex": halves()}, apart(np.ones(IMAGES, bool), 4.0))])
+    assert {each.verdict for each in subgroup_gains(results)} == {BETTER}
+    assert not {MORE, LESS} & {each.alike for each in subgroup_gains(results)}
 
 
 def test_the_auc_of_a_subgroup_is_that_of_its_images_alone(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    results = read([folder])
-    (row, _), (women, _) = next(iter(strata(results).items()))
-    kept = [Store(folder).read_predictions(key) for key in row.keys]
+    results = load_results([folder])
+    (row, _), (women, _) = next(iter(split_subgroups(results).items()))
+    kept = [RecordStore(folder).read_predictions(key) for key in row.keys]
     chosen = halves() == "female"
     by_hand = [
         auc_influence(one["labels"][chosen] == 1, one["scores"][chosen, 1][None].astype(float))[0][0]
@@ -120,42 +120,48 @@ def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
     band[:60] = "middle"
     band[60:75] = "few"
     band[75:90] = ""
-    results = read([write(tmp_path, {"age band": band})])
-    found = {one.value: one for one in next(iter(strata(results).values()))}
+    results = load_results([write(tmp_path, {"age band": band})])
+    found = {one.value: one for one in next(iter(split_subgroups(results).values()))}
     assert "one class" in found["young"].problem and math.isnan(found["young"].auc)
     assert "fewer than 10" in found["few"].problem and "says nothing" in found[""].problem
-    assert found["middle"].problem == "" and {each.gap for each in gaps(results)} == {None}
-    assert all(each.extra is None and each.alike == CANNOT_TELL for each in helps(results))
-    text = build([tmp_path]).markdown.read_text()
+    assert found["middle"].problem == "" and {each.gap for each in subgroup_gaps(results)} == {None}
+    assert all(each.extra is None and each.alike == CANNOT_TELL for each in subgroup_gains(results))
+    text = build_report([tmp_path]).markdown.read_text()
     assert "(not stated)" in text and "under two subgroups have an AUC" in text and " nan" not in text
 
 
 def test_images_of_one_patient_in_two_subgroups_count_as_one_draw(tmp_path):
     groups = np.arange(IMAGES) // 2  # each patient has one image of either subgroup
-    alone = read([write(tmp_path / "alone", {"view": halves()})])
-    together = read([write(tmp_path / "together", {"view": halves()}, groups=groups)])
+    alone = load_results([write(tmp_path / "alone", {"view": halves()})])
+    together = load_results([write(tmp_path / "together", {"view": halves()}, groups=groups)])
     for results, units in ((alone, IMAGES), (together, IMAGES // 2)):
-        for found in strata(results).values():
+        for found in split_subgroups(results).values():
             assert {one.part.influence.shape[1] for one in found if one.part} == {units}
-    women, men = next(iter(strata(together).values()))
+    women, men = next(iter(split_subgroups(together).values()))
     assert women.part and men.part
     assert (women.part.influence.any(axis=0) & men.part.influence.any(axis=0)).all()
 
 
 def test_few_patients_are_no_subgroup(tmp_path):
-    results = read([write(tmp_path, {"sex": halves()}, groups=np.arange(IMAGES) % 12)])
-    assert all("groups: fewer than 10" in one.problem for found in strata(results).values() for one in found)
+    results = load_results([write(tmp_path, {"sex": halves()}, groups=np.arange(IMAGES) % 12)])
+    assert all(
+        "groups: fewer than 10" in one.problem for found in split_subgroups(results).values() for one in found
+    )
 
 
 def test_holm_runs_over_the_subgroups_of_a_column(tmp_path):
     site = np.array(["a", "b", "c"])[np.arange(IMAGES) % 3]
-    found = helps(read([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
-    assert [each.p for each in found] == holm([each.difference.p_value() for each in found])
-    assert [each.p_extra for each in found] == holm([each.extra.p_value() for each in found if each.extra])
+    found = subgroup_gains(load_results([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
+    assert [each.p for each in found] == holm_adjusted([each.difference.p_value() for each in found])
+    assert [each.p_extra for each in found] == holm_adjusted(
+        [each.extra.p_value() for each in found if each.extra]
+    )
 
 
 def test_the_report_answers_on_top_and_exports(tmp_path):
-    built = build([write(tmp_path, {"sex": halves(), "site": halves()[::-1]}, apart(halves() == "male", 4))])
+    built = build_report(
+        [write(tmp_path, {"sex": halves(), "site": halves()[::-1]}, apart(halves() == "male", 4))]
+    )
     page, text = built.html.read_text(), built.markdown.read_text()
     assert "Does pretraining help everyone alike?" in page and "Does pretraining help everyone alike?" in text
     lines = list(csv.DictReader((built.csv.parent / "subgroups.csv").open(newline="")))
@@ -169,24 +175,24 @@ def test_the_report_answers_on_top_and_exports(tmp_path):
 
 def test_without_columns_nothing_is_said(tmp_path):
     write_run(tmp_path, GRID)
-    assert subgroups(read([tmp_path])) is None
-    built = build([tmp_path])
+    assert subgroups_section(load_results([tmp_path])) is None
+    built = build_report([tmp_path])
     assert not (built.csv.parent / "subgroups.csv").exists()
     assert "everyone alike" not in built.html.read_text()
 
 
 def test_one_seed_gives_scores_and_no_claim(tmp_path):
     write(tmp_path, {"sex": halves()})
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     for record in list(store.read_all()):
         if record.cell.seed > 0:
             store.path(record.key).unlink()
-    results = read([tmp_path])
-    assert {each.shown for each in gaps(results)} == {CANNOT_TELL} and helps(results) == ()
-    content = subgroups(results)
+    results = load_results([tmp_path])
+    assert {each.shown for each in subgroup_gaps(results)} == {CANNOT_TELL} and subgroup_gains(results) == ()
+    content = subgroups_section(results)
     answer = content.answers[0].sentence if content else ""
     assert "One cannot tell" in answer and " nan" not in answer
-    assert math.isnan(next(iter(strata(results).values()))[0].interval[0])
+    assert math.isnan(next(iter(split_subgroups(results).values()))[0].interval[0])
 
 
 def test_of_several_classes_each_must_occur_in_a_subgroup(tmp_path):
@@ -202,14 +208,14 @@ def test_of_several_classes_each_must_occur_in_a_subgroup(tmp_path):
 
 def test_a_damaged_file_of_predictions_takes_only_its_row_away(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    rows = read([folder]).rows
-    Store(folder).predictions_of(rows[0].keys[1]).write_bytes(b"no archive")
-    assert {row.init for row, _ in strata(read([folder]))} == {rows[1].init}
+    rows = load_results([folder]).rows
+    RecordStore(folder).predictions_of(rows[0].keys[1]).write_bytes(b"no archive")
+    assert {row.init for row, _ in split_subgroups(load_results([folder]))} == {rows[1].init}
 
 
 def test_seeds_that_hold_other_columns_are_not_averaged(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    store, row = Store(folder), read([folder]).rows[0]
+    store, row = RecordStore(folder), load_results([folder]).rows[0]
     kept = store.read_predictions(row.keys[1])
     np.savez(store.predictions_of(row.keys[1]), **{**kept, "column sex": halves()[::-1]})
-    assert row.init not in {found.init for found, _ in strata(read([folder]))}
+    assert row.init not in {found.init for found, _ in split_subgroups(load_results([folder]))}

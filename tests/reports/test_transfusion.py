@@ -10,14 +10,14 @@ import pytest
 import synthetic
 from synthetic import Grid, write_run
 
-from mednet_bench.baselines.derived import derived
+from mednet_bench.baselines.derived import derive_init
 from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.schema.plan import Cell
-from mednet_bench.benchmark.schema.records import Point, Record, StageSimilarity, Store
+from mednet_bench.benchmark.schema.records import Record, RecordStore, StageSimilarity, ValidationPoint
 from mednet_bench.reports.analysis import transfusion
 from mednet_bench.reports.analysis.derivation import is_derived, source_identity, source_of
-from mednet_bench.reports.analysis.feature_reuse import places, sources
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.feature_reuse import finetune_places, learned_inits
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.transfusion import (
     CONTRADICTED,
@@ -30,12 +30,12 @@ from mednet_bench.reports.analysis.transfusion import (
     SPEED,
     UNCLEAR,
     UNTESTED,
-    Finding,
-    findings,
+    TransfusionFinding,
+    transfusion_findings,
 )
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, judge
-from mednet_bench.reports.pages.build import build
-from mednet_bench.reports.sections.transfusion import transfusion as section
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, compute_verdicts
+from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.sections.transfusion import transfusion_section as section
 
 MEANVAR = "meanvar:imagenet"
 STEPS = {"imagenet": 40, MEANVAR: 45, "scratch": 160}
@@ -60,11 +60,11 @@ def flat(cell: Cell) -> tuple[float, ...]:
 def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) -> Results:
     """Write a run whose trainings reach their end after `steps`, and whose stages changed as `cka` says."""
     write_run(folder, grid)
-    store = Store(folder)
+    store = RecordStore(folder)
     for record in list(store.read_all()):
         if record.cell.step == "score":
             store.write(_planted(record, steps, cka))
-    return read([folder])
+    return load_results([folder])
 
 
 def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ...]]) -> Record:
@@ -72,7 +72,9 @@ def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ..
     rng = np.random.default_rng([cell.seed, len(cell.init)])
     reached = steps(cell) + 5 * int(rng.integers(-1, 2))
     curve = tuple(
-        Point(step=at, seconds=at / 10, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.55)
+        ValidationPoint(
+            step=at, seconds=at / 10, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.55
+        )
         for at in range(5, 205, 5)
     )
     stages = tuple(
@@ -85,8 +87,12 @@ def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ..
     )
 
 
-def finding(results: Results, claim: str) -> Finding:
-    return next(each for each in findings(results, places(results), "imagenet") if each.claim == claim)
+def finding(results: Results, claim: str) -> TransfusionFinding:
+    return next(
+        each
+        for each in transfusion_findings(results, finetune_places(results), "imagenet")
+        if each.claim == claim
+    )
 
 
 SPEEDS = {REPRODUCED: (40, 40), CONTRADICTED: (180, 180), UNCLEAR: (40, 190)}
@@ -172,8 +178,8 @@ def test_the_gap_with_much_data_is_that_of_the_verdicts(
     outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = planted(tmp_path, replace(TWO, tasks=("octmnist",)))
-    verdicts = tuple(replace(verdict, verdict=MUCH[outcome]) for verdict in judge(results))
-    monkeypatch.setattr(transfusion, "judge", lambda results: verdicts)
+    verdicts = tuple(replace(verdict, verdict=MUCH[outcome]) for verdict in compute_verdicts(results))
+    monkeypatch.setattr(transfusion, "compute_verdicts", lambda results: verdicts)
     assert finding(results, GAP).outcome == outcome
 
 
@@ -181,23 +187,28 @@ def test_one_seed_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(synthetic, "_wanted", scored(lambda cell: 0.3 if cell.fraction < 1 else 0.0))
     grid = replace(GRID, seeds=(0,), fractions=(0.1, 1.0), archs=("resnet50", "resnet18"), predictions=True)
     results = planted(tmp_path, grid, cka=CHANGES[REPRODUCED])
-    assert {each.outcome for each in findings(results, places(results), "imagenet")} <= {UNCLEAR, UNTESTED}
+    assert {each.outcome for each in transfusion_findings(results, finetune_places(results), "imagenet")} <= {
+        UNCLEAR,
+        UNTESTED,
+    }
 
 
 def test_identical_seeds_are_no_certainty_where_validations_are_coarse(tmp_path: Path) -> None:
     def coarse(record: Record) -> Record:  # a validation every 50 steps: 50 against 100 may be 50 against 51
         curve = tuple(
-            Point(step=at, seconds=1, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.5)
+            ValidationPoint(
+                step=at, seconds=1, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.5
+            )
             for reached in [{"scratch": 100}.get(record.cell.init, 50)]
             for at in range(50, 250, 50)
         )
         return msgspec.structs.replace(record, curve=curve, val_metrics={"auc": 0.9})
 
     write_run(tmp_path, replace(GRID, seeds=(0, 1)))
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     for record in list(store.read_all()):
         store.write(coarse(record) if record.cell.step == "score" else record)
-    assert finding(read([tmp_path]), SPEED).outcome == UNCLEAR
+    assert finding(load_results([tmp_path]), SPEED).outcome == UNCLEAR
 
 
 def test_what_is_not_there_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -209,9 +220,9 @@ def test_what_is_not_there_is_named_with_its_cure(tmp_path: Path) -> None:
 def test_contaminated_weights_and_generated_images_do_not_count_beside_real_ones(tmp_path: Path) -> None:
     inits = ("radimagenet", "imagenet", "scratch")  # of which the first is declared to overlap
     grid = replace(GRID, tasks=("breastmnist", "phantom-thorax"), inits=inits)
-    found = places(planted(tmp_path, grid, steps=lambda cell: 50))
+    found = finetune_places(planted(tmp_path, grid, steps=lambda cell: 50))
     assert {place.task for place in found} == {"breastmnist"}
-    assert sources(found) == ["imagenet"]
+    assert learned_inits(found) == ["imagenet"]
     assert [is_derived(name) for name in (MEANVAR, "partial:a:2", "imagenet")] == [True, True, False]
     assert source_of("partial:lab:2") == "lab"
 
@@ -219,7 +230,7 @@ def test_contaminated_weights_and_generated_images_do_not_count_beside_real_ones
 @pytest.mark.parametrize("name, kind, stages", [("meanvar:x", "meanvar", 0), ("partial:x:12", "partial", 12)])
 def test_an_audit_of_the_source_is_found_by_the_identity(name: str, kind: str, stages: int) -> None:
     source = InitCard(name="x", label="", identity="sha256:abc", file=Path("x"))
-    identity = derived(name, kind, source, stages).identity
+    identity = derive_init(name, kind, source, stages).identity
     assert source_identity(name, identity) == source.identity and identity != source.identity
 
 
@@ -229,7 +240,7 @@ def test_the_page_shows_the_section_only_where_it_has_something_to_say(tmp_path:
     assert content is not None
     sentence = content.answers[0].sentence
     assert f"reproduces {SPEED}, {SCALE} and {LOWEST}; does not test" in sentence and "n = 1 task" in sentence
-    text = build([tmp_path / "with"]).markdown.read_text()
+    text = build_report([tmp_path / "with"]).markdown.read_text()
     assert MEANVAR in text and "## Features or scale" in text and "0.95" in text
     write_run(tmp_path / "without")
-    assert section(read([tmp_path / "without"])) is None
+    assert section(load_results([tmp_path / "without"])) is None

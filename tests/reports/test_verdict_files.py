@@ -11,9 +11,9 @@ from synthetic import Grid, write_run
 
 from mednet_bench.cli import options
 from mednet_bench.reports.elements.format import GENERATED
-from mednet_bench.reports.pages.build import Built, build
-from mednet_bench.reports.pages.verdict_files import Line
-from mednet_bench.reports.pages.verdict_tex import escaped
+from mednet_bench.reports.pages.build import BuiltReport, build_report
+from mednet_bench.reports.pages.verdict_files import VerdictLine
+from mednet_bench.reports.pages.verdict_tex import escape_latex
 from mednet_bench.reports.statistics.paired import MARGIN
 
 DOCS = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
@@ -24,11 +24,11 @@ REQUIRED = (
 FORMULA = "=cmd()|`a`"
 
 
-def rows(built: Built) -> list[dict[str, str]]:
+def rows(built: BuiltReport) -> list[dict[str, str]]:
     return list(csv.DictReader((built.csv.parent / "verdicts.csv").open(newline="")))
 
 
-def whole(built: Built) -> dict:
+def whole(built: BuiltReport) -> dict:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
@@ -36,16 +36,16 @@ def whole(built: Built) -> dict:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
     """Real and generated tasks, a hostile name, and an init without a third seed."""
     folder = tmp_path_factory.mktemp("run")
     tasks = ("breastmnist", "pneumoniamnist", "phantom-thorax", FORMULA)
     lacks = Grid(tasks=tasks, skip=lambda cell: cell.init == "scratch" and cell.seed == 2)
     write_run(folder, lacks)
-    return build([folder])
+    return build_report([folder])
 
 
-def test_the_lines_of_the_documentation_give_every_difference_and_interval(built: Built):
+def test_the_lines_of_the_documentation_give_every_difference_and_interval(built: BuiltReport):
     (code,) = re.findall(r"```python\n(.*?)```", DOCS, flags=re.S)
     assert "mednet_bench" not in code
     lines = rows(built)
@@ -57,15 +57,15 @@ def test_the_lines_of_the_documentation_give_every_difference_and_interval(built
             assert names[name] == pytest.approx(float(line[name]), abs=1e-6), (line["task"], name)
 
 
-def test_the_columns_are_those_that_are_promised_and_each_is_documented(built: Built):
+def test_the_columns_are_those_that_are_promised_and_each_is_documented(built: BuiltReport):
     header = list(rows(built)[0])
     assert header[: len(REQUIRED)] == [*REQUIRED]
     described = set(re.findall(r"`(\w+)`", DOCS.partition("## The files")[2].partition("## Flags")[0]))
     assert set(header) <= described
-    assert set(Line.__struct_fields__) <= described
+    assert set(VerdictLine.__struct_fields__) <= described
 
 
-def test_every_flag_is_documented(built: Built):
+def test_every_flag_is_documented(built: BuiltReport):
     from mednet_bench.reports.elements.verdict_flags import MEANINGS
 
     described = set(re.findall(r"`([\w-]+)`", DOCS.partition("## Flags")[2]))
@@ -73,7 +73,7 @@ def test_every_flag_is_documented(built: Built):
     assert {flag["name"] for line in whole(built)["verdicts"] for flag in line["flags"]} <= set(MEANINGS)
 
 
-def test_json_and_csv_say_the_same(built: Built):
+def test_json_and_csv_say_the_same(built: BuiltReport):
     told = whole(built)
     assert (told["format"], told["margin"], told["alpha"], told["power"]) == (1, MARGIN, 0.05, 0.8)
     lines = rows(built)
@@ -88,7 +88,7 @@ def test_json_and_csv_say_the_same(built: Built):
         assert line["generated"] == str(verdict["generated"]).lower()
 
 
-def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: Built):
+def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: BuiltReport):
     cells = {record.key: record.cell for record in built.results.counted}
     for verdict in whole(built)["verdicts"]:
         if "scratch" in (verdict["init_a"], verdict["init_b"]):
@@ -102,7 +102,7 @@ def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: Built):
             }
 
 
-def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the_json(built: Built):
+def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the_json(built: BuiltReport):
     pairs = list(zip(whole(built)["verdicts"], rows(built), strict=True))
     unbounded = [line["seeds_needed"] for verdict, line in pairs if verdict["seeds_needed_unbounded"]]
     assert unbounded and set(unbounded) == {"inf"}
@@ -115,17 +115,17 @@ def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the
 
 def test_what_is_unknown_is_empty_and_null(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), predictions=False))
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     assert {line["difference"] + line["low"] + line["mde"] + line["p"] for line in rows(built)} == {""}
     for verdict in whole(built)["verdicts"]:
         assert (verdict["difference"], verdict["low"], verdict["mde"], verdict["seeds_needed"]) == (None,) * 4
         assert "no-evidence" in {flag["name"] for flag in verdict["flags"]}
 
 
-def test_a_name_is_no_formula_in_the_csv_and_no_command_in_latex(built: Built):
+def test_a_name_is_no_formula_in_the_csv_and_no_command_in_latex(built: BuiltReport):
     assert f"'{FORMULA}" in {line["task"] for line in rows(built)}
     text = (built.csv.parent / "verdicts.tex").read_text()
-    assert escaped(r"a_b&50%$x$\input{~/f}^#<>|`") == (
+    assert escape_latex(r"a_b&50%$x$\input{~/f}^#<>|`") == (
         r"a\_b\&50\%\$x\$\textbackslash{}input\{\textasciitilde{}/f\}\textasciicircum{}\#\textless{}"
         r"\textgreater{}\textbar{}\textasciigrave{}"
     )
@@ -140,7 +140,10 @@ def test_a_name_is_no_formula_in_the_csv_and_no_command_in_latex(built: Built):
 
 def test_the_margin_decides_and_is_told(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=tuple(range(5))))
-    narrow, wide = build([tmp_path], tmp_path / "narrow"), build([tmp_path], tmp_path / "wide", margin=0.3)
+    narrow, wide = (
+        build_report([tmp_path], tmp_path / "narrow"),
+        build_report([tmp_path], tmp_path / "wide", margin=0.3),
+    )
     assert "equivalent" not in {line["verdict"] for line in rows(narrow)}
     assert {line["verdict"] for line in rows(wide)} == {"equivalent"}
     assert {line["margin"] for line in rows(wide)} == {"0.3"}

@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.flags import Flag
-from mednet_bench.reports.analysis.load_results import read
+from mednet_bench.reports.analysis.flags import DoubtFlag
+from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, judge
-from mednet_bench.reports.answers.main_answer import helps, n_of
-from mednet_bench.reports.elements.forest import ROWS, drawn, forests
-from mednet_bench.reports.elements.format import GENERATED, percent
-from mednet_bench.reports.elements.section import Answer, Content, Datum, Table
-from mednet_bench.reports.elements.verdict_format import between, extent, spans, tally
+from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, compute_verdicts
+from mednet_bench.reports.answers.main_answer import main_answer, n_of
+from mednet_bench.reports.elements.forest import FOREST_ROWS, draw_forests, rows_to_draw
+from mednet_bench.reports.elements.format import GENERATED, format_percent
+from mednet_bench.reports.elements.section import Datum, ReportAnswer, SectionContent, Table
+from mednet_bench.reports.elements.verdict_format import (
+    count_verdicts,
+    detectable_range,
+    range_with_noun,
+    verdicts_between,
+)
 from mednet_bench.reports.elements.verdict_style import LOOKS
-from mednet_bench.reports.pages.overview import page
+from mednet_bench.reports.pages.overview import build_page
 from mednet_bench.reports.pages.terminal import verdict_text
 from mednet_bench.reports.sections.verdict_section import verdict_section
 
@@ -27,21 +32,21 @@ REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 
 def run(folder: Path, **changes: object) -> Results:
     write_run(folder, Grid(**changes))  # type: ignore[arg-type]
-    return read([folder])
+    return load_results([folder])
 
 
-def section_of(results: Results) -> Content:
+def section_of(results: Results) -> SectionContent:
     content = verdict_section(results)
     assert content is not None
     return content
 
 
-def answer_of(results: Results, start: str) -> Answer:
+def answer_of(results: Results, start: str) -> ReportAnswer:
     (found,) = [answer for answer in section_of(results).answers if answer.question.startswith(start)]
     return found
 
 
-def tables(content: Content) -> list[Table]:
+def tables(content: SectionContent) -> list[Table]:
     return [block for part in content.parts for block in part.blocks if isinstance(block, Table)]
 
 
@@ -56,7 +61,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_every_comparison_has_a_row_with_its_n_and_its_records(results: Results):
     found = [table for table in tables(section_of(results)) if table.keys]
     assert [table.facts["protocol"] for table in found] == ["finetune", "linear"]
-    verdicts = judge(results)
+    verdicts = compute_verdicts(results)
     assert sum(len(table.rows) for table in found) == len(verdicts) == 2 * 4 * 3 * 3
     keys = [keys for table in found for keys in table.keys]
     lines = [row for table in found for row in table.rows]
@@ -78,14 +83,16 @@ def test_the_counts_add_up_and_keep_generated_tasks_apart(results: Results):
     for point in points:
         made = GENERATED in point
         pair = point.partition(GENERATED if made else ":")[0].rstrip(" (").split(" against ")
-        chosen = [v for v in judge(results) if v.generated == made and [v.a.init, v.b.init] == pair]
-        counts = ", ".join(f"{name} {n}" for name, n in tally(chosen).items())
+        chosen = [
+            v for v in compute_verdicts(results) if v.generated == made and [v.a.init, v.b.init] == pair
+        ]
+        counts = ", ".join(f"{name} {n}" for name, n in count_verdicts(chosen).items())
         assert f": {counts} of {len(chosen)}." in point
     assert {line for point in points for line in [point[:-1]]} <= set(verdict_text(results, 200).splitlines())
 
 
 def test_a_pair_turned_round_says_the_opposite(results: Results):
-    for verdict in judge(results):
+    for verdict in compute_verdicts(results):
         turned = verdict.seen_from(verdict.b.init)
         assert (turned.a, turned.b) == (verdict.b, verdict.a)
         assert turned.difference == -verdict.difference
@@ -93,7 +100,7 @@ def test_a_pair_turned_round_says_the_opposite(results: Results):
         assert {verdict.verdict, turned.verdict} in ({BETTER, WORSE}, {CANNOT_TELL}, {"equivalent"})
         assert turned.seen_from(verdict.a.init).verdict == verdict.verdict
     with pytest.raises(ValueError, match="not compared here"):
-        judge(results)[0].seen_from("radimagenet")
+        compute_verdicts(results)[0].seen_from("radimagenet")
 
 
 def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes():
@@ -137,8 +144,8 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
-    verdicts = judge(results)
-    figures = forests(results, verdicts)
+    verdicts = compute_verdicts(results)
+    figures = draw_forests(results, verdicts)
     assert list(figures) == ["finetune", "linear"]
     panels = [panel for held in figures.values() for figure in held for panel in figure.panels]
     assert len(panels) == 6
@@ -154,7 +161,7 @@ def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
         ]
         for verdict in mine:
             assert (
-                f"at {percent(verdict.a.fraction)} {verdict.difference:+.3f}".replace("-", "\u2212")
+                f"at {format_percent(verdict.a.fraction)} {verdict.difference:+.3f}".replace("-", "\u2212")
                 in panel.alt
             )
         words = {v.verdict for v in mine}
@@ -162,16 +169,16 @@ def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
 
 
 def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: Results):
-    few = [v for v in judge(results) if v.a.protocol == "linear"]
+    few = [v for v in compute_verdicts(results) if v.a.protocol == "linear"]
     many = [
         replace(v, a=replace(v.a, task=f"{v.a.task}{copy}"), b=replace(v.b, task=f"{v.a.task}{copy}"))
-        for copy in range(ROWS * 2 // len(few))
+        for copy in range(FOREST_ROWS * 2 // len(few))
         for v in few
     ]
-    kept = drawn(many)
-    assert len(kept) <= ROWS < len(many)
+    kept = rows_to_draw(many)
+    assert len(kept) <= FOREST_ROWS < len(many)
     assert min(v.a.fraction for v in kept) > min(v.a.fraction for v in many)
-    (figure,) = forests(results, many)["linear"]
+    (figure,) = draw_forests(results, many)["linear"]
     assert f"Drawn are {len(kept):,} of {len(many):,} comparisons" in figure.caption
     assert len(figure.panels) > 3
 
@@ -179,10 +186,10 @@ def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(resul
 def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results: Results):
     answer = answer_of(results, "Does medical")
     assert answer.sentence.startswith("Generated tasks are left out.")
-    real = [v for v in judge(results) if not v.generated]
+    real = [v for v in compute_verdicts(results) if not v.generated]
     for other in ("imagenet", "scratch"):
-        held = between(real, "mednet", other)
-        counts = ", ".join(f"{name} {n}" for name, n in tally(held).items())
+        held = verdicts_between(real, "mednet", other)
+        counts = ", ".join(f"{name} {n}" for name, n in count_verdicts(held).items())
         assert (
             f"mednet over {other}: " in answer.sentence
             and f"({counts} of {len(held)} comparisons" in answer.sentence
@@ -208,29 +215,35 @@ def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results:
     ],
 )
 def test_one_verdict_alone_never_makes_the_headline(results: Results, said: list[str], gist: str):
-    pair = between([v for v in judge(results) if not v.generated], "mednet", "scratch")
-    told = helps(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
+    pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
+    told = main_answer(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
     assert f"mednet over scratch: {gist} (" in told.sentence
 
 
 def test_the_answer_says_how_small_the_medical_weights_are(results: Results):
     sentence = answer_of(results, "Does medical").sentence
     images = [record.counts.train for record in results.step("pretrain") if record.counts]
-    assert f"Here mednet means weights pretrained once, on {spans(images, 'image')}." in sentence
+    assert f"Here mednet means weights pretrained once, on {range_with_noun(images, 'image')}." in sentence
 
 
 def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
-    first, *rest = between([v for v in judge(results) if not v.generated], "mednet", "scratch")
+    first, *rest = verdicts_between(
+        [v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch"
+    )
     assert first.paired is not None
     wild = replace(
         first,
         a=replace(first.a, task="elsewhere"),
         paired=replace(first.paired, difference=0.9),
-        flags=(Flag("contaminated", "has seen the images"),),
+        flags=(DoubtFlag("contaminated", "has seen the images"),),
     )
-    assert extent([wild, *rest]) == extent(rest) != extent([first, *rest, replace(wild, flags=())])
+    assert (
+        detectable_range([wild, *rest])
+        == detectable_range(rest)
+        != detectable_range([first, *rest, replace(wild, flags=())])
+    )
     assert n_of([wild, *rest]) == n_of(rest)
-    assert extent([wild]) == "" and n_of([wild]) == "0 comparisons"
+    assert detectable_range([wild]) == "" and n_of([wild]) == "0 comparisons"
 
 
 def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):
@@ -260,22 +273,22 @@ def test_an_answer_that_cannot_be_given_says_so(tmp_path: Path):
 
 def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Results):
     (table,) = [t for t in tables(section_of(results)) if t.caption.startswith("Where transfer works")]
-    real = [v for v in judge(results) if not v.generated]
+    real = [v for v in compute_verdicts(results) if not v.generated]
     for where, kind, pair, *counts, _, _ in table.rows:
         assert isinstance(pair, Datum)
-        held = between(real, str(pair.value), "scratch")
+        held = verdicts_between(real, str(pair.value), "scratch")
         if kind == "modality":
             held = [v for v in held if results.tasks[v.a.task].modality == where]
         elif kind == "labels":
-            held = [v for v in held if percent(v.a.fraction) == where]
+            held = [v for v in held if format_percent(v.a.fraction) == where]
         else:
             continue
-        assert counts == list(tally(held).values()) and sum(counts) > 0  # type: ignore[arg-type]
+        assert counts == list(count_verdicts(held).values()) and sum(counts) > 0  # type: ignore[arg-type]
     assert GENERATED not in str(table.rows)
 
 
 def test_the_page_opens_with_the_verdicts(results: Results):
-    whole = page(results)
+    whole = build_page(results)
     assert whole.sections[0][0] == "verdicts"
     questions = [answer.question for answer in whole.answers]
     assert questions[0].startswith("Does medical") and questions[1].startswith("For which modalities")
@@ -286,4 +299,4 @@ def test_a_long_table_opens_with_the_largest_fraction_and_folds_the_rest(tmp_pat
     first, rest = (table for table in tables(section_of(long)) if table.keys)
     assert (len(first.rows), first.folded) == (3 * 3, False)
     assert (len(rest.rows), rest.folded) == (3 * 3 * 6, True)
-    assert f"{percent(1.0)} of the labels" in first.caption
+    assert f"{format_percent(1.0)} of the labels" in first.caption

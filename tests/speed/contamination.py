@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mednet_bench.benchmark.audits.contamination import alignment, near_duplicate_search
-from mednet_bench.benchmark.audits.contamination.search import Index
+from mednet_bench.benchmark.audits.contamination.search import HashIndex
 from mednet_bench.tasks.images.perceptual_hash import WHOLE, perceptual_hash, perceptual_hashes
 
 SOURCES = {
@@ -107,18 +107,18 @@ def half(images: list[Pixels]) -> Half:
     """Plant copies of the one part of some images, and look for the other part, which is not there."""
     corpus, others = images[::2], images[1::2]
     thumbnails = np.stack([alignment.thumbnail(image) for image in corpus])
-    seen = near_duplicate_search.Seen("", perceptual_hashes(corpus), lambda rows: thumbnails[rows])
+    seen = near_duplicate_search.SeenImages("", perceptual_hashes(corpus), lambda rows: thumbnails[rows])
     planted = corpus[:PLANTED]
     copies = {name: scored([change(image) for image in planted], seen) for name, change in CHANGES.items()}
     return Half(copies, scored(others, seen))
 
 
 def scored(
-    images: list[Pixels], seen: near_duplicate_search.Seen
+    images: list[Pixels], seen: near_duplicate_search.SeenImages
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return of each image the best correlation with a candidate, and the least distance of hashes."""
     stack = np.stack(images)
-    hits = near_duplicate_search.candidates(stack, seen.hashes, 11, (WHOLE,))
+    hits = near_duplicate_search.nearest_candidates(stack, seen.hashes, 11, (WHOLE,))
     nearest = np.full(len(images), 64)
     np.minimum.at(nearest, hits.query, hits.distance)
     return near_duplicate_search.best_correlations(stack, seen), nearest
@@ -185,10 +185,10 @@ def pairs() -> None:
         if a == b and one == two:
             continue
         hashes = perceptual_hashes([images[b][two]])
-        seen = near_duplicate_search.Seen(
+        seen = near_duplicate_search.SeenImages(
             "", hashes, lambda rows, image=images[b][two]: alignment.thumbnail(image)[None]
         )
-        found[kind][0] += bool(near_duplicate_search.copies(images[a][one][None], seen)[0])
+        found[kind][0] += bool(near_duplicate_search.has_near_duplicate(images[a][one][None], seen)[0])
         found[kind][1] += 1
     for kind, (wrong, number) in found.items():
         print(f"\nRandom pairs {kind}: {wrong} of {number:,} taken for copies.", end="")
@@ -204,7 +204,7 @@ def search(hashes: int, images: int) -> None:
     bits = np.uint64(1) << rng.permuted(np.tile(np.arange(64, dtype=np.uint64), (len(planted), 1)), axis=1)
     queries[planted] = known[planted] ^ bits[:, : near_duplicate_search.RADIUS].sum(axis=1, dtype=np.uint64)
     started, used = time.perf_counter(), time.process_time()
-    hits = Index(known).nearest(queries, near_duplicate_search.RADIUS, near_duplicate_search.CANDIDATES)
+    hits = HashIndex(known).nearest(queries, near_duplicate_search.RADIUS, near_duplicate_search.CANDIDATES)
     wall, used = time.perf_counter() - started, time.process_time() - used
     found = np.isin(planted, hits.query[hits.query == hits.row]).mean()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)

@@ -18,19 +18,19 @@ from pathlib import Path
 
 import torch
 
-from mednet_bench.benchmark.corpus.build import build
-from mednet_bench.benchmark.corpus.build_part import Settings as Stored
+from mednet_bench.benchmark.corpus.build import build_corpus
+from mednet_bench.benchmark.corpus.build_part import CorpusSettings as Stored
 from mednet_bench.benchmark.corpus.corpus import CORPUS
 from mednet_bench.benchmark.corpus.source_args import open_sources
-from mednet_bench.benchmark.pretraining.config import Job, Keeping
-from mednet_bench.benchmark.pretraining.distributed import Ranks
+from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig
+from mednet_bench.benchmark.pretraining.distributed import RankGroup
 from mednet_bench.benchmark.pretraining.loader import corpus_pools
-from mednet_bench.benchmark.pretraining.pretrain_result import Settings
+from mednet_bench.benchmark.pretraining.pretrain_result import PretrainSettings
 from mednet_bench.benchmark.pretraining.projection import decode_rate, step_rate
-from mednet_bench.benchmark.pretraining.sources import Loading
-from mednet_bench.benchmark.pretraining.train_loop import pretrain
+from mednet_bench.benchmark.pretraining.sources import LoaderConfig
+from mednet_bench.benchmark.pretraining.train_loop import run_training
 from mednet_bench.tasks.pseudonymize import own_salt
-from mednet_bench.tasks.task import Places, Variant
+from mednet_bench.tasks.task import DataLocations, Variant
 
 LIMIT = 0.05
 """Promised: a training waits for less than this share of its time."""
@@ -47,8 +47,8 @@ def corpus_of(folder: Path, variant: Variant, side: int) -> Path:
     """Build a corpus of generated images at one side, or take the one that is there."""
     out = folder / f"{variant}-{side}"
     if not (out / CORPUS).is_file():
-        sources = open_sources((SOURCES[variant],), Places(), {}, side)
-        build(out, sources, Stored(variant, side, own_salt()))
+        sources = open_sources((SOURCES[variant],), DataLocations(), {}, side)
+        build_corpus(out, sources, Stored(variant, side, own_salt()))
     return out
 
 
@@ -56,7 +56,7 @@ def measure_decode(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
     """Decode batches in this process, in random order."""
     for variant in SOURCES:
         for side in (28, 64, 224):
-            _, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, workers=0))
+            _, images = corpus_pools(corpus_of(folder, variant, side), LoaderConfig(side=side, workers=0))
             size = float(images.decoder.places.size.mean())
             rate = decode_rate(images.decoder)
             images.close()
@@ -66,8 +66,8 @@ def measure_decode(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
 def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Pretrain a few steps and add up what the engine counted."""
     for variant, arch, side, batch, steps in TRAININGS:
-        pools, images = corpus_pools(corpus_of(folder, variant, side), Loading(side=side, device=device))
-        settings = Settings(
+        pools, images = corpus_pools(corpus_of(folder, variant, side), LoaderConfig(side=side, device=device))
+        settings = PretrainSettings(
             variant=variant,
             arch=arch,
             steps=steps,
@@ -76,7 +76,7 @@ def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, flo
             lr=1e-3,
             weight_decay=0.01,
         )
-        result = pretrain(Job(settings, pools, images, Ranks(device)), Keeping())
+        result = run_training(PretrainConfig(settings, pools, images, RankGroup(device)), PretrainCallbacks())
         images.close()
         rate, wait = step_rate(result.curve, batch)
         yield f"{variant} {arch} {side} px, batch {batch}", {"images_per_second": rate, "data_wait": wait}

@@ -22,20 +22,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from mednet_bench.baselines.init import Contract, InitCard
+from mednet_bench.baselines.init import InitCard, InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.baselines.weights.prepare import Prepare
-from mednet_bench.benchmark.schema.plan import Cell, Recipe
+from mednet_bench.baselines.weights.prepare import InputPreparation
+from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import features, subsets
 from mednet_bench.benchmark.training.device_data import TaskData
-from mednet_bench.benchmark.training.fit import Training
-from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
-from mednet_bench.benchmark.training.model import Classifier, outputs_of, placed
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job
+from mednet_bench.benchmark.training.fit import TaskTraining
+from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
+from mednet_bench.benchmark.training.model import ImageClassifier, outputs_of, place_model
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.benchmark.training.tensors import as_stored
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.data_paths import places_from
-from mednet_bench.tasks.task import Places, Split, Task
+from mednet_bench.tasks.data_paths import data_locations
+from mednet_bench.tasks.task import DataLocations, Split, Task
 
 LIMITS = {"loop": 0.95, "medmnist": 1.5, "features": 1.5}
 """Promised: at least 0.95 of the bare loop, at least 1.5 times MedMNIST's epoch, at most 1.5 passes."""
@@ -63,15 +63,17 @@ def rates(turns: list[Turn], rounds: int) -> dict[str, float]:
     return best
 
 
-def job_of(task: Task, splits: dict[str, Split], arch: str, side: int, recipe: Recipe, device: str) -> Job:
+def job_of(
+    task: Task, splits: dict[str, Split], arch: str, side: int, recipe: TrainingConfig, device: str
+) -> EvalContext:
     """Return a fine-tuning from random weights on all of a task's labels."""
     cell = Cell(task=task.name, size=28, input_size=side, arch=arch, init="scratch", protocol="finetune")
     card = InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)
-    return Job(
+    return EvalContext(
         cell=cell,
         task=task,
         data=TaskData(splits, "measured", device),
-        subset=subsets.choose(splits["train"], splits["val"], 1.0, 0),
+        subset=subsets.choose_subset(splits["train"], splits["val"], 1.0, 0),
         card=card,
         recipe=recipe,
         device=device,
@@ -79,22 +81,22 @@ def job_of(task: Task, splits: dict[str, Split], arch: str, side: int, recipe: R
     )
 
 
-def ours(job: Job, steps: int, batch: int) -> Turn:
+def ours(job: EvalContext, steps: int, batch: int) -> Turn:
     """Our loop on real bytes: gather, resize, augment, normalise, step; without the validation at the end."""
-    training = Training.of(job)
+    training = TaskTraining.of(job)
     feed = training.feed()
-    hyper = Hyper(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
-    nothing = Validation(0.0, None)
+    hyper = OptimizerConfig(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
+    nothing = ValidationResult(0.0, None)
     return Turn(
         "ours",
-        lambda: fit(training.model, Feed(feed.batch, feed.loss, steps), hyper, lambda: nothing),
+        lambda: fit(training.model, BatchSource(feed.batch, feed.loss, steps), hyper, lambda: nothing),
         steps * batch,
     )
 
 
 def bare(arch: str, side: int, steps: int, batch: int, device: str) -> Turn:
     """The least that PyTorch needs: the same model and optimiser on one ready batch, nothing else."""
-    model = placed(Classifier(build_backbone(arch, side), 2, 0), device).train()
+    model = place_model(ImageClassifier(build_backbone(arch, side), 2, 0), device).train()
     images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(batch, dtype=torch.long, device=device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -117,9 +119,9 @@ def measure_loop(device: str, arch: str, side: int, rounds: int = 9) -> dict[str
     """Compare our loop with the bare one; the ratio is ours / bare."""
     batch = 32 if device == "cpu" else 256
     steps = 24 if device == "cpu" else 60
-    task = catalog(Places())["phantom-tissue"]
-    splits = dict(task.source.load(28, Places()))
-    job = job_of(task, splits, arch, side, Recipe(steps=steps, batch_size=batch), device)
+    task = catalog(DataLocations())["phantom-tissue"]
+    splits = dict(task.source.load(28, DataLocations()))
+    job = job_of(task, splits, arch, side, TrainingConfig(steps=steps, batch_size=batch), device)
     found = rates([bare(arch, side, steps, batch, device), ours(job, steps, batch)], rounds)
     return {**found, "ratio": found["ours"] / found["bare"]}
 
@@ -131,14 +133,14 @@ def measure_medmnist(rounds: int = 2) -> dict[str, float]:
     through ToTensor, Normalize and a DataLoader, and after each epoch predicts train, val and test.
     Ours trains on the same number of images in the same batches, augmentation included, and predicts val.
     """
-    places = places_from()
+    places = data_locations()
     task = catalog(places)["breastmnist"]
     splits = dict(task.source.load(28, places))
     n = len(splits["train"])
     steps, batch = round(n / 128), 128  # rates are per image: 4 steps show 512 of the 546 images
-    job = job_of(task, splits, "resnet18_cifar", 28, Recipe(steps=steps, batch_size=batch), "cpu")
-    training = Training.of(job)
-    feed, hyper = training.feed(), Hyper(lr=1e-3, weight_decay=0.01, every=steps, patience=1)
+    job = job_of(task, splits, "resnet18_cifar", 28, TrainingConfig(steps=steps, batch_size=batch), "cpu")
+    training = TaskTraining.of(job)
+    feed, hyper = training.feed(), OptimizerConfig(lr=1e-3, weight_decay=0.01, every=steps, patience=1)
     turns = [
         Turn("published_train", _published(splits, evaluate=False), n),
         Turn("published_epoch", _published(splits, evaluate=True), n),
@@ -177,7 +179,7 @@ def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]
     """Return an epoch by MedMNIST's protocol: Adam 1e-3, batch 128, a loss read back in every step."""
     backbone = build_backbone("resnet18_cifar", 28)
     backbone.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)  # their network takes one channel
-    model = Classifier(backbone, 2, 0)
+    model = ImageClassifier(backbone, 2, 0)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
     loader = torch.utils.data.DataLoader(_OneByOne(splits["train"]), batch_size=128, shuffle=True)
@@ -202,11 +204,11 @@ def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]
 
 def measure_features(rounds: int = 2) -> dict[str, float]:
     """Compare 30 linear cells (6 fractions x 5 seeds) with one pass over the images plus their solvers."""
-    task = catalog(Places())["phantom-tissue"]
-    splits = dict(task.source.load(28, Places()))
+    task = catalog(DataLocations())["phantom-tissue"]
+    splits = dict(task.source.load(28, DataLocations()))
     side, linear = 64, PROTOCOLS["linear"]
-    prepare = Prepare(Contract(), side)
-    base = job_of(task, splits, "tf_efficientnet_lite0", side, Recipe(), "cpu")
+    prepare = InputPreparation(InputSpec(), side)
+    base = job_of(task, splits, "tf_efficientnet_lite0", side, TrainingConfig(), "cpu")
 
     def cells(cache: Path) -> None:
         weights = InitCard(name="fixed", label="one draw", identity=f"draw {cache.name}")
@@ -221,13 +223,13 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
                     fraction=fraction,
                     seed=seed,
                 )
-                subset = subsets.choose(splits["train"], splits["val"], fraction, seed)
-                linear.score(Job(cell, task, base.data, subset, weights, base.recipe, "cpu", cache))
+                subset = subsets.choose_subset(splits["train"], splits["val"], fraction, seed)
+                linear.score(EvalContext(cell, task, base.data, subset, weights, base.recipe, "cpu", cache))
 
     best = {"pass": 1e9, "solvers": 1e9, "cells": 1e9}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            model = placed(build_backbone(base.cell.arch, side).eval(), "cpu")
+            model = place_model(build_backbone(base.cell.arch, side).eval(), "cpu")
             started = time.perf_counter()
             for split in splits.values():
                 outputs_of(model, prepare, as_stored(split, "cpu"))

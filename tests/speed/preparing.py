@@ -60,20 +60,20 @@ def bare(paths: tuple[Path, ...]) -> int:
 
 
 def decode_bare(folder: Path, jobs: int) -> None:
-    from mednet_bench.core.process_pool import share
+    from mednet_bench.core.process_pool import map_in_processes
 
     paths = sorted(folder.glob("*.dcm"))
     pieces = [tuple(paths[start : start + 64]) for start in range(0, len(paths), 64)]
-    assert sum(share(bare, pieces, jobs)) == len(paths) * PIXELS**2
+    assert sum(map_in_processes(bare, pieces, jobs)) == len(paths) * PIXELS**2
 
 
 def prepare(card: Path, side: int, jobs: int) -> None:
-    from mednet_bench.tasks.from_files.prepared import prepared
+    from mednet_bench.tasks.from_files.prepared import prepare_task
     from mednet_bench.tasks.local_cards import local_task
 
     with tempfile.TemporaryDirectory() as cache:
         os.environ["MEDNET_BENCH_CACHE"] = cache
-        found = prepared(local_task(card).source.spec, side, jobs)  # type: ignore[attr-defined]
+        found = prepare_task(local_task(card).source.spec, side, jobs)  # type: ignore[attr-defined]
         assert found.manifest.bits == 16
 
 

@@ -26,16 +26,16 @@ def serve(side: int) -> None:
     import torch
 
     from mednet_bench.baselines.weights.archs import build_backbone
-    from mednet_bench.benchmark.training.model import Classifier, placed
-    from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
+    from mednet_bench.benchmark.training.model import ImageClassifier, place_model
+    from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
 
-    model = placed(Classifier(build_backbone("tf_efficientnet_lite0", side), 2, 0), "cpu")
+    model = place_model(ImageClassifier(build_backbone("tf_efficientnet_lite0", side), 2, 0), "cpu")
     images = torch.randn(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)
     batch = images, torch.zeros(BATCH, dtype=torch.long)
     for line in sys.stdin:
-        feed = Feed(lambda step: batch, torch.nn.functional.cross_entropy, int(line))
+        feed = BatchSource(lambda step: batch, torch.nn.functional.cross_entropy, int(line))
         started = time.perf_counter()
-        fit(model, feed, Hyper(1e-4, 0.0, int(line), 1), lambda: Validation(0.0, None))
+        fit(model, feed, OptimizerConfig(1e-4, 0.0, int(line), 1), lambda: ValidationResult(0.0, None))
         print(BATCH * int(line) / (time.perf_counter() - started), flush=True)
 
 

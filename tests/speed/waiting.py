@@ -24,7 +24,7 @@ sys.path[:0] = [str(TESTS)]  # for `synthetic` and `conftest`
 
 RUN = "from mednet_bench.cli.main import main; main()"
 COMMANDS = ("ls", "--help", "run --help", "sources", "sources plan gray", "sources show lits")
-BUILD = "import pathlib, sys; from mednet_bench.reports.pages.build import build; build([pathlib.Path(sys.argv[1])])"
+BUILD = "import pathlib, sys; from mednet_bench.reports.pages.build import build_report; build_report([pathlib.Path(sys.argv[1])])"
 DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](performance.now())))"
 CLICK = "const t = performance.now(); document.querySelector('[name=init][value=mednet]').click();"
 
@@ -58,13 +58,13 @@ def measure_drawing() -> Found:
     """Measure what is generated in memory: the order of three million rows, and each phantom."""
     from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
     from mednet_bench.tasks.catalog import catalog
-    from mednet_bench.tasks.task import Places
+    from mednet_bench.tasks.task import DataLocations
 
     rows = np.arange(3_000_000)
     yield "three million rows, shuffled", seconds_here(lambda: block_shuffle(rows, seed=0, epoch=0)), 1
-    for name, task in catalog(Places()).items():
+    for name, task in catalog(DataLocations()).items():
         if task.generated:
-            yield name, seconds_here(lambda task=task: task.source.load(28, Places())), 8
+            yield name, seconds_here(lambda task=task: task.source.load(28, DataLocations())), 8
 
 
 def measure_records() -> Found:
@@ -77,10 +77,10 @@ def measure_records() -> Found:
 def _resumed(out: Path) -> Found:
     from synthetic import write_finished
 
-    from mednet_bench.benchmark.schema.records import Store
+    from mednet_bench.benchmark.schema.records import RecordStore
 
     command = write_finished(out)
-    yield "10,000 records, read", seconds_here(lambda: list(Store(out).read_all())), 5
+    yield "10,000 records, read", seconds_here(lambda: list(RecordStore(out).read_all())), 5
     yield "10,000 records, a run with nothing to do", seconds_of(RUN, *command), 3
 
 

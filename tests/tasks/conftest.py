@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,13 +32,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> Places:
+def real(tmp_path: Path) -> DataLocations:
     """The folder with real sets, never written to; the test is skipped where there is none."""
     beside = Path(__file__).parents[3] / "shared" / "data"
     root = Path(os.environ.get("MEDNET_BENCH_DATA", beside))
     if not (root / "medmnist" / "breastmnist.npz").is_file():
         pytest.skip("needs real MedMNIST files: name their folder in MEDNET_BENCH_DATA")
-    return Places((root,), tmp_path / "no-cache", download=False)
+    return DataLocations((root,), tmp_path / "no-cache", download=False)
 
 
 @pytest.fixture

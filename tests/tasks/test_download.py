@@ -17,13 +17,13 @@ import pytest
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.files import DiskFullError
 from mednet_bench.tasks import download as module
-from mednet_bench.tasks.catalog import fetch
-from mednet_bench.tasks.download import OfflineError, Patience, download
-from mednet_bench.tasks.task import TASKS, Places
+from mednet_bench.tasks.catalog import fetch_tasks
+from mednet_bench.tasks.download import OfflineError, RetryPolicy, download_file
+from mednet_bench.tasks.task import TASKS, DataLocations
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = Patience(connect=60, read=60, tries=4, wait=0.01)
+QUICK = RetryPolicy(connect=60, read=60, tries=4, wait=0.01)
 
 
 @dataclass
@@ -118,8 +118,8 @@ def sending(*parts: bytes, pause: float = 0.0) -> Act:
 def refused(url: str, folder: Path, most: int = 0, **patience: float) -> str:
     """The one sentence of a download that must fail."""
     with pytest.raises(UserError) as caught:
-        limits = Patience(**{"connect": 2, "read": 5, "tries": 2, "wait": 0.01, **patience})
-        download(f"{url}/a.npz", folder / "a.npz", MD5, patience=limits, most=most)
+        limits = RetryPolicy(**{"connect": 2, "read": 5, "tries": 2, "wait": 0.01, **patience})
+        download_file(f"{url}/a.npz", folder / "a.npz", MD5, patience=limits, most=most)
     assert "\n" not in str(caught.value) and not (folder / "a.npz").exists()
     return str(caught.value)
 
@@ -130,7 +130,7 @@ def left_over(folder: Path) -> list[str]:
 
 def test_a_file_arrives_whole_and_the_progress_is_told(server, tmp_path):
     told: list[tuple[str, int, int]] = []
-    path = download(
+    path = download_file(
         f"{server.url}/a.npz", tmp_path / "new" / "a.npz", MD5, lambda *what: told.append(what), QUICK
     )
     assert path.read_bytes() == CONTENT and left_over(path.parent) == ["a.npz"]
@@ -140,7 +140,7 @@ def test_a_file_arrives_whole_and_the_progress_is_told(server, tmp_path):
 
 def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
     server.cuts = [300_000, 200_000]
-    download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert (tmp_path / "a.npz").read_bytes() == CONTENT
     assert server.requests == ["", "bytes=300000-", "bytes=500000-"]
 
@@ -148,28 +148,28 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
 def test_the_next_run_goes_on_too(server, tmp_path):
     server.cuts = [100_000] + [0] * 9
     with pytest.raises(UserError, match=r"failed 4 times .*goes on where it stopped"):
-        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert left_over(tmp_path) == [f"a.npz.{MD5[:8]}.part"]
     server.cuts, server.requests = [], []
-    download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert server.requests == ["bytes=100000-"] and left_over(tmp_path) == ["a.npz"]
 
 
 def test_a_server_that_ignores_ranges_starts_again(server, tmp_path):
     server.cuts, server.ranges = [300_000], False
-    download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert (tmp_path / "a.npz").read_bytes() == CONTENT
 
 
 def test_a_part_of_something_else_is_thrown_away(server, tmp_path):
     (tmp_path / f"a.npz.{MD5[:8]}.part").write_bytes(b"x" * 1000)
-    download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert (tmp_path / "a.npz").read_bytes() == CONTENT
     (tmp_path / f"b.npz.{MD5[:8]}.part").write_bytes(b"x" * (len(CONTENT) + 1))
-    download(f"{server.url}/b.npz", tmp_path / "b.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/b.npz", tmp_path / "b.npz", MD5, patience=QUICK)
     assert (tmp_path / "b.npz").read_bytes() == CONTENT
     (tmp_path / f"c.npz.{MD5[:8]}.part").write_bytes(b"x" * (len(CONTENT) + 1))
-    download(f"{server.url}/c.npz", tmp_path / "c.npz", MD5, patience=QUICK, most=len(CONTENT))
+    download_file(f"{server.url}/c.npz", tmp_path / "c.npz", MD5, patience=QUICK, most=len(CONTENT))
     assert (tmp_path / "c.npz").read_bytes() == CONTENT
 
 
@@ -177,7 +177,7 @@ def test_a_part_that_only_lacked_its_name_is_not_fetched_again(server, tmp_path)
     """The run was killed between the last byte and the rename."""
     (tmp_path / f"a.npz.{MD5[:8]}.part").write_bytes(CONTENT)
     told: list[int] = []
-    download(
+    download_file(
         f"{server.url}/a.npz", tmp_path / "a.npz", MD5, lambda name, done, total: told.append(done), QUICK
     )
     assert (tmp_path / "a.npz").read_bytes() == CONTENT and not told
@@ -186,31 +186,31 @@ def test_a_part_that_only_lacked_its_name_is_not_fetched_again(server, tmp_path)
 def test_wrong_bytes_never_get_the_name_of_the_file(server, tmp_path):
     server.content = b"<html>please log in</html>"
     with pytest.raises(UserError, match="serves another file than published"):
-        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert left_over(tmp_path) == [] and len(server.requests) == 1
 
 
 def test_a_missing_file_is_told_at_once(server, tmp_path):
     server.status = [404]
     with pytest.raises(UserError, match="HTTP 404"):
-        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert len(server.requests) == 1
 
 
 def test_a_server_in_trouble_is_asked_again(server, tmp_path):
     server.status = [500, 503]
-    download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+    download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert len(server.requests) == 3
     server.status = [500] * 9
     with pytest.raises(UserError, match=r"failed 4 times \(HTTP 500\)"):
-        download(f"{server.url}/b.npz", tmp_path / "b.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/b.npz", tmp_path / "b.npz", MD5, patience=QUICK)
 
 
 def test_a_silent_server_counts_as_cut(server, tmp_path):
     server.pause = 60  # nobody waits for it
     with pytest.raises(UserError, match=r"failed 1 times \(.*timed out"):
-        download(
-            f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=Patience(connect=2, read=0.2, tries=1)
+        download_file(
+            f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=RetryPolicy(connect=2, read=0.2, tries=1)
         )
 
 
@@ -219,9 +219,9 @@ def test_without_a_network_nothing_is_tried_again(tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer here
         with pytest.raises(OfflineError, match=r"Cannot reach 127\.0\.0\.1"):
-            download(f"http://127.0.0.1:{free.getsockname()[1]}/a.npz", tmp_path / "a.npz", MD5)
+            download_file(f"http://127.0.0.1:{free.getsockname()[1]}/a.npz", tmp_path / "a.npz", MD5)
     with pytest.raises(OfflineError, match=r"Cannot reach no-such-host\.invalid"):
-        download("https://no-such-host.invalid/a.npz", tmp_path / "a.npz", MD5)
+        download_file("https://no-such-host.invalid/a.npz", tmp_path / "a.npz", MD5)
     # a resolver that never answers, and which no socket timeout reaches
     over = threading.Event()
 
@@ -231,7 +231,9 @@ def test_without_a_network_nothing_is_tried_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.socket, "create_connection", never)
     with pytest.raises(OfflineError, match=r"no answer in 0\.2 s"):
-        download("https://example.invalid/a.npz", tmp_path / "a.npz", MD5, patience=Patience(connect=0.2))
+        download_file(
+            "https://example.invalid/a.npz", tmp_path / "a.npz", MD5, patience=RetryPolicy(connect=0.2)
+        )
     over.set()
 
 
@@ -239,17 +241,17 @@ def test_a_full_disk_is_told_before_the_transfer(server, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=len(CONTENT) - 1))
     with pytest.raises(DiskFullError, match="free some space"):
-        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
 
 
 def test_a_folder_that_cannot_be_is_one_sentence(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write"):
-        download(f"{server.url}/a.npz", tmp_path / "file" / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "file" / "a.npz", MD5, patience=QUICK)
 
 
 def _download_in_process(url: str, target: Path) -> None:
-    download(url, target, MD5, patience=QUICK)
+    download_file(url, target, MD5, patience=QUICK)
 
 
 def test_two_processes_take_turns_and_fetch_once(server, tmp_path):
@@ -270,10 +272,10 @@ def test_two_processes_take_turns_and_fetch_once(server, tmp_path):
 def test_a_mirror_serves_what_a_task_lacks(server, tmp_path, real):
     task = TASKS["breastmnist"]
     server.content = (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
-    places = Places((), tmp_path / "cache", mirror=f"{server.url}/medmnist/")
-    fetch([task], 28, places)
+    places = DataLocations((), tmp_path / "cache", mirror=f"{server.url}/medmnist/")
+    fetch_tasks([task], 28, places)
     assert (tmp_path / "cache" / "breastmnist.npz").read_bytes() == server.content
-    fetch([task], 28, places)
+    fetch_tasks([task], 28, places)
     assert len(server.requests) == 1
     assert len(task.source.load(28, places)["test"]) == 156
 
@@ -281,15 +283,15 @@ def test_a_mirror_serves_what_a_task_lacks(server, tmp_path, real):
 def test_a_root_that_can_be_written_receives_the_download(server, tmp_path, real):
     server.content = (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
     (tmp_path / "root" / "medmnist").mkdir(parents=True)
-    places = Places((tmp_path / "root",), tmp_path / "cache", mirror=server.url)
+    places = DataLocations((tmp_path / "root",), tmp_path / "cache", mirror=server.url)
     TASKS["breastmnist"].source.load(28, places)  # loading fetches too
     assert (tmp_path / "root" / "medmnist" / "breastmnist.npz").is_file()
 
 
 def test_what_is_missing_is_told_when_the_network_is(tmp_path):
-    places = Places((tmp_path,), tmp_path / "cache", mirror="http://no-such-host.invalid")
+    places = DataLocations((tmp_path,), tmp_path / "cache", mirror="http://no-such-host.invalid")
     with pytest.raises(UserError) as caught:
-        fetch([TASKS["bloodmnist"], TASKS["octmnist"]], 28, places)
+        fetch_tasks([TASKS["bloodmnist"], TASKS["octmnist"]], 28, places)
     message = str(caught.value)
     assert message.startswith("Cannot reach no-such-host.invalid") and "--tasks phantom" in message
     assert "bloodmnist.npz (at most 40 MB), octmnist.npz (at most 86 MB)" in message
@@ -353,8 +355,8 @@ def test_a_transfer_that_is_given_up_before_its_first_byte_empties_no_file(serve
 
     monkeypatch.setattr(module, "_check_room", hold_first)
     monkeypatch.setattr(module, "file_hash", wake_late)
-    patience = Patience(connect=60, read=60, tries=1000, wait=0, window=0.2, pace=1)
-    path = download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=patience)
+    patience = RetryPolicy(connect=60, read=60, tries=1000, wait=0, window=0.2, pace=1)
+    path = download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=patience)
     assert path.read_bytes() == CONTENT
 
 
@@ -363,7 +365,7 @@ def test_progress_that_is_lost_again_is_no_progress(server, tmp_path, monkeypatc
     monkeypatch.setattr(module, "_GROWTH", 100_000)
     server.ranges, server.cuts = False, [500_000, 10, 500_000, 10, 500_000, 10, 500_000, 10] * 3
     with pytest.raises(UserError, match="failed 4 times"):
-        download(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
+        download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
 
 
 def test_a_body_without_end_stops_at_the_size_of_the_file(tmp_path: Path):
@@ -418,7 +420,7 @@ def test_a_redirect_to_nowhere_is_one_sentence(tmp_path: Path, target: str, word
 def test_a_redirect_to_another_http_server_is_followed(server, tmp_path):
     head = f"HTTP/1.1 302 Found\r\nLocation: {server.url}/b.npz\r\nContent-Length: 0\r\n\r\n"
     with answering(sending(head.encode())) as url:
-        download(f"{url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK, most=len(CONTENT))
+        download_file(f"{url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK, most=len(CONTENT))
     assert (tmp_path / "a.npz").read_bytes() == CONTENT
 
 

@@ -10,7 +10,7 @@ import pytest
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks import hashes
 from mednet_bench.tasks.local_cards import cards_in, local_task
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 
 def refusal(card: Path) -> str:
@@ -24,8 +24,8 @@ def test_a_card_becomes_a_task(write_set):
     task = local_task(write_set())
     assert (task.name, task.role, task.pretrain_splits, task.family) == ("cells", "task", ("train",), "local")
     assert task.origin == {"cells"} and task.sizes == () and not task.generated
-    assert task.source.sizes(Places()) == (8,)
-    assert {name: len(split) for name, split in task.source.load(999, Places()).items()} == {
+    assert task.source.sizes(DataLocations()) == (8,)
+    assert {name: len(split) for name, split in task.source.load(999, DataLocations()).items()} == {
         "train": 12,
         "val": 6,
         "test": 6,
@@ -36,10 +36,10 @@ def test_the_file_is_looked_for_beside_the_card(write_set, monkeypatch, tmp_path
     card = write_set()
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     task = local_task(card)
-    assert not task.source.missing(28, Places())
+    assert not task.source.missing(28, DataLocations())
     (card.parent / "cells.npz").unlink()
-    (lost,) = task.source.missing(28, Places())
-    assert lost.place == card.parent / "cells.npz" and task.source.sizes(Places()) == ()
+    (lost,) = task.source.missing(28, DataLocations())
+    assert lost.place == card.parent / "cells.npz" and task.source.sizes(DataLocations()) == ()
 
 
 def test_the_example_cards_load(real):
@@ -86,9 +86,9 @@ def test_a_wrong_card_names_itself_and_the_key(write_set, card_text, line, other
 def test_a_source_may_lack_what_it_does_not_use(write_set, card_text, arrays):
     only_test = {name: array for name, array in arrays.items() if name.startswith("test")}
     source = card_text + '\nrole = "source"\npretrain_splits = ["test"]'
-    assert list(local_task(write_set(source, only_test)).source.load(8, Places())) == ["test"]
+    assert list(local_task(write_set(source, only_test)).source.load(8, DataLocations())) == ["test"]
     with pytest.raises(UserError, match="no array train_images"):
-        local_task(write_set(card_text + '\nrole = "source"', only_test)).source.load(8, Places())
+        local_task(write_set(card_text + '\nrole = "source"', only_test)).source.load(8, DataLocations())
 
 
 def test_foreign_toml_files_are_not_cards(write_set, card_text, tmp_path):
@@ -105,12 +105,12 @@ def test_foreign_toml_files_are_not_cards(write_set, card_text, tmp_path):
 def test_the_fingerprint_follows_the_content_and_is_remembered(write_set, arrays, monkeypatch):
     card = write_set()
     source, file = local_task(card).source, card.parent / "cells.npz"
-    before = source.fingerprint(28, Places())
+    before = source.fingerprint(28, DataLocations())
     assert before.startswith("sha256:") and len(before) == 71
     long_ago = time.time() - 100
     os.utime(file, (long_ago, long_ago))
     monkeypatch.setattr(hashes, "_TICK", -1.0)  # the change time cannot be set back: let it count as old
-    assert source.fingerprint(28, Places()) == before
+    assert source.fingerprint(28, DataLocations()) == before
 
     def unread(path, algorithm):
         raise AssertionError("an unchanged file was read again")
@@ -118,15 +118,15 @@ def test_the_fingerprint_follows_the_content_and_is_remembered(write_set, arrays
     with monkeypatch.context() as patch:
         patch.setattr(hashes, "hash_file", unread)
         hashes._remembered.cache_clear()  # as in a new process: only the note on disk is left
-        assert source.fingerprint(28, Places()) == before
+        assert source.fingerprint(28, DataLocations()) == before
     arrays["train_images"][0] ^= 1
     write_set()
     os.utime(file, (long_ago, long_ago))
-    assert source.fingerprint(28, Places()) != before
+    assert source.fingerprint(28, DataLocations()) != before
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(write_set, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(hashes, "_TICK", -1.0)
-    assert local_task(write_set()).source.fingerprint(28, Places()).startswith("sha256:")
+    assert local_task(write_set()).source.fingerprint(28, DataLocations()).startswith("sha256:")

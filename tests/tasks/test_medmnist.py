@@ -12,7 +12,7 @@ import pytest
 
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.sources.medmnist import MedMNISTSource
-from mednet_bench.tasks.task import TASKS, Missing, Places
+from mednet_bench.tasks.task import TASKS, DataLocations, MissingFile
 
 KINDS = {
     "multi-class": "multiclass",
@@ -42,10 +42,10 @@ def test_every_card_says_what_the_package_says(tmp_path, monkeypatch):
         assert task.sizes == (28, 64, 128, 224)
         for size in task.sizes:
             suffix = "" if size == 28 else f"_{size}"
-            (file,) = task.source.missing(size, Places(medmnist_cache=tmp_path))
+            (file,) = task.source.missing(size, DataLocations(medmnist_cache=tmp_path))
             assert file.url == info[f"url{suffix}"] and file.name == f"{name}{suffix}.npz"
             assert file.md5 == info[f"MD5{suffix}"]
-            assert task.source.fingerprint(size, Places()) == f"md5:{file.md5}"
+            assert task.source.fingerprint(size, DataLocations()) == f"md5:{file.md5}"
 
 
 def test_sets_of_one_parent_share_a_group():
@@ -73,7 +73,7 @@ def test_real_files_load_as_the_card_says(real, name):
 def test_the_bound_on_a_size_is_one(real):
     for name in ("breastmnist", "pneumoniamnist", "retinamnist"):
         file = real.roots[0] / "medmnist" / f"{name}.npz"
-        (missing,) = TASKS[name].source.missing(28, Places(medmnist_cache=Path("nowhere")))
+        (missing,) = TASKS[name].source.missing(28, DataLocations(medmnist_cache=Path("nowhere")))
         assert file.stat().st_size <= missing.bytes_at_most < 3 * file.stat().st_size
 
 
@@ -81,7 +81,7 @@ def test_roots_come_before_the_cache(real, tmp_path):
     good = real.roots[0] / "medmnist" / "breastmnist.npz"
     for folder in ("first", "second/medmnist", "cache"):
         (tmp_path / folder).mkdir(parents=True)
-    places = Places((tmp_path / "first", tmp_path / "second"), tmp_path / "cache", download=False)
+    places = DataLocations((tmp_path / "first", tmp_path / "second"), tmp_path / "cache", download=False)
     source = TASKS["breastmnist"].source
     with pytest.raises(UserError, match=r"breastmnist.npz is missing"):
         source.load(28, places)
@@ -97,7 +97,7 @@ def test_a_truncated_file_is_one_sentence(real, tmp_path):
     content = (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
     (tmp_path / "breastmnist.npz").write_bytes(content[:-1000])
     with pytest.raises(UserError, match=r"^[^\n]+MD5 [0-9a-f]{32} instead of 7506[^\n]+delete it[^\n]+\.$"):
-        TASKS["breastmnist"].source.load(28, Places((tmp_path,), download=False))
+        TASKS["breastmnist"].source.load(28, DataLocations((tmp_path,), download=False))
 
 
 def test_a_file_of_another_size_is_not_taken_for_this_one(real, tmp_path):
@@ -111,12 +111,12 @@ def test_a_file_of_another_size_is_not_taken_for_this_one(real, tmp_path):
 
     card = msgspec.structs.replace(source.card, md5={"64": source.card.md5["28"]})
     with pytest.raises(UserError, match="this is not breastmnist"):
-        replace(source, card=card).load(64, Places((tmp_path,), download=False))
+        replace(source, card=card).load(64, DataLocations((tmp_path,), download=False))
 
 
 def test_an_unknown_size_lists_the_known():
     with pytest.raises(UserError, match="has no size 48; it has 28, 64, 128, 224"):
-        TASKS["breastmnist"].source.fingerprint(48, Places())
+        TASKS["breastmnist"].source.fingerprint(48, DataLocations())
 
 
 def test_listing_all_tasks_imports_neither_torch_nor_medmnist(tmp_path):
@@ -138,8 +138,9 @@ def test_listing_all_tasks_imports_neither_torch_nor_medmnist(tmp_path):
 
 
 def test_what_is_missing_can_be_downloaded(tmp_path):
-    places = Places(medmnist_cache=tmp_path)
+    places = DataLocations(medmnist_cache=tmp_path)
     for task in medmnist_tasks().values():
         assert all(
-            isinstance(file, Missing) and file.url and file.md5 for file in task.source.missing(64, places)
+            isinstance(file, MissingFile) and file.url and file.md5
+            for file in task.source.missing(64, places)
         )

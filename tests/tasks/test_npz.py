@@ -9,9 +9,9 @@ import pytest
 
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_npz import arrays as npz
-from mednet_bench.tasks.from_npz.arrays import Layout, image_side, read_npz
+from mednet_bench.tasks.from_npz.arrays import NpzLayout, image_side, read_npz
 
-GRAY = Layout("multiclass", 3, "gray")
+GRAY = NpzLayout("multiclass", 3, "gray")
 
 
 def saved(path: Path, arrays: dict[str, np.ndarray]) -> Path:
@@ -19,7 +19,7 @@ def saved(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return path / "set.npz"
 
 
-def refusal(path: Path, layout: Layout = GRAY) -> str:
+def refusal(path: Path, layout: NpzLayout = GRAY) -> str:
     with pytest.raises(UserError) as caught:
         read_npz(path, layout)
     message = str(caught.value)
@@ -40,7 +40,7 @@ def test_labels_are_squeezed_to_int64(tmp_path, arrays):
 def test_multilabel_labels_keep_their_columns(tmp_path, arrays):
     for split in ("train", "val", "test"):
         arrays[f"{split}_labels"] = np.eye(3, dtype=np.uint8)[arrays[f"{split}_labels"][:, 0]]
-    labels = read_npz(saved(tmp_path, arrays), Layout("multilabel", 3, "gray"))["val"].labels
+    labels = read_npz(saved(tmp_path, arrays), NpzLayout("multilabel", 3, "gray"))["val"].labels
     np.testing.assert_array_equal(labels, arrays["val_labels"])
     assert "need [12]" in refusal(saved(tmp_path, arrays))
 
@@ -134,8 +134,8 @@ def test_only_required_splits_must_be_there(tmp_path, arrays):
     del arrays["val_images"], arrays["val_labels"]
     arrays["train_images"] = np.zeros((0, 8, 8), np.uint8)
     path = saved(tmp_path, arrays)
-    assert list(read_npz(path, Layout("multiclass", 3, "gray", required=("test",)))) == ["test"]
-    assert "no array val_images" in refusal(path, Layout("multiclass", 3, "gray", required=("val",)))
+    assert list(read_npz(path, NpzLayout("multiclass", 3, "gray", required=("test",)))) == ["test"]
+    assert "no array val_images" in refusal(path, NpzLayout("multiclass", 3, "gray", required=("val",)))
 
 
 def test_the_side_is_read_without_the_images(tmp_path, arrays):

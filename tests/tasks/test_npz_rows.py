@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.from_npz.arrays import Layout, read_npz
+from mednet_bench.tasks.from_npz.arrays import NpzLayout, read_npz
 from mednet_bench.tasks.from_npz.splits import NpzRows
 
-GRAY = Layout("multiclass", 3, "gray", ("train",), "copy it again")
+GRAY = NpzLayout("multiclass", 3, "gray", ("train",), "copy it again")
 
 
 def write(path: Path, count: int = 50, side: int = 24, channels: int = 0, packed: bool = True) -> Path:
@@ -30,7 +30,7 @@ def write(path: Path, count: int = 50, side: int = 24, channels: int = 0, packed
 @pytest.mark.parametrize("channels", [0, 1, 3])
 def test_any_piece_in_any_order_is_what_the_whole_holds(packed: bool, channels: int, tmp_path: Path) -> None:
     path = write(tmp_path / "set.npz", channels=channels, packed=packed)
-    layout = Layout("multiclass", 3, "color" if channels == 3 else "gray", ("train",))
+    layout = NpzLayout("multiclass", 3, "color" if channels == 3 else "gray", ("train",))
     whole, rows = read_npz(path, layout)["train"], NpzRows(path, layout, "train")
     assert len(rows) == 50
     for start, stop in ((0, 7), (7, 14), (30, 50), (10, 12), (10, 12), (49, 50)):

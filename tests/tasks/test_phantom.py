@@ -8,9 +8,9 @@ import pytest
 
 from mednet_bench.benchmark.overlap.groups import in_several
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.phantoms.canvas import Canvas, Dice
-from mednet_bench.tasks.sources.phantoms import SIZES, VERSION
-from mednet_bench.tasks.task import TASKS, Places, Split
+from mednet_bench.tasks.phantoms.canvas import Canvas, SeededDraws
+from mednet_bench.tasks.sources.phantoms import PHANTOM_VERSION, SIZES
+from mednet_bench.tasks.task import TASKS, DataLocations, Split
 
 PHANTOMS = {name: task for name, task in TASKS.items() if task.family == "phantom"}
 
@@ -31,13 +31,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def drawn(name: str, size: int = 28) -> dict[str, Split]:
-    return dict(PHANTOMS[name].source.load(size, Places()))
+    return dict(PHANTOMS[name].source.load(size, DataLocations()))
 
 
 def test_every_machine_draws_the_same_images(name):
     arrays = [array for split in drawn(name).values() for array in (split.images, split.labels)]
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-    assert (VERSION, digest) == (1, CONTENT[name])
+    assert (PHANTOM_VERSION, digest) == (1, CONTENT[name])
 
 
 def test_every_kind_and_colour_is_there():
@@ -87,7 +87,8 @@ def test_a_larger_size_shows_the_same_picture(name):
     label = (1, 0, 1, 0) if recipe.multilabel else 1
     for image in range(4):
         small, large = (
-            recipe.draw(Canvas(size, 0.05), Dice(9, image, 1), Dice(9, image, 2), label) for size in (28, 224)
+            recipe.draw(Canvas(size, 0.05), SeededDraws(9, image, 1), SeededDraws(9, image, 2), label)
+            for size in (28, 224)
         )
         shrunk = large.reshape(28, 8, 28, 8, -1).mean(axis=(1, 3)).reshape(small.shape)
         assert np.corrcoef(small.ravel(), shrunk.ravel())[0, 1] > 0.98
@@ -108,7 +109,7 @@ def test_a_caller_may_write_into_what_it_got():
 
 
 def test_fingerprints_tell_task_and_size_apart():
-    prints = {task.source.fingerprint(size, Places()) for task in PHANTOMS.values() for size in SIZES}
+    prints = {task.source.fingerprint(size, DataLocations()) for task in PHANTOMS.values() for size in SIZES}
     assert len(prints) == len(PHANTOMS) * len(SIZES)
 
 

@@ -9,8 +9,8 @@ import pytest
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_npz.splits import NpzRows
 from mednet_bench.tasks.local_cards import local_task
-from mednet_bench.tasks.subgroups import MOST, check_subgroups
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.subgroups import MOST_SUBGROUPS, check_subgroups
+from mednet_bench.tasks.task import DataLocations, Split
 
 NAMED = 'subgroups = ["sex"]\n'
 
@@ -28,7 +28,7 @@ def with_sex(arrays):
 
 def refusal(card: Path) -> str:
     with pytest.raises(UserError) as caught:
-        local_task(card).source.load(8, Places())
+        local_task(card).source.load(8, DataLocations())
     message = str(caught.value)
     assert str(card.parent) in message and message.endswith(".") and "Erika" not in message
     return message
@@ -36,12 +36,12 @@ def refusal(card: Path) -> str:
 
 def test_only_what_the_card_names_is_read(write_set, card_text, with_sex):
     task = local_task(write_set(NAMED + card_text, with_sex))
-    splits = task.source.load(8, Places())
+    splits = task.source.load(8, DataLocations())
     assert task.subgroups == ("sex",)
     assert splits["test"].columns["sex"].tolist() == ["f", "m"] * 3
     assert list(splits["test"].columns) == ["sex"] and splits["val"].columns == {}
     unnamed = local_task(write_set(card_text, with_sex))
-    assert unnamed.source.load(8, Places())["test"].columns == {}
+    assert unnamed.source.load(8, DataLocations())["test"].columns == {}
 
 
 def test_naming_a_column_makes_other_cells_and_its_absence_the_same_as_before(write_set, card_text, with_sex):
@@ -52,7 +52,7 @@ def test_naming_a_column_makes_other_cells_and_its_absence_the_same_as_before(wr
 
 def test_a_pretraining_reads_past_the_columns(write_set, card_text, with_sex):
     source = local_task(write_set(NAMED + card_text, with_sex)).source
-    rows = source.rows("train", 8, Places())  # type: ignore[attr-defined]
+    rows = source.rows("train", 8, DataLocations())  # type: ignore[attr-defined]
     assert isinstance(rows, NpzRows) and rows.read(0, 2).columns == {}
 
 
@@ -95,7 +95,7 @@ def test_an_identifier_is_no_subgroup():
         column = {"patient": np.array(values)}
         return Split(np.zeros((len(values), 8, 8), np.uint8), np.zeros(len(values), np.int64), columns=column)
 
-    few = [f"P{number}" for number in range(MOST)]
+    few = [f"P{number}" for number in range(MOST_SUBGROUPS)]
     check_subgroups("set.npz", {"test": split([*few, ""])})  # not known is no value
     with pytest.raises(UserError, match="21 distinct values: an identifier is no subgroup") as caught:
         check_subgroups("set.npz", {"train": split(few[:10]), "test": split([*few[10:], "P77"])})

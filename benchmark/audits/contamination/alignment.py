@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ....tasks.images.perceptual_hash import luminance
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
-SIDE = 28
+THUMBNAIL_SIDE = 28
 COARSE = 3.0
 """Standard deviation, in pixels of the thumbnail, of the blur that is the coarse part."""
 _CUTS = (0.0, 0.025, 0.05)
@@ -27,12 +27,12 @@ Cuts = tuple[tuple[float, float], ...]
 """Windows along one side: what is cut off at its begin and at its end."""
 
 
-def thumbnail(pixels: NDArray[np.uint8]) -> Floats:
+def thumbnail(pixels: NDArray[np.uint8]) -> _Floats:
     """Return the details of a whole image: [SIDE * SIDE]."""
     return _details(pixels, _WHOLE)[0]
 
 
-def correlations(pixels: NDArray[np.uint8], thumbnails: Floats) -> Floats:
+def correlations(pixels: NDArray[np.uint8], thumbnails: _Floats) -> _Floats:
     """Return the best correlation of an image with each of some thumbnails: [n] from [n, SIDE * SIDE]."""
     best = np.full(len(thumbnails), -1.0, np.float32)
     squares = thumbnails * thumbnails
@@ -42,14 +42,14 @@ def correlations(pixels: NDArray[np.uint8], thumbnails: Floats) -> Floats:
     return best
 
 
-def plain_correlations(one: Floats, other: Floats) -> Floats:
+def plain_correlations(one: _Floats, other: _Floats) -> _Floats:
     """Return the correlation of each thumbnail with its counterpart: [n] from two [n, SIDE * SIDE]."""
     one, other = (each - each.mean(axis=1, keepdims=True) for each in (one, other))
     spread = np.einsum("np,np->n", one, one) * np.einsum("np,np->n", other, other)
     return np.einsum("np,np->n", one, other) / np.sqrt(np.maximum(spread, 1e-6))
 
 
-def _correlated(ours: Floats, cuts: Cuts, theirs: Floats, squares: Floats) -> Floats:
+def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
     """Return [n]: the best correlation of each of `theirs` with `ours` [w, p], over the pixels inside.
 
     With m the mask: sum m a b - sum m a sum m b / sum m, over the roots of the same with a a and b b.
@@ -65,17 +65,17 @@ def _correlated(ours: Floats, cuts: Cuts, theirs: Floats, squares: Floats) -> Fl
     return (shared / np.sqrt(np.maximum(spread, 1e-6))).max(axis=1)
 
 
-def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> Floats:
+def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
     """Return an image, cropped in each way, without what a blur leaves of it: [len(cuts)**2, SIDE * SIDE]."""
     grey = luminance(pixels).astype(np.float32)
     (down, blurred_down), (across, blurred_across) = (_weights(side, cuts) for side in grey.shape)
     fine = down @ grey @ across.T - blurred_down @ grey @ blurred_across.T
-    parts = fine.reshape(len(cuts), SIDE, len(cuts), SIDE).transpose(0, 2, 1, 3)
-    return parts.reshape(-1, SIDE * SIDE)
+    parts = fine.reshape(len(cuts), THUMBNAIL_SIDE, len(cuts), THUMBNAIL_SIDE).transpose(0, 2, 1, 3)
+    return parts.reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)
 
 
 @lru_cache(maxsize=64)
-def _weights(side: int, cuts: Cuts) -> tuple[Floats, Floats]:
+def _weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
     """Return twice [len(cuts) * SIDE, side]: what reduces `side` pixels in each window, and blurs it too."""
     from scipy.ndimage import gaussian_filter1d
 
@@ -89,7 +89,7 @@ def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
 
     Beyond the image its last pixels are repeated.
     """
-    edges = np.linspace(low, 1 - high, SIDE + 1)[:, None] * side
+    edges = np.linspace(low, 1 - high, THUMBNAIL_SIDE + 1)[:, None] * side
     left, right = np.arange(side, dtype=float), np.arange(1, side + 1, dtype=float)
     left[0], right[-1] = -np.inf, np.inf
     shared = np.minimum(edges[1:], right) - np.maximum(edges[:-1], left)
@@ -97,14 +97,14 @@ def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=2)
-def _inside(cuts: Cuts) -> tuple[Floats, NDArray[np.intp]]:
+def _inside(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
     """Return masks [k, SIDE * SIDE], 1 where a part lies inside of the image, and [windows] which is whose.
 
     All crops have one in common, since they lie inside; wider windows have 16.
     """
-    middles = (np.arange(SIDE) + 0.5) / SIDE
+    middles = (np.arange(THUMBNAIL_SIDE) + 0.5) / THUMBNAIL_SIDE
     at = np.stack([low + middles * (1 - low - high) for low, high in cuts])
     known = (at > 0) & (at < 1)
-    inside = (known[:, None, :, None] & known[None, :, None, :]).reshape(-1, SIDE * SIDE)
+    inside = (known[:, None, :, None] & known[None, :, None, :]).reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)
     masks, which = np.unique(inside, axis=0, return_inverse=True)
     return masks.astype(np.float32), which.ravel()

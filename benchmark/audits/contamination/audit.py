@@ -4,23 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....baselines.naming import Named
-from ....baselines.weights.checkpoint import CheckpointCard, card_path, read_card
+from ....baselines.naming import NamedInit
+from ....baselines.weights.checkpoint import CheckpointCard, card_path, read_checkpoint_card
 from ....core.clock import utc_now
 from ....core.errors import UserError
-from ....tasks.catalog import catalog, fetch, require, select
-from ....tasks.data_paths import places_from
+from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
+from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import eight_bits
-from ....tasks.task import UNDECLARED, Places, Task
-from ...run.planner import build_grid, inits_of, stored_size
-from ...schema.records import Store
-from ...schema.request import Request
-from .near_duplicate_search import Seen, measure, seen_in_corpus, seen_in_hashes
-from .outcome import Audit, Measured
+from ....tasks.task import UNDECLARED, DataLocations, Task
+from ...run.planner import build_plan, inits_of, stored_size
+from ...schema.records import RecordStore
+from ...schema.request import RunConfig
+from .near_duplicate_search import SeenImages, search_near_duplicates, seen_in_corpus, seen_in_hashes
+from .outcome import ContaminationAudit, SearchResult
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ContaminationRequest:
     """What is audited.
 
     Attributes:
@@ -29,12 +29,12 @@ class Wanted:
         corpus: what the weights have seen; None where the init's card names hashes, or nothing is at hand.
     """
 
-    request: Request
+    request: RunConfig
     run: Path | None
     corpus: Path | None
 
     @property
-    def init(self) -> Named:
+    def init(self) -> NamedInit:
         """The init."""
         return inits_of(self.request)[0]
 
@@ -53,7 +53,7 @@ class _Weights:
     """`UNDECLARED` alone where their card names none."""
 
 
-def audits(wanted: Wanted) -> Iterator[Audit]:
+def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationAudit]:
     """Audit one init on each task.
 
     Raises:
@@ -62,21 +62,21 @@ def audits(wanted: Wanted) -> Iterator[Audit]:
     request = wanted.request
     if len(inits_of(request)) > 1:
         raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
-    places = places_from(Path(request.data_root) if request.data_root else None, request.download)
+    places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     known = catalog(places, [Path(path) for path in request.task_file])
-    targets = select(request.tasks, known, places, request.size)
-    fetch(targets, request.size, places)
-    require(targets, request.size, places)
+    targets = select_tasks(request.tasks, known, places, request.size)
+    fetch_tasks(targets, request.size, places)
+    require_tasks(targets, request.size, places)
     for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each
         yield from _audits(wanted, tuple(task for task in targets if task.variant == variant), known, places)
 
 
 def _audits(
-    wanted: Wanted, targets: tuple[Task, ...], known: dict[str, Task], places: Places
-) -> Iterator[Audit]:
+    wanted: ContaminationRequest, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
+) -> Iterator[ContaminationAudit]:
     """Audit the tasks of one colour."""
     path = wanted.card(targets[0].variant)
-    card = read_card(path) if path else None
+    card = read_checkpoint_card(path) if path else None
     if wanted.run and card is None:
         weights = _of_run(wanted.run, wanted.init.name)
     else:
@@ -88,14 +88,16 @@ def _audits(
         size = stored_size(task, wanted.request, places)
         measured = None
         if seen:
-            measured = measure(eight_bits(task.source.load(size, places)["test"].images), seen)
+            measured = search_near_duplicates(eight_bits(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
             yield _audit(wanted.init.name, task, size, each, measured)
 
 
-def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measured | None) -> Audit:
+def _audit(
+    init: str, task: Task, size: int, weights: _Weights, measured: SearchResult | None
+) -> ContaminationAudit:
     declared = task.contamination(weights.corpora)
-    return Audit(
+    return ContaminationAudit(
         init=init,
         identity=weights.identity,
         task=task.name,
@@ -112,7 +114,7 @@ def _audit(init: str, task: Task, size: int, weights: _Weights, measured: Measur
 def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     """Return the weights of an init by task, as the records of a run name them: one for each architecture."""
     found: dict[str, dict[str, _Weights]] = {}
-    for record in Store(run).read_all():
+    for record in RecordStore(run).read_all():
         if record.cell.init == init and record.init:
             silent = (UNDECLARED,) if record.init.possible else ()
             weights = _Weights(record.init.identity, record.init.corpora or silent)
@@ -123,23 +125,23 @@ def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
 
 
 def _of_grid(
-    request: Request, targets: tuple[Task, ...], known: dict[str, Task], places: Places
+    request: RunConfig, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> dict[str, list[_Weights]]:
     found: dict[str, list[_Weights]] = {}
-    for (task, _, _), card in build_grid(request, targets, tuple(known.values()), places).cards.items():
+    for (task, _, _), card in build_plan(request, targets, tuple(known.values()), places).cards.items():
         silent = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
         found.setdefault(task, []).append(_Weights(card.identity, card.corpora or silent))
     return found
 
 
-def _with_arch(request: Request, card: CheckpointCard | None) -> Request:
+def _with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
     """Take the arch from the init's card, where there is one."""
     import msgspec
 
     return msgspec.structs.replace(request, archs=card.arch) if card else request
 
 
-def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> Seen | None:
+def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
     """Return what can be searched: the corpus, else the hashes that the init's card names, else None.
 
     Raises:

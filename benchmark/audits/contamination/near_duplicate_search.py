@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import UserError
-from ....tasks.images.perceptual_hash import BLANK, WHOLE, Window, perceptual_hashes
+from ....tasks.images.perceptual_hash import BLANK, WHOLE, CropWindow, perceptual_hashes
 from . import alignment
-from .outcome import Measured
-from .search import Hashes, Hits, Index, Ints
+from .outcome import SearchResult
+from .search import HashIndex, Ints, NeighborHits, _Hashes
 
 RADIUS = 11
 """Unlike bits up to which an image of the corpus is a candidate, where its pixels can be compared."""
@@ -25,20 +25,20 @@ CANDIDATES = 16
 _SOME = 0.02
 CROPS = (
     WHOLE,
-    *(Window(cut, cut, cut, cut) for cut in (0.0175, 0.035, -0.0175, -0.035)),
-    *(Window(x, y, -x, -y) for x, y in ((_SOME, 0.0), (-_SOME, 0.0), (0.0, _SOME), (0.0, -_SOME))),
+    *(CropWindow(cut, cut, cut, cut) for cut in (0.0175, 0.035, -0.0175, -0.035)),
+    *(CropWindow(x, y, -x, -y) for x, y in ((_SOME, 0.0), (-_SOME, 0.0), (0.0, _SOME), (0.0, -_SOME))),
 )
 """What is looked for of each test image, since it or its copy may have been cropped by up to 5 % per side."""
 
 _BATCH = 1000
 """Test images whose candidates' thumbnails are held at once: at most 100 MB."""
 
-Thumbnails = Callable[[Ints], alignment.Floats]
+Thumbnails = Callable[[Ints], alignment._Floats]
 """From rows of the corpus, ascending, to their `thumbnail`s."""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SeenImages:
     """The images that weights have seen, as far as they are at hand.
 
     Attributes:
@@ -48,11 +48,11 @@ class Seen:
     """
 
     identity: str
-    hashes: Hashes
+    hashes: _Hashes
     thumbnails: Thumbnails | None = None
 
 
-def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen:
+def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> SeenImages:
     """Return what a corpus holds, but for sources that were left out of a training, and copies of them.
 
     Raises:
@@ -60,22 +60,22 @@ def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen
     """
     from ...corpus.corpus import read_corpus
     from ...corpus.exact_duplicates import rows_without
-    from ...corpus.index import images_at, read_columns
+    from ...corpus.index import images_at, read_index_columns
 
     corpus = read_corpus(folder)
-    table = read_columns(folder, ["phash", "source"])
+    table = read_index_columns(folder, ["phash", "source"])
     table = rows_without(folder, left_out, table.append_column("row", [np.arange(len(table))]))
     kept = table["row"].to_numpy()
 
-    def thumbnails(rows: Ints) -> alignment.Floats:
+    def thumbnails(rows: Ints) -> alignment._Floats:
         images = images_at(folder, kept[rows].tolist())
         return np.stack([alignment.thumbnail(image) for image in images])
 
     hashes = table["phash"].to_numpy()
-    return Seen(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
+    return SeenImages(f"corpus {corpus.identity}", hashes.astype(np.uint64, copy=False), thumbnails)
 
 
-def seen_in_hashes(path: Path) -> Seen:
+def seen_in_hashes(path: Path) -> SeenImages:
     """Return what a file of hashes holds; `UserError` where it is not a one-dimensional .npy of uint64."""
     from ....core.files import sha256_file
 
@@ -85,15 +85,15 @@ def seen_in_hashes(path: Path) -> Seen:
         raise UserError(f"Cannot read the hashes {path} ({error}): correct `hashes` of the card.") from error
     if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise UserError(f"{path} is not an .npy of 64-bit hashes: correct `hashes` of the card.")
-    return Seen(f"hashes sha256:{sha256_file(path)[:16]}", hashes)
+    return SeenImages(f"hashes sha256:{sha256_file(path)[:16]}", hashes)
 
 
-def measure(images: NDArray[np.uint8], seen: Seen) -> Measured:
+def search_near_duplicates(images: NDArray[np.uint8], seen: SeenImages) -> SearchResult:
     """Look for each image of a test split [n, h, w(, 3)] among what was seen."""
     shown = perceptual_hashes(images) != BLANK
     rows = np.flatnonzero(shown)
-    matched = tuple(int(row) for row in np.sort(rows[copies(images[rows], seen)]))
-    return Measured(
+    matched = tuple(int(row) for row in np.sort(rows[has_near_duplicate(images[rows], seen)]))
+    return SearchResult(
         corpus=seen.identity,
         images=len(seen.hashes),
         checked=len(rows),
@@ -114,26 +114,28 @@ def share_interval(found: int, of: int) -> tuple[float, float]:
     return float(exact.low), float(exact.high)
 
 
-def copies(images: NDArray[np.uint8], seen: Seen) -> NDArray[np.bool_]:
+def has_near_duplicate(images: NDArray[np.uint8], seen: SeenImages) -> NDArray[np.bool_]:
     """Return [n]: whether each image has a copy among what was seen."""
     if seen.thumbnails is None:
         found = np.zeros(len(images), bool)
-        found[candidates(images, seen.hashes, ALONE, (WHOLE,)).query] = True
+        found[nearest_candidates(images, seen.hashes, ALONE, (WHOLE,)).query] = True
         return found
     return best_correlations(images, seen) >= CORRELATION
 
 
-def best_correlations(images: NDArray[np.uint8], seen: Seen) -> alignment.Floats:
+def best_correlations(images: NDArray[np.uint8], seen: SeenImages) -> alignment._Floats:
     """Return [n]: the highest correlation of each image's details with a candidate's; -1 without one."""
     if seen.thumbnails is None:
         raise ValueError("there are no pixels to compare")
     best = np.full(len(images), -1.0, np.float32)
-    hits = candidates(images, seen.hashes, RADIUS, CROPS)
-    np.maximum.at(best, hits.query, confirmed(images, hits, seen.thumbnails))
+    hits = nearest_candidates(images, seen.hashes, RADIUS, CROPS)
+    np.maximum.at(best, hits.query, pair_correlations(images, hits, seen.thumbnails))
     return best
 
 
-def confirmed(images: NDArray[np.uint8], hits: Hits, thumbnails: Thumbnails) -> alignment.Floats:
+def pair_correlations(
+    images: NDArray[np.uint8], hits: NeighborHits, thumbnails: Thumbnails
+) -> alignment._Floats:
     """Return the correlation of the details of each pair of an image and a row: [pairs].
 
     Args:
@@ -151,18 +153,20 @@ def confirmed(images: NDArray[np.uint8], hits: Hits, thumbnails: Thumbnails) -> 
     return found
 
 
-def candidates(images: NDArray[np.uint8], hashes: Hashes, radius: int, crops: tuple[Window, ...]) -> Hits:
+def nearest_candidates(
+    images: NDArray[np.uint8], hashes: _Hashes, radius: int, crops: tuple[CropWindow, ...]
+) -> NeighborHits:
     """Return the nearest rows of each image, over all its crops; a query is an image, blank rows are none."""
     rows = np.flatnonzero(hashes != BLANK)
-    index = Index(hashes[rows])
+    index = HashIndex(hashes[rows])
     queries = np.concatenate([perceptual_hashes(images, crop) for crop in crops])
     asked = np.flatnonzero(queries != BLANK)
     hits = index.nearest(queries[asked], radius, CANDIDATES)
-    merged = Hits(asked[hits.query] % max(1, len(images)), rows[hits.row], hits.distance)
+    merged = NeighborHits(asked[hits.query] % max(1, len(images)), rows[hits.row], hits.distance)
     return merged.nearest(CANDIDATES)
 
 
-def _batches(hits: Hits) -> Iterator[slice]:
+def _batches(hits: NeighborHits) -> Iterator[slice]:
     """Yield the hits of some images after the others."""
     last = int(hits.query[-1]) + 1 if len(hits) else 0
     for start in range(0, last, _BATCH):

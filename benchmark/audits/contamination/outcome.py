@@ -11,8 +11,8 @@ import msgspec
 from ....core.errors import UserError
 from ....core.files import read_regular, write_json
 
-FORMAT = 1
-FOLDER = "contamination"
+CONTAMINATION_FORMAT = 1
+CONTAMINATION_FOLDER = "contamination"
 """Of the audits in a run directory."""
 
 FALSE_SHARE = 0.11
@@ -24,7 +24,7 @@ test set.
 """
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a search for a task's test images among a corpus found.
 
     Attributes:
@@ -56,7 +56,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.interval[0] > FALSE_SHARE
 
 
-class Audit(msgspec.Struct, frozen=True, kw_only=True):
+class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
     """An audit of one init on one task.
 
     Attributes:
@@ -73,7 +73,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         made: when, UTC.
     """
 
-    format: int = FORMAT
+    format: int = CONTAMINATION_FORMAT
     init: str
     identity: str
     task: str
@@ -82,7 +82,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     declared: Literal["clean", "possible", "declared"]
     evidence: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    measured: Measured | None = None
+    measured: SearchResult | None = None
     made: str
 
     @property
@@ -110,7 +110,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         return "; ".join(told) or f"nothing was found of what {self.init} has seen"
 
 
-def write_audit(folder: Path, audit: Audit) -> Path:
+def write_audit(folder: Path, audit: ContaminationAudit) -> Path:
     """Write an audit into a folder; a later one of the same init, weights and task takes its place."""
     weights = hashlib.sha256(audit.identity.encode()).hexdigest()[:8]
     plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task, weights))
@@ -119,19 +119,21 @@ def write_audit(folder: Path, audit: Audit) -> Path:
     return path
 
 
-def read_audits(run: Path) -> Iterator[Audit]:
+def read_audits(run: Path) -> Iterator[ContaminationAudit]:
     """Read the audits of a run directory, by name.
 
     Raises:
         UserError: a file is damaged or of another format: to pass over it would call the cell not audited.
     """
-    for path in sorted((run / FOLDER).glob("*.json")):
+    for path in sorted((run / CONTAMINATION_FOLDER).glob("*.json")):
         try:
-            audit = msgspec.json.decode(read_regular(path), type=Audit)
+            audit = msgspec.json.decode(read_regular(path), type=ContaminationAudit)
         except (OSError, msgspec.DecodeError) as error:
             raise UserError(
                 f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
             ) from error
-        if audit.format != FORMAT:
-            raise UserError(f"The audit {path} has the format {audit.format}, not {FORMAT}: audit again.")
+        if audit.format != CONTAMINATION_FORMAT:
+            raise UserError(
+                f"The audit {path} has the format {audit.format}, not {CONTAMINATION_FORMAT}: audit again."
+            )
         yield audit

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from ....core.hardware import allowed_cpus
 
-Hashes = NDArray[np.uint64]
+_Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 
 BLOCKS, WIDTH = 4, 16
-FARTHEST = 11
+LARGEST_DISTANCE = 11
 """Bits: the distance up to which the search is exact; three rounds, of 0, 1 and 2 bits in a block."""
 
 _QUERIES = 1 << 16
@@ -41,7 +41,7 @@ _NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class NeighborHits:
     """Near neighbours, sorted by query, then distance, then row.
 
     Attributes:
@@ -57,7 +57,7 @@ class Hits:
     def __len__(self) -> int:
         return len(self.query)
 
-    def nearest(self, most: int) -> "Hits":
+    def nearest(self, most: int) -> "NeighborHits":
         """Return each pair once, and of each query the `most` nearest; ties go to the lower row."""
         order = np.lexsort((self.distance, self.row, self.query))
         query, row = self.query[order], self.row[order]
@@ -65,53 +65,53 @@ class Hits:
         order = order[np.lexsort((self.distance[order], self.query[order]))]  # stable: rows stay ascending
         query = self.query[order]
         order = order[np.arange(len(query)) - np.searchsorted(query, query) < most]
-        return Hits(self.query[order], self.row[order], self.distance[order])
+        return NeighborHits(self.query[order], self.row[order], self.distance[order])
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
     """The index sorted by 16 of its bits: the rows of bucket k are order[start[k]:start[k + 1]]."""
 
-    hashes: Hashes
+    hashes: _Hashes
     order: NDArray[np.uint32]
     start: Ints
 
 
-class Index:
+class HashIndex:
     """Hashes that can be searched; takes 50 bytes for each, or 8 where they are few enough to scan.
 
     Args:
         hashes: [n] in any order, repetitions allowed.
     """
 
-    def __init__(self, hashes: Hashes) -> None:
+    def __init__(self, hashes: _Hashes) -> None:
         self.size = len(hashes)
         self._scanned = hashes if self.size <= SCANNED else None
         self._blocks = (
             () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
         )
 
-    def nearest(self, queries: Hashes, radius: int, most: int = 64) -> Hits:
+    def nearest(self, queries: _Hashes, radius: int, most: int = 64) -> NeighborHits:
         """Return for each query the `most` nearest rows within `radius` bits; ties go to the lower row.
 
         Args:
             queries: [q].
-            radius: 0 to `FARTHEST`.
+            radius: 0 to `LARGEST_DISTANCE`.
             most: neighbours per query that are wanted.
 
         Raises:
             ValueError: the radius is outside of what is searched exactly.
         """
-        if not 0 <= radius <= FARTHEST:
-            raise ValueError(f"A radius is 0 to {FARTHEST} bits, not {radius}.")
+        if not 0 <= radius <= LARGEST_DISTANCE:
+            raise ValueError(f"A radius is 0 to {LARGEST_DISTANCE} bits, not {radius}.")
         if self._scanned is not None:
             return _scan(self._scanned, queries, radius, most)
         starts = range(0, len(queries), _QUERIES)
         parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
         return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
 
-    def _search(self, queries: Hashes, radius: int, most: int) -> Hits:
-        found = Hits(_NONE, _NONE, _NONE)
+    def _search(self, queries: _Hashes, radius: int, most: int) -> NeighborHits:
+        found = NeighborHits(_NONE, _NONE, _NONE)
         open_ = np.arange(len(queries))
         for flips in sorted({min(radius // BLOCKS, 1), radius // BLOCKS}):
             reach = min(radius, BLOCKS * flips + BLOCKS - 1)
@@ -123,10 +123,10 @@ class Index:
         return found
 
 
-def _scan(hashes: Hashes, queries: Hashes, radius: int, most: int) -> Hits:
+def _scan(hashes: _Hashes, queries: _Hashes, radius: int, most: int) -> NeighborHits:
     """Compare every query with every hash, some queries per thread: numpy works outside of Python's lock."""
 
-    def share(start: int) -> Hits:
+    def share(start: int) -> NeighborHits:
         unlike, distance = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint8)
         found = []
         for query in range(start, min(start + _SHARE, len(queries))):
@@ -134,14 +134,14 @@ def _scan(hashes: Hashes, queries: Hashes, radius: int, most: int) -> Hits:
             rows = np.flatnonzero(distance <= radius)
             order = np.argsort(distance[rows], kind="stable")[:most]
             rows = rows[order]
-            found.append(Hits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
+            found.append(NeighborHits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
         return _joined(found)
 
     with ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
         return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
 
 
-def _keys(hashes: Hashes, block: int) -> NDArray[np.uint16]:
+def _keys(hashes: _Hashes, block: int) -> NDArray[np.uint16]:
     """Return every fourth bit, beginning with bit `block`, packed: [n]."""
     keys = np.zeros(len(hashes), np.uint16)
     for bit in range(WIDTH):
@@ -150,7 +150,7 @@ def _keys(hashes: Hashes, block: int) -> NDArray[np.uint16]:
     return keys
 
 
-def _sorted(hashes: Hashes, block: int) -> _Block:
+def _sorted(hashes: _Hashes, block: int) -> _Block:
     keys = _keys(hashes, block)
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     start = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << WIDTH))])
@@ -164,14 +164,14 @@ def _masks(flips: int) -> NDArray[np.uint16]:
 
 
 def _look_up(
-    block: _Block, number: int, queries: Hashes, open_: Ints, flips: int, reach: int, most: int
-) -> Hits:
+    block: _Block, number: int, queries: _Hashes, open_: Ints, flips: int, reach: int, most: int
+) -> NeighborHits:
     """Compare each open query with the buckets that differ from it by `flips` bits or fewer."""
     masks = np.concatenate([_masks(few) for few in range(flips + 1)])
     probed = (_keys(queries[open_], number)[:, None] ^ masks).ravel()
     asker = np.repeat(open_.astype(np.int32), len(masks))[np.argsort(probed, kind="stable")]
     ends = np.cumsum(np.bincount(probed, minlength=1 << WIDTH))
-    held: list[Hits] = []
+    held: list[NeighborHits] = []
     waiting = 0
     for bucket in np.flatnonzero(np.diff(ends, prepend=0) * np.diff(block.start)):
         askers = asker[ends[bucket - 1] if bucket else 0 : ends[bucket]]
@@ -187,8 +187,8 @@ def _look_up(
 
 
 def _compare(
-    block: _Block, low: int, high: int, queries: Hashes, askers: NDArray[np.int32], reach: int
-) -> Iterator[Hits]:
+    block: _Block, low: int, high: int, queries: _Hashes, askers: NDArray[np.int32], reach: int
+) -> Iterator[NeighborHits]:
     """Yield the pairs of a bucket's rows and its askers that are near enough."""
     width = min(high - low, _PAIRS)
     for left in range(low, high, width):
@@ -200,14 +200,18 @@ def _compare(
             if len(near):
                 query, row = np.divmod(near, len(rows))
                 order = block.order[left + row].astype(np.int64)
-                yield Hits(some[query].astype(np.int64), order, distance.ravel()[near].astype(np.int64))
+                yield NeighborHits(
+                    some[query].astype(np.int64), order, distance.ravel()[near].astype(np.int64)
+                )
 
 
-def _nearest(parts: list[Hits], most: int) -> Hits:
+def _nearest(parts: list[NeighborHits], most: int) -> NeighborHits:
     """Unite hits and keep of each query the `most` nearest."""
     return _joined(parts).nearest(most)
 
 
-def _joined(parts: list[Hits]) -> Hits:
+def _joined(parts: list[NeighborHits]) -> NeighborHits:
     names = ("query", "row", "distance")
-    return Hits(*(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names))
+    return NeighborHits(
+        *(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names)
+    )

@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 from ....core.clock import utc_now
 from ....core.errors import UserError
 from ....core.toml_files import read_toml
-from ....tasks.catalog import catalog, fetch, require, select
-from ....tasks.data_paths import places_from
+from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
+from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import Levels, eight_bits
-from ....tasks.images.perceptual_hash import BLANK, SMALLEST, perceptual_hashes
-from ....tasks.pseudonymize import NONE
-from ....tasks.task import SPLITS, Places, Split, Task
-from ...overlap.exact import Digests, digests, equal_groups
+from ....tasks.images.perceptual_hash import BLANK, SMALLEST_HASHED, perceptual_hashes
+from ....tasks.pseudonymize import NO_GROUP
+from ....tasks.task import SPLITS, DataLocations, Split, Task
+from ...overlap.exact import Digests, equal_groups, image_digests
 from ...overlap.groups import known_groups, patients_known, shared_groups
 from ...run.planner import stored_size
-from ...schema.request import Request
-from ..contamination.search import Hashes
-from .near import Looks, near_copies, thumbnails
-from .outcome import Leakage, Rows
-from .pair_images import pictures
-from .shortcuts import hints
+from ...schema.request import RunConfig
+from ..contamination.search import _Hashes
+from .near import SplitThumbnails, near_copies, thumbnails
+from .outcome import LeakageAudit, _Rows
+from .pair_images import add_pair_images
+from .shortcuts import shortcut_hints
 from .within_split import near_within
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LeakageRequest:
     """What is audited.
 
     Attributes:
@@ -39,21 +39,21 @@ class Wanted:
     """
 
     target: str
-    request: Request
+    request: RunConfig
     pictures: int = 0
 
 
-def audits(wanted: Wanted) -> Iterator[Leakage]:
+def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
     """Audit each task.
 
     Raises:
         UserError: a name is unknown, a card is wrong, or data are missing.
     """
     request = wanted.request
-    places = places_from(Path(request.data_root) if request.data_root else None, request.download)
+    places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     targets = _targets(wanted, places)
-    fetch(targets, request.size, places)
-    require(targets, request.size, places)
+    fetch_tasks(targets, request.size, places)
+    require_tasks(targets, request.size, places)
     for task in targets:
         size = stored_size(task, request, places)
         loaded = task.source.load(size, places)
@@ -61,7 +61,7 @@ def audits(wanted: Wanted) -> Iterator[Leakage]:
         yield leakage_of(task.name, size, data, loaded, wanted.pictures)
 
 
-def _targets(wanted: Wanted, places: Places) -> tuple[Task, ...]:
+def _targets(wanted: LeakageRequest, places: DataLocations) -> tuple[Task, ...]:
     """Find the tasks; a source that only pretrains may be named too, since its splits can leak as well."""
     cards = [Path(path) for path in wanted.request.task_file]
     name = wanted.target
@@ -69,10 +69,10 @@ def _targets(wanted: Wanted, places: Places) -> tuple[Task, ...]:
         cards.append(Path(name).expanduser())
         name = str(read_toml(cards[-1]).get("name", ""))
     known = catalog(places, cards)
-    return (known[name],) if name in known else select(name, known, places, wanted.request.size)
+    return (known[name],) if name in known else select_tasks(name, known, places, wanted.request.size)
 
 
-def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pairs: int = 0) -> Leakage:
+def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pairs: int = 0) -> LeakageAudit:
     """Audit splits in memory.
 
     Args:
@@ -86,14 +86,18 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         UserError: the images are too small to hash.
     """
     splits = {name: loaded[name] for name in SPLITS if name in loaded and len(loaded[name])}
-    if min((min(split.images.shape[1:3]) for split in splits.values()), default=0) < SMALLEST:
-        raise UserError(f"{task} has no images of {SMALLEST} pixels a side or more: nothing can be audited.")
-    marks = {name: digests(split.images) for name, split in splits.items()}  # in full depth
+    if min((min(split.images.shape[1:3]) for split in splits.values()), default=0) < SMALLEST_HASHED:
+        raise UserError(
+            f"{task} has no images of {SMALLEST_HASHED} pixels a side or more: nothing can be audited."
+        )
+    marks = {name: image_digests(split.images) for name, split in splits.items()}  # in full depth
     images = {name: _eight_bits(split.images) for name, split in splits.items()}
     hashes = {name: perceptual_hashes(each) for name, each in images.items()}
-    looks = Looks(splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()})
+    looks = SplitThumbnails(
+        splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()}
+    )
     constant, blank = _empty(splits, hashes)
-    found = Leakage(
+    found = LeakageAudit(
         task=task,
         size=size,
         data=data,
@@ -105,10 +109,10 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         patients=patients_known(splits),
         constant=constant,
         blank=blank,
-        hints=tuple(hints(splits, images, _units(splits, marks))),
+        hints=tuple(shortcut_hints(splits, images, _units(splits, marks))),
         made=utc_now(),
     )
-    return pictures(found, images, pairs) if pairs else found
+    return add_pair_images(found, images, pairs) if pairs else found
 
 
 def _eight_bits(images: Levels) -> NDArray[np.uint8]:
@@ -119,11 +123,11 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
 
 
 def _empty(
-    splits: Mapping[str, Split], hashes: Mapping[str, Hashes]
-) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
+) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
     """Return the rows of one single value, and those of nothing but noise; splits without are left out."""
-    constant: dict[str, Rows] = {}
-    blank: dict[str, Rows] = {}
+    constant: dict[str, _Rows] = {}
+    blank: dict[str, _Rows] = {}
     for name, split in splits.items():
         rows = np.flatnonzero(hashes[name] == BLANK)  # what has one value has no contrast
         flat = [int(row) for row in rows if np.ptp(split.images[row]) == 0]
@@ -137,6 +141,6 @@ def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[st
     return {
         name: marks[name]
         if split.groups is None
-        else np.where(split.groups == NONE, marks[name], split.groups.astype(np.uint64))
+        else np.where(split.groups == NO_GROUP, marks[name], split.groups.astype(np.uint64))
         for name, split in splits.items()
     }

@@ -5,7 +5,7 @@ import msgspec
 from ..contamination.outcome import FALSE_SHARE
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True):
+class NearestCopy(msgspec.Struct, frozen=True, kw_only=True):
     """An image and its nearest copy, in another split or in the same one.
 
     Attributes:
@@ -23,7 +23,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     conflict: bool
 
 
-class Near(msgspec.Struct, frozen=True, kw_only=True):
+class NearCopies(msgspec.Struct, frozen=True, kw_only=True):
     """The images of one split that have a near copy in another, or in the same one.
 
     Attributes:
@@ -37,7 +37,7 @@ class Near(msgspec.Struct, frozen=True, kw_only=True):
     split: str
     against: str
     checked: int
-    matches: tuple[Match, ...]
+    matches: tuple[NearestCopy, ...]
     interval: tuple[float, float]
 
     @property

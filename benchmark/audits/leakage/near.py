@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from ....core.hardware import allowed_cpus
 from ....tasks.images.perceptual_hash import BLANK
 from ....tasks.task import Split
-from ...overlap.exact import Digests, label
-from ..contamination.alignment import Floats, thumbnail
+from ...overlap.exact import Digests, comparable_label
+from ..contamination.alignment import _Floats, thumbnail
 from ..contamination.near_duplicate_search import (
     CORRELATION,
     CROPS,
     RADIUS,
-    candidates,
-    confirmed,
+    nearest_candidates,
+    pair_correlations,
     share_interval,
 )
-from ..contamination.search import Hashes, Hits
-from .match_types import Match, Near
+from ..contamination.search import NeighborHits, _Hashes
+from .match_types import NearCopies, NearestCopy
 
 _LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
 """In which splits the images of a split are looked for."""
@@ -31,7 +31,7 @@ _SHARE = 250
 
 
 @dataclass(frozen=True)
-class Looks:
+class SplitThumbnails:
     """What is compared of the images of each split, by its name.
 
     Attributes:
@@ -44,47 +44,51 @@ class Looks:
 
     splits: Mapping[str, Split]
     images: Mapping[str, NDArray[np.uint8]]
-    hashes: Mapping[str, Hashes]
+    hashes: Mapping[str, _Hashes]
     marks: Mapping[str, Digests]
-    thumbnails: Mapping[str, Floats]
+    thumbnails: Mapping[str, _Floats]
 
 
-def thumbnails(images: NDArray[np.uint8]) -> Floats:
+def thumbnails(images: NDArray[np.uint8]) -> _Floats:
     """Return the details of each image [n, h, w(, 3)]: [n, 784]."""
     return np.stack([thumbnail(image) for image in images])
 
 
-def near_copies(looks: Looks) -> Iterator[Near]:
+def near_copies(looks: SplitThumbnails) -> Iterator[NearCopies]:
     """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
     for split, others in _LOOKED_FOR.items():
         if split in looks.splits:
             yield from (_across(looks, split, other) for other in others if other in looks.splits)
 
 
-def _across(looks: Looks, split: str, other: str) -> Near:
+def _across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
     asked = np.flatnonzero(looks.hashes[split] != BLANK)
     images = looks.images[split][asked]
-    hits = candidates(images, looks.hashes[other], RADIUS, CROPS)
+    hits = nearest_candidates(images, looks.hashes[other], RADIUS, CROPS)
     correlation = _confirmed(images, hits, looks.thumbnails[other])
-    return near_of(looks, (split, other), Hits(asked[hits.query], hits.row, hits.distance), correlation)
+    return near_of(
+        looks, (split, other), NeighborHits(asked[hits.query], hits.row, hits.distance), correlation
+    )
 
 
-def _confirmed(images: NDArray[np.uint8], hits: Hits, known: Floats) -> Floats:
+def _confirmed(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
     """Correlate every pair, some images per thread: most of the time is spent outside of Python's lock."""
     from threadpoolctl import threadpool_limits
 
     cuts = np.searchsorted(hits.query, np.arange(0, len(images) + _SHARE, _SHARE))
     parts = [
-        Hits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])
+        NeighborHits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])
         for low, high in pairwise(cuts)
     ]
     # the products are small: threads of their own would only wait for each other
     with threadpool_limits(1), ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
-        found = list(pool.map(lambda part: confirmed(images, part, lambda rows: known[rows]), parts))
+        found = list(pool.map(lambda part: pair_correlations(images, part, lambda rows: known[rows]), parts))
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
-def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floats) -> Near:
+def near_of(
+    looks: SplitThumbnails, names: tuple[str, str], pairs: NeighborHits, correlation: _Floats
+) -> NearCopies:
     """Return what was found of the images of one split in another, or in the same one.
 
     Args:
@@ -99,15 +103,16 @@ def near_of(looks: Looks, names: tuple[str, str], pairs: Hits, correlation: Floa
     order = order[correlation[order] >= CORRELATION]
     first = order[np.diff(pairs.query[order], prepend=-1) != 0]
     matches = tuple(
-        Match(
+        NearestCopy(
             row=(row := int(pairs.query[at])),
             other=(copy := int(pairs.row[at])),
             correlation=round(min(1.0, float(correlation[at])), 4),
             exact=bool(exact[at]),
-            conflict=label(looks.splits, (split, row)) != label(looks.splits, (other, copy)),
+            conflict=comparable_label(looks.splits, (split, row))
+            != comparable_label(looks.splits, (other, copy)),
         )
         for at in first
     )
     checked = int((looks.hashes[split] != BLANK).sum())
     interval = share_interval(len(matches), checked)
-    return Near(split=split, against=other, checked=checked, matches=matches, interval=interval)
+    return NearCopies(split=split, against=other, checked=checked, matches=matches, interval=interval)

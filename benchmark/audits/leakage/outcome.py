@@ -9,19 +9,19 @@ import msgspec
 
 from ....core.errors import UserError
 from ....core.files import read_regular, write_json
-from ...schema.split_overlap import Group, Place, Shared
-from .match_types import Near
+from ...schema.split_overlap import EqualImages, ImagePlace, SharedGroups
+from .match_types import NearCopies
 
-FORMAT = 1
-FOLDER = "leakage"
+LEAKAGE_FORMAT = 1
+LEAKAGE_FOLDER = "leakage"
 """Of the audits in a run directory."""
 LEAST_AUC = 0.6
 """Below it a hint is none: so little can be told that no network gains by it."""
 
-Rows = tuple[int, ...]
+_Rows = tuple[int, ...]
 
 
-class Hint(msgspec.Struct, frozen=True, kw_only=True):
+class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a few figures of an image, without what it shows, tell its split or its label.
 
     Attributes:
@@ -52,7 +52,7 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
         return self.auc > self.chance and self.auc >= LEAST_AUC
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
     """Two images side by side, only where the user asked for it.
 
     Attributes:
@@ -63,14 +63,14 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         height: of the picture in pixels.
     """
 
-    left: Place
-    right: Place
+    left: ImagePlace
+    right: ImagePlace
     png: str
     width: int
     height: int
 
 
-class Leakage(msgspec.Struct, frozen=True, kw_only=True):
+class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
     """An audit of one task at one size.
 
     Attributes:
@@ -91,20 +91,20 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         made: when, UTC.
     """
 
-    format: int = FORMAT
+    format: int = LEAKAGE_FORMAT
     task: str
     size: int
     data: str
     images: dict[str, int]
-    exact: tuple[Group, ...]
-    near: tuple[Near, ...]
-    shared: tuple[Shared, ...] | None
+    exact: tuple[EqualImages, ...]
+    near: tuple[NearCopies, ...]
+    shared: tuple[SharedGroups, ...] | None
     grouped: dict[str, int] = {}
     patients: dict[str, int] | None = None
-    constant: dict[str, Rows]
-    blank: dict[str, Rows]
-    hints: tuple[Hint, ...]
-    pictures: tuple[Picture, ...] = ()
+    constant: dict[str, _Rows]
+    blank: dict[str, _Rows]
+    hints: tuple[ShortcutHint, ...]
+    pictures: tuple[ImagePair, ...] = ()
     made: str
 
     @property
@@ -117,7 +117,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     @property
-    def crossing(self) -> tuple[Group, ...]:
+    def crossing(self) -> tuple[EqualImages, ...]:
         """The groups of equal images that stand in more than one split."""
         return tuple(group for group in self.exact if len(group.splits) > 1)
 
@@ -144,7 +144,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         return len({match.row for match in matches} - equal)
 
     @property
-    def _leaking(self) -> Iterator[Near]:
+    def _leaking(self) -> Iterator[NearCopies]:
         found = (near for near in self.near if near.split == "test" and not near.within)
         return (near for near in found if near.means == "leak")
 
@@ -195,7 +195,7 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _leaks(found: Leakage) -> Iterator[str]:
+def _leaks(found: LeakageAudit) -> Iterator[str]:
     if found.crossing:
         many = len(found.crossing)
         groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
@@ -207,32 +207,34 @@ def _leaks(found: Leakage) -> Iterator[str]:
         yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
 
 
-def _counted(near: Near) -> str:
+def _counted(near: NearCopies) -> str:
     return f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
 
 
-def write_leakage(folder: Path, found: Leakage) -> Path:
+def write_leakage(folder: Path, found: LeakageAudit) -> Path:
     """Write an audit into a folder; a later one of the same task and size takes its place."""
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', found.task)}--{found.size}px.json"
     write_json(path, found)
     return path
 
 
-def read_leakage(run: Path) -> Mapping[tuple[str, int, str], Leakage]:
+def read_leakage(run: Path) -> Mapping[tuple[str, int, str], LeakageAudit]:
     """Read the audits of a run directory, by task, size and data.
 
     Raises:
         UserError: a file is damaged or of another format: to pass over it would call the task not audited.
     """
     audits = {}
-    for path in sorted((run / FOLDER).glob("*.json")):
+    for path in sorted((run / LEAKAGE_FOLDER).glob("*.json")):
         try:
-            found = msgspec.json.decode(read_regular(path), type=Leakage)
+            found = msgspec.json.decode(read_regular(path), type=LeakageAudit)
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"Cannot read the audit {path} ({error}): remove it, or audit again with --run."
             ) from error
-        if found.format != FORMAT:
-            raise UserError(f"The audit {path} has the format {found.format}, not {FORMAT}: audit again.")
+        if found.format != LEAKAGE_FORMAT:
+            raise UserError(
+                f"The audit {path} has the format {found.format}, not {LEAKAGE_FORMAT}: audit again."
+            )
         audits[found.task, found.size, found.data] = found
     return audits

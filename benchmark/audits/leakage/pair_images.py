@@ -8,24 +8,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...schema.split_overlap import Place
-from .outcome import Leakage, Picture
+from ...schema.split_overlap import ImagePlace
+from .outcome import ImagePair, LeakageAudit
 
-SIDE = 96
+PAIR_SIDE = 96
 """In pixels, of each of the two images."""
 
 
-Images = Mapping[str, NDArray[np.uint8]]
+_Images = Mapping[str, NDArray[np.uint8]]
 """Of each split."""
 
 
-def pictures(found: Leakage, images: Images, most: int) -> Leakage:
+def add_pair_images(found: LeakageAudit, images: _Images, most: int) -> LeakageAudit:
     """Return the audit with the first `most` pairs: near copies first, then equal images."""
     pairs = list(dict.fromkeys(_pairs(found)))[:most]
     return msgspec.structs.replace(found, pictures=tuple(_picture(images, *pair) for pair in pairs))
 
 
-def _pairs(found: Leakage) -> Iterator[tuple[Place, Place]]:
+def _pairs(found: LeakageAudit) -> Iterator[tuple[ImagePlace, ImagePlace]]:
     for near in found.near:
         for match in near.matches:
             if not match.exact:
@@ -35,14 +35,14 @@ def _pairs(found: Leakage) -> Iterator[tuple[Place, Place]]:
         yield group.places[0], group.places[-1]
 
 
-def _picture(images: Images, left: Place, right: Place) -> Picture:
+def _picture(images: _Images, left: ImagePlace, right: ImagePlace) -> ImagePair:
     from PIL import Image
 
-    sheet = Image.new("RGB", (2 * SIDE, SIDE))
+    sheet = Image.new("RGB", (2 * PAIR_SIDE, PAIR_SIDE))
     for at, (split, row) in enumerate((left, right)):
         image = Image.fromarray(np.ascontiguousarray(images[split][row])).convert("RGB")
-        sheet.paste(image.resize((SIDE, SIDE), Image.Resampling.NEAREST), (at * SIDE, 0))
+        sheet.paste(image.resize((PAIR_SIDE, PAIR_SIDE), Image.Resampling.NEAREST), (at * PAIR_SIDE, 0))
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     png = base64.b64encode(file.getvalue()).decode()
-    return Picture(left=left, right=right, png=png, width=2 * SIDE, height=SIDE)
+    return ImagePair(left=left, right=right, png=png, width=2 * PAIR_SIDE, height=PAIR_SIDE)

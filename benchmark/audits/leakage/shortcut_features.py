@@ -10,18 +10,18 @@ from ....tasks.task import Split
 
 Figures = NDArray[np.float64]
 """[n, k]; NaN where not known."""
-Images = NDArray[np.uint8]
-Rows = Mapping[str, NDArray[np.int64]]
+_Images = NDArray[np.uint8]
+_Rows = Mapping[str, NDArray[np.int64]]
 """Of each split, those that are looked at."""
 
-FEWEST = 10
+FEWEST_IMAGES = 10
 """Images of a value, a class or a split, below which nothing is told."""
 _MOST = 50
 """Values of one text that are told apart; the others count as one."""
 _SIZES = ("height", "width", "mm down", "mm right")
 
 
-def families(splits: Mapping[str, Split], images: Images, rows: Rows) -> dict[str, Figures]:
+def feature_families(splits: Mapping[str, Split], images: _Images, rows: _Rows) -> dict[str, Figures]:
     """Return the figures of some images, of one split after the other: family -> [n, figures].
 
     Args:
@@ -32,7 +32,7 @@ def families(splits: Mapping[str, Split], images: Images, rows: Rows) -> dict[st
     return {**_of_pixels(images), **_of_columns(splits, rows), **_of_traits(splits, rows)}
 
 
-def _of_pixels(images: Images) -> dict[str, Figures]:
+def _of_pixels(images: _Images) -> dict[str, Figures]:
     channels = images[..., None] if images.ndim == 3 else images
     flat = channels.reshape(len(images), -1)
     edges = (channels[:, 0], channels[:, -1], channels[:, :, 0], channels[:, :, -1])
@@ -48,7 +48,7 @@ def _of_pixels(images: Images) -> dict[str, Figures]:
     }
 
 
-def _of_columns(splits: Mapping[str, Split], rows: Rows) -> dict[str, Figures]:
+def _of_columns(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return one family of the subgroup columns that every split has, such as scanner or site."""
     first, *others = splits.values()
     shared = [name for name in first.columns if all(name in split.columns for split in others)]
@@ -56,7 +56,7 @@ def _of_columns(splits: Mapping[str, Split], rows: Rows) -> dict[str, Figures]:
     return {"subgroup columns": np.concatenate(coded, axis=1)} if coded else {}
 
 
-def _of_traits(splits: Mapping[str, Split], rows: Rows) -> dict[str, Figures]:
+def _of_traits(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return the families of what the files say; that a file lacks something is a figure too."""
     names = dict.fromkeys(name for split in splits.values() for name in split.traits)
     found: dict[str, list[Figures]] = {}
@@ -95,7 +95,7 @@ def _one_hot(values: NDArray[np.str_]) -> Figures:
     """Return 1 in the column of each value: [n, values], the last column for all rare ones together."""
     distinct, code, counts = np.unique(values, return_inverse=True, return_counts=True)
     common = np.argsort(-counts, kind="stable")[:_MOST]
-    common = common[counts[common] >= FEWEST]
+    common = common[counts[common] >= FEWEST_IMAGES]
     place = np.full(len(distinct), len(common))
     place[common] = np.arange(len(common))
     return (place[code][:, None] == np.arange(len(common) + 1)).astype(float)

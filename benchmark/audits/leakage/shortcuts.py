@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....tasks.task import Split
-from .outcome import Hint
-from .shortcut_features import FEWEST, Figures, Images, families
+from .outcome import ShortcutHint
+from .shortcut_features import FEWEST_IMAGES, Figures, _Images, feature_families
 
 PERMUTATIONS = 199
 FOLDS = 5
-MOST = 4_000
+MOST_IMAGES = 4_000
 """Images that are looked at; more would find weaker hints, which matter less."""
 _SEED = 0
 _AT_ONCE = 25
 """Permutations whose scores are ranked together, for the memory's sake."""
 
 
-def hints(
-    splits: Mapping[str, Split], images: Mapping[str, Images], units: Mapping[str, NDArray[np.generic]]
-) -> Iterator[Hint]:
+def shortcut_hints(
+    splits: Mapping[str, Split], images: Mapping[str, _Images], units: Mapping[str, NDArray[np.generic]]
+) -> Iterator[ShortcutHint]:
     """Try every family of figures on the split and on the label.
 
     Args:
@@ -36,14 +36,14 @@ def hints(
     """
     rng = np.random.default_rng(_SEED)
     drawn = {name: _one_of_each(units[name], rng) for name in splits}
-    share = MOST / max(1, sum(map(len, drawn.values())))
+    share = MOST_IMAGES / max(1, sum(map(len, drawn.values())))
     if share < 1:
-        drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST, round(share * len(rows)))])
+        drawn = {name: np.sort(rng.permutation(rows)[: max(FEWEST_IMAGES, round(share * len(rows)))])
                  for name, rows in drawn.items()}  # fmt: skip
     shown = np.concatenate([images[name][rows] for name, rows in drawn.items()])
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
     labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
-    for name, figures in families(splits, shown, drawn).items():
+    for name, figures in feature_families(splits, shown, drawn).items():
         yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
         truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
         yield _hint("label", name, figures, truth)
@@ -55,16 +55,16 @@ def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArra
     return np.sort(order[np.unique(units[order], return_index=True)[1]])
 
 
-def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> Hint:
+def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> ShortcutHint:
     """Tell the columns of `truth` [n, classes] from `figures` [n, k]."""
-    kept = (truth.sum(axis=0) >= FEWEST) & ((~truth).sum(axis=0) >= FEWEST)
+    kept = (truth.sum(axis=0) >= FEWEST_IMAGES) & ((~truth).sum(axis=0) >= FEWEST_IMAGES)
     facts = {"target": target, "features": name, "images": len(truth)}
     if not kept.any():
-        return Hint(**facts, reason=f"fewer than two sides with {FEWEST} images")
+        return ShortcutHint(**facts, reason=f"fewer than two sides with {FEWEST_IMAGES} images")
     if np.all((figures == figures[0]) | (np.isnan(figures) & np.isnan(figures[0]))):
-        return Hint(**facts, reason="the same in all images")
+        return ShortcutHint(**facts, reason="the same in all images")
     aucs = _aucs(figures, truth[:, kept])
-    return Hint(
+    return ShortcutHint(
         **facts,
         auc=round(float(aucs[0]), 4),
         chance=round(float(aucs[1:].max()), 4),

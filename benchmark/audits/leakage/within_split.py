@@ -5,32 +5,32 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....tasks.images.perceptual_hash import BLANK
-from ..contamination.alignment import Floats, plain_correlations
+from ..contamination.alignment import _Floats, plain_correlations
 from ..contamination.near_duplicate_search import CANDIDATES, RADIUS
-from ..contamination.search import Hits, Index, Ints
-from .match_types import Near
-from .near import Looks, near_of
+from ..contamination.search import HashIndex, Ints, NeighborHits
+from .match_types import NearCopies
+from .near import SplitThumbnails, near_of
 
 _AT_ONCE = 4096
 """Pairs whose details are held at once: some 50 MB."""
 
 
-def near_within(looks: Looks) -> Iterator[Near]:
+def near_within(looks: SplitThumbnails) -> Iterator[NearCopies]:
     """Look for the images of each split among its others; both images of a pair are matches."""
     for split in looks.splits:
         shown = np.flatnonzero(looks.hashes[split] != BLANK)
         hashes = looks.hashes[split][shown]
-        hits = Index(hashes).nearest(hashes, RADIUS, CANDIDATES + 1)  # one of them is the image itself
+        hits = HashIndex(hashes).nearest(hashes, RADIUS, CANDIDATES + 1)  # one of them is the image itself
         low, high = np.minimum(hits.query, hits.row), np.maximum(hits.query, hits.row)
         distinct = np.unique((low * len(shown) + high)[low != high])  # each pair once
         one, other = (shown[rows] for rows in np.divmod(distinct, max(1, len(shown))))
         correlation = _correlated(looks.thumbnails[split], one, other)
         query, row = np.concatenate([one, other]), np.concatenate([other, one])
-        both = Hits(query, row, np.zeros_like(row))
+        both = NeighborHits(query, row, np.zeros_like(row))
         yield near_of(looks, (split, split), both, np.concatenate([correlation, correlation]))
 
 
-def _correlated(known: Floats, one: Ints, other: Ints) -> Floats:
+def _correlated(known: _Floats, one: Ints, other: Ints) -> _Floats:
     """Return [pairs]: the correlation of the details of two rows each."""
     found = np.empty(len(one), np.float32)
     for start in range(0, len(one), _AT_ONCE):

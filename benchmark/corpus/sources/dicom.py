@@ -10,10 +10,19 @@ from typing import TypeVar
 
 from ....core.errors import UserError
 from ....tasks.from_files.folders import files_below
-from ....tasks.images.dicom_headers import Header, header, is_candidate
-from ....tasks.images.reader import Reading, UnreadableError, pictures
-from ..file_source import Entry, FileSource, entry_of, facts_of, folder_of, reader_of, reading_of, shown
-from ..source import SOURCES, Item, Problem, SourceCard, SourceKind, Unit
+from ....tasks.images.dicom_headers import DicomKeys, is_candidate, read_keys
+from ....tasks.images.reader import ReaderTable, UnreadableError, read_images
+from ..file_source import (
+    FileEntry,
+    FileSource,
+    entry_of,
+    facts_of,
+    folder_of,
+    reader_of,
+    reading_of,
+    shown_name,
+)
+from ..source import SOURCES, ReadProblem, SourceCard, SourceItem, SourceKind, WorkUnit
 from .table import LABELS, column_of, header_of, names_of, rows_of
 
 FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PatientSex")
@@ -21,7 +30,7 @@ FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "Pa
 LEVELS = ("series", "study", "patient")
 
 Thing = TypeVar("Thing")
-Slice = tuple[str, Header | None]
+Slice = tuple[str, DicomKeys | None]
 """A file relative to the root, and its header unless that is broken."""
 Labels = Callable[[Slice], tuple[str, ...]]
 """Gives the labels of a file, none where it has none."""
@@ -37,19 +46,19 @@ class DicomSource(FileSource):
 
     unlabelled: str = ""
 
-    def read(self, unit: Unit) -> Iterator[Item | Problem]:
+    def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
         """Decode the files of a unit that have a label, and say of the others what is wrong with them."""
-        yield from super().read(Unit(unit.number, tuple(entry for entry in unit.what if entry.label)))
+        yield from super().read(WorkUnit(unit.number, tuple(entry for entry in unit.what if entry.label)))
         reading = reading_of({**self.reader, "frames": 1}, self.facts.name)
         for entry in unit.what:
             if entry.label:
                 continue
             reason = self.unlabelled
             try:  # what is no image lacks more than a label
-                next(pictures(self.root / entry.path, reading), None)
+                next(read_images(self.root / entry.path, reading), None)
             except UnreadableError as error:
                 reason = str(error)
-            yield Problem(shown(entry.path), reason)
+            yield ReadProblem(shown_name(entry.path), reason)
 
 
 def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
@@ -60,7 +69,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
     """
     root = folder_of(card, folder)
     labels, unlabelled, field = _labels(card, folder)
-    files = partial(scan, root, field, time.monotonic())
+    files = partial(scan_dicom, root, field, time.monotonic())
     found = {label for each in files() for label in labels(each)}
     classes = card.classes or tuple(sorted(found))
     if (known := len(found.intersection(classes))) < 2:
@@ -73,7 +82,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
 
 
 @lru_cache(maxsize=32)  # a build lists the files several times, and a million headers take minutes
-def scan(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
+def scan_dicom(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
     """Read the headers below a folder, in the order of their paths; what is clearly no DICOM is left out.
 
     Args:
@@ -82,10 +91,10 @@ def scan(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
         opened_at: when the source was opened, so that one that is opened later sees what has changed.
     """
     paths = (path for path in files_below(root) if is_candidate(root / path))
-    return tuple((path, header(root / path, field)) for path in paths)
+    return tuple((path, read_keys(root / path, field)) for path in paths)
 
 
-def capped(slices: Iterable[Slice], per_series: int, per_patient: int) -> list[Slice]:
+def cap_series(slices: Iterable[Slice], per_series: int, per_patient: int) -> list[Slice]:
     """Keep so many files of each series and so many series of each patient, evenly spaced; 0 keeps all.
 
     Files whose header is broken are kept, for the list of problems.
@@ -114,7 +123,7 @@ def _place(each: Slice) -> tuple[float, str]:
 
 
 def _evenly(things: Sequence[Thing], most: int) -> Sequence[Thing]:
-    return [things[at] for at in Reading(frames=most).chosen(len(things))] if most else things
+    return [things[at] for at in ReaderTable(frames=most).chosen(len(things))] if most else things
 
 
 def _entries(
@@ -123,7 +132,7 @@ def _entries(
     classes: tuple[str, ...],
     labels: Labels,
     card: SourceCard,
-) -> Iterator[Entry]:
+) -> Iterator[FileEntry]:
     label_of: dict[Slice, tuple[int, ...]] = {}
     for each in files():
         names = [name for name in labels(each) if name in classes]
@@ -133,7 +142,7 @@ def _entries(
             label_of[each] = (classes.index(names[0]),) if names else ()
     # what has no label is a problem to report, and takes no other file's place
     labelled = [each for each, label in label_of.items() if label]
-    kept = set(capped(labelled, card.slices_per_series, card.series_per_patient))
+    kept = set(cap_series(labelled, card.slices_per_series, card.series_per_patient))
     for each, label in label_of.items():
         if each in kept or not label:
             yield entry_of(root, each[0], label)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ....core.errors import UserError
 from ....tasks.from_files.folders import class_folders, difference, files_below, split_called
-from ....tasks.patients import Finder, finder, with_patients
-from ..file_source import Entry, FileSource, entry_of, facts_of, folder_of
+from ....tasks.patients import PatientMatcher, compile_pattern, with_patients
+from ..file_source import FileEntry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
 
 
@@ -37,12 +37,12 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
     return FileSource(facts_of(card, classes), root, listing, card.reader)
 
 
-def group_finder(card: SourceCard) -> Finder | None:
+def group_finder(card: SourceCard) -> PatientMatcher | None:
     """Check a card's `group_pattern`; errors as `finder`."""
-    return finder(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
+    return compile_pattern(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 
-def _entries(root: Path, classes: tuple[str, ...], find: Finder | None) -> Iterator[Entry]:
+def _entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
     for index, name in enumerate(classes):
         for path, patient in with_patients(files_below(root, name), str, find):
             yield entry_of(root, path, (index,), patient)

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....core.errors import UserError, clean, unknown
+from ....core.errors import UserError, clean, unknown_name_error
 from ....core.files import write_bytes
-from ....tasks.databases.tables import collections, of_collection
-from ....tasks.task import Places
+from ....tasks.databases.tables import idc_collections, of_collection
+from ....tasks.task import DataLocations
 from ..source import SOURCES, SourceCard, SourceKind
 from .dicom import DicomSource, open_dicom
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MODALITIES = {
+IDC_MODALITIES = {
     "CR": "x-ray", "DX": "x-ray", "RF": "x-ray", "XA": "x-ray", "MG": "mammography", "CT": "ct", "MR": "mri",
     "PT": "pet", "NM": "nuclear medicine", "US": "ultrasound", "SM": "histopathology", "XC": "photograph",
     "OP": "fundus", "ES": "endoscopy",
 }  # fmt: skip
 """Those of DICOM that are images; what else a collection holds (reports, segmentations) is not counted."""
-COLOUR = {"SM", "XC", "OP", "ES"}
-COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
-LABELS = ("BodyPartExamined", "Modality")
+COLOR_MODALITIES = {"SM", "XC", "OP", "ES"}
+IDC_COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
+IDC_LABELS = ("BodyPartExamined", "Modality")
 SLICES = 16
 """Of one series: neighbours look alike, and there are thousands of series."""
 DONE = ".downloaded"
@@ -37,7 +37,7 @@ DONE = ".downloaded"
 
 
 @dataclass(frozen=True)
-class Plan:
+class CollectionPlan:
     """What a collection would bring.
 
     Attributes:
@@ -57,7 +57,7 @@ class Plan:
     label: str
 
 
-def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
+def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSource:
     """Open a collection as a source whose labels are body parts, or else modalities.
 
     What is not on the disk is planned and, after a yes, downloaded to `idc/COLLECTION` in the data root.
@@ -74,7 +74,7 @@ def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
     plan = plan_of(name)
     folder = (places.roots[0] if places.roots else Path()) / "idc" / name
     if not (folder / DONE).exists():
-        click.echo(clean(described(plan, folder)), err=True)
+        click.echo(clean(describe_collections(plan, folder)), err=True)
         _agree(plan, folder, places.download, agreed)
         _download(name, folder)
     if not plan.label:
@@ -87,8 +87,8 @@ def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
         name=name.replace("_", "-"),
         kind="dicom",
         path=str(folder.resolve()),
-        variant="color" if plan.modality in COLOUR else "gray",
-        modality=MODALITIES[plan.modality],
+        variant="color" if plan.modality in COLOR_MODALITIES else "gray",
+        modality=IDC_MODALITIES[plan.modality],
         licence=", ".join(plan.licences),
         source_group=database or name,
         database=database,
@@ -98,7 +98,7 @@ def open_collection(name: str, places: Places, agreed: bool) -> DicomSource:
     return open_dicom(card, Path())
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> CollectionPlan:
     """Say what a collection holds by the index of idc-index; nothing is fetched.
 
     Raises:
@@ -108,25 +108,25 @@ def plan_of(name: str) -> Plan:
         raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogued(name)}")
     index = _index(name)
     if index.empty:
-        near = difflib.get_close_matches(name, {row.collection for row in collections()}, n=5, cutoff=0.4)
-        raise unknown("collection of the Imaging Data Commons", name, near)
+        near = difflib.get_close_matches(name, {row.collection for row in idc_collections()}, n=5, cutoff=0.4)
+        raise unknown_name_error("collection of the Imaging Data Commons", name, near)
     lines = []
     for modality, part in index.groupby("Modality", sort=True):
-        kind = "" if modality in MODALITIES else ", which are no images"
+        kind = "" if modality in IDC_MODALITIES else ", which are no images"
         lines.append(
             f"{modality}: {len(part):,} series of {part['PatientID'].nunique():,} patients, "
             f"{int(part['instanceCount'].sum()):,} files, {part['series_size_MB'].sum() / 1000:.1f} GB{kind}"
         )
-    images = index[index["Modality"].isin(list(MODALITIES))]
+    images = index[index["Modality"].isin(list(IDC_MODALITIES))]
     if images.empty:
         raise UserError(f"idc:{name} holds no images but {', '.join(sorted(set(index['Modality'])))}.")
-    return Plan(
+    return CollectionPlan(
         name,
         tuple(lines),
         float(index["series_size_MB"].sum()) / 1000,
         tuple(sorted(index["license_short_name"].dropna().unique())),
         str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
-        next((field for field in LABELS if len(set(_texts(images[field].tolist()))) > 1), ""),
+        next((field for field in IDC_LABELS if len(set(_texts(images[field].tolist()))) > 1), ""),
     )
 
 
@@ -135,7 +135,7 @@ def _texts(values: list[object]) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
-def described(plan: Plan, folder: Path) -> str:
+def describe_collections(plan: CollectionPlan, folder: Path) -> str:
     """Return the plan for a person, with the command that downloads it."""
     return "\n".join(
         [
@@ -152,7 +152,7 @@ def _command(name: str, folder: Path) -> str:
     return shlex.join(("idc", "download-from-selection", *words))
 
 
-def _agree(plan: Plan, folder: Path, allowed: bool, agreed: bool) -> None:
+def _agree(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
     """Return if the download may begin; `UserError` where it may not."""
     if not allowed:
         raise UserError(f"idc:{plan.collection} is not in {folder}, and downloads are switched off.")
@@ -175,7 +175,7 @@ def _index(name: str) -> "pd.DataFrame":
     more = ["license_short_name", "series_size_MB", "analysis_result_id"]
     index = pd.read_parquet(
         data.IDC_INDEX_PARQUET_FILEPATH,
-        columns=[*COLUMNS, *more],
+        columns=[*IDC_COLUMNS, *more],
         filters=[("collection_id", "==", name)],
     )
     return index.loc[index["analysis_result_id"].isna()]
@@ -195,7 +195,7 @@ def _catalogued(name: str) -> str:
     parts = [
         f"{row.modality}: {row.series:,} series of {row.patients:,} patients, {row.instances:,} files, "
         f"{row.gigabytes:,} GB, {row.licence}"
-        for row in collections()
+        for row in idc_collections()
         if row.collection == name
     ]
     return f"The catalogue says: {'; '.join(parts)}." if parts else "The catalogue knows no such collection."

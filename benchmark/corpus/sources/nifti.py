@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from ....core.errors import UserError
-from ....tasks.readers.nifti import SUFFIXES
-from ..file_source import Entry, FileSource, reader_of
+from ....tasks.readers.nifti import _SUFFIXES
+from ..file_source import FileEntry, FileSource, reader_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import open_folder
 from .table import open_table
 
-PER_UNIT = 10
+VOLUMES_PER_UNIT = 10
 """Volumes that one process reads in one go: each holds hundreds of slices."""
 
 
@@ -29,13 +29,13 @@ def open_nifti(card: SourceCard, folder: Path) -> FileSource:
         raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")
     source = open_folder(card, folder) if path.is_dir() else open_table(card, folder)
     listing = partial(_volumes, source.listing)
-    return replace(source, listing=listing, reader=reader_of(card), per_unit=PER_UNIT)
+    return replace(source, listing=listing, reader=reader_of(card), per_unit=VOLUMES_PER_UNIT)
 
 
-def _volumes(listing: Callable[[], Iterable[Entry]]) -> Iterator[Entry]:
+def _volumes(listing: Callable[[], Iterable[FileEntry]]) -> Iterator[FileEntry]:
     """Leave out what stands beside the volumes (their notes in JSON); slices of one share a group."""
     for entry in listing():
-        if entry.path.lower().endswith(SUFFIXES):
+        if entry.path.lower().endswith(_SUFFIXES):
             yield msgspec.structs.replace(entry, group=entry.group or entry.path)
 
 

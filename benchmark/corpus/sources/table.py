@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ....core.errors import UserError
 from ....tasks.from_files.folders import check_header
-from ....tasks.patients import Finder, with_patients
-from ..file_source import Entry, FileSource, entry_of, facts_of
+from ....tasks.patients import PatientMatcher, with_patients
+from ..file_source import FileEntry, FileSource, entry_of, facts_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import group_finder
 
 PATHS, LABELS = ("path", "file", "filename"), ("label", "labels", "class")
-GROUPS = ("patient", "patient_id", "study", "group")
-SEPARATOR = "|"
+GROUP_COLUMNS = ("patient", "patient_id", "study", "group")
+_SEPARATOR = "|"
 """Between the labels of one image."""
 
 
@@ -42,7 +42,7 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
         path, card.name,
         column_of(path, header, card.path_column, PATHS, "path_column"),
         column_of(path, header, card.label_column, LABELS, "label_column"),
-        column_of(path, header, card.group_column, GROUPS, "group_column", optional=True),
+        column_of(path, header, card.group_column, GROUP_COLUMNS, "group_column", optional=True),
     )  # fmt: skip
     multilabel = card.labels == "multilabel"
     classes = card.classes or _found(table, multilabel)
@@ -62,9 +62,9 @@ class _Listing:
     root: Path
     index: Mapping[str, int]
     multilabel: bool
-    find: Finder | None
+    find: PatientMatcher | None
 
-    def __call__(self) -> Iterator[Entry]:
+    def __call__(self) -> Iterator[FileEntry]:
         table, find = self.table, None if self.table.group else self.find
         for (line, row), patient in with_patients(rows_of(table.path), self._path, find):
             group = row[table.group].strip() if table.group else patient
@@ -91,7 +91,7 @@ def names_of(text: str, multilabel: bool) -> list[str]:
     """Return the labels in a cell."""
     if not multilabel:
         return [text.strip()]
-    return [name.strip() for name in text.split(SEPARATOR) if name.strip()]
+    return [name.strip() for name in text.split(_SEPARATOR) if name.strip()]
 
 
 def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:

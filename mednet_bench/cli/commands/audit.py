@@ -5,25 +5,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...benchmark.schema.request import Request
+from ...benchmark.schema.request import RunConfig
 from ...core.errors import one_line
 from ..options import data_root, init_files, option, task_files
-from .command import Command, Group, Values, as_json, echo, say
+from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
 
 if TYPE_CHECKING:
-    from ...benchmark.audits.contamination.outcome import Audit
+    from ...benchmark.audits.contamination.outcome import ContaminationAudit
 
 
-def contamination(values: Values) -> int:
+def contamination_command(values: ParsedValues) -> int:
     """Look for the test images of tasks among what an init has seen; exit code 3 with --strict if found.
 
     What its card declares is compared with the parents of each task. With a corpus, or where the card names
     a file of perceptual hashes, every test image is searched for too.
     """
-    from ...benchmark.audits.contamination.audit import Wanted, audits
-    from ...benchmark.audits.contamination.outcome import FOLDER, write_audit
+    from ...benchmark.audits.contamination.audit import ContaminationRequest, audit_contamination
+    from ...benchmark.audits.contamination.outcome import CONTAMINATION_FOLDER, write_audit
 
-    request = Request(
+    request = RunConfig(
         tasks=values["tasks"],
         inits=values["init"],
         archs=values["arch"],
@@ -34,8 +34,8 @@ def contamination(values: Values) -> int:
         download=values["download"],
     )
     run = values["run"]
-    found = list(audits(Wanted(request, run, values["corpus"])))
-    folder = values["out"] or (run / FOLDER if run else Path(FOLDER))
+    found = list(audit_contamination(ContaminationRequest(request, run, values["corpus"])))
+    folder = values["out"] or (run / CONTAMINATION_FOLDER if run else Path(CONTAMINATION_FOLDER))
     for audit in found:
         write_audit(folder, audit)
     echo(_table(found))
@@ -48,26 +48,26 @@ def contamination(values: Values) -> int:
     return 3 if values["strict"] and any(audit.contaminated for audit in found) else 0
 
 
-def leakage(values: Values) -> int:
+def leakage_command(values: ParsedValues) -> int:
     """Look for what leaks between the splits of TASK, a name as for run or a card; exit code 3 with --strict.
 
     Equal images, near copies, shared groups, unlike labels of equal images, images that show nothing, and
     whether split or label can be told from figures that say nothing of what an image shows.
     """
-    from ...benchmark.audits.leakage.audit import Wanted, audits
-    from ...benchmark.audits.leakage.outcome import FOLDER, write_leakage
+    from ...benchmark.audits.leakage.audit import LeakageRequest, audit_leakage
+    from ...benchmark.audits.leakage.outcome import LEAKAGE_FOLDER, write_leakage
     from ..show.leakage import leakage_text
 
-    request = Request(
+    request = RunConfig(
         size=values["size"],
         data_root=values["data_root"],
         task_file=values["task_file"],
         download=values["download"],
     )
     run = values["run"]
-    folder = values["out"] or (run / FOLDER if run else Path(FOLDER))
+    folder = values["out"] or (run / LEAKAGE_FOLDER if run else Path(LEAKAGE_FOLDER))
     found = []
-    for audit in audits(Wanted(values["task"], request, values["pictures"])):
+    for audit in audit_leakage(LeakageRequest(values["task"], request, values["pictures"])):
         found.append(audit)
         write_leakage(folder, audit)
         if not values["json"]:
@@ -78,14 +78,14 @@ def leakage(values: Values) -> int:
     return 3 if values["strict"] and any(audit.leaks for audit in found) else 0
 
 
-def _table(audits: "list[Audit]") -> str:
+def _table(audits: "list[ContaminationAudit]") -> str:
     from ...core.text_tables import tabulate
 
     heads = ("task", "init", "declared", "searched", "test images", "matched", "share (95 %)", "verdict")
     return tabulate(map(_line, audits), heads)
 
 
-def _line(audit: "Audit") -> tuple[str, ...]:
+def _line(audit: "ContaminationAudit") -> tuple[str, ...]:
     measured = audit.measured
     verdict = "contaminated" if audit.contaminated else "not contaminated as far as was looked"
     verdict = "possibly contaminated" if audit.doubtful else verdict
@@ -105,7 +105,7 @@ def _line(audit: "Audit") -> tuple[str, ...]:
 
 
 _PATH = click.Path(path_type=Path)
-_DEFAULTS = Request()
+_DEFAULTS = RunConfig()
 _CONTAMINATION = [
     click.Option(
         ["--init"], required=True, help="One init, as for run; NAME=CARD.toml for weights of your own."
@@ -140,12 +140,14 @@ _LEAKAGE = [
     click.Option(["--strict"], is_flag=True, help="Exit code 3 if any of the tasks leaks."),
 ]
 _EXAMPLE = "mednet-bench audit contamination --init mednet --corpus corpora/gray --run runs/first"
-COMMANDS = (
-    Group(
+AUDIT_COMMANDS = (
+    CommandGroup(
         "audit",
         commands={
-            "contamination": Command(contamination, _CONTAMINATION, _EXAMPLE),
-            "leakage": Command(leakage, _LEAKAGE, "mednet-bench audit leakage breastmnist --strict"),
+            "contamination": BenchCommand(contamination_command, _CONTAMINATION, _EXAMPLE),
+            "leakage": BenchCommand(
+                leakage_command, _LEAKAGE, "mednet-bench audit leakage breastmnist --strict"
+            ),
         },
         help="Find out whether a result can be trusted.",
     ),

@@ -6,27 +6,32 @@ from typing import Any
 
 import click
 
-from ...core.errors import UserError, clean, one_line, unknown
+from ...core.errors import UserError, clean, one_line, unknown_name_error
 from ...core.plugins import broken
 
-Values = dict[str, Any]
+ParsedValues = dict[str, Any]
 """The parsed options and arguments of a command, by name."""
 
 
-class Command(click.Command):
+class BenchCommand(click.Command):
     """A command whose function takes its options as one mapping, and that shows an example.
 
     Args:
         action: the function, whose docstring is the help; it returns the exit code.
-        params: options and arguments; the name of the command is that of `action`, with dashes.
+        params: options and arguments.
         example: a whole command line.
+        name: of the command; by default that of `action` without `_command`, with dashes.
     """
 
     def __init__(
-        self, action: Callable[[Values], int], params: Sequence[click.Parameter], example: str
+        self,
+        action: Callable[[ParsedValues], int],
+        params: Sequence[click.Parameter],
+        example: str,
+        name: str = "",
     ) -> None:
         super().__init__(
-            action.__name__.replace("_", "-"),
+            name or action.__name__.removesuffix("_command").replace("_", "-"),
             params=list(params),
             help=action.__doc__,
             epilog=f"\b\nExample:\n  {example}",
@@ -54,7 +59,7 @@ class Command(click.Command):
                 say(f"warning: {broken[point]}")
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Commands in their own order; a name that is nearly right is suggested."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -64,7 +69,7 @@ class Group(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command; `UserError` for a name that is none."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            raise unknown("command", args[0], self.commands)
+            raise unknown_name_error("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
 
 
@@ -85,8 +90,8 @@ def say(sentence: str) -> None:
     click.echo(one_line(sentence), err=True)
 
 
-def fetching() -> AbstractContextManager[Callable[[str, int, int], None]]:
+def download_display() -> AbstractContextManager[Callable[[str, int, int], None]]:
     """Show downloads while the block lasts."""
-    from ...core.progress import fetching
+    from ...core.progress import show_downloads
 
-    return fetching()
+    return show_downloads()

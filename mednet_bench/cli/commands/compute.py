@@ -10,44 +10,44 @@ import click
 from ...benchmark.parity import study as studies
 from ...core.errors import StoppedError
 from .. import options
-from .command import Command, Values, echo, fetching, say
+from .command import BenchCommand, ParsedValues, download_display, echo, say
 from .report import write_report
 
 if TYPE_CHECKING:  # what computes is imported by the command that needs it
-    from ...benchmark.run.planner import Grid
+    from ...benchmark.run.planner import ResolvedPlan
 
 
-def run(values: Values) -> int:
+def run_command(values: ParsedValues) -> int:
     """Run every cell of the grid that has no record yet, then write the report."""
     from ...benchmark.run import scheduler
-    from ...benchmark.schema.records import Store
+    from ...benchmark.schema.records import RecordStore
     from ...core.files import cache_folder, sweep, writable_folder
 
     folder = Path(values["out"])
     grid = _resolved(values, lambda: writable_folder(folder))
     sweep(folder)
     sweep(cache_folder())
-    rules = scheduler.Rules(values["overwrite"], values["limit"])
-    store = Store(folder)
-    waiting = scheduler.pending(grid, store, rules)
+    rules = scheduler.ResumeRules(values["overwrite"], values["limit"])
+    store = RecordStore(folder)
+    waiting = scheduler.pending_cells(grid, store, rules)
     if waiting:
-        from ...benchmark.run.executor import execute
-        from ...benchmark.run.preflight import check, drops, equal_shares, resolve_device
+        from ...benchmark.run.executor import execute_cells
+        from ...benchmark.run.preflight import check_before_run, drops, equal_shares, resolve_device
 
         device = resolve_device(grid.request.device)
-        for doubt in (*check(grid, waiting), *equal_shares(grid, waiting)):
+        for doubt in (*check_before_run(grid, waiting), *equal_shares(grid, waiting)):
             say(f"warning: {doubt}")
         for sentence in drops(grid, waiting):
             say(sentence)
         grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         say(f"{share} cells to compute on {device}; records in {folder}/records")
-        execute(grid, waiting, rules.started(waiting, store), values["jobs"], device)
+        execute_cells(grid, waiting, rules.started(waiting, store), values["jobs"], device)
         scheduler.check_folder(folder)
     else:
         grid.plan.write(folder)
         say(f"All {len(grid.plan.cells)} cells have their records in {folder}: nothing to compute.")
-    done = list(scheduler.finished(grid.plan.cells, store))
+    done = list(scheduler.finished_records(grid.plan.cells, store))
     if lost := {planned.key for planned in waiting} - {record.key for record in done}:
         raise StoppedError(
             f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
@@ -71,23 +71,23 @@ def run(values: Values) -> int:
     return 1 if failed else 0
 
 
-def plan(values: Values) -> int:
+def plan_command(values: ParsedValues) -> int:
     """Print the grid of cells, what has been done of it, and an estimate of the rest."""
     from ...benchmark.run import scheduler
-    from ...benchmark.schema.records import Store
+    from ...benchmark.schema.records import RecordStore
     from ..show.plan import plan_text
 
     grid = _resolved(values)
-    waiting = scheduler.pending(grid, Store(grid.request.folder), scheduler.Rules())
+    waiting = scheduler.pending_cells(grid, RecordStore(grid.request.folder), scheduler.ResumeRules())
     if not values["estimate_only"]:
         echo(plan_text(grid, waiting))
     if waiting:
-        from ...benchmark.run.estimate import estimate
+        from ...benchmark.run.estimate import estimate_seconds
         from ...benchmark.run.preflight import equal_shares, resolve_device
         from ...core.progress import duration
 
         device = resolve_device(grid.request.device)
-        took = estimate(grid, waiting, device, values["jobs"])
+        took = estimate_seconds(grid, waiting, device, values["jobs"])
         cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
         for doubt in equal_shares(grid, waiting):
             say(f"warning: {doubt}")
@@ -97,27 +97,27 @@ def plan(values: Values) -> int:
     return 0
 
 
-def parity(values: Values) -> int:
+def parity_command(values: ParsedValues) -> int:
     """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, and judge each value as IN or OUT."""
     from ...benchmark.parity import outcome
 
     study = studies.study_of(values["study"])
-    arguments = studies.arguments(study, values)
+    arguments = studies.run_arguments(study, values)
     say(f"Parity is this run: mednet-bench run {shlex.join(arguments)}")
     run_values = RUN.make_context("run", arguments).params
-    run(run_values)  # a cell that failed is a value that is missing below
+    run_command(run_values)  # a cell that failed is a value that is missing below
     found = outcome.outcome_of(study, Path(run_values["out"]))
-    outcome.write(found, Path(run_values["out"]))
-    echo(outcome.text(found))
+    outcome.write_parity(found, Path(run_values["out"]))
+    echo(outcome.parity_text(found))
     return found.exit_code
 
 
-def _resolved(values: Values, ready: Callable[[], object] = lambda: None) -> "Grid":
-    from ...benchmark.run.resolve import resolve
+def _resolved(values: ParsedValues, ready: Callable[[], object] = lambda: None) -> "ResolvedPlan":
+    from ...benchmark.run.resolve import resolve_request
 
     request = options.request_of(values)
-    with fetching() as progress:
-        return resolve(request, progress, ready)
+    with download_display() as progress:
+        return resolve_request(request, progress, ready)
 
 
 def _parity() -> list[click.Parameter]:
@@ -149,9 +149,9 @@ def _parity() -> list[click.Parameter]:
 
 _GRID = [*options.selection(), *options.recipe(), *options.execution()]
 _ONLY = click.Option(["--estimate-only"], is_flag=True, help="Print only the time that is left, as a range.")
-RUN = Command(run, _GRID, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
-COMMANDS = (
+RUN = BenchCommand(run_command, _GRID, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
+COMPUTE_COMMANDS = (
     RUN,
-    Command(plan, [*_GRID, _ONLY], "mednet-bench plan --tasks available --protocols linear"),
-    Command(parity, _parity(), "mednet-bench parity medmnist-v2"),
+    BenchCommand(plan_command, [*_GRID, _ONLY], "mednet-bench plan --tasks available --protocols linear"),
+    BenchCommand(parity_command, _parity(), "mednet-bench parity medmnist-v2"),
 )

@@ -6,46 +6,46 @@ import click
 
 from ...core.errors import one_line
 from ..options import data_root
-from .command import Command, Group, Values, as_json, echo, say
+from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
 
 
-def build(values: Values) -> int:
+def build_command(values: ParsedValues) -> int:
     """Build a corpus from SOURCES into the folder OUT; run it again to go on after an interruption.
 
     A source is a task or set by name, an npz with its card beside it, a card (TOML) of a folder, a table,
     DICOM or NIfTI files, or idc:COLLECTION. The first source keeps an image that several hold.
     """
-    from ...benchmark.corpus.build import build as build_corpus
-    from ...benchmark.corpus.build_part import Settings
-    from ...benchmark.corpus.describe import described
+    from ...benchmark.corpus.build import build_corpus
+    from ...benchmark.corpus.build_part import CorpusSettings
+    from ...benchmark.corpus.describe import describe_corpus
     from ...benchmark.corpus.source_args import open_sources, splits_of
-    from ...tasks.data_paths import places_from
+    from ...tasks.data_paths import data_locations
     from ...tasks.pseudonymize import own_salt
 
-    places = places_from(values["data_root"], values["download"])
+    places = data_locations(values["data_root"], values["download"])
     splits = splits_of(values["splits"])
     sources = open_sources(values["sources"], places, splits, values["side"], values["yes"])
-    settings = Settings(values["variant"], values["side"], own_salt())
+    settings = CorpusSettings(values["variant"], values["side"], own_salt())
     corpus = build_corpus(values["out"], sources, settings, values["jobs"])
-    echo(described(values["out"]))
+    echo(describe_corpus(values["out"]))
     empty = [each.name for each in corpus.sources if not each.images + each.duplicates]
     if empty:
         say(f"mednet-bench: no image came from {', '.join(empty)}: see {values['out'] / 'problems.csv'}.")
     return 1 if empty else 0
 
 
-def info(values: Values) -> int:
+def corpus_info_command(values: ParsedValues) -> int:
     """Show what a corpus is made of: sources, duplicates, problems, modalities, licences."""
-    from ...benchmark.corpus.describe import described, facts
+    from ...benchmark.corpus.describe import corpus_facts, describe_corpus
 
     folder = values["corpus"]
-    echo(as_json(facts(folder)) if values["json"] else described(folder))
+    echo(as_json(corpus_facts(folder)) if values["json"] else describe_corpus(folder))
     return 0
 
 
-def check(values: Values) -> int:
+def check_command(values: ParsedValues) -> int:
     """Read every image of a corpus and compare its hash; exit code 3 if one is damaged or missing."""
-    from ...benchmark.corpus.check import check as check_corpus
+    from ...benchmark.corpus.check import check_corpus
 
     faults = check_corpus(values["corpus"], values["jobs"])
     for fault in faults:
@@ -85,12 +85,16 @@ _BUILD = [
 ]
 _JSON = click.Option(["--json"], is_flag=True, help="For a program.")
 _COMMANDS = (
-    Command(build, _BUILD, "mednet-bench corpus build corpora/gray --variant gray pneumoniamnist xrays.toml"),
-    Command(info, [_FOLDER, _JSON], "mednet-bench corpus info corpora/gray"),
-    Command(check, [_FOLDER, _JOBS], "mednet-bench corpus check corpora/gray --jobs 4"),
+    BenchCommand(
+        build_command,
+        _BUILD,
+        "mednet-bench corpus build corpora/gray --variant gray pneumoniamnist xrays.toml",
+    ),
+    BenchCommand(corpus_info_command, [_FOLDER, _JSON], "mednet-bench corpus info corpora/gray", "info"),
+    BenchCommand(check_command, [_FOLDER, _JOBS], "mednet-bench corpus check corpora/gray --jobs 4"),
 )
-COMMANDS = (
-    Group(
+CORPUS_COMMANDS = (
+    CommandGroup(
         "corpus",
         commands=_COMMANDS,
         help="Build, show and check the images that a MedNet is pretrained on.",

@@ -3,41 +3,41 @@
 import click
 
 from ..options import data_root, task_files
-from .command import Command, Values, echo, fetching
+from .command import BenchCommand, ParsedValues, download_display, echo
 
 
-def ls(values: Values) -> int:
+def ls_command(values: ParsedValues) -> int:
     """List tasks, inits, protocols and groups, and which data are at hand."""
-    from ..show.tasks import listing
+    from ..show.tasks import task_listing
 
-    echo(listing(values["data_root"], values["task_file"]))
+    echo(task_listing(values["data_root"], values["task_file"]))
     return 0
 
 
-def info(values: Values) -> int:
+def info_command(values: ParsedValues) -> int:
     """Show the card of a task: classes, splits, licence, citation, caveats, files."""
-    from ..show.tasks import card
+    from ..show.tasks import task_card
 
-    echo(card(values["task"], values["data_root"], values["task_file"]))
+    echo(task_card(values["task"], values["data_root"], values["task_file"]))
     return 0
 
 
-def download(values: Values) -> int:
+def download_command(values: ParsedValues) -> int:
     """Download the data of tasks, verified by MD5; an interrupted download is resumed."""
-    from ...tasks.catalog import catalog, fetch, require, select
-    from ...tasks.data_paths import places_from
+    from ...tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
+    from ...tasks.data_paths import data_locations
 
-    places = places_from(values["data_root"])
+    places = data_locations(values["data_root"])
     tasks = catalog(places)
-    chosen = select(",".join(values["tasks"]), tasks, places, values["size"])
-    with fetching() as progress:
-        fetch(chosen, values["size"], places, progress)
-    require(chosen, values["size"], places)
+    chosen = select_tasks(",".join(values["tasks"]), tasks, places, values["size"])
+    with download_display() as progress:
+        fetch_tasks(chosen, values["size"], places, progress)
+    require_tasks(chosen, values["size"], places)
     echo(f"at hand at {values['size']} px: {', '.join(task.name for task in chosen)}")
     return 0
 
 
-def doctor(values: Values) -> int:
+def doctor_command(values: ParsedValues) -> int:
     """Print versions, devices, data and weights that are found, and what would work."""
     from ..doctor import diagnosis
 
@@ -50,13 +50,13 @@ _CARDS = task_files()
 _TASK = click.Argument(["task"])
 _TASKS = click.Argument(["tasks"], nargs=-1, required=True)
 _SIZE = click.Option(["--size"], type=int, default=28, show_default=True, help="Side in pixels.")
-COMMANDS = (
-    Command(ls, [_DATA_ROOT, _CARDS], "mednet-bench ls"),
-    Command(info, [_TASK, _DATA_ROOT, _CARDS], "mednet-bench info dermamnist"),
-    Command(
-        download,
+DATA_COMMANDS = (
+    BenchCommand(ls_command, [_DATA_ROOT, _CARDS], "mednet-bench ls"),
+    BenchCommand(info_command, [_TASK, _DATA_ROOT, _CARDS], "mednet-bench info dermamnist"),
+    BenchCommand(
+        download_command,
         [_TASKS, _SIZE, _DATA_ROOT],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
-    Command(doctor, [_DATA_ROOT], "mednet-bench doctor"),
+    BenchCommand(doctor_command, [_DATA_ROOT], "mednet-bench doctor"),
 )

@@ -6,33 +6,33 @@ import click
 
 from ...core.errors import one_line
 from ..options import data_root, option
-from .command import Command, Values, echo
+from .command import BenchCommand, ParsedValues, echo
 
 
-def pretrain(values: Values) -> int:
+def pretrain_command(values: ParsedValues) -> int:
     """Pretrain a MedNet on a corpus; run the same command again to go on after an interruption.
 
     Under torchrun, the processes share every batch: torchrun --nproc-per-node 8 --no-python mednet-bench
     pretrain ... gives the weights that one process would.
     """
-    from ...benchmark.pretraining.pretrain_result import Settings
-    from ...benchmark.pretraining.run_pretraining import Request, carry_out
+    from ...benchmark.pretraining.pretrain_result import PretrainSettings
+    from ...benchmark.pretraining.run_pretraining import PretrainRequest, run_pretraining
     from ...benchmark.run.preflight import resolve_device
-    from ...core.errors import unknown
+    from ...core.errors import unknown_name_error
     from ...tasks.catalog import catalog
-    from ...tasks.data_paths import places_from
+    from ...tasks.data_paths import data_locations
 
-    places = places_from(values["data_root"])
+    places = data_locations(values["data_root"])
     known = catalog(places)
     left = dict.fromkeys(name for text in values["leave_out"] for name in text.split(",") if name)
     if strange := next((name for name in left if name not in known), None):
-        raise unknown("task", strange, known)
-    settings = Settings(
+        raise unknown_name_error("task", strange, known)
+    settings = PretrainSettings(
         start=values["from"],
         smoothing=values["label_smoothing"],
         **{name: values[name] for name in _SETTINGS},
     )
-    request = Request(
+    request = PretrainRequest(
         settings=settings,
         leave_out=tuple(known[name] for name in left),
         places=places,
@@ -40,11 +40,11 @@ def pretrain(values: Values) -> int:
         **{name: values[name] for name in _REST},
     )
     if values["estimate_only"]:
-        from ...benchmark.pretraining.projection import projected
+        from ...benchmark.pretraining.projection import measure_and_project
 
-        echo(projected(request))
+        echo(measure_and_project(request))
         return 0
-    echo(one_line(str(carry_out(request))))
+    echo(one_line(str(run_pretraining(request))))
     return 0
 
 
@@ -109,9 +109,9 @@ def _options() -> list[click.Parameter]:
     ]
 
 
-COMMANDS = (
-    Command(
-        pretrain,
+PRETRAIN_COMMANDS = (
+    BenchCommand(
+        pretrain_command,
         _options(),
         "mednet-bench pretrain --variant gray --corpus gray --arch resnet50 --steps 10000 --out gray-mednet",
     ),

@@ -9,9 +9,9 @@ from ...core.errors import one_line
 from .command import say
 
 if TYPE_CHECKING:
-    from ...tasks.from_files.card_draft import Draft
+    from ...tasks.from_files.card_draft import CardDraft
 
-NONE = "none"
+NO_ANSWER = "none"
 QUESTIONS = {
     "title": "What are these images? One line for reports",
     "modality": "How were they made: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, "
@@ -23,23 +23,23 @@ QUESTIONS = {
 """Key of the card -> the question."""
 
 
-def answered(folder: Path, found: "Draft") -> "Draft":
+def ask_questions(folder: Path, found: "CardDraft") -> "CardDraft":
     """Ask about what a draft is not sure of; an empty answer agrees to what stands in brackets.
 
     Args:
         folder: that was drafted; with another label column it is drafted again.
         found: the draft.
     """
-    from ...tasks.from_files.card_draft import draft
+    from ...tasks.from_files.card_draft import draft_card
 
     said: dict[str, str] = {}
     if len(found.labels) > 1:
         said["label_column"] = _column("Which column says what an image shows", found.labels)
     patients = [name for name in found.patients if name != said.get("label_column")]
     if patients:
-        patient = _column("Which column tells the patients apart", (NONE, *patients))
-        said |= {} if patient == NONE else {"patient_column": patient}
-    found = draft(folder, said) if said else found
+        patient = _column("Which column tells the patients apart", (NO_ANSWER, *patients))
+        said |= {} if patient == NO_ANSWER else {"patient_column": patient}
+    found = draft_card(folder, said) if said else found
     _facts(found.content)
     return found
 
@@ -58,5 +58,5 @@ def _facts(content: dict[str, Any]) -> None:
         answer = click.prompt(question, default=one_line(content[key]), err=True).strip()
         content[key] = answer or content[key]
     parents = "Public data sets that they were taken from, with commas between"
-    names = [name.strip() for name in click.prompt(parents, default=NONE, err=True).split(",")]
-    content["parents"] = [name for name in names if name not in ("", NONE)]
+    names = [name.strip() for name in click.prompt(parents, default=NO_ANSWER, err=True).split(",")]
+    content["parents"] = [name for name in names if name not in ("", NO_ANSWER)]

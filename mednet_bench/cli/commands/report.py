@@ -8,10 +8,10 @@ import click
 
 from ...core.errors import UserError, one_line
 from ..options import margin, option
-from .command import Command, Values, echo
+from .command import BenchCommand, ParsedValues, echo
 
 
-def report(values: Values) -> int:
+def report_command(values: ParsedValues) -> int:
     """Write the HTML and Markdown report of a run directory anew, or of several as one."""
     write_report(values["runs"], values["to"], values["margin"])
     return 0
@@ -19,59 +19,59 @@ def report(values: Values) -> int:
 
 def write_report(folders: Sequence[Path], to: Path | None, margin: float) -> None:
     """Write the report of run directories and print its leaderboard and verdicts."""
-    from ...reports.pages.build import build
+    from ...reports.pages.build import build_report
     from ...reports.pages.terminal import leaderboard_text, verdict_text
 
-    built = build(folders, to, margin)
+    built = build_report(folders, to, margin)
     echo(leaderboard_text(built.results))
     echo(verdict_text(built.results))
     echo(one_line(f"report: {built.html.resolve()}"))
 
 
-def leaderboard(values: Values) -> int:
+def leaderboard_command(values: ParsedValues) -> int:
     """Print the leaderboard of one or several run directories."""
-    from ...benchmark.schema.request import fractions, names
-    from ...reports.pages.board import Wanted, board
+    from ...benchmark.schema.request import parse_fractions, parse_names
+    from ...reports.pages.board import BoardRequest, leaderboard_board
 
-    protocols = tuple(names(values["protocol"], "protocol")) if values["protocol"] else ()
-    shares = tuple(fractions(values["fraction"])) if values["fraction"] else ()
-    wanted = Wanted(protocols, shares, values["metric"])
-    echo(board(values["runs"], wanted, values["format"]), nl=False)
+    protocols = tuple(parse_names(values["protocol"], "protocol")) if values["protocol"] else ()
+    shares = tuple(parse_fractions(values["fraction"])) if values["fraction"] else ()
+    wanted = BoardRequest(protocols, shares, values["metric"])
+    echo(leaderboard_board(values["runs"], wanted, values["format"]), nl=False)
     return 0
 
 
-def compare(values: Values) -> int:
+def compare_command(values: ParsedValues) -> int:
     """Print what changed from RUN_A to RUN_B, paired by seed where their cells agree."""
-    from ...reports.regression.compare import compare
+    from ...reports.regression.compare import comparison_markdown
 
-    echo(compare(values["run_a"], values["run_b"], values["metric"]), nl=False)
+    echo(comparison_markdown(values["run_a"], values["run_b"], values["metric"]), nl=False)
     return 0
 
 
-def regress(values: Values) -> int:
+def regress_command(values: ParsedValues) -> int:
     """Judge RUN against a baseline, for continuous integration: exit code 3 where a score fell."""
-    from ...benchmark.schema.request import names
-    from ...reports.regression.regress import append, regress, update
+    from ...benchmark.schema.request import parse_names
+    from ...reports.regression.regress import append_summary, regression_outcome, update_baseline
 
-    inits = names(values["inits"], "inits") if values["inits"] else []
+    inits = parse_names(values["inits"], "inits") if values["inits"] else []
     if values["update"]:
         if inits:
             raise UserError("--update writes every row of the run: leave out --inits.")
-        told = update(values["run"], values["against"], names(values["metrics"], "metrics"))
+        told = update_baseline(values["run"], values["against"], parse_names(values["metrics"], "metrics"))
         echo(one_line(told))
         return 0
-    summary, red = regress(values["run"], values["against"], inits)
+    summary, red = regression_outcome(values["run"], values["against"], inits)
     echo(summary, nl=False)
     if values["summary"]:
-        append(values["summary"], summary)
+        append_summary(values["summary"], summary)
     return 3 if red else 0
 
 
-def calibrate(values: Values) -> int:
+def calibrate_command(values: ParsedValues) -> int:
     """Simulate experiments with a known truth and show how often a verdict would be wrong."""
     from ...core.files import writable_folder, write_bytes
     from ...reports.pages.calibration_page import calibration_csv, calibration_markdown
-    from ...reports.statistics.calibration import calibrate as simulate
+    from ...reports.statistics.calibration import calibrate_verdicts as simulate
 
     folder = writable_folder(values["out"]) if values["out"] else None
     with click.progressbar(length=1000, label="experiments", file=sys.stderr) as bar:
@@ -145,10 +145,10 @@ _TO = click.Option(
     type=click.Path(path_type=Path),
     help="Where to write; RUN/report by default, needed for several runs.",
 )
-COMMANDS = (
-    Command(report, [_runs(), _TO, margin()], "mednet-bench report runs/latest"),
-    Command(leaderboard, _leaderboard(), "mednet-bench leaderboard runs/latest --format latex"),
-    Command(compare, _compare(), "mednet-bench compare runs/before runs/after"),
-    Command(regress, _regress(), "mednet-bench regress runs/latest --against baseline.json"),
-    Command(calibrate, _calibrate(), "mednet-bench calibrate --jobs 2 --out calibration"),
+REPORT_COMMANDS = (
+    BenchCommand(report_command, [_runs(), _TO, margin()], "mednet-bench report runs/latest"),
+    BenchCommand(leaderboard_command, _leaderboard(), "mednet-bench leaderboard runs/latest --format latex"),
+    BenchCommand(compare_command, _compare(), "mednet-bench compare runs/before runs/after"),
+    BenchCommand(regress_command, _regress(), "mednet-bench regress runs/latest --against baseline.json"),
+    BenchCommand(calibrate_command, _calibrate(), "mednet-bench calibrate --jobs 2 --out calibration"),
 )

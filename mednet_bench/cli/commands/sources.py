@@ -7,12 +7,12 @@ import click
 import msgspec
 
 from ...tasks.databases import plans, tables
-from ...tasks.databases.licenses import Terms, implied
-from ...tasks.databases.tables import Database
-from .command import Command, Group, Values, as_json, echo
+from ...tasks.databases.licenses import LicenseTerms, implied_terms
+from ...tasks.databases.tables import ImageDatabase
+from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo
 
 
-class Listing(Group):
+class ListingGroup(CommandGroup):
     """A group that lists where no subcommand is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -22,44 +22,44 @@ class Listing(Group):
         return super().parse_args(ctx, ["list", *args] if bare else args)
 
 
-def list_(values: Values) -> int:
+def list_command(values: ParsedValues) -> int:
     """List databases with their counts and licences, and sum images and patients."""
-    from ..show.sources import listing
+    from ..show.sources import database_listing
 
     rows = [row for row in tables.databases().values() if _fits(row, values)]
-    echo(as_json(rows) if values["json"] else listing(rows))
+    echo(as_json(rows) if values["json"] else database_listing(rows))
     return 0
 
 
-def show(values: Values) -> int:
+def show_command(values: ParsedValues) -> int:
     """Show one database: its evidence, parents and overlaps, and which tasks and databases it touches."""
-    from ..show.sources import card, touched_databases, touched_tasks
+    from ..show.sources import database_card, touched_databases, touched_tasks
 
-    row = tables.database(values["id"])
+    row = tables.find_database(values["id"])
     if values["json"]:
         tasks, others = _reasons(touched_tasks(row)), _reasons(touched_databases(row))
         facts = {**msgspec.to_builtins(row), "touches_tasks": tasks, "touches_databases": others}
         echo(as_json(facts))
     else:
-        echo(card(row))
+        echo(database_card(row))
     return 0
 
 
-def plan(values: Values) -> int:
+def sources_plan_command(values: ParsedValues) -> int:
     """Compose a MedNet of three million images: caps, totals, licence traps, and what is missing."""
     from ..show.composition import composition_text
 
-    rules = plans.Rules(values["with_registration"], values["non_commercial"])
+    rules = plans.CompositionRules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
     echo(as_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
     return 0
 
 
-def idc(values: Values) -> int:
+def idc_command(values: ParsedValues) -> int:
     """Sum the NCI Imaging Data Commons by modality and use; --modality shows its collections too."""
     from ..show.sources import commons
 
-    rows = tables.collections()
+    rows = tables.idc_collections()
     modality = values["modality"].upper()
     if modality:
         _one_of("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
@@ -68,7 +68,7 @@ def idc(values: Values) -> int:
     return 0
 
 
-def _fits(row: Database, values: Values) -> bool:
+def _fits(row: ImageDatabase, values: ParsedValues) -> bool:
     modality, words = values["modality"], values["search"].casefold()
     if modality:
         _one_of("modality", modality, (other.modality for other in tables.databases().values()))
@@ -76,31 +76,33 @@ def _fits(row: Database, values: Values) -> bool:
     return (
         values["variant"] in (None, row.variant)
         and modality in ("", row.modality)
-        and values["licence"] in (None, implied([row.licence]).strictest.word)
+        and values["licence"] in (None, implied_terms([row.licence]).strictest.word)
         and values["access"] in (None, row.access)
         and words in text
     )
 
 
 def _one_of(what: str, word: str, known: Iterable[str]) -> None:
-    from ...core.errors import unknown
+    from ...core.errors import unknown_name_error
 
     names = set(known)
     if word not in names:
-        raise unknown(what, word, names)
+        raise unknown_name_error(what, word, names)
 
 
 def _reasons(found: list[tuple[str, str, str]]) -> list[dict[str, str]]:
     return [{"id": id, "level": level, "evidence": sentence} for id, level, sentence in found]
 
 
-def _plan_facts(composition: plans.Composition) -> dict[str, Any]:
-    modalities = plans.modalities(composition)
+def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
+    modalities = plans.count_modalities(composition)
     return {
         **msgspec.to_builtins(composition),
         "images": composition.images,
         "target": plans.TARGET,
-        "traps": {share.id: traps for share in composition.shares if (traps := list(plans.traps(share)))},
+        "traps": {
+            share.id: traps for share in composition.shares if (traps := list(plans.license_traps(share)))
+        },
         "modalities": [
             {**msgspec.to_builtins(modality), "lack": modality.lack(composition.images)}
             for modality in modalities
@@ -115,7 +117,7 @@ _LIST = [
     _MODALITY,
     click.Option(
         ["--licence"],
-        type=click.Choice([terms.word for terms in Terms]),
+        type=click.Choice([terms.word for terms in LicenseTerms]),
         help="Only licences whose strictest term is this.",
     ),
     click.Option(
@@ -137,14 +139,13 @@ _PLAN = [
     _JSON,
 ]
 _EACH = (
-    Command(show, [click.Argument(["id"]), _JSON], "mednet-bench sources show ham10000"),
-    Command(plan, _PLAN, "mednet-bench sources plan gray --with-registration"),
-    Command(idc, [_MODALITY, _JSON], "mednet-bench sources idc --modality PT"),
+    BenchCommand(show_command, [click.Argument(["id"]), _JSON], "mednet-bench sources show ham10000"),
+    BenchCommand(sources_plan_command, _PLAN, "mednet-bench sources plan gray --with-registration", "plan"),
+    BenchCommand(idc_command, [_MODALITY, _JSON], "mednet-bench sources idc --modality PT"),
 )
-list_.__name__ = "list"
-_LISTED = Command(list_, _LIST, "mednet-bench sources --variant color --access open")
-COMMANDS = (
-    Listing(
+_LISTED = BenchCommand(list_command, _LIST, "mednet-bench sources --variant color --access open")
+SOURCES_COMMANDS = (
+    ListingGroup(
         "sources",
         commands=(_LISTED, *_EACH),
         help="List public medical image databases (`sources list -h` shows the filters), show one, and "

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ...core.errors import one_line
-from .command import Command, Group, Values, echo, say
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, say
 
 if TYPE_CHECKING:
-    from ...tasks.from_files.card_draft import Draft
+    from ...tasks.from_files.card_draft import CardDraft
 
 
-def new(values: Values) -> int:
+def new_command(values: ParsedValues) -> int:
     """Draft the card of FOLDER: of a table (CSV, Parquet) that lists its files, or of a folder per class.
 
     Whatever the files tell is filled in; questions are asked only at a terminal.
@@ -22,20 +22,20 @@ def new(values: Values) -> int:
 
     from ...core.errors import UserError
     from ...core.files import write_bytes
-    from ...tasks.from_files.card_draft import UNKNOWN, draft
+    from ...tasks.from_files.card_draft import UNKNOWN_MODALITY, draft_card
 
     folder: Path = values["folder"]
-    found = draft(folder)
+    found = draft_card(folder)
     card = folder / f"{found.content['name']}.toml"
     if card.exists() and not values["force"]:
         raise UserError(f"{card} exists: say --force to write it anew, or go on with validate.")
     if sys.stdin.isatty():
-        from .questions import answered
+        from .questions import ask_questions
 
-        found = answered(folder, found)
+        found = ask_questions(folder, found)
     content = found.content
     write_bytes(card, tomli_w.dumps(content).encode())
-    unknown = [key for key, value in content.items() if value == UNKNOWN]
+    unknown = [key for key, value in content.items() if value == UNKNOWN_MODALITY]
     if unknown:
         say(f"not known, please fill in: {', '.join(unknown)}")
     for doubt in _doubts(found):
@@ -45,7 +45,7 @@ def new(values: Values) -> int:
     return 0
 
 
-def _doubts(found: "Draft") -> list[str]:
+def _doubts(found: "CardDraft") -> list[str]:
     """Say what a person should look at: what the labels are, and how patients are known."""
     from ...tasks.from_files.card_draft import are_grades
 
@@ -77,14 +77,14 @@ def _doubts(found: "Draft") -> list[str]:
     return doubts
 
 
-def validate(values: Values) -> int:
+def validate_command(values: ParsedValues) -> int:
     """Check everything about CARD: table, files, splits; show counts and preprocessing, write contact sheets.
 
     What is prepared here is what `run --size` uses afterwards.
     """
-    from ..show.files import validated
+    from ..show.files import validate_card
 
-    echo(validated(values["card"], values["size"], values["jobs"], values["out"]))
+    echo(validate_card(values["card"], values["size"], values["jobs"], values["out"]))
     return 0
 
 
@@ -101,11 +101,11 @@ _VALIDATE = [
     click.Option(["--jobs"], type=click.IntRange(0), default=0, help="Processes; all cores by default."),
     click.Option(["--out"], type=_PATH, help="Folder of the contact sheets; NAME-check by default."),
 ]
-COMMANDS = (
-    Group(
+TASK_COMMANDS = (
+    CommandGroup(
         "task",
-        commands={"new": Command(new, _NEW, "mednet-bench task new scans")},
+        commands={"new": BenchCommand(new_command, _NEW, "mednet-bench task new scans")},
         help="Make a task of your own files.",
     ),
-    Command(validate, _VALIDATE, "mednet-bench validate scans/scans.toml --size 64"),
+    BenchCommand(validate_command, _VALIDATE, "mednet-bench validate scans/scans.toml --size 64"),
 )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ...core.errors import UserError, one_line
-from .command import Command, Values, echo, say
+from .command import BenchCommand, ParsedValues, echo, say
 
 if TYPE_CHECKING:
-    from ...baselines.weights.inspect import Inspected
+    from ...baselines.weights.inspect import InspectedCheckpoint
 
 REMARKS = (
     "A draft, written from what the tensors show. Before use, complete what they do not:",
@@ -18,14 +18,14 @@ REMARKS = (
 )
 
 
-def inspect_weights(values: Values) -> int:
+def inspect_weights_command(values: ParsedValues) -> int:
     """Say how the tensors of a checkpoint FILE are named, which network they fit and how it wants its images.
 
     No code from the file is run. Every tensor is accounted for, or the command says what is missing and
     what is left over, and ends with exit code 2.
     """
     from ...baselines.weights.checkpoint import write_card
-    from ...baselines.weights.inspect import inspect
+    from ...baselines.weights.inspect import inspect_checkpoint
 
     card: Path | None = values["write_card"]
     if card and card.exists() and not values["force"]:
@@ -35,7 +35,9 @@ def inspect_weights(values: Values) -> int:
             f"{card} must stand beside {values['file']}: a card names its weights by a relative path."
         )
     excused = tuple(values["excused"])
-    found = inspect(values["file"], values["arch"], values["layout"], excused, values["state_dict"])
+    found = inspect_checkpoint(
+        values["file"], values["arch"], values["layout"], excused, values["state_dict"]
+    )
     echo("\n".join(map(one_line, _lines(found))))
     if values["map"]:
         echo("\n".join(map(one_line, _map(found))))
@@ -45,9 +47,9 @@ def inspect_weights(values: Values) -> int:
     return 0
 
 
-def _lines(found: "Inspected") -> list[str]:
+def _lines(found: "InspectedCheckpoint") -> list[str]:
     """Tell the facts, one a line."""
-    from ...baselines.weights.input_spec import told
+    from ...baselines.weights.input_spec import format_input_spec
     from ...baselines.weights.load_state_dict import some_of
 
     names = found.names
@@ -55,7 +57,9 @@ def _lines(found: "Inspected") -> list[str]:
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
     others = f" (fits as well: {', '.join(found.others)})" if found.others else ""
     pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
-    contracts = [f"  {told(contract)}: contrast {contrast:.2g}" for contract, contrast in found.possible]
+    contracts = [
+        f"  {format_input_spec(contract)}: contrast {contrast:.2g}" for contract, contrast in found.possible
+    ]
     ignored = f" (not read: {', '.join(found.ignored)})" if found.ignored else ""
     return [
         f"file:        {found.file}, sha256 {found.sha256}",
@@ -65,13 +69,14 @@ def _lines(found: "Inspected") -> list[str]:
         f"layout:      {names.described}",
         f"tensors:     {len(names.pairs)} of {len(found.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
-        f"contract:    {told(found.contract)}" + ("" if contracts else " (ImageNet's, for want of evidence)"),
+        f"contract:    {format_input_spec(found.contract)}"
+        + ("" if contracts else " (ImageNet's, for want of evidence)"),
         f"evidence:    {found.evidence.described}",
         *(["also possible:", *contracts[1:]] if contracts[1:] else []),
     ]
 
 
-def _map(found: "Inspected") -> list[str]:
+def _map(found: "InspectedCheckpoint") -> list[str]:
     """Tell where every tensor of the file goes."""
     kept = {**found.names.pairs, **dict.fromkeys(found.names.left, "(left over by name)")}
     kept |= dict.fromkeys(found.names.twins, "(the same tensor once more)")
@@ -82,9 +87,9 @@ def _map(found: "Inspected") -> list[str]:
 
 
 _PATH = click.Path(path_type=Path)
-COMMANDS = (
-    Command(
-        inspect_weights,
+WEIGHTS_COMMANDS = (
+    BenchCommand(
+        inspect_weights_command,
         [
             click.Argument(["file"], type=_PATH),
             click.Option(["--arch"], default="", help="timm's name of the network; found out by default."),

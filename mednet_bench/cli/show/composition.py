@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from ...core.text_tables import number, table
+from ...core.text_tables import format_count, format_table
 from ...tasks.databases import plans
 from ...tasks.databases import tables as catalogue
-from ...tasks.databases.licenses import implied
-from ...tasks.databases.tables import Share, count
+from ...tasks.databases.licenses import implied_terms
+from ...tasks.databases.tables import CompositionShare, sum_known
 
 
-def composition_text(composition: plans.Composition) -> str:
+def composition_text(composition: plans.CorpusComposition) -> str:
     """Return a composition's parts with their caps, totals, licence traps, what is missing and held back."""
     title = f"{composition.variant.capitalize()}-MedNet"
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
@@ -23,7 +23,7 @@ def composition_text(composition: plans.Composition) -> str:
     ]
     filled = [share for share in composition.shares if share.part == "fill"]
     if filled:
-        before = composition.images - count(share.images for share in filled)
+        before = composition.images - sum_known(share.images for share in filled)
         parts.insert(2, f"fill: without it there would be {before:,} images, too few.")
     if composition.withheld:
         ids = (f"{share.id} ({share.images:,}; {', '.join(why)})" for share, why in composition.withheld)
@@ -32,13 +32,13 @@ def composition_text(composition: plans.Composition) -> str:
     return "\n\n".join(parts)
 
 
-def _shares(shares: Iterable[Share]) -> str:
+def _shares(shares: Iterable[CompositionShare]) -> str:
     body = [
         [
             share.modality,
             f"{share.id}{' (fill)' if share.part == 'fill' else ''}",
-            number(share.images),
-            number(share.patients),
+            format_count(share.images),
+            format_count(share.patients),
             share.rule,
             share.licence,
             plans.access_of(share),
@@ -46,47 +46,49 @@ def _shares(shares: Iterable[Share]) -> str:
         for share in shares
     ]
     headers = ["modality", "source", "images", "patients", "which (caps)", "licence", "access"]
-    return table(body, headers, "llrrlll")
+    return format_table(body, headers, "llrrlll")
 
 
-def _by_modality(composition: plans.Composition) -> str:
+def _by_modality(composition: plans.CorpusComposition) -> str:
     body = [
         [
             modality.name,
             str(modality.sets),
-            number(modality.images),
+            format_count(modality.images),
             f"{modality.images / composition.images:.1%}",
             f"{modality.patients:,}{' +' if modality.uncounted else ''}",
             "yes" if modality.downstream else "no",
             modality.lack(composition.images) or "-",
         ]
-        for modality in plans.modalities(composition)
+        for modality in plans.count_modalities(composition)
     ]
     headers = ["modality", "sets", "images", "share", "patients", "a task tests it", "thin or missing"]
-    thin = f"Thin: under {plans.THIN:.0%} of the images or {plans.FEW:,} patients."
-    return f"{table(body, headers, 'lrrrrll')}\n+ some sets do not count them. {thin}"
+    thin = f"Thin: under {plans.THIN:.0%} of the images or {plans.THIN_PATIENTS:,} patients."
+    return f"{format_table(body, headers, 'lrrrrll')}\n+ some sets do not count them. {thin}"
 
 
-def _licences(composition: plans.Composition) -> str:
+def _licences(composition: plans.CorpusComposition) -> str:
     """Say what the licences together leave, how much of that is from memory, and every trap."""
     remembered, rest = composition.remembered, composition.images - composition.remembered
     lines = [
-        f"Licences, taken together: {implied(share.licence for share in composition.shares)}.",
+        f"Licences, taken together: {implied_terms(share.licence for share in composition.shares)}.",
         f"From memory, to be read before use: those of {remembered:,} images "
         f"({remembered / composition.images:.1%}); without them {rest:,} are left.",
     ]
     body = [
-        [share.id, number(share.images), trap] for share in composition.shares for trap in plans.traps(share)
+        [share.id, format_count(share.images), trap]
+        for share in composition.shares
+        for trap in plans.license_traps(share)
     ]
     if body:
-        lines += ["", table(body, ["source", "images", "licence trap"], "lrl")]
+        lines += ["", format_table(body, ["source", "images", "licence trap"], "lrl")]
     return "\n".join(lines)
 
 
-def _lacking(composition: plans.Composition) -> str:
+def _lacking(composition: plans.CorpusComposition) -> str:
     """Say for each modality that is thin or missing where more of it would be found."""
     lines = []
-    for modality in plans.modalities(composition):
+    for modality in plans.count_modalities(composition):
         lack = modality.lack(composition.images)
         places = [f"{why}: {', '.join(ids)}{_images(n)}" for why, n, ids in modality.elsewhere]
         if lack:
@@ -98,13 +100,13 @@ def _images(number: int) -> str:
     return f" ({number:,} images)" if number else ""
 
 
-def _held_back(composition: plans.Composition) -> str:
+def _held_back(composition: plans.CorpusComposition) -> str:
     """Name what would spoil a test, and warn of what goes in although a task may be touched."""
     rows = [catalogue.databases()[id] for id in plans.held_back() if id in catalogue.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
     names = ", ".join(f"{row.id}{_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id))
     lines = [f"Held back, because downstream tasks are made from it: {names}."]
     for share in composition.shares:
-        touched = plans.touched(share.id)
+        touched = plans.contaminated_tasks(share.id)
         lines += [f"Take care: {share.id} ({share.rule}): {task}, {why}." for task, why in touched.items()]
     return "\n".join(lines)

@@ -11,10 +11,10 @@ from ...core.errors import UserError, one_line
 from ...core.files import write_atomic
 from ...core.text_tables import tabulate
 from ...tasks.catalog import catalog
-from ...tasks.data_paths import places_from
-from ...tasks.from_files.prepared import Manifest, prepared
+from ...tasks.data_paths import data_locations
+from ...tasks.from_files.prepared import PreparedManifest, prepare_task
 from ...tasks.from_files.source import FilesSource
-from ...tasks.from_files.split import lacking
+from ...tasks.from_files.split import missing_classes
 from ...tasks.images.bit_depth import eight_bits
 from ...tasks.local_cards import local_task
 from ...tasks.patients import few_have_several
@@ -25,7 +25,7 @@ COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
 """Of a contact sheet: images, and pixels."""
 
 
-def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
+def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
     """Prepare the task of a card, write its contact sheets, and describe it.
 
     Args:
@@ -38,7 +38,7 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
         UserError: whatever is wrong with the card, the table, the files or the splits, or the sheets would
             lie among the images.
     """
-    task, places = local_task(card), places_from()
+    task, places = local_task(card), data_locations()
     catalog(places, [card])  # a name that is taken is refused here, not when it is run
     source = task.source
     folder = out or Path(f"{task.name}-check")
@@ -49,7 +49,7 @@ def validated(card: Path, size: int, jobs: int, out: Path | None) -> str:
                 f"--out {out} lies in {root}, whose images are read: name a folder outside of it."
             )
         folder = root.parent / folder
-    made = prepared(source.spec, size, jobs) if isinstance(source, FilesSource) else None
+    made = prepare_task(source.spec, size, jobs) if isinstance(source, FilesSource) else None
     splits = source.load(size, places)
     check_subgroups(str(card), splits)
     parts = [
@@ -67,7 +67,7 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     """Describe an npz, whose splits are what they are; `UserError` where nothing can be learnt from it."""
     labels = np.concatenate([split.labels for split in splits.values()])
     places = np.repeat([SPLITS.index(name) for name in splits], [len(split) for split in splits.values()])
-    absent = lacking(labels, places, task.classes)
+    absent = missing_classes(labels, places, task.classes)
     if task.role == "task" and 0 in absent:
         raise UserError(f"{card}: the split train has no image of the class '{absent[0]}': add some.")
     side = next(iter(splits.values())).images.shape[1]
@@ -84,7 +84,7 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     return tabulate(lines, tablefmt="plain")
 
 
-def _told(manifest: Manifest) -> str:
+def _told(manifest: PreparedManifest) -> str:
     """Describe where the arrays come from."""
     images = sum(manifest.images.values())
     lines = [
@@ -100,7 +100,7 @@ def _told(manifest: Manifest) -> str:
     return tabulate(lines, tablefmt="plain")
 
 
-def _patients(manifest: Manifest) -> str:
+def _patients(manifest: PreparedManifest) -> str:
     """Count what is known of patients; a study is none, and names that hardly return show nothing."""
     told = f"{manifest.patients:,} known, {manifest.several:,} with several files"
     if few_have_several(manifest.several, manifest.patients):

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from ...benchmark.audits.leakage.outcome import Hint, Leakage
+from ...benchmark.audits.leakage.outcome import LeakageAudit, ShortcutHint
 from ...core.errors import one_line
 from ...core.text_tables import tabulate
 
-Line = tuple[str, str, str, str]
+_Line = tuple[str, str, str, str]
 HEADS = ("finding", "where", "found", "means")
 
 
-def leakage_text(found: Leakage) -> str:
+def leakage_text(found: LeakageAudit) -> str:
     """Return one audit as a heading and a table; images are named by row only in the JSON."""
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
     none = "no leak is shown" if found.doubts else "no leak as far as was looked"
@@ -20,7 +20,7 @@ def leakage_text(found: Leakage) -> str:
     return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
 
 
-def _lines(found: Leakage) -> Iterator[Line]:
+def _lines(found: LeakageAudit) -> Iterator[_Line]:
     yield from _equal(found)
     yield from _near(found)
     yield from _shared(found)
@@ -31,7 +31,7 @@ def _lines(found: Leakage) -> Iterator[Line]:
         yield _hint(hint)
 
 
-def _equal(found: Leakage) -> Iterator[Line]:
+def _equal(found: LeakageAudit) -> Iterator[_Line]:
     for where, groups in found.spans.items():
         means = "LEAK" if " and " in where else "counted more than once"
         yield "equal images", where, _count(groups, "group"), means
@@ -42,7 +42,7 @@ def _equal(found: Leakage) -> Iterator[Line]:
         yield "equal images", "any", "none", "clean"
 
 
-def _near(found: Leakage) -> Iterator[Line]:
+def _near(found: LeakageAudit) -> Iterator[_Line]:
     for near in found.near:
         low, high = near.interval
         equal = sum(match.exact for match in near.matches)
@@ -53,7 +53,7 @@ def _near(found: Leakage) -> Iterator[Line]:
         yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
 
 
-def _shared(found: Leakage) -> Iterator[Line]:
+def _shared(found: LeakageAudit) -> Iterator[_Line]:
     if found.shared is None:
         yield "shared groups", "any", "groups not known", "not looked"
         return
@@ -66,7 +66,7 @@ def _shared(found: Leakage) -> Iterator[Line]:
         yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
 
 
-def _hint(hint: Hint) -> Line:
+def _hint(hint: ShortcutHint) -> _Line:
     where = f"{hint.target} from {hint.features}"
     if hint.auc is None:
         return "shortcut", where, "not tried", hint.reason

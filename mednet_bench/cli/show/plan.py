@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from ...benchmark.run.planner import Grid
-from ...benchmark.schema.plan import Planned
+from ...benchmark.run.planner import ResolvedPlan
+from ...benchmark.schema.plan import PlannedCell
 from ...core.text_tables import tabulate
 
 
-def plan_text(grid: Grid, waiting: list[Planned]) -> str:
+def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
     """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
     open_keys = {planned.key for planned in waiting}
     rows: dict[tuple[str, ...], Counter[str]] = {}

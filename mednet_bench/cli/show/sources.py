@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ...core.text_tables import number, table
+from ...core.text_tables import format_count, format_table
 from ...tasks.databases import kinship
 from ...tasks.databases import tables as catalogue
-from ...tasks.databases.licenses import implied
-from ...tasks.databases.tables import Collection, Database, count
+from ...tasks.databases.licenses import implied_terms
+from ...tasks.databases.tables import IdcCollection, ImageDatabase, sum_known
 
 Reasons = list[tuple[str, str, str]]
 """(task or database, level, evidence), the declared ones first."""
 
 
-def listing(rows: Sequence[Database]) -> str:
+def database_listing(rows: Sequence[ImageDatabase]) -> str:
     """Return databases as a table, with sums; derived sets and aggregates do not count in the second one."""
     if not rows:
         return "No database is like that."
@@ -22,8 +22,8 @@ def listing(rows: Sequence[Database]) -> str:
             row.id,
             row.variant,
             row.modality,
-            number(row.images),
-            number(row.patients),
+            format_count(row.images),
+            format_count(row.patients),
             f"{_cut(row.licence, 44)}{'' if row.licence_evidence == 'read' else '?'}",
             row.access,
             row.kind,
@@ -35,7 +35,7 @@ def listing(rows: Sequence[Database]) -> str:
     sources = [row for row in rows if row.kind == "source"]
     return "\n".join(
         [
-            table(body, headers, "lllrrllll"),
+            format_table(body, headers, "lllrrllll"),
             "",
             "? the licence is from memory or not known",
             f"{len(rows)} databases: {_sum(rows)}",
@@ -44,16 +44,16 @@ def listing(rows: Sequence[Database]) -> str:
     )
 
 
-def _sum(rows: Sequence[Database]) -> str:
+def _sum(rows: Sequence[ImageDatabase]) -> str:
     pictures = [row for row in rows if row.images is not None]
     people = [row for row in rows if row.patients is not None]
     return (
-        f"{count(row.images for row in pictures):,} images ({len(pictures)} count them), "
-        f"{count(row.patients for row in people):,} patients ({len(people)} count them)"
+        f"{sum_known(row.images for row in pictures):,} images ({len(pictures)} count them), "
+        f"{sum_known(row.patients for row in people):,} patients ({len(people)} count them)"
     )
 
 
-def touched_tasks(row: Database) -> Reasons:
+def touched_tasks(row: ImageDatabase) -> Reasons:
     """Return the real tasks for which weights that saw this database are not clean."""
     from ...tasks.task import TASKS  # brings numpy, which the other tables do not need
 
@@ -61,25 +61,28 @@ def touched_tasks(row: Database) -> Reasons:
     return _sorted((name, TASKS[name].contamination([row.id])) for name in real)
 
 
-def touched_databases(row: Database) -> Reasons:
+def touched_databases(row: ImageDatabase) -> Reasons:
     """Return the databases that may share images with this one."""
     others = (id for id in catalogue.databases() if id != row.id)
-    return _sorted((id, kinship.relation([row.id], [id])) for id in others)
+    return _sorted((id, kinship.provenance_overlap([row.id], [id])) for id in others)
 
 
-def _sorted(found: Iterable[tuple[str, kinship.Relation]]) -> Reasons:
+def _sorted(found: Iterable[tuple[str, kinship.ProvenanceOverlap]]) -> Reasons:
     reasons = [(name, rel.level, str(rel.reasons[0])) for name, rel in found if rel.reasons]
     return sorted(reasons, key=lambda reason: reason[1])
 
 
-def card(row: Database) -> str:
+def database_card(row: ImageDatabase) -> str:
     """Return everything that is known of one database, and how far it was verified."""
-    parents = [f"{id} ({catalogue.outside()[id]})" if id in catalogue.outside() else id for id in row.parents]
+    parents = [
+        f"{id} ({catalogue.sets_without_row()[id]})" if id in catalogue.sets_without_row() else id
+        for id in row.parents
+    ]
     facts = {
         "name": f"{row.name} ({row.year})",
         "images": f"{row.variant}, {row.modality}, {row.anatomy}",
         "labels": f"{row.labels} ({row.label_type})",
-        "licence": f"{row.licence}; {implied([row.licence])}; evidence: {row.licence_evidence}",
+        "licence": f"{row.licence}; {implied_terms([row.licence])}; evidence: {row.licence_evidence}",
         "access": f"{row.access}: {row.home}",
         "count": f"{_counts(row)}; evidence: {row.count_evidence}",
         "groups": row.group_key,
@@ -100,20 +103,20 @@ def card(row: Database) -> str:
     return "\n".join(lines)
 
 
-def _counts(row: Database) -> str:
+def _counts(row: ImageDatabase) -> str:
     numbers = {"images": row.images, "volumes, studies or videos": row.volumes, "patients": row.patients}
     known = [f"{number:,} {what}" for what, number in numbers.items() if number is not None]
     return ", ".join(known) or "not known"
 
 
-def commons(rows: Sequence[Collection], detailed: bool) -> str:
+def commons(rows: Sequence[IdcCollection], detailed: bool) -> str:
     """Return the collections of the Imaging Data Commons, summed by modality and use, or one by one."""
     if detailed:
         body = [
             [
                 row.collection,
                 row.modality,
-                *map(number, (row.series, row.patients, row.instances, row.gigabytes)),
+                *map(format_count, (row.series, row.patients, row.instances, row.gigabytes)),
                 row.licence,
                 f"{row.use}: {row.reason}" if row.reason else row.use,
                 catalogue.of_collection().get(row.collection, ""),
@@ -131,21 +134,23 @@ def commons(rows: Sequence[Collection], detailed: bool) -> str:
             "use",
             "database",
         ]
-        return f"{table(body, headers, 'llrrrrlll')}\n\n{_by_use(rows)}"
+        return f"{format_table(body, headers, 'llrrrrlll')}\n\n{_by_use(rows)}"
     return _by_use(rows)
 
 
-def _by_use(rows: Sequence[Collection]) -> str:
-    def key(row: Collection) -> tuple[str, str]:
+def _by_use(rows: Sequence[IdcCollection]) -> str:
+    def key(row: IdcCollection) -> tuple[str, str]:
         return row.modality, row.use
 
     body = []
     for (modality, use), members in groupby(sorted(rows, key=key), key):
         some = list(members)
-        sums = [count(getattr(row, name) for row in some) for name in ("series", "instances", "gigabytes")]
-        body.append([modality, use, str(len(some)), *map(number, sums)])
+        sums = [
+            sum_known(getattr(row, name) for row in some) for name in ("series", "instances", "gigabytes")
+        ]
+        body.append([modality, use, str(len(some)), *map(format_count, sums)])
     headers = ["modality", "use", "collections", "series", "instances", "GB"]
-    return table(body, headers, "llrrrr")
+    return format_table(body, headers, "llrrrr")
 
 
 def _cut(text: str, width: int) -> str:

@@ -8,20 +8,20 @@ from ...baselines.naming import FORMS
 from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...benchmark.training.metrics import METRICS
 from ...benchmark.training.protocol import PROTOCOLS
-from ...core.errors import one_line, unknown
-from ...core.plugins import installed
+from ...core.errors import one_line, unknown_name_error
+from ...core.plugins import installed_plugins
 from ...core.text_tables import tabulate
-from ...tasks.catalog import GROUPS, at_hand, catalog, megabytes
-from ...tasks.data_paths import places_from
+from ...tasks.catalog import TASK_GROUPS, at_hand, catalog, megabytes
+from ...tasks.data_paths import data_locations
 from ...tasks.from_files.cache_lookup import last_prepared
-from ...tasks.from_files.prepared import Manifest
+from ...tasks.from_files.prepared import PreparedManifest
 from ...tasks.from_files.source import FilesSource
-from ...tasks.task import SPLITS, Places, Task
+from ...tasks.task import SPLITS, DataLocations, Task
 
 
-def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
+def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
     """Return every task, with what is at hand, and the names of everything else that can be asked for."""
-    places = places_from(data_root)
+    places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
     body = [
         [
@@ -40,7 +40,7 @@ def listing(data_root: Path | None, task_files: Iterable[str]) -> str:
         [
             tabulate(body, headers=headers, tablefmt="simple"),
             "",
-            f"groups:    {', '.join(GROUPS)}",
+            f"groups:    {', '.join(TASK_GROUPS)}",
             f"inits:     {', '.join(INITS)}",
             *(f"{'':11}{form:15}  {phrase}" for form, phrase in FORMS.items()),
             f"protocols: {', '.join(PROTOCOLS)}",
@@ -55,11 +55,11 @@ def _plugins() -> list[str]:
     """Return a line per installed package that contributes anything, broken or not."""
     return [
         one_line(f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}")
-        for package, things in installed().items()
+        for package, things in installed_plugins().items()
     ]
 
 
-def _sizes(task: Task, places: Places) -> str:
+def _sizes(task: Task, places: DataLocations) -> str:
     if task.generated:
         return "any of " + ", ".join(map(str, task.sizes))
     if isinstance(task.source, FilesSource) and not task.source.missing(0, places):
@@ -68,12 +68,12 @@ def _sizes(task: Task, places: Places) -> str:
     return ", ".join(map(str, task.source.sizes(places))) or "-"
 
 
-def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
+def task_card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
     """Return a task's card of facts."""
-    places = places_from(data_root)
+    places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
     if name not in tasks:
-        raise unknown("task", name, tasks)
+        raise unknown_name_error("task", name, tasks)
     task = tasks[name]
     splits = dict(zip(SPLITS, task.split_sizes, strict=True)) if task.split_sizes else {}
     facts = {
@@ -93,12 +93,12 @@ def card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
     return "\n".join([*lines, *(f"  {one_line(line)}" for line in _files(task, places))])
 
 
-def _prepared(manifest: Manifest) -> str:
+def _prepared(manifest: PreparedManifest) -> str:
     parts = ", ".join(f"{split} {count:,}" for split, count in manifest.images.items())
     return f"{manifest.side} px: {sum(manifest.images.values()):,} images when last prepared ({parts})"
 
 
-def _files(task: Task, places: Places) -> list[str]:
+def _files(task: Task, places: DataLocations) -> list[str]:
     """Return a line per stored or prepared size: at hand, or which file is missing."""
     if isinstance(task.source, FilesSource):
         absent = ", ".join(str(file.place) for file in task.source.missing(0, places))

@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
-from mednet_bench.benchmark.corpus.build import build
-from mednet_bench.benchmark.corpus.build_part import Settings
+from mednet_bench.benchmark.corpus.build import build_corpus
+from mednet_bench.benchmark.corpus.build_part import CorpusSettings
 from mednet_bench.benchmark.corpus.corpus import Corpus
 from mednet_bench.benchmark.corpus.source_args import open_sources
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 SALT = bytes(range(32))
-GRAY = Settings("gray", 64, SALT)
+GRAY = CorpusSettings("gray", 64, SALT)
 
 
 def picture(number: int, side: int = 32, channels: int = 1) -> np.ndarray:
@@ -76,7 +76,7 @@ def npz(root: Path, name: str, numbers: range, **changes: Any) -> Path:
 
 def opened(*cards: Path, per_unit: int = 7, side: int = 64) -> list[Any]:
     """Open sources in units of a few images."""
-    sources = open_sources(tuple(map(str, cards)), Places(), {}, side)
+    sources = open_sources(tuple(map(str, cards)), DataLocations(), {}, side)
     return [replace(source, per_unit=per_unit) for source in sources]  # type: ignore[type-var]
 
 
@@ -111,6 +111,10 @@ class Built:
             return list(csv.DictReader(file))
 
 
-def made(folder: Path, *cards: Path, settings: Settings = GRAY, per_unit: int = 7, jobs: int = 1) -> Built:
+def made(
+    folder: Path, *cards: Path, settings: CorpusSettings = GRAY, per_unit: int = 7, jobs: int = 1
+) -> Built:
     """Build a corpus of cards."""
-    return Built(folder, build(folder, opened(*cards, per_unit=per_unit, side=settings.side), settings, jobs))
+    return Built(
+        folder, build_corpus(folder, opened(*cards, per_unit=per_unit, side=settings.side), settings, jobs)
+    )

@@ -155,17 +155,17 @@ def test_no_patient_gives_more_images_than_the_card_allows(tmp_path: Path) -> No
 
 
 def test_a_shard_with_a_flipped_bit_is_found(tmp_path: Path) -> None:
-    from mednet_bench.benchmark.corpus.check import check
+    from mednet_bench.benchmark.corpus.check import check_corpus
 
     built = made(tmp_path / "out", folder(tmp_path, "wards", range(20)))
-    assert check(built.folder) == []
+    assert check_corpus(built.folder) == []
     row = built.rows[3]
     path = built.folder / "shards" / row["shard"]
     content = bytearray(path.read_bytes())
     content[row["offset"] + row["size"] // 2] ^= 1
     path.write_bytes(content)
     (built.folder / "shards" / built.rows[-1]["shard"]).unlink()
-    broken, gone = check(built.folder)
+    broken, gone = check_corpus(built.folder)
     assert row["key"] in broken
     assert built.rows[-1]["shard"] in gone
 

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 from corpora import GRAY, Built, folder, made, opened
 
-from mednet_bench.benchmark.corpus.build import build
+from mednet_bench.benchmark.corpus.build import build_corpus
 from mednet_bench.benchmark.corpus.corpus import read_corpus
-from mednet_bench.benchmark.corpus.source import Item
+from mednet_bench.benchmark.corpus.source import SourceItem
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
 
@@ -43,7 +43,7 @@ def killed(place: Path, cards: tuple[Path, ...], writes: int) -> bool:
             return rename(self, target)
 
         Path.replace = counted  # type: ignore[method-assign]
-        build(place, opened(*cards), GRAY)
+        build_corpus(place, opened(*cards), GRAY)
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
@@ -117,7 +117,7 @@ def test_a_failing_source_leaves_a_build_that_goes_on(
     before = file_source.FileSource.read
 
     def failing(self, unit):
-        yield from (found for found in before(self, unit) if isinstance(found, Item))
+        yield from (found for found in before(self, unit) if isinstance(found, SourceItem))
         if unit.number == 2:
             raise KeyboardInterrupt
 

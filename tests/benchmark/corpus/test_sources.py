@@ -14,7 +14,7 @@ from PIL import Image
 from mednet_bench.benchmark.corpus.source_args import open_sources, splits_of
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 
 def images(place: Path, count: int) -> list[str]:
@@ -119,7 +119,7 @@ def test_a_file_whose_name_is_no_text_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_images_drawn_by_a_program_are_a_source_too(tmp_path: Path) -> None:
-    (source,) = open_sources(("phantom-organ",), Places(), splits_of(("val",)), 28)
+    (source,) = open_sources(("phantom-organ",), DataLocations(), splits_of(("val",)), 28)
     (first, *_) = source.units()
     items = list(source.read(first))
     assert len(items) == 120
@@ -128,7 +128,7 @@ def test_images_drawn_by_a_program_are_a_source_too(tmp_path: Path) -> None:
 
 def test_words_find_sets_and_say_what_they_do_not_find(tmp_path: Path) -> None:
     npz(tmp_path, "blood-cells", range(4))
-    places = Places((tmp_path,), download=False)
+    places = DataLocations((tmp_path,), download=False)
     for word in ("blood-cells", "blood_cells", "blood", str(tmp_path / "blood-cells.npz")):
         (source,) = open_sources((word,), places, {}, 224)
         assert source.facts.name == "blood-cells"
@@ -147,13 +147,13 @@ def test_words_find_sets_and_say_what_they_do_not_find(tmp_path: Path) -> None:
 def test_the_card_says_which_splits_are_taken_and_the_option_goes_over_it(tmp_path: Path) -> None:
     path = npz(tmp_path, "cells", range(4))
     for options, taken in (((), ("train",)), (("train,val",), ("train", "val")), (("cells=val",), ("val",))):
-        (source,) = open_sources((str(path),), Places(), splits_of(options), 224)
+        (source,) = open_sources((str(path),), DataLocations(), splits_of(options), 224)
         assert source.facts.splits == taken
         assert len([item for unit in source.units() for item in source.read(unit)]) == 4 * len(taken)
     with pytest.raises(UserError, match="did you mean 'train'"):
         splits_of(("cells=trian",))
     with pytest.raises(UserError, match="did you mean 'cells'"):
-        open_sources((str(path),), Places(), splits_of(("cels=train",)), 224)
+        open_sources((str(path),), DataLocations(), splits_of(("cels=train",)), 224)
 
 
 def command(*words: object) -> tuple[int, str]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mednet_bench.benchmark.audits.leakage.audit import leakage_of
-from mednet_bench.benchmark.audits.leakage.outcome import Leakage
+from mednet_bench.benchmark.audits.leakage.outcome import LeakageAudit
 from mednet_bench.tasks.task import Split
 
 Splits = dict[str, Split]
@@ -16,5 +16,5 @@ def changed(splits: Splits, split: str, rows: list[int], images: NDArray[np.uint
     return {**splits, split: Split(pixels, splits[split].labels)}
 
 
-def audited(splits: Splits, pairs: int = 0) -> Leakage:
+def audited(splits: Splits, pairs: int = 0) -> LeakageAudit:
     return leakage_of("planted", 64, "test:1", splits, pairs)

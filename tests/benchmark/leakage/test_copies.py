@@ -13,22 +13,22 @@ from click.testing import CliRunner, Result
 from planted import Splits, audited, changed
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.audits.leakage.match_types import Match, Near
-from mednet_bench.benchmark.audits.leakage.outcome import FOLDER, read_leakage, write_leakage
-from mednet_bench.benchmark.overlap.copies import copies_in, dropped, identity, without_copies
-from mednet_bench.benchmark.schema.records import Copies, Record, Store
+from mednet_bench.benchmark.audits.leakage.match_types import NearCopies, NearestCopy
+from mednet_bench.benchmark.audits.leakage.outcome import LEAKAGE_FOLDER, read_leakage, write_leakage
+from mednet_bench.benchmark.overlap.copies import copies_in, data_identity, dropped_copies, without_copies
+from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
 from mednet_bench.cli.commands.compute import RUN
 from mednet_bench.cli.main import cli
 from mednet_bench.cli.options import request_of
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.aggregate import overall
+from mednet_bench.reports.analysis.aggregate import overall_differences
 from mednet_bench.reports.analysis.flags import LEAKS, leaks
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, judge
-from mednet_bench.reports.answers.data_quality import trust
-from mednet_bench.reports.pages.board import Wanted, board
-from mednet_bench.reports.pages.build import build
-from mednet_bench.reports.pages.overview import page
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, compute_verdicts
+from mednet_bench.reports.answers.data_quality import data_quality_answer
+from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
+from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.pages.overview import build_page
 from mednet_bench.reports.pages.terminal import leaderboard_text, verdict_text
 from mednet_bench.tasks.task import Split, Task
 
@@ -54,7 +54,7 @@ def test_copies_are_counted_once_and_dropped(
     assert np.array_equal(kept["train"].labels, np.delete(splits["train"].labels, [20, 21]))
     assert np.array_equal(kept["val"].images, splits["val"].images[1:])
     assert not copies_in(task, kept, "test:3").copies.either, "neither side knows the other any more"
-    data = {identity("md5:1", dedupe) for dedupe in (None, "test", "train")}
+    data = {data_identity("md5:1", dedupe) for dedupe in (None, "test", "train")}
     assert len(data) == 3 and "md5:1" in data and "md5:1, without copies in test" in data
 
 
@@ -99,7 +99,7 @@ def test_a_class_that_would_lose_every_image_is_an_error_that_names_it(
             without_copies(own, splits, found, dedupe)
         return
     kept = without_copies(own, splits, found, dedupe)
-    (said,) = dropped(own, splits, kept, dedupe)
+    (said,) = dropped_copies(own, splits, kept, dedupe)
     assert said.endswith(
         ": --dedupe drops 1 of 3 test images, which also stand in train or val: 1 of the 2 of 'ill'"
     )
@@ -197,7 +197,7 @@ def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> 
     assert train.startswith("planted: --dedupe train drops 2 of 120 train images, which also stand in test: ")
     assert val == "planted: --dedupe train drops 0 of 120 val images, which also stand in test"
     assert "their copies, 2 in train and 0 in val, were dropped (--dedupe train)" in kept.stderr
-    records = [r for r in Store(tmp_path / "run").read_all() if r.cell.step == "score"]
+    records = [r for r in RecordStore(tmp_path / "run").read_all() if r.cell.step == "score"]
     counts = [(r.copies.dropped, r.counts.train, r.counts.test) for r in records if r.copies and r.counts]
     assert sorted(counts) == [(False, 120, 120), (True, 118, 120), (True, 120, 118)]
     assert {r.copies.either for r in records if r.copies} == {2}
@@ -227,13 +227,13 @@ def test_dedupe_may_stand_alone_also_in_a_configuration(
 
 
 def with_copies(record: Record) -> Record:
-    counted = Copies(test=300, in_train=5, in_val=1, either=6, conflicts=1, val=40, val_in_train=0,
+    counted = SplitOverlap(test=300, in_train=5, in_val=1, either=6, conflicts=1, val=40, val_in_train=0,
                      known=300, shared_groups=7, of_shared=31)  # fmt: skip
     return msgspec.structs.replace(record, copies=counted)
 
 
 def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Splits) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     for record in write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,))):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(with_copies(record)))
@@ -241,22 +241,22 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
     found = msgspec.structs.replace(
         audited(splits, 1), task="breastmnist", size=28, data="sha256:breastmnist28"
     )
-    write_leakage(tmp_path / FOLDER, found)
+    write_leakage(tmp_path / LEAKAGE_FOLDER, found)
     assert list(read_leakage(tmp_path)) == [("breastmnist", 28, "sha256:breastmnist28")]
-    verdicts = judge(read([tmp_path]))
+    verdicts = compute_verdicts(load_results([tmp_path]))
     names = [{flag.name for flag in verdict.flags} for verdict in verdicts]
     assert all({"test-in-train", "groups-in-train"} <= each for each in names)
-    text = build([tmp_path]).html.read_text()
+    text = build_report([tmp_path]).html.read_text()
     assert "6 of 300 test images" in text and "31 of 300 test images are of 7 groups" in text
     assert "near copies within train" in text and "data:image/png;base64," in text
-    (tmp_path / FOLDER / "broken.json").write_text("{")
+    (tmp_path / LEAKAGE_FOLDER / "broken.json").write_text("{")
     with pytest.raises(UserError, match="Cannot read the audit"):
-        read([tmp_path])
+        load_results([tmp_path])
 
 
 def counted(record: Record) -> Record:
     """Most test images of one task stand in train, some of another are of patients in train."""
-    clean = Copies(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=40, val_in_train=0)
+    clean = SplitOverlap(test=300, in_train=0, in_val=0, either=0, conflicts=0, val=40, val_in_train=0)
     copies = {
         "retinamnist": msgspec.structs.replace(clean, in_train=170, either=170),
         "bloodmnist": msgspec.structs.replace(clean, known=280, shared_groups=9, of_shared=44),
@@ -265,16 +265,16 @@ def counted(record: Record) -> Record:
 
 
 def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_bars(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RecordStore(tmp_path)
     tasks = ("breastmnist", "retinamnist", "bloodmnist")
     for record in write_run(tmp_path, Grid(tasks=tasks, inits=("imagenet", "scratch"), fractions=(0.1, 1.0))):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(counted(record)))
-    built = build([tmp_path])
+    built = build_report([tmp_path])
     copies, patients = leaks(built.results)
     assert copies.startswith("retinamnist: 170 of 300 test images stand in train or val")
     assert patients.startswith("bloodmnist: 44 of 280 test images are of 9 groups")
-    for verdict in judge(built.results):
+    for verdict in compute_verdicts(built.results):
         names = [flag.name for flag in verdict.flags]
         if verdict.a.task == "retinamnist":
             assert names[:2] == ["test-in-train", "mostly-in-train"] and verdict.barred
@@ -282,11 +282,11 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
         else:
             assert ("groups-in-train" in names[:1]) == (verdict.a.task == "bloodmnist")
             assert not verdict.barred
-    for each in overall(built.results):
+    for each in overall_differences(built.results):
         assert each.tasks == ("breastmnist", "bloodmnist")
-    sentence = trust(built.results).sentence
+    sentence = data_quality_answer(built.results).sentence
     assert sentence.startswith(f"{copies}; {patients}. ") and "no doubt" not in sentence
-    assert page(built.results).notices[:2] == (f"{copies}.", f"{patients}.")
+    assert build_page(built.results).notices[:2] == (f"{copies}.", f"{patients}.")
     flags = [row["flags"] for row in csv.DictReader((tmp_path / "report" / "verdicts.csv").open())]
     assert [each.partition(";")[0] for each in flags[2:4]] == ["test-in-train"] * 2
     shown = verdict_text(built.results, 200)
@@ -294,10 +294,10 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
     assert doubts[1] == f"{patients}." and ": test-in-train 2, mostly-in-train 2, " in doubts[2]
     assert leaderboard_text(built.results, 200).startswith(f"{copies}.")
     for format in ("markdown", "latex"):
-        told = board([tmp_path], Wanted(), format)
+        told = leaderboard_board([tmp_path], BoardRequest(), format)
         assert copies in told and patients in told
         assert told.startswith(copies) or r"\caption{finetune: " in told.split(copies)[0]
-    rows = list(csv.DictReader(io.StringIO(board([tmp_path], Wanted(), "csv"))))
+    rows = list(csv.DictReader(io.StringIO(leaderboard_board([tmp_path], BoardRequest(), "csv"))))
     told = {f"{row['task']}: {row['leaks']}" for row in rows}
     assert told == {copies, patients, "breastmnist: "}
 
@@ -307,17 +307,22 @@ def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
 ) -> None:
     write_run(tmp_path, Grid(tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,)))
     matches = tuple(
-        Match(row=row, other=row, correlation=0.99, exact=False, conflict=False) for row in range(90)
+        NearestCopy(row=row, other=row, correlation=0.99, exact=False, conflict=False) for row in range(90)
     )
-    near = Near(split="test", against="train", checked=300, matches=matches, interval=(0.25, 0.36))
+    near = NearCopies(split="test", against="train", checked=300, matches=matches, interval=(0.25, 0.36))
     images = dict.fromkeys(clean, 300)
     found = msgspec.structs.replace(
         audited(clean, 1), task="breastmnist", size=28, images=images, near=(near,)
     )
     for data, known in (("sha256:other", ()), ("sha256:breastmnist28", ("near-copies-in-train",))):
-        write_leakage(tmp_path / FOLDER, msgspec.structs.replace(found, data=data))
-        (verdict,) = judge(read([tmp_path]))
+        write_leakage(tmp_path / LEAKAGE_FOLDER, msgspec.structs.replace(found, data=data))
+        (verdict,) = compute_verdicts(load_results([tmp_path]))
         assert tuple(flag.name for flag in verdict.flags if flag.name in LEAKS) == known
-        assert trust(read([tmp_path])).sentence.startswith("breastmnist: 90 of 300") == bool(known)
-        (leak,) = {row["leaks"] for row in csv.DictReader(io.StringIO(board([tmp_path], Wanted(), "csv")))}
+        assert data_quality_answer(load_results([tmp_path])).sentence.startswith(
+            "breastmnist: 90 of 300"
+        ) == bool(known)
+        (leak,) = {
+            row["leaks"]
+            for row in csv.DictReader(io.StringIO(leaderboard_board([tmp_path], BoardRequest(), "csv")))
+        }
         assert leak.startswith("90 of 300") == bool(known)

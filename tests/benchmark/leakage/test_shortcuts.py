@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from planted import Splits, audited
 
-from mednet_bench.benchmark.audits.leakage.outcome import Leakage
+from mednet_bench.benchmark.audits.leakage.outcome import LeakageAudit
 from mednet_bench.tasks.task import Split
 
 
@@ -66,10 +66,10 @@ def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clea
         groups = first + patients if known else None
         return Split(part.images, labels, groups, traits={"bytes": size + rng.normal(0, 100, len(part))})
 
-    def audit(known: bool) -> Leakage:
+    def audit(known: bool) -> LeakageAudit:
         return audited({n: of_patients(part, 1000 * at, known) for at, (n, part) in enumerate(clean.items())})
 
-    def told_by_size(found: Leakage) -> bool:
+    def told_by_size(found: LeakageAudit) -> bool:
         return any(h.found for h in found.hints if (h.target, h.features) == ("label", "file size"))
 
     blind, knowing = audit(False), audit(True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mednet_bench.benchmark.corpus.build_part import COLUMNS, schema
+from mednet_bench.benchmark.corpus.build_part import INDEX_COLUMNS, index_schema
 from mednet_bench.benchmark.corpus.corpus import DUPLICATES, INDEX, SHARDS, Corpus, SourceFacts, write_corpus
-from mednet_bench.benchmark.corpus.images import pixel_hash, png
+from mednet_bench.benchmark.corpus.images import encode_png, pixel_hash
 from mednet_bench.benchmark.corpus.shard import ShardWriter, facts_json
 from mednet_bench.tasks.images.perceptual_hash import perceptual_hash
 
@@ -26,7 +26,7 @@ def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[s
 
     rng = np.random.default_rng(4)
     (folder / SHARDS).mkdir(parents=True)
-    columns: dict[str, list] = {name: [] for name in COLUMNS}
+    columns: dict[str, list] = {name: [] for name in INDEX_COLUMNS}
     shown: dict[str, list[NDArray[np.uint8]]] = {}
     for source, side in SIDES.items():
         shape = (side, side - 8 if source == "scans" else side, *(() if variant == "gray" else (3,)))
@@ -41,17 +41,17 @@ def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[s
                     pixels[4 + 12 * kind : 10 + 12 * kind, 4:10] = 250
                     label = (kind, 1 - kind, 1) if KINDS[source] == "multilabel" else (kind,)
                     digest, key = pixel_hash(pixels), f"{source}-{part:05d}{row:06d}"
-                    content = png(pixels)
+                    content = encode_png(pixels)
                     offset = shard.add(key, content, facts_json(source, label, digest))
                     group = row // 4 if source == "cells" else -1
                     height, width = pixels.shape[:2]
                     where = (key, source, name, offset, len(content), label, group)
                     values = (*where, digest, perceptual_hash(pixels), height, width)
-                    for column, value in zip(COLUMNS, values, strict=True):
+                    for column, value in zip(INDEX_COLUMNS, values, strict=True):
                         columns[column].append(value)
                     shown[source].append(pixels)
                 shard.close()
-    parquet.write_table(table(columns, schema()), folder / INDEX)
+    parquet.write_table(table(columns, index_schema()), folder / INDEX)
     (folder / DUPLICATES).write_text("key,source,of key,of source,labels\n")
     sources = tuple(_facts(name, variant, images) for name in SIDES)
     write_corpus(

@@ -15,17 +15,17 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
-from mednet_bench.benchmark.pretraining.config import Job, Keeping
-from mednet_bench.benchmark.pretraining.distributed import Ranks, joined
+from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig
+from mednet_bench.benchmark.pretraining.distributed import RankGroup, join_ranks
 from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
-from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, Settings
-from mednet_bench.benchmark.pretraining.sources import Pool, hold_out
-from mednet_bench.benchmark.pretraining.train_loop import pretrain
+from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, PretrainSettings
+from mednet_bench.benchmark.pretraining.sources import SourcePool, hold_out
+from mednet_bench.benchmark.pretraining.train_loop import run_training
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])  # half of a process's time would be imports
 
-SETTINGS = Settings(
+SETTINGS = PretrainSettings(
     variant="gray",
     arch="tiny_of_pretraining",
     steps=60,
@@ -62,7 +62,7 @@ def tiny_of_pretraining(pretrained: bool = False, **settings: Any) -> nn.Module:
     return Tiny()
 
 
-def pools() -> list[Pool]:
+def pools() -> list[SourcePool]:
     """Three sources of three kinds and sizes; the first has groups of four."""
     rng = np.random.default_rng(5)
     made = []
@@ -74,21 +74,23 @@ def pools() -> list[Pool]:
         several = (count, len(classes)) if kind == "multilabel" else count
         labels = rng.integers(0, 2 if kind == "multilabel" else len(classes), several)
         train, held = hold_out(count, np.arange(count) // 4 if name == "large" else None, rng)
-        made.append(Pool(name, kind, tuple(classes), (True, False), labels, train, held))
+        made.append(SourcePool(name, kind, tuple(classes), (True, False), labels, train, held))
     return made
 
 
-def job(settings: Settings = SETTINGS, ranks: Ranks | None = None) -> Job:
+def job(settings: PretrainSettings = SETTINGS, ranks: RankGroup | None = None) -> PretrainConfig:
     """What is to be trained; an image of class c is bright in its c-th column."""
     sources = pools()
     rng = np.random.default_rng(6)
     images = rng.integers(0, 150, (sum(len(pool.labels) for pool in sources), 1, 8, 8), dtype=np.uint8)
     first = np.concatenate([pool.labels.reshape(len(pool.labels), -1)[:, 0] for pool in sources])
     images[np.arange(len(images)), 0, :, 2 * (first % 4)] += 100
-    return Job(settings, sources, MemoryImages(torch.from_numpy(images)), ranks or Ranks("cpu"))
+    return PretrainConfig(
+        settings, sources, MemoryImages(torch.from_numpy(images)), ranks or RankGroup("cpu")
+    )
 
 
-def train(folder: Path, settings: Settings, every: int, killed: tuple[int, float] = (0, 0.0)) -> None:
+def train(folder: Path, settings: PretrainSettings, every: int, killed: tuple[int, float] = (0, 0.0)) -> None:
     """Train to the end; leaves `state.pt` and `curve.json` in the folder.
 
     Args:
@@ -103,8 +105,10 @@ def train(folder: Path, settings: Settings, every: int, killed: tuple[int, float
             signal.setitimer(signal.ITIMER_REAL, killed[1])
 
     torch.set_num_threads(1)
-    with joined("cpu") as ranks:
-        result = pretrain(job(settings, ranks), Keeping(folder, every, evaluate_every=20, row=watch))
+    with join_ranks("cpu") as ranks:
+        result = run_training(
+            job(settings, ranks), PretrainCallbacks(folder, every, evaluate_every=20, row=watch)
+        )
         if ranks.first:
             rows = [(point.step, point.train_loss, point.val_loss) for point in result.curve]
             (folder / "curve.json").write_text(json.dumps(rows))

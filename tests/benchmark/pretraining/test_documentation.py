@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from small_corpus import make_corpus
 
 from mednet_bench.benchmark.pretraining import projection
-from mednet_bench.benchmark.pretraining.projection import EFFICIENCY, Rates, project
+from mednet_bench.benchmark.pretraining.projection import EFFICIENCY, MeasuredRates, project_cost
 from mednet_bench.cli.main import cli
 from mednet_bench.core.progress import duration
 
@@ -68,11 +68,11 @@ def numbers(start: str) -> list[float]:
 def test_the_projection_is_what_its_parts_give() -> None:
     decode, size, gpu = numbers("decoded by one core"), numbers("size of a PNG"), numbers("one GPU")
     assert row("eight GPUs of one node")[0] == f"{EFFICIENCY:g} of 8 times one"
-    rates = [Rates(decode[at], gpu[at], 1000 * size[at]) for at in range(2)]
+    rates = [MeasuredRates(decode[at], gpu[at], 1000 * size[at]) for at in range(2)]
     cases = [(each, count) for count in (1, 8) for each in rates]
 
     def of(shown: int) -> list[tuple[float, float, float]]:
-        wholes = [(project(shown, each, n, EFFICIENCY if n > 1 else 1), n) for each, n in cases]
+        wholes = [(project_cost(shown, each, n, EFFICIENCY if n > 1 else 1), n) for each, n in cases]
         return [(whole.seconds, whole.cores * n, whole.megabytes_per_second) for whole, n in wholes]
 
     once, many = of(3_000_000), of(90 * 3_000_000)
@@ -84,5 +84,7 @@ def test_the_projection_is_what_its_parts_give() -> None:
 
 
 def test_decoding_that_cannot_keep_up_shows_in_the_cores() -> None:
-    slow = project(1000, Rates(decode=100, step=400, bytes_per_image=1e6), devices=2, efficiency=0.5)
+    slow = project_cost(
+        1000, MeasuredRates(decode=100, step=400, bytes_per_image=1e6), devices=2, efficiency=0.5
+    )
     assert (slow.seconds, slow.cores, slow.megabytes_per_second) == (2.5, 2.0, 400.0)

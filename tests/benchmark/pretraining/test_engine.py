@@ -9,40 +9,40 @@ import pytest
 import torch
 from small_training import SETTINGS, job, left, pools, start, train
 
-from mednet_bench.benchmark.pretraining.batch_sampler import Draws
-from mednet_bench.benchmark.pretraining.checkpoints import checkpoints, newest
-from mednet_bench.benchmark.pretraining.config import Keeping, StoppedAtError
-from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, Settings
-from mednet_bench.benchmark.pretraining.sources import Pool, hold_out, starts
-from mednet_bench.benchmark.pretraining.train_loop import pretrain
-from mednet_bench.benchmark.pretraining.trainer import Learner
+from mednet_bench.benchmark.pretraining.batch_sampler import BatchSampler
+from mednet_bench.benchmark.pretraining.checkpoints import list_checkpoints, newest_checkpoint
+from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, StoppedAtError
+from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, PretrainSettings
+from mednet_bench.benchmark.pretraining.sources import SourcePool, hold_out, pool_starts
+from mednet_bench.benchmark.pretraining.train_loop import run_training
+from mednet_bench.benchmark.pretraining.trainer import PretrainTrainer
 
 CURVE_TOLERANCE = 2e-6
 """Largest difference of a loss between 1 and 2 processes; 1.4e-7 was measured over these 60 steps. The sums
 of floats are taken in another order, and nothing else differs."""
 
 
-def pool_of(count: int) -> Pool:
+def pool_of(count: int) -> SourcePool:
     rows = np.arange(count)
-    return Pool("some", "multiclass", ("a", "b"), (True, True), rows % 2, rows, rows[:0])
+    return SourcePool("some", "multiclass", ("a", "b"), (True, True), rows % 2, rows, rows[:0])
 
 
 def test_sources_are_drawn_by_the_root_of_their_size_and_every_batch_holds_its_share() -> None:
-    draws = Draws([pool_of(900), pool_of(100)], 64, seed=3, temperature=2)
+    draws = BatchSampler([pool_of(900), pool_of(100)], 64, seed=3, temperature=2)
     large = np.array([(draws.rows(step) < 900).sum() for step in range(50)])
     assert large.sum() == pytest.approx(50 * 64 * 3 / 4, abs=1)  # by the roots: 30 to 10
     assert np.abs(large - 48).max() <= 1
-    even = Draws([pool_of(900), pool_of(100)], 64, seed=3, temperature=1)
+    even = BatchSampler([pool_of(900), pool_of(100)], 64, seed=3, temperature=1)
     assert even.before(1000).tolist() == pytest.approx([900, 100], abs=1)
 
 
 def test_no_image_is_repeated_before_all_of_its_source_were_shown() -> None:
     sources = [pool_of(70), pool_of(9), pool_of(31)]
-    draws = Draws(sources, 16, seed=1, temperature=2)
+    draws = BatchSampler(sources, 16, seed=1, temperature=2)
     rows = np.concatenate([draws.rows(step) for step in range(60)])
     assert draws.before(len(rows)).tolist() == np.bincount(draws.whose(rows)).tolist()
     for place, pool in enumerate(sources):
-        mine = rows[draws.whose(rows) == place] - starts(sources)[place]
+        mine = rows[draws.whose(rows) == place] - pool_starts(sources)[place]
         full, rest = divmod(len(mine), len(pool.labels))
         counts = np.bincount(mine, minlength=len(pool.labels))
         assert full > 3 and set(counts) <= {full, full + 1} and (counts == full + 1).sum() == rest
@@ -51,16 +51,16 @@ def test_no_image_is_repeated_before_all_of_its_source_were_shown() -> None:
 
 
 def test_any_step_can_be_asked_for_alone() -> None:
-    order = [Draws(pools(), 12, seed=7, temperature=2).rows(step).tolist() for step in range(40)]
-    again = Draws(pools(), 12, seed=7, temperature=2)
+    order = [BatchSampler(pools(), 12, seed=7, temperature=2).rows(step).tolist() for step in range(40)]
+    again = BatchSampler(pools(), 12, seed=7, temperature=2)
     for step in (39, 0, 17):
         assert again.rows(step).tolist() == order[step]
         whose = again.whose(np.array(order[step]))
-        fresh = Draws(pools(), 12, seed=7, temperature=2)
+        fresh = BatchSampler(pools(), 12, seed=7, temperature=2)
         assert np.array_equal(again.changes(step, whose), fresh.changes(step, whose))
-    assert Draws(pools(), 12, seed=8, temperature=2).rows(5).tolist() != order[5]
+    assert BatchSampler(pools(), 12, seed=8, temperature=2).rows(5).tolist() != order[5]
     # the same images in the same order, however they are cut into batches
-    halves = Draws(pools(), 6, seed=7, temperature=2)
+    halves = BatchSampler(pools(), 6, seed=7, temperature=2)
     assert sorted(halves.rows(10).tolist() + halves.rows(11).tolist()) == sorted(order[5])
 
 
@@ -75,7 +75,7 @@ def test_groups_are_held_out_whole() -> None:
 
 
 def test_a_source_moves_the_outputs_of_its_own_head_only() -> None:
-    learner = Learner(job())
+    learner = PretrainTrainer(job())
     for place, own in enumerate(((0, 3), (3, 5), (5, 9))):
         rows = learner.heads.starts[place] + np.arange(4)
         logits = torch.randn(4, 9, requires_grad=True)
@@ -88,7 +88,7 @@ def test_a_source_moves_the_outputs_of_its_own_head_only() -> None:
 
 
 def test_smoothing_keeps_to_the_classes_of_the_source() -> None:
-    learner = Learner(job(msgspec.structs.replace(SETTINGS, smoothing=0.3)))
+    learner = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, smoothing=0.3)))
     logits = torch.randn(4, 9)
     rows = learner.heads.starts[2] + np.arange(4)
     ours = learner.heads.losses(logits, learner.heads.targets(rows, np.full(4, 2)))
@@ -97,10 +97,10 @@ def test_smoothing_keeps_to_the_classes_of_the_source() -> None:
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-def gradients(settings: Settings) -> dict[str, torch.Tensor]:
+def gradients(settings: PretrainSettings) -> dict[str, torch.Tensor]:
     """The gradients of the first step of a network whose images do not see one another."""
     torch.manual_seed(0)
-    learner = Learner(job(settings))
+    learner = PretrainTrainer(job(settings))
     learner.network.eval()  # no batch norm over the part, no dropout
     learner.optimiser.step = lambda *_: None  # type: ignore[method-assign]
     learner.step(0, learner.job.images.batches(learner.stream(0)))
@@ -120,7 +120,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole() -> None:
 
 
 def test_parts_count_alike_in_the_running_statistics() -> None:
-    learner = Learner(job(msgspec.structs.replace(SETTINGS, accumulate=3, projection=0)))
+    learner = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, accumulate=3, projection=0)))
     norm = learner.network.get_submodule("backbone.1")
     seen: list[torch.Tensor] = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].mean(dim=(0, 2, 3))))
@@ -132,7 +132,7 @@ def test_parts_count_alike_in_the_running_statistics() -> None:
 
 
 def test_the_moving_average_follows_the_weights_and_is_what_is_kept() -> None:
-    learner = Learner(job())
+    learner = PretrainTrainer(job())
     assert learner.average is not None
     kept = {name: value.clone() for name, value in learner.network.state_dict().items()}
     images = learner.job.images.batches(learner.stream(0))
@@ -143,13 +143,17 @@ def test_the_moving_average_follows_the_weights_and_is_what_is_kept() -> None:
             kept[name] = torch.lerp(kept[name], value, share) if value.is_floating_point() else value.clone()
     averaged = learner.average.network.state_dict()
     assert all(torch.allclose(averaged[name], value, atol=1e-6) for name, value in kept.items())
-    result = pretrain(job(msgspec.structs.replace(SETTINGS, ema=0.0)), Keeping())
-    assert not torch.equal(result.state["0.weight"], pretrain(job(), Keeping()).state["0.weight"])
+    result = run_training(job(msgspec.structs.replace(SETTINGS, ema=0.0)), PretrainCallbacks())
+    assert not torch.equal(
+        result.state["0.weight"], run_training(job(), PretrainCallbacks()).state["0.weight"]
+    )
 
 
 def test_the_curve_tells_losses_and_scores_of_every_source() -> None:
     rows: list[CurvePoint] = []
-    result = pretrain(job(), Keeping(evaluate_every=25, row=lambda curve: rows.append(curve[-1])))
+    result = run_training(
+        job(), PretrainCallbacks(evaluate_every=25, row=lambda curve: rows.append(curve[-1]))
+    )
     assert [point.step for point in result.curve] == list(range(1, 61)) and rows == list(result.curve)
     assert [point.step for point in rows if point.scores] == [25, 50, 60]
     assert set(rows[-1].scores) == set(rows[-1].losses) == {"large", "findings", "grades"}
@@ -175,7 +179,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
         (process,) = start(train, killed, settings, 7, (least, rng.uniform(0.0001, 0.03)))
         process.join()
         assert process.exitcode == -signal.SIGALRM  # which nobody handles: as sudden as kill -9
-        assert len(checkpoints(killed)) <= 3  # it may die before it tidies up
+        assert len(list_checkpoints(killed)) <= 3  # it may die before it tidies up
     (process,) = start(train, killed, settings, 7)
     for each in (process, other):
         each.join()
@@ -188,13 +192,15 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
 def test_a_damaged_checkpoint_counts_as_absent_and_is_no_code(tmp_path: Path) -> None:
     asked = iter([False] * 30 + [True] * 99)
     with pytest.raises(StoppedAtError, match="stopped after step 31"):
-        pretrain(job(), Keeping(tmp_path, checkpoint_every=20, stopping=lambda: next(asked)))
-    last, before = checkpoints(tmp_path)[::-1]
+        run_training(job(), PretrainCallbacks(tmp_path, checkpoint_every=20, stopping=lambda: next(asked)))
+    last, before = list_checkpoints(tmp_path)[::-1]
     assert (last.stem, before.stem) == ("step-000000031", "step-000000020")
     last.write_bytes(last.read_bytes()[:-200])
-    found = newest(tmp_path)
+    found = newest_checkpoint(tmp_path)
     assert found and found[0].step == 20
-    assert same(pretrain(job(), Keeping(tmp_path)).state, pretrain(job(), Keeping()).state)
+    assert same(
+        run_training(job(), PretrainCallbacks(tmp_path)).state, run_training(job(), PretrainCallbacks()).state
+    )
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
@@ -216,4 +222,4 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     print(f"largest difference of a loss: {worst:.1e}")
     assert worst < CURVE_TOLERANCE
     # a checkpoint of two can be taken up by one
-    assert newest(folders[1]) is not None
+    assert newest_checkpoint(folders[1]) is not None

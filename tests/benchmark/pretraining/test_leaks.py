@@ -11,17 +11,17 @@ from small_corpus import make_corpus
 from test_modelcard import finished_on
 
 from mednet_bench.baselines.init import InitCard
-from mednet_bench.baselines.weights.checkpoint import read_card
-from mednet_bench.benchmark.audits.contamination.audit import Wanted, audits
+from mednet_bench.baselines.weights.checkpoint import read_checkpoint_card
+from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, audit_contamination
 from mednet_bench.benchmark.corpus.corpus import read_corpus, write_corpus
 from mednet_bench.benchmark.pretraining.leave_out import check_start
 from mednet_bench.benchmark.pretraining.loader import corpus_pools
 from mednet_bench.benchmark.pretraining.modelcard import write_results
-from mednet_bench.benchmark.pretraining.sources import Loading
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.pretraining.sources import LoaderConfig
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 TWIN = "cells-00000000003"
 
@@ -41,7 +41,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def test_a_copy_of_what_is_left_out_is_left_out_too_whoever_holds_it(corpus: Path, tmp_path: Path) -> None:
-    pools, _ = corpus_pools(corpus, Loading(side=28, leave_out=frozenset({"scans"})))
+    pools, _ = corpus_pools(corpus, LoaderConfig(side=28, leave_out=frozenset({"scans"})))
     assert [(pool.name, len(pool.labels)) for pool in pools] == [("cells", 39), ("findings", 40)]
     write_results(finished_on(corpus), tmp_path)
     index = parquet.read_table(corpus / "index.parquet").to_pylist()
@@ -49,17 +49,17 @@ def test_a_copy_of_what_is_left_out_is_left_out_too_whoever_holds_it(corpus: Pat
     assert np.load(tmp_path / "hashes.npy").tolist() == sorted(seen)
     (corpus / "duplicates.csv").unlink()
     with pytest.raises(UserError, match=r"duplicates.csv cannot be read .* build the corpus anew"):
-        corpus_pools(corpus, Loading(side=28, leave_out=frozenset({"scans"})))
+        corpus_pools(corpus, LoaderConfig(side=28, leave_out=frozenset({"scans"})))
 
 
 def test_a_source_whose_images_all_stay_under_another_name_is_declared(corpus: Path, tmp_path: Path) -> None:
     write_results(finished_on(corpus), tmp_path)
-    breast = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))["breastmnist"]
-    assert breast.contamination(read_card(tmp_path / "card.toml").corpora).level == "declared"
+    breast = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))["breastmnist"]
+    assert breast.contamination(read_checkpoint_card(tmp_path / "card.toml").corpora).level == "declared"
 
 
 def test_weights_that_saw_a_task_begin_no_pretraining_that_leaves_it_out(corpus: Path) -> None:
-    known = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))
+    known = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))
     start = InitCard(name="lab", label="checkpoint lab", identity="1", corpora=("BUSI",))
     check_start(start, [known["retinamnist"]])
     check_start(None, [known["breastmnist"]])
@@ -74,19 +74,23 @@ def test_the_card_names_strangers_and_the_terms_of_its_beginning(corpus: Path, t
     assert "The catalogue knows nothing of findings: of them, that is not evidence." in text
     assert "The weights that it began with may have been trained on them." in text
     assert "but of none that the weights it began with have seen." in text
-    assert read_card(tmp_path / "card.toml").licence.endswith("what it began with, checkpoint lab")
+    assert read_checkpoint_card(tmp_path / "card.toml").licence.endswith("what it began with, checkpoint lab")
 
 
 def test_an_audit_searches_what_the_card_says_was_seen_and_no_other_corpus(
     corpus: Path, tmp_path: Path
 ) -> None:
     write_results(finished_on(corpus), tmp_path)  # which left out `scans`
-    asked = Request(tasks="phantom-nodule", inits=f"lab={tmp_path}", download=False)
-    (by_hash,) = audits(Wanted(asked, None, None))
-    (by_pixels,) = audits(Wanted(asked, None, corpus))
+    asked = RunConfig(tasks="phantom-nodule", inits=f"lab={tmp_path}", download=False)
+    (by_hash,) = audit_contamination(ContaminationRequest(asked, None, None))
+    (by_pixels,) = audit_contamination(ContaminationRequest(asked, None, corpus))
     for audit in (by_hash, by_pixels):
         assert audit.measured and audit.measured.images == 79, "40 cells and 40 findings, less a copy"
-    assert by_hash.identity == by_pixels.identity == f"sha256:{read_card(tmp_path / 'card.toml').sha256}"
+    assert (
+        by_hash.identity
+        == by_pixels.identity
+        == f"sha256:{read_checkpoint_card(tmp_path / 'card.toml').sha256}"
+    )
     write_corpus(corpus, msgspec.structs.replace(read_corpus(corpus), identity="another"))
     with pytest.raises(UserError, match=r"have seen another corpus than .* name that one"):
-        list(audits(Wanted(asked, None, corpus)))
+        list(audit_contamination(ContaminationRequest(asked, None, corpus)))

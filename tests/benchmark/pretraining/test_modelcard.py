@@ -10,17 +10,22 @@ import pytest
 import torch
 from small_corpus import LICENCES, make_corpus
 
-from mednet_bench.baselines.init import Need
+from mednet_bench.baselines.init import InitRequest
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.baselines.weights.checkpoint import from_checkpoint, read_card
+from mednet_bench.baselines.weights.checkpoint import from_checkpoint, read_checkpoint_card
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.benchmark.pretraining.modelcard import write_results
-from mednet_bench.benchmark.pretraining.pretrain_result import CurvePoint, Finished, Settings, SourceUse
+from mednet_bench.benchmark.pretraining.pretrain_result import (
+    CurvePoint,
+    PretrainResult,
+    PretrainSettings,
+    SourceUse,
+)
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.files import sha256_file
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.databases.licenses import Terms, implied, terms_of
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.databases.licenses import LicenseTerms, implied_terms, terms_of
+from mednet_bench.tasks.task import DataLocations
 
 ARCH, SIDE = "test_resnet", 28
 NAMES = ("cells", "findings", "scans")
@@ -43,17 +48,17 @@ def curve() -> tuple[CurvePoint, ...]:
     )
 
 
-def finished_on(corpus: Path) -> Finished:
+def finished_on(corpus: Path) -> PretrainResult:
     torch.manual_seed(0)
     state = {name: value.contiguous() for name, value in build_backbone(ARCH, SIDE).state_dict().items()}
-    settings = Settings(
+    settings = PretrainSettings(
         variant="gray", arch=ARCH, steps=8, batch_size=16, input_size=SIDE, lr=0.001, weight_decay=0.05
     )
     sources = (
         SourceUse("cells", "multiclass", ("one", "other"), 38, 64, 38, 2, 0.875),
         SourceUse("findings", "multilabel", ("one", "other", "third"), 38, 64, 38, 2, None),
     )
-    return Finished(
+    return PretrainResult(
         state=state,
         settings=settings,
         sources=sources,
@@ -83,9 +88,9 @@ def out(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def need(task: str = "breastmnist") -> Need:
-    target = catalog(Places())[task]
-    return Need(target, ARCH, SIDE, 28, (target,), Places(), None, "", Path("cache"))
+def need(task: str = "breastmnist") -> InitRequest:
+    target = catalog(DataLocations())[task]
+    return InitRequest(target, ARCH, SIDE, 28, (target,), DataLocations(), None, "", Path("cache"))
 
 
 def test_a_run_takes_the_card_and_every_tensor_finds_its_place(out: Path) -> None:
@@ -99,7 +104,7 @@ def test_a_run_takes_the_card_and_every_tensor_finds_its_place(out: Path) -> Non
 
 
 def test_the_card_says_what_made_the_weights(out: Path) -> None:
-    card = read_card(out / "card.toml")
+    card = read_checkpoint_card(out / "card.toml")
     assert card.sha256 == sha256_file(out / "weights.safetensors")
     assert [(seen.id, seen.images, seen.licence) for seen in card.corpus] == [
         ("cells", 38, LICENCES["cells"]),
@@ -161,7 +166,7 @@ def test_the_model_card_names_data_licences_scores_and_limits(out: Path) -> None
 
 def test_overlap_with_the_catalogues_tasks_is_in_the_model_card(corpus: Path, tmp_path: Path) -> None:
     finished = finished_on(corpus)
-    color = replace(finished, settings=Settings(**{**_fields(finished.settings), "variant": "color"}))
+    color = replace(finished, settings=PretrainSettings(**{**_fields(finished.settings), "variant": "color"}))
     write_results(color, tmp_path)
     text = (tmp_path / "MODEL_CARD.md").read_text()
     assert re.search(r"\| dermamnist +\| declared +\|", text)  # made from HAM10000, as `cells` says it is
@@ -169,34 +174,43 @@ def test_overlap_with_the_catalogues_tasks_is_in_the_model_card(corpus: Path, tm
     assert "dermamnist" not in command.split(",")
 
 
-def _fields(settings: Settings) -> dict:
+def _fields(settings: PretrainSettings) -> dict:
     return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
 @pytest.mark.parametrize(
     ("licence", "terms"),
     [
-        ("CC0", {Terms.PERMISSIVE}),
-        ("CC BY 4.0", {Terms.ATTRIBUTION}),
-        ("unrestricted use with attribution", {Terms.ATTRIBUTION}),
-        ("CC-BY-SA 4.0", {Terms.ATTRIBUTION, Terms.SHARE_ALIKE}),
-        ("CC BY-NC-SA 4.0", {Terms.ATTRIBUTION, Terms.SHARE_ALIKE, Terms.NON_COMMERCIAL}),
-        ("CC BY-NC-ND 4.0", {Terms.ATTRIBUTION, Terms.NON_COMMERCIAL, Terms.NO_DERIVATIVES}),
-        ("research (recalled)", {Terms.NON_COMMERCIAL}),
-        ("PhysioNet Credentialed", {Terms.UNKNOWN}),
-        ("CC BY 4.0 (A) vs CC0 (B)", {Terms.ATTRIBUTION, Terms.PERMISSIVE, Terms.UNKNOWN}),
-        ("", {Terms.UNKNOWN}),
-        ("see website", {Terms.UNKNOWN}),
+        ("CC0", {LicenseTerms.PERMISSIVE}),
+        ("CC BY 4.0", {LicenseTerms.ATTRIBUTION}),
+        ("unrestricted use with attribution", {LicenseTerms.ATTRIBUTION}),
+        ("CC-BY-SA 4.0", {LicenseTerms.ATTRIBUTION, LicenseTerms.SHARE_ALIKE}),
+        (
+            "CC BY-NC-SA 4.0",
+            {LicenseTerms.ATTRIBUTION, LicenseTerms.SHARE_ALIKE, LicenseTerms.NON_COMMERCIAL},
+        ),
+        (
+            "CC BY-NC-ND 4.0",
+            {LicenseTerms.ATTRIBUTION, LicenseTerms.NON_COMMERCIAL, LicenseTerms.NO_DERIVATIVES},
+        ),
+        ("research (recalled)", {LicenseTerms.NON_COMMERCIAL}),
+        ("PhysioNet Credentialed", {LicenseTerms.UNKNOWN}),
+        (
+            "CC BY 4.0 (A) vs CC0 (B)",
+            {LicenseTerms.ATTRIBUTION, LicenseTerms.PERMISSIVE, LicenseTerms.UNKNOWN},
+        ),
+        ("", {LicenseTerms.UNKNOWN}),
+        ("see website", {LicenseTerms.UNKNOWN}),
     ],
 )
-def test_a_licence_in_words_has_its_classes(licence: str, terms: set[Terms]) -> None:
+def test_a_licence_in_words_has_its_classes(licence: str, terms: set[LicenseTerms]) -> None:
     assert terms_of(licence) == terms
 
 
 def test_the_strictest_source_decides_and_every_condition_is_named() -> None:
-    found = implied(["CC0", "CC BY-SA 4.0", "CC BY-NC 4.0"])
-    assert found.strictest is Terms.NON_COMMERCIAL
+    found = implied_terms(["CC0", "CC BY-SA 4.0", "CC BY-NC 4.0"])
+    assert found.strictest is LicenseTerms.NON_COMMERCIAL
     assert str(found) == "non-commercial + share-alike + attribution: no commercial use"
-    assert str(implied(["CC0", "public domain"])).startswith("permissive")
-    assert implied(["CC0", ""]).strictest is Terms.UNKNOWN
-    assert implied([]).strictest is Terms.UNKNOWN
+    assert str(implied_terms(["CC0", "public domain"])).startswith("permissive")
+    assert implied_terms(["CC0", ""]).strictest is LicenseTerms.UNKNOWN
+    assert implied_terms([]).strictest is LicenseTerms.UNKNOWN

@@ -11,13 +11,13 @@ from small_corpus import make_corpus
 from small_training import start
 
 from mednet_bench.benchmark.corpus.corpus import read_corpus
-from mednet_bench.benchmark.pretraining.leave_out import related
+from mednet_bench.benchmark.pretraining.leave_out import related_sources
 from mednet_bench.benchmark.pretraining.resume_check import read_begun
-from mednet_bench.benchmark.pretraining.stopping import stoppable
+from mednet_bench.benchmark.pretraining.stopping import stop_on_signal
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import StoppedError, UserError
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 ARCH = ("--arch", "test_efficientnet", "--input-size", "32", "--batch-size", "8", "--device", "cpu")
 
@@ -92,9 +92,9 @@ def test_what_is_finished_is_not_made_again(
 def test_a_source_that_may_hold_images_of_a_task_is_not_read(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))
+    known = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))
     sources = read_corpus(corpus).sources
-    found = related(sources, [known["pathmnist"], known["dermamnist"]])
+    found = related_sources(sources, [known["pathmnist"], known["dermamnist"]])
     assert set(found) == {"cells"} and "dermamnist" in found["cells"]  # its card names ham10000 as parent
     with pytest.raises(UserError, match="There is no task 'dermamnits'; did you mean 'dermamnist'"):
         run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnits"))
@@ -124,7 +124,7 @@ def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: P
 
 
 def test_a_second_interrupt_is_not_held_back() -> None:
-    with stoppable() as asked:
+    with stop_on_signal() as asked:
         assert not asked()
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from small_corpus import make_corpus
 from torch import Tensor
 
-from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.baselines.init import InputSpec
+from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.pretraining import shards
 from mednet_bench.benchmark.pretraining.loader import corpus_pools, told_of_deaths
 from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
-from mednet_bench.benchmark.pretraining.sources import Loading, starts
+from mednet_bench.benchmark.pretraining.sources import LoaderConfig, pool_starts
 from mednet_bench.core.errors import StoppedError, UserError
 
 Shown = dict[str, list[NDArray[np.uint8]]]
@@ -39,7 +39,7 @@ def as_stored(shown: Shown, row: int, side: int) -> Tensor:
     image = [image for images in shown.values() for image in images][row]
     pixels = torch.from_numpy(image)
     pixels = pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
-    return Prepare(Contract(), side).resize(pixels).round().to(torch.uint8)[0]
+    return InputPreparation(InputSpec(), side).resize(pixels).round().to(torch.uint8)[0]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -48,8 +48,8 @@ def test_pixels_and_order_are_those_of_images_in_memory(
     gray: tuple[Path, Shown], workers: int, side: int
 ) -> None:
     folder, shown = gray
-    pools, images = corpus_pools(folder, Loading(side=side, workers=workers))
-    rows = some_rows(starts(pools)[-1])
+    pools, images = corpus_pools(folder, LoaderConfig(side=side, workers=workers))
+    rows = some_rows(pool_starts(pools)[-1])
     found = list(images.batches(rows))
     images.close()
     assert len(found) == len(rows)
@@ -60,16 +60,16 @@ def test_pixels_and_order_are_those_of_images_in_memory(
 
 def test_colour_keeps_its_channels_in_order(tmp_path: Path) -> None:
     shown = make_corpus(tmp_path / "color", "color", images=8)
-    pools, images = corpus_pools(tmp_path / "color", Loading(side=28, workers=0))
-    rows = np.arange(starts(pools)[-1])
+    pools, images = corpus_pools(tmp_path / "color", LoaderConfig(side=28, workers=0))
+    rows = np.arange(pool_starts(pools)[-1])
     (batch,) = images.batches([rows])
     assert torch.equal(batch, torch.stack([as_stored(shown, int(row), 28) for row in rows]))
 
 
 def test_two_streams_at_once_and_one_after_the_other_do_not_mix(gray: tuple[Path, Shown]) -> None:
     """A validation reads in the middle of the training, and the next one takes its workers over."""
-    pools, images = corpus_pools(gray[0], Loading(side=28, workers=1))
-    rows = some_rows(starts(pools)[-1])
+    pools, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
+    rows = some_rows(pool_starts(pools)[-1])
     wanted = list(images.batches(rows))
     training = images.batches(rows)
     begun = [next(training), next(training)]
@@ -85,8 +85,8 @@ def test_two_streams_at_once_and_one_after_the_other_do_not_mix(gray: tuple[Path
 
 def test_resuming_in_the_middle_gives_the_batches_that_were_left(gray: tuple[Path, Shown]) -> None:
     def from_step(step: int) -> list[Tensor]:
-        pools, images = corpus_pools(gray[0], Loading(side=28, workers=1))
-        order = block_shuffle(np.arange(starts(pools)[-1]), seed=3, epoch=1).reshape(-1, 8)
+        pools, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
+        order = block_shuffle(np.arange(pool_starts(pools)[-1]), seed=3, epoch=1).reshape(-1, 8)
         found = list(images.batches(order[step:]))
         images.close()
         return found
@@ -95,7 +95,7 @@ def test_resuming_in_the_middle_gives_the_batches_that_were_left(gray: tuple[Pat
 
 
 def test_the_loader_draws_nothing_from_the_trainings_random_numbers(gray: tuple[Path, Shown]) -> None:
-    _, images = corpus_pools(gray[0], Loading(side=28, workers=1))
+    _, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
     before = torch.get_rng_state()
     list(images.batches([np.arange(4)]))
     images.close()
@@ -103,7 +103,7 @@ def test_the_loader_draws_nothing_from_the_trainings_random_numbers(gray: tuple[
 
 
 def test_pools_hold_labels_by_kind_and_keep_groups_together(gray: tuple[Path, Shown]) -> None:
-    pools, _ = corpus_pools(gray[0], Loading(side=28))
+    pools, _ = corpus_pools(gray[0], LoaderConfig(side=28))
     cells, findings, scans = pools
     assert [pool.name for pool in pools] == ["cells", "findings", "scans"]
     assert cells.labels.tolist() == [0, 1] * 20
@@ -117,16 +117,16 @@ def test_pools_hold_labels_by_kind_and_keep_groups_together(gray: tuple[Path, Sh
 
 def test_what_is_left_out_is_not_read_and_the_rest_stays_as_it_was(gray: tuple[Path, Shown]) -> None:
     folder, shown = gray
-    whole, _ = corpus_pools(folder, Loading(side=28))
+    whole, _ = corpus_pools(folder, LoaderConfig(side=28))
     pools, images = corpus_pools(
-        folder, Loading(side=28, workers=0, leave_out=frozenset({"cells", "findings"}))
+        folder, LoaderConfig(side=28, workers=0, leave_out=frozenset({"cells", "findings"}))
     )
     assert [pool.name for pool in pools] == ["scans"]
     assert pools[0].held.tolist() == whole[2].held.tolist()
     (batch,) = images.batches([np.array([5])])
     assert torch.equal(batch[0], as_stored({"scans": shown["scans"]}, 5, 28))
     with pytest.raises(UserError, match="no source that may be used"):
-        corpus_pools(folder, Loading(side=28, leave_out=frozenset(shown)))
+        corpus_pools(folder, LoaderConfig(side=28, leave_out=frozenset(shown)))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -138,9 +138,9 @@ def test_a_damaged_image_is_named_with_shard_and_key(tmp_path: Path, workers: in
     second = content.index(b"IDAT", content.index(b"IDAT") + 4)
     content[second + 40] ^= 0x55
     shard.write_bytes(content)
-    pools, images = corpus_pools(folder, Loading(side=28, workers=workers))
+    pools, images = corpus_pools(folder, LoaderConfig(side=28, workers=workers))
     with pytest.raises(UserError) as told:
-        list(images.batches([np.arange(starts(pools)[-1])]))
+        list(images.batches([np.arange(pool_starts(pools)[-1])]))
     images.close()
     message = str(told.value)
     assert message.startswith(f"{shard}: the image findings-00001000001 cannot be read")
@@ -153,7 +153,7 @@ def test_a_shard_that_is_cut_off_or_gone_is_named(tmp_path: Path) -> None:
     make_corpus(folder, images=8)
     shard = folder / "shards" / "cells-00000.tar"
     os.truncate(shard, 1500)
-    _, images = corpus_pools(folder, Loading(side=28, workers=0))
+    _, images = corpus_pools(folder, LoaderConfig(side=28, workers=0))
     with pytest.raises(UserError, match=r"cells-00000\.tar: the image .* ends before the image"):
         list(images.batches([np.arange(4)]))
     images.close()
@@ -166,8 +166,8 @@ def test_no_more_files_are_open_than_allowed(
     gray: tuple[Path, Shown], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "OPEN_MOST", 2)
-    pools, images = corpus_pools(gray[0], Loading(side=28, workers=0))
-    list(images.batches(some_rows(starts(pools)[-1], batches=3)))
+    pools, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=0))
+    list(images.batches(some_rows(pool_starts(pools)[-1], batches=3)))
     assert len(images.decoder._open) == 2
     images.close()
     assert not images.decoder._open
@@ -187,7 +187,7 @@ def test_a_block_shuffle_is_a_permutation_that_depends_on_seed_and_epoch_alone()
 def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
     others = {process.pid for process in multiprocessing.active_children()}
     handler = signal.getsignal(signal.SIGCHLD)
-    _, images = corpus_pools(gray[0], Loading(side=28, workers=1))
+    _, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
     stream = images.batches([np.arange(4)] * 1000)
     next(stream)
     assert signal.getsignal(signal.SIGCHLD) == handler, "torch's would raise in whatever test comes next"

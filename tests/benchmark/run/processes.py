@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Record, Store
+from mednet_bench.benchmark.schema.records import Record, RecordStore
 
 PROGRAM = Path(sys.executable).parent / "mednet-bench"
 COMMAND = (
@@ -246,7 +246,7 @@ def states(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def planned_records(folder: Path) -> list[Record]:
     """The records of a run directory's plan: every cell has a readable one, and nothing stands beside."""
-    plan, store = read_plan(folder), Store(folder)
+    plan, store = read_plan(folder), RecordStore(folder)
     assert plan is not None
     found = [store.read(planned.key) for planned in plan.cells]
     assert all(found), f"{found.count(None)} of {len(found)} cells have no record"

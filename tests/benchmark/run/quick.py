@@ -14,7 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mednet_bench.benchmark.training.protocol import Job, Outcome, Work, chosen
+from mednet_bench.benchmark.training.protocol import (
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 
 
 class Quick:
@@ -22,21 +27,21 @@ class Quick:
     tunes = False
     frozen = True
 
-    def tune(self, job: Job):
+    def tune(self, job: EvalContext):
         self._tell("tune", job)
-        return chosen("lr", (0.1, 1.0), (0.6, 0.7), 1, "nothing")
+        return describe_choice("lr", (0.1, 1.0), (0.6, 0.7), 1, "nothing")
 
-    def score(self, job: Job) -> Outcome:
+    def score(self, job: EvalContext) -> ProtocolResult:
         self._tell("score", job)
         rng = np.random.default_rng(job.cell.seed)
         width = len(job.task.classes)
         parts = (rng.dirichlet(np.ones(width), len(job.labels(split))) for split in ("test", "val"))
-        return Outcome(*parts, weights="random:0", choices=(job.tuned,) if job.tuned else ())
+        return ProtocolResult(*parts, weights="random:0", choices=(job.tuned,) if job.tuned else ())
 
-    def work(self, recipe: object, train: int, val: int, test: int) -> Work:
-        return Work()
+    def work(self, recipe: object, train: int, val: int, test: int) -> CostEstimate:
+        return CostEstimate()
 
-    def _tell(self, step: str, job: Job) -> None:
+    def _tell(self, step: str, job: EvalContext) -> None:
         cell = f"{step} {job.cell.init} {job.cell.fraction:g} {job.cell.seed}"
         tally = Path(os.environ["QUICK_TALLY"])
         with tally.open("a") as file:  # one short write at the end of a file is whole

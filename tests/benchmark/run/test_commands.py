@@ -220,7 +220,7 @@ def test_a_file_that_is_cut_off_is_not_told_as_an_interruption(monkeypatch: pyte
     def cut_off(*arguments: object) -> None:
         raise EOFError("marshal data too short")
 
-    monkeypatch.setattr("mednet_bench.cli.show.tasks.listing", cut_off)
+    monkeypatch.setattr("mednet_bench.cli.show.tasks.task_listing", cut_off)
     monkeypatch.setattr("sys.argv", ["mednet-bench", "ls"])
     from mednet_bench.cli.main import main
 

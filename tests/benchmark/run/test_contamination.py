@@ -18,27 +18,32 @@ from synthetic import Grid, write_run
 
 from mednet_bench.baselines.init import InitCard
 from mednet_bench.benchmark.audits.contamination import alignment, near_duplicate_search, search
-from mednet_bench.benchmark.audits.contamination.audit import Wanted, audits
+from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, audit_contamination
 from mednet_bench.benchmark.audits.contamination.outcome import (
-    FOLDER,
-    Audit,
-    Measured,
+    CONTAMINATION_FOLDER,
+    ContaminationAudit,
+    SearchResult,
     read_audits,
     write_audit,
 )
-from mednet_bench.benchmark.audits.contamination.search import FARTHEST, SCANNED, Hits, Index
+from mednet_bench.benchmark.audits.contamination.search import (
+    LARGEST_DISTANCE,
+    SCANNED,
+    HashIndex,
+    NeighborHits,
+)
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.benchmark.schema.records import Record
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.aggregate import overall
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.analysis.verdicts import judge
-from mednet_bench.reports.answers.data_quality import trust
+from mednet_bench.reports.analysis.aggregate import overall_differences
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.verdicts import compute_verdicts
+from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.images.perceptual_hash import BLANK, Window, perceptual_hash, perceptual_hashes
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.images.perceptual_hash import BLANK, CropWindow, perceptual_hash, perceptual_hashes
+from mednet_bench.tasks.task import DataLocations
 
 Pixels = NDArray[np.uint8]
 
@@ -46,7 +51,7 @@ Pixels = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def pictures() -> Pixels:
     """Generated images [n, 64, 64] of one kind, which all look somewhat alike."""
-    places = Places()
+    places = DataLocations()
     task = catalog(places)["phantom-nodule"]
     images = task.source.load(64, places)["train"].images
     return images[:120]
@@ -81,7 +86,7 @@ def test_a_hash_survives_size_and_colour(pictures: Pixels) -> None:
 
 
 def test_the_hash_of_a_window_is_that_of_the_crop(pictures: Pixels) -> None:
-    window = Window(1 / 8, 1 / 16, 1 / 4, 3 / 16)  # whole pixels of 64
+    window = CropWindow(1 / 8, 1 / 16, 1 / 4, 3 / 16)  # whole pixels of 64
     crop = pictures[0][4:52, 8:48]
     assert perceptual_hash(pictures[0], window) == perceptual_hash(crop)
 
@@ -98,15 +103,15 @@ def test_one_and_many_images_hash_alike_and_every_side_has_a_hash(pictures: Pixe
 def test_an_image_that_shows_nothing_matches_no_other() -> None:
     even = np.stack([np.full((28, 28), tone, np.uint8) for tone in (0, 100, 255)])
     assert (perceptual_hashes(even) == BLANK).all()
-    seen = near_duplicate_search.Seen(
+    seen = near_duplicate_search.SeenImages(
         "", perceptual_hashes(even), lambda rows: np.zeros((len(rows), 784), np.float32)
     )
-    found = near_duplicate_search.measure(even, seen)
+    found = near_duplicate_search.search_near_duplicates(even, seen)
     assert (found.checked, found.blank, found.matched, found.interval) == (0, 3, (), (0.0, 1.0))
 
 
 @pytest.mark.parametrize("scanned", [0, SCANNED])
-@pytest.mark.parametrize("radius", [0, 3, 4, 7, 9, FARTHEST])
+@pytest.mark.parametrize("radius", [0, 3, 4, 7, 9, LARGEST_DISTANCE])
 def test_the_search_finds_what_a_full_comparison_finds(
     radius: int, scanned: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +122,7 @@ def test_the_search_finds_what_a_full_comparison_finds(
     queries = np.concatenate([known[:40] ^ np.uint64(5), rng.integers(0, 2**18, 40, dtype=np.uint64)])
     distance = np.bitwise_count(queries[:, None] ^ known).astype(int)
     for most in (5, 10_000):
-        hits = Index(known).nearest(queries, radius, most)
+        hits = HashIndex(known).nearest(queries, radius, most)
         wanted = []
         for query, line in enumerate(distance):
             order = np.lexsort((np.arange(len(line)), line))
@@ -128,7 +133,7 @@ def test_the_search_finds_what_a_full_comparison_finds(
 
 def test_a_pair_that_was_found_twice_counts_once_as_its_nearest() -> None:
     query, row, distance = np.array([[1, 5, 7], [1, 3, 6], [1, 5, 2], [1, 4, 6], [0, 9, 1]]).T
-    hits = Hits(query, row, distance).nearest(2)
+    hits = NeighborHits(query, row, distance).nearest(2)
     assert list(zip(hits.query, hits.row, hits.distance, strict=True)) == [(0, 9, 1), (1, 5, 2), (1, 3, 6)]
 
 
@@ -140,17 +145,17 @@ def test_a_search_among_many_hashes_finds_every_planted_one(
     rng = np.random.default_rng(0)
     known = rng.integers(1, 2**64, 100_000, dtype=np.uint64)
     queries = rng.integers(1, 2**64, 250, dtype=np.uint64)
-    bits = rng.permuted(np.tile(np.arange(64, dtype=np.uint64), (200, 1)), axis=1)[:, :FARTHEST]
+    bits = rng.permuted(np.tile(np.arange(64, dtype=np.uint64), (200, 1)), axis=1)[:, :LARGEST_DISTANCE]
     queries[:200] = known[:200] ^ (np.uint64(1) << bits).sum(axis=1, dtype=np.uint64)
-    hits = Index(known).nearest(queries, FARTHEST)
+    hits = HashIndex(known).nearest(queries, LARGEST_DISTANCE)
     assert set(range(200)) <= {
         int(query) for query, row in zip(hits.query, hits.row, strict=True) if query == row
     }
 
 
-def corpus_of(images: Pixels) -> near_duplicate_search.Seen:
+def corpus_of(images: Pixels) -> near_duplicate_search.SeenImages:
     thumbnails = np.stack([alignment.thumbnail(image) for image in images])
-    return near_duplicate_search.Seen("test", perceptual_hashes(images), lambda rows: thumbnails[rows])
+    return near_duplicate_search.SeenImages("test", perceptual_hashes(images), lambda rows: thumbnails[rows])
 
 
 def test_planted_copies_are_found_and_other_images_are_not(pictures: Pixels) -> None:
@@ -166,15 +171,15 @@ def test_planted_copies_are_found_and_other_images_are_not(pictures: Pixels) -> 
     for name, change in changes.items():
         asked = np.stack([change(image) for image in corpus[:20]])
         known = corpus_of(np.stack([cropped(i, 0.025) for i in corpus])) if name == "reverse crop" else seen
-        assert near_duplicate_search.copies(asked, known).mean() >= 0.9, name
-    assert near_duplicate_search.copies(others, seen).mean() <= 0.1
-    alone = near_duplicate_search.Seen("test", seen.hashes)
-    assert near_duplicate_search.copies(corpus, alone).all()
-    assert near_duplicate_search.measure(corpus, alone).by == "hash"
+        assert near_duplicate_search.has_near_duplicate(asked, known).mean() >= 0.9, name
+    assert near_duplicate_search.has_near_duplicate(others, seen).mean() <= 0.1
+    alone = near_duplicate_search.SeenImages("test", seen.hashes)
+    assert near_duplicate_search.has_near_duplicate(corpus, alone).all()
+    assert near_duplicate_search.search_near_duplicates(corpus, alone).by == "hash"
 
 
-def audit_of(matched: int, **changes: object) -> Audit:
-    found = Measured(
+def audit_of(matched: int, **changes: object) -> ContaminationAudit:
+    found = SearchResult(
         corpus="c", images=9, checked=100, blank=0, matched=tuple(range(matched)), by="pixels",
         interval=(matched / 100 - 0.05, matched / 100 + 0.05),
     )  # fmt: skip
@@ -182,14 +187,14 @@ def audit_of(matched: int, **changes: object) -> Audit:
         "init": "imagenet", "identity": "imagenet:1", "task": "breastmnist", "size": 28, "corpora": (),
         "declared": "clean", "measured": found, "made": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
-    return Audit(**{**facts, **changes})  # type: ignore[arg-type]
+    return ContaminationAudit(**{**facts, **changes})  # type: ignore[arg-type]
 
 
 def flags(folder: Path) -> set[tuple[str, str]]:
     """Return (init, flag) of the comparisons with scratch on breastmnist that concern contamination."""
     return {
         (verdict.a.init, flag.name)
-        for verdict in judge(read([folder]))
+        for verdict in compute_verdicts(load_results([folder]))
         for flag in verdict.flags
         if "contaminated" in flag.name and verdict.a.task == "breastmnist" and verdict.b.init == "scratch"
     }
@@ -197,17 +202,23 @@ def flags(folder: Path) -> set[tuple[str, str]]:
 
 def test_what_was_found_bars_the_verdict_and_leaves_the_averages(tmp_path: Path) -> None:
     write_run(tmp_path, Grid())
-    before = {each.tasks for each in overall(read([tmp_path])) if {each.a, each.b} == {"imagenet", "scratch"}}
+    before = {
+        each.tasks
+        for each in overall_differences(load_results([tmp_path]))
+        if {each.a, each.b} == {"imagenet", "scratch"}
+    }
     assert all("breastmnist" in tasks for tasks in before)
     assert not flags(tmp_path)
-    write_audit(tmp_path / FOLDER, audit_of(60))
-    results = read([tmp_path])
-    after = {each.tasks for each in overall(results) if {each.a, each.b} == {"imagenet", "scratch"}}
+    write_audit(tmp_path / CONTAMINATION_FOLDER, audit_of(60))
+    results = load_results([tmp_path])
+    after = {
+        each.tasks for each in overall_differences(results) if {each.a, each.b} == {"imagenet", "scratch"}
+    }
     assert after and all("breastmnist" not in tasks for tasks in after)
     assert flags(tmp_path) == {("imagenet", "contaminated")}
-    barred = [v for v in judge(results) if v.a.task == "breastmnist" and v.a.init == "imagenet"]
+    barred = [v for v in compute_verdicts(results) if v.a.task == "breastmnist" and v.a.init == "imagenet"]
     assert all(v.barred and v.verdict == "cannot tell" for v in barred)
-    assert "searched for in 1 of 9 pairs" in trust(results).sentence
+    assert "searched for in 1 of 9 pairs" in data_quality_answer(results).sentence
 
 
 @pytest.mark.parametrize(
@@ -221,15 +232,15 @@ def test_what_was_found_bars_the_verdict_and_leaves_the_averages(tmp_path: Path)
     ],
 )
 def test_what_an_audit_means_for_a_verdict(
-    tmp_path: Path, audit: Audit, expected: set[tuple[str, str]]
+    tmp_path: Path, audit: ContaminationAudit, expected: set[tuple[str, str]]
 ) -> None:
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
-    write_audit(tmp_path / FOLDER, audit)
+    write_audit(tmp_path / CONTAMINATION_FOLDER, audit)
     assert flags(tmp_path) == expected
 
 
 def test_what_weights_declare_as_possible_is_flagged_without_an_audit(tmp_path: Path) -> None:
-    known = catalog(Places(medmnist_cache=Path("/nonexistent"), download=False))
+    known = catalog(DataLocations(medmnist_cache=Path("/nonexistent"), download=False))
     sister = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=("sa-med2d-20m",))
     facts = init_facts(sister, known["breastmnist"])
     assert facts.overlap == () and len(facts.possible) == 1 and "sa-med2d-20m" in facts.possible[0]
@@ -256,10 +267,10 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
             )
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=silent)))
     for init, level in (("imagenet", "possible"), ("scratch", "clean")):  # random weights have seen nothing
-        asked = Request(tasks="phantom-nodule", inits=init, download=False)
-        (audit,) = audits(Wanted(asked, tmp_path, None))
+        asked = RunConfig(tasks="phantom-nodule", inits=init, download=False)
+        (audit,) = audit_contamination(ContaminationRequest(asked, tmp_path, None))
         assert audit.declared == level and audit.doubtful == (level == "possible") and not audit.contaminated
-        (audit,) = audits(Wanted(asked, None, None))
+        (audit,) = audit_contamination(ContaminationRequest(asked, None, None))
         assert audit.declared == "clean"  # what the request means: ImageNet's packaged weights
 
 
@@ -284,7 +295,7 @@ def test_a_verdict_says_where_imagenet_is_not_imagenet(
             card = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=corpora)
             other = msgspec.structs.replace(init_facts(card, None), label=record.init.label)
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
-    pairs = [v for v in judge(read([tmp_path])) if v.a.task == "breastmnist"]
+    pairs = [v for v in compute_verdicts(load_results([tmp_path])) if v.a.task == "breastmnist"]
     touched = {v for v in pairs if "imagenet" in (v.a.init, v.b.init)}
     flagged = {v: [flag.reason for flag in v.flags if flag.name == "not-imagenet"] for v in pairs}
     assert touched
@@ -299,14 +310,14 @@ def test_a_run_of_several_networks_is_audited_for_each(tmp_path: Path) -> None:
         if record.cell.init == "imagenet" and record.cell.seed == 1 and record.init:
             other = msgspec.structs.replace(record.init, identity="imagenet:2")
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
-    asked = Request(tasks="phantom-nodule", inits="imagenet", download=False)
-    found = list(audits(Wanted(asked, tmp_path, None)))
+    asked = RunConfig(tasks="phantom-nodule", inits="imagenet", download=False)
+    found = list(audit_contamination(ContaminationRequest(asked, tmp_path, None)))
     assert sorted(audit.identity for audit in found) == ["imagenet:1", "imagenet:2"]
-    assert len({write_audit(tmp_path / FOLDER, audit) for audit in found}) == 2
+    assert len({write_audit(tmp_path / CONTAMINATION_FOLDER, audit) for audit in found}) == 2
 
 
 def test_an_audit_is_read_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
-    path = write_audit(tmp_path / FOLDER, audit_of(3, init="partial:imagenet:2"))
+    path = write_audit(tmp_path / CONTAMINATION_FOLDER, audit_of(3, init="partial:imagenet:2"))
     assert list(read_audits(tmp_path)) == [audit_of(3, init="partial:imagenet:2")]
     path.write_text(path.read_text()[:50])
     with pytest.raises(UserError, match=path.name):

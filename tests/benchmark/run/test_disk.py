@@ -22,7 +22,7 @@ from processes import (
 )
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ def test_a_run_goes_on_where_a_real_disk_was_full(mednet_bench: CommandLine, sma
     assert "No room left while writing" in sentence(ended)
     kept = {path: path.read_bytes() for path in records_in(out)}
     assert 0 < len(kept) < 20
-    assert not Store(out).unreadable()
+    assert not RecordStore(out).unreadable()
 
     assert _mount(small_disk, "remount,size=8m") == 0
     ended = mednet_bench(*command)

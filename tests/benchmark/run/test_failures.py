@@ -18,7 +18,7 @@ from processes import (
 )
 
 from mednet_bench.benchmark.schema.plan import Cell
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def test_a_failed_cell_is_recorded_and_retried_and_the_overwrite_rules_are_kept(
     log = out / "logs" / f"{failed[0].key}.txt"
     assert log.read_text().startswith("Traceback")
     assert "and to say so at length" in log.read_text()
-    assert not Store(out).predictions_of(failed[0].key).exists()
+    assert not RecordStore(out).predictions_of(failed[0].key).exists()
     assert len(tally(told)) == 4
 
     before = states(out)

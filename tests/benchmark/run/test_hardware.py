@@ -11,10 +11,10 @@ import torch
 from processes import SMALL, CommandLine, planned_records
 
 from mednet_bench.benchmark.run import estimate, executor
-from mednet_bench.benchmark.run.executor import Share
-from mednet_bench.benchmark.run.scheduler import Rules
+from mednet_bench.benchmark.run.executor import WorkerArgs
+from mednet_bench.benchmark.run.scheduler import ResumeRules
 from mednet_bench.benchmark.schema import provenance
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core import hardware
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
@@ -111,17 +111,17 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         torch.cuda, "reset_peak_memory_stats", lambda device=None: peaks.__setitem__(index(device), 0)
     )
-    provenance.provenance.cache_clear()
+    provenance.current_provenance.cache_clear()
     return names
 
 
-def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[Share]:
+def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[WorkerArgs]:
     """What the workers of a run are told; none of them starts."""
-    shares: list[Share] = []
+    shares: list[WorkerArgs] = []
     monkeypatch.setattr(executor, "_Worker", lambda share: shares.append(share))
     monkeypatch.setattr(executor, "_watch", lambda *_: None)
-    grid = SimpleNamespace(request=Request(out=str(out)))
-    executor.execute(grid, [], Rules(), jobs, device)  # type: ignore[arg-type]
+    grid = SimpleNamespace(request=RunConfig(out=str(out)))
+    executor.execute_cells(grid, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
     return shares
 
 
@@ -142,10 +142,10 @@ def test_workers_take_the_visible_gpus_in_turns(
 
 def test_a_record_names_the_card_that_computed_it_and_its_memory(cards: list[str]) -> None:
     for number, name in enumerate(cards):
-        assert provenance.provenance(f"cuda:{number}").device == f"cuda:{number} ({name})"
+        assert provenance.current_provenance(f"cuda:{number}").device == f"cuda:{number} ({name})"
         assert provenance.peak_memory_mb(f"cuda:{number}") == 2**number
         assert provenance.peak_memory_mb(f"cuda:{number}") == 0  # begun anew
-    provenance.provenance.cache_clear()
+    provenance.current_provenance.cache_clear()
 
 
 @pytest.mark.usefixtures("cards")
@@ -172,10 +172,10 @@ def test_processes_divide_the_time_by_what_they_share(
 def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
-    monkeypatch.setattr(estimate, "probe", lambda *_: estimate.Rates(1.0, 1.0))
-    monkeypatch.setattr(estimate, "_work", lambda *_: (estimate.Work(trained=60.0), False))
+    monkeypatch.setattr(estimate, "probe_rates", lambda *_: estimate.ImageRates(1.0, 1.0))
+    monkeypatch.setattr(estimate, "_work", lambda *_: (estimate.CostEstimate(trained=60.0), False))
     cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
-    found = estimate.estimate(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
+    found = estimate.estimate_seconds(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
     assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SPREAD)
 
 

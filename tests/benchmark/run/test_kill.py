@@ -24,9 +24,9 @@ from processes import (
 )
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.core.files import sweep, write_atomic
-from mednet_bench.reports.pages.build import build
+from mednet_bench.reports.pages.build import build_report
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
         assert process.returncode == -signal.SIGKILL
         now = states(out)
         assert {name: now[name] for name in kept} == kept, "a finished record was written again"
-        store = Store(out)
+        store = RecordStore(out)
         assert not store.unreadable()
         whole = {path.stem for path in records_in(out)}
         assert all(store.read_predictions(key) for key in whole if _scored(store, key))
@@ -63,11 +63,11 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     assert len(done) <= len(records) + 3, "each kill may cost the one cell that was running"
     assert not list(out.rglob("*.tmp")), "what the kills cut off was not removed"
 
-    board = pd.read_csv(build([out]).csv)
+    board = pd.read_csv(build_report([out]).csv)
     assert set(board["n_seeds"]) == {100}
 
 
-def _scored(store: Store, key: str) -> bool:
+def _scored(store: RecordStore, key: str) -> bool:
     record = store.read(key)
     return record is not None and record.cell.step == "score"
 
@@ -81,9 +81,9 @@ def test_what_a_killed_process_left_half_written_is_not_counted(
     # as tempfile names them: a write that was killed before its rename
     for folder, name in ((out / "records", record.name), (out / "predictions", f"{record.stem}.npz")):
         (folder / f".{name}.x7f_q0ab.tmp").write_bytes(record.read_bytes()[:99])
-    assert {record.key for record in Store(out).read_all()} == before
-    assert not Store(out).unreadable()
-    assert build([out]).results.unreadable == ()
+    assert {record.key for record in RecordStore(out).read_all()} == before
+    assert not RecordStore(out).unreadable()
+    assert build_report([out]).results.unreadable == ()
 
 
 def test_leftovers_of_killed_writers_are_removed_and_the_file_of_a_living_one_is_not(tmp_path: Path):
@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
 
 def planned_records_of(folder: Path) -> list:
     """The records of the last plan, where older plans left others."""
-    plan, store = read_plan(folder), Store(folder)
+    plan, store = read_plan(folder), RecordStore(folder)
     assert plan is not None
     return [store.read(planned.key) for planned in plan.cells]
 

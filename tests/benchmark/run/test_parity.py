@@ -10,38 +10,39 @@ import pytest
 from processes import CommandLine
 
 from mednet_bench.benchmark.parity import study as studies
-from mednet_bench.benchmark.parity.facts import METRICS, Published
-from mednet_bench.benchmark.parity.judge import CAP, FLOOR, judged, tolerance
-from mednet_bench.benchmark.parity.study import STUDIES, Study
-from mednet_bench.benchmark.protocols.published import LAST, MEDMNIST_V2
-from mednet_bench.benchmark.protocols.published import Published as PublishedProtocol
-from mednet_bench.benchmark.run.cell_runner import Bench
+from mednet_bench.benchmark.parity.facts import PARITY_METRICS, PublishedMean
+from mednet_bench.benchmark.parity.judge import CAP, PARITY_FLOOR, check_tolerance, tolerance
+from mednet_bench.benchmark.parity.study import STUDIES, ParityStudy
+from mednet_bench.benchmark.protocols.published import LAST_EPOCH, MEDMNIST_V2, PublishedProtocol
+from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.training.device_data import TaskData
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job, Outcome
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from mednet_bench.cli.main import cli
 from mednet_bench.tasks.task import TASKS
 
 PLACE = ("breastmnist", "resnet18_cifar", 28)
-AUC = Published("auc", 0.901, None, 3)
+AUC = PublishedMean("auc", 0.901, None, 3)
 
 
 def test_the_tolerance_is_a_t_interval_of_the_difference_of_two_means():
     # 4.302653 is t(.975) with 2 degrees of freedom
     assert tolerance(0.005, 3, AUC) == pytest.approx(4.302653 * 0.005 * math.sqrt(1 / 3 + 1 / 3), rel=1e-6)
     assert tolerance(0.005, 5, AUC) == pytest.approx(2.776445 * 0.005 * math.sqrt(1 / 5 + 1 / 3), rel=1e-6)
-    assert tolerance(0.004, 5, AUC) == FLOOR
+    assert tolerance(0.004, 5, AUC) == PARITY_FLOOR
 
 
 def test_a_published_sd_enters_with_welch_s_degrees_of_freedom():
-    published = Published("auc", 0.9, 0.004, 3)
+    published = PublishedMean("auc", 0.9, 0.004, 3)
     equal = tolerance(0.004, 3, published)  # equal variances and sizes: 2 + 2 degrees of freedom
-    assert equal == FLOOR
-    assert tolerance(0.008, 3, Published("auc", 0.9, 0.008, 3)) == pytest.approx(
+    assert equal == PARITY_FLOOR
+    assert tolerance(0.008, 3, PublishedMean("auc", 0.9, 0.008, 3)) == pytest.approx(
         2.776445 * 0.008 * math.sqrt(2 / 3), rel=1e-6
     )
 
 
-@pytest.mark.parametrize(("sd", "seeds", "allowed"), [(None, 1, FLOOR), (0.0, 3, FLOOR), (0.2, 3, CAP)])
+@pytest.mark.parametrize(
+    ("sd", "seeds", "allowed"), [(None, 1, PARITY_FLOOR), (0.0, 3, PARITY_FLOOR), (0.2, 3, CAP)]
+)
 def test_the_tolerance_has_a_floor_and_a_cap(sd: float | None, seeds: int, allowed: float):
     assert tolerance(sd, seeds, AUC) == allowed
     assert tolerance(sd, seeds, replace(AUC, sd=0.0)) == allowed
@@ -61,7 +62,7 @@ def test_the_tolerance_has_a_floor_and_a_cap(sd: float | None, seeds: int, allow
     ],
 )
 def test_a_value_is_in_or_out(values: list[float | None], verdict: str):
-    row = judged(PLACE, AUC, values)
+    row = check_tolerance(PLACE, AUC, values)
     assert row.verdict == verdict
     if verdict != "FAILED":
         found = np.array(values, dtype=float)
@@ -83,7 +84,7 @@ def test_the_facts_are_shares_of_real_tasks_for_the_default_arch(name: str):
             assert set(tasks) == medmnist
             for task in tasks:
                 found = list(facts.published(task, arch, int(size)))
-                assert tuple(value.metric for value in found) == METRICS
+                assert tuple(value.metric for value in found) == PARITY_METRICS
                 assert all(0.4 < value.value < 1 and value.runs == 3 for value in found)
                 assert all(value.sd is None or 0 <= value.sd < 0.15 for value in found)
 
@@ -127,7 +128,7 @@ def test_a_wrong_request_is_answered_with_its_cure(name: str, mednet_bench: Comm
 def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
     values = {"tasks": "organ?mnist,breastmnist", "archs": "densenet121", "size": 64, "seeds": "3", "out": ""}
     values |= {"imagenet": Path("w"), "data_root": None, "download": False, "device": "cpu", "jobs": 2}
-    given = studies.arguments(STUDIES["medmnist-plus"], values)
+    given = studies.run_arguments(STUDIES["medmnist-plus"], values)
     options = dict(zip(given[:-1:2], given[1::2], strict=True))
     assert (
         options.items()
@@ -149,7 +150,9 @@ def toy_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let `parity toy` repeat a training of seconds on generated images, against facts in `folder`."""
     script = replace(MEDMNIST_V2, epochs=4, batch=64, lr=3e-3, rate=lambda epoch: 1.0)
     monkeypatch.setitem(PROTOCOLS._things, "toy", PublishedProtocol(script))
-    monkeypatch.setitem(STUDIES, "toy", Study("toy", "scratch", "test_efficientnet", 28, ("phantom-organ",)))
+    monkeypatch.setitem(
+        STUDIES, "toy", ParityStudy("toy", "scratch", "test_efficientnet", 28, ("phantom-organ",))
+    )
     monkeypatch.setattr(studies, "HERE", folder)
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(folder / "cache"))
     monkeypatch.delenv("MEDNET_BENCH_DATA", raising=False)
@@ -182,7 +185,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
     assert float(str(rows["auc"]["ours"])) > 0.7, "four epochs teach it something"
 
-    publish(tmp_path, *(float(str(rows[metric]["ours"])) for metric in METRICS))
+    publish(tmp_path, *(float(str(rows[metric]["ours"])) for metric in PARITY_METRICS))
     capsys.readouterr()
     code, rows = parity("run")
     assert code == 0 and {row["verdict"] for row in rows.values()} == {"IN"}
@@ -192,16 +195,16 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in said.out
     assert "2 of 2 published values IN" in (tmp_path / "run" / "parity.md").read_text()
 
-    load = Bench._load
+    load = CellRunner._load
 
-    def shuffled(self: Bench, task: str, size: int) -> TaskData:
+    def shuffled(self: CellRunner, task: str, size: int) -> TaskData:
         data = load(self, task, size)
         train = data.splits["train"]
         labels = np.random.default_rng(0).permutation(train.labels)
         data.splits = {**data.splits, "train": replace(train, labels=labels)}
         return data
 
-    monkeypatch.setattr(Bench, "_load", shuffled)
+    monkeypatch.setattr(CellRunner, "_load", shuffled)
     code, rows = parity("broken")
     assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
 
@@ -209,10 +212,10 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
 def test_what_the_last_epoch_gives_is_shown_beside_and_decides_only_where_the_facts_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def score(self: PublishedProtocol, job: Job) -> Outcome:
+    def score(self: PublishedProtocol, job: EvalContext) -> ProtocolResult:
         truth = np.eye(len(job.task.classes))[job.labels("test")]
         val = np.eye(len(job.task.classes))[job.labels("val")]
-        return Outcome(1 - truth, val, "random:0", beside={LAST: truth})
+        return ProtocolResult(1 - truth, val, "random:0", beside={LAST_EPOCH: truth})
 
     toy_study(monkeypatch, tmp_path)
     publish(tmp_path, 1.0, 1.0)
@@ -220,22 +223,22 @@ def test_what_the_last_epoch_gives_is_shown_beside_and_decides_only_where_the_fa
     code, rows = parity("run")
     assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
     facts = (tmp_path / "toy.toml").read_text()
-    (tmp_path / "toy.toml").write_text(f'epoch = "{LAST}"\n{facts}')
+    (tmp_path / "toy.toml").write_text(f'epoch = "{LAST_EPOCH}"\n{facts}')
     code, rows = parity("run")
     assert code == 0 and {row["verdict"] for row in rows.values()} == {"OUT"}
     found = json.loads((tmp_path / "run" / "parity.json").read_text())["rows"]
     assert {(row["epoch"], row["verdict"], row["counts"]) for row in found} == {
         ("kept", "OUT", False),
-        (LAST, "IN", True),
+        (LAST_EPOCH, "IN", True),
     }
 
 
 def test_a_cell_that_fails_is_a_value_without_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def score(self: PublishedProtocol, job: Job) -> Outcome:
+    def score(self: PublishedProtocol, job: EvalContext) -> ProtocolResult:
         if job.cell.seed == 1:
             raise ArithmeticError("the test wants it")
         truth = np.eye(len(job.task.classes))
-        return Outcome(truth[job.labels("test")], truth[job.labels("val")], "random:0")
+        return ProtocolResult(truth[job.labels("test")], truth[job.labels("val")], "random:0")
 
     toy_study(monkeypatch, tmp_path)
     publish(tmp_path, 1.0, 1.0)

@@ -17,12 +17,12 @@ from synthetic import cells as cells_of
 from mednet_bench.benchmark.audits.contamination.outcome import read_audits
 from mednet_bench.benchmark.audits.leakage.outcome import read_leakage
 from mednet_bench.benchmark.schema.plan import PROTOCOL_VERSION, read_plan
-from mednet_bench.benchmark.schema.records import FORMAT, Record, Store
-from mednet_bench.benchmark.training.loop import Feed, Hyper, Validation, fit
-from mednet_bench.benchmark.training.metrics import Scored, measure
+from mednet_bench.benchmark.schema.records import RECORD_FORMAT, Record, RecordStore
+from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
+from mednet_bench.benchmark.training.metrics import Predictions, compute_metrics
 from mednet_bench.benchmark.training.subsets import one_hot
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.pages.build import build
+from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.pages.terminal import leaderboard_text
 
 
@@ -37,7 +37,7 @@ def empty(path: Path) -> None:
 def age(path: Path) -> None:
     """Make a record one of another format, whose fields are not those of today."""
     content = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**content, "format": FORMAT + 1, "status": {"code": 0}}))
+    path.write_text(json.dumps({**content, "format": RECORD_FORMAT + 1, "status": {"code": 0}}))
 
 
 def rename(path: Path) -> None:
@@ -61,7 +61,7 @@ def raise_auc(path: Path) -> None:
 
 
 def predictions_beside(path: Path) -> Path:
-    return Store(path.parent.parent).predictions_of(path.stem)
+    return RecordStore(path.parent.parent).predictions_of(path.stem)
 
 
 def lose_predictions(path: Path) -> None:
@@ -84,7 +84,7 @@ def flip_predictions(path: Path) -> None:
 
 def replace_predictions(path: Path) -> None:
     """Put others in their place that are whole in themselves."""
-    kept = Store(path.parent.parent).read_predictions(path.stem)
+    kept = RecordStore(path.parent.parent).read_predictions(path.stem)
     np.savez(predictions_beside(path), **{**kept, "scores": kept["scores"][::-1]})
 
 
@@ -97,7 +97,7 @@ def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp
     out = shutil.copytree(finished, tmp_path / "run")
     path = records_in(out)[2]
     damage(path)
-    store = Store(out)
+    store = RecordStore(out)
     assert store.read(path.stem) is None
     assert store.unreadable() == [path]
     assert len(list(store.read_all())) == 7
@@ -106,7 +106,7 @@ def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp
 @pytest.mark.parametrize("damage", BESIDE, ids=lambda damage: damage.__name__)
 def test_predictions_that_a_record_was_not_made_with_are_noticed(damage, finished: Path, tmp_path: Path):
     out = shutil.copytree(finished, tmp_path / "run")
-    path, store = records_in(out)[2], Store(out)
+    path, store = records_in(out)[2], RecordStore(out)
     record = store.read(path.stem)
     assert record is not None
     assert store.has_predictions(record)
@@ -118,7 +118,7 @@ def test_predictions_that_a_record_was_not_made_with_are_noticed(damage, finishe
 @pytest.mark.parametrize("damage", BESIDE[:4], ids=lambda damage: damage.__name__)
 def test_a_record_of_0_1_is_read_and_its_predictions_must_be_whole(damage, finished: Path, tmp_path: Path):
     out = shutil.copytree(finished, tmp_path / "run")
-    path, store = records_in(out)[2], Store(out)
+    path, store = records_in(out)[2], RecordStore(out)
     content = json.loads(path.read_bytes())
     for later in ("run", "predictions", "content"):
         del content[later]
@@ -139,7 +139,7 @@ def test_altered_scores_are_in_no_mean_and_the_report_names_them_and_damaged_pre
     raise_accuracy(accuracy)
     raise_auc(auc)
     flip_predictions(flipped)
-    built = build([out])
+    built = build_report([out])
     assert not {record.key for record in built.results.counted} & {accuracy.stem, auc.stem}
     assert "0.987" not in leaderboard_text(built.results) + built.csv.read_text() + built.markdown.read_text()
     assert {item.reason for item in built.results.missing} == {"its record is damaged"}
@@ -173,7 +173,7 @@ def test_damaged_records_and_predictions_are_computed_again_and_nothing_else_is(
     assert changed == again
     for key, record in after.items():
         assert record.metrics == before[key].metrics, "the same seed on the same machine: the same numbers"
-        assert Store(out).read_predictions(key).keys() == {"labels", "scores"}
+        assert RecordStore(out).read_predictions(key).keys() == {"labels", "scores"}
 
 
 def test_a_record_holds_all_that_a_reader_may_ask_of_it(finished: Path):
@@ -188,7 +188,7 @@ def test_a_record_holds_all_that_a_reader_may_ask_of_it(finished: Path):
     for (protocol, init, fraction), record in records.items():
         assert record.status == "ok"
         assert not record.error
-        assert (record.format, record.protocol_version) == (FORMAT, PROTOCOL_VERSION)
+        assert (record.format, record.protocol_version) == (RECORD_FORMAT, PROTOCOL_VERSION)
         assert record.cell.task == "phantom-organ"
         assert record.cell.arch == "tf_efficientnet_lite0"
         assert (record.cell.size, record.cell.input_size, record.cell.seed) == (28, 32, 3)
@@ -234,12 +234,14 @@ def test_imagenet_weights_are_named_by_their_hash_and_shared_by_all_cells(finish
 
 
 def test_metrics_can_be_computed_again_from_the_kept_predictions(finished: Path):
-    store = Store(finished)
+    store = RecordStore(finished)
     for record in planned_records(finished):
         kept = store.read_predictions(record.key)
         assert record.task is not None
         truth = one_hot(kept["labels"], len(record.task.classes))
-        again = measure(Scored(record.task.kind, truth, kept["scores"].astype(float)), record.task.classes)
+        again = compute_metrics(
+            Predictions(record.task.kind, truth, kept["scores"].astype(float)), record.task.classes
+        )
         assert again.values.keys() == record.metrics.keys()
         for name, value in again.values.items():
             assert value == pytest.approx(record.metrics[name], abs=1e-12), name
@@ -250,20 +252,20 @@ def test_a_validation_that_overflowed_leaves_a_record_that_can_be_read(tmp_path:
     # an infinite loss would be null in JSON, which is no number to the reader
     model = torch.nn.Linear(2, 2)
     images, targets = torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
-    feed = Feed(lambda step: (images, targets), torch.nn.functional.cross_entropy, 2)
+    feed = BatchSource(lambda step: (images, targets), torch.nn.functional.cross_entropy, 2)
     losses = iter((0.7, math.inf))
-    fitted = fit(model, feed, Hyper(1e-3, 0.0, 1, 5), lambda: Validation(next(losses), None))
+    fitted = fit(model, feed, OptimizerConfig(1e-3, 0.0, 1, 5), lambda: ValidationResult(next(losses), None))
     record = msgspec.structs.replace(invented(), curve=fitted.curve)
-    kept = Store(tmp_path).write(record)
-    assert Store(tmp_path).read(record.key) == kept
+    kept = RecordStore(tmp_path).write(record)
+    assert RecordStore(tmp_path).read(record.key) == kept
     assert kept.curve == fitted.curve
 
 
 def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path: Path):
     record = msgspec.structs.replace(invented(), metrics={"auc": None}, undefined={"auc": "one class only"})
-    Store(tmp_path).write(record)
-    assert '"auc":null' in Store(tmp_path).path(record.key).read_text()
-    found = Store(tmp_path).read(record.key)
+    RecordStore(tmp_path).write(record)
+    assert '"auc":null' in RecordStore(tmp_path).path(record.key).read_text()
+    found = RecordStore(tmp_path).read(record.key)
     assert found is not None
     assert found.metrics == {"auc": None}
 
@@ -281,7 +283,7 @@ def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang
     predictions = predictions_beside(records_in(finished)[0])
     (out / "predictions" / predictions.name).unlink()
     os.mkfifo(out / "predictions" / predictions.name)
-    built = build([out])
+    built = build_report([out])
     assert {path.name for path in built.results.unreadable} == strange
     assert built.results.damaged == {predictions.stem}
     assert len(built.results.counted) == 8

@@ -11,7 +11,7 @@ from processes import QUICK, SMALL, CommandLine, Ended, only_sentence, planned_r
 from safetensors.torch import save_file
 
 from mednet_bench.benchmark.schema.plan import Plan, read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.core.files import sha256_file
 
 
@@ -156,7 +156,7 @@ def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_
         _, told = process.communicate()
     assert process.returncode == 1
     assert "The data of cells at 28 px changed after this run was planned: run the same command again" in told
-    records = list(Store(tmp_path / "run").read_all())
+    records = list(RecordStore(tmp_path / "run").read_all())
     assert {record.cell.task for record in records} == {"phantom-organ"}
 
     assert mednet_bench(*command).returncode == 0
@@ -164,7 +164,7 @@ def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_
     file.write_bytes(old)
     ended = mednet_bench(*command)
     assert "2 of 4 cells to compute" in ended.stderr
-    both = {record.key: record.hashes.data for record in Store(tmp_path / "run").read_all()}
+    both = {record.key: record.hashes.data for record in RecordStore(tmp_path / "run").read_all()}
     assert len(both) == 6
     assert len({both[key] for key in both.keys() - new.keys()} | set(new.values())) == 3
 

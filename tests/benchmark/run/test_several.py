@@ -25,12 +25,12 @@ from processes import (
     wait_until,
 )
 
-from mednet_bench.benchmark.run.planner import Grid
-from mednet_bench.benchmark.run.scheduler import Rules, is_done
-from mednet_bench.benchmark.schema.plan import Planned, read_plan
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.benchmark.schema.request import Request
-from mednet_bench.tasks.task import Places
+from mednet_bench.benchmark.run.planner import ResolvedPlan
+from mednet_bench.benchmark.run.scheduler import ResumeRules, is_done
+from mednet_bench.benchmark.schema.plan import PlannedCell, read_plan
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.tasks.task import DataLocations
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
     lines = tally(tmp_path / "tally")
     assert len(cells_in(lines)) == len(set(cells_in(lines))) == 2 * 30
     assert len(crowd(tmp_path / "tally")) == 3
-    records = list(Store(tmp_path / "run").read_all())
+    records = list(RecordStore(tmp_path / "run").read_all())
     assert {(r.cell.fraction, r.cell.seed) for r in records} == {(f, s) for f in (0.5, 1) for s in range(30)}
 
 
@@ -60,18 +60,18 @@ def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_comp
     overwrite: str, finished: Path, tmp_path: Path
 ):
     out = shutil.copytree(finished, tmp_path / "run")
-    plan, store = read_plan(out), Store(out)
+    plan, store = read_plan(out), RecordStore(out)
     assert plan is not None
-    grid = Grid(Request(), plan, {}, {}, Places())
+    grid = ResolvedPlan(RunConfig(), plan, {}, {}, DataLocations())
     before, meanwhile = plan.cells[:2]
 
-    def write(planned: Planned, run: str) -> None:
+    def write(planned: PlannedCell, run: str) -> None:
         record = store.read(planned.key)
         assert record is not None
         store.write(msgspec.structs.replace(record, run=run, status="failed"), None)
 
     write(before, "other")
-    rules = Rules(overwrite).started(plan.cells, store)
+    rules = ResumeRules(overwrite).started(plan.cells, store)
     write(meanwhile, "other")
     assert not is_done(grid, store, before, rules)
     assert is_done(grid, store, meanwhile, rules)
@@ -158,7 +158,7 @@ def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nob
     )
     assert living(process.pid) == []
     kept = states(out)
-    records = list(Store(out).read_all())
+    records = list(RecordStore(out).read_all())
     assert 2 <= len(records) < 60
     assert {record.status for record in records} == {"ok"}, "an interrupted cell is no failed cell"
 
@@ -179,7 +179,7 @@ def test_the_cells_of_a_worker_that_was_killed_are_taken_over_and_the_limit_coun
         os.kill(crowd(tmp_path / "tally")[1], signal.SIGKILL)
         _, told = process.communicate()
     assert process.returncode == 0, told
-    assert {record.cell.seed for record in Store(tmp_path / "run").read_all()} == set(range(8))
+    assert {record.cell.seed for record in RecordStore(tmp_path / "run").read_all()} == set(range(8))
 
 
 def test_a_run_whose_workers_were_all_killed_exits_1_and_says_what_to_do(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from processes import CommandLine
 
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 CARD = """name = "nodules"
 title = "Generated nodules with a column"
@@ -30,7 +30,7 @@ RUN += ["--device", "cpu", "--out", "run"]
 
 def write(folder: Path, scanner: np.ndarray | None = None) -> np.ndarray:
     """Write generated images whose every other scanner drowns the picture in noise; returns the column."""
-    splits = catalog(Places())["phantom-nodule"].source.load(28, Places())
+    splits = catalog(DataLocations())["phantom-nodule"].source.load(28, DataLocations())
     rng, content = np.random.default_rng(0), {}
     for name, split in splits.items():
         old = np.arange(len(split)) % 2 == 1
@@ -48,7 +48,7 @@ def test_a_scanner_that_drowns_the_picture_is_found_by_the_report(mednet_bench: 
     scanner = write(tmp_path)
     ended = mednet_bench(*RUN)
     assert ended.returncode == 0, ended.stderr
-    store = Store(tmp_path / "run")
+    store = RecordStore(tmp_path / "run")
     for record in store.read_all():
         if record.cell.step == "score":
             np.testing.assert_array_equal(store.read_predictions(record.key)["column scanner"], scanner)

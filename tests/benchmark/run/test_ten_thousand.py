@@ -10,7 +10,7 @@ from processes import CommandLine, states
 from synthetic import write_finished
 
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 
 COUNTING = """
 import collections, json, os, sys
@@ -38,7 +38,7 @@ def test_ten_thousand_records_are_resumed_by_reading_each_a_few_times(
     monkeypatch.setenv("MEDNET_BENCH_CACHE", mednet_bench.environment["MEDNET_BENCH_CACHE"])
     out = tmp_path / "run"
     command = write_finished(out)
-    assert sum(1 for _ in Store(out).read_all()) == 10_000
+    assert sum(1 for _ in RecordStore(out).read_all()) == 10_000
 
     before = states(out)
     ended = subprocess.run(

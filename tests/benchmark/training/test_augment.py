@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mednet_bench.benchmark.training.augment import DRAWS, Augment, augment_for
+from mednet_bench.benchmark.training.augment import UNIFORMS_PER_IMAGE, AugmentRule, augment_for
 from mednet_bench.tasks.task import TASKS
 
 TASK_NAMES = sorted(name for name, _ in TASKS.items())
@@ -19,13 +19,13 @@ TASK_NAMES = sorted(name for name, _ in TASKS.items())
 
 def still(n: int = 4) -> Tensor:
     """Draws that ask for nothing: the middle of every range, and no quarter turn."""
-    draws = torch.full((n, DRAWS), 0.5)
+    draws = torch.full((n, UNIFORMS_PER_IMAGE), 0.5)
     draws[:, 1] = 0
     return draws
 
 
 def random_draws(n: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).random((n, DRAWS), dtype=np.float32))
+    return torch.from_numpy(np.random.default_rng(seed).random((n, UNIFORMS_PER_IMAGE), dtype=np.float32))
 
 
 def smooth(n: int = 4, channels: int = 1, side: int = 28) -> Tensor:
@@ -72,7 +72,7 @@ def test_colour_images_vary_in_brightness_and_contrast() -> None:
     assert out.mean() == pytest.approx(100, abs=3)  # brighter as often as darker
 
 
-def orientation(augment: Augment, draws: Tensor) -> tuple[Tensor, Tensor]:
+def orientation(augment: AugmentRule, draws: Tensor) -> tuple[Tensor, Tensor]:
     """Where up and the left hand go, measured on pictures: +1 as before, -1 the other way round.
 
     A picture that grows brighter downwards must do so afterwards; likewise for left to right.
@@ -135,7 +135,7 @@ def test_no_pixel_goes_further_than_it_may() -> None:
     # a bright point in the middle: rotation and zoom keep it there, the shift moves it 8 % of 33 pixels
     point = torch.zeros(400, 1, 33, 33)
     point[:, :, 15:18, 15:18] = 255
-    out = Augment(mirror=True, invert=True, colour=False)(point, random_draws(400))[:, 0]
+    out = AugmentRule(mirror=True, invert=True, colour=False)(point, random_draws(400))[:, 0]
     place = torch.arange(33.0)
     total = out.sum(dim=(1, 2))
     y, x = (out.sum(dim=2) @ place) / total, (out.sum(dim=1) @ place) / total
@@ -148,9 +148,9 @@ def test_no_pixel_goes_further_than_it_may() -> None:
 def test_no_draw_leaves_the_range_or_makes_something_of_nothing(
     seed: int, mirror: bool, invert: bool
 ) -> None:
-    augment = Augment(mirror=mirror, invert=invert, colour=True)
+    augment = AugmentRule(mirror=mirror, invert=invert, colour=True)
     images = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (8, 3, 9, 9)).astype(np.float32))
     out = augment(images, random_draws(8, seed))
     assert torch.isfinite(out).all() and out.min() >= -1e-3 and out.max() <= 255 + 1e-3
-    grey = Augment(mirror=mirror, invert=invert, colour=False)(images, random_draws(8, seed))
+    grey = AugmentRule(mirror=mirror, invert=invert, colour=False)(images, random_draws(8, seed))
     assert grey.min() >= images.min() - 0.01 and grey.max() <= images.max() + 0.01

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mednet_bench.baselines.init import Contract
-from mednet_bench.baselines.weights.prepare import Prepare
-from mednet_bench.benchmark.training.tensors import as_stored, as_targets, epochs
+from mednet_bench.baselines.init import InputSpec
+from mednet_bench.baselines.weights.prepare import InputPreparation
+from mednet_bench.benchmark.training.tensors import as_stored, as_targets, epoch_order
 from mednet_bench.tasks.images.bit_depth import eight_bits
 from mednet_bench.tasks.task import Split
 
-IMAGENET = Contract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-CAFFE = Contract(mean=(103.9, 116.8, 123.7), std=(1.0, 1.0, 1.0), channels="bgr", value_range=255)
-CONTRACTS = {"one half": Contract(), "imagenet": IMAGENET, "caffe": CAFFE}
+IMAGENET = InputSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+CAFFE = InputSpec(mean=(103.9, 116.8, 123.7), std=(1.0, 1.0, 1.0), channels="bgr", value_range=255)
+CONTRACTS = {"one half": InputSpec(), "imagenet": IMAGENET, "caffe": CAFFE}
 
 
 def pictures(channels: int, side: int = 12, n: int = 3) -> torch.Tensor:
@@ -30,7 +30,7 @@ def pictures(channels: int, side: int = 12, n: int = 3) -> torch.Tensor:
     return torch.from_numpy(rng.integers(0, 256, (n, channels, side, side), dtype=np.uint8))
 
 
-def by_hand(images: torch.Tensor, contract: Contract) -> NDArray[np.float64]:
+def by_hand(images: torch.Tensor, contract: InputSpec) -> NDArray[np.float64]:
     """What the card says, word by word: order, repetition, range, mean, std."""
     x = images.numpy().astype(np.float64)
     if contract.channels == "bgr" and x.shape[1] == 3:
@@ -46,7 +46,7 @@ def by_hand(images: torch.Tensor, contract: Contract) -> NDArray[np.float64]:
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_the_contract_is_kept_to_the_letter(name: str, channels: int) -> None:
     contract, images = CONTRACTS[name], pictures(channels)
-    ours = Prepare(contract, 12)(images)
+    ours = InputPreparation(contract, 12)(images)
     assert ours.shape == (3, 3, 12, 12) and ours.dtype == torch.float32
     np.testing.assert_allclose(ours.numpy(), by_hand(images, contract), rtol=1e-5, atol=2e-5)
     assert ours.is_contiguous(memory_format=torch.channels_last)
@@ -54,31 +54,33 @@ def test_the_contract_is_kept_to_the_letter(name: str, channels: int) -> None:
 
 def test_white_and_black_become_what_the_weights_know_as_white_and_black() -> None:
     white = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
-    assert torch.allclose(Prepare(Contract(), 4)(white), torch.tensor(1.0))
-    assert torch.allclose(Prepare(Contract(), 4)(torch.zeros_like(white)), torch.tensor(-1.0))
-    seen = Prepare(IMAGENET, 4)(white)[0, :, 0, 0]
+    assert torch.allclose(InputPreparation(InputSpec(), 4)(white), torch.tensor(1.0))
+    assert torch.allclose(InputPreparation(InputSpec(), 4)(torch.zeros_like(white)), torch.tensor(-1.0))
+    seen = InputPreparation(IMAGENET, 4)(white)[0, :, 0, 0]
     assert seen.tolist() == pytest.approx([2.2489, 2.4286, 2.6400], abs=1e-4)  # torchvision's tables
-    seen = Prepare(CAFFE, 4)(white)[0, :, 0, 0]
+    seen = InputPreparation(CAFFE, 4)(white)[0, :, 0, 0]
     assert seen.tolist() == pytest.approx([151.1, 138.2, 131.3], abs=1e-3)
 
 
 def test_a_grey_image_is_three_equal_channels_before_mean_and_std() -> None:
-    seen = Prepare(Contract(), 12)(pictures(1))
+    seen = InputPreparation(InputSpec(), 12)(pictures(1))
     assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 1], seen[:, 2])
 
 
 def test_bgr_swaps_the_ends_and_leaves_grey_alone() -> None:
-    swapped = Contract(channels="bgr")
+    swapped = InputSpec(channels="bgr")
     colour, grey = pictures(3), pictures(1)
-    assert torch.equal(Prepare(swapped, 12)(colour), Prepare(Contract(), 12)(colour).flip(1))
-    assert torch.equal(Prepare(swapped, 12)(grey), Prepare(Contract(), 12)(grey))
+    assert torch.equal(
+        InputPreparation(swapped, 12)(colour), InputPreparation(InputSpec(), 12)(colour).flip(1)
+    )
+    assert torch.equal(InputPreparation(swapped, 12)(grey), InputPreparation(InputSpec(), 12)(grey))
 
 
 @pytest.mark.parametrize("side", [5, 7, 11, 28])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_resizing_is_that_of_pillow_which_trained_these_weights(mode: str, side: int) -> None:
     images = pictures(3) // 2 + 60  # away from the ends, where Pillow cuts between its two passes
-    ours = Prepare(Contract(interpolation=mode), side).resize(images)  # type: ignore[arg-type]
+    ours = InputPreparation(InputSpec(interpolation=mode), side).resize(images)  # type: ignore[arg-type]
     assert ours.shape == (3, 3, side, side)
     if mode == "bicubic" and side > 12:
         # Enlarging, torch's bicubic kernel is a little sharper than Pillow's (a = -.75 instead of -.5).
@@ -95,25 +97,25 @@ def test_resizing_is_that_of_pillow_which_trained_these_weights(mode: str, side:
 def test_overshoots_of_bicubic_stay_within_the_bytes() -> None:
     edge = torch.zeros(1, 1, 12, 12, dtype=torch.uint8)
     edge[..., 6:] = 255
-    seen = Prepare(Contract(interpolation="bicubic"), 28).resize(edge)
+    seen = InputPreparation(InputSpec(interpolation="bicubic"), 28).resize(edge)
     assert seen.min() == 0 and seen.max() == 255
 
 
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     # A fine checkerboard is grey from afar; without antialiasing it would be black or white.
     board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255).to(torch.uint8)[None, None]
-    seen = Prepare(Contract(), 8).resize(board)
+    seen = InputPreparation(InputSpec(), 8).resize(board)
     assert (seen[..., 1:-1, 1:-1] - 127.5).abs().max() < 20
 
 
 def test_nearest_repeats_pixels() -> None:
-    seen = Prepare(Contract(interpolation="nearest"), 24).resize(pictures(1))
+    seen = InputPreparation(InputSpec(interpolation="nearest"), 24).resize(pictures(1))
     assert torch.equal(seen, F.interpolate(pictures(1).float(), scale_factor=2, mode="nearest"))
 
 
 def test_images_of_the_right_side_are_not_touched() -> None:
     assert torch.equal(
-        Prepare(Contract(interpolation="bicubic"), 12).resize(pictures(3)), pictures(3).float()
+        InputPreparation(InputSpec(interpolation="bicubic"), 12).resize(pictures(3)), pictures(3).float()
     )
 
 
@@ -137,7 +139,7 @@ def test_arrays_become_tensors_without_a_change_or_a_warning() -> None:
 def test_sixteen_bits_reach_the_network_as_eight_do_but_for_what_eight_round_away() -> None:
     deep = np.array([[[0, 257], [128 * 257 + 100, 65535]]], np.uint16)
     labels = np.array([0])
-    prepare = Prepare(Contract(), 2)
+    prepare = InputPreparation(InputSpec(), 2)
     seen = prepare.resize(as_stored(Split(deep, labels), "cpu"))
     torch.testing.assert_close(seen, torch.tensor([[[[0.0, 1.0], [128 + 100 / 257, 255.0]]]]))
     rounded = prepare.resize(as_stored(Split(eight_bits(deep), labels), "cpu"))
@@ -154,7 +156,7 @@ def test_findings_become_floats_because_their_loss_wants_them() -> None:
 def test_every_image_is_shown_once_before_any_is_shown_twice(
     count: int, batches: int, batch: int, seed: int
 ) -> None:
-    order = epochs(count, batches, batch, np.random.default_rng(seed))
+    order = epoch_order(count, batches, batch, np.random.default_rng(seed))
     assert order.shape == (batches, batch)
     shown = order.ravel()
     for start in range(0, len(shown), count):
@@ -164,5 +166,5 @@ def test_every_image_is_shown_once_before_any_is_shown_twice(
 
 
 def test_passes_come_in_different_orders() -> None:
-    order = epochs(40, 2, 40, np.random.default_rng(0))
+    order = epoch_order(40, 2, 40, np.random.default_rng(0))
     assert not np.array_equal(order[0], order[1])

@@ -11,19 +11,25 @@ import toys
 from torch import Tensor, nn
 from waits import watched
 
-from mednet_bench.benchmark.protocols.finetune import Finetune
-from mednet_bench.benchmark.schema.plan import Recipe
-from mednet_bench.benchmark.schema.records import Choice
-from mednet_bench.benchmark.training.fit import FEW, Training
-from mednet_bench.benchmark.training.loop import DivergedError, Fitted, Hyper, Validation, fit
-from mednet_bench.benchmark.training.metrics import Scored, log_loss, primary
+from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.records import HyperparameterChoice
+from mednet_bench.benchmark.training.fit import FEW_VALIDATION, TaskTraining
+from mednet_bench.benchmark.training.loop import (
+    DivergedError,
+    FitResult,
+    OptimizerConfig,
+    ValidationResult,
+    fit,
+)
+from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value
 from mednet_bench.benchmark.training.model import loss_of
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job, Outcome
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from mednet_bench.benchmark.training.subsets import one_hot
 from mednet_bench.tasks.task import Split
 
 FINETUNE = PROTOCOLS["finetune"]
-TUNED = Choice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
+TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def bench(tmp_path: Path, toy: toys.Toy | None = None, **recipe: object) -> toys.Bench:
@@ -31,7 +37,7 @@ def bench(tmp_path: Path, toy: toys.Toy | None = None, **recipe: object) -> toys
     return toys.Bench(toys.task_of(toy or toys.Toy()), tmp_path, recipe=settings)
 
 
-def bits(outcome: Outcome) -> tuple[object, ...]:
+def bits(outcome: ProtocolResult) -> tuple[object, ...]:
     curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
     return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
 
@@ -58,7 +64,7 @@ def test_it_learns_what_can_be_learnt(toy: toys.Toy, tmp_path: Path) -> None:
     here = bench(tmp_path, replace(toy, sizes=(200, 60, 90), clear=4), steps=80, augment=False)
     outcome = FINETUNE.score(here.job("finetune", tuned=TUNED))
     truth = one_hot(here.data.splits["test"].labels, toy.classes)
-    score = primary(Scored(toy.kind, truth, outcome.test_scores))
+    score = primary_value(Predictions(toy.kind, truth, outcome.test_scores))
     assert score is not None and score > 0.95
     if toy.kind != "multilabel":
         np.testing.assert_allclose(outcome.test_scores.sum(axis=1), 1)
@@ -67,8 +73,8 @@ def test_it_learns_what_can_be_learnt(toy: toys.Toy, tmp_path: Path) -> None:
 class Recorder:
     """Notes which images, turned how, come in which order; every image of the toy has a mark of its own."""
 
-    def __init__(self, job: Job) -> None:
-        training = Training.of(job)
+    def __init__(self, job: EvalContext) -> None:
+        training = TaskTraining.of(job)
         feed = training.feed()
         self.batches = [feed.batch(step) for step in range(feed.steps)]
         self.weights = training.weights
@@ -119,32 +125,32 @@ def test_batches_of_the_tuning_are_those_of_the_cell(tmp_path: Path) -> None:
     assert choice.scores == (-min(point.val_loss for point in outcome.curve),)
 
 
-@pytest.mark.parametrize(("images", "few"), [(30, True), (FEW - 1, True), (FEW, False)])
+@pytest.mark.parametrize(("images", "few"), [(30, True), (FEW_VALIDATION - 1, True), (FEW_VALIDATION, False)])
 def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
     images: int, few: bool, tmp_path: Path
 ) -> None:
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
     here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
     choice = FINETUNE.tune(here.job("finetune"))
-    assert Training.of(here.job("finetune")).validate().few == few
+    assert TaskTraining.of(here.job("finetune")).validate().few == few
     assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
     scores = [score for score in choice.scores if score is not None]
     assert all(score <= 0 for score in scores) if few else all(0 <= score <= 1 for score in scores)
     assert choice.value == choice.grid[choice.scores.index(max(scores))]
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, results: dict[float, Validation | None]) -> list[float]:
+def scripted(monkeypatch: pytest.MonkeyPatch, results: dict[float, ValidationResult | None]) -> list[float]:
     """Let every rate end as the script says, without training; None diverges."""
     tried: list[float] = []
 
-    def run(self: Training, lr: float) -> Fitted:
+    def run(self: TaskTraining, lr: float) -> FitResult:
         tried.append(lr)
         result = results[lr]
         if result is None:
             raise DivergedError(f"the loss was not a number at step 1 with learning rate {lr:g}")
-        return Fitted((), result)
+        return FitResult((), result)
 
-    monkeypatch.setattr(Training, "run", run)
+    monkeypatch.setattr(TaskTraining, "run", run)
     return tried
 
 
@@ -170,7 +176,7 @@ def test_the_best_rate_on_validation_is_taken_and_an_edge_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ends = {lr: Validation(*r) if r else None for lr, r in zip(GRID, results, strict=True)}
+    ends = {lr: ValidationResult(*r) if r else None for lr, r in zip(GRID, results, strict=True)}
     tried = scripted(monkeypatch, ends)
     choice = FINETUNE.tune(bench(tmp_path, lr_grid=GRID).job("finetune"))
     assert (choice.value, choice.at_edge) == (value, edge)
@@ -179,7 +185,7 @@ def test_the_best_rate_on_validation_is_taken_and_an_edge_is_told(
 
 
 def test_a_grid_of_one_rate_has_no_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, {1e-3: Validation(0.5, 0.7)})
+    scripted(monkeypatch, {1e-3: ValidationResult(0.5, 0.7)})
     assert not FINETUNE.tune(bench(tmp_path, lr_grid=(1e-3,)).job("finetune")).at_edge
 
 
@@ -197,8 +203,8 @@ def test_a_cell_does_not_train_with_another_rate_than_was_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, tried = bench(tmp_path), []
-    run = Training.run
-    monkeypatch.setattr(Training, "run", lambda self, lr: tried.append(lr) or run(self, lr))
+    run = TaskTraining.run
+    monkeypatch.setattr(TaskTraining, "run", lambda self, lr: tried.append(lr) or run(self, lr))
     outcome = FINETUNE.score(here.job("finetune", tuned=TUNED))
     assert tried == [TUNED.value] and outcome.choices == (TUNED,)
 
@@ -241,17 +247,19 @@ def test_the_validation_of_a_cell_sees_its_subset_of_validation_labels(tmp_path:
     assert outcome.val_scores.shape == (15, 3) and outcome.test_scores.shape == (45, 3)
     best = min(outcome.curve, key=lambda point: point.val_loss)
     truth = one_hot(job.labels("val"), 3)
-    assert primary(Scored("multiclass", truth, outcome.val_scores)) == pytest.approx(best.val_score, abs=1e-6)
+    assert primary_value(Predictions("multiclass", truth, outcome.val_scores)) == pytest.approx(
+        best.val_score, abs=1e-6
+    )
     assert log_loss(truth, outcome.val_scores, "multiclass") == pytest.approx(best.val_loss, abs=1e-5)
 
 
 def test_between_validations_the_real_feed_never_waits(tmp_path: Path) -> None:
     # resize, augmentation, contract and loss run on the device; one copy there per step would stop it
     here = bench(tmp_path, toys.Toy(variant="color", side=20))
-    training = Training.of(here.job("finetune"))
+    training = TaskTraining.of(here.job("finetune"))
     feed = training.feed()
     feed.batch(0)  # the contract's mean and std go to the device once
-    hyper = Hyper(lr=1e-3, weight_decay=0.01, every=10, patience=5)
+    hyper = OptimizerConfig(lr=1e-3, weight_decay=0.01, every=10, patience=5)
     with watched() as (waits, pausing):
         fit(training.model, feed, hyper, pausing(training.validate))
     assert len(waits.seen) <= 2 * 2, waits.seen  # two validations
@@ -305,4 +313,6 @@ def test_the_budget_is_a_number_of_steps_whatever_the_share_of_labels(tmp_path: 
     here = bench(tmp_path)
     last = [FINETUNE.score(here.job("finetune", f, tuned=TUNED)).curve[-1].step for f in (0.1, 0.5, 1.0)]
     assert last == [toys.QUICK.steps] * 3
-    assert Finetune.recipe_fields and set(Finetune.recipe_fields) <= set(Recipe.__struct_fields__)
+    assert FinetuneProtocol.recipe_fields and set(FinetuneProtocol.recipe_fields) <= set(
+        TrainingConfig.__struct_fields__
+    )

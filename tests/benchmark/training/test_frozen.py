@@ -16,15 +16,15 @@ import torch
 import toys
 from torch import Tensor, nn
 
-from mednet_bench.baselines.init import Contract, InitCard
-from mednet_bench.baselines.weights.load import Backbone, load_backbone
-from mednet_bench.baselines.weights.prepare import Prepare
-from mednet_bench.benchmark.run.cell_runner import SAME, Bench
-from mednet_bench.benchmark.run.planner import build_grid
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.baselines.init import InitCard, InputSpec
+from mednet_bench.baselines.weights.load import LoadedBackbone, load_backbone
+from mednet_bench.baselines.weights.prepare import InputPreparation
+from mednet_bench.benchmark.run.cell_runner import SAME, CellRunner
+from mednet_bench.benchmark.run.planner import build_plan
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import features as module
 from mednet_bench.benchmark.training.features import features_of
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Outcome
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
 from mednet_bench.tasks.task import SPLITS
 
 FRACTIONS, SEEDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0), range(5)
@@ -39,7 +39,7 @@ class Spy:
     modules: list[nn.Module] = field(default_factory=list)
     states: list[dict[str, Tensor]] = field(default_factory=list)
 
-    def load(self, card: InitCard, arch: str, input_size: int, seed: int) -> Backbone:
+    def load(self, card: InitCard, arch: str, input_size: int, seed: int) -> LoadedBackbone:
         backbone = load_backbone(card, arch, input_size, seed)
         self.modules.append(backbone.module)
         self.states.append({name: value.clone() for name, value in backbone.module.state_dict().items()})
@@ -68,7 +68,7 @@ def bench(tmp_path: Path, card: InitCard, **facts: object) -> toys.Bench:
     return toys.Bench(toys.task_of(toys.Toy()), tmp_path / "cache", card, **facts)  # type: ignore[arg-type]
 
 
-def run(bench: toys.Bench, protocol: str, fraction: float = 1.0, seed: int = 0) -> Outcome:
+def run(bench: toys.Bench, protocol: str, fraction: float = 1.0, seed: int = 0) -> ProtocolResult:
     return PROTOCOLS[protocol].score(bench.job(protocol, fraction, seed))
 
 
@@ -86,7 +86,7 @@ def test_features_are_those_of_the_network_in_eval_mode(tmp_path: Path, loaded: 
     here = bench(tmp_path, loaded)
     found = features_of(here.job("linear"))
     network = load_backbone(loaded, toys.ARCH, 16, 0).module.eval()
-    prepare = Prepare(loaded.contract, 16)
+    prepare = InputPreparation(loaded.contract, 16)
     for split in SPLITS:
         with torch.inference_mode():
             expected = network(prepare(here.data.images(split)))
@@ -153,8 +153,8 @@ def variants(tmp_path: Path, loaded: InitCard) -> dict[str, toys.Bench]:
     other_data = toys.task_of(replace(toys.Toy(), seed=1))
     return {
         "the same": here,
-        "contract": bench(tmp_path, replace(loaded, contract=Contract(mean=(0.4, 0.5, 0.5)))),
-        "interpolation": bench(tmp_path, replace(loaded, contract=Contract(interpolation="bicubic"))),
+        "contract": bench(tmp_path, replace(loaded, contract=InputSpec(mean=(0.4, 0.5, 0.5)))),
+        "interpolation": bench(tmp_path, replace(loaded, contract=InputSpec(interpolation="bicubic"))),
         "weights": bench(tmp_path, toys.loaded_card(other_file)),
         "input size": bench(tmp_path, loaded, side=24),
         "data": toys.Bench(other_data, tmp_path / "cache", loaded),
@@ -199,7 +199,7 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=0.5))
-    request = Request(
+    request = RunConfig(
         inits=f"mednet={toys.write_card(tmp_path)}",
         archs=toys.ARCH,
         protocols="knn",
@@ -209,10 +209,10 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
         input_size=16,
         out=str(tmp_path / "run"),
     )
-    grid = build_grid(request, [task], [task], toys.NOWHERE)
-    together = Bench(grid, "cpu")
+    grid = build_plan(request, [task], [task], toys.NOWHERE)
+    together = CellRunner(grid, "cpu")
     records = [together.compute(planned, [])[0] for planned in grid.plan.cells]
-    alone = [Bench(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells]
+    alone = [CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells]
     assert [record.metrics for record in records] == [record.metrics for record in alone]
     part, other, whole, again = records
     assert part.hashes.subset != other.hashes.subset and not other.notes

@@ -9,8 +9,8 @@ import toys
 from numpy.typing import NDArray
 
 from mednet_bench.benchmark.training.features import features_of
-from mednet_bench.benchmark.training.metrics import Scored, log_loss, primary
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job
+from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.benchmark.training.subsets import one_hot
 
 KNN = PROTOCOLS["knn"]
@@ -21,12 +21,12 @@ TOYS = {
 }
 
 
-def job_of(tmp_path: Path, kind: str, grid: tuple[int, ...], fraction: float = 1.0) -> Job:
+def job_of(tmp_path: Path, kind: str, grid: tuple[int, ...], fraction: float = 1.0) -> EvalContext:
     recipe = msgspec.structs.replace(toys.QUICK, k_grid=grid)
     return toys.Bench(toys.task_of(TOYS[kind]), tmp_path, recipe=recipe).job("knn", fraction)
 
 
-def brute_force(job: Job, split: str, k: int) -> NDArray[np.float64]:
+def brute_force(job: EvalContext, split: str, k: int) -> NDArray[np.float64]:
     """For every query: sort all training images by cosine, let the k first vote with weight 1 + cosine."""
     train, val, test = (part.astype(float) for part in features_of(job).seen(job))
     truth = one_hot(job.labels("train"), len(job.task.classes))
@@ -80,7 +80,9 @@ def test_the_number_of_neighbours_with_the_best_validation_auc_is_taken(tmp_path
     job = job_of(tmp_path, "multiclass", (1, 5, 20))
     (choice,) = KNN.score(job).choices
     truth = one_hot(job.labels("val"), 3)
-    expected = [primary(Scored("multiclass", truth, brute_force(job, "val", k))) for k in (1, 5, 20)]
+    expected = [
+        primary_value(Predictions("multiclass", truth, brute_force(job, "val", k))) for k in (1, 5, 20)
+    ]
     assert choice.scores == pytest.approx(expected, abs=1e-6)
     assert choice.value == (1, 5, 20)[int(np.argmax(expected))]
     assert choice.at_edge == (choice.value in (1, 20))

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from mednet_bench.benchmark.protocols import linear
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.benchmark.training.metrics import log_loss
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job, Outcome
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from mednet_bench.benchmark.training.subsets import one_hot
 from mednet_bench.tasks.task import Split
 
@@ -27,12 +27,12 @@ KINDS = {
 LINEAR = PROTOCOLS["linear"]
 
 
-def job_of(tmp_path: Path, toy: toys.Toy, fraction: float = 1.0, **recipe: object) -> Job:
+def job_of(tmp_path: Path, toy: toys.Toy, fraction: float = 1.0, **recipe: object) -> EvalContext:
     settings = msgspec.structs.replace(toys.QUICK, **recipe)
     return toys.Bench(toys.task_of(toy), tmp_path, recipe=settings).job("linear", fraction)
 
 
-def plain(job: Job, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def plain(job: EvalContext, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probabilities of val and test by the manual: scale, fit to the end, predict."""
     train, val, test = features_of(job).seen(job)
     scaler = StandardScaler().fit(train)
@@ -56,7 +56,7 @@ def plain(job: Job, strength: float) -> tuple[NDArray[np.float64], NDArray[np.fl
 @pytest.fixture
 def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the solver run as far as its 32-bit features allow; how early it stops is the linear algebra's."""
-    monkeypatch.setattr(linear, "TOLERANCE", 1e-8)
+    monkeypatch.setattr(linear, "SOLVER_TOLERANCE", 1e-8)
     monkeypatch.setattr(linear, "ITERATIONS", 5000)
 
 
@@ -160,7 +160,7 @@ def test_a_finding_that_nobody_has_is_never_expected(tmp_path: Path) -> None:
     assert 0 < outcome.test_scores[:, 1].min() < outcome.test_scores[:, 1].max() < 1
 
 
-def scores(outcome: Outcome) -> tuple[bytes, bytes]:
+def scores(outcome: ProtocolResult) -> tuple[bytes, bytes]:
     return outcome.test_scores.tobytes(), outcome.val_scores.tobytes()
 
 

@@ -17,14 +17,14 @@ from sklearn import metrics as reference
 from mednet_bench.benchmark.schema.records import MetricFacts
 from mednet_bench.benchmark.training.metrics import (
     METRICS,
-    Measured,
-    Scored,
+    MetricValues,
+    Predictions,
     UndefinedMetricError,
+    compute_metrics,
     describe_metric,
     log_loss,
-    measure,
     metric_facts,
-    primary,
+    primary_value,
 )
 from mednet_bench.benchmark.training.subsets import one_hot
 
@@ -38,27 +38,27 @@ MEDMNIST = {
 EXACT = 1e-12
 
 
-def draw(kind: str, seed: int, n: int = 120, ties: bool = False) -> Scored:
+def draw(kind: str, seed: int, n: int = 120, ties: bool = False) -> Predictions:
     """Labels and scores that go together a little; with ties the scores are rounded to tenths."""
     rng, classes = np.random.default_rng(seed), KINDS[kind]
     if kind == "multilabel":
         truth = rng.random((n, classes)) < 0.3
         scores = (0.25 * truth + rng.random((n, classes))).clip(0, 1)
-        return Scored(kind, truth, scores.round(1) if ties else scores)
+        return Predictions(kind, truth, scores.round(1) if ties else scores)
     labels = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
     scores = rng.dirichlet(np.ones(classes), n) + 0.3 * np.eye(classes)[labels]
     scores = scores / scores.sum(axis=1, keepdims=True)
     if ties:  # tenths that still sum to 1: the rest goes to the first class
         scores = np.floor(scores * 10) / 10
         scores[:, 0] = (1 - scores[:, 1:].sum(axis=1)).round(1)
-    return Scored(kind, one_hot(labels, classes), scores)
+    return Predictions(kind, one_hot(labels, classes), scores)
 
 
-def everything(scored: Scored) -> Measured:
+def everything(scored: Predictions) -> MetricValues:
     """All metrics, with every warning an error: a warning in the log of 10,000 cells helps nobody."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return measure(scored, tuple("abcdefgh"[: scored.truth.shape[1]]))
+        return compute_metrics(scored, tuple("abcdefgh"[: scored.truth.shape[1]]))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_auc_and_accuracy_are_those_of_the_medmnist_evaluator(
         assert values["accuracy"] == pytest.approx(get_acc(labels, scored.scores, MEDMNIST[kind]), abs=EXACT)
 
 
-def sklearn_values(scored: Scored) -> dict[str, float]:
+def sklearn_values(scored: Predictions) -> dict[str, float]:
     """Every metric that scikit-learn has, called as its manual says for the kind of task."""
     truth, scores = scored.truth, scored.scores
     if scored.kind == "multilabel":
@@ -144,7 +144,7 @@ def test_every_metric_of_the_design_is_measured_and_kappa_only_for_grades(kind: 
     assert not measured.undefined
 
 
-def slow_ece(scored: Scored) -> float:
+def slow_ece(scored: Predictions) -> float:
     """Guo et al. 2017, equation 3, image by image: 15 bins (0, 1/15], ..., (14/15, 1]."""
     pairs = []
     for truth, scores in zip(scored.truth, scored.scores, strict=True):
@@ -173,26 +173,26 @@ def test_calibration_error_is_that_of_a_slow_reference(kind: str, ties: bool) ->
 
 def test_an_edge_belongs_to_the_bin_below_it() -> None:
     # .6 is the end of (8/15, 9/15]: it must not be averaged with the .61 of the next bin
-    scored = Scored("binary", one_hot(np.array([1, 0]), 2), np.array([[0.6, 0.4], [0.61, 0.39]]))
+    scored = Predictions("binary", one_hot(np.array([1, 0]), 2), np.array([[0.6, 0.4], [0.61, 0.39]]))
     assert METRICS["ece"](scored) == pytest.approx((0.6 + 0.39) / 2, abs=EXACT) == slow_ece(scored)
 
 
 def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not() -> None:
     # a confidence of exactly 1 belongs to the last bin; beside it it would fall out of the sum
-    right = Scored("binary", one_hot(np.array([0, 1, 1]), 2), np.eye(2)[[0, 1, 1]])
-    wrong = Scored("binary", one_hot(np.array([0, 1, 1]), 2), np.eye(2)[[1, 0, 0]])
+    right = Predictions("binary", one_hot(np.array([0, 1, 1]), 2), np.eye(2)[[0, 1, 1]])
+    wrong = Predictions("binary", one_hot(np.array([0, 1, 1]), 2), np.eye(2)[[1, 0, 0]])
     assert (METRICS["ece"](right), METRICS["ece"](wrong)) == (0, 1)
 
 
-def without(kind: str, lost: int) -> Scored:
+def without(kind: str, lost: int) -> Predictions:
     """A split in which one class does not occur, although scores for it exist."""
     scored = draw(kind, 3)
     if kind == "multilabel":
         truth = scored.truth.copy()
         truth[:, lost] = False
-        return Scored(kind, truth, scored.scores)
+        return Predictions(kind, truth, scored.scores)
     keep = scored.labels != lost
-    return Scored(kind, scored.truth[keep], scored.scores[keep])
+    return Predictions(kind, scored.truth[keep], scored.scores[keep])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,7 +210,7 @@ def test_a_label_that_every_image_has_leaves_its_auc_without_value() -> None:
     scored = draw("multilabel", 3)
     truth = scored.truth.copy()
     truth[:, 2] = True
-    measured = everything(Scored("multilabel", truth, scored.scores))
+    measured = everything(Predictions("multilabel", truth, scored.scores))
     assert measured.values["auc"] is None and "class 2" in measured.undefined["auc"]
     # precision needs positives only: where all are positive it is 1 by definition
     assert measured.per_class["average_precision"]["c"] == 1
@@ -218,12 +218,12 @@ def test_a_label_that_every_image_has_leaves_its_auc_without_value() -> None:
 
 def test_a_class_that_neither_occurs_nor_is_predicted_does_not_lower_the_f1() -> None:
     labels, decisions = np.array([0, 2, 2, 0]), np.array([0, 2, 0, 0])
-    scored = Scored("multiclass", one_hot(labels, 4), np.eye(4)[decisions])
+    scored = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[decisions])
     theirs = reference.f1_score(labels, decisions, average="macro")
     assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
     # but one that is predicted and never right does
     wrong = np.array([0, 2, 1, 0])
-    scored = Scored("multiclass", one_hot(labels, 4), np.eye(4)[wrong])
+    scored = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[wrong])
     theirs = reference.f1_score(labels, wrong, average="macro")
     assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
 
@@ -238,14 +238,14 @@ def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
         theirs = reference.log_loss(scored.labels, scored.scores, labels=range(KINDS[kind]))
     assert log_loss(scored.truth, scored.scores, kind) == pytest.approx(theirs, abs=1e-5)
     # one certain error is dear, but not infinite: it must not decide alone among 50 images
-    certain = Scored("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
+    certain = Predictions("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
     assert log_loss(certain.truth, certain.scores, "binary") == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_image_is_measured_without_a_warning(kind: str) -> None:
     scored = draw(kind, 0)
-    one = everything(Scored(kind, scored.truth[:1], scored.scores[:1]))
+    one = everything(Predictions(kind, scored.truth[:1], scored.scores[:1]))
     assert one.values["auc"] is None
     assert one.values["accuracy"] in (0, 1) or kind == "multilabel"
     assert set(one.undefined) == {name for name, value in one.values.items() if value is None}
@@ -254,7 +254,7 @@ def test_one_image_is_measured_without_a_warning(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_image_has_no_metric_but_a_reason(kind: str) -> None:
     scored = draw(kind, 0)
-    none = everything(Scored(kind, scored.truth[:0], scored.scores[:0]))
+    none = everything(Predictions(kind, scored.truth[:0], scored.scores[:0]))
     assert set(none.values.values()) == {None}
     assert set(none.undefined) == set(none.values)
 
@@ -263,7 +263,7 @@ def test_no_image_has_no_metric_but_a_reason(kind: str) -> None:
 def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
     scored = draw(kind, 1)
     constant = np.full(scored.scores.shape, 1 / (2 if kind == "multilabel" else KINDS[kind]))
-    values = everything(Scored(kind, scored.truth, constant)).values
+    values = everything(Predictions(kind, scored.truth, constant)).values
     assert values["auc"] == pytest.approx(0.5, abs=EXACT)
     if kind != "multilabel":  # the first class for every image: chance, however unequal they are
         assert values["balanced_accuracy"] == pytest.approx(1 / KINDS[kind], abs=EXACT)
@@ -271,7 +271,7 @@ def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
 
 def test_an_undecided_score_counts_as_no_in_both_halves_of_balanced_accuracy() -> None:
     # two neighbours that disagree give exactly .5, and MedMNIST's cut is "> .5": these are right answers
-    scored = Scored(
+    scored = Predictions(
         "multilabel", np.zeros((3, 1), bool) | np.array([[True], [False], [False]]), np.full((3, 1), 0.5)
     )
     theirs = reference.balanced_accuracy_score([1, 0, 0], [0, 0, 0])
@@ -282,14 +282,14 @@ def test_kappa_measures_distance_in_grades_even_where_a_grade_does_not_occur() -
     # Grades 0, 1 and 4 occur, 2 and 3 neither as label nor as prediction. Taken by their rank (0, 1, 2)
     # a confusion of 1 with 4 would cost as little as one of 0 with 2.
     labels, decisions = np.array([0, 1, 4, 4, 0, 1]), np.array([0, 4, 4, 1, 1, 1])
-    scored = Scored("ordinal", one_hot(labels, 5), np.eye(5)[decisions])
+    scored = Predictions("ordinal", one_hot(labels, 5), np.eye(5)[decisions])
     observed = np.mean((labels - decisions) ** 2)
     expected = np.mean((labels[:, None] - decisions[None]) ** 2)
     assert METRICS["kappa"](scored) == pytest.approx(1 - observed / expected, abs=EXACT)
 
 
 def test_kappa_of_one_single_grade_has_no_value() -> None:
-    scored = Scored("ordinal", one_hot(np.array([2, 2, 2]), 5), np.eye(5)[[2, 2, 2]])
+    scored = Predictions("ordinal", one_hot(np.array([2, 2, 2]), 5), np.eye(5)[[2, 2, 2]])
     measured = everything(scored)
     assert measured.values["kappa"] is None and "same class" in measured.undefined["kappa"]
 
@@ -316,8 +316,8 @@ def test_values_per_class_are_one_against_the_rest(kind: str) -> None:
 
 
 def test_the_primary_metric_is_the_auc_or_nothing() -> None:
-    assert primary(draw("ordinal", 0)) == everything(draw("ordinal", 0)).values["auc"]
-    assert primary(without("ordinal", 4)) is None
+    assert primary_value(draw("ordinal", 0)) == everything(draw("ordinal", 0)).values["auc"]
+    assert primary_value(without("ordinal", 4)) is None
     with pytest.raises(UndefinedMetricError):
         METRICS["auc"](without("ordinal", 4))
 
@@ -331,7 +331,7 @@ seeds = st.integers(0, 10_000)
 def test_the_order_of_the_images_does_not_matter(kind: str, seed: int, ties: bool) -> None:
     scored = draw(kind, seed, ties=ties)
     order = np.random.default_rng(seed).permutation(len(scored.truth))
-    mixed = Scored(kind, scored.truth[order], scored.scores[order])
+    mixed = Predictions(kind, scored.truth[order], scored.scores[order])
     assert everything(mixed).values == pytest.approx(everything(scored).values, abs=1e-9)
 
 
@@ -340,8 +340,8 @@ def test_the_order_of_the_images_does_not_matter(kind: str, seed: int, ties: boo
 def test_only_the_order_of_the_scores_makes_the_auc(kind: str, seed: int, ties: bool) -> None:
     scored = draw(kind, seed, ties=ties)
     auc = METRICS["auc"]
-    stretched = Scored(kind, scored.truth, scored.scores**3)
-    reversed_ = Scored(kind, scored.truth, -scored.scores)
+    stretched = Predictions(kind, scored.truth, scored.scores**3)
+    reversed_ = Predictions(kind, scored.truth, -scored.scores)
     assert auc(stretched) == pytest.approx(auc(scored), abs=EXACT)
     assert auc(reversed_) == pytest.approx(1 - auc(scored), abs=EXACT)
 
@@ -351,7 +351,7 @@ def test_only_the_order_of_the_scores_makes_the_auc(kind: str, seed: int, ties: 
 def test_the_names_of_the_classes_do_not_matter(seed: int) -> None:
     scored = draw("multiclass", seed)
     order = np.random.default_rng(seed).permutation(KINDS["multiclass"])
-    renamed = Scored("multiclass", scored.truth[:, order], scored.scores[:, order])
+    renamed = Predictions("multiclass", scored.truth[:, order], scored.scores[:, order])
     assert everything(renamed).values == pytest.approx(everything(scored).values, abs=1e-9)
 
 
@@ -367,7 +367,7 @@ def test_what_a_plug_in_cannot_mean_is_undefined_with_its_reason(
 
 
 def test_a_plug_in_that_ends_the_process_leaves_a_reason_and_ends_nothing(monkeypatch: pytest.MonkeyPatch):
-    def leave(scored: Scored) -> float:
+    def leave(scored: Predictions) -> float:
         raise SystemExit(0)
 
     with METRICS.aside():

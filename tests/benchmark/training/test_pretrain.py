@@ -17,30 +17,30 @@ import toys
 from torch import Tensor, nn
 from waits import watched
 
-from mednet_bench.baselines.init import InitCard, Pretraining
-from mednet_bench.baselines.sources.mednet import mednet
+from mednet_bench.baselines.init import InitCard, PretrainPlan
+from mednet_bench.baselines.sources.mednet import resolve_mednet
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.pretraining import automatic as module
 from mednet_bench.benchmark.pretraining import trainer as learners
-from mednet_bench.benchmark.pretraining.automatic import pretrain
-from mednet_bench.benchmark.pretraining.config import Job, Keeping, Result
+from mednet_bench.benchmark.pretraining.automatic import pretrain_automatic
+from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig, PretrainOutcome
 from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
-from mednet_bench.benchmark.pretraining.mednet_cache import Made, made
-from mednet_bench.benchmark.pretraining.trainer import Learner
-from mednet_bench.benchmark.run.cell_runner import FROM_CACHE, Bench
-from mednet_bench.benchmark.run.planner import Grid, build_grid
-from mednet_bench.benchmark.run.scheduler import Rules, pending
-from mednet_bench.benchmark.schema.plan import Recipe
-from mednet_bench.benchmark.schema.records import Store
-from mednet_bench.benchmark.schema.request import Request
-from mednet_bench.benchmark.training.augment import Augment
+from mednet_bench.benchmark.pretraining.mednet_cache import PretrainFacts, read_pretrain_facts
+from mednet_bench.benchmark.pretraining.trainer import PretrainTrainer
+from mednet_bench.benchmark.run.cell_runner import FROM_CACHE, CellRunner
+from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
+from mednet_bench.benchmark.run.scheduler import ResumeRules, pending_cells
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.records import RecordStore
+from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.tensors import as_stored
 from mednet_bench.core.errors import StoppedError, UserError
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places, Split, Task
+from mednet_bench.tasks.task import DataLocations, Split, Task
 
-RECIPE = Recipe(pretrain_images=256, pretrain_batch=32, pretrain_lr=3e-3)
+RECIPE = TrainingConfig(pretrain_images=256, pretrain_batch=32, pretrain_lr=3e-3)
 
 
 def sources() -> tuple[Task, ...]:
@@ -56,44 +56,46 @@ def sources() -> tuple[Task, ...]:
     )
 
 
-def plan_of(tasks: tuple[Task, ...] = (), side: int = 16) -> Pretraining:
+def plan_of(tasks: tuple[Task, ...] = (), side: int = 16) -> PretrainPlan:
     tasks = tasks or sources()
     sizes = tuple(task.source.sizes(toys.NOWHERE)[0] for task in tasks)
-    return Pretraining(tasks[0].variant, tasks, sizes, toys.ARCH, side, "identity")
+    return PretrainPlan(tasks[0].variant, tasks, sizes, toys.ARCH, side, "identity")
 
 
-def make(folder: Path, tasks: tuple[Task, ...] = (), recipe: Recipe = RECIPE) -> Made:
-    return pretrain(plan_of(tasks), recipe, toys.NOWHERE, "cpu", folder / "weights.safetensors")
+def make(folder: Path, tasks: tuple[Task, ...] = (), recipe: TrainingConfig = RECIPE) -> PretrainFacts:
+    return pretrain_automatic(plan_of(tasks), recipe, toys.NOWHERE, "cpu", folder / "weights.safetensors")
 
 
 class EnoughError(Exception):
     """Stops a pretraining where its training would begin."""
 
 
-def caught(plan: Pretraining, recipe: Recipe = RECIPE, places: Places = toys.NOWHERE) -> Job:
+def caught(
+    plan: PretrainPlan, recipe: TrainingConfig = RECIPE, places: DataLocations = toys.NOWHERE
+) -> PretrainConfig:
     """Prepare a pretraining to the last detail, and stop it there."""
-    found: list[Job] = []
+    found: list[PretrainConfig] = []
 
-    def stop(job: Job, keeping: object) -> None:
+    def stop(job: PretrainConfig, keeping: object) -> None:
         found.append(job)
         raise EnoughError
 
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr(module, "train", stop)
         with pytest.raises(EnoughError):
-            pretrain(plan, recipe, places, "cpu", Path(folder) / "weights.safetensors")
+            pretrain_automatic(plan, recipe, places, "cpu", Path(folder) / "weights.safetensors")
     return found[0]
 
 
-def pixels(job: Job) -> Tensor:
+def pixels(job: PretrainConfig) -> Tensor:
     """All images of a pretraining, in the order of its pools."""
     assert isinstance(job.images, MemoryImages)
     return job.images.images
 
 
-def seen(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
+def seen(job: PretrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """The inputs and targets of each step, as they reach the network."""
-    learner = Learner(job)
+    learner = PretrainTrainer(job)
     found: list[tuple[Tensor, Tensor]] = []
     learner._learn = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
     images = job.images.batches(learner.stream(0))
@@ -146,7 +148,7 @@ def test_what_was_made_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "weights.safetensors"
     written = file.stat().st_mtime_ns
     monkeypatch.setattr(module, "train", lambda *args: pytest.fail("trained again"))
-    assert make(tmp_path) == first == made(file)
+    assert make(tmp_path) == first == read_pretrain_facts(file)
     assert file.stat().st_mtime_ns == written
 
 
@@ -167,10 +169,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.fixture
-def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """A pretraining and the scoring of its weights."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    request = Request(
+    request = RunConfig(
         inits="mednet",
         archs=toys.ARCH,
         protocols="knn",
@@ -182,15 +184,15 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
         recipe=RECIPE,
     )
     target = toys.task_of(toys.Toy(), "target")
-    return build_grid(request, [target], [target, *sources()], toys.NOWHERE)
+    return build_plan(request, [target], [target, *sources()], toys.NOWHERE)
 
 
 def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
+    grid: ResolvedPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, tried = module.train, []
 
-    def run_short(job: Job, keeping: Keeping) -> Result:
+    def run_short(job: PretrainConfig, keeping: PretrainCallbacks) -> PretrainOutcome:
         tried.append(job.settings.accumulate)
         if len(tried) < 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -199,42 +201,42 @@ def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
     monkeypatch.setattr(module, "train", run_short)
     note = "memory was short: each batch was accumulated in 2 parts"
     for notes in ((note,), (FROM_CACHE, note)):
-        assert Bench(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
+        assert CellRunner(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
     assert tried == [1, 2]
 
 
 def test_images_that_change_while_they_are_read_give_no_weights(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
+    grid: ResolvedPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, first = module._load, grid.plan.cells[0]
 
-    def change(plan: Pretraining, *rest: Any) -> object:
+    def change(plan: PretrainPlan, *rest: Any) -> object:
         found = load(plan, *rest)
         object.__setattr__(plan.sources[0].source, "said", "sha256:other")
         return found
 
     monkeypatch.setattr(module, "_load", change)
     with pytest.raises(StoppedError, match="changed after this run was planned"):
-        Bench(grid, "cpu").compute(first, [])
+        CellRunner(grid, "cpu").compute(first, [])
     file = grid.pretraining(first.cell).file
     assert file is not None and not file.exists()
 
 
 def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
-    grid: Grid, tmp_path: Path
+    grid: ResolvedPlan, tmp_path: Path
 ) -> None:
     first, score = grid.plan.cells
-    bench, store = Bench(grid, "cpu"), Store(tmp_path / "run")
+    bench, store = CellRunner(grid, "cpu"), RecordStore(tmp_path / "run")
     record, _ = bench.compute(first, [])
     store.write(record, None)
-    assert pending(grid, store, Rules()) == [score]
+    assert pending_cells(grid, store, ResumeRules()) == [score]
     file = grid.card(score.cell).file
     assert file is not None
     for name, damage in DAMAGES.items():
         damage(file)
         with pytest.raises(UserError, match="run the same command again"):
             bench.compute(score, [record])
-        assert pending(grid, store, Rules()) == [first, score], name
+        assert pending_cells(grid, store, ResumeRules()) == [first, score], name
         again, _ = bench.compute(first, [])
         assert again.hashes == record.hashes and not again.notes, name
         scored, _ = bench.compute(score, [again])
@@ -247,7 +249,7 @@ def test_half_of_what_was_made_is_made_again(lost: str, tmp_path: Path) -> None:
     # a killed run may leave the weights without their facts: they are not trusted
     first = make(tmp_path)
     (tmp_path / lost).unlink()
-    assert made(tmp_path / "weights.safetensors") is None
+    assert read_pretrain_facts(tmp_path / "weights.safetensors") is None
     assert make(tmp_path).sha256 == first.sha256
 
 
@@ -256,7 +258,7 @@ def test_the_weights_load_strictly_and_are_not_those_it_began_with(tmp_path: Pat
     card = InitCard(name="mednet", label="", identity="", file=tmp_path / "weights.safetensors")
     backbone = load_backbone(card, toys.ARCH, 16, seed=3)
     assert backbone.weights == f"sha256:{facts.sha256}"
-    start = load_backbone(toys.RANDOM, toys.ARCH, 16, seed=module.SEED).module.state_dict()
+    start = load_backbone(toys.RANDOM, toys.ARCH, 16, seed=module.PRETRAIN_SEED).module.state_dict()
     moved = [
         name for name, value in backbone.module.state_dict().items() if not torch.equal(value, start[name])
     ]
@@ -265,7 +267,7 @@ def test_the_weights_load_strictly_and_are_not_those_it_began_with(tmp_path: Pat
 
 def test_it_learns_its_sources_and_says_how_well(tmp_path: Path) -> None:
     tasks = tuple(replace(task, source=toys.InMemory(toys.splits_of(toy))) for task, toy in easy())
-    facts = make(tmp_path, tasks, Recipe(pretrain_images=4000, pretrain_batch=32, pretrain_lr=3e-3))
+    facts = make(tmp_path, tasks, TrainingConfig(pretrain_images=4000, pretrain_batch=32, pretrain_lr=3e-3))
     assert set(facts.scores) == {"single", "several"}
     assert all(score is not None and score > 0.9 for score in facts.scores.values())
     assert all(280 <= count <= 285 for count in facts.images.values())  # the other 15 are held out
@@ -284,29 +286,29 @@ def hashes(images: Tensor) -> set[bytes]:
     return {hashlib.sha256(image.numpy().tobytes()).digest() for image in images}
 
 
-def pool_of(card: InitCard, recipe: Recipe, places: Places) -> Tensor:
+def pool_of(card: InitCard, recipe: TrainingConfig, places: DataLocations) -> Tensor:
     """Every image that the pretraining of a card can see, held-out ones included."""
     assert card.pretraining is not None
     return pixels(caught(card.pretraining, recipe, places)).expand(-1, 3, -1, -1)
 
 
-def target_of(task: Task, card: InitCard, places: Places) -> Tensor:
+def target_of(task: Task, card: InitCard, places: DataLocations) -> Tensor:
     """Every image of the target, test and validation too, brought to the same side."""
     assert card.pretraining is not None
     size = task.source.sizes(places)[0]
-    prepare = Prepare(card.contract, card.pretraining.input_size)
+    prepare = InputPreparation(card.contract, card.pretraining.input_size)
     parts = [as_stored(split, "cpu") for split in task.source.load(size, places).values()]
     return torch.cat([module._resized(part, prepare).expand(-1, 3, -1, -1) for part in parts])
 
 
-def disjoint(target: Task, known: dict[str, Task], places: Places) -> tuple[int, int]:
+def disjoint(target: Task, known: dict[str, Task], places: DataLocations) -> tuple[int, int]:
     """The numbers of different images of target and pool, after a proof that none is in both."""
     need = toys.need_of(
         target, Path("/cache"), tasks=tuple(known.values()), places=places, size=28, input_size=28
     )
-    card = mednet(need)
+    card = resolve_mednet(need)
     ours = hashes(target_of(target, card, places))
-    pool = hashes(pool_of(card, Recipe(pretrain_images=20_000), places))
+    pool = hashes(pool_of(card, TrainingConfig(pretrain_images=20_000), places))
     assert not ours & pool
     return len(ours), len(pool)
 
@@ -329,7 +331,7 @@ def test_no_image_of_a_phantom_is_in_its_pool(target: str) -> None:
     ],
 )
 def test_no_real_image_of_a_target_is_in_its_pool(target: str, images: int, data_root: Path) -> None:
-    places = Places(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
+    places = DataLocations(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
     known = catalog(places)
     if not known[target].source.sizes(places) or len(known) < 20:
         pytest.skip("not all of the real sets are here")
@@ -359,7 +361,7 @@ def flat(task: Task, base: int, splits: tuple[str, ...] = ("train", "val", "test
 def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
     one = flat(toys.task_of(toys.Toy(classes=3, sizes=(60, 20, 20), seed=1), "one"), 0)
     two = flat(toys.task_of(toys.Toy(kind="multilabel", classes=4, sizes=(60, 20, 20), seed=2), "two"), 100)
-    recipe = Recipe(pretrain_images=640, pretrain_batch=32)
+    recipe = TrainingConfig(pretrain_images=640, pretrain_batch=32)
     ready = caught(plan_of((one, two)), recipe)
     assert ready.settings.steps == 20
     trained: dict[int, tuple[float, ...]] = {}
@@ -389,13 +391,13 @@ def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
 def test_large_sources_are_drawn_more_often_but_do_not_drown_small_ones() -> None:
     sizes = {"large": 900, "small": 100}
     tasks = tuple(toys.task_of(toys.Toy(classes=2, sizes=(n, 4, 4)), name) for name, n in sizes.items())
-    recipe = Recipe(pretrain_images=6400, pretrain_batch=64)
+    recipe = TrainingConfig(pretrain_images=6400, pretrain_batch=64)
     whose = torch.cat([targets[:, -1] for _, targets in seen(caught(plan_of(tasks), recipe))])
     assert (whose == 0).float().mean() == pytest.approx(3 / 4, abs=0.03)  # by the roots: 30 to 10
 
 
 def test_the_loss_is_cross_entropy_within_each_source_and_bce_for_findings() -> None:
-    heads = Learner(caught(plan_of())).heads
+    heads = PretrainTrainer(caught(plan_of())).heads
     rng = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(24, 9, generator=rng)).requires_grad_()
     whose = torch.arange(24) % 3
@@ -430,12 +432,12 @@ def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None
     turned = toys.task_of(toys.Toy(sizes=sizes), "cells", modality="microscopy")
     upright = toys.task_of(toys.Toy(sizes=sizes), "chest", modality="x-ray")
     sided = toys.task_of(toys.Toy(sizes=sizes), "organs", modality="ct", classes=("left", "right", "none"))
-    draws = Learner(caught(plan_of((turned, upright, sided)))).draws
+    draws = PretrainTrainer(caught(plan_of((turned, upright, sided)))).draws
     whose = np.repeat(np.arange(3), 500)
     corner = torch.zeros(1500, 1, 16, 16)
     corner[:, :, 1:6, 2:8] = 255  # lies at the top and at the left
     numbers = torch.from_numpy(draws.changes(0, whose))
-    images = Augment(mirror=True, invert=True, colour=False)(corner, numbers)[:, 0]
+    images = AugmentRule(mirror=True, invert=True, colour=False)(corner, numbers)[:, 0]
     right = (images[:, :, 8:].sum(dim=(1, 2)) > images[:, :, :8].sum(dim=(1, 2))).view(3, 500)
     below = (images[:, 8:].sum(dim=(1, 2)) > images[:, :8].sum(dim=(1, 2))).view(3, 500)
     assert right.float().mean(dim=1).tolist() == pytest.approx([0.5, 0.5, 0], abs=0.1)
@@ -444,7 +446,7 @@ def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None
 
 def test_a_source_gives_no_more_images_than_the_budget_and_those_at_random() -> None:
     task = flat(toys.task_of(toys.Toy(sizes=(120, 4, 4)), "one"), 0)
-    values = pixels(caught(plan_of((task,)), Recipe(pretrain_images=40, pretrain_batch=8)))[
+    values = pixels(caught(plan_of((task,)), TrainingConfig(pretrain_images=40, pretrain_batch=8)))[
         :, 0, 0, 0
     ].tolist()
     assert len(set(values)) == 40 and max(values) > 60  # not simply the first
@@ -458,8 +460,8 @@ def test_sources_of_several_sizes_share_a_batch() -> None:
 
 
 def test_a_step_never_waits() -> None:
-    job = caught(plan_of(), Recipe(pretrain_images=320, pretrain_batch=32))
-    learner = Learner(job)
+    job = caught(plan_of(), TrainingConfig(pretrain_images=320, pretrain_batch=32))
+    learner = PretrainTrainer(job)
     images = job.images.batches(learner.stream(0))
     learner.step(0, images)  # the contract's mean and std go to the device once
     with watched() as (waits, _):

@@ -11,14 +11,21 @@ import toys
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from mednet_bench.baselines.init import Contract
+from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, Published
-from mednet_bench.benchmark.training.epochwise import ByScore, Float32, Padded, feed, start, train
-from mednet_bench.benchmark.training.fit import Training
-from mednet_bench.benchmark.training.loop import Validation
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Job
-from mednet_bench.benchmark.training.published_script import Script
+from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, PublishedProtocol
+from mednet_bench.benchmark.training.epochwise import (
+    ByScore,
+    Float32Classifier,
+    PaddedPreparation,
+    build_published,
+    epoch_batches,
+    train_published,
+)
+from mednet_bench.benchmark.training.fit import TaskTraining
+from mednet_bench.benchmark.training.loop import ValidationResult
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
+from mednet_bench.benchmark.training.published_script import PublishedScript
 
 SHORT = replace(MEDMNIST_V2, epochs=4, batch=16, rate=lambda epoch: 0.1 ** ((epoch >= 2) + (epoch >= 3)))
 """MedMNIST's script with `--num_epochs 4`."""
@@ -59,10 +66,10 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     job = bench(tmp_path, kind=kind, classes=classes, clear=1.5, sizes=(60, 31, 45)).job(
         "medmnist-v2", seed=2
     )
-    training = start(job, SHORT)
+    training = build_published(job, SHORT)
     model = deepcopy(training.model)
-    order = feed(training, SHORT, batches=4)
-    trained = train(training, SHORT)
+    order = epoch_batches(training, SHORT, batches=4)
+    trained = train_published(training, SHORT)
     fitted, kept = trained.fitted, trained.kept
 
     criterion = nn.BCEWithLogitsLoss() if kind == "multilabel" else nn.CrossEntropyLoss()
@@ -96,13 +103,13 @@ def test_the_first_epoch_with_the_best_auc_is_kept_and_none_is_left_out(
     aucs, losses = [0.7, 0.9, 0.9, None], [0.1, 0.9, 0.2, 0.1]  # the loss must not decide the tie
     states: list[dict[str, torch.Tensor]] = []
 
-    def validate(self: Training) -> Validation:
+    def validate(self: TaskTraining) -> ValidationResult:
         states.append(deepcopy(self.model.state_dict()))
-        return Validation(losses[len(states) - 1], aucs[len(states) - 1])
+        return ValidationResult(losses[len(states) - 1], aucs[len(states) - 1])
 
-    monkeypatch.setattr(Training, "validate", validate)
-    training = start(bench(tmp_path).job("medmnist-v2"), SHORT)
-    trained = train(training, SHORT)
+    monkeypatch.setattr(TaskTraining, "validate", validate)
+    training = build_published(bench(tmp_path).job("medmnist-v2"), SHORT)
+    trained = train_published(training, SHORT)
     fitted, kept = trained.fitted, trained.kept
     assert (kept, len(fitted.curve)) == (2, 4)
     for name, value in training.model.state_dict().items():
@@ -116,8 +123,8 @@ def test_an_undefined_auc_loses_to_any_other():
 
 def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_path: Path):
     here = bench(tmp_path, sizes=(50, 30, 45))
-    training = start(here.job("medmnist-v2"), SHORT)
-    order = feed(training, SHORT, batches=4)
+    training = build_published(here.job("medmnist-v2"), SHORT)
+    order = epoch_batches(training, SHORT, batches=4)
     images = training.prepare(here.data.images("train"))
     first, second = ([order.batch(4 * epoch + place)[0] for place in range(4)] for epoch in (0, 1))
     assert [len(batch) for batch in first] == [16, 16, 16, 2]
@@ -130,7 +137,9 @@ def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_
 
 def test_random_weights_are_drawn_as_pytorch_does_and_per_seed(tmp_path: Path):
     here = bench(tmp_path)
-    one, again, other = (start(here.job("medmnist-v2", seed=seed), SHORT).model for seed in (1, 1, 2))
+    one, again, other = (
+        build_published(here.job("medmnist-v2", seed=seed), SHORT).model for seed in (1, 1, 2)
+    )
     for (name, module), same in zip(one.named_modules(), again.modules(), strict=True):
         if isinstance(module, nn.Conv2d):
             bound = module.weight[0].numel() ** -0.5  # kaiming_uniform with a = sqrt(5)
@@ -149,9 +158,9 @@ def test_the_probe_trains_the_head_alone_and_batch_norm_adapts(tmp_path: Path):
     card = toys.loaded_card(toys.write_weights(tmp_path / "w.safetensors"))
     job = bench(tmp_path, clear=3).job("medmnist-plus", card=card)
     script = replace(MEDMNIST_PLUS, epochs=3)
-    training = start(job, script)
+    training = build_published(job, script)
     before = deepcopy(training.model.state_dict())
-    train(training, script)
+    train_published(training, script)
     changed = {
         name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])
     }
@@ -164,24 +173,26 @@ def test_the_probe_stops_after_five_epochs_without_a_lower_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     losses = iter([0.9, 0.5, *[0.6] * 98])
-    monkeypatch.setattr(Training, "validate", lambda self: Validation(next(losses), 0.5))
-    trained = train(start(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS), MEDMNIST_PLUS)
+    monkeypatch.setattr(TaskTraining, "validate", lambda self: ValidationResult(next(losses), 0.5))
+    trained = train_published(
+        build_published(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS), MEDMNIST_PLUS
+    )
     assert (trained.kept, len(trained.fitted.curve), trained.last) == (2, 7, None)
 
 
 def test_a_small_image_is_surrounded_by_zeros_of_the_normalised_scale():
     images = torch.full((2, 1, 5, 5), 255, dtype=torch.uint8)
-    out = Padded(Contract(mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)), 8)(images)
+    out = PaddedPreparation(InputSpec(mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)), 8)(images)
     assert out.shape == (2, 3, 8, 8)
     inside = out[:, :, 1:6, 1:6]  # 3 pixels to add: one before, two behind, as the script has it
     torch.testing.assert_close(inside[0, :, 0, 0], torch.tensor([1.0, 1.2, 1.4]))
     assert out.count_nonzero() == inside.count_nonzero() == inside.numel()
-    whole = Padded(Contract(), 5)(images)
+    whole = PaddedPreparation(InputSpec(), 5)(images)
     assert whole.shape == (2, 3, 5, 5)
 
 
 def test_autocast_does_not_reach_the_network(tmp_path: Path):
-    model = Float32(build_backbone(toys.ARCH, 16), 2, 0)
+    model = Float32Classifier(build_backbone(toys.ARCH, 16), 2, 0)
     with torch.autocast("cpu", torch.bfloat16):
         assert model(torch.zeros(2, 3, 16, 16)).dtype == torch.float32
 
@@ -196,15 +207,15 @@ def exact() -> bool:
 
 @pytest.mark.parametrize("script", [SHORT, replace(SHORT, head_only=True)], ids=["all", "head"])
 def test_no_pass_of_a_float32_protocol_may_take_tf32(
-    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: PublishedScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: dict[str, set[bool]] = {}
 
     def note(what: str) -> None:
         seen.setdefault(what, set()).add(exact())
 
-    def watched(job: Job, script: Script) -> Training:
-        training = start(job, script)
+    def watched(job: EvalContext, script: PublishedScript) -> TaskTraining:
+        training = build_published(job, script)
         training.model.register_forward_pre_hook(
             lambda model, _: note("train" if model.training else "predict")
         )
@@ -212,16 +223,16 @@ def test_no_pass_of_a_float32_protocol_may_take_tf32(
         return training
 
     assert not exact()
-    monkeypatch.setattr("mednet_bench.benchmark.training.epochwise.start", watched)
-    Published(script).score(bench(tmp_path).job("medmnist-v2"))
+    monkeypatch.setattr("mednet_bench.benchmark.training.epochwise.build_published", watched)
+    PublishedProtocol(script).score(bench(tmp_path).job("medmnist-v2"))
     assert seen == {"train": {True}, "predict": {True}, "backward": {True}}
     assert not exact(), "what others compute in this process stays as it was"
 
 
 @pytest.mark.parametrize("script", [SHORT, replace(SHORT, head_only=True, keeps="loss")], ids=["all", "head"])
-def test_an_outcome_has_one_row_per_image_and_says_which_epoch_it_is(script: Script, tmp_path: Path):
+def test_an_outcome_has_one_row_per_image_and_says_which_epoch_it_is(script: PublishedScript, tmp_path: Path):
     here = bench(tmp_path, clear=4)
-    outcome = Published(script).score(here.job("medmnist-v2"))
+    outcome = PublishedProtocol(script).score(here.job("medmnist-v2"))
     assert outcome.test_scores.shape == (45, 3) and outcome.val_scores.shape == (30, 3)
     assert outcome.notes[-1].startswith("kept epoch ")
     assert len(outcome.curve) == 4 and outcome.choices == ()

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from mednet_bench.benchmark.pretraining import automatic
 from mednet_bench.benchmark.protocols.published import MEDMNIST_V2
 from mednet_bench.benchmark.run import cell_runner
-from mednet_bench.benchmark.run.cell_runner import Bench
-from mednet_bench.benchmark.run.estimate import probe
-from mednet_bench.benchmark.run.planner import Grid, build_grid
+from mednet_bench.benchmark.run.cell_runner import CellRunner
+from mednet_bench.benchmark.run.estimate import probe_rates
+from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.schema.records import Record
-from mednet_bench.benchmark.schema.request import Request
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import loop
-from mednet_bench.benchmark.training.augment import Augment
-from mednet_bench.benchmark.training.epochwise import start
-from mednet_bench.benchmark.training.epochwise import train as train_script
+from mednet_bench.benchmark.training.augment import AugmentRule
+from mednet_bench.benchmark.training.epochwise import build_published
+from mednet_bench.benchmark.training.epochwise import train_published as train_script
 from mednet_bench.benchmark.training.loop import ShortMemoryError, asking_for_parts, in_parts, is_short_memory
-from mednet_bench.benchmark.training.model import Classifier
+from mednet_bench.benchmark.training.model import ImageClassifier
 
 SAYINGS = {
     "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
@@ -100,18 +100,18 @@ class Device:
 
 
 PLACES = {
-    "forward pass": (Classifier, "forward", lambda model: model.training),
+    "forward pass": (ImageClassifier, "forward", lambda model: model.training),
     "optimizer": (torch.optim.AdamW, "step", lambda optimizer: True),
-    "augmentation": (Augment, "__call__", lambda augment: True),
+    "augmentation": (AugmentRule, "__call__", lambda augment: True),
 }
 
 
 @pytest.fixture
-def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """The tuning and the scoring of one fine-tuning; 14 images in 4 parts are 4, 4, 3 and 3."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=1))
-    request = Request(
+    request = RunConfig(
         inits="scratch",
         archs=toys.ARCH,
         fractions="1",
@@ -121,12 +121,14 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
         out=str(tmp_path / "run"),
         recipe=msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2),
     )
-    return build_grid(request, [task], [task], toys.NOWHERE)
+    return build_plan(request, [task], [task], toys.NOWHERE)
 
 
-def computed(grid: Grid, between: Callable[[], object] = lambda: None) -> tuple[Record, Record, bytes]:
+def computed(
+    grid: ResolvedPlan, between: Callable[[], object] = lambda: None
+) -> tuple[Record, Record, bytes]:
     """Return the records of the tuning and of the scoring, and the test scores."""
-    bench, (tune, score) = Bench(grid, "cpu"), grid.plan.cells
+    bench, (tune, score) = CellRunner(grid, "cpu"), grid.plan.cells
     tuned, _ = bench.compute(tune, [])
     between()
     scored, predictions = bench.compute(score, [tuned])
@@ -134,7 +136,7 @@ def computed(grid: Grid, between: Callable[[], object] = lambda: None) -> tuple[
     return tuned, scored, predictions["scores"].tobytes()
 
 
-def begun_in(parts: int, grid: Grid) -> tuple[Record, Record, bytes]:
+def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell_runner, "in_parts", lambda compute: (compute(parts), parts))
         return computed(grid)
@@ -145,7 +147,7 @@ def begun_in(parts: int, grid: Grid) -> tuple[Record, Record, bytes]:
     [("forward pass", 3), ("forward pass", 12), ("optimizer", 3), ("augmentation", 12)],
 )
 def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
-    place: str, at: int, grid: Grid
+    place: str, at: int, grid: ResolvedPlan
 ) -> None:
     tuned, scored, scores = begun_in(4, grid)
     short = Device(at, 2, SAYINGS["cuBLAS"])
@@ -165,7 +167,7 @@ def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
         assert "memory was short: each batch was accumulated in 4 parts" in record.notes
 
 
-def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(grid: Grid) -> None:
+def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(grid: ResolvedPlan) -> None:
     assert begun_in(4, grid)[2] != begun_in(1, grid)[2]
 
 
@@ -177,12 +179,12 @@ def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
     here = toys.Bench(toys.task_of(toys.Toy()), tmp_path, recipe=recipe)
     seen: list[int] = []
 
-    def forward(self: Classifier, images: Tensor) -> Tensor:
+    def forward(self: ImageClassifier, images: Tensor) -> Tensor:
         seen.append(len(images))
         raise SAYINGS["torch"]
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
-        patch.setattr(Classifier, "forward", forward)
+        patch.setattr(ImageClassifier, "forward", forward)
         in_parts(lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts)))
     assert seen[0] == batch and len(seen) < 8
     assert seen == sorted(seen, reverse=True)
@@ -191,7 +193,7 @@ def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
 
 def test_a_script_s_small_last_batch_is_cut_into_parts_that_batch_norm_takes(tmp_path: Path) -> None:
     here = toys.Bench(toys.task_of(toys.Toy(sizes=(39, 30, 45))), tmp_path)
-    training = start(here.job("medmnist-v2", parts=4), replace(MEDMNIST_V2, epochs=1, batch=12))
+    training = build_published(here.job("medmnist-v2", parts=4), replace(MEDMNIST_V2, epochs=1, batch=12))
     seen: list[int] = []
     training.model.register_forward_pre_hook(
         lambda model, args: seen.append(len(args[0])) if model.training else None
@@ -235,7 +237,7 @@ def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPa
 
     hook = nn.modules.module.register_module_forward_pre_hook(see)
     try:
-        assert probe(toys.ARCH, 16, "cpu").train > 0
+        assert probe_rates(toys.ARCH, 16, "cpu").train > 0
     finally:
         hook.remove()
 
@@ -243,7 +245,7 @@ def test_the_estimate_s_probe_survives_short_memory(monkeypatch: pytest.MonkeyPa
 def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def full(job: automatic.Job, keeping: object) -> None:
+    def full(job: automatic.PretrainConfig, keeping: object) -> None:
         tried.append(job.settings.accumulate)
         raise RuntimeError(str(SAYINGS["cuDNN 9"]))
 

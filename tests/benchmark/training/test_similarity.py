@@ -9,19 +9,26 @@ import pytest
 import torch
 import toys
 
-from mednet_bench.baselines.init import Contract
+from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
-from mednet_bench.baselines.weights.prepare import Prepare
+from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.baselines.weights.stages import stages
-from mednet_bench.benchmark.schema.records import Choice, Record, Store
+from mednet_bench.benchmark.schema.records import HyperparameterChoice, Record, RecordStore
 from mednet_bench.benchmark.training import cka as similarity
-from mednet_bench.benchmark.training.cka import IMAGES, centred, cka, grams, sample, similarities
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, Outcome
+from mednet_bench.benchmark.training.cka import (
+    SIMILARITY_IMAGES,
+    center_gram,
+    gram_matrices,
+    linear_cka,
+    similarities,
+    similarity_images,
+)
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
 from mednet_bench.cli.main import cli
-from mednet_bench.reports.analysis.load_results import read
-from mednet_bench.reports.sections.transfusion import transfusion
+from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.sections.transfusion import transfusion_section
 
-TUNED = Choice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
+TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def features(seed: int, images: int = 80, units: int = 500) -> torch.Tensor:
@@ -33,12 +40,12 @@ def test_the_same_features_have_1_whatever_their_rotation_scale_and_place() -> N
     x = features(0)
     rotation = torch.linalg.qr(features(1, 500))[0]
     for y in (x, x @ rotation, 3 * x, x + 100, x[:, torch.randperm(500)]):
-        assert cka(centred(x), centred(y)) == pytest.approx(1, abs=1e-4)
+        assert linear_cka(center_gram(x), center_gram(y)) == pytest.approx(1, abs=1e-4)
 
 
 def test_unrelated_features_have_about_0() -> None:
     x = features(0)
-    values = [cka(centred(x), centred(features(seed))) for seed in range(1, 21)]
+    values = [linear_cka(center_gram(x), center_gram(features(seed))) for seed in range(1, 21)]
     assert abs(float(np.mean(values))) < 0.01 and max(map(abs, values)) < 0.1  # type: ignore[arg-type]
     plain = [each - each.mean(0) for each in (x, features(1))]
     gram = [each @ each.T for each in plain]
@@ -47,12 +54,14 @@ def test_unrelated_features_have_about_0() -> None:
 
 def test_it_falls_with_the_share_of_common_features() -> None:
     x, y = features(0), features(1)
-    values = [cka(centred(x), centred(share * x + (1 - share) * y)) for share in (0.9, 0.6, 0.3)]
+    values = [
+        linear_cka(center_gram(x), center_gram(share * x + (1 - share) * y)) for share in (0.9, 0.6, 0.3)
+    ]
     assert values == sorted(values, reverse=True) and values[-1] is not None  # type: ignore[type-var]
 
 
 def test_features_that_do_not_vary_have_none() -> None:
-    assert cka(centred(torch.ones(10, 3)), centred(features(0, 10))) is None
+    assert linear_cka(center_gram(torch.ones(10, 3)), center_gram(features(0, 10))) is None
 
 
 @pytest.mark.parametrize(
@@ -63,23 +72,26 @@ def test_every_stage_is_measured_and_the_network_stays_as_it_is(arch: str) -> No
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     images = torch.randint(0, 256, (12, 1, 32, 32), dtype=torch.uint8)
     random = torch.random.get_rng_state()
-    found = grams(model, Prepare(Contract(), 32), images)
+    found = gram_matrices(model, InputPreparation(InputSpec(), 32), images)
     assert torch.equal(random, torch.random.get_rng_state())
     assert list(found) == [stage.name for stage in stages(model)]
     assert all(gram.shape == (12, 12) and np.isfinite(gram).all() for gram in found.values())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
     assert all(each.cka == pytest.approx(1) for each in similarities(found, found))
-    assert grams(model, Prepare(Contract(), 32), images[:3]) == {}
+    assert gram_matrices(model, InputPreparation(InputSpec(), 32), images[:3]) == {}
 
 
 def test_the_images_are_always_the_same_and_never_too_many() -> None:
     images = torch.arange(1000)
-    assert torch.equal(sample(images), sample(images)) and len(sample(images).unique()) == IMAGES
-    assert torch.equal(sample(images[:20]), images[:20])
+    assert (
+        torch.equal(similarity_images(images), similarity_images(images))
+        and len(similarity_images(images).unique()) == SIMILARITY_IMAGES
+    )
+    assert torch.equal(similarity_images(images[:20]), images[:20])
 
 
-def bits(outcome: Outcome) -> tuple[object, ...]:
+def bits(outcome: ProtocolResult) -> tuple[object, ...]:
     curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
     return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
 
@@ -90,11 +102,13 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
     here = toys.Bench(toys.task_of(toys.Toy()), tmp_path)
     seen: list[torch.Tensor] = []
 
-    def watched(images: torch.Tensor, then: Callable[[torch.Tensor], torch.Tensor] = sample) -> torch.Tensor:
+    def watched(
+        images: torch.Tensor, then: Callable[[torch.Tensor], torch.Tensor] = similarity_images
+    ) -> torch.Tensor:
         seen.append(images)
         return then(images)
 
-    monkeypatch.setattr(similarity, "sample", watched)
+    monkeypatch.setattr(similarity, "similarity_images", watched)
     finetune = PROTOCOLS["finetune"]
     measured = finetune.score(here.job("finetune", tuned=TUNED))
     assert len(seen) == 2 and all(images is here.data.images("val") for images in seen)
@@ -102,7 +116,7 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
     values = [each.cka for each in measured.similarity]
     assert len(values) == 5 and all(value is not None and -0.5 < value <= 1.001 for value in values)
     assert min(values) < 0.999  # type: ignore[type-var]  # it was trained
-    monkeypatch.setattr(similarity, "grams", lambda *arguments: {})
+    monkeypatch.setattr(similarity, "gram_matrices", lambda *arguments: {})
     without = finetune.score(here.job("finetune", tuned=TUNED))
     assert without.similarity == () and bits(without) == bits(measured)
 
@@ -133,9 +147,9 @@ def test_a_run_of_derived_inits_is_told_whole(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert cli.main(["run", "--inits", inits, *options.split(), "--out", "run"], standalone_mode=False) == 0
     out = tmp_path / "run"
-    records = [record for record in Store(out).read_all() if record.cell.step == "score"]
+    records = [record for record in RecordStore(out).read_all() if record.cell.step == "score"]
     assert len(records) == 5 and all(len(record.similarity) == 5 for record in records)
     labels = {record.cell.init: record.init.label for record in records if record.init}
     assert labels["partial:imagenet:2"] == f"first 2 stages of: {labels['imagenet']}"
-    told = str(transfusion(read([out])))
+    told = str(transfusion_section(load_results([out])))
     assert all(name in told for name in labels) and "one seed shows no spread" in told

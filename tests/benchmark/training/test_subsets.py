@@ -19,18 +19,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_sets import FRACTIONS, SETS, imbalanced, labelled
 
-from mednet_bench.benchmark.run.cell_runner import Bench
-from mednet_bench.benchmark.run.planner import build_grid
-from mednet_bench.benchmark.schema.request import Request
-from mednet_bench.benchmark.training.subsets import AT_LEAST, Subset, choose, write_manifest
+from mednet_bench.benchmark.run.cell_runner import CellRunner
+from mednet_bench.benchmark.run.planner import build_plan
+from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.benchmark.training.subsets import (
+    LEAST_PER_CLASS,
+    LabelSubset,
+    choose_subset,
+    write_manifest,
+)
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.task import DataLocations, Split
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_smaller_share_lies_inside_every_larger_one(name: str) -> None:
     for seed in range(10):
-        chosen = [choose(*SETS[name], fraction, seed) for fraction in FRACTIONS]
+        chosen = [choose_subset(*SETS[name], fraction, seed) for fraction in FRACTIONS]
         for small, large in itertools.pairwise(chosen):
             assert set(small.train) <= set(large.train)
             assert set(small.val) <= set(large.val)
@@ -39,7 +44,7 @@ def test_a_smaller_share_lies_inside_every_larger_one(name: str) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_the_whole_share_is_everything(name: str) -> None:
     train, val = SETS[name]
-    everything = choose(train, val, 1.0, seed=5)
+    everything = choose_subset(train, val, 1.0, seed=5)
     assert np.array_equal(everything.train, np.arange(len(train)))
     assert np.array_equal(everything.val, np.arange(len(val)))
 
@@ -50,9 +55,9 @@ def test_every_class_keeps_its_share() -> None:
     off = []
     for seed in range(50):
         for fraction in FRACTIONS:
-            taken = np.bincount(train.labels[choose(train, train, fraction, seed).train], minlength=5)
+            taken = np.bincount(train.labels[choose_subset(train, train, fraction, seed).train], minlength=5)
             share = fraction * np.bincount(train.labels, minlength=5)
-            off.append(np.where(taken > AT_LEAST, taken - share, 0))
+            off.append(np.where(taken > LEAST_PER_CLASS, taken - share, 0))
     # Each class is within one image of its share, give or take the rounding of the other classes.
     assert np.abs(off).max() < 2
     assert np.abs(off).mean() < 0.5
@@ -61,8 +66,8 @@ def test_every_class_keeps_its_share() -> None:
 def test_the_number_of_labels_is_the_share_that_was_asked_for() -> None:
     train, val = SETS["single label"]
     for fraction in (0.1, 0.25, 0.5):
-        subset = choose(train, val, fraction, seed=0)
-        rare = AT_LEAST * 5  # what keeps the rarest classes alive may come on top
+        subset = choose_subset(train, val, fraction, seed=0)
+        rare = LEAST_PER_CLASS * 5  # what keeps the rarest classes alive may come on top
         assert len(train) * fraction <= len(subset.train) <= len(train) * fraction + rare
         assert len(val) * fraction <= len(subset.val) <= len(val) * fraction + rare
 
@@ -72,7 +77,7 @@ def test_a_patient_is_never_torn(name: str) -> None:
     for split in SETS[name]:
         for seed in range(5):
             for fraction in FRACTIONS:
-                inside = np.isin(np.arange(len(split)), choose(split, split, fraction, seed).train)
+                inside = np.isin(np.arange(len(split)), choose_subset(split, split, fraction, seed).train)
                 assert split.groups is not None
                 assert not set(split.groups[inside]) & set(split.groups[~inside])
 
@@ -82,58 +87,58 @@ def test_whole_patients_still_add_up_to_the_share_of_images() -> None:
     train, val = SETS["groups"]
     for seed in range(10):
         for fraction in (0.1, 0.25, 0.5):
-            share = len(choose(train, val, fraction, seed).train) / len(train)
+            share = len(choose_subset(train, val, fraction, seed).train) / len(train)
             assert fraction <= share <= fraction + 0.03
 
 
 @pytest.mark.parametrize("name", ["single label", "groups"])
 def test_every_class_has_two_images_where_the_set_has_them(name: str) -> None:
     for seed in range(10):
-        subset = choose(*SETS[name], 0.001, seed)
+        subset = choose_subset(*SETS[name], 0.001, seed)
         for split, index in zip(SETS[name], (subset.train, subset.val), strict=True):
-            assert np.bincount(split.labels[index], minlength=5).min() >= AT_LEAST
+            assert np.bincount(split.labels[index], minlength=5).min() >= LEAST_PER_CLASS
 
 
 @pytest.mark.parametrize("name", ["multilabel", "multilabel groups"])
 def test_every_finding_has_two_images_with_it_and_two_without(name: str) -> None:
     for seed in range(10):
-        subset = choose(*SETS[name], 0.001, seed)
+        subset = choose_subset(*SETS[name], 0.001, seed)
         for split, index in zip(SETS[name], (subset.train, subset.val), strict=True):
             positives = split.labels[index].sum(axis=0)
-            assert positives.min() >= AT_LEAST
-            assert (len(index) - positives).min() >= AT_LEAST
+            assert positives.min() >= LEAST_PER_CLASS
+            assert (len(index) - positives).min() >= LEAST_PER_CLASS
 
 
 def test_a_finding_that_almost_all_have_keeps_two_images_without_it() -> None:
     labels = np.ones((300, 2), np.int64)
     labels[:3, 1] = 0
-    kept = labels[choose(labelled(labels), labelled(labels), 0.02, seed=0).train]
-    assert (kept[:, 1] == 0).sum() >= AT_LEAST
+    kept = labels[choose_subset(labelled(labels), labelled(labels), 0.02, seed=0).train]
+    assert (kept[:, 1] == 0).sum() >= LEAST_PER_CLASS
 
 
 def test_a_class_with_one_image_keeps_it_at_every_share() -> None:
     labels = np.array([0] * 99 + [1])
-    assert 99 in choose(labelled(labels), labelled(labels), 0.01, seed=0).train
+    assert 99 in choose_subset(labelled(labels), labelled(labels), 0.01, seed=0).train
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("fraction", [0.001, 0.5, 1.0])
 def test_tiny_sets_give_what_they_have(n: int, fraction: float) -> None:
     for labels in (np.arange(n) % 2, np.zeros(n, int), np.zeros((n, 2), int), np.ones((n, 2), int)):
-        subset = choose(labelled(labels), labelled(labels[:1]), fraction, seed=0)
+        subset = choose_subset(labelled(labels), labelled(labels[:1]), fraction, seed=0)
         assert 1 <= len(subset.train) <= n
         assert np.array_equal(subset.val, [0])
         assert len(subset.train) == n or fraction < 1
 
 
 def test_an_empty_validation_split_stays_empty() -> None:
-    subset = choose(labelled([0, 1, 0, 1]), labelled([]), 0.5, seed=0)
+    subset = choose_subset(labelled([0, 1, 0, 1]), labelled([]), 0.5, seed=0)
     assert len(subset.val) == 0 and len(subset.train) == 4  # two of each class
 
 
 def test_another_seed_draws_other_images_and_train_and_validation_draw_apart() -> None:
     train = labelled(imbalanced(700))
-    first, second = (choose(train, train, 0.1, seed) for seed in (0, 1))
+    first, second = (choose_subset(train, train, 0.1, seed) for seed in (0, 1))
     assert set(first.train) != set(second.train)
     assert set(first.train) != set(first.val)  # one stream for both would repeat the choice
     assert first.digest != second.digest
@@ -142,23 +147,23 @@ def test_another_seed_draws_other_images_and_train_and_validation_draw_apart() -
 def test_the_hash_is_of_the_content_of_both_splits() -> None:
     train, val = labelled([0, 1] * 30), labelled([0, 1] * 20)
     seen = {
-        choose(train, val, 0.5, 0).digest,
-        choose(train, val, 0.6, 0).digest,
-        choose(train, labelled([0, 1] * 21), 0.5, 0).digest,
-        choose(labelled([0, 1] * 31), val, 0.5, 0).digest,
-        choose(val, train, 0.5, 0).digest,
+        choose_subset(train, val, 0.5, 0).digest,
+        choose_subset(train, val, 0.6, 0).digest,
+        choose_subset(train, labelled([0, 1] * 21), 0.5, 0).digest,
+        choose_subset(labelled([0, 1] * 31), val, 0.5, 0).digest,
+        choose_subset(val, train, 0.5, 0).digest,
     }
     assert len(seen) == 5
-    assert choose(train, val, 0.5, 0).digest in seen
+    assert choose_subset(train, val, 0.5, 0).digest in seen
     # an image that moves from the end of train to the start of validation is another subset
     ones, twos = labelled([0]), labelled([0, 0])
-    assert choose(ones, twos, 1.0, 0).digest != choose(twos, ones, 1.0, 0).digest
+    assert choose_subset(ones, twos, 1.0, 0).digest != choose_subset(twos, ones, 1.0, 0).digest
 
 
 PROCESS = """
 import sys; sys.path.insert(0, sys.argv[1])
 from label_sets import FRACTIONS, SETS
-from mednet_bench.benchmark.training.subsets import choose
+from mednet_bench.benchmark.training.subsets import choose_subset
 print([choose(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
 """
 
@@ -172,13 +177,15 @@ def test_another_process_draws_the_same() -> None:
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "12345"},
     ).stdout.strip()
-    assert said == str([choose(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
+    assert said == str(
+        [choose_subset(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS]
+    )
 
 
 def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     card = toys.write_card(tmp_path)
-    request = Request(
+    request = RunConfig(
         inits=f"scratch,mednet={card}",
         archs=toys.ARCH,
         protocols="knn",
@@ -189,8 +196,8 @@ def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest
         out=str(tmp_path / "run"),
     )
     task = toys.task_of(toys.Toy())
-    grid = build_grid(request, [task], [task], toys.NOWHERE)
-    scratch, mednet = (Bench(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells)
+    grid = build_plan(request, [task], [task], toys.NOWHERE)
+    scratch, mednet = (CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells)
     assert {scratch.cell.init, mednet.cell.init} == {"scratch", "mednet"}
     assert scratch.hashes.weights != mednet.hashes.weights
     assert (scratch.hashes.subset, scratch.counts) == (mednet.hashes.subset, mednet.counts)
@@ -198,7 +205,7 @@ def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_manifest_says_what_was_seen_and_is_written_once(tmp_path: Path) -> None:
-    subset = choose(*SETS["single label"], 0.1, seed=2)
+    subset = choose_subset(*SETS["single label"], 0.1, seed=2)
     write_manifest(tmp_path, "task-0.1-seed2", subset)
     path = tmp_path / "subsets" / "task-0.1-seed2.json"
     said = json.loads(path.read_text())
@@ -209,17 +216,17 @@ def test_the_manifest_says_what_was_seen_and_is_written_once(tmp_path: Path) -> 
         digest.update(len(said[split]).to_bytes(8, "little") + np.array(said[split], "<i8").tobytes())
     assert said["hash"] == subset.digest == f"sha256:{digest.hexdigest()}"
     before = path.stat().st_mtime_ns
-    write_manifest(tmp_path, "task-0.1-seed2", Subset(subset.val, subset.train, "sha256:other"))
+    write_manifest(tmp_path, "task-0.1-seed2", LabelSubset(subset.val, subset.train, "sha256:other"))
     assert path.stat().st_mtime_ns == before
 
 
 def test_the_smears_of_bccd_stay_whole_and_their_share_is_honest(data_root: Path) -> None:
-    places = Places(roots=(data_root,), download=False)
+    places = DataLocations(roots=(data_root,), download=False)
     splits = catalog(places)["bccd-cells"].source.load(28, places)
     train, val = splits["train"], splits["val"]
     assert train.groups is not None
     for seed in range(5):
-        chosen = {fraction: choose(train, val, fraction, seed) for fraction in FRACTIONS}
+        chosen = {fraction: choose_subset(train, val, fraction, seed) for fraction in FRACTIONS}
         for fraction, subset in chosen.items():
             inside = np.isin(np.arange(len(train)), subset.train)
             assert not set(train.groups[inside]) & set(train.groups[~inside])
@@ -252,7 +259,7 @@ def sets(draw: st.DrawFn) -> Split:
 def test_of_any_set_subsets_nest_keep_groups_and_hold_two_of_each_class(
     split: Split, one: float, two: float, seed: int
 ) -> None:
-    small, large = (choose(split, split, fraction, seed).train for fraction in sorted((one, two)))
+    small, large = (choose_subset(split, split, fraction, seed).train for fraction in sorted((one, two)))
     assert set(small) <= set(large)
     assert np.array_equal(small, np.unique(small)) and small.min() >= 0 and small.max() < len(split)
     assert len(small) >= round(min(one, two) * len(split))
@@ -262,7 +269,7 @@ def test_of_any_set_subsets_nest_keep_groups_and_hold_two_of_each_class(
     member = split.labels if split.labels.ndim == 2 else np.eye(4, dtype=int)[split.labels]
     sides = (member, 1 - member) if split.labels.ndim == 2 else (member,)
     for side in sides:
-        assert (side[small].sum(axis=0) >= np.minimum(side.sum(axis=0), AT_LEAST)).all()
+        assert (side[small].sum(axis=0) >= np.minimum(side.sum(axis=0), LEAST_PER_CLASS)).all()
 
 
 def test_the_test_split_is_never_cut(tmp_path: Path) -> None:

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from waits import watched
 
 from mednet_bench.benchmark.training.loop import (
+    BatchSource,
     DivergedError,
-    Feed,
-    Hyper,
-    Validation,
+    OptimizerConfig,
+    ValidationResult,
+    autocast_precision,
     fit,
     full_float32,
     in_parts,
-    precision,
 )
-from mednet_bench.benchmark.training.metrics import Scored, primary
-from mednet_bench.benchmark.training.model import loss_of, probabilities
+from mednet_bench.benchmark.training.metrics import Predictions, primary_value
+from mednet_bench.benchmark.training.model import loss_of, to_probabilities
 from mednet_bench.benchmark.training.subsets import one_hot
 
-HYPER = Hyper(lr=1e-2, weight_decay=0.01, every=5, patience=100)
+HYPER = OptimizerConfig(lr=1e-2, weight_decay=0.01, every=5, patience=100)
 STEPS, BATCH = 20, 16
 
 
@@ -56,26 +56,28 @@ def data(n: int = 200, seed: int = 1) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels)
 
 
-def feed_of(images: Tensor, labels: Tensor, steps: int = STEPS, seed: int = 0, batch: int = BATCH) -> Feed:
+def feed_of(
+    images: Tensor, labels: Tensor, steps: int = STEPS, seed: int = 0, batch: int = BATCH
+) -> BatchSource:
     rows = torch.from_numpy(np.random.default_rng(seed).integers(0, len(images), (steps, batch)))
-    return Feed(
+    return BatchSource(
         lambda step: (images[rows[step]], labels[rows[step]]), loss_of("binary"), steps, batch_size=batch
     )
 
 
-def validator(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], Validation]:
-    def validate() -> Validation:
+def validator(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], ValidationResult]:
+    def validate() -> ValidationResult:
         with torch.inference_mode():
             logits = model(images)
-        scored = Scored("binary", one_hot(labels.numpy(), 2), probabilities(logits, "binary"))
-        return Validation(float(loss_of("binary")(logits, labels)), primary(scored))
+        scored = Predictions("binary", one_hot(labels.numpy(), 2), to_probabilities(logits, "binary"))
+        return ValidationResult(float(loss_of("binary")(logits, labels)), primary_value(scored))
 
     return validate
 
 
 def trained(seed: int = 0, order: int = 0, **changes: object) -> tuple[nn.Module, list[tuple[object, ...]]]:
     model, (images, labels) = network(seed), data()
-    hyper = Hyper(**{**HYPER.__dict__, **changes})  # type: ignore[arg-type]
+    hyper = OptimizerConfig(**{**HYPER.__dict__, **changes})  # type: ignore[arg-type]
     fitted = fit(model, feed_of(images, labels, seed=order), hyper, validator(model, images, labels))
     return model, [(p.step, p.train_loss, p.val_loss, p.val_score) for p in fitted.curve]
 
@@ -111,7 +113,7 @@ def test_the_curve_says_step_and_mean_loss_of_every_stretch() -> None:
         losses.append(float(value.detach()))
         return value
 
-    fitted = fit(model, Feed(feed.batch, loss, 12), HYPER, validator(model, images, labels))
+    fitted = fit(model, BatchSource(feed.batch, loss, 12), HYPER, validator(model, images, labels))
     assert [point.step for point in fitted.curve] == [5, 10, 12]  # and the last one, even if it is short
     means = [np.mean(losses[a:b]) for a, b in ((0, 5), (5, 10), (10, 12))]
     assert [point.train_loss for point in fitted.curve] == pytest.approx(means, rel=1e-5)
@@ -121,10 +123,10 @@ def scripted(scores: list[tuple[float, float | None]], model: nn.Module, seen: l
     """A validation that says what the script says and keeps the weights that it was shown."""
     script: Iterator[tuple[float, float | None]] = iter(scores)
 
-    def validate() -> Validation:
+    def validate() -> ValidationResult:
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         assert not model.training
-        return Validation(*next(script))
+        return ValidationResult(*next(script))
 
     return validate
 
@@ -144,13 +146,13 @@ def test_the_weights_of_the_best_validation_are_kept(
     model, seen = network(), []
     fitted = fit(model, feed_of(*data()), HYPER, scripted(scores, model, seen))
     assert len(fitted.curve) == validations
-    assert fitted.best == Validation(*scores[best])
+    assert fitted.best == ValidationResult(*scores[best])
     assert all(torch.equal(model.state_dict()[name], value) for name, value in seen[best].items())
     assert not all(torch.equal(seen[-1][name], value) for name, value in seen[best].items())
 
 
 def test_few_validation_images_are_judged_by_their_loss() -> None:
-    low, high = Validation(0.4, 0.6, few=True), Validation(0.5, 0.9, few=True)
+    low, high = ValidationResult(0.4, 0.6, few=True), ValidationResult(0.5, 0.9, few=True)
     assert low.beats(high) and not high.beats(low)
     low, high = replace(low, few=False), replace(high, few=False)
     assert high.beats(low) and not low.beats(high)
@@ -159,7 +161,7 @@ def test_few_validation_images_are_judged_by_their_loss() -> None:
 def test_training_stops_when_patience_is_at_an_end() -> None:
     model, seen = network(), []
     scores = [(1.0, 0.5), (1.0, 0.7), (1.0, 0.6), (1.0, 0.7), (1.0, 0.9)]
-    hyper = Hyper(lr=1e-2, weight_decay=0, every=2, patience=2)
+    hyper = OptimizerConfig(lr=1e-2, weight_decay=0, every=2, patience=2)
     fitted = fit(model, feed_of(*data()), hyper, scripted(scores, model, seen))
     assert [point.step for point in fitted.curve] == [2, 4, 6, 8]  # .6 and .7 are no better than .7
     assert fitted.best.score == 0.7
@@ -192,14 +194,14 @@ def test_a_loss_that_is_no_number_is_an_error_with_step_and_rate(bad: float) -> 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return loss_of("binary")(outputs, targets) * (bad if next(calls) >= 7 else 1)
 
-    feed = Feed(feed_of(images, labels).batch, loss, STEPS)
+    feed = BatchSource(feed_of(images, labels).batch, loss, STEPS)
     with pytest.raises(DivergedError, match=r"at step 7 with learning rate 0\.01"):
         fit(model, feed, HYPER, validator(model, images, labels))
 
 
 def test_a_rate_beyond_reason_diverges_by_itself() -> None:
     model, (images, labels) = network(norm=False), data()
-    hyper = Hyper(lr=1e30, weight_decay=0, every=5, patience=5)
+    hyper = OptimizerConfig(lr=1e30, weight_decay=0, every=5, patience=5)
     with pytest.raises(DivergedError, match=r"learning rate 1e\+30"):
         fit(model, feed_of(images, labels), hyper, validator(model, images, labels))
 
@@ -228,7 +230,7 @@ class Small(nn.Module):
         return self.inner(x)
 
 
-def gradients(model: nn.Module, feed: Feed) -> list[list[Tensor]]:
+def gradients(model: nn.Module, feed: BatchSource) -> list[list[Tensor]]:
     """The gradients of every step, as the optimiser saw them."""
     seen: list[list[Tensor]] = []
     before = torch.optim.AdamW.step
@@ -239,7 +241,7 @@ def gradients(model: nn.Module, feed: Feed) -> list[list[Tensor]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", spy)
-        fit(model, feed, HYPER, lambda: Validation(1.0, 0.5))
+        fit(model, feed, HYPER, lambda: ValidationResult(1.0, 0.5))
     return seen
 
 
@@ -267,7 +269,7 @@ def test_short_memory_changes_the_parts_and_not_the_gradient(room: int, batch: i
 
 def test_a_network_too_large_for_two_images_fails_with_the_devices_own_words() -> None:
     images, labels = data()
-    feed, worst = feed_of(images, labels), Validation(1.0, 0.5)
+    feed, worst = feed_of(images, labels), ValidationResult(1.0, 0.5)
     with pytest.raises(torch.OutOfMemoryError):
         in_parts(lambda parts: fit(Small(network(), 0), replace(feed, parts=parts), HYPER, lambda: worst))
 
@@ -293,16 +295,16 @@ def test_the_watch_sees_a_wait() -> None:
         return value
 
     with watched() as (waits, pausing):
-        fit(model, Feed(feed.batch, loss, 20), HYPER, pausing(validator(model, images, labels)))
+        fit(model, BatchSource(feed.batch, loss, 20), HYPER, pausing(validator(model, images, labels)))
     assert waits.seen.count("_local_scalar_dense") >= 20
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_half_precision_is_for_cuda_alone() -> None:
-    with precision(torch.device("cpu")):
+    with autocast_precision(torch.device("cpu")):
         assert not torch.is_autocast_enabled("cpu")
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    context = precision(torch.device("cuda"))
+    context = autocast_precision(torch.device("cuda"))
     assert isinstance(context, torch.autocast)
     assert (context.device, context.fast_dtype) == ("cuda", torch.bfloat16)
 
@@ -350,21 +352,21 @@ def test_on_cuda_it_learns_in_bfloat16_and_channels_last_without_waiting() -> No
     def batch(step: int) -> tuple[Tensor, Tensor]:
         return images[rows[step]], labels[rows[step]]
 
-    def validate() -> Validation:
+    def validate() -> ValidationResult:
         torch.cuda.set_sync_debug_mode("default")
-        with torch.inference_mode(), precision(device):
+        with torch.inference_mode(), autocast_precision(device):
             logits = model(images[300:]).float()
         truth = one_hot(labels[300:].cpu().numpy(), 2)
-        score = primary(Scored("binary", truth, probabilities(logits, "binary")))
+        score = primary_value(Predictions("binary", truth, to_probabilities(logits, "binary")))
         loss = float(loss_of("binary")(logits, labels[300:]))
-        return Validation(loss, score)
+        return ValidationResult(loss, score)
 
     def strict(step: int) -> tuple[Tensor, Tensor]:
         torch.cuda.set_sync_debug_mode("error" if step % HYPER.every else "default")
         return batch(step)
 
     try:
-        fitted = fit(model, Feed(strict, loss_of("binary"), 60), HYPER, validate)
+        fitted = fit(model, BatchSource(strict, loss_of("binary"), 60), HYPER, validate)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert fitted.best.score is not None and fitted.best.score > 0.95

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mednet_bench.baselines.init import Contract, InitCard, Need
-from mednet_bench.benchmark.schema.plan import Cell, Recipe
+from mednet_bench.baselines.init import InitCard, InitRequest, InputSpec
+from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import subsets
 from mednet_bench.benchmark.training.device_data import TaskData
-from mednet_bench.benchmark.training.protocol import Job
-from mednet_bench.tasks.task import SPLITS, Missing, Places, Split, Task
+from mednet_bench.benchmark.training.protocol import EvalContext
+from mednet_bench.tasks.task import SPLITS, DataLocations, MissingFile, Split, Task
 
 
 def real_data() -> Path:
@@ -30,7 +30,7 @@ def real_data() -> Path:
 ARCH = "test_efficientnet"
 """timm's own network for tests: batch norm and depthwise convolutions as in the default arch, but tiny."""
 
-NOWHERE = Places(roots=(), medmnist_cache=Path("/nonexistent"), download=False)
+NOWHERE = DataLocations(roots=(), medmnist_cache=Path("/nonexistent"), download=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,16 @@ class InMemory:
     splits: Mapping[str, Split]
     said: str = "sha256:toy"
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         return self.said
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         return ()
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         return (next(iter(self.splits.values())).images.shape[1],)
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         return self.splits
 
 
@@ -118,7 +118,7 @@ def task_of(toy: Toy, name: str = "toy", **facts: object) -> Task:
 RANDOM = InitCard(name="scratch", label="random", identity="scratch", seeded=True)
 """What `scratch` resolves to."""
 
-QUICK = Recipe(steps=20, batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
+QUICK = TrainingConfig(steps=20, batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
 """A fine-tuning that takes a second."""
 
 
@@ -129,7 +129,7 @@ class Bench:
     task: Task
     cache: Path
     card: InitCard = RANDOM
-    recipe: Recipe = QUICK
+    recipe: TrainingConfig = QUICK
     arch: str = ARCH
     side: int = 16
     data: TaskData = field(init=False)
@@ -143,7 +143,7 @@ class Bench:
         splits = self.task.source.load(size, NOWHERE)
         self.data = TaskData(splits, self.task.source.fingerprint(size, NOWHERE), "cpu")
 
-    def job(self, protocol: str, fraction: float = 1.0, seed: int = 0, **facts: object) -> Job:
+    def job(self, protocol: str, fraction: float = 1.0, seed: int = 0, **facts: object) -> EvalContext:
         """Describe one cell; `facts` replace fields of the job."""
         size = self.task.source.sizes(NOWHERE)[0]
         cell = Cell(
@@ -156,15 +156,17 @@ class Bench:
             fraction=fraction,
             seed=seed,
         )
-        subset = subsets.choose(self.data.splits["train"], self.data.splits["val"], fraction, seed)
-        job = Job(cell, self.task, self.data, subset, self.card, self.recipe, device="cpu", cache=self.cache)
+        subset = subsets.choose_subset(self.data.splits["train"], self.data.splits["val"], fraction, seed)
+        job = EvalContext(
+            cell, self.task, self.data, subset, self.card, self.recipe, device="cpu", cache=self.cache
+        )
         return replace(job, **facts)
 
 
-def loaded_card(file: Path, contract: Contract | None = None, **facts: object) -> InitCard:
+def loaded_card(file: Path, contract: InputSpec | None = None, **facts: object) -> InitCard:
     """A card whose weights stand in a file, as `imagenet` and `mednet` resolve to."""
     card = InitCard(
-        name="mednet", label="file", identity=f"file:{file.name}", contract=contract or Contract(), file=file
+        name="mednet", label="file", identity=f"file:{file.name}", contract=contract or InputSpec(), file=file
     )
     return replace(card, **facts)
 
@@ -192,9 +194,9 @@ def permuted_test_labels(task: Task) -> Task:
     return replace(task, source=InMemory(splits, task.source.fingerprint(0, NOWHERE)))
 
 
-def need_of(task: Task, cache: Path, **facts: object) -> Need:
+def need_of(task: Task, cache: Path, **facts: object) -> InitRequest:
     """Ask for an init of `task`; `facts` replace fields of the need."""
-    need = Need(
+    need = InitRequest(
         task=task,
         arch=ARCH,
         input_size=16,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mednet_bench.benchmark.training.loop import Validation
+from mednet_bench.benchmark.training.loop import ValidationResult
 
 HOST = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "lift_fresh"}
 """Operations that read a value back, or bring one from the host (`torch.tensor(...)` is a lift_fresh)."""
@@ -33,8 +33,8 @@ def watched() -> Iterator[tuple[Waits, Callable[[Callable], Callable]]]:
     """Watch everything but validations; those may, and must, wait."""
     waits = Waits()
 
-    def pausing(validate: Callable[[], Validation]) -> Callable[[], Validation]:
-        def paused() -> Validation:
+    def pausing(validate: Callable[[], ValidationResult]) -> Callable[[], ValidationResult]:
+        def paused() -> ValidationResult:
             waits.watching = False
             try:
                 return validate()

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from dicoms import BUNDLED, SECRET, bundled, holds
 
 from mednet_bench.cli.main import cli
-from mednet_bench.tasks.images.reader import UnreadableError, pictures, quiet
+from mednet_bench.tasks.images.reader import UnreadableError, read_images, silence_libraries
 from mednet_bench.tasks.local_cards import local_task
 
 PAGE = (Path(__file__).parents[3] / "docs" / "your-own-data.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def bundle(scans: Path) -> tuple[dict[str, int], set[str]]:
     counts, secrets, lines = {"colour": 0, "grey": 0}, {SECRET}, ["path,label,patient"]
     for number, path in enumerate(sorted((BUNDLED / "test_files").rglob("*.dcm"))):
         try:
-            label = "colour" if next(pictures(path)).values.ndim == 3 else "grey"
+            label = "colour" if next(read_images(path)).values.ndim == 3 else "grey"
         except UnreadableError:
             continue
         counts[label] += 1
@@ -72,7 +72,7 @@ def bundle(scans: Path) -> tuple[dict[str, int], set[str]]:
         place.parent.mkdir(parents=True)
         place.write_bytes(path.read_bytes())
         lines.append(f"{place.relative_to(scans)},{label},{SECRET}-{number // 2}")
-        with quiet():
+        with silence_libraries():
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         names = [str(header.get(key, "")) for key in ("PatientName", "PatientID", "StudyInstanceUID")]
         secrets |= {name for name in names if len(name) > 5}

@@ -9,22 +9,22 @@ import pytest
 from cards import CARD
 from PIL import Image
 
-from mednet_bench.benchmark.training.subsets import choose
+from mednet_bench.benchmark.training.subsets import choose_subset
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_files import prepared as preparing
-from mednet_bench.tasks.from_files.letterbox import fitted
+from mednet_bench.tasks.from_files.letterbox import letterbox
 from mednet_bench.tasks.from_files.source import FilesSource
-from mednet_bench.tasks.from_files.split import cut
+from mednet_bench.tasks.from_files.split import split_by_patient
 from mednet_bench.tasks.images.bit_depth import eight_bits
-from mednet_bench.tasks.images.reader import Picture
+from mednet_bench.tasks.images.reader import ReadImage
 from mednet_bench.tasks.local_cards import cards_in, local_task
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.task import DataLocations, Split
 
 Change = Callable[[Callable[[list[list[str]]], object]], Path]
 
 
 def loaded(card: Path, size: int = 16) -> dict[str, Split]:
-    return dict(local_task(card).source.load(size, Places()))
+    return dict(local_task(card).source.load(size, DataLocations()))
 
 
 def refusal(card: Path) -> str:
@@ -53,13 +53,13 @@ def test_patients_stay_whole_and_splits_repeat(ward: Path, monkeypatch: pytest.M
     groups = [set(split.groups.tolist()) for split in first.values() if split.groups is not None]
     assert [len(each) for each in groups] == [12, 4, 4] and len(set.union(*groups)) == 20
     source = local_task(ward / "ward.toml").source
-    before = source.fingerprint(16, Places())
+    before = source.fingerprint(16, DataLocations())
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(ward.parent / "another"))
-    assert source.fingerprint(16, Places()) == before, "neither the salt nor the cache is part of it"
+    assert source.fingerprint(16, DataLocations()) == before, "neither the salt nor the cache is part of it"
     again = loaded(ward / "ward.toml")
     assert all((again[name].images == first[name].images).all() for name in first)
     assert set(again["test"].groups.tolist()).isdisjoint(groups[2]), "another salt, other numbers"
-    drawn = [choose(splits["train"], splits["val"], 0.4, 0) for splits in (first, again)]
+    drawn = [choose_subset(splits["train"], splits["val"], 0.4, 0) for splits in (first, again)]
     assert drawn[0].train.tolist() == drawn[1].train.tolist(), "and yet the same labels"
 
 
@@ -75,11 +75,11 @@ def test_files_are_decoded_once(ward: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_processes_give_what_one_gives(ward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = local_task(ward / "ward.toml").source
     assert isinstance(source, FilesSource)
-    alone = preparing.prepared(source.spec, 16).manifest.content
+    alone = preparing.prepare_task(source.spec, 16).manifest.content
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(ward.parent / "another"))
-    monkeypatch.setattr("mednet_bench.tasks.from_files.decode.FEW", 1)
+    monkeypatch.setattr("mednet_bench.tasks.from_files.decode.FEW_FILES", 1)
     monkeypatch.setattr("mednet_bench.tasks.from_files.decode.PER_PIECE", 3)
-    assert preparing.prepared(source.spec, 16, jobs=2).manifest.content == alone
+    assert preparing.prepare_task(source.spec, 16, jobs=2).manifest.content == alone
 
 
 def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
@@ -107,7 +107,8 @@ def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None
     source = local_task(card).source
     assert isinstance(source, FilesSource)
     assert (
-        "20 patients stand in more than one split" in preparing.prepared(source.spec, 16).manifest.warnings[0]
+        "20 patients stand in more than one split"
+        in preparing.prepare_task(source.spec, 16).manifest.warnings[0]
     )
 
 
@@ -204,17 +205,17 @@ def test_a_subgroup_column_is_no_identifier(ward: Path) -> None:
 
 
 def test_an_image_keeps_its_proportions() -> None:
-    wide = fitted(Picture(np.full((10, 40), 200, np.uint8)), False, 20)
+    wide = letterbox(ReadImage(np.full((10, 40), 200, np.uint8)), False, 20)
     assert wide.dtype == np.uint8 and (wide[8:12] > 150).all() and not wide[:7].any() and not wide[13:].any()
     # pixels twice as high as wide: 10 x 40 of them look like 20 x 40
-    stretched = fitted(Picture(np.full((10, 40), 200, np.uint8), spacing=(2.0, 1.0)), True, 20)
+    stretched = letterbox(ReadImage(np.full((10, 40), 200, np.uint8), spacing=(2.0, 1.0)), True, 20)
     assert stretched.shape == (20, 20, 3) and (stretched[5:15] == 200).all() and not stretched[:5].any()
 
 
 @pytest.mark.parametrize("shares", [(0.6, 0.2, 0.2), (0.7, 0.1, 0.2), (0.8, 0.1, 0.1), (0.5, 0.25, 0.25)])
 def test_shares_come_out_as_asked(shares: tuple[float, float, float]) -> None:
     labels = np.arange(2000) % 4 // 3
-    splits = cut(labels, np.arange(2000) // 2, shares, 0, "x")
+    splits = split_by_patient(labels, np.arange(2000) // 2, shares, 0, "x")
     for split, share in enumerate(shares):
         assert abs((splits == split).mean() - share) < 0.01
         assert abs(labels[splits == split].mean() - 0.25) < 0.02

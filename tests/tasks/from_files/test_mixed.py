@@ -13,7 +13,7 @@ from PIL import Image
 
 from mednet_bench.tasks.images.bit_depth import eight_bits
 from mednet_bench.tasks.local_cards import local_task
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.task import DataLocations, Split
 
 SIDE, PATIENTS = 16, 6
 FRAMES = {"dcm": 3, "nii.gz": 5, "tif": 4, "npz": 2, "png": 1}
@@ -59,7 +59,7 @@ def mixed(tmp_path: Path) -> Path:
 
 def loaded(folder: Path, files: str) -> dict[str, Split]:
     (folder / "ward.toml").write_text(CARD + files)
-    return dict(local_task(folder / "ward.toml").source.load(SIDE, Places()))
+    return dict(local_task(folder / "ward.toml").source.load(SIDE, DataLocations()))
 
 
 def numbers(split: Split) -> Counter[int]:

@@ -13,15 +13,15 @@ from pydicom import dcmread
 from mednet_bench.benchmark.audits.leakage.audit import leakage_of
 from mednet_bench.benchmark.overlap.copies import copies_in
 from mednet_bench.benchmark.overlap.groups import known_groups
-from mednet_bench.cli.show.files import validated
+from mednet_bench.cli.show.files import validate_card
 from mednet_bench.cli.show.leakage import leakage_text
-from mednet_bench.tasks.from_files.card_draft import draft
-from mednet_bench.tasks.from_files.find import listed
-from mednet_bench.tasks.from_files.patient_ids import widened
+from mednet_bench.tasks.from_files.card_draft import draft_card
+from mednet_bench.tasks.from_files.find import list_task_files
+from mednet_bench.tasks.from_files.patient_ids import wider_ids
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.local_cards import local_task
-from mednet_bench.tasks.patients import count_misspelled, proposal
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.patients import count_misspelled, propose_pattern
+from mednet_bench.tasks.task import DataLocations, Split
 
 HERS = {"PatientID": None, "StudyInstanceUID": None, "SeriesInstanceUID": None}
 """What a header without any key lacks."""
@@ -33,7 +33,7 @@ GAPS = {
 
 
 def loaded(ward: Path) -> dict[str, Split]:
-    return dict(local_task(ward / "ward.toml").source.load(16, Places()))
+    return dict(local_task(ward / "ward.toml").source.load(16, DataLocations()))
 
 
 @pytest.mark.parametrize("case", GAPS)
@@ -63,7 +63,7 @@ def test_placeholders_in_a_patient_column_name_no_patient(ward: Path) -> None:
         cells[at] = words[number % 6]
         lines[number] = ",".join(cells)
     table.write_text("\n".join(lines))
-    found = listed(cast(FilesSource, local_task(ward / "ward.toml").source).spec)
+    found = list_task_files(cast(FilesSource, local_task(ward / "ward.toml").source).spec)
     assert found.patients.count("") == 12 and not set(found.patients) & {*words}
 
 
@@ -71,20 +71,20 @@ def test_placeholders_in_a_patient_column_name_no_patient(ward: Path) -> None:
 def test_columns_called_as_people_are_patients_where_their_values_come_again(ward: Path, name: str) -> None:
     table, card = ward / "labels.csv", ward / "ward.toml"
     table.write_text(table.read_text().replace("patient", name, 1))
-    assert draft(ward).content["files"]["patient_column"] == name
+    assert draft_card(ward).content["files"]["patient_column"] == name
     card.write_text(card.read_text().replace('patient_column = "patient"\n', ""))
-    said = validated(card, 16, 1, ward.parent / "check")
+    said = validate_card(card, 16, 1, ward.parent / "check")
     assert f"the column '{name}' seems to name patients and is not used: name it by patient_column" in said
     head, *lines = table.read_text().splitlines()
     rows = [line.split(",") for line in lines]
     own = [",".join((path, label, str(number), sex)) for number, (path, label, _, sex) in enumerate(rows)]
     table.write_text("\n".join([head, *own]))
-    assert "patient_column" not in draft(ward).content["files"]
+    assert "patient_column" not in draft_card(ward).content["files"]
 
 
 def test_numbers_of_studies_that_come_again_join_nobody() -> None:
-    assert widened(("A", "B", "", ""), ("1", "1", "1", "2")) == ("A", "B", "1", "2")
-    assert widened(("A", "A", "", ""), ("1", "1", "1", "")) == ("A", "A", "A", "")
+    assert wider_ids(("A", "B", "", ""), ("1", "1", "1", "2")) == ("A", "B", "1", "2")
+    assert wider_ids(("A", "A", "", ""), ("1", "1", "1", "")) == ("A", "A", "A", "")
 
 
 def test_numbers_of_patients_are_not_in_the_order_of_their_names(ward: Path) -> None:
@@ -113,8 +113,8 @@ def test_a_patient_of_every_file_its_own_is_told_and_a_pattern_proposed(ward: Pa
     for number, row in enumerate(rows):
         row[2] = f"{SECRET}-image-{number}"
     table.write_text("\n".join([head, *map(",".join, rows)]))
-    said = validated(ward / "ward.toml", 16, 1, ward.parent / "check")
-    doubt = draft(ward).patient_doubt
+    said = validate_card(ward / "ward.toml", 16, 1, ward.parent / "check")
+    doubt = draft_card(ward).patient_doubt
     assert "no two files share a value of 'patient'" in doubt and SECRET not in doubt
     assert "40 named, each with one file" in said and "none of 40 patients has two files" in said
     assert 'group_pattern = "([^/]+)/[^/]*$", which finds 20' in said
@@ -124,19 +124,19 @@ def test_a_patient_of_every_file_its_own_is_told_and_a_pattern_proposed(ward: Pa
     card = ward / "ward.toml"
     pattern = card.read_text().replace('patient_column = "patient"', 'group_pattern = "([^/]+)/[^/]*$"')
     card.write_text(pattern)
-    said = validated(card, 16, 1, ward.parent / "check")
+    said = validate_card(card, 16, 1, ward.parent / "check")
     assert "patients     20 known, 20 with several files" in said and "two files" not in said
     assert "none, known of 40 of 40 images" in leakage_text(leakage_of("ward", 16, "", loaded(ward)))
 
 
 def test_classes_and_measurements_in_paths_are_not_proposed_as_patients() -> None:
     def proposed(paths: list[str]) -> str:
-        return proposal(paths, 2).partition('group_pattern = "')[2].partition('"')[0]
+        return propose_pattern(paths, 2).partition('group_pattern = "')[2].partition('"')[0]
 
     assert proposed([f"ill/scan_P{n // 2}_{n % 2}.png" for n in range(20)]) == "([^/]+)[_-][^/_-]*$"
     assert proposed([f"train/P{n // 2}/series/{n}.png" for n in range(20)]) == "^([^/]+)/"
     assert proposed([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)]) == "^([^/]+)/", "as an example only"
-    assert "which finds" not in proposal([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)], 2)
+    assert "which finds" not in propose_pattern([f"{'ab'[n % 2]}/IMG_{n}.png" for n in range(20)], 2)
 
 
 def test_one_patient_with_two_files_is_no_evidence_that_a_column_names_patients(
@@ -147,9 +147,9 @@ def test_one_patient_with_two_files_is_no_evidence_that_a_column_names_patients(
             row[2] = f"{SECRET}-image-{max(1, number)}"
 
     card = changed(number_images)
-    doubt = draft(card.parent).patient_doubt
+    doubt = draft_card(card.parent).patient_doubt
     assert "files share only 1 of the 39 values of 'patient'" in doubt and SECRET not in doubt
-    said = validated(card, 16, 1, card.parent.parent / "check")
+    said = validate_card(card, 16, 1, card.parent.parent / "check")
     assert "39 named, only 1 with several files" in said and "only 1 of 39 patients has two files" in said
     (line,) = (
         line
@@ -177,7 +177,7 @@ def test_patients_that_only_their_spelling_parts_are_counted_without_a_name(
             row[2] = SPELLINGS[case][number % 2 if number < 6 else 0].format(number // 2 + 70)
 
     card = changed(spell)
-    said = validated(card, 16, 1, card.parent.parent / "check")
+    said = validate_card(card, 16, 1, card.parent.parent / "check")
     assert "6 of 23 patients have a name that differs from another only by case, blanks" in said
 
 
@@ -202,7 +202,7 @@ def test_a_study_is_no_patient_though_it_stays_whole(ward: Path, by: str) -> Non
         write(
             path, dcmread(path).pixel_array, **{"StudyInstanceUID": f"1.2.{path.parent.name[10:]}", **lacks}
         )
-    said = validated(card, 16, 1, ward.parent / "check")
+    said = validate_card(card, 16, 1, ward.parent / "check")
     assert "none known; 20 studies of patients not known" in said
     assert "of 40 images only the study or series is known" in said and "group_pattern" in said
     splits = loaded(ward)
@@ -224,5 +224,5 @@ def test_frames_of_one_file_are_not_several_files_of_a_patient(ward: Path) -> No
         write(path, np.stack([dcmread(path).pixel_array] * 2))
     table = ward / "labels.csv"
     table.write_text("\n".join(line for line in table.read_text().splitlines() if "-1.dcm" not in line))
-    assert "20 named, each with one file" in validated(ward / "ward.toml", 16, 1, ward.parent / "check")
+    assert "20 named, each with one file" in validate_card(ward / "ward.toml", 16, 1, ward.parent / "check")
     assert "none, known of 0 of 40 images" in leakage_text(leakage_of("ward", 16, "", loaded(ward)))

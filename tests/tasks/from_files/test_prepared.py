@@ -10,23 +10,23 @@ import pytest
 from PIL import Image
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.core.files import claim
-from mednet_bench.tasks.from_files.area_resize import shrunk
-from mednet_bench.tasks.from_files.file_traits import columns_of, joined
-from mednet_bench.tasks.from_files.letterbox import fitted
-from mednet_bench.tasks.from_files.prepared import Prepared, prepared
+from mednet_bench.core.files import claim_lock
+from mednet_bench.tasks.from_files.area_resize import area_resize
+from mednet_bench.tasks.from_files.file_traits import columns_of, join_columns
+from mednet_bench.tasks.from_files.letterbox import letterbox
+from mednet_bench.tasks.from_files.prepared import PreparedTask, prepare_task
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.images.bit_depth import eight_bits
-from mednet_bench.tasks.images.reader import Picture
-from mednet_bench.tasks.images.window import Window
+from mednet_bench.tasks.images.reader import ReadImage
+from mednet_bench.tasks.images.window import GrayWindow
 from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.task import SPLITS
 
 
-def ready(card: Path, side: int = 16) -> Prepared:
+def ready(card: Path, side: int = 16) -> PreparedTask:
     source = local_task(card).source
     assert isinstance(source, FilesSource)
-    return prepared(source.spec, side)
+    return prepare_task(source.spec, side)
 
 
 def folders(cache: Path) -> list[Path]:
@@ -36,23 +36,23 @@ def folders(cache: Path) -> list[Path]:
 def test_a_pixel_is_the_mean_of_its_area() -> None:
     values = np.random.default_rng(0).random((60, 90)).astype(np.float32)
     blocks = values.reshape(20, 3, 45, 2).mean((1, 3))
-    np.testing.assert_allclose(shrunk(values, 20, 45), blocks, atol=1e-6)
+    np.testing.assert_allclose(area_resize(values, 20, 45), blocks, atol=1e-6)
     # of 3 pixels each half takes one and a half
     line = np.array([[0.0, 0.6, 0.9]], np.float32)
-    np.testing.assert_allclose(shrunk(line, 1, 2), [[0.2, 0.8]], atol=1e-6)
-    assert shrunk(values, 60, 90) is values
+    np.testing.assert_allclose(area_resize(line, 1, 2), [[0.2, 0.8]], atol=1e-6)
+    assert area_resize(values, 60, 90) is values
     for height, width in ((59, 7), (1, 1), (41, 90)):
-        assert shrunk(values, height, width).mean() == pytest.approx(values.mean(), abs=1e-5)
+        assert area_resize(values, height, width).mean() == pytest.approx(values.mean(), abs=1e-5)
 
 
 def test_sixteen_bits_are_resized_before_they_are_rounded() -> None:
     ramp = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) % 4096
-    picture = Picture(ramp, Window(0.0, 4095.0, "card"), deep=True)
-    deep = fitted(picture, False, 16)
+    picture = ReadImage(ramp, GrayWindow(0.0, 4095.0, "card"), deep=True)
+    deep = letterbox(picture, False, 16)
     means = ramp.reshape(16, 4, 16, 4).mean((1, 3))
     assert deep.dtype == np.uint16
     np.testing.assert_allclose(deep, means / 4095 * 65535, atol=1)
-    shallow = fitted(picture, False, 16, bits=8)
+    shallow = letterbox(picture, False, 16, bits=8)
     assert shallow.dtype == np.uint8
     np.testing.assert_allclose(shallow, eight_bits(deep), atol=1)
 
@@ -94,7 +94,7 @@ def test_what_a_killed_run_left_is_removed_and_damage_is_told(ward: Path, cache:
     for left in (half, other, busy):  # `other` is of a card that was changed since
         (left / "arrays").mkdir(parents=True)
     note.unlink()
-    with claim(busy.with_suffix(".lock")):
+    with claim_lock(busy.with_suffix(".lock")):
         assert ready(ward / "ward.toml").folder.path == folder
     assert not half.exists() and not other.exists() and busy.exists()
     for damage in ("", "no note"):
@@ -150,7 +150,7 @@ def test_what_a_header_says_in_words_is_told_apart_and_not_read(ward: Path) -> N
 def test_traits_of_files_of_several_kinds_become_columns_with_gaps() -> None:
     first = columns_of([{"bytes": 7.0, "format": "PNG"}, {"bytes": 9.0, "KVP": 120.0}])
     second = columns_of([{"KVP": "high", "bytes": 1.0}])
-    both = joined([(2, first), (1, second), (0, {})])
+    both = join_columns([(2, first), (1, second), (0, {})])
     assert both["bytes"].tolist() == [7, 9, 1]
     assert both["format"].tolist() == ["PNG", "", ""]
     assert both["KVP"].tolist() == ["", "120.0", "high"]

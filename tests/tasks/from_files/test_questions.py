@@ -15,7 +15,7 @@ from PIL import Image
 from mednet_bench.cli.commands.questions import QUESTIONS
 from mednet_bench.core.errors import UserError
 from mednet_bench.core.toml_files import read_toml
-from mednet_bench.tasks.from_files.card_draft import draft
+from mednet_bench.tasks.from_files.card_draft import draft_card
 from mednet_bench.tasks.local_cards import local_task
 
 PROGRAM = (sys.executable, "-c", "from mednet_bench.cli.main import main; main()")
@@ -88,11 +88,11 @@ def test_whoever_agrees_to_everything_gets_what_nobody_is_asked_for(folder: Path
 
 
 def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Path) -> None:
-    found = draft(folder)
+    found = draft_card(folder)
     assert (found.labels, found.patients) == (("view", "finding", "chart"), ("chart",))
     table = folder / "list.csv"
     table.write_text(table.read_text().replace("chart", "Patient ID").replace("finding", "Diagnosis"))
-    found = draft(folder)
+    found = draft_card(folder)
     assert (found.labels, found.patients) == ((), ())
     assert found.content["files"]["patient_column"] == "Patient ID"
 
@@ -125,13 +125,13 @@ def test_a_class_called_none_is_said_to_count_as_nothing(folder: Path) -> None:
     with pytest.raises(
         UserError, match="holds 1 classes: two at least are needed; 'NaN' and 'none' count as"
     ):
-        draft(folder)
+        draft_card(folder)
 
 
 def test_a_file_that_is_gone_does_not_hide_the_column_of_paths(folder: Path) -> None:
     (folder / "0.png").unlink()  # `validate` names its line
-    assert draft(folder).content["files"]["path_column"] == "file"
+    assert draft_card(folder).content["files"]["path_column"] == "file"
     table = folder / "list.csv"
     table.write_text(table.read_text().replace(".png", ".jpg"))
     with pytest.raises(UserError, match="no column names files that lie in"):
-        draft(folder)
+        draft_card(folder)

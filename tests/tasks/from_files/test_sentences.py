@@ -13,12 +13,12 @@ import pytest
 from cards import CARD
 from pyarrow.parquet import write_table
 
-from mednet_bench.cli.show.files import validated
+from mednet_bench.cli.show.files import validate_card
 from mednet_bench.core.errors import UserError
-from mednet_bench.core.process_pool import share
+from mednet_bench.core.process_pool import map_in_processes
 from mednet_bench.tasks import patients
 from mednet_bench.tasks.from_files import table
-from mednet_bench.tasks.patients import finder, with_patients
+from mednet_bench.tasks.patients import compile_pattern, with_patients
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda card: card.replace(b"A ward", b"\xe4"), "it is no text in UTF-8: save it as that"),
@@ -67,7 +67,7 @@ TABLES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 def refusal(card: Path) -> str:
     with pytest.raises(UserError) as caught:
-        validated(card, 16, 1, card.parent.parent / "check")
+        validate_card(card, 16, 1, card.parent.parent / "check")
     said = str(caught.value)
     assert "\n" not in said and "MUSTERMANN" not in said
     return said
@@ -95,7 +95,7 @@ def test_tables_too_large_for_memory_are_refused_unread(ward: Path, monkeypatch:
     same = pa.DictionaryArray.from_arrays(cells, pa.array(["x.png"]))
     write_table(pa.table({"path": same, "label": same}), ward / "rows.parquet")
     monkeypatch.setattr(table, "MOST_CELLS", 3_999)
-    monkeypatch.setattr(table, "LARGEST", 4_000)
+    monkeypatch.setattr(table, "LARGEST_TABLE", 4_000)
     assert (ward / "rows.parquet").stat().st_size < 4_000
     (ward / "rows.csv").write_text("path,label\n" + "x.png,a\n" * 500)
     with pytest.raises(UserError, match=r"rows\.csv has more than 4,000 bytes: leave out"):
@@ -110,7 +110,7 @@ def test_one_patient_who_has_most_of_the_images_is_told(changed: Callable[..., P
             row[2] = "the same"
 
     card = changed(one_patient)
-    said = validated(card, 16, 1, card.parent.parent / "check")
+    said = validate_card(card, 16, 1, card.parent.parent / "check")
     assert "of the images, not 60%, 20%, 20%: one patient has 30 of 40" in said
 
 
@@ -118,7 +118,7 @@ def test_a_folder_is_no_card_and_a_mark_before_one_does_no_harm(ward: Path) -> N
     assert f"{ward} is a folder: name the TOML file in it" in refusal(ward)
     card = ward / "ward.toml"
     card.write_bytes(b"\xef\xbb\xbf" + card.read_bytes())  # as some editors save text
-    assert "patients     20 known" in validated(card, 16, 1, ward.parent / "check")
+    assert "patients     20 known" in validate_card(card, 16, 1, ward.parent / "check")
 
 
 def test_an_npz_is_described_as_it_is_whatever_size_is_asked_for(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_an_npz_is_described_as_it_is_whatever_size_is_asked_for(tmp_path: Path)
         np.savez(tmp_path / "x.npz", **arrays, **{f"{split}_labels": np.array(labels) for split in splits})
 
     save([0, 1, 0, 1])
-    said = validated(card, 64, 1, tmp_path / "check")
+    said = validate_card(card, 64, 1, tmp_path / "check")
     assert "12 at 8 px, as the npz has them: --size is for tasks from files" in said
     save([1, 1, 1, 1])
     assert f"{card}: the split train has no image of the class 'healthy'" in refusal(card)
@@ -155,12 +155,12 @@ def test_a_pattern_that_never_ends_is_refused(
 
 
 def test_a_pattern_that_never_ends_does_not_hold_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = finder("(x+x+)+y", "key")
+    find = compile_pattern("(x+x+)+y", "key")
     assert find is not None
     monkeypatch.setattr(patients, "LIMIT", 1.0)
     with pytest.raises(UserError, match="key: it does not get done with 1 paths"):
         find(["x" * 60])
-    assert list(share(find, [["zxxyz"], ["-"]], 2)) in ([["xx"], [""]], [[""], ["xx"]])
+    assert list(map_in_processes(find, [["zxxyz"], ["-"]], 2)) in ([["xx"], [""]], [[""], ["xx"]])
 
 
 @pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarm")
@@ -173,7 +173,7 @@ def test_a_search_ends_though_nobody_waits_for_it_any_more() -> None:
 def test_patients_are_found_as_python_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patients, "AT_ONCE", 2)
     paths = ["P-1/a.png", "Pß/é\u2028.png", "P-3/\udc80", "Q/a", "P/"]
-    find = finder(r"^P-?(\w)?.*/", "key")
+    find = compile_pattern(r"^P-?(\w)?.*/", "key")
     found = with_patients(iter(paths), str, find)
     assert list(found) == list(zip(paths, ["1", "ß", "3", "", ""], strict=True))
-    assert list(with_patients(paths, str, finder("", "key"))) == [(path, "") for path in paths]
+    assert list(with_patients(paths, str, compile_pattern("", "key"))) == [(path, "") for path in paths]

@@ -8,13 +8,13 @@ from cards import CARD
 from click.testing import CliRunner
 from dicoms import SECRET
 
-from mednet_bench.baselines.init import Need
+from mednet_bench.baselines.init import InitRequest
 from mednet_bench.baselines.sources.mednet import plan_pretraining
-from mednet_bench.benchmark.schema.records import Store
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import catalog
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 SIZE = 16
 SMALL = (
@@ -38,8 +38,10 @@ def cells(tmp_path: Path) -> Path:
 
 def sources(*cards: Path) -> list[tuple[str, int]]:
     """Return name and side of what pretrains for the cells."""
-    known = catalog(Places(), cards)
-    need = Need(known["cells"], "test_resnet", 32, SIZE, tuple(known.values()), Places(), None, "", Path("c"))
+    known = catalog(DataLocations(), cards)
+    need = InitRequest(
+        known["cells"], "test_resnet", 32, SIZE, tuple(known.values()), DataLocations(), None, "", Path("c")
+    )
     plan = plan_pretraining(need)
     return [(task.name, side) for task, side in zip(plan.sources, plan.sizes, strict=True)]
 
@@ -53,7 +55,7 @@ def test_a_run_pretrains_on_the_train_split_of_files(
     words = ["run", "--tasks", "cells", "--inits", "mednet", *cards, *SMALL, "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(cli, words, standalone_mode=False)
     assert not result.exception and result.return_value == 0, result.output
-    [record] = [each for each in Store(tmp_path / "run").read_all() if each.cell.step != "pretrain"]
+    [record] = [each for each in RecordStore(tmp_path / "run").read_all() if each.cell.step != "pretrain"]
     assert record.init is not None and "Gray-MedNet pretrained here on" in record.init.label
     assert record.init.label.endswith("images at 32 px (ward)"), "24 of train, less what it is scored on"
     assert int(record.init.label.split(" on ")[1].split()[0]) <= 24

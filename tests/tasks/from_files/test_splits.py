@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mednet_bench.cli.main import cli
-from mednet_bench.cli.show.files import validated
+from mednet_bench.cli.show.files import validate_card
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.from_files.card_draft import draft
+from mednet_bench.tasks.from_files.card_draft import draft_card
 from mednet_bench.tasks.images.bit_depth import eight_bits
 from mednet_bench.tasks.local_cards import local_task
-from mednet_bench.tasks.task import Places, Split
+from mednet_bench.tasks.task import DataLocations, Split
 
 SIDE = 16
 
@@ -62,18 +62,18 @@ def laid(folder: Path, names: Sequence[str], where: str = "{split}/{label}") -> 
 
 def drafted(folder: Path) -> tuple[Path, str]:
     """Write the card that `task new` drafts; returns it, and what it says of splits."""
-    found = draft(folder)
+    found = draft_card(folder)
     card = folder / "ward.toml"
     card.write_text(tomli_w.dumps({**found.content, "name": "ward"}))
     return card, "\n".join(found.splits)
 
 
 def loaded(card: Path) -> dict[str, Split]:
-    return dict(local_task(card).source.load(SIDE, Places()))
+    return dict(local_task(card).source.load(SIDE, DataLocations()))
 
 
 def said_of(card: Path) -> str:
-    return validated(card, SIDE, 1, card.parent.parent / "check")
+    return validate_card(card, SIDE, 1, card.parent.parent / "check")
 
 
 def new(folder: Path) -> str:
@@ -140,7 +140,7 @@ def test_a_column_that_looks_like_splits_and_is_not_used_is_named(tmp_path: Path
     assert f"the column '{name}' looks like splits and is not used: to take it" in said
     card = folder / "my-scans.toml"
     assert "split_column" not in card.read_text() and 'label_column = "finding"' in card.read_text()
-    found = draft(folder)
+    found = draft_card(folder)
     assert name not in (*found.labels, *found.patients)
     assert f"warning     the column '{name}' looks like splits and is not used" in said_of(card)
 
@@ -252,7 +252,7 @@ def test_folders_that_are_not_all_splits_are_refused_with_the_choice(tmp_path: P
     laid(tmp_path / "scans", names)
     picture((tmp_path / "scans" / extra).with_suffix(".png"), 200).rename(tmp_path / "scans" / extra)
     (tmp_path / "scans" / "ward.toml").write_text(f'{CARD}[files]\npath = "."\n')
-    for refuse in (draft, lambda folder: loaded(folder / "ward.toml")):
+    for refuse in (draft_card, lambda folder: loaded(folder / "ward.toml")):
         with pytest.raises(UserError) as caught:
             refuse(tmp_path / "scans")
         assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -286,7 +286,7 @@ def test_folders_of_a_table_without_splits_are_splits(tmp_path: Path) -> None:
     with (tmp_path / "scans" / "list.csv").open("a") as file:
         file.write("32.png,ill\n")
     words = "folders called test, train are not used as splits, since 1 of 33 files lie in none"
-    assert words in draft(tmp_path / "scans").splits[0] and words in said_of(card)
+    assert words in draft_card(tmp_path / "scans").splits[0] and words in said_of(card)
 
 
 def test_a_column_of_splits_overrules_folders_and_the_difference_is_told(tmp_path: Path) -> None:
@@ -388,11 +388,11 @@ def test_validate_never_writes_into_the_folder_that_it_reads(
     monkeypatch.chdir(folder / inside)
     before = sorted(folder.rglob("*"))
     for _ in range(2):
-        assert f"2 contact sheets in {tmp_path / 'ward-check'}" in validated(card, SIDE, 1, None)
+        assert f"2 contact sheets in {tmp_path / 'ward-check'}" in validate_card(card, SIDE, 1, None)
     with pytest.raises(
         UserError, match=r"--out sheets lies in .*scans, whose images are read: name a folder"
     ):
-        validated(card, SIDE, 1, Path("sheets"))
+        validate_card(card, SIDE, 1, Path("sheets"))
     assert sorted(folder.rglob("*")) == before and len(list((tmp_path / "ward-check").iterdir())) == 2
 
 

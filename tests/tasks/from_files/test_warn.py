@@ -2,7 +2,7 @@
 
 import pytest
 
-from mednet_bench.tasks.from_files.warnings import unlike
+from mednet_bench.tasks.from_files.warnings import split_differences
 from mednet_bench.tasks.task import Variant
 
 ALIKE = {("pixels", "512 x 512"): 9, ("colour", "grey"): 9, ("window", "header: 40, 400 LINEAR"): 9}
@@ -23,5 +23,5 @@ ALIKE = {("pixels", "512 x 512"): 9, ("colour", "grey"): 9, ("window", "header: 
     ],
 )
 def test_what_differs_is_told(facts: dict[tuple[str, str], int], variant: Variant, words: list[str]) -> None:
-    found = unlike({**ALIKE, **facts}, variant, 224)
+    found = split_differences({**ALIKE, **facts}, variant, 224)
     assert all(word in clause for word, clause in zip(words, found, strict=True))

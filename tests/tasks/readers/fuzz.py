@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mednet_bench.tasks.images.reader import UnreadableError, pictures
+from mednet_bench.tasks.images.reader import UnreadableError, read_images
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "fuzz"))
 from mutants import limit_memory, mutated
@@ -27,7 +27,7 @@ def main(folder: Path, cases: int) -> None:
         # of the processor, not of the clock; kills, since a C loop would not see an exception
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            for picture in pictures(mutant):
+            for picture in read_images(mutant):
                 assert picture.pixels.dtype in (np.uint8, np.uint16) and picture.pixels.size
             outcomes["read"] += 1
         except UnreadableError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mednet_bench.tasks.images.reader import Picture, Reading, UnreadableError, pictures, suffixes
+from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -24,8 +24,8 @@ def saved(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def read(path: Path, **reading: Any) -> list[Picture]:
-    return list(pictures(path, Reading(**reading)))
+def read(path: Path, **reading: Any) -> list[ReadImage]:
+    return list(read_images(path, ReaderTable(**reading)))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

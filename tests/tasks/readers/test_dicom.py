@@ -10,8 +10,8 @@ import pytest
 from dicoms import BUNDLED, SECRET, bundled, write
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_windowing
 
-from mednet_bench.tasks.images.reader import Reading, UnreadableError, pictures
-from mednet_bench.tasks.images.window import levels
+from mednet_bench.tasks.images.reader import ReaderTable, UnreadableError, read_images
+from mednet_bench.tasks.images.window import to_levels
 
 FILES = sorted(
     path
@@ -45,14 +45,14 @@ REFUSED = {
 
 def one(path: Path, **reading: Any) -> Any:
     """Read a file of one image."""
-    [picture] = pictures(path, Reading(**reading))
+    [picture] = read_images(path, ReaderTable(**reading))
     return picture
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_that_pydicom_bundles_is_read_or_refused_for_a_listed_reason(path: Path) -> None:
     try:
-        found = list(pictures(path))
+        found = list(read_images(path))
     except UnreadableError as error:
         broken = path.stem == "JPEG-lossy" and "compressed pixel data are broken" in str(error)  # to plugins
         assert broken or REFUSED.get(path.stem, "nothing refuses it") in str(error)
@@ -163,7 +163,7 @@ def test_sixteen_bits_keep_what_eight_would_round_away(tmp_path: Path) -> None:
     stored = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     path = write(tmp_path / "x.dcm", stored, BitsStored=12)
     deep = one(path, window=(2047.5, 4095))
-    pixels = levels(deep.brightness, 16)
+    pixels = to_levels(deep.brightness, 16)
     assert deep.deep and pixels.dtype == np.uint16
     np.testing.assert_allclose(pixels, stored / 4095 * 65535, atol=0.51)
     assert not one(write(tmp_path / "y.dcm", stored.astype(np.uint8))).deep
@@ -174,13 +174,15 @@ def test_frames_are_chosen_evenly(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", stored)
 
     def chosen(frames: Any) -> list[tuple[int, int]]:
-        return [(each.frame, int(each.pixels[0, 0])) for each in pictures(path, Reading(frames=frames))]
+        return [
+            (each.frame, int(each.pixels[0, 0])) for each in read_images(path, ReaderTable(frames=frames))
+        ]
 
     assert chosen("all") == [(at, at) for at in range(9)]
     assert chosen("middle") == [(4, 4)]
     assert chosen(3) == [(1, 1), (4, 4), (7, 7)]
     assert len(chosen(50)) == 9
-    [compressed] = pictures(bundled("SC_rgb_rle_2frame.dcm"), Reading(frames="middle"))
+    [compressed] = read_images(bundled("SC_rgb_rle_2frame.dcm"), ReaderTable(frames="middle"))
     np.testing.assert_array_equal(
         compressed.pixels, pydicom.dcmread(bundled("SC_rgb_rle_2frame.dcm")).pixel_array[1]
     )
@@ -197,7 +199,7 @@ def test_colour_of_every_kind_becomes_rgb(tmp_path: Path) -> None:
     deep = rgb.astype(np.uint16) << 8 | 7
     picture = one(write(tmp_path / "16.dcm", deep))
     np.testing.assert_allclose(picture.pixels, deep / 257, atol=0.51)
-    np.testing.assert_array_equal(levels(picture.brightness, 16), deep)
+    np.testing.assert_array_equal(to_levels(picture.brightness, 16), deep)
 
 
 def test_a_voi_table_and_a_sigmoid_are_followed(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_a_header_that_lies_is_refused_before_anything_is_allocated(
 ) -> None:
     path = write(tmp_path / "x.dcm", np.zeros((4, 4), np.uint8), **elements)
     with pytest.raises(UnreadableError, match=reason) as raised:
-        list(pictures(path))
+        list(read_images(path))
     assert SECRET not in str(raised.value)
 
 
@@ -246,7 +248,7 @@ def test_boxes_that_lead_nowhere_do_not_lead_pydicom_into_an_endless_search(tmp_
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mednet_bench.tasks.readers.dicom.LARGEST_FILE", 100_000)
     with pytest.raises(UnreadableError, match="it inflates to more than"):
-        list(pictures(bundled("image_dfl.dcm")))
+        list(read_images(bundled("image_dfl.dcm")))
 
 
 def test_nothing_that_identifies_is_in_the_facts_and_the_group_is_as_asked(tmp_path: Path) -> None:

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mednet_bench.tasks.images.reader import Picture, Reading, UnreadableError, pictures, suffixes
-from mednet_bench.tasks.images.window import levels
+from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
+from mednet_bench.tasks.images.window import to_levels
 
 GREY = np.arange(600, dtype=np.uint8).reshape(20, 30)
 COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEEP = (np.arange(600, dtype=np.uint16) * 100).reshape(20, 30)
 
 
-def one(path: Path, **reading: Any) -> Picture:
+def one(path: Path, **reading: Any) -> ReadImage:
     """Read a file of one image."""
-    [picture] = pictures(path, Reading(**reading))
+    [picture] = read_images(path, ReaderTable(**reading))
     return picture
 
 
@@ -39,7 +39,7 @@ def test_sixteen_bits_are_windowed_and_kept(tmp_path: Path, suffix: str) -> None
     Image.fromarray(DEEP).save(path)
     whole = one(path, window=(65535 / 2, 65535))
     assert whole.deep
-    np.testing.assert_array_equal(levels(whole.brightness, 16), DEEP)
+    np.testing.assert_array_equal(to_levels(whole.brightness, 16), DEEP)
     narrow = one(path, window=(30000, 20000))
     assert narrow.facts["window"] == "card"
     np.testing.assert_allclose(
@@ -114,7 +114,7 @@ def test_white_may_be_zero(tmp_path: Path, kind: type) -> None:
 def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     pages = [Image.fromarray(GREY + at) for at in range(5)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    found = list(pictures(tmp_path / "x.tif", Reading(frames=2)))
+    found = list(read_images(tmp_path / "x.tif", ReaderTable(frames=2)))
     assert [each.frame for each in found] == [1, 3]
     np.testing.assert_array_equal(found[1].pixels, GREY + 3)
 
@@ -182,13 +182,13 @@ def test_a_volume_looks_the_same_however_it_was_stored(
     affine = np.eye(4)
     affine[:3, :3] = np.diag([flip * size for flip, size in zip(flips, (1, 2, 5), strict=True)])[:, [1, 0, 2]]
     nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / name)
-    found = list(pictures(tmp_path / name, Reading(window=(300, 600))))
+    found = list(read_images(tmp_path / name, ReaderTable(window=(300, 600))))
     assert len(found) == 5 and found[0].pixels.shape == (7, 6)
     assert found[0].facts["plane"] == "axial" and found[0].spacing == (2.0, 1.0)
     grey = np.clip(volume() / 600, 0, 1) * 255
     # the patient's right is on the left of the picture, the front above, and the head comes first
     np.testing.assert_allclose(found[0].pixels, grey[::-1, ::-1, 4].T, atol=0.51)
-    [coronal] = pictures(tmp_path / name, Reading(window=(300, 600), plane="coronal", frames="middle"))
+    [coronal] = read_images(tmp_path / name, ReaderTable(window=(300, 600), plane="coronal", frames="middle"))
     np.testing.assert_allclose(coronal.pixels, grey[::-1, 3, ::-1].T, atol=0.51)
     assert coronal.spacing == (5.0, 1.0)
 
@@ -197,7 +197,7 @@ def test_of_four_dimensions_the_first_volume_is_taken_and_its_scale_followed(tmp
     image = nibabel.Nifti1Image(np.stack([volume(), volume() * 0], -1), np.diag([1, 1, 5, 1]))
     image.header.set_slope_inter(2, -10)
     nibabel.save(image, tmp_path / "x.nii")
-    found = next(pictures(tmp_path / "x.nii", Reading(window=(300, 600))))
+    found = next(read_images(tmp_path / "x.nii", ReaderTable(window=(300, 600))))
     values = nibabel.load(tmp_path / "x.nii").get_fdata()[..., 0]  # type: ignore[attr-defined]
     np.testing.assert_allclose(found.pixels, np.clip(values[::-1, ::-1, 4].T / 600, 0, 1) * 255, atol=0.51)
 
@@ -215,6 +215,6 @@ def test_a_volume_that_declares_too_much_is_refused(tmp_path: Path, side: int) -
 
 def test_the_settings_of_a_card_are_checked() -> None:
     with pytest.raises(ValueError, match="width of a window"):
-        Reading(window=(40, 0))
+        ReaderTable(window=(40, 0))
     with pytest.raises(ValueError, match="frames must be"):
-        Reading(frames=0)
+        ReaderTable(frames=0)

@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 from dicoms import write
 
-from mednet_bench.benchmark.corpus.source import Item, Problem, SourceCard
+from mednet_bench.benchmark.corpus.source import ReadProblem, SourceCard, SourceItem
 from mednet_bench.benchmark.corpus.sources.dicom import open_dicom
 from mednet_bench.benchmark.corpus.sources.idc import DONE, open_collection
 from mednet_bench.benchmark.corpus.sources.nifti import open_nifti
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.task import Places
+from mednet_bench.tasks.task import DataLocations
 
 FACTS: dict[str, Any] = {"variant": "gray", "modality": "ct", "licence": "CC0", "source_group": "x"}
 
@@ -37,18 +37,18 @@ def slices(root: Path) -> None:
                 write(place, pixels, PatientID=f"P{patient}", **uids, **more)
 
 
-def read(card: SourceCard, root: Path) -> tuple[list[Item], list[Problem]]:
+def read(card: SourceCard, root: Path) -> tuple[list[SourceItem], list[ReadProblem]]:
     """Read all of a source, as another process would."""
     import pickle
 
     opened = open_dicom(card, root) if card.kind == "dicom" else open_nifti(card, root)
     copy = pickle.loads(pickle.dumps(opened))
     found = [each for unit in copy.units() for each in copy.read(unit)]
-    items = [each for each in found if isinstance(each, Item)]
-    return items, [each for each in found if isinstance(each, Problem)]
+    items = [each for each in found if isinstance(each, SourceItem)]
+    return items, [each for each in found if isinstance(each, ReadProblem)]
 
 
-def seen(items: list[Item]) -> list[tuple[int, int, str]]:
+def seen(items: list[SourceItem]) -> list[tuple[int, int, str]]:
     """Return (what the image shows, label, group) of each."""
     return [(int(item.pixels[0, 0]), item.label[0], item.group) for item in items]
 
@@ -164,14 +164,14 @@ def commons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
 def test_a_collection_is_planned_and_downloaded_only_after_a_yes(
     tmp_path: Path, commons: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = Places(roots=(tmp_path,))
+    places = DataLocations(roots=(tmp_path,))
     with pytest.raises(UserError, match=r"Nothing was downloaded of idc:toy: repeat with --yes .* 2.5 GB"):
         open_collection("toy", places, False)
     told = capsys.readouterr().err
     assert "CT: 1 series of 1 patients, 6 files, 1.5 GB" in told and "SEG" not in told
     assert f"--collection-id toy --analysis-results exclude --download-dir {tmp_path}" in told
     with pytest.raises(UserError, match="downloads are switched off"):
-        open_collection("toy", Places(roots=(tmp_path,), download=False), True)
+        open_collection("toy", DataLocations(roots=(tmp_path,), download=False), True)
     assert commons == []
     source = open_collection("toy", places, True)
     assert [each["collection_id"] for each in commons] == ["toy"]
@@ -185,9 +185,9 @@ def test_a_collection_of_one_kind_or_unknown_is_refused(
     tmp_path: Path, commons: list[dict[str, Any]]
 ) -> None:
     with pytest.raises(UserError, match="one body part and one modality"):
-        open_collection("flat", Places(roots=(tmp_path,)), True)
+        open_collection("flat", DataLocations(roots=(tmp_path,)), True)
     with pytest.raises(UserError, match="did you mean 'tcga_luad'"):
-        open_collection("tcga_luat", Places(roots=(tmp_path,)), True)
+        open_collection("tcga_luat", DataLocations(roots=(tmp_path,)), True)
 
 
 def test_without_the_package_the_catalogue_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

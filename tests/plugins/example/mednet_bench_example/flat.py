@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from mednet_bench.baselines.init import INITS, Contract, InitCard, Need
+from mednet_bench.baselines.init import INITS, InitCard, InitRequest, InputSpec
 
 
-def flat(need: Need) -> InitCard:
+def flat(need: InitRequest) -> InitCard:
     """Take over `scratch`, with another input contract."""
     scratch = INITS["scratch"](need)
-    contract = Contract(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    contract = InputSpec(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return replace(scratch, name="example-flat", label="random weights, unscaled input", contract=contract)

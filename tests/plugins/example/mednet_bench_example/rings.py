@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mednet_bench.tasks.task import Missing, Places, Split, Task
+from mednet_bench.tasks.task import DataLocations, MissingFile, Split, Task
 
 SIDES, COUNTS = (28, 64), {"train": 48, "val": 24, "test": 24}
 
@@ -12,19 +12,19 @@ SIDES, COUNTS = (28, 64), {"train": 48, "val": 24, "test": 24}
 class Rings:
     """Draws the images; a source that reads files would name those that it lacks in `missing`."""
 
-    def fingerprint(self, size: int, places: Places) -> str:
+    def fingerprint(self, size: int, places: DataLocations) -> str:
         """Change this whenever other images would be drawn: it is part of every cell's key."""
         return "rings:1"
 
-    def missing(self, size: int, places: Places) -> tuple[Missing, ...]:
+    def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         """Lack no file."""
         return ()
 
-    def sizes(self, places: Places) -> tuple[int, ...]:
+    def sizes(self, places: DataLocations) -> tuple[int, ...]:
         """Draw these sides in pixels."""
         return SIDES
 
-    def load(self, size: int, places: Places) -> Mapping[str, Split]:
+    def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Draw every split: uint8 images [n, size, size], int64 labels [n]."""
         rng = np.random.default_rng(0)
         return {split: draw(size, count, rng) for split, count in COUNTS.items()}

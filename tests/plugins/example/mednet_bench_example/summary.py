@@ -1,22 +1,22 @@
 """A section of the report: the mean of the example's metric, per row of the leaderboard."""
 
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.elements.section import Column, Content, Part, Table
+from mednet_bench.reports.elements.section import SectionContent, SectionPart, Table, TableColumn
 
 METRIC = "example_recall"
 
 
-def summary(results: Results) -> Content | None:
+def summary(results: Results) -> SectionContent | None:
     """Make one table with its n; None where no record has the metric."""
     rows = [row for row in results.rows if METRIC in row.stats and row.stats[METRIC].n]
     if not rows:
         return None
     columns = (
-        Column("Task", facet="task"),
-        Column("Init", facet="init"),
-        Column("Recall", ".3f"),
-        Column("n", "d"),
+        TableColumn("Task", facet="task"),
+        TableColumn("Init", facet="init"),
+        TableColumn("Recall", ".3f"),
+        TableColumn("n", "d"),
     )
     body = tuple((row.task, row.init, row.stats[METRIC].mean, row.stats[METRIC].n) for row in rows)
     table = Table("Recall of the worst class, mean over n seeds", columns, body)
-    return Content("The worst class (example)", 200, (Part(blocks=(table,)),))
+    return SectionContent("The worst class (example)", 200, (SectionPart(blocks=(table,)),))
