@@ -59,7 +59,7 @@ def local_task(path: Path) -> Task:
     """Make a task of a card.
 
     Args:
-        path: a TOML file with the keys of `NpzCard`, or of `files.card.FilesCard` where it has a table `files`.
+        path: a TOML file with the keys of `NpzCard`, or of `FilesCard` where it has a table `files`.
 
     Raises:
         UserError: naming the card and the key that is unknown, missing or wrong. The images

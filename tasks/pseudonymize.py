@@ -32,7 +32,7 @@ def _read(path: Path) -> bytes:
 
 
 def group_number(salt: bytes, source: str, group: str) -> int:
-    """Return the salted hash of a group as a number from 0 to 2**63 - 1, or `NO_GROUP` where `group` is empty.
+    """Return the salted hash of a group as a number from 0 to 2**63 - 1, `NO_GROUP` for an empty one.
 
     Equal groups of one source give equal numbers; two sources never share one, since the same patient
     number in two hospitals is not the same patient.

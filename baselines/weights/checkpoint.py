@@ -57,7 +57,8 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     input_size: int = 0
     """Side in pixels at which the fingerprint was taken; that of the training where there was one."""
     fingerprint: tuple[float, ...] = ()
-    """What the network computes on fixed pictures (`baselines/weights/fingerprint.py`); compared at every load."""
+    """What the network computes on fixed pictures (`baselines/weights/fingerprint.py`); compared at every "
+    "load."""
     hashes: str = ""
     """File of sorted perceptual hashes of what was seen, relative to the card."""
     leave_out: tuple[str, ...] = ()

@@ -80,7 +80,8 @@ def check_fingerprint(
     if not distance <= FINGERPRINT_TOLERANCE:  # NaN too
         raise UserError(
             f"The weights of {origin} are those that the card names, but the network computes something else "
-            f"than the card's fingerprint (by {distance:.1%} of its length, {FINGERPRINT_TOLERANCE:.0%} is allowed): "
+            f"than the card's fingerprint (by {distance:.1%} of its length, {FINGERPRINT_TOLERANCE:.0%} is "
+            "allowed): "
             "another arch, another input contract or another release of timm; correct the card, or install "
             "the timm with which it was made."
         )

@@ -70,7 +70,8 @@ class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
 
 PARITY_RULE = (
     "IN where |ours - published| is within t(.975) x the standard error of the difference of the two means, "
-    f"but at least {PARITY_FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as ours; a "
+    f"but at least {PARITY_FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as "
+    "ours; a "
     f"single seed has only {PARITY_FLOOR:g}."
 )
 

@@ -22,7 +22,8 @@ threads wait for one another, on a busy machine for up to 25 times as long as th
 
 
 class LinearProtocol:
-    """The penalty with the smallest validation loss of `TrainingConfig.l2_grid` is taken, anew for every cell."""
+    """The penalty with the smallest validation loss of `TrainingConfig.l2_grid` is taken, anew for every "
+    "cell."""
 
     recipe_fields: tuple[str, ...] = ("l2_grid",)
     tunes = False

@@ -108,7 +108,8 @@ def equal_shares(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
             if len(few.train) == len(more.train):  # subsets of a seed lie in each other
                 said.append(
                     f"{name}: fractions {low:g} and {high:g} are the same {len(few.train)} training images, "
-                    f"as whole images are taken and {LEAST_PER_CLASS} of each class kept: leave one of the two out."
+                    f"as whole images are taken and {LEAST_PER_CLASS} of each class kept: leave one of the "
+                    "two out."
                 )
     return said
 

@@ -235,7 +235,8 @@ def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 
 
 CHECKS: tuple[Check, ...] = (
-    split_overlap_flags, generated_images, contamination_flags, other_than_imagenet, unpaired_seeds, seed_flags, one_pretraining, no_headroom,
+    split_overlap_flags, generated_images, contamination_flags, other_than_imagenet, unpaired_seeds,
+    seed_flags, one_pretraining, no_headroom,
     perfect_score, below_chance, majority_accuracy, grid_edge, still_improving, few_images,
 )  # fmt: skip
 """In the order in which flags are shown."""

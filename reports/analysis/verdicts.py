@@ -43,7 +43,8 @@ class Verdict:
         p: two-sided p-value of no difference, as it is and after Holm.
         p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
         mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
-            Holm asks of the first task of the family; infinite where not even `LARGEST_DIFFERENCE` would be shown, NaN
+            Holm asks of the first task of the family; infinite where not even `LARGEST_DIFFERENCE` would be
+            shown, NaN
             if unknown.
         seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
             shown with power 0.8; infinite where only more test images would help, NaN where not asked.

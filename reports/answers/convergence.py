@@ -40,7 +40,8 @@ def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAns
     told = "; ".join(_told([pace for pace in chosen if pace.row.init == init]) for init in inits)
     made = results.generated(first.task)
     sentence = (
-        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {format_percent(SHARE)} of the way "
+        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {format_percent(SHARE)} of "
+        "the way "
         "from chance level to each training's own final validation score, seed by seed "
         f"({first.protocol}, {format_percent(first.fraction)} of the labels). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
@@ -87,7 +88,8 @@ def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> 
     row = chosen[0].row
     network = place_label(row.arch, row.size, row.input_size)
     caption = (
-        f"Steps to {format_percent(SHARE)} of the way from chance level to the final validation score against "
+        f"Steps to {format_percent(SHARE)} of the way from chance level to the final validation score "
+        "against "
         f"{BASELINE}, median and range over seeds; left of the line is faster. {row.protocol}, {network}."
     )
     told = "; ".join(

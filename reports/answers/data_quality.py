@@ -91,7 +91,8 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{len(results.failed):,} failed"] * bool(results.failed)
     lost += [f"{waiting:,} are missing"] * bool(waiting)
-    cells = f"{count_noun(len(results.counted), 'cell')} finished, {join_words(lost) or 'none failed and none is missing'}"
+    finished = count_noun(len(results.counted), "cell")
+    cells = f"{finished} finished, {join_words(lost) or 'none failed and none is missing'}"
     seeds = range_with_noun((len(row.seeds) for row in results.rows), "seed")
     averages = count_noun(len(results.rows), "average")
     known = leaks(results)

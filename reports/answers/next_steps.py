@@ -165,7 +165,8 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     settled = [n for n in asked if n <= MOST_ADVISED_SEEDS]
     rest = asked[len(settled) :]
     beyond = (
-        f"{count_noun(len(rest), 'other' if settled else 'comparison')} would need {range_with_noun(rest, 'seed')}"
+        f"{count_noun(len(rest), 'other' if settled else 'comparison')} would need "
+        f"{range_with_noun(rest, 'seed')}"
         if rest
         else ""
     )
@@ -206,7 +207,8 @@ def _images(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     ]
     parts += [count_noun(len(tasks) - NAMED_TASKS, "more task")] * (len(tasks) > NAMED_TASKS)
     yield NextStep(
-        f"No number of seeds would settle {count_noun(len(hopeless), 'comparison')}, only more test images: look "
+        f"No number of seeds would settle {count_noun(len(hopeless), 'comparison')}, only more test images: "
+        "look "
         f"for larger sets of the same kind than {join_words(parts)}"
     )
 
@@ -228,7 +230,8 @@ def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
         wide = widen_grid(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
         if len(wide) > len(grid):
             gain = (
-                f"{count_noun(len(chosen), 'cell')} chose {name} from the edge of the grid and might do better "
+                f"{count_noun(len(chosen), 'cell')} chose {name} from the edge of the grid and might do "
+                "better "
                 "beyond it; all cells that use the grid are then computed anew"
             )
             yield NextStep(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")

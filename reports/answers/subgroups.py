@@ -35,7 +35,8 @@ def subgroups_answer(
     rows = [each.row for each in found]
     n = (
         f"n = {count_noun(len({row.task for row in rows}), 'task')} with subgroups, "
-        f"{join_words(list(dict.fromkeys(row.protocol for row in rows)))}, {format_percent(rows[0].fraction)} of the "
+        f"{join_words(list(dict.fromkeys(row.protocol for row in rows)))}, "
+        f"{format_percent(rows[0].fraction)} of the "
         f"labels, {range_with_noun((len(row.seeds) for row in rows), 'seed')}."
     )
     made = f" These images are {GENERATED}." if results.generated(rows[0].task) else ""

@@ -49,7 +49,8 @@ def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tup
         keys = marker_keys()
         for index, ((protocol, arch, size, input_size), members) in enumerate(groups.items()):
             caption = (
-                f"{protocol}: {place_label(arch, size, input_size)}. Difference in test AUC, first init minus "
+                f"{protocol}: {place_label(arch, size, input_size)}. Difference in test AUC, first init "
+                "minus "
                 f"second, with its 95 % interval; the band is the margin of ±{results.margin:g}. {left_out}"
             )
             panels = tuple(_panels(results, members))
@@ -72,7 +73,8 @@ def _left_out(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
         return ""
     least = min(verdict.a.fraction for verdict in kept)
     return (
-        f"Drawn are {len(kept):,} of {len(verdicts):,} comparisons, from {format_percent(least)} of the labels "
+        f"Drawn are {len(kept):,} of {len(verdicts):,} comparisons, from {format_percent(least)} of the "
+        "labels "
         "upwards; the table and verdicts.csv hold the others."
     )
 
@@ -129,7 +131,8 @@ def _panel(
         axes.grid(visible=False, axis="y")
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(
-            f"{shorten_name(pair[1], 18)} better  ◂   difference in AUC   ▸  {shorten_name(pair[0], 18)} better"
+            f"{shorten_name(pair[1], 18)} better  ◂   difference in AUC   ▸  {shorten_name(pair[0], 18)} "
+            "better"
         )
         panel_title(axes, pair_name((shorten_name(pair[0], 20), shorten_name(pair[1], 20))))
 
@@ -148,7 +151,8 @@ def _panel(
 
 
 def _alt(verdict: Verdict) -> str:
-    return f"at {format_percent(verdict.a.fraction)} {difference_text(verdict)}, {verdict.verdict}, {_n(verdict)}"
+    share = format_percent(verdict.a.fraction)
+    return f"at {share} {difference_text(verdict)}, {verdict.verdict}, {_n(verdict)}"
 
 
 def _n(verdict: Verdict) -> str:

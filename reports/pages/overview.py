@@ -134,7 +134,8 @@ def _equal_shares(results: Results) -> list[str]:
     equal = sorted({(place[0], place[-1], *sorted(of)) for place, of in shares.items() if len(of) > 1})
     return [
         f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
-        f"{count_noun(many, 'training image')}, since whole images are taken and some of each class are always "
+        f"{count_noun(many, 'training image')}, since whole images are taken and some of each class are "
+        "always "
         "kept: read their comparisons as one."
         for task, many, *of in equal
     ]

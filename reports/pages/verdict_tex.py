@@ -47,7 +47,8 @@ def _table(
     results: Results, protocol: str, arch: str, size: int, input_size: int, verdicts: Sequence[Verdict]
 ) -> str:
     caption = (
-        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first init minus "
+        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first init "
+        "minus "
         "second, over seeds and test images; verdicts after Holm's correction over tasks, margin "
         f"{results.margin:g}."
     )

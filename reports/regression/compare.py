@@ -121,7 +121,8 @@ def _explanations(both: Sequence[RowChange]) -> list[str]:
             else []
         )
     lines = [
-        f"- {escape_markdown(what)}: {escape_markdown(_short(a))} in A, {escape_markdown(_short(b))} in B ({count_noun(rows, 'row')})"
+        f"- {escape_markdown(what)}: {escape_markdown(_short(a))} in A, {escape_markdown(_short(b))} in B "
+        f"({count_noun(rows, 'row')})"
         for (what, a, b), rows in found.items()
     ]
     return ["\n".join(["What is not alike:", "", *lines])]
@@ -139,9 +140,10 @@ def _short(value: str) -> str:
 def _alone(run: str, rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return []
-    lines = [
-        f"- {escape_markdown(f'{row.task}, {row.init}, {row.protocol}, {format_percent(row.fraction)} of the labels')}"
-        f"{escape_markdown(f', {place_label(row.arch, row.size, row.input_size)}')}"
+    names = (
+        f"{row.task}, {row.init}, {row.protocol}, {format_percent(row.fraction)} of the labels, "
+        f"{place_label(row.arch, row.size, row.input_size)}"
         for row in rows
-    ]
+    )
+    lines = [f"- {escape_markdown(name)}" for name in names]
     return ["\n".join([f"Only in {run}, {count_noun(len(rows), 'row')}:", "", *lines])]

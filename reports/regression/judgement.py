@@ -147,7 +147,8 @@ def _comparable(line: BaselineRow, records: Sequence[Record]) -> dict[int, SeedS
             f"{DIFFERENCE_WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names
         )
         raise UserError(
-            f"The baseline cannot judge {row_name(line)}, since the run has {what}: use what the baseline was "
+            f"The baseline cannot judge {row_name(line)}, since the run has {what}: use what the baseline "
+            "was "
             "made with, judge other --inits, or write a new baseline with --update."
         )
     same.sort(key=lambda record: record.finished)

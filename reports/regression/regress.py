@@ -98,7 +98,8 @@ def regression_summary(
 def _origin(baseline: BaselineFile, path: Path) -> str:
     commit = f", commit {baseline.commit[:12]}" if baseline.commit else ""
     return (
-        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than {format_percent(PROMISED_RATE)} "
+        f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than "
+        f"{format_percent(PROMISED_RATE)} "
         "of reruns with other seeds go red."
     )
 
@@ -114,7 +115,8 @@ def _sentence(judgement: RowJudgement) -> str:
         return f"{row_name(line)}: {title} is missing; {judgement.why}."
     old, new = judgement.seeds
     moved = (
-        f"{row_name(line)}: {title} went from {format_number(judgement.before, '.4f')} ({count_noun(old, 'seed')}) to "
+        f"{row_name(line)}: {title} went from {format_number(judgement.before, '.4f')} "
+        f"({count_noun(old, 'seed')}) to "
         f"{format_number(judgement.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
         f"{format_number(judgement.change, '+.4f')}"
     )

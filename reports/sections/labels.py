@@ -99,7 +99,10 @@ def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Tabl
             (
                 task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
-                Datum(each.fractions[at], f"{format_number(saved.labels, ',d')} ({format_percent(each.fractions[at])})"),
+                Datum(
+                    each.fractions[at],
+                    f"{format_number(saved.labels, ',d')} ({format_percent(each.fractions[at])})",
+                ),
                 Datum(saved.own, label_count(saved.own, smallest)),
                 Datum(min(saved.needed, SORT_LAST), label_count(saved.needed, smallest)),
                 Datum(min(saved.low, SORT_LAST), labels_interval(saved, smallest)),

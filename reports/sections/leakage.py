@@ -157,7 +157,8 @@ def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:
         panels = tuple(panel for picture in audit.pictures for panel in _panel(picture, audit.task))
         if panels:
             caption = (
-                f"{audit.task}: {count_noun(len(panels), 'pair')} of images that are equal or nearly so, because "
+                f"{audit.task}: {count_noun(len(panels), 'pair')} of images that are equal or nearly so, "
+                "because "
                 "the audit was asked for them (--pictures). They may be of patients."
             )
             yield Figure(f"leakage-{number}", caption, panels, folded=True)

@@ -61,7 +61,8 @@ def learning_curves(results: Results) -> SectionContent | None:
         *((POINTED,) if pointed else ()),
         *(
             (
-                f"{count_noun(-left, 'panel')} more than shown here were left out; the tables hold their numbers.",
+                f"{count_noun(-left, 'panel')} more than shown here were left out; the tables hold their "
+                "numbers.",
             )
             if left < 0
             else ()
@@ -148,7 +149,8 @@ def _pointed(pointing: Sequence[LabelArrow]) -> str:
     """Say in words what the arrows show."""
     return "".join(
         f" {arrow.init} reaches {format_number(arrow.score)} with "
-        f"{format_number(arrow.needed / arrow.labels, '.2g')} times the labels{'' if arrow.sure else ', not sure'}."
+        f"{format_number(arrow.needed / arrow.labels, '.2g')} times the "
+        f"labels{'' if arrow.sure else ', not sure'}."
         for arrow in pointing
     )
 

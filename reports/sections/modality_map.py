@@ -51,7 +51,8 @@ def modality_map(results: Results) -> SectionContent | None:
         panels = tuple(_panel(each, scale) for each in maps[:MODALITY_PANELS])
     score = primary_title(results)
     lead = (
-        f"{score} minus that from {BASELINE} with {format_percent(largest)} of the labels, the mean over the tasks "
+        f"{score} minus that from {BASELINE} with {format_percent(largest)} of the labels, the mean over "
+        "the tasks "
         "of a modality; n is how many independent tasks. Colours reach full strength at "
         f"{format_number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
         *(

@@ -42,7 +42,8 @@ def per_class(results: Results) -> SectionContent | None:
             tables.append(_table(results, lines[:left]))
         left -= len(lines)
     lead = (
-        f"Test scores of each class against the rest with {format_percent(largest)} of the labels, mean ± standard "
+        f"Test scores of each class against the rest with {format_percent(largest)} of the labels, mean ± "
+        "standard "
         "deviation over seeds. A class with few test images has a noisy score, and among many classes some "
         "differ by chance.",
         *((f"{count_noun(-left, 'line')} more are in the records only.",) if left < 0 else ()),

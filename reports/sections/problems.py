@@ -72,7 +72,8 @@ def _counts(results: Results) -> list[str]:
         )
     if results.damaged:
         points.append(
-            f"The predictions of {count_noun(len(results.damaged), 'record')} are missing or not those that gave "
+            f"The predictions of {count_noun(len(results.damaged), 'record')} are missing or not those that "
+            "gave "
             "its score, so that no verdict rests on them: run the same command again, which makes them anew: "
             f"{_few(sorted(results.damaged))}."
         )
@@ -136,7 +137,8 @@ def _kept_apart(results: Results) -> list[str]:
 
 def _repeated(results: Results) -> list[str]:
     return [
-        f"{_named(results, task)}: {count_noun(dropped, 'record')} left out because a later one repeats its seed."
+        f"{_named(results, task)}: {count_noun(dropped, 'record')} left out because a later one repeats its "
+        "seed."
         for task, dropped in sorted(results.repeated.items())
     ]
 

@@ -94,8 +94,10 @@ def _inits(results: Results) -> Table:
             )
         )
     columns = (
-        TableColumn("Init", facet="init"), TableColumn("Network"), TableColumn("Identity"), TableColumn("Weights"),
-        TableColumn("Input contract"), TableColumn("Adapted"), TableColumn("Has seen"), TableColumn("Objective"),
+        TableColumn("Init", facet="init"), TableColumn("Network"), TableColumn("Identity"),
+        TableColumn("Weights"),
+        TableColumn("Input contract"), TableColumn("Adapted"), TableColumn("Has seen"),
+        TableColumn("Objective"),
         TableColumn("License"), TableColumn("Used for"),
     )  # fmt: skip
     caption = "Inits: where the weights came from and how images were fed to them"
@@ -145,7 +147,8 @@ def _software(results: Results) -> Table:
         for threads in (_threads(results.records, device),)
     ]
     columns = (
-        TableColumn("Device"), TableColumn("Threads"), TableColumn("Commit"), TableColumn("Protocol version"), TableColumn("Versions"),
+        TableColumn("Device"), TableColumn("Threads"), TableColumn("Commit"),
+        TableColumn("Protocol version"), TableColumn("Versions"),
         TableColumn("Records", ",d"),
     )  # fmt: skip
     return Table("Software and devices", columns, tuple(rows))

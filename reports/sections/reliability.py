@@ -65,7 +65,8 @@ def reliability_section(results: Results) -> SectionContent | None:
         return None
     left = len(panels) - drawn if drawn == RELIABILITY_PANELS else 0
     lead = (
-        f"Decisions with {format_percent(largest)} of the labels, sorted by the network's confidence into {BINS} "
+        f"Decisions with {format_percent(largest)} of the labels, sorted by the network's confidence into "
+        f"{BINS} "
         "bins of equally many, all seeds together: how many of each bin are right. On the diagonal a "
         "confidence means what it says; below it the network is too sure of itself. The key of a panel holds "
         "the expected calibration error, ECE, mean over seeds. No network was calibrated after training.",

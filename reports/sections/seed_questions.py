@@ -69,7 +69,8 @@ def feasibility_answer(results: Results) -> str:
     times = ASKED / max(images, default=ASKED)
     return (
         f"Only in small: {count_noun(len(made), 'MedNet')} made here, on {each}, from "
-        f"{count_noun(len(sources), 'source')} ({join_words(sources)}), in {format_duration(seconds)} together. The essay "
+        f"{count_noun(len(sources), 'source')} ({join_words(sources)}), in {format_duration(seconds)} "
+        "together. The essay "
         f"asks for {ASKED:,} images, {times:,.0f} times as many as the largest of these saw."
     )
 
@@ -99,7 +100,8 @@ def needed_answer(results: Results) -> str:
         groups[row.protocol, each.reference.init, where].append(each)
     many = len({where for _, _, where in groups}) > 1
     parts = [
-        f"Against {reference} with all its labels ({protocol}{f', {where}' if many else ''}), {saving_sentence(of)}."
+        f"Against {reference} with all its labels ({protocol}{f', {where}' if many else ''}), "
+        f"{saving_sentence(of)}."
         for (protocol, reference, where), of in groups.items()
     ]
     plain, warning = _pair(results, BASELINE)

@@ -52,7 +52,8 @@ def _lead() -> tuple[str, ...]:
     return (
         "Test AUC on the images of each subgroup, mean over seeds, with an interval over test images "
         "(patients, where they are known) and seeds, not corrected for the number of subgroups. A subgroup "
-        f"with fewer than {FEWEST_PER_SIDE} images or patients on either side of a class has none, and no part in "
+        f"with fewer than {FEWEST_PER_SIDE} images or patients on either side of a class has none, and no "
+        "part in "
         "the gap.",
         "The gap is the highest minus the lowest AUC. It is never negative and opens by chance alone, the "
         "wider the fewer the images: By chance is its mean if all were truly alike. Its interval is "
@@ -114,7 +115,8 @@ def _value(one: SubgroupRow) -> str:
 def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     extra = varying_columns(each.row for each in found)
     columns = (
-        TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"), TableColumn("Highest"),
+        TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"),
+        TableColumn("Highest"),
         TableColumn("Gap", ".3f"), TableColumn(RANGE, help="simultaneous over all pairs of subgroups"),
         TableColumn("By chance", ".3f", "mean gap if all subgroups were truly alike"), TableColumn("Shown"),
     )  # fmt: skip
@@ -138,7 +140,8 @@ def _helps(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
     extra = varying_columns(each.pair.a for each in found)
     columns = (
         TASK, COLUMN, TableColumn("Subgroup"), TableColumn("Inits", facet="init"), PROTOCOL,
-        *(column for column, _ in extra), TableColumn("Gain", "+.3f"), TableColumn(RANGE), TableColumn("p", ".3f", "Holm"),
+        *(column for column, _ in extra), TableColumn("Gain", "+.3f"), TableColumn(RANGE),
+        TableColumn("p", ".3f", "Holm"),
         TableColumn("Verdict"), TableColumn("Against the others", "+.3f", "gain minus the others' mean gain"),
         TableColumn(f"its {RANGE}"), TableColumn("its p", ".3f", "Holm"), TableColumn("It helps them"),
         TableColumn("Images", "d"), TableColumn("Seeds", "d"),

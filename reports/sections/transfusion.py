@@ -82,8 +82,10 @@ def transfusion_section(results: Results) -> SectionContent | None:
         'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
         "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
         f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, little "
-        f"{LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as none; much of "
-        f"the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs several seeds and is "
+        f"{LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as none; "
+        "much of "
+        f"the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs several seeds "
+        "and is "
         f"corrected for how many there are.{warning}",
     )
     figure = _figure(results, full, warning)
@@ -224,7 +226,8 @@ def _panel(p: FinetunePlace, init_looks: dict[str, InitLook], warning: str) -> F
 
     ends = [(init, p.cka(init)[1]) for init in p.rows]
     told = "; ".join(
-        f"{init}: {format_number(float(np.nanmean(v[:, 0])), '.2f')} to {format_number(float(np.nanmean(v[:, -1])), '.2f')}"
+        f"{init}: {format_number(float(np.nanmean(v[:, 0])), '.2f')} to "
+        f"{format_number(float(np.nanmean(v[:, -1])), '.2f')}"
         for init, v in ends
         if v.size
     )

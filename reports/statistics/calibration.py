@@ -174,7 +174,8 @@ def calibration_summary(found: Sequence[ErrorRates]) -> list[tuple[str, str, flo
         group = [rate for rate in found if (rate.truth.seeds, rate.truth.images) == (seeds, images)]
         lines.append(
             (
-                str(seeds), f"{images:,}", min(rate.covered for rate in group if rate.truth.auc <= PROMISED_AUC),
+                str(seeds), f"{images:,}",
+                min(rate.covered for rate in group if rate.truth.auc <= PROMISED_AUC),
                 max(rate.wrong for rate in group), max(rate.wrong_equivalent for rate in group),
             )
         )  # fmt: skip

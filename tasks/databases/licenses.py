@@ -28,7 +28,8 @@ MEANING = {
     LicenseTerms.SHARE_ALIKE: "name the sources, and share what is made of this under the same licence only",
     LicenseTerms.NON_COMMERCIAL: "no commercial use",
     LicenseTerms.NO_DERIVATIVES: "the terms of a source forbid to share it, or what is made of it",
-    LicenseTerms.UNKNOWN: "the terms of a source are not known or contradict each other: read them before sharing",
+    LicenseTerms.UNKNOWN: "the terms of a source are not known or contradict each other: "
+    "read them before sharing",
 }
 
 # A catalogue describes licences in words; each pattern adds a class, so that BY-NC-SA has three.
@@ -38,7 +39,8 @@ PATTERNS = {
     LicenseTerms.SHARE_ALIKE: r"\bsa\b|share[ -]?alike|\bodbl\b",
     LicenseTerms.NON_COMMERCIAL: r"\bnc\b|non-?commercial|\bresearch\b|\bacademic\b",
     LicenseTerms.NO_DERIVATIVES: r"\bnd\b|no[ -]deriv|\bno (re)?(distribution|sharing)\b",
-    LicenseTerms.UNKNOWN: r"unknown|unclear|not read|mixed|conflict|\bvs\b|^parents$|challenge|no specific|uploader"
+    LicenseTerms.UNKNOWN: r"unknown|unclear|not read|mixed|conflict|\bvs\b|^parents$|challenge"
+    r"|no specific|uploader"
     r"|agreement|\bdua\b|\brua\b|\bmta\b|\beula\b|\bgated\b|\bcredentialed\b|\brestricted\b|\bcustom\b",
 }
 """A use agreement counts as unknown: what it allows for weights stands in its text and in no class."""

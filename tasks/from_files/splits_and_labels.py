@@ -20,7 +20,7 @@ from .split import missing_classes, share_deviations, split_by_patient
 
 @dataclass(frozen=True, eq=False)
 class SplitsAndLabels:
-    """Per image, in the order of `DecodedImages`; everything here may name a patient and stays in the process.
+    """Facts per image, in the order of `DecodedImages`; they may name a patient and stay in the process.
 
     Attributes:
         names: file and frame.

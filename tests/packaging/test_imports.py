@@ -56,7 +56,7 @@ def own_imports(file: Path) -> set[str]:
     """List the modules of this project among a file's imports."""
     found = set()
     for name in imported_names(file):
-        # `from .plan import Cell` gives benchmark.schema.plan.Cell, `from . import plan` benchmark.schema.plan
+        # `from .plan import Cell` gives schema.plan.Cell, `from . import plan` gives schema.plan
         found |= {next((part for part in (name, name.rpartition(".")[0]) if part in MODULES), "")}
     return found - {"", module_name(file)}
 

@@ -45,7 +45,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         folder = tmp_path_factory.mktemp("run")
         request = RunConfig(
             tasks=tasks, inits=inits, protocols="linear", fractions=fractions, seeds=seeds, size=28,
-            input_size=64, out=str(folder), download=False, recipe=TrainingConfig(pretrain_images=PRETRAIN_IMAGES),
+            input_size=64, out=str(folder), download=False,
+            recipe=TrainingConfig(pretrain_images=PRETRAIN_IMAGES),
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MEDNET_BENCH_CACHE", str(cache))

@@ -248,7 +248,8 @@ def test_sections_are_found_by_their_files():
 def test_reports_import_neither_torch_nor_drawing_tools():
     # `ls` and `--help` see the reports; drawing tools take a second and torch takes three.
     code = (
-        "import sys; from mednet_bench.reports.elements.section import SECTIONS; import mednet_bench.reports.pages.build, "
+        "import sys; from mednet_bench.reports.elements.section import SECTIONS; import "
+        "mednet_bench.reports.pages.build, "
         "mednet_bench.reports.pages.terminal; list(SECTIONS); print([m for m in ('torch', 'matplotlib', "
         "'seaborn', 'medmnist') if m in sys.modules])"
     )
@@ -260,7 +261,8 @@ def test_a_report_is_built_without_torch_and_leaves_matplotlib_as_it_was(tmp_pat
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=(0, 1)))
     code = (
         "import sys, pathlib, matplotlib; before = dict(matplotlib.rcParams); "
-        "from mednet_bench.reports.pages.build import build_report; build_report([pathlib.Path(sys.argv[1])]); "
+        "from mednet_bench.reports.pages.build import build_report; "
+        "build_report([pathlib.Path(sys.argv[1])]); "
         "print('torch' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
     done = subprocess.run(

@@ -24,7 +24,10 @@ sys.path[:0] = [str(TESTS)]  # for `synthetic` and `conftest`
 
 RUN = "from mednet_bench.cli.main import main; main()"
 COMMANDS = ("ls", "--help", "run --help", "sources", "sources plan gray", "sources show lits")
-BUILD = "import pathlib, sys; from mednet_bench.reports.pages.build import build_report; build_report([pathlib.Path(sys.argv[1])])"
+BUILD = (
+    "import pathlib, sys; from mednet_bench.reports.pages.build import build_report; "
+    "build_report([pathlib.Path(sys.argv[1])])"
+)
 DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](performance.now())))"
 CLICK = "const t = performance.now(); document.querySelector('[name=init][value=mednet]').click();"
 
