@@ -18,7 +18,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         mean: per channel, in units of the value range.
         std: per channel, likewise.
-        channels: order of the colour channels.
+        channels: order of the color channels.
         value_range: what white is before mean and std: 1.0, or 255.0 for networks fed raw bytes.
         interpolation: how images are resized to the network's side.
     """

@@ -11,14 +11,19 @@ import msgspec
 from .errors import UserError, unknown_name_error
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+RENAMED_KEYS = {"licence": "license"}
+"""Keys of files of version 0.1 and what they are called since."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; `UserError` names the file, and the line and column where it is not TOML."""
+    """Read a TOML file; `UserError` names the file, and the line and column where it is not TOML.
+
+    Keys of version 0.1 are given by their present names.
+    """
     # by name, because the type checker looks for the one of the two that is not installed
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        return rename_keys(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # some editors add a mark
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder: name the TOML file in it.") from error
     except UnicodeDecodeError as error:
@@ -28,6 +33,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # its own error is a ValueError, as are some of Python's
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{path} is not valid TOML: {reason}.") from error
+
+
+def rename_keys(content: Any) -> Any:
+    """Return plain data with the keys of version 0.1 by their present names, at any depth."""
+    if isinstance(content, dict):
+        return {RENAMED_KEYS.get(key, key): rename_keys(value) for key, value in content.items()}
+    return [rename_keys(value) for value in content] if isinstance(content, list) else content
 
 
 def check_keys(path: Path, content: Iterable[str], known: Iterable[str]) -> None:

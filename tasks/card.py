@@ -27,7 +27,7 @@ class LocalTaskCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     source_group: str
     parents: tuple[str, ...]
     pretrain_splits: tuple[SplitName, ...] = ("train",)
-    licence: str
+    license: str
     citation: str
     caveats: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()

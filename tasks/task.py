@@ -67,7 +67,7 @@ class Split:
 
     Attributes:
         images: uint8, or uint16 where the source has more than 8 bits, over the whole range; [n, h, w] for
-            grey or [n, h, w, 3] (RGB) for colour.
+            gray or [n, h, w, 3] (RGB) for color.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
         groups: int64 [n], which patient, smear or lesion an image is of; None where not known at all.
             An image of which alone it is not known has a number below -1 of its own, or of its file or of
@@ -134,8 +134,8 @@ class Task:
         modality: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, microscopy, ...
         variant: gray or color, which also chooses the MedNet.
         source_group: sets of one group never pretrain for each other.
-        parents: the data sets that the images come from, by their ids in the catalogue of databases.
-        licence: of the images.
+        parents: the data sets that the images come from, by their ids in the catalog of databases.
+        license: of the images.
         citation: whom to cite.
         source: loads the images.
         role: "task" may be a target and pretrain for others; "source" only pretrains.
@@ -156,7 +156,7 @@ class Task:
     variant: Variant
     source_group: str
     parents: tuple[str, ...]
-    licence: str
+    license: str
     citation: str
     source: ImageSource = field(repr=False, compare=False)
     role: Literal["task", "source"] = "task"
@@ -170,13 +170,13 @@ class Task:
 
     @property
     def origin(self) -> frozenset[str]:
-        """Name, source group and parents, in lower case: what the catalogue's relations start from."""
+        """Name, source group and parents, in lower case: what the catalog's relations start from."""
         return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
 
     def contamination(self, corpora: Iterable[str]) -> ProvenanceOverlap:
         """Say whether corpora may hold images of this task: clean, possible or declared, with the evidence.
 
-        Ids are known in every spelling of the catalogue; a whole family (``"medmnist"``) holds each of
+        Ids are known in every spelling of the catalog; a whole family (``"medmnist"``) holds each of
         its members.
         """
         family = self.family.casefold()

@@ -259,7 +259,7 @@ def _curve(auc: float, recipe: TrainingConfig, rng: np.random.Generator) -> tupl
 def _task_facts(task: str, kind: str, modality: str) -> TaskFacts:
     return TaskFacts(
         title=f"{task}, as a test invents it", kind=kind, classes=("benign", "malignant"), modality=modality,
-        variant="gray", licence="CC BY 4.0", citation="Yang et al. 2023",
+        variant="gray", license="CC BY 4.0", citation="Yang et al. 2023",
         generated=task.startswith("phantom"),
         caveats=("lesions leak between the splits",) if task == "dermamnist" else (),
     )  # fmt: skip

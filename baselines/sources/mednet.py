@@ -1,7 +1,7 @@
-"""`mednet`: weights from medical images that never saw the target; Gray-MedNet or Color-MedNet by its colour.
+"""`mednet`: weights from medical images that never saw the target; Gray-MedNet or Color-MedNet by its color.
 
 No MedNet was ever released (arXiv 2110.06512 proposes one), so that by default the weights are made
-here, supervised, on the training splits of every other data set of the target's colour that is at
+here, supervised, on the training splits of every other data set of the target's color that is at
 hand, shares no source group and no parent with it, and is as real, or as generated, as the target.
 """
 
@@ -52,7 +52,7 @@ def made_here(name: str, need: InitRequest, start: InitCard | None = None) -> In
 
 
 def is_independent(source: Task, target: Task) -> bool:
-    """Whether `source` may pretrain for `target`: same colour and realness, no common image even possible."""
+    """Whether `source` may pretrain for `target`: same color and realness, no common image even possible."""
     return (
         source.variant == target.variant
         and source.generated == target.generated
@@ -64,7 +64,7 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
     """Choose the sources and name the weights by everything that decides them; `start` as in `made_here`.
 
     Raises:
-        UserError: no independent source of that colour is at hand.
+        UserError: no independent source of that color is at hand.
     """
     sources = sorted(
         (task for task in need.tasks if is_independent(task, need.task) and _side(task, need)),

@@ -29,7 +29,7 @@ class SeenCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id: str
     images: int = 0
     """That were seen; 0 where nobody says."""
-    licence: str = ""
+    license: str = ""
 
 
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,9 +44,9 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     corpora: tuple[str, ...]
     """Ids of every data set that the weights have seen."""
     corpus: tuple[SeenCorpus, ...] = ()
-    """The same, with counts and licences; what stands here counts as seen too."""
+    """The same, with counts and licenses; what stands here counts as seen too."""
     variant: str = ""
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     excused: tuple[str, ...] = ()
     """Prefixes of tensors that may be left over, as the file calls them, beside the arch's classifier."""
@@ -57,8 +57,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     input_size: int = 0
     """Side in pixels at which the fingerprint was taken; that of the training where there was one."""
     fingerprint: tuple[float, ...] = ()
-    """What the network computes on fixed pictures (`baselines/weights/fingerprint.py`); compared at every "
-    "load."""
+    """What the network computes on fixed images (`weights/fingerprint.py`); compared at every load."""
     hashes: str = ""
     """File of sorted perceptual hashes of what was seen, relative to the card."""
     leave_out: tuple[str, ...] = ()
@@ -99,7 +98,7 @@ def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) ->
 
 
 def card_path(path: Path, variant: str) -> Path:
-    """Return where the card stands that `path` means to a task of this colour."""
+    """Return where the card stands that `path` means to a task of this color."""
     if path.is_dir():
         own = path / "card.toml"
         return own if own.is_file() else path / variant / "card.toml"
@@ -116,7 +115,7 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
         need: what the run wants; the card's arch and variant must agree with it.
 
     Raises:
-        UserError: no card, a wrong key, another arch or colour than the run's, another hash.
+        UserError: no card, a wrong key, another arch or color than the run's, another hash.
     """
     card_at = card_path(path, need.task.variant)
     card = read_checkpoint_card(card_at)
@@ -131,7 +130,7 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
     if card.variant and card.variant != need.task.variant:
         raise UserError(
             f"{card_at} is a {card.variant} network and {need.task.name} is {need.task.variant}: "
-            "choose --tasks of its colour."
+            "choose --tasks of its color."
         )
     digest = sha256_file(file)
     if digest != card.sha256.lower():
@@ -152,5 +151,5 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
         corpora=tuple(dict.fromkeys((*card.corpora, *(corpus.id for corpus in card.corpus)))),
         fingerprint=card.fingerprint,
         fingerprint_size=card.input_size,
-        license=card.licence,
+        license=card.license,
     )

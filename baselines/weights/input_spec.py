@@ -9,10 +9,10 @@ difference of two channels has a standard error of 0.0002 of white. The variance
 was: they are compared with those that pictures of now give.
 
 Three errors are seen: inputs about 255 times too small, or too large; and red and blue swapped. Not seen are
-smaller errors of scale: grey chest X-rays have a fifth of the contrast of stained tissue, and the contracts
+smaller errors of scale: gray chest X-rays have a fifth of the contrast of stained tissue, and the contracts
 (0.5, 0.5) and ImageNet's differ by no more than a factor of 2.2. Not seen either are swapped channels of
-weights that saw grey images or stained tissue (whose red and blue are about equal), and of weights whose
-card declares the mean colour of ImageNet in the wrong order too. Networks whose first convolution is not
+weights that saw gray images or stained tissue (whose red and blue are about equal), and of weights whose
+card declares the mean color of ImageNet in the wrong order too. Networks whose first convolution is not
 followed by batch norm cannot be checked.
 """
 
@@ -41,7 +41,7 @@ and BreastMNIST, PneumoniaMNIST and RetinaMNIST (28 px) at 64 px: 0.22 to 1.5 wh
 and more where inputs are 255 times too large, 0.0053 and less where they are too small."""
 SWAPPED = 0.01
 """By how much of white blue must have been brighter than red. Red is so in photographs (by 0.037, as
-ImageNet's weights of EfficientNet-Lite say; grey images: 0.001), skin, blood and eyes, with green between or
+ImageNet's weights of EfficientNet-Lite say; gray images: 0.001), skin, blood and eyes, with green between or
 little below. Stained tissue may be of either kind; it is told by a green below both by more than `GREEN`."""
 GREEN = 0.05
 COMMON: tuple[dict[str, object], ...] = (
@@ -85,7 +85,7 @@ class InputEvidence:
         means = ", ".join(f"{mean:.3f}" for mean in self.means)
         gray = max(self.means) - min(self.means) < SWAPPED
         return f"{told}; the pretraining's channel means {means} of white" + (
-            ": as good as grey, so that the order of channels cannot be told" if gray else ""
+            ": as good as gray, so that the order of channels cannot be told" if gray else ""
         )
 
 

@@ -89,7 +89,7 @@ def inspect_checkpoint(
     Args:
         file: the weights; no code from it is run.
         arch: the network, or "" to try the common ones.
-        layout: the only one to try, or "" for all that are recognised.
+        layout: the only one to try, or "" for all that are recognized.
         excused: prefixes of tensors, as the file names them, that may be left over.
         state_dict: which of several that the file holds.
 

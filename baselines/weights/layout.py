@@ -28,7 +28,7 @@ class TargetModel:
 
 
 class TensorLayout(Protocol):
-    """Recognises names and says what the network calls them."""
+    """Recognizes names and says what the network calls them."""
 
     def __call__(self, names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
         """Return the network's name for every name of the file, or None where this is not the layout.

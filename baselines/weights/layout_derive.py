@@ -35,7 +35,7 @@ COMPANIONS = {
 AUXILIARY = "AuxLogits."
 """The second classifier of torchvision's Inception, of use in its training alone; left over by name."""
 ORDERED_LAYOUT = "order"
-"""The layout that must be asked for: `names_by_order` proves less than a layout that is recognised."""
+"""The layout that must be asked for: `names_by_order` proves less than a layout that is recognized."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +114,8 @@ def candidate_maps(
     chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
     for prefix in _prefixes(tensors, tuple(excused)):
         inner = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
-        for name, recognise in chosen.items():
-            if (renamed := recognise(inner, target)) is not None:
+        for name, recognize in chosen.items():
+            if (renamed := recognize(inner, target)) is not None:
                 pairs = {prefix + old: new for old, new in renamed.items()}
                 yield _accounted(name, prefix, pairs, tensors, target, excused)
 

@@ -61,7 +61,7 @@ def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Ite
     for arch in likely_archs(tensors):
         try:
             maps = list(candidate_maps(tensors, on_meta(arch), excused))
-        except UserError:  # recognised as torchvision's, which differs in a setting
+        except UserError:  # recognized as torchvision's, which differs in a setting
             continue
         if found := next((found for found in maps if not found.account.faults), None):
             yield arch, found

@@ -1,4 +1,4 @@
-"""Networks converted from Keras, such as a port of RadImageNet's ResNet-50: recognised, and refused.
+"""Networks converted from Keras, such as a port of RadImageNet's ResNet-50: recognized, and refused.
 
 Keras' ResNet-50 has convolutions with bias, halves the side in the first 1x1 convolution of a block where
 torchvision and timm do so in the 3x3 one, and adds 1.001e-5 in batch norm. Its tensors have the shapes of

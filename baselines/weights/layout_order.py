@@ -64,7 +64,7 @@ def names_by_order(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     """Match tensors in order, where no reference network tells what their modules are.
 
     Every module (the tensors that share a name but for its last part) must hold tensors of the same last
-    names and shapes as its counterpart. Two neighbours of one shape could still stand the other way
+    names and shapes as its counterpart. Two neighbors of one shape could still stand the other way
     round, which is why this is done only where a card asks for it.
 
     Returns:

@@ -149,7 +149,7 @@ def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], o
         raise UserError(
             f"The weights of {origin} hold one value each, as 0, in all {len(drawn)} tensors of filters and "
             "layers, so that every image gives the same features: take a checkpoint of a network that was "
-            "initialised and trained."
+            "initialized and trained."
         )
 
 

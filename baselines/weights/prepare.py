@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the registry of inits imports this module, and `ls` shall a
     from torch import Tensor
 
 CHANNELS = 3
-"""Every timm network takes three; a grey image is repeated, and the record says so."""
+"""Every timm network takes three; a gray image is repeated, and the record says so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class InputPreparation:
         )
         return resized.clamp_(0, 255) if mode == "bicubic" else resized
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Turn floats 0..255 [batch, 1 or 3, side, side] into the network's input, channels last."""
         import torch
 
@@ -57,8 +57,8 @@ class InputPreparation:
         return (images * scale + shift).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Resize and normalise, without augmentation."""
-        return self.normalise(self.resize(images))
+        """Resize and normalize, without augmentation."""
+        return self.normalize(self.resize(images))
 
 
 def as_floats(images: Tensor) -> Tensor:

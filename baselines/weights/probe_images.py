@@ -13,10 +13,10 @@ PROBE_SEED = 20211012
 
 @lru_cache(maxsize=4)
 def probe_images(count: int, side: int) -> NDArray[np.uint8]:
-    """Return coloured pictures with the statistics of photographs, uint8 [count, 3, side, side].
+    """Return colored pictures with the statistics of photographs, uint8 [count, 3, side, side].
 
     Their power falls with the square of the frequency (Field 1987), one bright plane is shared by the
-    channels and weak colour lies over it, and shaded discs give them edges. Each is stretched to use
+    channels and weak color lies over it, and shaded discs give them edges. Each is stretched to use
     most of the range, as a picture from a camera does. Computed by numpy on the CPU, so that every
     machine draws the same.
     """

@@ -1,7 +1,7 @@
 """Weights changed after they are loaded, so that reused features can be told from the mere scale of weights.
 
 After Raghu et al. 2019, "Transfusion: understanding transfer learning for medical imaging". Parameters are
-transformed, of normalisation layers as of all others. The running statistics of batch normalisation are no
+transformed, of normalization layers as of all others. The running statistics of batch normalization are no
 weights: they describe activations of features that "meanvar" and "shuffled" destroy, so that these two reset
 them to those of a fresh network, and training estimates them anew within some dozens of steps.
 """

@@ -42,7 +42,7 @@ def _starts(corpus: Corpus) -> dict[str, int]:
 def _draw_row(sheet: "Image.Image", folder: Path, source: SourceFacts, start: int, top: int) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
-    caption = f"{source.name}   {source.images:,} images, {source.modality}, {source.licence}"
+    caption = f"{source.name}   {source.images:,} images, {source.modality}, {source.license}"
     ImageDraw.Draw(sheet).text((GAP, top), caption, "black", ImageFont.load_default(14))
     rng = np.random.default_rng(0)
     drawn = rng.choice(source.images, min(COLUMNS, source.images), replace=False)

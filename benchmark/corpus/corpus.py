@@ -23,8 +23,8 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     database: str = ""
-    """Id in the catalogue of databases, "" if it stands in none."""
-    licence: str
+    """Id in the catalog of databases, "" if it stands in none."""
+    license: str
     source_group: str
     """Sources of one group never pretrain for each other's tasks."""
     parents: tuple[str, ...] = ()

@@ -17,12 +17,12 @@ from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpu
 def corpus_facts(folder: Path) -> dict[str, Any]:
     """Return everything that is known of a corpus as plain data; `UserError` where there is none."""
     corpus = read_corpus(folder)
-    licence = implied_terms(source.licence for source in corpus.sources if source.images)
+    license = implied_terms(source.license for source in corpus.sources if source.images)
     return {
         **msgspec.to_builtins(corpus),
         "images": corpus.images,
         "modalities": dict(_modalities(corpus)),
-        "licence": str(licence),
+        "license": str(license),
         "bytes": _bytes(folder),
         "contact_sheet": str(_sheet(folder, corpus)),
     }
@@ -43,9 +43,9 @@ def describe_corpus(folder: Path) -> str:
         splits = f" ({', '.join(source.splits)})" if source.splits else ""
         lines.append(one_line(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}"))
         origin = ", ".join(source.parents) or "no named database"
-        lines.append(one_line(f"  from {origin}; {source.licence}"))
+        lines.append(one_line(f"  from {origin}; {source.license}"))
     shares = (f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
-    lines += ["", f"modalities: {', '.join(shares)}", f"licences together: {found['licence']}"]
+    lines += ["", f"modalities: {', '.join(shares)}", f"licenses together: {found['license']}"]
     conflicts = sum(source.conflicts for source in corpus.sources)
     if conflicts:
         what = "equal image has" if conflicts == 1 else "equal images have"

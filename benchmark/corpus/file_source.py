@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import UserError, unknown_name_error
-from ...tasks.databases.tables import find_database as catalogued
+from ...tasks.databases.tables import find_database as catalogd
 from .corpus import SourceFacts
 from .source import ReadProblem, SourceCard, SourceItem, WorkUnit
 
@@ -115,7 +115,7 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
         classes: those of the card, or where it names none those that were found, in alphabetical order.
 
     Raises:
-        UserError: its `database` is none of the catalogue's, or the classes do not fit its `labels`.
+        UserError: its `database` is none of the catalog's, or the classes do not fit its `labels`.
     """
     classes = tuple(classes)
     if len(set(classes)) < len(classes):
@@ -126,8 +126,8 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
         raise UserError(
             f"The card of '{card.name}': name its 'classes' in their order: the labels are ordinal."
         )
-    database = catalogued(card.database).id if card.database else ""
-    same = ("name", "licence", "source_group", "parents", "modality", "variant", "citation")
+    database = catalogd(card.database).id if card.database else ""
+    same = ("name", "license", "source_group", "parents", "modality", "variant", "citation")
     kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
     return SourceFacts(database=database, kind=card.labels, classes=classes, **kept)
 

@@ -22,8 +22,8 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
 
     Args:
         pixels: uint8, [h, w] or [h, w, 3] RGB.
-        color: three channels (grey is repeated) instead of one (colour becomes ITU-R 601 luma, which
-            leaves grey that was saved as RGB as it was).
+        color: three channels (gray is repeated) instead of one (color becomes ITU-R 601 luma, which
+            leaves gray that was saved as RGB as it was).
         side: the longest side in pixels that it may have.
 
     Raises:
@@ -32,7 +32,7 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise UnusableError(f"it is {pixels.dtype} {list(pixels.shape)} instead of 8 bits, grey or RGB")
+        raise UnusableError(f"it is {pixels.dtype} {list(pixels.shape)} instead of 8 bits, gray or RGB")
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         raise UnusableError(
             f"it has {pixels.shape[1]} x {pixels.shape[0]} pixels, fewer than {SMALLEST_SIDE} a side"

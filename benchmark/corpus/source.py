@@ -25,7 +25,7 @@ class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where a table's paths begin, relative to the card; the table's folder if empty."""
     variant: Variant
     modality: str
-    licence: str
+    license: str
     source_group: str
     database: str = ""
     parents: tuple[str, ...] = ()

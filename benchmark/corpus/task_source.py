@@ -38,7 +38,7 @@ class TaskSource:
     @property
     def facts(self) -> SourceFacts:
         """Take over the task's card."""
-        same = ("name", "licence", "source_group", "parents", "kind", "classes", "modality", "variant")
+        same = ("name", "license", "source_group", "parents", "kind", "classes", "modality", "variant")
         kept = {key: getattr(self.task, key) for key in (*same, "citation")}
         words = (self.task.name, self.task.source_group)
         database = next((canonical_id(word) for word in words if is_known(word)), "")

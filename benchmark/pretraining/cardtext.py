@@ -38,13 +38,13 @@ class CardContent:
 
 def model_card(of: CardContent) -> str:
     """Return the whole text."""
-    parts = (_details, _use, _data, _training, _scores, _overlap, _licence, _how)
+    parts = (_details, _use, _data, _training, _scores, _overlap, _license, _how)
     return "\n\n".join(part(of) for part in parts) + "\n"
 
 
 def _details(of: CardContent) -> str:
     settings, images = of.finished.settings, sum(source.images for source in of.finished.sources)
-    side, tone = settings.input_size, "grey" if settings.variant == "gray" else "colour"
+    side, tone = settings.input_size, "gray" if settings.variant == "gray" else "color"
     begun = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
     return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
 
@@ -70,7 +70,7 @@ def _use(of: CardContent) -> str:
   weights and with none.
 * **Not for diagnosis, screening, triage or any other clinical decision**, alone or as a part: nothing here
   was tested for safety, on patients, or across hospitals, scanners and groups of people.
-* Not to recognise patients, and not for images of another kind than those below."""
+* Not to recognize patients, and not for images of another kind than those below."""
 
 
 def _data(of: CardContent) -> str:
@@ -83,11 +83,11 @@ def _data(of: CardContent) -> str:
                 facts.modality if facts else "",
                 f"{source.images:,} of {source.available:,}",
                 f"{len(source.classes)} ({source.kind})",
-                (facts.licence if facts else "") or "unknown",
+                (facts.license if facts else "") or "unknown",
                 ", ".join(facts.parents) if facts else "",
             )
         )
-    headers = ("source", "modality", "images seen", "classes", "licence", "made from")
+    headers = ("source", "modality", "images seen", "classes", "license", "made from")
     text = f"## Training data\n\n{_table(rows, headers)}"
     if of.finished.leave_out:
         names = ", ".join(of.finished.leave_out)
@@ -110,7 +110,7 @@ def _training(of: CardContent) -> str:
             f"{settings.steps:,} x {batch}: {finished.draws:,} images shown, repetitions included",
         ),
         (
-            "optimiser",
+            "optimizer",
             f"AdamW, rate {settings.lr:g} after a warm-up of {settings.warmup:.0%}, then a cosine to 0",
         ),
         ("weight decay", f"{settings.weight_decay:g}"),
@@ -167,7 +167,7 @@ def _overlap(of: CardContent) -> str:
         if of.card.hashes
         else ""
     )
-    return f"""## Overlap with tasks of the catalogue
+    return f"""## Overlap with tasks of the catalog
 
 {table}
 
@@ -176,22 +176,22 @@ Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
 
 
 def _strangers(of: CardContent) -> str:
-    """Name the sources that declare nothing that the catalogue knows: for them, clean is no finding."""
+    """Name the sources that declare nothing that the catalog knows: for them, clean is no finding."""
     strange = [facts.name for facts in of.facts.values() if not any(map(is_known, words_of(facts)))]
     if not strange:
         return ""
-    return f"\nThe catalogue knows nothing of {', '.join(strange)}: of them, that is not evidence.\n"
+    return f"\nThe catalog knows nothing of {', '.join(strange)}: of them, that is not evidence.\n"
 
 
-def _licence(of: CardContent) -> str:
-    licences = implied_terms(source.licence for source in of.card.corpus)
-    binding = "\n".join(f"* {terms.word}: {MEANING[terms]}" for terms in licences.terms)
+def _license(of: CardContent) -> str:
+    licenses = implied_terms(source.license for source in of.card.corpus)
+    binding = "\n".join(f"* {terms.word}: {MEANING[terms]}" for terms in licenses.terms)
     start = of.finished.start
     begun = f"\n\nThe weights to begin with ({start.label}) have terms of their own, too." if start else ""
     cited = f"\n\nTo be cited: {of.card.citation}" if of.card.citation else ""
-    return f"""## Licence
+    return f"""## License
 
-The strictest of the sources' terms is **{licences.strictest.word}**. All that occur:
+The strictest of the sources' terms is **{licenses.strictest.word}**. All that occur:
 
 {binding}{begun}{cited}
 
@@ -211,7 +211,7 @@ mednet-bench run --tasks {names} --inits mednet={of.path.name},imagenet,scratch 
     --archs {settings.arch} --input-size {settings.input_size}
 ```
 {"" if settings.arch in CIFAR_STEMS else _in_python(of)}
-Inputs are RGB (a grey image three times), scaled to 0..{contract.value_range}, less the mean
+Inputs are RGB (a gray image three times), scaled to 0..{contract.value_range}, less the mean
 {list(contract.mean)}, divided by {list(contract.std)}."""
 
 

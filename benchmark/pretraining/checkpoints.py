@@ -19,7 +19,7 @@ class TrainingState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a training is, apart from its tensors."""
 
     step: int
-    """Optimiser steps done: the next one's number."""
+    """Optimizer steps done: the next one's number."""
     seconds: float
     """Spent so far, interruptions left out."""
     waited: float

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 SOURCE_HUES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
 """Of seaborn's "colorblind" palette, without its pink and yellow, which are faint on white."""
 MARKERS, DASHES = "osD^vPX<>", ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
-"""With the colour, any of the two tells the lines apart: for print, and for eyes that see few colours."""
+"""With the color, any of the two tells the lines apart: for print, and for eyes that see few colors."""
 NAMED_MOST = 12
-"""Sources that get a name and a colour of their own; more would be told apart by nobody."""
+"""Sources that get a name and a color of their own; more would be told apart by nobody."""
 
 
 def write_curve(curve: Sequence[CurvePoint], path: Path) -> None:

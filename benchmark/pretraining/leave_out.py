@@ -11,7 +11,7 @@ from ..corpus.corpus import SourceFacts
 def related_sources(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
     """Return the sources that are not independent of all tasks, each with the reason.
 
-    What the catalogue holds only possible counts too: a MedNet that is fair for certain is worth a source.
+    What the catalog holds only possible counts too: a MedNet that is fair for certain is worth a source.
     """
     found: dict[str, str] = {}
     for task in tasks:
@@ -23,7 +23,7 @@ def related_sources(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> di
 
 
 def words_of(source: SourceFacts) -> tuple[str, ...]:
-    """Return every name under which the catalogue may know the images of a source."""
+    """Return every name under which the catalog may know the images of a source."""
     words = (source.name, source.database, source.source_group, *source.parents)
     return tuple(dict.fromkeys(word for word in words if word))
 

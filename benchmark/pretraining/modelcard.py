@@ -89,7 +89,7 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
         corpora=tuple(sorted({*origins, *begun, *(each.id for each in seen)})),
         corpus=seen,
         variant=settings.variant,
-        licence=_licence(seen, finished.start),
+        license=_license(seen, finished.start),
         citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
         input_size=settings.input_size,
         fingerprint=fingerprint(backbone, finished.contract, settings.input_size),
@@ -100,14 +100,14 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
     )
 
 
-def _licence(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
+def _license(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
     own = f"; and the terms of what it began with, {start.label}" if start else ""
-    return f"{implied_terms(each.licence for each in seen)}{own}"
+    return f"{implied_terms(each.license for each in seen)}{own}"
 
 
 def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
     database = facts.database if facts else ""
-    return SeenCorpus(id=database or name, images=images, licence=facts.licence if facts else "")
+    return SeenCorpus(id=database or name, images=images, license=facts.license if facts else "")
 
 
 def _training(finished: PretrainResult) -> dict[str, object]:

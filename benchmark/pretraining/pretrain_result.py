@@ -17,7 +17,7 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `curve.csv`: what happened since the row before, and the scores where it was validated."""
 
     step: int
-    """Optimiser steps done."""
+    """Optimizer steps done."""
     seconds: float
     """Since the start, interruptions left out."""
     rate: float
@@ -46,7 +46,7 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What stood behind `--from`, or the identity of the weights it began with."""
     steps: int
     batch_size: int
-    """Images of one optimiser step, over all processes."""
+    """Images of one optimizer step, over all processes."""
     accumulate: int = 1
     """Parts that a batch is cut into; the processes share them, and batch norm sees one part at a time."""
     input_size: int

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1024
-"""Neighbours that stay together until the last step: at 224 px some 20 MB of a shard."""
+"""Neighbors that stay together until the last step: at 224 px some 20 MB of a shard."""
 WINDOW = 32
 """Blocks that are mixed with one another: what a file system's cache should hold."""
 
@@ -14,7 +14,7 @@ def block_shuffle(
 ) -> NDArray[np.int64]:
     """Return `rows` in the order of an epoch, a pure function of the arguments.
 
-    Blocks of neighbours are drawn in random order; the rows of each `window` blocks are then shuffled among
+    Blocks of neighbors are drawn in random order; the rows of each `window` blocks are then shuffled among
     themselves. A source of at most `block * window` rows gets a plain permutation.
 
     Args:

@@ -13,13 +13,13 @@ def start_of(settings: PretrainSettings, corpus: Corpus, places: DataLocations) 
     """Return the init that `settings.start` names; None for random weights.
 
     Raises:
-        UserError: it names none, its weights cannot be had, or they do not fit the corpus's colour.
+        UserError: it names none, its weights cannot be had, or they do not fit the corpus's color.
     """
     word = settings.start
     if word == "scratch":
         return None
     facts = corpus.sources[0]
-    task = Task(  # an init is asked for on behalf of a task: this one has the corpus's colour
+    task = Task(  # an init is asked for on behalf of a task: this one has the corpus's color
         name="corpus",
         title="",
         kind=facts.kind,
@@ -28,7 +28,7 @@ def start_of(settings: PretrainSettings, corpus: Corpus, places: DataLocations) 
         variant=corpus.variant,
         source_group="",
         parents=(),
-        licence="",
+        license="",
         citation="",
         source=None,  # type: ignore[arg-type]  # nothing is loaded for it
     )

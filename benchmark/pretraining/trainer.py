@@ -26,7 +26,7 @@ from .sources import _Rows
 
 
 class PretrainTrainer:
-    """One process's network, optimiser and order of images.
+    """One process's network, optimizer and order of images.
 
     Args:
         job: what is to be trained.
@@ -46,7 +46,7 @@ class PretrainTrainer:
         self.augment = AugmentRule(  # which of a batch are mirrored or turned, their own numbers say
             mirror=True,
             invert=True,
-            colour=settings.variant == "color",
+            color=settings.variant == "color",
             shift=settings.shift,
             zoom=settings.zoom,
         )
@@ -58,7 +58,7 @@ class PretrainTrainer:
         self.norms = BatchNormStats(self.network)
         self.average = AveragedModel(self.network, settings.ema) if settings.ema else None
         self.model = self.ranks.wrapped(self.network)
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         self.totals = torch.zeros(len(job.pools), 2, device=self.device)
@@ -81,15 +81,15 @@ class PretrainTrainer:
                 yield rows[places]
 
     def step(self, step: int, images: Iterator[Tensor]) -> None:
-        """Take one optimiser step; nothing in it waits for the device.
+        """Take one optimizer step; nothing in it waits for the device.
 
         Args:
             step: its number, from 0.
             images: yields what `stream` asked for.
         """
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         rows = self.draws.rows(step)
         whose = self.draws.whose(rows)
         changes = self.draws.changes(step, whose)
@@ -104,8 +104,8 @@ class PretrainTrainer:
             # dropout too is the same whoever computes this part, interrupted before or not
             torch.manual_seed(_seed(self.settings.seed, step, part))
             with self.ranks.silent(self.model, more=at + 1 < len(parts)):
-                self._learn(self.prepare.normalise(self.augment(batch.float(), numbers)), targets)
-        self.optimiser.step()
+                self._learn(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
+        self.optimizer.step()
         if self.average:
             self.average.update(step)
 
@@ -119,7 +119,7 @@ class PretrainTrainer:
         """Return everything that decides how the training goes on."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "totals": self.ranks.sum(self.totals),
             "average": self.average.network.state_dict() if self.average else {},
         }
@@ -127,7 +127,7 @@ class PretrainTrainer:
     def take(self, tensors: Tensors) -> None:
         """Go on where `tensors` were taken."""
         self.network.load_state_dict(tensors["network"])
-        self.optimiser.load_state_dict(tensors["optimiser"])
+        self.optimizer.load_state_dict(tensors["optimizer"])
         if self.average:
             self.average.network.load_state_dict(tensors["average"])
         if self.ranks.first:  # they are the sum over all processes

@@ -46,7 +46,7 @@ class KnnProtocol:
         return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Neighbours cost next to nothing beside the features."""
+        """Neighbors cost next to nothing beside the features."""
         return CostEstimate(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
 
 
@@ -57,13 +57,13 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _vote(
     queries: NDArray[np.float32], train: NDArray[np.float32], votes: _Array, grid: tuple[int, ...]
 ) -> dict[int, _Array]:
-    """Return probabilities [queries, classes] for every k, from one neighbour search.
+    """Return probabilities [queries, classes] for every k, from one neighbor search.
 
     Args:
         queries: unit vectors [queries, features].
         train: unit vectors [n, features].
         votes: labels [n, classes] as 0 and 1.
-        grid: the numbers of neighbours.
+        grid: the numbers of neighbors.
     """
     from sklearn.neighbors import NearestNeighbors
 

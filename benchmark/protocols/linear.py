@@ -1,4 +1,4 @@
-"""`linear`: frozen backbone, standardised features, L2-regularised logistic regression."""
+"""`linear`: frozen backbone, standardized features, L2-regularized logistic regression."""
 
 import warnings
 
@@ -22,8 +22,7 @@ threads wait for one another, on a busy machine for up to 25 times as long as th
 
 
 class LinearProtocol:
-    """The penalty with the smallest validation loss of `TrainingConfig.l2_grid` is taken, anew for every "
-    "cell."""
+    """Take the penalty with the smallest validation loss of `TrainingConfig.l2_grid`, anew for every cell."""
 
     recipe_fields: tuple[str, ...] = ("l2_grid",)
     tunes = False
@@ -79,10 +78,10 @@ def _path(
     """Fit the probes of one label column and return, per penalty, the probabilities of each part.
 
     Args:
-        train: standardised features [n, features].
+        train: standardized features [n, features].
         labels: class indices [n]; 0 and 1 for a label of a multilabel task.
         grid: penalties per image, strong first; scikit-learn's C is 1 / (penalty n).
-        parts: standardised features to predict.
+        parts: standardized features to predict.
         width: number of classes of a single-label task.
     """
     from sklearn.exceptions import ConvergenceWarning

@@ -18,9 +18,9 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How a cell is trained; equal for every init, and part of every cell's key."""
 
     steps: int = 200
-    """Optimiser steps of a fine-tuning (upper bound; early stopping may end it before)."""
+    """Optimizer steps of a fine-tuning (upper bound; early stopping may end it before)."""
     batch_size: int = 32
-    """Images per optimiser step."""
+    """Images per optimizer step."""
     lr_grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """AdamW learning rates from which validation chooses, per cell group."""
     weight_decay: float = 0.01
@@ -32,7 +32,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     l2_grid: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
     """Strengths of the penalty of the linear probe, per image: ``lambda = 1 / (C n)``."""
     k_grid: tuple[int, ...] = (1, 5, 20, 50)
-    """Numbers of neighbours from which validation chooses for `knn`."""
+    """Numbers of neighbors from which validation chooses for `knn`."""
     pretrain_images: int = 16_000
     """Images that an automatic MedNet pretraining sees, with repetition."""
     pretrain_lr: float = 1e-3

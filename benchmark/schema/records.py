@@ -69,7 +69,7 @@ class ContentHashes(msgspec.Struct, frozen=True, kw_only=True):
 
     data: str = ""
     card: str = ""
-    """Of what a task's card decides: kind, classes, colour, plausible flips."""
+    """Of what a task's card decides: kind, classes, color, plausible flips."""
     subset: str = ""
     weights: str = ""
 
@@ -84,7 +84,7 @@ class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
     variant: str
     source_group: str = ""
     """Tasks of one group share their images' origin: they are not independent evidence."""
-    licence: str
+    license: str
     citation: str
     caveats: tuple[str, ...] = ()
     generated: bool = False

@@ -20,7 +20,7 @@ class AugmentRule:
     Attributes:
         mirror: left-right.
         invert: upside-down; also allows quarter turns.
-        colour: brightness and contrast jitter; never on grey images, whose values carry meaning.
+        color: brightness and contrast jitter; never on gray images, whose values carry meaning.
         degrees: largest rotation.
         shift: largest translation, as a share of the side.
         zoom: largest change of scale, as a share.
@@ -28,7 +28,7 @@ class AugmentRule:
 
     mirror: bool
     invert: bool
-    colour: bool
+    color: bool
     degrees: float = 10.0
     shift: float = 0.08
     zoom: float = 0.1
@@ -45,7 +45,7 @@ class AugmentRule:
         """
         grid = F.affine_grid(self._matrices(draws), list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        if self.colour:
+        if self.color:
             contrast, brightness = (draws[:, 6:8] - 0.5).mul(0.4).T[:, :, None, None, None]
             middle = images.mean(dim=(1, 2, 3), keepdim=True)
             images = ((images - middle) * (1 + contrast) + middle * (1 + brightness)).clamp(0, 255)
@@ -71,4 +71,4 @@ class AugmentRule:
 def augment_for(task: Task) -> AugmentRule:
     """Return the augmentation that respects a task's modality."""
     mirror, invert = task.flips
-    return AugmentRule(mirror=mirror, invert=invert, colour=task.variant == "color")
+    return AugmentRule(mirror=mirror, invert=invert, color=task.variant == "color")

@@ -1,9 +1,9 @@
 """How much a fine-tuning changed the features of each stage: debiased linear CKA between before and after.
 
-Centred kernel alignment compares two sets of features of the same images by how alike they make the images
+Centered kernel alignment compares two sets of features of the same images by how alike they make the images
 (Kornblith et al. 2019): 1 is the same up to rotation and scale, 0 is unrelated. The usual estimate is close
 to 1 for unrelated features where these are more than the images; this one is corrected for that (by the
-U-centred matrices of Szekely and Rizzo 2014, which give HSIC_1 of Song et al. 2012) and may fall below 0.
+U-centered matrices of Szekely and Rizzo 2014, which give HSIC_1 of Song et al. 2012) and may fall below 0.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def similarity_images(images: Tensor) -> Tensor:
 
 
 def gram_matrices(backbone: nn.Module, prepare: InputPreparation, images: Tensor) -> dict[str, Gram]:
-    """Return the centred Gram matrix [n, n] of every stage's features, in the order of the stages.
+    """Return the centered Gram matrix [n, n] of every stage's features, in the order of the stages.
 
     Nothing of the network changes, and no random number is drawn from torch's generators.
 
@@ -75,7 +75,7 @@ def similarities(before: dict[str, Gram], after: dict[str, Gram]) -> tuple[Stage
 
 
 def center_gram(features: Tensor) -> Gram:
-    """Return the U-centred Gram matrix [n, n] of features [n, units]; its diagonal is 0."""
+    """Return the U-centered Gram matrix [n, n] of features [n, units]; its diagonal is 0."""
     features = features.float()
     features = features - features.mean(dim=0)  # of no effect but for rounding
     gram = (features @ features.T).cpu().double().numpy()
@@ -87,7 +87,7 @@ def center_gram(features: Tensor) -> Gram:
 
 
 def linear_cka(a: Gram, b: Gram) -> float | None:
-    """Return the debiased linear CKA of two centred Gram matrices; None where features do not vary."""
+    """Return the debiased linear CKA of two centered Gram matrices; None where features do not vary."""
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float((a * b).sum()) / size if np.isfinite(size) and size > 0 else None
 

@@ -30,17 +30,17 @@ class Float32Classifier(ImageClassifier):
 
 @dataclass(frozen=True, eq=False)
 class PaddedPreparation(InputPreparation):
-    """The input contract for images that are surrounded by zeros, after normalisation, up to the side."""
+    """The input contract for images that are surrounded by zeros, after normalization, up to the side."""
 
     def resize(self, images: Tensor) -> Tensor:
         """Turn stored levels [batch, channels, h, w] into floats 0..255 of the same shape."""
         return as_floats(images)
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Turn floats 0..255 [batch, 1 or 3, h, w] into the network's input [batch, 3, side, side]."""
         margin = max(0, self.side - images.shape[-1])
         near, far = margin // 2, margin - margin // 2
-        padded = F.pad(super().normalise(images), (near, far, near, far))
+        padded = F.pad(super().normalize(images), (near, far, near, far))
         return padded.contiguous(memory_format=torch.channels_last)
 
 

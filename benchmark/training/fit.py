@@ -80,7 +80,7 @@ class TaskTraining:
         def batch(step: int) -> tuple[Tensor, Tensor]:
             pixels = self.prepare.resize(images[order[step]])
             pixels = augment(pixels, draws[step]) if augment else pixels
-            return self.prepare.normalise(pixels), targets[order[step]]
+            return self.prepare.normalize(pixels), targets[order[step]]
 
         return BatchSource(batch, loss_of(job.task.kind), recipe.steps, job.parts, recipe.batch_size)
 

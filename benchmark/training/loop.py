@@ -48,7 +48,7 @@ class BatchSource:
     Attributes:
         batch: returns the network's input [batch, 3, side, side] and the targets of a step.
         loss: maps outputs and targets to the mean loss over the images given.
-        steps: optimiser steps.
+        steps: optimizer steps.
         parts: how many parts of a batch the network sees one after the other, its gradients accumulated.
         batch_size: images of a whole batch, of which a part has two at least; below 4 there are no parts.
     """
@@ -62,7 +62,7 @@ class BatchSource:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How the optimiser moves.
+    """How the optimizer moves.
 
     Attributes:
         lr: peak learning rate of AdamW.
@@ -124,13 +124,13 @@ def fit(
     Args:
         model: on the device, channels last.
         feed: batches and loss.
-        hyper: optimiser settings.
+        hyper: optimizer settings.
         validate: scores the model on the validation labels; it sets no mode and takes no gradient.
 
     Raises:
         DivergedError: the loss became infinite or NaN, or no validation's loss was finite.
         ShortMemoryError: memory was short, and a batch can be cut into more parts. The model is then of no
-            use: batch norm and optimiser may have taken half a step.
+            use: batch norm and optimizer may have taken half a step.
     """
     with asking_for_parts(feed.parts, feed.batch_size):
         return _fit(model, feed, hyper, validate)
@@ -140,7 +140,7 @@ def _fit(
     model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
 ) -> FitResult:
     device = next(model.parameters()).device
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
     )
     losses = torch.zeros(feed.steps, device=device)
@@ -150,9 +150,9 @@ def _fit(
     kept: dict[str, Tensor] = {}
     model.train()
     for step in range(feed.steps):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = hyper.rate(step, feed.steps)
-        losses[step] = _step(model, feed, optimiser, step)
+        losses[step] = _step(model, feed, optimizer, step)
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue
         mean_loss = _checked(losses[seen : step + 1], seen, hyper.lr)
@@ -184,9 +184,9 @@ def _fit(
     return FitResult(tuple(curve), best)
 
 
-def _step(model: nn.Module, feed: BatchSource, optimiser: torch.optim.Optimizer, step: int) -> Tensor:
-    """Take one optimiser step; returns the mean loss of its batch."""
-    optimiser.zero_grad(set_to_none=True)
+def _step(model: nn.Module, feed: BatchSource, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
+    """Take one optimizer step; returns the mean loss of its batch."""
+    optimizer.zero_grad(set_to_none=True)
     inputs, targets = feed.batch(step)
     parts = max(1, min(feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
     total = torch.zeros((), device=inputs.device)
@@ -196,7 +196,7 @@ def _step(model: nn.Module, feed: BatchSource, optimiser: torch.optim.Optimizer,
         loss = feed.loss(outputs.float(), y) * (len(x) / len(inputs))
         loss.backward()
         total += loss.detach()
-    optimiser.step()
+    optimizer.step()
     return total
 
 

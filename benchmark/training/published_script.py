@@ -17,8 +17,8 @@ class PublishedScript:
         rate: maps an epoch, from 0, to the rate in units of `lr`.
         keeps: "auc" keeps the first epoch with the highest validation AUC, "loss" that with the lowest loss.
         patience: epochs without a better one before it stops.
-        head_only: the backbone's weights stay, though its batch normalisation sees training batches.
-        padded: small images are surrounded by zeros (after normalisation) instead of being resized.
+        head_only: the backbone's weights stay, though its batch normalization sees training batches.
+        padded: small images are surrounded by zeros (after normalization) instead of being resized.
     """
 
     epochs: int

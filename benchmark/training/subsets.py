@@ -94,8 +94,7 @@ def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> 
 
 
 def _least(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
-    """Return the groups that guarantee `LEAST_PER_CLASS` per class: the same for every fraction, so "
-    "subsets nest."""
+    """Return the groups that guarantee `LEAST_PER_CLASS`: the same for every fraction, so subsets nest."""
     ordered = counts[order]
     sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
     chosen: set[int] = set()

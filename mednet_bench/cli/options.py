@@ -170,10 +170,10 @@ def recipe() -> list[click.Option]:
     grids = {
         "--lr-grid": ("AdamW learning rates", r.lr_grid),
         "--l2-grid": ("the linear probe's penalties", r.l2_grid),
-        "--k-grid": ("numbers of neighbours", r.k_grid),
+        "--k-grid": ("numbers of neighbors", r.k_grid),
     }
     return [
-        option("--steps", "Optimiser steps of a fine-tuning at most.", default=r.steps, type=positive),
+        option("--steps", "Optimizer steps of a fine-tuning at most.", default=r.steps, type=positive),
         option("--batch-size", "Images per step.", default=r.batch_size, type=positive),
         option("--weight-decay", "Of AdamW.", default=r.weight_decay, type=click.FloatRange(0)),
         option("--evaluations", "Validations per fine-tuning.", default=r.evaluations, type=positive),
@@ -233,7 +233,7 @@ def request_of(values: dict[str, Any]) -> RunConfig:
         if not math.isfinite(trained[name]):
             raise UserError(f"--{name.replace('_', '-')} {trained[name]} is no finite number.")
     if not all(k.is_integer() for k in trained["k_grid"]):
-        raise UserError("--k-grid must hold whole numbers: it counts neighbours.")
+        raise UserError("--k-grid must hold whole numbers: it counts neighbors.")
     trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
     chosen = {name: values[name] for name in RunConfig.__struct_fields__ if name != "recipe"}
     if not chosen["out"].strip():

@@ -20,7 +20,7 @@ class ConvergencePace:
 
     Attributes:
         row: the seeds of one cell.
-        steps: seed -> optimiser steps to the first validation of at least 95 % of the kept score.
+        steps: seed -> optimizer steps to the first validation of at least 95 % of the kept score.
         gained: seed -> steps to the first validation at 95 % of the way from chance level to the kept score;
             nothing where that score is not above chance.
         seconds: seed -> seconds of training until `gained`.

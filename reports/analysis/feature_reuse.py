@@ -54,7 +54,7 @@ class FinetunePlace:
 
     @property
     def labels(self) -> float:
-        """Labelled training images."""
+        """Labeled training images."""
         return min(row.n_train for row in self.rows.values())
 
     @property

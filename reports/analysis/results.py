@@ -40,8 +40,8 @@ class LeaderboardRow:
         overlap: declared corpora of the init that share a parent data set with the task.
         audit: what was searched and found of the task's images among what the init has seen; None where
             nobody looked.
-        n_train: labelled training images, mean over seeds; NaN where no record counts them.
-        n_val: labelled validation images, likewise.
+        n_train: labeled training images, mean over seeds; NaN where no record counts them.
+        n_val: labeled validation images, likewise.
         seeds: the seeds, each once, ascending.
         keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
@@ -120,7 +120,7 @@ class Results:
         missing: planned score cells without an ok record.
         unreadable: record files that are not whole, or were altered.
         damaged: keys of counted records whose predictions are missing, or not those that they were made with.
-        repeated: task -> records that repeat a seed and were left out in favour of a later one.
+        repeated: task -> records that repeat a seed and were left out in favor of a later one.
         tasks: task -> facts, where any record holds them.
         metrics: every metric that a counted record holds, sorted.
         metric_facts: how the metrics that plug-ins describe are to be read, by name.

@@ -21,7 +21,7 @@ from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts, holm_adjusted
 REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "cannot tell", "not tested"
 OUTCOMES = (REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED)
 MUCH, LITTLE = 50_000, 5_000
-"""Labelled training images. The paper's large sets have more than 200,000, its small ones 5,000."""
+"""Labeled training images. The paper's large sets have more than 200,000, its small ones 5,000."""
 QUICKER = 0.1
 """A start that saves a smaller share of the steps is no faster in any way that matters."""
 HALF = 0.5
@@ -98,20 +98,20 @@ def weigh_contrasts(
     above = holm_adjusted([m.p_value() if m.difference > 0 else 1.0 for m in measured])
     below = holm_adjusted([m.p_value(least) if m.difference < least else 1.0 for m in measured])
     against = [p < ALPHA for p in below]
-    favour = [p < ALPHA and not no for p, no in zip(above, against, strict=True)]
+    favor = [p < ALPHA and not no for p, no in zip(above, against, strict=True)]
     values = [m.difference for m in measured]
     seeds = sorted({m.seeds for m in measured})
     n = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    shown = f"shown in {sum(favour)}, the opposite in {sum(against)} of {len(several)} comparisons"
+    shown = f"shown in {sum(favor)}, the opposite in {sum(against)} of {len(several)} comparisons"
     spread = f"{min(values):+.2f} to {max(values):+.2f}" if len(values) > 1 else f"{values[0]:+.2f}"
     reason = f"{shown} ({unit} {spread}; n = {n} seeds each)".replace("-", "\u2212")
-    return TransfusionFinding(claim, _outcome(any(favour), any(against)), reason)
+    return TransfusionFinding(claim, _outcome(any(favor), any(against)), reason)
 
 
-def _outcome(favour: bool, against: bool) -> str:
-    if favour == against:
+def _outcome(favor: bool, against: bool) -> str:
+    if favor == against:
         return UNCLEAR
-    return REPRODUCED if favour else CONTRADICTED
+    return REPRODUCED if favor else CONTRADICTED
 
 
 def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
@@ -127,7 +127,7 @@ def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> Tr
         return TransfusionFinding(
             GAP,
             UNTESTED,
-            f"it needs {source} and {BASELINE}, several seeds, and a task with {MUCH:,} labelled images (the "
+            f"it needs {source} and {BASELINE}, several seeds, and a task with {MUCH:,} labeled images (the "
             f"most here are {most:,.0f}): add such as pathmnist to --tasks.",
         )
     equal, differ = judged.count(EQUIVALENT), judged.count(BETTER) + judged.count(WORSE)

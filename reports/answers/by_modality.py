@@ -22,7 +22,7 @@ OTHER_MODALITY = "unknown"
 NEVER = {
     "modality": "in {}",
     "kind of task": "in {} tasks",
-    "colour": "on {} images",
+    "color": "on {} images",
     "labels": "at {} of the labels",
 }
 """Dimension -> how a value of it follows the word never."""
@@ -54,7 +54,7 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
-    """Count the verdicts of every pretrained init against scratch by modality, kind, colour and labels."""
+    """Count the verdicts of every pretrained init against scratch by modality, kind, color and labels."""
     found, warning = _against_scratch(results, verdicts)
     rows: list[tuple[TableEntry, ...]] = []
     for init, members in found.items():
@@ -101,7 +101,7 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
     dimensions: dict[str, Callable[[Verdict], str]] = {
         "modality": fact("modality"),
         "kind of task": fact("kind"),
-        "colour": fact("variant"),
+        "color": fact("variant"),
         "labels": lambda verdict: format_percent(verdict.a.fraction),
     }
     found: dict[str, Groups] = {}

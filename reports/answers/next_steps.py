@@ -266,9 +266,9 @@ def seed_list(seeds: Sequence[int]) -> str:
 
 
 def widen_grid(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:
-    """Return `grid` with one value more on the sides that are asked for, as far off as its neighbours are.
+    """Return `grid` with one value more on the sides that are asked for, as far off as its neighbors are.
 
-    A whole number below 1 is left out: nobody has half a neighbour.
+    A whole number below 1 is left out: nobody has half a neighbor.
     """
     values = sorted(grid)
     low, high = values[0] ** 2 / values[1], values[-1] ** 2 / values[-2]

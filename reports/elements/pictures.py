@@ -17,7 +17,7 @@ from .section import FacetFacts, FigurePanel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Neutral colours are drawn in these two and then named, so that the page chooses them by its theme.
+# Neutral colors are drawn in these two and then named, so that the page chooses them by its theme.
 INK, PAPER = "#0a0b0c", "#fcfdfe"
 NOTE_LINE = 10
 """Points from one line of a note to the next."""
@@ -37,7 +37,7 @@ Dash = str | tuple[int, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class InitLook:
-    """Colour, marker and dash of one init: any one of them is enough to know it by."""
+    """Color, marker and dash of one init: any one of them is enough to know it by."""
 
     color: str
     marker: str

@@ -79,7 +79,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigurePanel:
-    """One picture, whose neutral colours are `currentColor` and `var(--paper)`, so that it has no theme.
+    """One picture, whose neutral colors are `currentColor` and `var(--paper)`, so that it has no theme.
 
     Attributes:
         svg: an `<svg>` element with a viewBox, without outside references.

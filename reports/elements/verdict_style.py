@@ -1,4 +1,4 @@
-"""How a verdict looks: by colour, by shape and by word, any one of which is enough to know it."""
+"""How a verdict looks: by color, by shape and by word, any one of which is enough to know it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class VerdictLook:
     """The look of one verdict.
 
     Attributes:
-        color: at least 3:1 against the light and the dark page, and told apart by colour-blind eyes.
-        marker: of matplotlib; alone it tells the verdict on grey paper.
+        color: at least 3:1 against the light and the dark page, and told apart by color-blind eyes.
+        marker: of matplotlib; alone it tells the verdict on gray paper.
         filled: whether the marker is; what cannot be told is an empty circle.
-        hatch: of the bar, for grey paper; of lines, since SVG spells out every dot: 250 KB a picture.
+        hatch: of the bar, for gray paper; of lines, since SVG spells out every dot: 250 KB a picture.
         glyph: the marker as a letter of text, none of which any system shows as an emoji.
     """
 

@@ -41,7 +41,7 @@ function arrange(table, rows) {
   group(table);
 }
 
-/** Grey the names of rows that go on with the thing of the visible row before. */
+/** Gray the names of rows that go on with the thing of the visible row before. */
 function group(table) {
   let before = null;
   for (const row of table.tBodies[0].rows) {

@@ -57,7 +57,7 @@ class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     n_seeds: int
     mean: float
-    """For a reader; judgements use `values`."""
+    """For a reader; judgments use `values`."""
     sd: float | None
     """Over seeds, likewise; None for a single one."""
     basis: ComparisonBasis

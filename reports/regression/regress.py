@@ -11,7 +11,7 @@ from ..elements.format import DASH, count_noun, format_number, format_percent
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
 from .baseline import BaselineFile, baseline_of, read_baseline
-from .judgement import PROMISED_RATE, RowJudgement, row_name, test_regression
+from .judgment import PROMISED_RATE, RowJudgment, row_name, test_regression
 
 MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "rose", "held": "as before"}
 
@@ -32,11 +32,11 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
     """
     baseline = read_baseline(against)
     results = load_results([run])
-    judgements = test_regression(baseline, results, inits)
+    judgments = test_regression(baseline, results, inits)
     # the score of a record that no plan names may be that of any row
     hidden = not set(results.unreadable).isdisjoint(results.strays)
-    summary = regression_summary(judgements, baseline, against, damage_notice(results), hidden)
-    return summary, hidden or any(judgement.red for judgement in judgements)
+    summary = regression_summary(judgments, baseline, against, damage_notice(results), hidden)
+    return summary, hidden or any(judgment.red for judgment in judgments)
 
 
 def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
@@ -63,7 +63,7 @@ def append_summary(summary: Path, words: str) -> None:
 
 
 def regression_summary(
-    judgements: Sequence[RowJudgement],
+    judgments: Sequence[RowJudgment],
     baseline: BaselineFile,
     path: Path,
     damage: str = "",
@@ -72,16 +72,16 @@ def regression_summary(
     """Return the summary for a terminal and for a continuous integration's page.
 
     Args:
-        judgements: of every row.
+        judgments: of every row.
         baseline: what they are judged against.
         path: its file.
         damage: what is said of damaged records, without a full stop.
         hidden: a damaged record may belong to any row, so that none is green.
     """
-    red = [judgement for judgement in judgements if judgement.red]
-    rose = [judgement for judgement in judgements if judgement.verdict == "rose"]
-    unsure = [judgement for judgement in judgements if judgement.verdict == "unsure"]
-    rows = count_noun(len(judgements), "row")
+    red = [judgment for judgment in judgments if judgment.red]
+    rose = [judgment for judgment in judgments if judgment.verdict == "rose"]
+    unsure = [judgment for judgment in judgments if judgment.verdict == "unsure"]
+    rows = count_noun(len(judgments), "row")
     title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
     if hidden and not red:
         title = f"Red: {rows}, none fell, but records are damaged"
@@ -91,7 +91,7 @@ def regression_summary(
         escape_markdown(f"{damage}.") if damage else "",
     ]
     parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
-    parts += [f"<details><summary>All rows</summary>\n\n{_table(judgements)}\n\n</details>"]
+    parts += [f"<details><summary>All rows</summary>\n\n{_table(judgments)}\n\n</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -104,35 +104,35 @@ def _origin(baseline: BaselineFile, path: Path) -> str:
     )
 
 
-def _list(heading: str, judgements: Sequence[RowJudgement]) -> str:
-    lines = [f"- {escape_markdown(_sentence(judgement))}" for judgement in judgements]
+def _list(heading: str, judgments: Sequence[RowJudgment]) -> str:
+    lines = [f"- {escape_markdown(_sentence(judgment))}" for judgment in judgments]
     return "\n".join([*([heading, ""] if heading else []), *lines]) if lines else ""
 
 
-def _sentence(judgement: RowJudgement) -> str:
-    line, title = judgement.line, judgement.metric.named
-    if judgement.verdict == "missing":
-        return f"{row_name(line)}: {title} is missing; {judgement.why}."
-    old, new = judgement.seeds
+def _sentence(judgment: RowJudgment) -> str:
+    line, title = judgment.line, judgment.metric.named
+    if judgment.verdict == "missing":
+        return f"{row_name(line)}: {title} is missing; {judgment.why}."
+    old, new = judgment.seeds
     moved = (
-        f"{row_name(line)}: {title} went from {format_number(judgement.before, '.4f')} "
+        f"{row_name(line)}: {title} went from {format_number(judgment.before, '.4f')} "
         f"({count_noun(old, 'seed')}) to "
-        f"{format_number(judgement.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
-        f"{format_number(judgement.change, '+.4f')}"
+        f"{format_number(judgment.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
+        f"{format_number(judgment.change, '+.4f')}"
     )
-    if judgement.verdict == "unsure":
+    if judgment.verdict == "unsure":
         return f"{moved}; a baseline of a single seed does not tell what that means."
-    return f"{moved}; allowed is {_interval(judgement)} ({judgement.why})."
+    return f"{moved}; allowed is {_interval(judgment)} ({judgment.why})."
 
 
-def _interval(judgement: RowJudgement) -> str:
-    if not math.isfinite(judgement.allowed):
+def _interval(judgment: RowJudgment) -> str:
+    if not math.isfinite(judgment.allowed):
         return DASH
-    low, high = judgement.before - judgement.allowed, judgement.before + judgement.allowed
+    low, high = judgment.before - judgment.allowed, judgment.before + judgment.allowed
     return f"{format_number(low, '.4f')} to {format_number(high, '.4f')}"
 
 
-def _table(judgements: Sequence[RowJudgement]) -> str:
+def _table(judgments: Sequence[RowJudgment]) -> str:
     import tabulate
 
     headers = [
@@ -148,23 +148,23 @@ def _table(judgements: Sequence[RowJudgement]) -> str:
         "Allowed",
         "Why",
     ]
-    body = [[escape_markdown(cell) for cell in _cells(judgement)] for judgement in judgements]
+    body = [[escape_markdown(cell) for cell in _cells(judgment)] for judgment in judgments]
     align = ("left",) * 6 + ("right",) * 4 + ("left",)
     return tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def _cells(judgement: RowJudgement) -> list[str]:
-    line, (old, new) = judgement.line, judgement.seeds
+def _cells(judgment: RowJudgment) -> list[str]:
+    line, (old, new) = judgment.line, judgment.seeds
     return [
-        MARKS[judgement.verdict],
+        MARKS[judgment.verdict],
         line.task,
         line.init,
         line.protocol,
         format_percent(line.fraction),
-        judgement.metric.named,
-        f"{format_number(judgement.before, '.4f')} ({old})",
-        f"{format_number(judgement.now, '.4f')} ({new})",
-        format_number(judgement.change, "+.4f"),
-        _interval(judgement),
-        judgement.why,
+        judgment.metric.named,
+        f"{format_number(judgment.before, '.4f')} ({old})",
+        f"{format_number(judgment.now, '.4f')} ({new})",
+        format_number(judgment.change, "+.4f"),
+        _interval(judgment),
+        judgment.why,
     ]

@@ -70,7 +70,7 @@ def _seconds(records: Sequence[Record]) -> Datum:
 
 
 def _labels(records: Sequence[Record]) -> str:
-    """Name where the weights came from; a colour of its own, and so a label, may go with every task."""
+    """Name where the weights came from; a color of its own, and so a label, may go with every task."""
     different = sorted({shorten_label(record.init.label) for record in records if record.init})
     return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
 

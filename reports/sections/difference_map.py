@@ -77,7 +77,7 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
     lead = (
         f"{primary_title(results)} on the test set minus that of the same task, labels and seed "
         "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
-        f"grey close to none; the colours reach full strength at {format_number(scale, '.2f')}. They show "
+        f"gray close to none; the colors reach full strength at {format_number(scale, '.2f')}. They show "
         "size, "
         f"not certainty. {NO_VERDICT}",
         *(

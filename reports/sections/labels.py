@@ -44,7 +44,7 @@ def labels_section(results: Results) -> SectionContent | None:
         return None
     told = [each for each in found if each.saved]
     lead = (
-        "With how many labelled training images does an init reach the mean score that the reference has? "
+        "With how many labeled training images does an init reach the mean score that the reference has? "
         "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
         f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u2264 "
         "are where the measured budgets end. Where the reference's own curve is flat, it too would have had "
@@ -80,11 +80,11 @@ def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Tabl
         TableColumn("Reference", facet="init", help="whose score is to be reached"),
         TableColumn("Protocol", facet="protocol"),
         *(column for column, _ in extra),
-        TableColumn("Its labels", ",d", "labelled training images of the reference", facet="fraction"),
+        TableColumn("Its labels", ",d", "labeled training images of the reference", facet="fraction"),
         TableColumn(
             "Its own need", ",.0f", "labels with which the reference's own curve is first at that score"
         ),
-        TableColumn("Needed", ",.0f", "labelled training images that the init needs for the same mean score"),
+        TableColumn("Needed", ",.0f", "labeled training images that the init needs for the same mean score"),
         TableColumn("95 % interval", "", "of the labels needed, over test images and seeds"),
         TableColumn("Share", ".2f", "labels needed / what the reference itself needs; below 1 saves labels"),
         TableColumn("Seeds", "d"),

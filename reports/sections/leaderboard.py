@@ -89,8 +89,8 @@ def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], fold
         *(column for column, _ in extra),
         TableColumn(metric_label(first, facts).title, ".3f", metric_label(first, facts).help),
         TableColumn("Seeds", "d"),
-        TableColumn("Train labels", ",d", "labelled training images, mean over seeds"),
-        TableColumn("Val labels", ",d", "labelled validation images, mean over seeds"),
+        TableColumn("Train labels", ",d", "labeled training images, mean over seeds"),
+        TableColumn("Val labels", ",d", "labeled validation images, mean over seeds"),
         *(
             TableColumn(metric_label(name, facts).title, ".3f", metric_label(name, facts).help)
             for name in others

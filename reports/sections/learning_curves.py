@@ -55,7 +55,7 @@ def learning_curves(results: Results) -> SectionContent | None:
                 caption = f"{protocol}: {place_label(arch, size, input_size)}. {what}"
                 blocks.append(_figure(results, f"learning-curves-{index + 1}", caption, drawn, init_looks))
     lead = (
-        f"{primary_title(results)} over the number of labelled training images (logarithmic; "
+        f"{primary_title(results)} over the number of labeled training images (logarithmic; "
         "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
         "deviation to either side, or the range where there are fewer than three seeds.",
         *((POINTED,) if pointed else ()),
@@ -172,12 +172,12 @@ def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLo
 
 
 def _labels(row: LeaderboardRow) -> float:
-    """Return the number of labelled training images; the fraction in percent where nobody counted."""
+    """Return the number of labeled training images; the fraction in percent where nobody counted."""
     return row.n_train if row.n_train > 0 else row.fraction * 100
 
 
 def _label_axis(axes: Axes, rows: Sequence[LeaderboardRow]) -> None:
-    """Mark every fraction on the axis with the true number of labelled images."""
+    """Mark every fraction on the axis with the true number of labeled images."""
     ticks = {row.fraction: _labels(row) for row in rows}
     counted = all(row.n_train > 0 for row in rows)
     axes.set_xscale("log")

@@ -53,7 +53,7 @@ def modality_map(results: Results) -> SectionContent | None:
     lead = (
         f"{score} minus that from {BASELINE} with {format_percent(largest)} of the labels, the mean over "
         "the tasks "
-        "of a modality; n is how many independent tasks. Colours reach full strength at "
+        "of a modality; n is how many independent tasks. Colors reach full strength at "
         f"{format_number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
         *(
             (f"{count_noun(len(maps) - MODALITY_PANELS, 'further map')} are left out.",)

@@ -27,7 +27,7 @@ def convergence_section(results: Results) -> SectionContent | None:
         return None
     near = format_percent(SHARE)
     lead = (
-        f"Optimiser steps until the validation score first reaches {near} of that of the weights that were "
+        f"Optimizer steps until the validation score first reaches {near} of that of the weights that were "
         f"kept, median and range over seeds. Guessing has an AUC of 0.5, so that {near} of a low AUC may "
         f"be reached by guessing: From chance therefore counts the steps to {near} of the way from chance "
         f"level to the kept score. Seconds and the comparison with {BASELINE} are of that; a training that "

@@ -59,13 +59,13 @@ def _tasks(results: Results) -> Table:
                 f"{facts.modality}, {facts.variant}" if facts else None,
                 max(tests) if len(tests) == 1 else _some(map(str, tests)),
                 _some((record.hashes.data for record in members), shorten=True),
-                facts.licence if facts else None,
+                facts.license if facts else None,
                 facts.citation if facts else None,
             )
         )
     columns = (
         TableColumn("Task", facet="task"), TableColumn("Title"), TableColumn("Kind"), TableColumn("Modality"),
-        TableColumn("Test images", ",d"), TableColumn("Data"), TableColumn("Licence"), TableColumn("Cite"),
+        TableColumn("Test images", ",d"), TableColumn("Data"), TableColumn("License"), TableColumn("Cite"),
     )  # fmt: skip
     return Table("Tasks", columns, tuple(rows))
 

@@ -47,7 +47,7 @@ def training_curves(results: Results) -> SectionContent | None:
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (
-        f"{primary_title(results)} on the validation labels of the cell over optimiser steps, a line "
+        f"{primary_title(results)} on the validation labels of the cell over optimizer steps, a line "
         f"per seed, at most {MOST_SEED_LINES} per init; the circle marks its best score. A line that ends "
         "early was "
         "stopped early; one that still rises at its end might have gained from more steps. Few "

@@ -81,7 +81,7 @@ def transfusion_section(results: Results) -> SectionContent | None:
     lead = (
         'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
         "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
-        f"its place, and partial the first stages. Much data is {MUCH:,} labelled images or more, little "
+        f"its place, and partial the first stages. Much data is {MUCH:,} labeled images or more, little "
         f"{LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as none; "
         "much of "
         f"the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs several seeds "

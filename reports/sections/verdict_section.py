@@ -65,7 +65,7 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     margin = f"{results.margin:g}"
     lead = (
         "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
-        "over seeds of the first one's test AUC minus the second one's: above 0 favours the first. Its "
+        "over seeds of the first one's test AUC minus the second one's: above 0 favors the first. Its "
         f"95{NBSP}% interval says how far other test images and other training seeds could have moved it.",
         "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
         f"margin, {margin} AUC, is refuted on either side. Each kind of claim has an error rate of "

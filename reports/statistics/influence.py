@@ -41,7 +41,7 @@ def auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _
 def _below(values: _Floats, others: _Floats) -> _Floats:
     """Return which share of `others` lies below each of `values`, ties half."""
     others, order = np.sort(others), np.argsort(values)
-    ascending = values[order]  # neighbours are then looked up in the same place: far faster for many images
+    ascending = values[order]  # neighbors are then looked up in the same place: far faster for many images
     share = np.empty(len(values))
     share[order] = others.searchsorted(ascending, "left") + others.searchsorted(ascending, "right")
     return share / (2 * len(others))

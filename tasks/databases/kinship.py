@@ -38,12 +38,12 @@ class OverlapReason:
 
 @dataclass(frozen=True)
 class ProvenanceOverlap:
-    """What the catalogue says of a task and the corpora that weights have seen.
+    """What the catalog says of a task and the corpora that weights have seen.
 
     Attributes:
         level: the worst of the reasons; "clean" where there are none.
         reasons: at most one for each corpus, the strongest; declared before possible.
-        unknown: corpora of which the catalogue knows nothing: clean only as far as anybody said.
+        unknown: corpora of which the catalog knows nothing: clean only as far as anybody said.
     """
 
     level: Level
@@ -57,7 +57,7 @@ def provenance_overlap(
     """Compare a task with corpora; exchanging the two gives the same level.
 
     Args:
-        task_ids: the task's own name and its parents, in any spelling that the catalogue knows.
+        task_ids: the task's own name and its parents, in any spelling that the catalog knows.
         corpus_ids: what the weights are declared to have seen.
         family: words, in lower case, for the whole collection to which the task belongs.
     """

@@ -1,4 +1,4 @@
-"""What a licence allows, in classes, and the strictest terms that sources leave for what is made of them."""
+"""What a license allows, in classes, and the strictest terms that sources leave for what is made of them."""
 
 import enum
 import re
@@ -23,16 +23,16 @@ class LicenseTerms(enum.IntEnum):
 
 
 MEANING = {
-    LicenseTerms.PERMISSIVE: "no condition beyond the notice of the licence",
+    LicenseTerms.PERMISSIVE: "no condition beyond the notice of the license",
     LicenseTerms.ATTRIBUTION: "name the sources",
-    LicenseTerms.SHARE_ALIKE: "name the sources, and share what is made of this under the same licence only",
+    LicenseTerms.SHARE_ALIKE: "name the sources, and share what is made of this under the same license only",
     LicenseTerms.NON_COMMERCIAL: "no commercial use",
     LicenseTerms.NO_DERIVATIVES: "the terms of a source forbid to share it, or what is made of it",
     LicenseTerms.UNKNOWN: "the terms of a source are not known or contradict each other: "
     "read them before sharing",
 }
 
-# A catalogue describes licences in words; each pattern adds a class, so that BY-NC-SA has three.
+# A catalog describes licenses in words; each pattern adds a class, so that BY-NC-SA has three.
 PATTERNS = {
     LicenseTerms.PERMISSIVE: r"\bcc[ -]?0\b|public domain|\bmit\b|\bapache\b|\bbsd\b|\bcdla-permissive\b",
     LicenseTerms.ATTRIBUTION: r"\bcc[ -]by\b|attribution|citation|\bodc-by\b",
@@ -46,16 +46,16 @@ PATTERNS = {
 """A use agreement counts as unknown: what it allows for weights stands in its text and in no class."""
 
 
-def terms_of(licence: str) -> frozenset[LicenseTerms]:
-    """Return the classes of terms in a licence described in words; `UNKNOWN` where none is seen."""
-    words = licence.lower()
+def terms_of(license: str) -> frozenset[LicenseTerms]:
+    """Return the classes of terms in a license described in words; `UNKNOWN` where none is seen."""
+    words = license.lower()
     found = {terms for terms, pattern in PATTERNS.items() if re.search(pattern, words)}
     return frozenset(found or {LicenseTerms.UNKNOWN})
 
 
 @dataclass(frozen=True)
 class ImpliedTerms:
-    """What several licences together leave for the thing made of them; a summary, and no legal advice.
+    """What several licenses together leave for the thing made of them; a summary, and no legal advice.
 
     Attributes:
         strictest: the class that decides.
@@ -71,12 +71,12 @@ class ImpliedTerms:
         return f"{' + '.join(binding)}: {MEANING[self.strictest]}"
 
 
-def implied_terms(licences: Iterable[str]) -> ImpliedTerms:
-    """Return the strictest class of terms among `licences`, and all that occur.
+def implied_terms(licenses: Iterable[str]) -> ImpliedTerms:
+    """Return the strictest class of terms among `licenses`, and all that occur.
 
     Args:
-        licences: one text per source, as in its card; "" is unknown, and so is what names none at all.
+        licenses: one text per source, as in its card; "" is unknown, and so is what names none at all.
     """
-    found = frozenset[LicenseTerms]().union(*map(terms_of, licences)) or {LicenseTerms.UNKNOWN}
+    found = frozenset[LicenseTerms]().union(*map(terms_of, licenses)) or {LicenseTerms.UNKNOWN}
     ordered = tuple(sorted(found, reverse=True))
     return ImpliedTerms(ordered[0], ordered)

@@ -20,13 +20,13 @@ from .tables import (
 )
 
 TARGET = 3_000_000
-"""Images of each colour that a composition aims at."""
+"""Images of each color that a composition aims at."""
 THIN = 0.01
 """A modality with a smaller share of the images than this is called thin."""
 THIN_PATIENTS = 3_000
 """A modality with images of fewer patients than this is called thin too, however many images there are."""
 RECALLED = "recalled"
-"""The word by which a share's licence says that it is from memory."""
+"""The word by which a share's license says that it is from memory."""
 ACCESS = {
     "registration": "by registration",
     "challenge": "from a challenge",
@@ -58,7 +58,7 @@ class CompositionRules:
 
 @dataclass(frozen=True)
 class CorpusComposition:
-    """A composition of one colour.
+    """A composition of one color.
 
     Attributes:
         variant: gray or color.
@@ -77,8 +77,8 @@ class CorpusComposition:
 
     @property
     def remembered(self) -> int:
-        """How many of them have a licence that was not read but remembered."""
-        return sum_known(share.images for share in self.shares if RECALLED in share.licence)
+        """How many of them have a license that was not read but remembered."""
+        return sum_known(share.images for share in self.shares if RECALLED in share.license)
 
 
 def compose(variant: Literal["gray", "color"], rules: CompositionRules) -> CorpusComposition:
@@ -100,7 +100,7 @@ def access_of(share: CompositionShare) -> str:
 
 @dataclass(frozen=True)
 class ModalityCount:
-    """What a composition has of one modality, and what the catalogue has besides.
+    """What a composition has of one modality, and what the catalog has besides.
 
     Attributes:
         name: the modality.
@@ -109,7 +109,7 @@ class ModalityCount:
         patients: of the shares that count them.
         uncounted: the images of the shares that do not.
         downstream: whether a downstream task of this modality could test it.
-        elsewhere: (why it is not in, images, ids) of what else the catalogue knows.
+        elsewhere: (why it is not in, images, ids) of what else the catalog knows.
     """
 
     name: str
@@ -170,7 +170,7 @@ def _why_not(row: ImageDatabase) -> str:
     if row.access != "open":
         return ACCESS[row.access]
     strictest = max(row.terms)
-    return f"{strictest.word} licence" if strictest > LicenseTerms.SHARE_ALIKE else "not used"
+    return f"{strictest.word} license" if strictest > LicenseTerms.SHARE_ALIKE else "not used"
 
 
 def collections_of(share: CompositionShare) -> tuple[IdcCollection, ...]:
@@ -195,21 +195,21 @@ def _covered(composition: CorpusComposition) -> set[str]:
 
 
 def license_traps(share: CompositionShare) -> Iterator[str]:
-    """Say what the licence of a share binds one to, beyond naming the source, and what is not sure of it."""
-    for terms in sorted(terms_of(share.licence)):
+    """Say what the license of a share binds one to, beyond naming the source, and what is not sure of it."""
+    for terms in sorted(terms_of(share.license)):
         if terms > LicenseTerms.ATTRIBUTION:
             yield f"{terms.word}: {MEANING[terms]}"
-    if RECALLED in share.licence:
-        yield "licence from memory"
+    if RECALLED in share.license:
+        yield "license from memory"
     for row in collections_of(share):
         parent = databases().get(canonical_id(row.collection))
         if parent and max(parent.terms) > LicenseTerms.ATTRIBUTION:
-            yield f"{parent.id}: {parent.licence}"
+            yield f"{parent.id}: {parent.license}"
 
 
 @cache
 def downstream_tasks() -> frozenset[str]:
-    """Name the downstream tasks of which the catalogue knows what may contaminate them."""
+    """Name the downstream tasks of which the catalog knows what may contaminate them."""
     return frozenset(link.downstream for link in contamination_links())
 
 

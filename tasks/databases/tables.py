@@ -1,4 +1,4 @@
-"""The catalogue's rows as typed, frozen values, read from the CSV files when they are first asked for."""
+"""The catalog's rows as typed, frozen values, read from the CSV files when they are first asked for."""
 
 import csv
 import re
@@ -32,14 +32,14 @@ class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     patients: int | None = None
     labels: str = ""
     label_type: str
-    licence: str
-    licence_evidence: Literal["read", "memory", "unknown"]
+    license: str
+    license_evidence: Literal["read", "memory", "unknown"]
     access: Literal["open", "registration", "challenge", "request", "credentialed"]
     home: str
     year: int
     kind: Literal["source", "derived", "aggregate"]
     parents: tuple[str, ...] = ()
-    """What it was made from; ids of this catalogue or of outside.csv."""
+    """What it was made from; ids of this catalog or of outside.csv."""
     parents_evidence: EvidenceKind | None = None
     overlaps: tuple[str, ...] = ()
     group_key: str
@@ -52,8 +52,8 @@ class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def terms(self) -> frozenset[LicenseTerms]:
-        """The classes of terms in the licence's words."""
-        return terms_of(self.licence)
+        """The classes of terms in the license's words."""
+        return terms_of(self.license)
 
 
 class ContaminationLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +79,7 @@ class CompositionShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Which of its images: the caps per patient, study or series."""
     images: int
     patients: int | None = None
-    licence: str
+    license: str
 
 
 class IdcCollection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +92,7 @@ class IdcCollection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     studies: int
     patients: int
     instances: int
-    licence: str
+    license: str
     gigabytes: int
     use: Literal["ok", "filter", "non-commercial", "exclude"]
     reason: str = ""
@@ -120,7 +120,7 @@ def read_mapping(name: str) -> Mapping[str, str]:
 
 @cache
 def databases() -> Mapping[str, ImageDatabase]:
-    """Return every database by its id, in the order of the catalogue."""
+    """Return every database by its id, in the order of the catalog."""
     return {row.id: row for row in read_csv_rows("sources.csv", ImageDatabase)}
 
 
@@ -172,12 +172,12 @@ def normalize_name(word: str) -> str:
 
 
 def canonical_id(word: str) -> str:
-    """Return the id that a word means, or the plain word where the catalogue does not know it."""
+    """Return the id that a word means, or the plain word where the catalog does not know it."""
     return _words().get(normalize_name(word), normalize_name(word))
 
 
 def is_known(word: str) -> bool:
-    """Whether the catalogue can say anything about a word."""
+    """Whether the catalog can say anything about a word."""
     return normalize_name(word) in _words()
 
 

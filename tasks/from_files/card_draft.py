@@ -1,4 +1,4 @@
-"""A first card for a folder, from what lies in it: table or class folders, columns, colours, modality."""
+"""A first card for a folder, from what lies in it: table or class folders, columns, colors, modality."""
 
 import re
 from collections import Counter
@@ -97,7 +97,7 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
     content = {
         "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
         "classes": list(found.classes), "modality": modality, "variant": variant, "source_group": name,
-        "parents": [], "licence": UNKNOWN_MODALITY, "citation": "none", **extra, "files": dict(found.files),
+        "parents": [], "license": UNKNOWN_MODALITY, "citation": "none", **extra, "files": dict(found.files),
     }  # fmt: skip
     return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt)
 
@@ -236,13 +236,13 @@ def _spread(things: Sequence[str]) -> Sequence[str]:
 
 
 def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
-    """Open a few files for their modality and colour; `UserError` where none can be read."""
-    colours: set[int] = set()
+    """Open a few files for their modality and color; `UserError` where none can be read."""
+    colors: set[int] = set()
     modalities: set[str] = set()
     reason = "there is none"
     for path in _spread(paths):
         try:
-            colours |= {
+            colors |= {
                 picture.values.ndim for picture in read_images(root / path, ReaderTable(frames="middle"))
             }
         except UnreadableError as error:
@@ -250,6 +250,6 @@ def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
             continue
         if known := read_keys(root / path, "Modality"):
             modalities.add(MODALITY_OF_DICOM.get(known.value, UNKNOWN_MODALITY))
-    if not colours:
+    if not colors:
         raise UserError(f"{root}: none of the images that were tried can be read: {reason}.")
-    return modalities.pop() if len(modalities) == 1 else UNKNOWN_MODALITY, "color" if 3 in colours else "gray"
+    return modalities.pop() if len(modalities) == 1 else UNKNOWN_MODALITY, "color" if 3 in colors else "gray"

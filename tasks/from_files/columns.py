@@ -28,7 +28,7 @@ SUBGROUPS = (
     "manufacturer",
     "site",
     "hospital",
-    "centre",
+    "center",
 )
 Keys = Mapping[str, Any]
 """Of the card's table `files`: a column, or several."""

@@ -125,8 +125,8 @@ class ChunkDecoder:
         seen.rows.append((number, picture.frame, picture.group, known, mark, blank))
         seen.traits.append(traits_of(file, picture))
         height, width = picture.values.shape[:2]
-        colour = "RGB" if picture.values.ndim == 3 else "grey"
-        facts = {"pixels": f"{width} x {height}", **picture.facts, "colour": colour}
+        color = "RGB" if picture.values.ndim == 3 else "gray"
+        facts = {"pixels": f"{width} x {height}", **picture.facts, "color": color}
         seen.facts.update(facts.items())
         return content
 

@@ -10,13 +10,13 @@ from .area_resize import area_resize
 
 
 def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Levels:
-    """Fit an image into a square, in proportion; shrunk or enlarged, centred, with black around it.
+    """Fit an image into a square, in proportion; shrunk or enlarged, centered, with black around it.
 
-    It is resized in floats, so that no level of the file is rounded before its neighbours are summed.
+    It is resized in floats, so that no level of the file is rounded before its neighbors are summed.
 
     Args:
         picture: where its pixels are no squares (by its spacing), it is stretched to what was seen.
-        color: three channels instead of one; as in a corpus, colour becomes luma and grey is repeated.
+        color: three channels instead of one; as in a corpus, color becomes luma and gray is repeated.
         side: of the square in pixels.
         bits: that are kept of a picture that has more than 8.
 
@@ -31,10 +31,10 @@ def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Lev
         small = _resized(shown, height, width)[..., None]
     else:
         small = np.stack([_resized(plane, height, width) for plane in np.moveaxis(shown, 2, 0)], axis=-1)
-    grey = to_levels(small, bits if picture.deep else 8)
-    square = np.zeros((side, side, 3 if color else 1), grey.dtype)
+    gray = to_levels(small, bits if picture.deep else 8)
+    square = np.zeros((side, side, 3 if color else 1), gray.dtype)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = grey
+    square[top : top + height, left : left + width] = gray
     return square if color else square[..., 0]
 
 

@@ -10,10 +10,10 @@ ALIKE = 1.1
 
 
 def split_differences(facts: Mapping[tuple[str, str], int], variant: Variant, side: int) -> tuple[str, ...]:
-    """Say in a clause each which images differ in size, proportions, colour or window.
+    """Say in a clause each which images differ in size, proportions, color or window.
 
     Args:
-        facts: how often each fact about the reading holds, as ("pixels", "512 x 400"), ("colour", "RGB") and
+        facts: how often each fact about the reading holds, as ("pixels", "512 x 400"), ("color", "RGB") and
             ("window", "percentiles").
         variant: of the card.
         side: in pixels, of the squares that the images are fitted into.
@@ -23,7 +23,7 @@ def split_differences(facts: Mapping[tuple[str, str], int], variant: Variant, si
         held.setdefault(key, Counter())[value] += count
     found = (
         _sizes(held.get("pixels", Counter()), side),
-        _colours(held.get("colour", Counter()), variant),
+        _colors(held.get("color", Counter()), variant),
         _windows(held.get("window", Counter())),
     )
     return tuple(clause for clauses in found for clause in clauses)
@@ -47,19 +47,19 @@ def _sizes(held: Counter[str], side: int) -> list[str]:
     return found
 
 
-def _colours(held: Counter[str], variant: Variant) -> list[str]:
-    odd = held["RGB"] if variant == "gray" else held["grey"]
+def _colors(held: Counter[str], variant: Variant) -> list[str]:
+    odd = held["RGB"] if variant == "gray" else held["gray"]
     if not odd:
         return []
     of = f"{odd:,} of {held.total():,} images are"
     if variant == "gray":
-        return [f"{of} in colour and become grey, since the card says gray"]
+        return [f"{of} in color and become gray, since the card says gray"]
     cure = "which alone may betray what they show" if held["RGB"] else 'where variant = "gray" would do'
-    return [f"{of} grey in a task of colour, {cure}"]
+    return [f"{of} gray in a task of color, {cure}"]
 
 
 def _windows(held: Counter[str]) -> list[str]:
-    """Values that one window made grey cannot be compared with those of another way to choose one."""
+    """Values that one window made gray cannot be compared with those of another way to choose one."""
     ways = {way.partition(":")[0] for way in held}
     if len(ways) < 2:
         return []

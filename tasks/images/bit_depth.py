@@ -1,4 +1,4 @@
-"""Grey levels of 8 or 16 bits: both span from black to white, so that either can stand for the other."""
+"""Gray levels of 8 or 16 bits: both span from black to white, so that either can stand for the other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Levels = NDArray[np.uint8 | np.uint16]
 """Images, of any shape."""
 LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in grey (ITU-R BT.601), as in JPEG and in Pillow's conversion."""
+"""Weights of red, green and blue in gray (ITU-R BT.601), as in JPEG and in Pillow's conversion."""
 RATIO = 257
 """Levels of 16 bits in one of 8: 65535 / 255."""
 

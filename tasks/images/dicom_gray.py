@@ -1,4 +1,4 @@
-"""From the stored values of a DICOM image to grey levels: rescale, window or VOI table, polarity."""
+"""From the stored values of a DICOM image to gray levels: rescale, window or VOI table, polarity."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ class GrayValues:
     facts: dict[str, str]
 
 
-def grey_values(
+def gray_values(
     dataset: "Dataset",
     stored: NDArray[Any],
     transformation: "Dataset",
@@ -75,15 +75,15 @@ def _rescale(transformation: "Dataset") -> tuple[float, float]:
 
 def _header_window(voi: "Dataset", slope: float, intercept: float) -> GrayWindow | None:
     """Return the first window of the header in stored values, None where it has none that makes sense."""
-    centre, width = element_number(voi, "WindowCenter"), element_number(voi, "WindowWidth")
+    center, width = element_number(voi, "WindowCenter"), element_number(voi, "WindowWidth")
     function = (element_text(voi, "VOILUTFunction") or "LINEAR").upper()
     function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
-    if centre is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
+    if center is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None
-    low, high = centre - width / 2, centre + width / 2
+    low, high = center - width / 2, center + width / 2
     if function == "LINEAR":  # PS3.3 C.11.2.1.2: counts levels, so that the last one is white
-        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + max(width - 1, 1e-3) / 2
-    whence = f"header: {centre:g}, {width:g} {function}"
+        low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + max(width - 1, 1e-3) / 2
+    whence = f"header: {center:g}, {width:g} {function}"
     return GrayWindow((low - intercept) / slope, (high - intercept) / slope, whence)
 
 

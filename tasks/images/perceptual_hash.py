@@ -21,10 +21,10 @@ SMALLEST_HASHED = 8
 """The shortest side, in pixels, that is hashed."""
 
 _FAINTEST = 1.0
-"""Contrast of the low frequencies, in grey levels, below which an image shows nothing but noise."""
+"""Contrast of the low frequencies, in gray levels, below which an image shows nothing but noise."""
 
 _ZERO = 1e-6
-"""In grey levels: a coefficient that symmetry makes 0 must not take its bit from the last rounding."""
+"""In gray levels: a coefficient that symmetry makes 0 must not take its bit from the last rounding."""
 
 _ORDER = sorted(((row, column) for row in range(11) for column in range(11)), key=lambda at: (sum(at), at))
 _ROWS, _COLUMNS = np.array(_ORDER[1:65]).T
@@ -51,7 +51,7 @@ def perceptual_hash(pixels: NDArray[np.uint8], window: CropWindow = WHOLE) -> in
     """Return the 64-bit hash of one image; the distance of two hashes is the number of unlike bits.
 
     Args:
-        pixels: [h, w] grey or [h, w, 3] RGB, 8 bits each, both sides at least `SMALLEST_HASHED` pixels.
+        pixels: [h, w] gray or [h, w, 3] RGB, 8 bits each, both sides at least `SMALLEST_HASHED` pixels.
         window: the part that is hashed, as if the image had been cropped to it.
 
     Raises:
@@ -61,10 +61,10 @@ def perceptual_hash(pixels: NDArray[np.uint8], window: CropWindow = WHOLE) -> in
         raise ValueError(f"An image is uint8 of [h, w] or [h, w, 3], not {pixels.dtype} of {pixels.shape}.")
     if min(pixels.shape[:2]) < SMALLEST_HASHED:
         raise ValueError(f"An image of {pixels.shape[0]} x {pixels.shape[1]} pixels is too small to hash.")
-    grey = luminance(pixels)
-    down = _cosines(grey.shape[0], window.top, window.bottom)
-    across = _cosines(grey.shape[1], window.left, window.right)
-    low = (down @ grey @ across.T)[_ROWS, _COLUMNS]
+    gray = luminance(pixels)
+    down = _cosines(gray.shape[0], window.top, window.bottom)
+    across = _cosines(gray.shape[1], window.left, window.right)
+    low = (down @ gray @ across.T)[_ROWS, _COLUMNS]
     if low @ low < _FAINTEST**2:
         return BLANK
     return int(_BITS[low > _ZERO].sum()) or 1  # 0 is BLANK's
@@ -76,7 +76,7 @@ def perceptual_hashes(images: Iterable[NDArray[np.uint8]], window: CropWindow = 
 
 
 def luminance(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return [h, w] grey of an image [h, w] or [h, w, 3]."""
+    """Return [h, w] gray of an image [h, w] or [h, w, 3]."""
     values = pixels.astype(np.float64)
     return values @ LUMA if values.ndim == 3 else values
 

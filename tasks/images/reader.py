@@ -30,7 +30,7 @@ class ReaderTable:
     """How files are read; the fields of the `reader` table of a card.
 
     Attributes:
-        window: (centre, width) in the units of the values (HU for CT); None leaves the choice to the
+        window: (center, width) in the units of the values (HU for CT); None leaves the choice to the
             file's header, and then to the 0.5 and 99.5 percentiles.
         frames: which frames, pages or slices of one file: all, the middle one, or so many, evenly spaced.
         bits: that are kept of a file that has more than 8.
@@ -68,7 +68,7 @@ class ReadImage:
         window: which of the values are black and white; those beyond are clipped.
         deep: the file has more than 8 bits, of which `levels` can show 16.
         frame: which frame, page or slice of the file, from 0.
-        spacing: millimetres from pixel to pixel (down, right), or only their proportion; None where the file
+        spacing: millimeters from pixel to pixel (down, right), or only their proportion; None where the file
             tells neither.
         group: the raw key of a patient or study, or ""; hash it with a salt before it goes anywhere.
         patient_known: whether `group` is a patient, not a study or series.
@@ -89,7 +89,7 @@ class ReadImage:
 
     @property
     def as_stored(self) -> bool:
-        """Whether the values are grey levels or colours of 8 bits already."""
+        """Whether the values are gray levels or colors of 8 bits already."""
         return self.values.dtype == np.uint8 and (self.window.low, self.window.high) == (0, 255)
 
     @property
@@ -99,13 +99,13 @@ class ReadImage:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """Grey levels or colours of 8 bits, of the shape of the values."""
+        """Gray levels or colors of 8 bits, of the shape of the values."""
         return self.values if self.as_stored else to_levels(self.brightness).astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
 class FormatReader:
-    """How files of one format are recognised and read.
+    """How files of one format are recognized and read.
 
     Attributes:
         suffixes: in lower case, with the dot.

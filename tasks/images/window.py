@@ -1,4 +1,4 @@
-"""From values of any depth to grey levels: a window, and the percentiles that stand in for one."""
+"""From values of any depth to gray levels: a window, and the percentiles that stand in for one."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class GrayWindow:
 
     Attributes:
         low: this and below becomes 0; in stored values.
-        high: this and above becomes the top grey level; below `low` where the values fall with brightness.
+        high: this and above becomes the top gray level; below `low` where the values fall with brightness.
         whence: ``"card"``, ``"header"`` or ``"percentiles"``, and whatever else a reader should know.
     """
 
@@ -37,7 +37,7 @@ BYTES = GrayWindow(0.0, 255.0, "none: as stored")
 
 
 def card_window(window: tuple[float, float], slope: float = 1.0, intercept: float = 0.0) -> GrayWindow:
-    """Turn (centre, width) in units of the values into stored values."""
+    """Turn (center, width) in units of the values into stored values."""
     low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
     return GrayWindow((low - intercept) / slope, (high - intercept) / slope, "card")
 
@@ -49,7 +49,7 @@ def window_of(
 
     Args:
         values: as stored, of any shape and real type.
-        wanted: the card's (centre, width), in units of ``slope * values + intercept``; without it the
+        wanted: the card's (center, width), in units of ``slope * values + intercept``; without it the
             percentiles are taken.
         slope: of the units over the stored values.
         intercept: likewise.
@@ -122,7 +122,7 @@ def brightness(values: NDArray, window: GrayWindow) -> NDArray[np.float32]:
 
 
 def to_levels(shown: NDArray[np.float32], bits: int = 8) -> Levels:
-    """Round brightness from 0 to 1 to grey levels: uint8, or uint16 for 16 bits."""
+    """Round brightness from 0 to 1 to gray levels: uint8, or uint16 for 16 bits."""
     kind = np.uint8 if bits == 8 else np.uint16
     scaled = shown * np.float32(2**bits - 1)
     scaled += np.float32(0.5)  # what is positive is rounded by cutting off

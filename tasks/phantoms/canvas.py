@@ -72,7 +72,7 @@ class Canvas:
         return self._cover(self.radius(cx, cy, rx, ry, angle), min(rx, ry))
 
     def radius(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Plane:
-        """Measure the distance from a centre in units of an ellipse's radii: 1 on its outline."""
+        """Measure the distance from a center in units of an ellipse's radii: 1 on its outline."""
         return _radius(self.x - cx, self.y - cy, rx, ry, angle)
 
     def ring(self, cx: float, cy: float, rx: float, ry: float, width: float, angle: float = 0.0) -> Plane:

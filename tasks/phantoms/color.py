@@ -1,4 +1,4 @@
-"""Colour phantoms: stained tissue by its kind, fundus photographs by the grade of retinopathy."""
+"""Color phantoms: stained tissue by its kind, fundus photographs by the grade of retinopathy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,17 @@ def draw_tissue(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: 
         dice: decides the cells.
         label: index of the tissue in the middle.
     """
-    nuclei, fibres = _texture(canvas, dice, label)
+    nuclei, fibers = _texture(canvas, dice, label)
     if dice.chance(0.85):
         other = (label + dice.count(1, len(TISSUES) - 1)) % len(TISSUES)
         around, far = dice.between(0, 2 * np.pi), dice.between(0.6, 1.0)
         cover = canvas.disc(far * np.cos(around), far * np.sin(around), far - dice.between(-0.15, 0.2))
         beside = _texture(canvas, dice, other)
-        nuclei, fibres = blend(nuclei, beside[0], cover), blend(fibres, beside[1], cover)
+        nuclei, fibers = blend(nuclei, beside[0], cover), blend(fibers, beside[1], cover)
     dyes = (patient.between(0.5, 1.4), patient.between(0.5, 1.4))
     density = (
         nuclei[..., None] * (_HAEMATOXYLIN * dyes[0])
-        + fibres[..., None] * (_EOSIN * dyes[1])
+        + fibers[..., None] * (_EOSIN * dyes[1])
         + patient.between(0, 0.12) * np.array([0.2, 0.5, 0.3])
     )
     return np.exp(-density)
@@ -42,8 +42,8 @@ def _texture(canvas: Canvas, dice: SeededDraws, label: int) -> tuple[Plane, Plan
     """Return the amounts of haematoxylin and of eosin, [size, size] each."""
     draw = (_lymphoid, _stroma, _muscle, _gland, _carcinoma)[label]
     nuclei = np.zeros((canvas.size, canvas.size))
-    fibres = draw(canvas, dice, nuclei)
-    return np.clip(nuclei, 0, 2.2), np.clip(fibres, 0, 1.5)
+    fibers = draw(canvas, dice, nuclei)
+    return np.clip(nuclei, 0, 2.2), np.clip(fibers, 0, 1.5)
 
 
 def _anywhere(dice: SeededDraws) -> tuple[float, float]:
@@ -85,18 +85,18 @@ def _muscle(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
 
 
 def _gland(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
-    fibres = 0.32 + 0.1 * canvas.waves(dice, 6, 1, 5)
+    fibers = 0.32 + 0.1 * canvas.waves(dice, 6, 1, 5)
     for _ in range(dice.count(2, 4)):
         x, y = _anywhere(dice)
         radius = dice.between(0.28, 0.45)
-        fibres = blend(fibres, 0.42, canvas.disc(x, y, radius * 1.15))
-        fibres = blend(fibres, 0.04, canvas.disc(x, y, radius * dice.between(0.3, 0.65)))
+        fibers = blend(fibers, 0.42, canvas.disc(x, y, radius * 1.15))
+        fibers = blend(fibers, 0.04, canvas.disc(x, y, radius * dice.between(0.3, 0.65)))
         steps = dice.count(10, 16)
         for step in range(steps):  # nuclei stand in a row at the outer edge
             turn = 2 * np.pi * step / steps + dice.between(-0.1, 0.1)
             place = (x + radius * np.cos(turn), y + radius * np.sin(turn))
             canvas.dab(nuclei, dice.between(0.7, 1.3), place, dice.between(0.06, 0.09), 0.045, turn)
-    return fibres
+    return fibers
 
 
 def _carcinoma(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
@@ -115,7 +115,7 @@ def draw_fundus(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: 
         patient: decides pigment and vessels.
         dice: decides eye, pose, light and lesions.
         label: 0 none, 1 microaneurysms, 2 and 3 more and more haemorrhages and exudates, 4 also new
-            vessels or a bleeding into the vitreous; the counts of neighbouring grades overlap.
+            vessels or a bleeding into the vitreous; the counts of neighboring grades overlap.
     """
     side = dice.sign()
     x, y = dice.between(-0.08, 0.08), dice.between(-0.08, 0.08)

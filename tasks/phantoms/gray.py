@@ -1,4 +1,4 @@
-"""Grey phantoms with one label: chest radiographs with or without a nodule, abdominal CT crops by organ."""
+"""Gray phantoms with one label: chest radiographs with or without a nodule, abdominal CT crops by organ."""
 
 import numpy as np
 
@@ -101,17 +101,17 @@ def draw_organ(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: i
     x, y, turn = dice.between(-0.25, 0.25), dice.between(-0.25, 0.25), dice.between(-np.pi, np.pi)
     size = dice.between(0.8, 1.15)
     picture = fat + 0.03 * canvas.waves(dice, 8, 1, 4)
-    picture = _neighbours(canvas, dice, picture, soft)
+    picture = _neighbors(canvas, dice, picture, soft)
     tone = soft + dice.between(-0.08, 0.08)
     draw = (_bladder, _kidney, _liver, _pancreas, _spleen)[label]
     return draw(canvas, dice, picture, (x, y, turn, size * 0.9), tone)
 
 
 OrganPose = tuple[float, float, float, float]
-"""Centre x and y, rotation in radians, size."""
+"""Center x and y, rotation in radians, size."""
 
 
-def _neighbours(canvas: Canvas, dice: SeededDraws, picture: Plane, soft: float) -> Plane:
+def _neighbors(canvas: Canvas, dice: SeededDraws, picture: Plane, soft: float) -> Plane:
     for _ in range(dice.count(3, 5)):  # loops of bowel and muscle at the edge of the crop
         around = dice.between(0, 2 * np.pi)
         far = dice.between(0.75, 1.1)

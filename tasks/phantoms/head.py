@@ -1,4 +1,4 @@
-"""Grey multilabel phantoms: axial slices of heads with several findings at once, or none."""
+"""Gray multilabel phantoms: axial slices of heads with several findings at once, or none."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: S
 
 
 HeadPose = tuple[float, float, float]
-"""Centre x and y, rotation in radians."""
+"""Center x and y, rotation in radians."""
 
 
 def _at(pose: HeadPose, u: float, v: float) -> tuple[float, float]:

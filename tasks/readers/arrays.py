@@ -25,7 +25,7 @@ NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 MEMBERS = ("image", "images")
 """Which array of an npz is read where it holds several."""
 FEWEST_FRAMES = 5
-"""Of three axes or more, a last one shorter than this holds channels: 1 of grey or 3 of RGB."""
+"""Of three axes or more, a last one shorter than this holds channels: 1 of gray or 3 of RGB."""
 
 
 def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
@@ -46,13 +46,13 @@ def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
 
 
 def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
-    """Return frames, height, width, and (3,) of colour or () of grey, where an array can be images."""
+    """Return frames, height, width, and (3,) of color or () of gray, where an array can be images."""
     if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
-        raise UnreadableError(f"its values are {header.dtype.name}, which make no grey levels")
+        raise UnreadableError(f"its values are {header.dtype.name}, which make no gray levels")
     shape, channels = header.shape, ()
     if len(shape) > 2 and shape[-1] < FEWEST_FRAMES:
         if shape[-1] not in (1, 3):
-            raise UnreadableError(f"its last axis holds {shape[-1]} channels: 1 (grey) or 3 (RGB) are read")
+            raise UnreadableError(f"its last axis holds {shape[-1]} channels: 1 (gray) or 3 (RGB) are read")
         shape, channels = shape[:-1], (3,) if shape[-1] == 3 else ()
     if len(shape) not in (2, 3):
         raise UnreadableError("its array is neither [h, w], [h, w, 3], [n, h, w] nor [n, h, w, 3]")

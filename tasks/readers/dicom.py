@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images.dicom_codestream import declared_size
-from ..images.dicom_gray import GrayValues, grey_values
+from ..images.dicom_gray import GrayValues, gray_values
 from ..images.dicom_numbers import (
     bits_stored,
     element_number,
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 KEYS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 """From the widest to the narrowest."""
-GREY = ("MONOCHROME1", "MONOCHROME2")
+GRAY = ("MONOCHROME1", "MONOCHROME2")
 COLOR_INTERPRETATIONS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
-"""The last tells no millimetres, and stands only where the others do not."""
+"""The last tells no millimeters, and stands only where the others do not."""
 
 
 def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
@@ -94,7 +94,7 @@ def group_of(dataset: "Dataset", group_by: str) -> str:
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
-    """Return the millimetres from pixel to pixel (down, right), or their proportion; None without either."""
+    """Return the millimeters from pixel to pixel (down, right), or their proportion; None without either."""
     measured = functional_group(dataset, frame, "PixelMeasuresSequence")
     for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:
@@ -124,7 +124,7 @@ def _checked(dataset: "Dataset") -> dict[str, str]:
     check_declared_size(int(rows), int(columns))
     photometric = element_text(dataset, "PhotometricInterpretation")
     samples = element_number(dataset, "SamplesPerPixel", 1)
-    if photometric not in (*GREY, *COLOR_INTERPRETATIONS, "PALETTE COLOR"):
+    if photometric not in (*GRAY, *COLOR_INTERPRETATIONS, "PALETTE COLOR"):
         raise UnreadableError("its photometric interpretation is missing, or is none that can be read")
     if samples != (3 if photometric in COLOR_INTERPRETATIONS else 1):
         raise UnreadableError(f"it declares {samples:g} samples per pixel with {photometric}")
@@ -195,7 +195,7 @@ def _decoded(
     try:
         for values, about in decoder.iter_array(dataset, indices=indices, view_only=views):
             if values.ndim == 3 and about["photometric_interpretation"] not in ("RGB", "YBR_ICT", "YBR_RCT"):
-                raise UnreadableError("its colours could not be converted to RGB")
+                raise UnreadableError("its colors could not be converted to RGB")
             yield values
     except RuntimeError:  # every plugin at hand gave up
         if any(plugin.startswith("pylibjpeg") for plugin in decoder.missing_dependencies):
@@ -204,7 +204,7 @@ def _decoded(
 
 
 def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) -> Iterator[NDArray[Any]]:
-    """Yield what pydicom would of uncompressed grey values, as views: the usual file, in half the time."""
+    """Yield what pydicom would of uncompressed gray values, as views: the usual file, in half the time."""
     rows, columns = (int(element_number(dataset, side) or 0) for side in ("Rows", "Columns"))
     kind = np.dtype(f"<{'i' if element_number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
     size, held = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
@@ -230,11 +230,11 @@ def _plugin_missing(syntax: "UID") -> str:
 
 
 def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: ReaderTable) -> GrayValues:
-    """Find how stored values, grey or of a palette or RGB, are shown."""
-    if stored.ndim == 2 and element_text(dataset, "PhotometricInterpretation") in GREY:
+    """Find how stored values, gray or of a palette or RGB, are shown."""
+    if stored.ndim == 2 and element_text(dataset, "PhotometricInterpretation") in GRAY:
         voi = functional_group(dataset, frame, "FrameVOILUTSequence")
         transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
-        return grey_values(dataset, stored, transformation, voi, reading)
+        return gray_values(dataset, stored, transformation, voi, reading)
     bits = bits_stored(dataset)
     if stored.ndim == 2:
         from pydicom.pixels.processing import apply_color_lut

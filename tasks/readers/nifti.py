@@ -57,7 +57,7 @@ def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWind
 
 
 def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
-    """Return the millimetres from pixel to pixel (down, right) of slices across `axis`."""
+    """Return the millimeters from pixel to pixel (down, right) of slices across `axis`."""
     sizes = np.empty(3)
     sizes[turn[:, 0].astype(int)] = np.linalg.norm(affine[:3, :3], axis=0)
     right, down = (float(sizes[other]) for other in range(3) if other != axis)
@@ -112,7 +112,7 @@ def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
         check_declared_size(rows, columns)
     kind = header.get_data_dtype()
     if kind.kind not in "uif" and not kind.names:
-        raise UnreadableError(f"its values are {kind.name}, which make no grey levels")
+        raise UnreadableError(f"its values are {kind.name}, which make no gray levels")
     return (i, j, k), kind
 
 

@@ -72,7 +72,7 @@ def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
 
 
 def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
-    """Turn any mode of 8 bits or less into grey or RGB; what is transparent becomes black."""
+    """Turn any mode of 8 bits or less into gray or RGB; what is transparent becomes black."""
     from PIL import Image
 
     if image.mode in ("1", "L"):
@@ -82,12 +82,12 @@ def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
         return np.array(Image.composite(clear.getchannel(0), Image.new("L", clear.size), clear.getchannel(1)))
     if image.has_transparency_data:
         clear = image.convert("RGBA")
-        colour = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear).convert("RGB")
+        color = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear).convert("RGB")
     else:
-        colour = image.convert("RGB")
-    pixels = np.array(colour)
+        color = image.convert("RGB")
+    pixels = np.array(color)
     if image.mode in ("P", "PA") and (pixels == pixels[..., :1]).all():
-        return np.ascontiguousarray(pixels[..., 0])  # a palette of greys
+        return np.ascontiguousarray(pixels[..., 0])  # a palette of grays
     return pixels
 
 

@@ -28,7 +28,7 @@ class MedmnistCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: Variant
     source_group: str
     parents: tuple[str, ...]
-    licence: str
+    license: str
     citation: str
     split_sizes: tuple[int, int, int]
     caveats: tuple[str, ...]

@@ -185,7 +185,7 @@ def _register() -> None:
             variant=card.variant,
             source_group=name,
             parents=(name,),
-            licence="Apache-2.0",
+            license="Apache-2.0",
             citation="none: drawn by this package",
             source=PhantomSource(name, card.recipe),
             sizes=SIZES,

@@ -34,12 +34,12 @@ def photos() -> np.ndarray:
 
 
 def medical() -> np.ndarray:
-    """Real grey images of 28 px."""
+    """Real gray images of 28 px."""
     file = toys.real_data() / "medmnist" / "pneumoniamnist.npz"
     return np.load(file)["train_images"][:16, None]
 
 
-IMAGES = {"generated": lambda: None, "photographs": photos, "grey medical": medical}
+IMAGES = {"generated": lambda: None, "photographs": photos, "gray medical": medical}
 FAULTS: dict[str, tuple[dict[str, object], str]] = {
     "too small": (
         {"mean": (127.5,) * 3, "std": (127.5,) * 3},

@@ -1,4 +1,4 @@
-"""ImageNet weights through our whole path must still recognise a palace and a daisy.
+"""ImageNet weights through our whole path must still recognize a palace and a daisy.
 
 This is the one proof that mean, std, value range, channel order, resizing and the order of 296 renamed
 tensors are all right together; a mistake in any of them would only show as "ImageNet does not help".
@@ -70,7 +70,7 @@ def sure_of(
     return scores.argmax(dim=1).tolist(), [float(scores[0, PALACE]), float(scores[1, DAISY])]
 
 
-def test_a_palace_and_a_daisy_are_recognised(
+def test_a_palace_and_a_daisy_are_recognized(
     classifier: torch.nn.Module, card: InitCard, photos: Tensor
 ) -> None:
     found, sure = sure_of(classifier, card.contract, photos)
@@ -96,18 +96,18 @@ def test_every_breach_of_the_contract_makes_the_network_less_sure(
     assert sum(wrong) < sum(right) and found != [PALACE, DAISY]
 
 
-def ball(colour: tuple[int, int, int]) -> Tensor:
+def ball(color: tuple[int, int, int]) -> Tensor:
     """A shaded, slightly rough ball on a light ground: uint8 [1, 3, 224, 224]."""
     y, x = np.mgrid[-1:1:224j, -1:1:224j] / 0.7
     height = np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
     shade = np.clip(0.35 + 0.65 * (0.7 * height - 0.45 * y - 0.45 * x), 0, 1.2)
     rough = 1 + 0.05 * np.random.default_rng(0).standard_normal(shade.shape)
-    picture = np.where((x**2 + y**2 < 1)[..., None], (shade * rough)[..., None] * colour, 240)
+    picture = np.where((x**2 + y**2 < 1)[..., None], (shade * rough)[..., None] * color, 240)
     return torch.from_numpy(picture.clip(0, 255).astype(np.uint8)).permute(2, 0, 1)[None]
 
 
 def test_red_comes_first(classifier: torch.nn.Module, card: InitCard) -> None:
-    # A palace in false colours is still a palace; but an orange is one by its colour alone.
+    # A palace in false colors is still a palace; but an orange is one by its color alone.
     orange, blue = ball((255, 140, 10)), ball((10, 140, 255))
     swapped = replace_contract(card.contract, channels="bgr")
     with torch.inference_mode():

@@ -104,7 +104,7 @@ def test_a_card_that_was_written_is_read_again(tmp_path: Path, desk: Path) -> No
     card = msgspec.structs.replace(
         card,
         corpora=("nih-chestxray14",),
-        corpus=(SeenCorpus(id="medmnist", images=12, licence="CC BY 4.0"),),
+        corpus=(SeenCorpus(id="medmnist", images=12, license="CC BY 4.0"),),
         label_spaces={"nih-chestxray14": ["a", 'b "quoted"']},
         training={"lr": 0.001, "commit": "abc"},
     )

@@ -93,7 +93,7 @@ def test_every_target_has_its_expected_sources() -> None:
     assert {target: sources(target, known) for target in targets} == EXPECTED
 
 
-def test_no_source_shares_colour_realness_or_origin_wrongly_with_its_target() -> None:
+def test_no_source_shares_color_realness_or_origin_wrongly_with_its_target() -> None:
     known = everything()
     for target in EXPECTED:
         pretraining = plan_pretraining(need(target, known))
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_saw_the_targets_parent_is_marked(tmp_path: Path) -> N
     assert init_facts(resolve_mednet(asked), child).overlap == ("nih-chestxray14",)
 
 
-def test_the_record_says_that_a_grey_image_was_repeated(tmp_path: Path) -> None:
+def test_the_record_says_that_a_gray_image_was_repeated(tmp_path: Path) -> None:
     known = everything()
     assert init_facts(toys.RANDOM, known["chestmnist"]).adapted == ("1 channel repeated to 3",)
     assert init_facts(toys.RANDOM, known["retinamnist"]).adapted == ()

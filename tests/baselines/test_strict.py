@@ -172,7 +172,7 @@ def test_a_card_that_lies_about_its_arch_is_found_out_by_the_tensors(tmp_path: P
     assert "missing (conv_stem.weight" in said and "left over" in said
 
 
-def test_a_network_of_the_other_colour_is_refused(tmp_path: Path) -> None:
+def test_a_network_of_the_other_color_is_refused(tmp_path: Path) -> None:
     card = toys.write_card(tmp_path, variant="color")
     assert resolve(card, toys.Toy(variant="color"))
     with pytest.raises(UserError) as error:
@@ -360,7 +360,7 @@ def test_the_weights_may_be_named_in_place_of_their_card(tmp_path: Path) -> None
     assert resolve(tmp_path / "weights.safetensors") == resolve(card)
 
 
-def test_a_folder_means_the_card_in_it_or_that_of_the_task_s_colour(tmp_path: Path) -> None:
+def test_a_folder_means_the_card_in_it_or_that_of_the_task_s_color(tmp_path: Path) -> None:
     (tmp_path / "gray").mkdir()
     card = toys.write_card(tmp_path / "gray").rename(tmp_path / "gray" / "card.toml")
     assert resolve(tmp_path / "gray") == resolve(card)

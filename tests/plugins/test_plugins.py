@@ -105,7 +105,7 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
     assert "Worst recall" in text and "Worst miss" in text  # columns of the leaderboard
     assert records[0].metric_facts == {
         "example_recall": MetricFacts(
-            title="Worst recall", help="recall of the class that is recognised worst", low=0, high=1
+            title="Worst recall", help="recall of the class that is recognized worst", low=0, high=1
         ),
         "example_miss": MetricFacts(
             title="Worst miss", help="missed share of that class", lower_is_better=True, low=0, high=1

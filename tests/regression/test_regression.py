@@ -13,7 +13,7 @@ from mednet_bench.baselines.init import InputSpec
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.regression.baseline import BaselineFile, read_baseline
-from mednet_bench.reports.regression.judgement import REGRESSION_FLOOR, RowJudgement, test_regression
+from mednet_bench.reports.regression.judgment import REGRESSION_FLOOR, RowJudgment, test_regression
 
 CARRIED = Path(__file__).parent / "medmnist-linear.json"
 TASKS = "breastmnist,retinamnist"
@@ -35,7 +35,7 @@ def carried() -> BaselineFile:
     return read_baseline(CARRIED)
 
 
-def part(baseline: BaselineFile, folder: Path) -> list[RowJudgement]:
+def part(baseline: BaselineFile, folder: Path) -> list[RowJudgment]:
     """Judge the rows that a run was asked for; tolerances are sharper than where more rows are judged."""
     asked = {
         (record.cell.task, record.cell.init, record.cell.fraction)
@@ -56,10 +56,10 @@ def test_the_carried_baseline_covers_what_it_promises(carried: BaselineFile):
 
 
 def test_a_rerun_repeats_the_scores_of_its_seeds(carried: BaselineFile, run: Run):
-    judgements = part(carried, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
-    assert [j for j in judgements if j.verdict != "held"] == []
-    versions = "same labels and weights" if judgements[0].allowed == REGRESSION_FLOOR else "drawn anew"
-    assert all(versions in j.why for j in judgements if j.line.init == "imagenet")
+    judgments = part(carried, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
+    assert [j for j in judgments if j.verdict != "held"] == []
+    versions = "same labels and weights" if judgments[0].allowed == REGRESSION_FLOOR else "drawn anew"
+    assert all(versions in j.why for j in judgments if j.line.init == "imagenet")
 
 
 @pytest.mark.parametrize("fault", WRONG)
@@ -68,16 +68,16 @@ def test_images_that_reach_the_network_wrongly_make_it_red(
     carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None], fault: str, seeds: str
 ):
     feed(WRONG[fault])
-    judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", seeds))
-    assert [j.verdict for j in judgements if j.line.fraction == 1.0] == ["fell"], judgements
+    judgments = part(carried, run("retinamnist", "imagenet", "0.5,1.0", seeds))
+    assert [j.verdict for j in judgments if j.line.fraction == 1.0] == ["fell"], judgments
 
 
 def test_the_injection_itself_changes_nothing(
     carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None]
 ):
     feed(RIGHT)
-    judgements = part(carried, run("retinamnist", "imagenet", "0.5,1.0", "0..1"))
-    assert {j.verdict for j in judgements} == {"held"}
+    judgments = part(carried, run("retinamnist", "imagenet", "0.5,1.0", "0..1"))
+    assert {j.verdict for j in judgments} == {"held"}
 
 
 @pytest.mark.parametrize(("task", "fractions"), [("breastmnist", "0.1,0.5"), ("retinamnist", "0.1")])
@@ -92,6 +92,6 @@ def test_twenty_reruns_with_other_seeds_stay_green(
         for record in whole.read_all():
             if first <= record.cell.seed < first + SEEDS_EACH:
                 RecordStore(rerun).write(record)
-        judgements = part(carried, rerun)
-        assert not [j for j in judgements if j.red], f"seeds from {first}"
-        assert all(j.seeds == (10, SEEDS_EACH) for j in judgements)
+        judgments = part(carried, rerun)
+        assert not [j for j in judgments if j.red], f"seeds from {first}"
+        assert all(j.seeds == (10, SEEDS_EACH) for j in judgments)

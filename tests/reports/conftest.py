@@ -27,7 +27,7 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def screen(browser: Chrome) -> Iterator[Screen]:
-    """Set width, colour scheme and medium; the browser, which other tests share, is given back as it was."""
+    """Set width, color scheme and medium; the browser, which other tests share, is given back as it was."""
 
     def emulate(width: int = 1280, scheme: str = "light", medium: str = "") -> None:
         size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}

@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _soiled(record):
     facts = record.task and replace(
         record.task,
-        **dict.fromkeys(("title", "modality", "source_group", "licence", "citation"), EVIL),
+        **dict.fromkeys(("title", "modality", "source_group", "license", "citation"), EVIL),
         classes=tuple(f"{number}{EVIL}" for number, _ in enumerate(record.task.classes)),
         caveats=(EVIL,),
     )

@@ -13,12 +13,12 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.regression.baseline import BaselineFile, baseline_of, read_baseline
 from mednet_bench.reports.regression.compare import comparison_markdown
-from mednet_bench.reports.regression.judgement import (
+from mednet_bench.reports.regression.judgment import (
     REGRESSION_ALPHA,
     REGRESSION_FLOOR,
     REMADE,
     PooledSpread,
-    RowJudgement,
+    RowJudgment,
     pool_spreads,
     seed_tolerance,
     test_regression,
@@ -45,7 +45,7 @@ def baseline(folder: Path) -> BaselineFile:
     return baseline_of(load_results([folder]), ["auc"])
 
 
-def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgement]:
+def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgment]:
     path = tmp_path / "baseline.json"
     baseline(before).write(path)
     return test_regression(read_baseline(path), load_results([after]))

@@ -1,4 +1,4 @@
-"""The section of verdicts says what the verdicts say: in colour, on grey paper, and to the colour-blind."""
+"""The section of verdicts says what the verdicts say: in color, on gray paper, and to the color-blind."""
 
 import itertools
 from dataclasses import replace
@@ -113,7 +113,7 @@ def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes
 
 
 @pytest.mark.parametrize("kind", ["protanopia", "deuteranopia"])
-def test_colours_are_told_apart_without_one_kind_of_cone(kind: str):
+def test_colors_are_told_apart_without_one_kind_of_cone(kind: str):
     """Vienot, Brettel & Mollon 1999, in the LMS space of Smith and Pokorny; distances in CIELAB."""
     lms = np.array([[0.3140, 0.6395, 0.0465], [0.1554, 0.7579, 0.0867], [0.0178, 0.1094, 0.8726]])
     lost = {
@@ -165,7 +165,7 @@ def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
                 in panel.alt
             )
         words = {v.verdict for v in mine}
-        assert all(f">{word}<" in panel.svg for word in words)  # a word beside every row, whatever the colour
+        assert all(f">{word}<" in panel.svg for word in words)  # a word beside every row, whatever the color
 
 
 def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: Results):

@@ -70,7 +70,7 @@ def cropped(pixels: Pixels, cuts: NDArray[np.float64]) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
-def grey(pixels: Pixels) -> Pixels:
+def gray(pixels: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(pixels).convert("L"))
 
 
@@ -82,8 +82,8 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "JPEG 50 at 28 px": jpeg_28,
     "crop 0-5 % a side": lambda pixels: cropped(pixels, _RNG.uniform(0, 0.05, 4)),
     "crop 5 % at all sides": lambda pixels: cropped(pixels, np.full(4, 0.05)),
-    "grey": grey,
-    "crop, JPEG 50, 28 px, grey": lambda p: grey(resized(jpeg(cropped(p, _RNG.uniform(0, 0.05, 4))), 28)),
+    "gray": gray,
+    "crop, JPEG 50, 28 px, gray": lambda p: gray(resized(jpeg(cropped(p, _RNG.uniform(0, 0.05, 4))), 28)),
 }
 
 

@@ -40,7 +40,7 @@ TRAININGS: tuple[tuple[Variant, str, int, int, int], ...] = (
     ("color", "tf_efficientnet_lite0", 224, 16, 12),
     ("color", "resnet50", 224, 8, 8),
 )
-"""Colour, arch, side, batch, steps."""
+"""Color, arch, side, batch, steps."""
 
 
 def corpus_of(folder: Path, variant: Variant, side: int) -> Path:

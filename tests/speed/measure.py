@@ -82,7 +82,7 @@ def job_of(
 
 
 def ours(job: EvalContext, steps: int, batch: int) -> Turn:
-    """Our loop on real bytes: gather, resize, augment, normalise, step; without the validation at the end."""
+    """Our loop on real bytes: gather, resize, augment, normalize, step; without the validation at the end."""
     training = TaskTraining.of(job)
     feed = training.feed()
     hyper = OptimizerConfig(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
@@ -95,21 +95,21 @@ def ours(job: EvalContext, steps: int, batch: int) -> Turn:
 
 
 def bare(arch: str, side: int, steps: int, batch: int, device: str) -> Turn:
-    """The least that PyTorch needs: the same model and optimiser on one ready batch, nothing else."""
+    """The least that PyTorch needs: the same model and optimizer on one ready batch, nothing else."""
     model = place_model(ImageClassifier(build_backbone(arch, side), 2, 0), device).train()
     images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(batch, dtype=torch.long, device=device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
 
     def work() -> None:
         for _ in range(steps):
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             with autocast:
                 outputs = model(images)
             loss = nn.functional.cross_entropy(outputs.float(), targets)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         loss.item()  # waits for the device
 
     return Turn("bare", work, steps * batch)
@@ -180,7 +180,7 @@ def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]
     backbone = build_backbone("resnet18_cifar", 28)
     backbone.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)  # their network takes one channel
     model = ImageClassifier(backbone, 2, 0)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
     loader = torch.utils.data.DataLoader(_OneByOne(splits["train"]), batch_size=128, shuffle=True)
     evaluated = [torch.utils.data.DataLoader(_OneByOne(split), batch_size=128) for split in splits.values()]
@@ -188,11 +188,11 @@ def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]
     def epoch() -> None:
         model.train()
         for inputs, targets in loader:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss = criterion(model(inputs), targets.squeeze(1).long())
             loss.item()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         if evaluate:
             model.eval()
             with torch.no_grad():

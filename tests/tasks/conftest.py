@@ -20,7 +20,7 @@ modality = "microscopy"
 variant = "gray"
 source_group = "cells"
 parents = []
-licence = "CC0-1.0"
+license = "CC0-1.0"
 citation = "nobody"
 path = "cells.npz"
 """
@@ -43,7 +43,7 @@ def real(tmp_path: Path) -> DataLocations:
 
 @pytest.fixture
 def arrays() -> Arrays:
-    """A sound grey set of three classes, 12 / 6 / 6 images of 8 pixels."""
+    """A sound gray set of three classes, 12 / 6 / 6 images of 8 pixels."""
     rng = np.random.default_rng(0)
     content: Arrays = {}
     for split, n in (("train", 12), ("val", 6), ("test", 6)):

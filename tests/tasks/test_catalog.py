@@ -56,7 +56,7 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
     ("expression", "words"),
     [
         ("breastmist", "no task 'breastmist'; did you mean 'breastmnist'?"),
-        ("grey", "did you mean 'gray'?"),
+        ("gray", "did you mean 'gray'?"),
         ("breastmnist,xyz", "There is no task 'xyz'"),
         ("xyz*", "No task matches 'xyz*'; known: bloodmnist"),
         (" , ", "chooses no task"),

@@ -1,4 +1,4 @@
-"""Every row of the catalogue keeps what plans and audits rely on, and kinship follows from the rows."""
+"""Every row of the catalog keeps what plans and audits rely on, and kinship follows from the rows."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ def test_ids_are_unique_and_plain() -> None:
 def test_a_row_holds_together(row: tables.ImageDatabase) -> None:
     counts = (row.images, row.volumes, row.patients)
     assert all(number is None or number > 0 for number in counts)
-    assert row.name and row.home and row.evidence and row.licence and row.group_key
+    assert row.name and row.home and row.evidence and row.license and row.group_key
     assert 1990 < row.year < 2030
     assert [id for id in (*row.parents, *row.overlaps) if id not in EVERYTHING] == []
     assert row.id not in (*row.parents, *row.overlaps)
@@ -37,12 +37,12 @@ def test_a_row_holds_together(row: tables.ImageDatabase) -> None:
     assert row.parents or row.kind != "derived"
     # who claims to share images with this one is claimed by it too
     assert [id for id in row.overlaps if id in DATABASES and row.id not in DATABASES[id].overlaps] == []
-    if "(recalled" in row.licence:
-        assert row.licence_evidence == "memory"
-    if re.search(r"\bNC\b|non-commercial", row.licence):
+    if "(recalled" in row.license:
+        assert row.license_evidence == "memory"
+    if re.search(r"\bNC\b|non-commercial", row.license):
         assert LicenseTerms.NON_COMMERCIAL in row.terms
     if row.verification == "recalled":
-        assert "memory" in row.count_evidence or "memory" in row.licence_evidence
+        assert "memory" in row.count_evidence or "memory" in row.license_evidence
 
 
 def test_no_set_is_made_from_itself() -> None:
@@ -83,14 +83,14 @@ def test_compositions_are_of_known_databases_and_sum_to_what_is_published() -> N
         if row:
             assert row.variant == share.variant and row.access in ("open", "registration")
             assert row.modality == share.modality or row.images is None
-            # terms of the source that the composition's own words hide would be a licence laundered
+            # terms of the source that the composition's own words hide would be a license laundered
             hidden = (
-                terms_of(row.licence)
-                - terms_of(share.licence)
+                terms_of(row.license)
+                - terms_of(share.license)
                 - {LicenseTerms.UNKNOWN, LicenseTerms.ATTRIBUTION}
             )
             assert not hidden or share.part == "extra", (share.id, hidden)
-            assert (plans.RECALLED in share.licence) <= (row.licence_evidence == "memory"), share.id
+            assert (plans.RECALLED in share.license) <= (row.license_evidence == "memory"), share.id
     assert core == {"gray": 3_048_595, "color": 3_258_409}
 
 
@@ -99,7 +99,7 @@ def test_collections_are_listed_once_and_hold_series_and_images() -> None:
     assert len({(row.collection, row.modality) for row in rows}) == len(rows) == 348
     assert all(row.patients > 0 and 0 < row.studies <= row.series <= row.instances for row in rows)
     assert all(row.use == "ok" or row.use == "non-commercial" or row.reason for row in rows)
-    assert all("NC" not in row.licence for row in rows if row.use == "ok")
+    assert all("NC" not in row.license for row in rows if row.use == "ok")
     assert set(tables.of_collection()) <= {row.collection for row in rows}
 
 
@@ -171,7 +171,7 @@ def test_a_crawl_of_the_web_is_possible_for_every_public_set_and_for_no_private_
     assert kinship.provenance_overlap(["busi"], ["imagenet-1k", "sa-1b", "coco"]).level == "clean"
 
 
-def test_every_parent_of_a_medmnist_task_is_in_the_catalogue() -> None:
+def test_every_parent_of_a_medmnist_task_is_in_the_catalog() -> None:
     sets = {name: task for name, task in TASKS.items() if task.family == "medmnist"}
     assert len(sets) == 12
     for name, task in sets.items():
@@ -209,7 +209,7 @@ def test_plans_reach_three_million_from_what_is_open() -> None:
         assert open_only.images >= plans.TARGET
         assert {plans.access_of(share) for share in open_only.shares} == {"open"}
         assert all(
-            max(terms_of(share.licence)) <= LicenseTerms.ATTRIBUTION or share.id == "scin"
+            max(terms_of(share.license)) <= LicenseTerms.ATTRIBUTION or share.id == "scin"
             for share in open_only.shares
         )
         # nothing that a downstream task is made of goes in
@@ -250,7 +250,7 @@ def test_what_is_thin_or_missing_is_computed() -> None:
 def test_traps_name_terms_memory_and_disagreement() -> None:
     found = {share.id: " ".join(plans.license_traps(share)) for share in tables.composition_shares()}
     assert "share-alike" in found["mrkr"] and "no-derivatives" in found["airogs"]
-    assert "licence from memory" in found["galar"] and "non-commercial" in found["chexpert"]
+    assert "license from memory" in found["galar"] and "non-commercial" in found["chexpert"]
     assert "conflict" in found["idc-pt"] and found["nlst"] == ""
 
 

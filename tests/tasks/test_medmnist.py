@@ -38,7 +38,7 @@ def test_every_card_says_what_the_package_says(tmp_path, monkeypatch):
         assert list(task.classes) == [info["label"][str(i)] for i in range(len(info["label"]))], name
         assert task.variant == {1: "gray", 3: "color"}[info["n_channels"]], name
         assert task.split_sizes == tuple(info["n_samples"][split] for split in ("train", "val", "test")), name
-        assert task.licence == info["license"], name
+        assert task.license == info["license"], name
         assert task.sizes == (28, 64, 128, 224)
         for size in task.sizes:
             suffix = "" if size == 28 else f"_{size}"

@@ -40,7 +40,7 @@ def test_every_machine_draws_the_same_images(name):
     assert (PHANTOM_VERSION, digest) == (1, CONTENT[name])
 
 
-def test_every_kind_and_colour_is_there():
+def test_every_kind_and_color_is_there():
     assert set(PHANTOMS) == set(CONTENT)
     kinds = {(task.variant, task.kind) for task in PHANTOMS.values()}
     assert kinds >= {("gray", "binary"), ("gray", "multiclass"), ("gray", "multilabel")}

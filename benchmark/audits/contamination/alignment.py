@@ -1,7 +1,7 @@
 """Whether two images that a hash finds alike are copies: the correlation of their details, crops allowed for.
 
 Chest radiographs all look alike from afar, and so do retinas; what tells two of them apart is fine structure.
-Each image is therefore reduced to 28 x 28 pixels of grey, its coarse part is taken away, and the correlation
+Each image is therefore reduced to 28 x 28 pixels of gray, its coarse part is taken away, and the correlation
 is the best over 161 ways to crop the one or the other by up to 5 % per side. Reducing and blurring are sums
 over rows and over columns, so that all crops of an image are two matrix products for each.
 """
@@ -67,9 +67,9 @@ def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) ->
 
 def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
     """Return an image, cropped in each way, without what a blur leaves of it: [len(cuts)**2, SIDE * SIDE]."""
-    grey = luminance(pixels).astype(np.float32)
-    (down, blurred_down), (across, blurred_across) = (_weights(side, cuts) for side in grey.shape)
-    fine = down @ grey @ across.T - blurred_down @ grey @ blurred_across.T
+    gray = luminance(pixels).astype(np.float32)
+    (down, blurred_down), (across, blurred_across) = (_weights(side, cuts) for side in gray.shape)
+    fine = down @ gray @ across.T - blurred_down @ gray @ blurred_across.T
     parts = fine.reshape(len(cuts), THUMBNAIL_SIDE, len(cuts), THUMBNAIL_SIDE).transpose(0, 2, 1, 3)
     return parts.reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)
 

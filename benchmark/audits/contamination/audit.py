@@ -39,7 +39,7 @@ class ContaminationRequest:
         return inits_of(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
-        """The init's card for tasks of a colour, where the user named one, by --init or --init-file."""
+        """The init's card for tasks of a color, where the user named one, by --init or --init-file."""
         path = self.init.paths.get(self.init.base)
         return card_path(path, variant) if path else None
 
@@ -74,7 +74,7 @@ def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationA
 def _audits(
     wanted: ContaminationRequest, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> Iterator[ContaminationAudit]:
-    """Audit the tasks of one colour."""
+    """Audit the tasks of one color."""
     path = wanted.card(targets[0].variant)
     card = read_checkpoint_card(path) if path else None
     if wanted.run and card is None:

@@ -66,9 +66,9 @@ class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
         task: the task's name.
         size: side in pixels of the test images that were looked for.
         corpora: what the weights are declared to have seen.
-        declared: what the catalogue makes of these corpora: the strongest relation to the task.
+        declared: what the catalog makes of these corpora: the strongest relation to the task.
         evidence: a sentence for each corpus that is not clean.
-        unknown: corpora of which the catalogue knows nothing.
+        unknown: corpora of which the catalog knows nothing.
         measured: what was found; None where there was nothing to search.
         made: when, UTC.
     """
@@ -99,7 +99,7 @@ class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """What was found, without a full stop."""
-        told = [f"the catalogue calls {self.init} {self.declared}: {'; '.join(self.evidence)}"]
+        told = [f"the catalog calls {self.init} {self.declared}: {'; '.join(self.evidence)}"]
         told = told if self.declared != "clean" else []
         if self.measured and self.measured.matched:
             found = f"{len(self.measured.matched):,} of {self.measured.checked:,} test images"

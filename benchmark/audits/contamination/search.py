@@ -1,9 +1,9 @@
-"""Every near neighbour among millions of 64-bit hashes: exact, in bounded memory, without a full scan.
+"""Every near neighbor among millions of 64-bit hashes: exact, in bounded memory, without a full scan.
 
 Multi-index hashing (Norouzi, Punjani and Fleet 2012): hashes that differ in at most 4r + 3 bits differ in at
 most r bits in one of four blocks of 16 bits, so that only hashes with a near block need be compared. Blocks
-take every fourth bit, because neighbouring frequencies of one kind of image are alike, which would crowd a
-few buckets. A query that has found `most` neighbours is not taken on to the next, wider round: among images
+take every fourth bit, because neighboring frequencies of one kind of image are alike, which would crowd a
+few buckets. A query that has found `most` neighbors is not taken on to the next, wider round: among images
 that all look alike nobody needs a million of them.
 
 Up to a quarter of a million hashes a full scan is faster, above all where they are crowded.
@@ -42,7 +42,7 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True, eq=False)
 class NeighborHits:
-    """Near neighbours, sorted by query, then distance, then row.
+    """Near neighbors, sorted by query, then distance, then row.
 
     Attributes:
         query: [n] which query.
@@ -97,7 +97,7 @@ class HashIndex:
         Args:
             queries: [q].
             radius: 0 to `LARGEST_DISTANCE`.
-            most: neighbours per query that are wanted.
+            most: neighbors per query that are wanted.
 
         Raises:
             ValueError: the radius is outside of what is searched exactly.

@@ -41,10 +41,10 @@ class DicomSource(FileSource):
     """Files of which some may have no label, which is a problem that is counted.
 
     Attributes:
-        unlabelled: why a file has none.
+        unlabeled: why a file has none.
     """
 
-    unlabelled: str = ""
+    unlabeled: str = ""
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
         """Decode the files of a unit that have a label, and say of the others what is wrong with them."""
@@ -53,7 +53,7 @@ class DicomSource(FileSource):
         for entry in unit.what:
             if entry.label:
                 continue
-            reason = self.unlabelled
+            reason = self.unlabeled
             try:  # what is no image lacks more than a label
                 next(read_images(self.root / entry.path, reading), None)
             except UnreadableError as error:
@@ -68,7 +68,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
         UserError: there is no such folder, or the labels are not where the card says, or of one class.
     """
     root = folder_of(card, folder)
-    labels, unlabelled, field = _labels(card, folder)
+    labels, unlabeled, field = _labels(card, folder)
     files = partial(scan_dicom, root, field, time.monotonic())
     found = {label for each in files() for label in labels(each)}
     classes = card.classes or tuple(sorted(found))
@@ -78,7 +78,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
             "least two are needed: correct 'labels_from' or 'classes'."
         )
     listing = partial(_entries, root, files, classes, labels, card)
-    return DicomSource(facts_of(card, classes), root, listing, reader_of(card), unlabelled=unlabelled)
+    return DicomSource(facts_of(card, classes), root, listing, reader_of(card), unlabeled=unlabeled)
 
 
 @lru_cache(maxsize=32)  # a build lists the files several times, and a million headers take minutes
@@ -141,8 +141,8 @@ def _entries(
         else:
             label_of[each] = (classes.index(names[0]),) if names else ()
     # what has no label is a problem to report, and takes no other file's place
-    labelled = [each for each, label in label_of.items() if label]
-    kept = set(cap_series(labelled, card.slices_per_series, card.series_per_patient))
+    labeled = [each for each, label in label_of.items() if label]
+    kept = set(cap_series(labeled, card.slices_per_series, card.series_per_patient))
     for each, label in label_of.items():
         if each in kept or not label:
             yield entry_of(root, each[0], label)

@@ -31,7 +31,7 @@ COLOR_MODALITIES = {"SM", "XC", "OP", "ES"}
 IDC_COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
 IDC_LABELS = ("BodyPartExamined", "Modality")
 SLICES = 16
-"""Of one series: neighbours look alike, and there are thousands of series."""
+"""Of one series: neighbors look alike, and there are thousands of series."""
 DONE = ".downloaded"
 """Written into the folder of a collection when all of it is there."""
 
@@ -44,7 +44,7 @@ class CollectionPlan:
         collection: as the Imaging Data Commons calls it.
         lines: one sentence for each modality.
         gigabytes: of all that is downloaded.
-        licences: of its series.
+        licenses: of its series.
         modality: the DICOM modality of most images.
         label: the header field with two or more values, "" if there is none.
     """
@@ -52,7 +52,7 @@ class CollectionPlan:
     collection: str
     lines: tuple[str, ...]
     gigabytes: float
-    licences: tuple[str, ...]
+    licenses: tuple[str, ...]
     modality: str
     label: str
 
@@ -89,7 +89,7 @@ def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSour
         path=str(folder.resolve()),
         variant="color" if plan.modality in COLOR_MODALITIES else "gray",
         modality=IDC_MODALITIES[plan.modality],
-        licence=", ".join(plan.licences),
+        license=", ".join(plan.licenses),
         source_group=database or name,
         database=database,
         labels_from=plan.label,
@@ -102,10 +102,10 @@ def plan_of(name: str) -> CollectionPlan:
     """Say what a collection holds by the index of idc-index; nothing is fetched.
 
     Raises:
-        UserError: idc-index is not installed (with the catalogue's figures), or there is no such collection.
+        UserError: idc-index is not installed (with the catalog's figures), or there is no such collection.
     """
     if importlib.util.find_spec("idc_index") is None:
-        raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogued(name)}")
+        raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogd(name)}")
     index = _index(name)
     if index.empty:
         near = difflib.get_close_matches(name, {row.collection for row in idc_collections()}, n=5, cutoff=0.4)
@@ -139,7 +139,7 @@ def describe_collections(plan: CollectionPlan, folder: Path) -> str:
     """Return the plan for a person, with the command that downloads it."""
     return "\n".join(
         [
-            f"idc:{plan.collection} ({', '.join(plan.licences) or 'licence not stated'})",
+            f"idc:{plan.collection} ({', '.join(plan.licenses) or 'license not stated'})",
             *(f"  {line}" for line in plan.lines),
             f"  in all {plan.gigabytes:.1f} GB into {folder}, by",
             f"  {_command(plan.collection, folder)}",
@@ -190,15 +190,15 @@ def _download(name: str, folder: Path) -> None:
     write_bytes(folder / DONE, b"")
 
 
-def _catalogued(name: str) -> str:
-    """Return what the catalogue knows of a collection."""
+def _catalogd(name: str) -> str:
+    """Return what the catalog knows of a collection."""
     parts = [
         f"{row.modality}: {row.series:,} series of {row.patients:,} patients, {row.instances:,} files, "
-        f"{row.gigabytes:,} GB, {row.licence}"
+        f"{row.gigabytes:,} GB, {row.license}"
         for row in idc_collections()
         if row.collection == name
     ]
-    return f"The catalogue says: {'; '.join(parts)}." if parts else "The catalogue knows no such collection."
+    return f"The catalog says: {'; '.join(parts)}." if parts else "The catalog knows no such collection."
 
 
 def _no_card(card: SourceCard, folder: Path) -> DicomSource:

@@ -35,7 +35,7 @@ def build_command(values: ParsedValues) -> int:
 
 
 def corpus_info_command(values: ParsedValues) -> int:
-    """Show what a corpus is made of: sources, duplicates, problems, modalities, licences."""
+    """Show what a corpus is made of: sources, duplicates, problems, modalities, licenses."""
     from ...benchmark.corpus.describe import corpus_facts, describe_corpus
 
     folder = values["corpus"]

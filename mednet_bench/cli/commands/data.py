@@ -15,7 +15,7 @@ def ls_command(values: ParsedValues) -> int:
 
 
 def info_command(values: ParsedValues) -> int:
-    """Show the card of a task: classes, splits, licence, citation, caveats, files."""
+    """Show the card of a task: classes, splits, license, citation, caveats, files."""
     from ..show.tasks import task_card
 
     echo(task_card(values["task"], values["data_root"], values["task_file"]))

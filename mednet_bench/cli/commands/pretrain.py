@@ -57,12 +57,12 @@ def _options() -> list[click.Parameter]:
     path, count, many = click.Path(path_type=Path), click.IntRange(1), click.IntRange(0)
     share = click.FloatRange(0, 1, max_open=True)
     return [
-        option("--variant", "Colour of the corpus.", type=click.Choice(["gray", "color"]), required=True),
+        option("--variant", "Color of the corpus.", type=click.Choice(["gray", "color"]), required=True),
         option("--corpus", "Folder that `corpus build` made.", type=path, required=True),
         option("--out", "Folder of the result; run again to go on.", type=path, required=True),
         option("--arch", "As timm calls it.", default="tf_efficientnet_lite0"),
         option("--from", "scratch, imagenet, imagenet=FILE or NAME=CARD.toml.", default="scratch"),
-        option("--steps", "Optimiser steps.", type=count, required=True),
+        option("--steps", "Optimizer steps.", type=count, required=True),
         option("--batch-size", "Images of a step, over all processes.", default=64, type=count),
         option(
             "--accumulate",

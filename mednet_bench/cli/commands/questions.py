@@ -17,7 +17,7 @@ QUESTIONS = {
     "modality": "How were they made: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, "
     "microscopy or another word",
     "source_group": "Where do they come from? Sets of one origin never pretrain for each other",
-    "licence": "Under which terms may they be used, such as internal or CC-BY-4.0",
+    "license": "Under which terms may they be used, such as internal or CC-BY-4.0",
     "citation": "Whom should a report cite",
 }
 """Key of the card -> the question."""

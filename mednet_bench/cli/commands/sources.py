@@ -1,4 +1,4 @@
-"""`sources`: the catalogue of public medical image databases, and what a MedNet could be made of."""
+"""`sources`: the catalog of public medical image databases, and what a MedNet could be made of."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,7 +23,7 @@ class ListingGroup(CommandGroup):
 
 
 def list_command(values: ParsedValues) -> int:
-    """List databases with their counts and licences, and sum images and patients."""
+    """List databases with their counts and licenses, and sum images and patients."""
     from ..show.sources import database_listing
 
     rows = [row for row in tables.databases().values() if _fits(row, values)]
@@ -46,7 +46,7 @@ def show_command(values: ParsedValues) -> int:
 
 
 def sources_plan_command(values: ParsedValues) -> int:
-    """Compose a MedNet of three million images: caps, totals, licence traps, and what is missing."""
+    """Compose a MedNet of three million images: caps, totals, license traps, and what is missing."""
     from ..show.composition import composition_text
 
     rules = plans.CompositionRules(values["with_registration"], values["non_commercial"])
@@ -76,7 +76,7 @@ def _fits(row: ImageDatabase, values: ParsedValues) -> bool:
     return (
         values["variant"] in (None, row.variant)
         and modality in ("", row.modality)
-        and values["licence"] in (None, implied_terms([row.licence]).strictest.word)
+        and values["license"] in (None, implied_terms([row.license]).strictest.word)
         and values["access"] in (None, row.access)
         and words in text
     )
@@ -113,12 +113,12 @@ def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
 _JSON = click.Option(["--json"], is_flag=True, help="Print JSON for machines.")
 _MODALITY = click.Option(["--modality"], default="", help="Only this one, as the list calls it.")
 _LIST = [
-    click.Option(["--variant"], type=click.Choice(["gray", "color", "mixed"]), help="Only this colour."),
+    click.Option(["--variant"], type=click.Choice(["gray", "color", "mixed"]), help="Only this color."),
     _MODALITY,
     click.Option(
-        ["--licence"],
+        ["--license"],
         type=click.Choice([terms.word for terms in LicenseTerms]),
-        help="Only licences whose strictest term is this.",
+        help="Only licenses whose strictest term is this.",
     ),
     click.Option(
         ["--access"],

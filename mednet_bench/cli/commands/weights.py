@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 REMARKS = (
     "A draft, written from what the tensors show. Before use, complete what they do not:",
-    "corpora (ids of every data set that the weights have seen), variant (gray or color), licence, citation,",
+    "corpora (ids of every data set that the weights have seen), variant (gray or color), license, citation,",
     "and the input contract: several may fit, and the maker of the weights knows which is right.",
 )
 

@@ -4,20 +4,20 @@ from collections.abc import Iterable
 
 from ...core.text_tables import format_count, format_table
 from ...tasks.databases import plans
-from ...tasks.databases import tables as catalogue
+from ...tasks.databases import tables as catalog
 from ...tasks.databases.licenses import implied_terms
 from ...tasks.databases.tables import CompositionShare, sum_known
 
 
 def composition_text(composition: plans.CorpusComposition) -> str:
-    """Return a composition's parts with their caps, totals, licence traps, what is missing and held back."""
+    """Return a composition's parts with their caps, totals, license traps, what is missing and held back."""
     title = f"{composition.variant.capitalize()}-MedNet"
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
     parts = [
         f"{title}: {composition.images:,} images, which {verdict} {plans.TARGET:,}",
         _shares(composition.shares),
         _by_modality(composition),
-        _licences(composition),
+        _licenses(composition),
         _lacking(composition),
         _held_back(composition),
     ]
@@ -40,12 +40,12 @@ def _shares(shares: Iterable[CompositionShare]) -> str:
             format_count(share.images),
             format_count(share.patients),
             share.rule,
-            share.licence,
+            share.license,
             plans.access_of(share),
         ]
         for share in shares
     ]
-    headers = ["modality", "source", "images", "patients", "which (caps)", "licence", "access"]
+    headers = ["modality", "source", "images", "patients", "which (caps)", "license", "access"]
     return format_table(body, headers, "llrrlll")
 
 
@@ -67,11 +67,11 @@ def _by_modality(composition: plans.CorpusComposition) -> str:
     return f"{format_table(body, headers, 'lrrrrll')}\n+ some sets do not count them. {thin}"
 
 
-def _licences(composition: plans.CorpusComposition) -> str:
-    """Say what the licences together leave, how much of that is from memory, and every trap."""
+def _licenses(composition: plans.CorpusComposition) -> str:
+    """Say what the licenses together leave, how much of that is from memory, and every trap."""
     remembered, rest = composition.remembered, composition.images - composition.remembered
     lines = [
-        f"Licences, taken together: {implied_terms(share.licence for share in composition.shares)}.",
+        f"Licenses, taken together: {implied_terms(share.license for share in composition.shares)}.",
         f"From memory, to be read before use: those of {remembered:,} images "
         f"({remembered / composition.images:.1%}); without them {rest:,} are left.",
     ]
@@ -81,7 +81,7 @@ def _licences(composition: plans.CorpusComposition) -> str:
         for trap in plans.license_traps(share)
     ]
     if body:
-        lines += ["", format_table(body, ["source", "images", "licence trap"], "lrl")]
+        lines += ["", format_table(body, ["source", "images", "license trap"], "lrl")]
     return "\n".join(lines)
 
 
@@ -93,7 +93,7 @@ def _lacking(composition: plans.CorpusComposition) -> str:
         places = [f"{why}: {', '.join(ids)}{_images(n)}" for why, n, ids in modality.elsewhere]
         if lack:
             lines.append(f"  {modality.name}: {lack}; {'; '.join(places) or 'nothing else is known'}")
-    return "\n".join(["Missing or thin, and what else the catalogue knows of it:", *(lines or ["  nothing"])])
+    return "\n".join(["Missing or thin, and what else the catalog knows of it:", *(lines or ["  nothing"])])
 
 
 def _images(number: int) -> str:
@@ -102,7 +102,7 @@ def _images(number: int) -> str:
 
 def _held_back(composition: plans.CorpusComposition) -> str:
     """Name what would spoil a test, and warn of what goes in although a task may be touched."""
-    rows = [catalogue.databases()[id] for id in plans.held_back() if id in catalogue.databases()]
+    rows = [catalog.databases()[id] for id in plans.held_back() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
     names = ", ".join(f"{row.id}{_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id))
     lines = [f"Held back, because downstream tasks are made from it: {names}."]

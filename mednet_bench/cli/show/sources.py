@@ -1,11 +1,11 @@
-"""The catalogue of databases as text for a terminal: a list, one database, the Imaging Data Commons."""
+"""The catalog of databases as text for a terminal: a list, one database, the Imaging Data Commons."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from ...core.text_tables import format_count, format_table
 from ...tasks.databases import kinship
-from ...tasks.databases import tables as catalogue
+from ...tasks.databases import tables as catalog
 from ...tasks.databases.licenses import implied_terms
 from ...tasks.databases.tables import IdcCollection, ImageDatabase, sum_known
 
@@ -24,20 +24,20 @@ def database_listing(rows: Sequence[ImageDatabase]) -> str:
             row.modality,
             format_count(row.images),
             format_count(row.patients),
-            f"{_cut(row.licence, 44)}{'' if row.licence_evidence == 'read' else '?'}",
+            f"{_cut(row.license, 44)}{'' if row.license_evidence == 'read' else '?'}",
             row.access,
             row.kind,
             f"{row.verification}, count {row.count_evidence}",
         ]
         for row in rows
     ]
-    headers = ["id", "colour", "modality", "images", "patients", "licence", "access", "kind", "evidence"]
+    headers = ["id", "color", "modality", "images", "patients", "license", "access", "kind", "evidence"]
     sources = [row for row in rows if row.kind == "source"]
     return "\n".join(
         [
             format_table(body, headers, "lllrrllll"),
             "",
-            "? the licence is from memory or not known",
+            "? the license is from memory or not known",
             f"{len(rows)} databases: {_sum(rows)}",
             f"{len(sources)} of them are neither derived nor aggregates: {_sum(sources)}",
         ]
@@ -63,7 +63,7 @@ def touched_tasks(row: ImageDatabase) -> Reasons:
 
 def touched_databases(row: ImageDatabase) -> Reasons:
     """Return the databases that may share images with this one."""
-    others = (id for id in catalogue.databases() if id != row.id)
+    others = (id for id in catalog.databases() if id != row.id)
     return _sorted((id, kinship.provenance_overlap([row.id], [id])) for id in others)
 
 
@@ -75,14 +75,14 @@ def _sorted(found: Iterable[tuple[str, kinship.ProvenanceOverlap]]) -> Reasons:
 def database_card(row: ImageDatabase) -> str:
     """Return everything that is known of one database, and how far it was verified."""
     parents = [
-        f"{id} ({catalogue.sets_without_row()[id]})" if id in catalogue.sets_without_row() else id
+        f"{id} ({catalog.sets_without_row()[id]})" if id in catalog.sets_without_row() else id
         for id in row.parents
     ]
     facts = {
         "name": f"{row.name} ({row.year})",
         "images": f"{row.variant}, {row.modality}, {row.anatomy}",
         "labels": f"{row.labels} ({row.label_type})",
-        "licence": f"{row.licence}; {implied_terms([row.licence])}; evidence: {row.licence_evidence}",
+        "license": f"{row.license}; {implied_terms([row.license])}; evidence: {row.license_evidence}",
         "access": f"{row.access}: {row.home}",
         "count": f"{_counts(row)}; evidence: {row.count_evidence}",
         "groups": row.group_key,
@@ -98,7 +98,7 @@ def database_card(row: ImageDatabase) -> str:
         ("tasks that it may have seen", tasks),
         ("databases that may share images", others),
     ):
-        lines += ["", f"{title}:" if reasons else f"{title}: none that the catalogue knows"]
+        lines += ["", f"{title}:" if reasons else f"{title}: none that the catalog knows"]
         lines += [f"  {name:24} {level:9} {sentence}" for name, level, sentence in reasons]
     return "\n".join(lines)
 
@@ -117,9 +117,9 @@ def commons(rows: Sequence[IdcCollection], detailed: bool) -> str:
                 row.collection,
                 row.modality,
                 *map(format_count, (row.series, row.patients, row.instances, row.gigabytes)),
-                row.licence,
+                row.license,
                 f"{row.use}: {row.reason}" if row.reason else row.use,
-                catalogue.of_collection().get(row.collection, ""),
+                catalog.of_collection().get(row.collection, ""),
             ]
             for row in rows
         ]
@@ -130,7 +130,7 @@ def commons(rows: Sequence[IdcCollection], detailed: bool) -> str:
             "patients",
             "instances",
             "GB",
-            "licence",
+            "license",
             "use",
             "database",
         ]

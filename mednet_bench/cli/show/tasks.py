@@ -35,7 +35,7 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
         ]
         for task in tasks.values()
     ]
-    headers = ["task", "kind", "modality", "colour", "classes", "role", "at hand (px)"]
+    headers = ["task", "kind", "modality", "color", "classes", "role", "at hand (px)"]
     return "\n".join(
         [
             tabulate(body, headers=headers, tablefmt="simple"),
@@ -84,7 +84,7 @@ def task_card(name: str, data_root: Path | None, task_files: Iterable[str]) -> s
         "role": "pretraining only" if task.role == "source" else "target, and pretraining source for others",
         "images": ", ".join(f"{split} {count:,}" for split, count in splits.items()) or "as the files say",
         "origin": f"group {task.source_group}; parents {', '.join(task.parents) or 'none'}",
-        "licence": task.licence,
+        "license": task.license,
         "citation": task.citation,
         "generated": "yes: not evidence about real images" if task.generated else "no",
     }

@@ -33,7 +33,7 @@ def card(file: Path, /, **changes: Any) -> Path:
     """Write a source card; returns its path."""
     facts = {
         "name": file.stem, "kind": "folder", "path": file.stem, "variant": "gray", "modality": "x-ray",
-        "licence": "CC BY 4.0", "source_group": file.stem, "parents": [f"{file.stem}-parent"], **changes,
+        "license": "CC BY 4.0", "source_group": file.stem, "parents": [f"{file.stem}-parent"], **changes,
     }  # fmt: skip
     file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in facts.items()))
     return file

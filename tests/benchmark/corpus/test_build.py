@@ -60,11 +60,11 @@ def test_a_gray_corpus_has_one_channel_and_a_color_corpus_three(tmp_path: Path) 
     for variant, shape in (("gray", (32, 32)), ("color", (32, 32, 3))):
         source = folder(tmp_path, f"w-{variant}", range(2), variant=variant)
         place = tmp_path / f"w-{variant}" / "benign" / "rgb.png"
-        Image.fromarray(picture(50)).convert("RGB").save(place)  # grey that was saved as colour
+        Image.fromarray(picture(50)).convert("RGB").save(place)  # gray that was saved as color
         built = made(tmp_path / variant, source, settings=replace(GRAY, variant=variant))
         assert {built.pixels(row).shape for row in built.rows} == {shape}
-        grey = picture(50) if variant == "gray" else np.repeat(picture(50)[..., None], 3, axis=2)
-        assert any(np.array_equal(built.pixels(row), grey) for row in built.rows)
+        gray = picture(50) if variant == "gray" else np.repeat(picture(50)[..., None], 3, axis=2)
+        assert any(np.array_equal(built.pixels(row), gray) for row in built.rows)
 
 
 def test_the_first_source_keeps_what_several_hold(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_a_row_without_its_file_is_a_problem(tmp_path: Path) -> None:
         ([("path", "label")], {"group_column": "patient"}, "no column 'patient'"),
         ([("path", "label")], {"database": "nih-chestxray41"}, "did you mean 'nih-chestxray14'"),
         ([("path", "label")], {"path": "none.csv"}, "none.csv (No such file"),
-        ([("path", "label")], {"licences": "CC0"}, "no key 'licences'; did you mean 'licence'"),
-        ([("path", "label")], {"variant": "grey"}, "c.toml: Invalid enum value 'grey' - at `$.variant`"),
+        ([("path", "label")], {"licenses": "CC0"}, "no key 'licenses'; did you mean 'license'"),
+        ([("path", "label")], {"variant": "gray"}, "c.toml: Invalid enum value 'gray' - at `$.variant`"),
         ([("path", "label")], {"name": "My set"}, "use up to 60 lower-case letters"),
         ([("path", "label"), ("0.png", "a"), ("1.png", "b")], {"reader": {"widow": 1}}, "'reader'"),
     ],
@@ -167,7 +167,7 @@ def command(*words: object) -> tuple[int, str]:
 def test_the_commands_build_show_and_check(tmp_path: Path) -> None:
     wards, clinic = (
         folder(tmp_path, "wards", range(10)),
-        folder(tmp_path, "clinic", range(5, 12), licence="CC BY-NC 4.0"),
+        folder(tmp_path, "clinic", range(5, 12), license="CC BY-NC 4.0"),
     )
     code, text = command("corpus", "build", tmp_path / "out", "--variant", "gray", wards, clinic)
     assert code == 0

@@ -129,7 +129,7 @@ modality = "x-ray"
 variant = "gray"
 source_group = "planted"
 parents = []
-licence = "none"
+license = "none"
 citation = "none"
 path = "planted.npz"
 """

@@ -157,7 +157,7 @@ def test_one_class_and_tiny_sets_give_reasons(clean: Splits) -> None:
         audited({"test": Split(np.zeros((3, 4, 4), np.uint8), np.zeros(3, np.int64))})
 
 
-def test_colour_and_several_labels_are_audited() -> None:
+def test_color_and_several_labels_are_audited() -> None:
     rng = np.random.default_rng(0)
     splits = {
         name: Split(rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8), rng.integers(0, 2, (60, 3)))

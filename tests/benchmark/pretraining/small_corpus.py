@@ -13,7 +13,7 @@ from mednet_bench.tasks.images.perceptual_hash import perceptual_hash
 
 SIDES = {"cells": 28, "findings": 28, "scans": 40}
 KINDS = {"cells": "multiclass", "findings": "multilabel", "scans": "binary"}
-LICENCES = {"cells": "CC0", "findings": "CC BY 4.0", "scans": "CC BY-NC-SA 4.0"}
+LICENSES = {"cells": "CC0", "findings": "CC BY 4.0", "scans": "CC BY-NC-SA 4.0"}
 
 
 def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[str, list[NDArray[np.uint8]]]:
@@ -64,7 +64,7 @@ def _facts(name: str, variant: str, images: int) -> SourceFacts:
     classes = ("one", "other", "third") if KINDS[name] == "multilabel" else ("one", "other")
     return SourceFacts(
         name=name,
-        licence=LICENCES[name],
+        license=LICENSES[name],
         source_group=name,
         parents=("ham10000",) if name == "cells" else (),
         kind=KINDS[name],  # type: ignore[arg-type]

@@ -80,7 +80,7 @@ def test_the_projection_is_what_its_parts_give() -> None:
     assert row("90 times") == [duration(seconds) for seconds, _, _ in many]
     assert row("cores that decode, in all") == [f"{cores:.2g}" for _, cores, _ in once]
     assert row("read from the disk") == [f"{rate:,.0f} MB/s" for _, _, rate in once]
-    assert f"{3 * size[0]:.0f} GB in grey and {3 * size[1]:.0f} GB in colour" in " ".join(HALF.split())
+    assert f"{3 * size[0]:.0f} GB in gray and {3 * size[1]:.0f} GB in color" in " ".join(HALF.split())
 
 
 def test_decoding_that_cannot_keep_up_shows_in_the_cores() -> None:

@@ -102,7 +102,7 @@ def gradients(settings: PretrainSettings) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     learner = PretrainTrainer(job(settings))
     learner.network.eval()  # no batch norm over the part, no dropout
-    learner.optimiser.step = lambda *_: None  # type: ignore[method-assign]
+    learner.optimizer.step = lambda *_: None  # type: ignore[method-assign]
     learner.step(0, learner.job.images.batches(learner.stream(0)))
     return {
         name: value.grad.clone()

@@ -71,10 +71,10 @@ def test_the_card_names_strangers_and_the_terms_of_its_beginning(corpus: Path, t
     start = InitCard(name="lab", label="checkpoint lab", identity="1", corpora=("radimagenet",))
     write_results(replace(finished_on(corpus), start=start), tmp_path)
     text = (tmp_path / "MODEL_CARD.md").read_text()
-    assert "The catalogue knows nothing of findings: of them, that is not evidence." in text
+    assert "The catalog knows nothing of findings: of them, that is not evidence." in text
     assert "The weights that it began with may have been trained on them." in text
     assert "but of none that the weights it began with have seen." in text
-    assert read_checkpoint_card(tmp_path / "card.toml").licence.endswith("what it began with, checkpoint lab")
+    assert read_checkpoint_card(tmp_path / "card.toml").license.endswith("what it began with, checkpoint lab")
 
 
 def test_an_audit_searches_what_the_card_says_was_seen_and_no_other_corpus(

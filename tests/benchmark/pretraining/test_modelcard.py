@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_corpus import LICENCES, make_corpus
+from small_corpus import LICENSES, make_corpus
 
 from mednet_bench.baselines.init import InitRequest
 from mednet_bench.baselines.weights.archs import build_backbone
@@ -106,11 +106,11 @@ def test_a_run_takes_the_card_and_every_tensor_finds_its_place(out: Path) -> Non
 def test_the_card_says_what_made_the_weights(out: Path) -> None:
     card = read_checkpoint_card(out / "card.toml")
     assert card.sha256 == sha256_file(out / "weights.safetensors")
-    assert [(seen.id, seen.images, seen.licence) for seen in card.corpus] == [
-        ("cells", 38, LICENCES["cells"]),
-        ("findings", 38, LICENCES["findings"]),
+    assert [(seen.id, seen.images, seen.license) for seen in card.corpus] == [
+        ("cells", 38, LICENSES["cells"]),
+        ("findings", 38, LICENSES["findings"]),
     ]
-    assert card.licence.startswith("attribution")  # `scans`, which is non-commercial, was left out
+    assert card.license.startswith("attribution")  # `scans`, which is non-commercial, was left out
     assert card.leave_out == ("organamnist",)
     assert card.label_spaces["findings"] == ["one", "other", "third"]
     assert (card.training["steps"], card.training["commit"], card.training["corpus"]) == (8, "abc", "id")
@@ -149,7 +149,7 @@ def test_the_curve_has_a_line_per_row_and_leaves_empty_what_was_not_measured(out
     assert (out / "curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_model_card_names_data_licences_scores_and_limits(out: Path) -> None:
+def test_the_model_card_names_data_licenses_scores_and_limits(out: Path) -> None:
     text = (out / "MODEL_CARD.md").read_text()
     for wanted in (
         r"\| cells +\| microscopy +\| 38 of 38 +\| 2 \(multiclass\) +\| CC0 +\| ham10000 +\|",
@@ -164,7 +164,7 @@ def test_the_model_card_names_data_licences_scores_and_limits(out: Path) -> None
     assert "None" not in text.replace("None that is known", "")
 
 
-def test_overlap_with_the_catalogues_tasks_is_in_the_model_card(corpus: Path, tmp_path: Path) -> None:
+def test_overlap_with_the_catalogs_tasks_is_in_the_model_card(corpus: Path, tmp_path: Path) -> None:
     finished = finished_on(corpus)
     color = replace(finished, settings=PretrainSettings(**{**_fields(finished.settings), "variant": "color"}))
     write_results(color, tmp_path)
@@ -179,7 +179,7 @@ def _fields(settings: PretrainSettings) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("licence", "terms"),
+    ("license", "terms"),
     [
         ("CC0", {LicenseTerms.PERMISSIVE}),
         ("CC BY 4.0", {LicenseTerms.ATTRIBUTION}),
@@ -203,8 +203,8 @@ def _fields(settings: PretrainSettings) -> dict:
         ("see website", {LicenseTerms.UNKNOWN}),
     ],
 )
-def test_a_licence_in_words_has_its_classes(licence: str, terms: set[LicenseTerms]) -> None:
-    assert terms_of(licence) == terms
+def test_a_license_in_words_has_its_classes(license: str, terms: set[LicenseTerms]) -> None:
+    assert terms_of(license) == terms
 
 
 def test_the_strictest_source_decides_and_every_condition_is_named() -> None:

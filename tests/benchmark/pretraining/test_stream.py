@@ -58,7 +58,7 @@ def test_pixels_and_order_are_those_of_images_in_memory(
         assert torch.equal(batch, torch.stack([as_stored(shown, int(row), side) for row in wanted]))
 
 
-def test_colour_keeps_its_channels_in_order(tmp_path: Path) -> None:
+def test_color_keeps_its_channels_in_order(tmp_path: Path) -> None:
     shown = make_corpus(tmp_path / "color", "color", images=8)
     pools, images = corpus_pools(tmp_path / "color", LoaderConfig(side=28, workers=0))
     rows = np.arange(pool_starts(pools)[-1])

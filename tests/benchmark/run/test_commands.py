@@ -178,7 +178,7 @@ def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finishe
         lines[2],
     )
     assert "left" not in lines[-1]
-    assert "\x1b" not in told, "no colours and no cursor movements in a file"
+    assert "\x1b" not in told, "no colors and no cursor movements in a file"
     assert not (finished.parent / "stdout").read_text(), "nothing but the report goes to standard output"
     assert not (finished / "report").exists(), "--no-report"
 

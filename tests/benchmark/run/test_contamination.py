@@ -77,7 +77,7 @@ def apart(a: int, b: int) -> int:
     return (a ^ b).bit_count()
 
 
-def test_a_hash_survives_size_and_colour(pictures: Pixels) -> None:
+def test_a_hash_survives_size_and_color(pictures: Pixels) -> None:
     for image in pictures[:20]:
         own = perceptual_hash(image)
         assert apart(own, perceptual_hash(resized(image, 28))) <= 6
@@ -117,7 +117,7 @@ def test_the_search_finds_what_a_full_comparison_finds(
 ) -> None:
     monkeypatch.setattr(search, "SCANNED", scanned)
     rng = np.random.default_rng(radius)
-    # few bits vary, so that there are many neighbours, ties and equal hashes
+    # few bits vary, so that there are many neighbors, ties and equal hashes
     known = rng.integers(0, 2**18, 1500, dtype=np.uint64) * np.uint64(0x9E37_79B9)
     queries = np.concatenate([known[:40] ^ np.uint64(5), rng.integers(0, 2**18, 40, dtype=np.uint64)])
     distance = np.bitwise_count(queries[:, None] ^ known).astype(int)

@@ -14,7 +14,7 @@ from hostile import CONTROL, LINE, left
 from processes import CommandLine, Ended
 
 EVIL = CONTROL + LINE
-FACTS = ("title", "modality", "source_group", "licence", "citation")
+FACTS = ("title", "modality", "source_group", "license", "citation")
 CARD = {
     "name": "cells",
     "kind": "binary",

@@ -1,4 +1,4 @@
-"""Parity: the arithmetic of a judgement, what a request becomes, and the exit code that a training earns."""
+"""Parity: the arithmetic of a judgment, what a request becomes, and the exit code that a training earns."""
 
 import json
 import math
@@ -190,7 +190,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     code, rows = parity("run")
     assert code == 0 and {row["verdict"] for row in rows.values()} == {"IN"}
     said = capsys.readouterr()
-    assert "nothing to compute" in said.err, "a judgement of what is there computes nothing anew"
+    assert "nothing to compute" in said.err, "a judgment of what is there computes nothing anew"
     assert "mednet-bench run --tasks phantom-organ --inits scratch" in said.err
     assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in said.out
     assert "2 of 2 published values IN" in (tmp_path / "run" / "parity.md").read_text()

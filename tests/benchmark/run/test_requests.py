@@ -47,7 +47,7 @@ WRONG = {
     "fraction of nothing": (["run", *SMALL, "--fractions", "0,0.5"], "not in (0, 1]"),
     "no number": (["run", *SMALL, "--fractions", "nan"], "not in (0, 1]"),
     "learning rate": (["run", *SMALL, "--lr-grid", "0.1,inf"], "positive numbers"),
-    "neighbours": (["run", *SMALL, "--k-grid", "1.5"], "whole numbers"),
+    "neighbors": (["run", *SMALL, "--k-grid", "1.5"], "whole numbers"),
     "size": (["run", *SMALL, "--size", "30"], "choose one of 28, 64, 128, 224"),
     "jobs": (["run", *SMALL, "--jobs", "0"], "--jobs"),
     "card": (["run", "--task-file", "nowhere.toml"], "nowhere.toml"),
@@ -119,7 +119,7 @@ modality = "microscopy"
 variant = "gray"
 source_group = "cells"
 parents = ["cells"]
-licence = "none"
+license = "none"
 citation = "none"
 path = "cells.npz"
 """

@@ -35,9 +35,9 @@ def test_every_figure_of_the_page_is_printed_by_its_commands(capsys: pytest.Capt
 def test_the_list_filters_and_sums(capsys: pytest.CaptureFixture[str]) -> None:
     everything = printed("sources", capsys)
     assert "176 databases" in everything
-    rows = json.loads(printed("sources --variant color --access open --licence attribution --json", capsys))
+    rows = json.loads(printed("sources --variant color --access open --license attribution --json", capsys))
     assert rows and {(row["variant"], row["access"]) for row in rows} == {("color", "open")}
-    text = printed("sources --variant color --access open --licence attribution", capsys)
+    text = printed("sources --variant color --access open --license attribution", capsys)
     assert f"{len(rows)} databases: {sum(row.get('images') or 0 for row in rows):,} images" in text
     assert "No database" in printed("sources --search nothing-is-called-this", capsys)
     found = json.loads(printed("sources --search kermany --modality oct --json", capsys))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from mednet_bench.tasks.task import Split
 
 
-def labelled(labels: list[int] | NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> Split:
+def labeled(labels: list[int] | NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> Split:
     """Make a split whose images are empty."""
     values = np.asarray(labels, np.int64)
     return Split(np.zeros((len(values), 1, 1), np.uint8), values, groups)
@@ -29,12 +29,12 @@ def findings(n: int, seed: int = 0) -> NDArray[np.int64]:
 
 
 SETS = {
-    "single label": (labelled(imbalanced(700)), labelled(imbalanced(150, seed=1))),
-    "groups": (labelled(imbalanced(700), families(700, 2)), labelled(imbalanced(150, 1), families(150, 3))),
-    "multilabel": (labelled(findings(700)), labelled(findings(150, 1))),
+    "single label": (labeled(imbalanced(700)), labeled(imbalanced(150, seed=1))),
+    "groups": (labeled(imbalanced(700), families(700, 2)), labeled(imbalanced(150, 1), families(150, 3))),
+    "multilabel": (labeled(findings(700)), labeled(findings(150, 1))),
     "multilabel groups": (
-        labelled(findings(700), families(700, 2)),
-        labelled(findings(150, 1), families(150, 3)),
+        labeled(findings(700), families(700, 2)),
+        labeled(findings(150, 1), families(150, 3)),
     ),
 }
 

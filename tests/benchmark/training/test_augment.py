@@ -1,6 +1,6 @@
 """Augmentation: plausible for the modality, the same draws for every init, never out of range.
 
-An upside-down chest X-ray, or a mirrored "kidney-left", is a wrong label; jitter of a grey image changes
+An upside-down chest X-ray, or a mirrored "kidney-left", is a wrong label; jitter of a gray image changes
 what its values mean.
 """
 
@@ -31,8 +31,8 @@ def random_draws(n: int, seed: int = 0) -> Tensor:
 def smooth(n: int = 4, channels: int = 1, side: int = 28) -> Tensor:
     """Soft blobs, each at a place of its own, that are not symmetric in any way."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
-    centre = torch.linspace(-0.3, 0.4, n)[:, None, None]
-    blobs = torch.exp(-8 * ((x - centre) ** 2 + (y + 0.4) ** 2)) + 0.3 * torch.exp(-20 * (x - 0.6) ** 2)
+    center = torch.linspace(-0.3, 0.4, n)[:, None, None]
+    blobs = torch.exp(-8 * ((x - center) ** 2 + (y + 0.4) ** 2)) + 0.3 * torch.exp(-20 * (x - 0.6) ** 2)
     tints = torch.linspace(1, 0.6, channels)[:, None, None]
     return 190 * blobs[:, None] * tints
 
@@ -60,12 +60,12 @@ def test_range_shape_and_repeatability(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TASK_NAMES if TASKS[name].variant == "gray"])
-def test_grey_values_keep_their_meaning(name: str) -> None:
+def test_gray_values_keep_their_meaning(name: str) -> None:
     flat = torch.arange(0, 256, 17).float()[:, None, None, None].expand(-1, 1, 28, 28)
     assert torch.allclose(augment_for(TASKS[name])(flat, random_draws(len(flat))), flat, atol=0.01)
 
 
-def test_colour_images_vary_in_brightness_and_contrast() -> None:
+def test_color_images_vary_in_brightness_and_contrast() -> None:
     flat = torch.full((200, 3, 8, 8), 100.0)
     out = augment_for(TASKS["bloodmnist"])(flat, random_draws(200))
     assert out.mean(dim=(1, 2, 3)).std() > 5
@@ -135,7 +135,7 @@ def test_no_pixel_goes_further_than_it_may() -> None:
     # a bright point in the middle: rotation and zoom keep it there, the shift moves it 8 % of 33 pixels
     point = torch.zeros(400, 1, 33, 33)
     point[:, :, 15:18, 15:18] = 255
-    out = AugmentRule(mirror=True, invert=True, colour=False)(point, random_draws(400))[:, 0]
+    out = AugmentRule(mirror=True, invert=True, color=False)(point, random_draws(400))[:, 0]
     place = torch.arange(33.0)
     total = out.sum(dim=(1, 2))
     y, x = (out.sum(dim=2) @ place) / total, (out.sum(dim=1) @ place) / total
@@ -148,9 +148,9 @@ def test_no_pixel_goes_further_than_it_may() -> None:
 def test_no_draw_leaves_the_range_or_makes_something_of_nothing(
     seed: int, mirror: bool, invert: bool
 ) -> None:
-    augment = AugmentRule(mirror=mirror, invert=invert, colour=True)
+    augment = AugmentRule(mirror=mirror, invert=invert, color=True)
     images = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (8, 3, 9, 9)).astype(np.float32))
     out = augment(images, random_draws(8, seed))
     assert torch.isfinite(out).all() and out.min() >= -1e-3 and out.max() <= 255 + 1e-3
-    grey = AugmentRule(mirror=mirror, invert=invert, colour=False)(images, random_draws(8, seed))
-    assert grey.min() >= images.min() - 0.01 and grey.max() <= images.max() + 0.01
+    gray = AugmentRule(mirror=mirror, invert=invert, color=False)(images, random_draws(8, seed))
+    assert gray.min() >= images.min() - 0.01 and gray.max() <= images.max() + 0.01

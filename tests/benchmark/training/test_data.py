@@ -42,7 +42,7 @@ def by_hand(images: torch.Tensor, contract: InputSpec) -> NDArray[np.float64]:
     return (x - mean) / std
 
 
-@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "colour"])
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "color"])
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_the_contract_is_kept_to_the_letter(name: str, channels: int) -> None:
     contract, images = CONTRACTS[name], pictures(channels)
@@ -62,18 +62,16 @@ def test_white_and_black_become_what_the_weights_know_as_white_and_black() -> No
     assert seen.tolist() == pytest.approx([151.1, 138.2, 131.3], abs=1e-3)
 
 
-def test_a_grey_image_is_three_equal_channels_before_mean_and_std() -> None:
+def test_a_gray_image_is_three_equal_channels_before_mean_and_std() -> None:
     seen = InputPreparation(InputSpec(), 12)(pictures(1))
     assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 1], seen[:, 2])
 
 
-def test_bgr_swaps_the_ends_and_leaves_grey_alone() -> None:
+def test_bgr_swaps_the_ends_and_leaves_gray_alone() -> None:
     swapped = InputSpec(channels="bgr")
-    colour, grey = pictures(3), pictures(1)
-    assert torch.equal(
-        InputPreparation(swapped, 12)(colour), InputPreparation(InputSpec(), 12)(colour).flip(1)
-    )
-    assert torch.equal(InputPreparation(swapped, 12)(grey), InputPreparation(InputSpec(), 12)(grey))
+    color, gray = pictures(3), pictures(1)
+    assert torch.equal(InputPreparation(swapped, 12)(color), InputPreparation(InputSpec(), 12)(color).flip(1))
+    assert torch.equal(InputPreparation(swapped, 12)(gray), InputPreparation(InputSpec(), 12)(gray))
 
 
 @pytest.mark.parametrize("side", [5, 7, 11, 28])
@@ -102,7 +100,7 @@ def test_overshoots_of_bicubic_stay_within_the_bytes() -> None:
 
 
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
-    # A fine checkerboard is grey from afar; without antialiasing it would be black or white.
+    # A fine checkerboard is gray from afar; without antialiasing it would be black or white.
     board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255).to(torch.uint8)[None, None]
     seen = InputPreparation(InputSpec(), 8).resize(board)
     assert (seen[..., 1:-1, 1:-1] - 127.5).abs().max() < 20
@@ -120,19 +118,19 @@ def test_images_of_the_right_side_are_not_touched() -> None:
 
 
 def test_arrays_become_tensors_without_a_change_or_a_warning() -> None:
-    grey = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
-    colour = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    for images in (grey, colour):
-        images.flags.writeable = False  # as the phantoms' are: torch warns of undefined behaviour there
+    gray = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
+    color = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    for images in (gray, color):
+        images.flags.writeable = False  # as the phantoms' are: torch warns of undefined behavior there
     labels = np.array([1, 0])
     labels.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        as_grey, as_colour = (as_stored(Split(images, labels), "cpu") for images in (grey, colour))
+        as_gray, as_color = (as_stored(Split(images, labels), "cpu") for images in (gray, color))
         targets = as_targets(labels, "cpu")
-    assert as_grey.shape == (2, 1, 4, 4) and np.array_equal(as_grey[:, 0].numpy(), grey)
-    assert as_colour.shape == (2, 3, 4, 4)
-    assert np.array_equal(as_colour.permute(0, 2, 3, 1).numpy(), colour)
+    assert as_gray.shape == (2, 1, 4, 4) and np.array_equal(as_gray[:, 0].numpy(), gray)
+    assert as_color.shape == (2, 3, 4, 4)
+    assert np.array_equal(as_color.permute(0, 2, 3, 1).numpy(), color)
     assert targets.dtype == torch.int64 and targets.tolist() == [1, 0]
 
 

@@ -99,7 +99,7 @@ def test_every_init_meets_the_same_images_in_the_same_order_turned_the_same_way(
 
 
 def marked(n: int) -> Split:
-    """Every image is one flat value of its own, which no augmentation of a grey image changes."""
+    """Every image is one flat value of its own, which no augmentation of a gray image changes."""
     images = np.repeat(np.arange(n, dtype=np.uint8), 16 * 16).reshape(n, 16, 16)
     return Split(images, np.arange(n) % 3)
 

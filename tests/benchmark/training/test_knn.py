@@ -1,4 +1,4 @@
-"""Nearest neighbours against a reference that looks at every pair."""
+"""Nearest neighbors against a reference that looks at every pair."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_probabilities_are_shares(kind: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(scores.sum(axis=1), 1)
 
 
-def test_an_image_is_its_own_nearest_neighbour(tmp_path: Path) -> None:
+def test_an_image_is_its_own_nearest_neighbor(tmp_path: Path) -> None:
     splits = toys.splits_of(TOYS["multiclass"])
     source = toys.InMemory({**splits, "test": splits["train"]}, "sha256:itself")
     task = toys.task_of(TOYS["multiclass"], source=source)
@@ -66,7 +66,7 @@ def test_an_image_is_its_own_nearest_neighbour(tmp_path: Path) -> None:
     assert (outcome.test_scores.argmax(axis=1) == splits["train"].labels).all()
 
 
-def test_more_neighbours_than_labels_are_never_asked_for(tmp_path: Path) -> None:
+def test_more_neighbors_than_labels_are_never_asked_for(tmp_path: Path) -> None:
     job = job_of(tmp_path, "multiclass", (1, 5, 20, 50), fraction=0.1)
     assert len(job.subset.train) == 6
     (choice,) = KNN.score(job).choices
@@ -76,7 +76,7 @@ def test_more_neighbours_than_labels_are_never_asked_for(tmp_path: Path) -> None
     assert choice.grid == (6,)
 
 
-def test_the_number_of_neighbours_with_the_best_validation_auc_is_taken(tmp_path: Path) -> None:
+def test_the_number_of_neighbors_with_the_best_validation_auc_is_taken(tmp_path: Path) -> None:
     job = job_of(tmp_path, "multiclass", (1, 5, 20))
     (choice,) = KNN.score(job).choices
     truth = one_hot(job.labels("val"), 3)
@@ -89,7 +89,7 @@ def test_the_number_of_neighbours_with_the_best_validation_auc_is_taken(tmp_path
 
 
 def test_among_equal_aucs_the_better_probabilities_win(tmp_path: Path) -> None:
-    # Where all is easy every k has AUC 1, and one neighbour is never unsure, even where it should be.
+    # Where all is easy every k has AUC 1, and one neighbor is never unsure, even where it should be.
     task = toys.task_of(toys.Toy(classes=2, kind="binary", clear=6.0))
     recipe = msgspec.structs.replace(toys.QUICK, k_grid=(60, 30, 1))
     job = toys.Bench(task, tmp_path, recipe=recipe).job("knn")

@@ -270,7 +270,7 @@ def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
 
 
 def test_an_undecided_score_counts_as_no_in_both_halves_of_balanced_accuracy() -> None:
-    # two neighbours that disagree give exactly .5, and MedMNIST's cut is "> .5": these are right answers
+    # two neighbors that disagree give exactly .5, and MedMNIST's cut is "> .5": these are right answers
     scored = Predictions(
         "multilabel", np.zeros((3, 1), bool) | np.array([[True], [False], [False]]), np.full((3, 1), 0.5)
     )

@@ -437,7 +437,7 @@ def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None
     corner = torch.zeros(1500, 1, 16, 16)
     corner[:, :, 1:6, 2:8] = 255  # lies at the top and at the left
     numbers = torch.from_numpy(draws.changes(0, whose))
-    images = AugmentRule(mirror=True, invert=True, colour=False)(corner, numbers)[:, 0]
+    images = AugmentRule(mirror=True, invert=True, color=False)(corner, numbers)[:, 0]
     right = (images[:, :, 8:].sum(dim=(1, 2)) > images[:, :, :8].sum(dim=(1, 2))).view(3, 500)
     below = (images[:, 8:].sum(dim=(1, 2)) > images[:, :8].sum(dim=(1, 2))).view(3, 500)
     assert right.float().mean(dim=1).tolist() == pytest.approx([0.5, 0.5, 0], abs=0.1)

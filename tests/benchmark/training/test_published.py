@@ -35,28 +35,28 @@ def bench(tmp_path: Path, **toy: object) -> toys.Bench:
     return toys.Bench(toys.task_of(toys.Toy(**toy)), tmp_path)
 
 
-def rates_of(scheduler: object, optimiser: torch.optim.Optimizer, epochs: int, **step: bool) -> list[float]:
+def rates_of(scheduler: object, optimizer: torch.optim.Optimizer, epochs: int, **step: bool) -> list[float]:
     """The learning rate of every epoch, as a loop that ends each epoch with `scheduler.step` has it."""
     found = []
     for epoch in range(epochs):
-        found.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
         scheduler.step(*([epoch] if step else []))
     return found
 
 
 def test_the_rate_is_that_of_multisteplr():
-    optimiser = torch.optim.Adam(nn.Linear(1, 1).parameters(), lr=0.001)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[0.5 * 100, 0.75 * 100], gamma=0.1)
-    theirs = rates_of(scheduler, optimiser, 100)
+    optimizer = torch.optim.Adam(nn.Linear(1, 1).parameters(), lr=0.001)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[0.5 * 100, 0.75 * 100], gamma=0.1)
+    theirs = rates_of(scheduler, optimizer, 100)
     ours = [MEDMNIST_V2.lr * MEDMNIST_V2.rate(epoch) for epoch in range(MEDMNIST_V2.epochs)]
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_the_probe_s_rate_is_that_of_timm_s_cosine():
-    optimiser = torch.optim.AdamW(nn.Linear(1, 1).parameters(), lr=0.0001)
-    scheduler = CosineLRScheduler(optimiser, t_initial=100, cycle_limit=1, t_in_epochs=True)
-    theirs = rates_of(scheduler, optimiser, 100, by_epoch=True)
+    optimizer = torch.optim.AdamW(nn.Linear(1, 1).parameters(), lr=0.0001)
+    scheduler = CosineLRScheduler(optimizer, t_initial=100, cycle_limit=1, t_in_epochs=True)
+    theirs = rates_of(scheduler, optimizer, 100, by_epoch=True)
     ours = [MEDMNIST_PLUS.lr * MEDMNIST_PLUS.rate(epoch) for epoch in range(MEDMNIST_PLUS.epochs)]
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
@@ -73,16 +73,16 @@ def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: P
     fitted, kept = trained.fitted, trained.kept
 
     criterion = nn.BCEWithLogitsLoss() if kind == "multilabel" else nn.CrossEntropyLoss()
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)  # as ours, to the bit
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[2, 3], gamma=0.1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)  # as ours, to the bit
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[2, 3], gamma=0.1)
     best, best_auc, best_epoch, losses = model, 0.0, 0, []
     for epoch in range(4):
         model.train()
         for place in range(4):
             inputs, targets = order.batch(4 * epoch + place)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             criterion(model(inputs), targets).backward()
-            optimiser.step()
+            optimizer.step()
         scheduler.step()
         found = replace(training, model=model).validate()
         auc = found.score or 0.0
@@ -180,7 +180,7 @@ def test_the_probe_stops_after_five_epochs_without_a_lower_loss(
     assert (trained.kept, len(trained.fitted.curve), trained.last) == (2, 7, None)
 
 
-def test_a_small_image_is_surrounded_by_zeros_of_the_normalised_scale():
+def test_a_small_image_is_surrounded_by_zeros_of_the_normalized_scale():
     images = torch.full((2, 1, 5, 5), 255, dtype=torch.uint8)
     out = PaddedPreparation(InputSpec(mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)), 8)(images)
     assert out.shape == (2, 3, 8, 8)

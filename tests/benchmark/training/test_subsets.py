@@ -17,7 +17,7 @@ import pytest
 import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from label_sets import FRACTIONS, SETS, imbalanced, labelled
+from label_sets import FRACTIONS, SETS, imbalanced, labeled
 
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
@@ -51,7 +51,7 @@ def test_the_whole_share_is_everything(name: str) -> None:
 
 def test_every_class_keeps_its_share() -> None:
     # By random draws alone, 175 of 700 images would miss a class of 50 % by six images on average.
-    train = labelled(imbalanced(700))
+    train = labeled(imbalanced(700))
     off = []
     for seed in range(50):
         for fraction in FRACTIONS:
@@ -112,32 +112,32 @@ def test_every_finding_has_two_images_with_it_and_two_without(name: str) -> None
 def test_a_finding_that_almost_all_have_keeps_two_images_without_it() -> None:
     labels = np.ones((300, 2), np.int64)
     labels[:3, 1] = 0
-    kept = labels[choose_subset(labelled(labels), labelled(labels), 0.02, seed=0).train]
+    kept = labels[choose_subset(labeled(labels), labeled(labels), 0.02, seed=0).train]
     assert (kept[:, 1] == 0).sum() >= LEAST_PER_CLASS
 
 
 def test_a_class_with_one_image_keeps_it_at_every_share() -> None:
     labels = np.array([0] * 99 + [1])
-    assert 99 in choose_subset(labelled(labels), labelled(labels), 0.01, seed=0).train
+    assert 99 in choose_subset(labeled(labels), labeled(labels), 0.01, seed=0).train
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("fraction", [0.001, 0.5, 1.0])
 def test_tiny_sets_give_what_they_have(n: int, fraction: float) -> None:
     for labels in (np.arange(n) % 2, np.zeros(n, int), np.zeros((n, 2), int), np.ones((n, 2), int)):
-        subset = choose_subset(labelled(labels), labelled(labels[:1]), fraction, seed=0)
+        subset = choose_subset(labeled(labels), labeled(labels[:1]), fraction, seed=0)
         assert 1 <= len(subset.train) <= n
         assert np.array_equal(subset.val, [0])
         assert len(subset.train) == n or fraction < 1
 
 
 def test_an_empty_validation_split_stays_empty() -> None:
-    subset = choose_subset(labelled([0, 1, 0, 1]), labelled([]), 0.5, seed=0)
+    subset = choose_subset(labeled([0, 1, 0, 1]), labeled([]), 0.5, seed=0)
     assert len(subset.val) == 0 and len(subset.train) == 4  # two of each class
 
 
 def test_another_seed_draws_other_images_and_train_and_validation_draw_apart() -> None:
-    train = labelled(imbalanced(700))
+    train = labeled(imbalanced(700))
     first, second = (choose_subset(train, train, 0.1, seed) for seed in (0, 1))
     assert set(first.train) != set(second.train)
     assert set(first.train) != set(first.val)  # one stream for both would repeat the choice
@@ -145,18 +145,18 @@ def test_another_seed_draws_other_images_and_train_and_validation_draw_apart() -
 
 
 def test_the_hash_is_of_the_content_of_both_splits() -> None:
-    train, val = labelled([0, 1] * 30), labelled([0, 1] * 20)
+    train, val = labeled([0, 1] * 30), labeled([0, 1] * 20)
     seen = {
         choose_subset(train, val, 0.5, 0).digest,
         choose_subset(train, val, 0.6, 0).digest,
-        choose_subset(train, labelled([0, 1] * 21), 0.5, 0).digest,
-        choose_subset(labelled([0, 1] * 31), val, 0.5, 0).digest,
+        choose_subset(train, labeled([0, 1] * 21), 0.5, 0).digest,
+        choose_subset(labeled([0, 1] * 31), val, 0.5, 0).digest,
         choose_subset(val, train, 0.5, 0).digest,
     }
     assert len(seen) == 5
     assert choose_subset(train, val, 0.5, 0).digest in seen
     # an image that moves from the end of train to the start of validation is another subset
-    ones, twos = labelled([0]), labelled([0, 0])
+    ones, twos = labeled([0]), labeled([0, 0])
     assert choose_subset(ones, twos, 1.0, 0).digest != choose_subset(twos, ones, 1.0, 0).digest
 
 
@@ -251,7 +251,7 @@ def sets(draw: st.DrawFn) -> Split:
         labels = np.array(draw(st.lists(values, min_size=n, max_size=n)))
     grouped = draw(st.booleans())
     groups = draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)) if grouped else None
-    return labelled(labels, None if groups is None else np.array(groups))
+    return labeled(labels, None if groups is None else np.array(groups))
 
 
 @settings(max_examples=150, deadline=None)

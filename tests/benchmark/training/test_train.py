@@ -231,7 +231,7 @@ class Small(nn.Module):
 
 
 def gradients(model: nn.Module, feed: BatchSource) -> list[list[Tensor]]:
-    """The gradients of every step, as the optimiser saw them."""
+    """The gradients of every step, as the optimizer saw them."""
     seen: list[list[Tensor]] = []
     before = torch.optim.AdamW.step
 

@@ -8,6 +8,6 @@ modality = "ct"
 variant = "gray"
 source_group = "ours"
 parents = []
-licence = "internal"
+license = "internal"
 citation = "none"
 """

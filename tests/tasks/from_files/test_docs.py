@@ -61,10 +61,10 @@ def bundle(scans: Path) -> tuple[dict[str, int], set[str]]:
 
     Returns how many files each class has, and every name and number of a patient.
     """
-    counts, secrets, lines = {"colour": 0, "grey": 0}, {SECRET}, ["path,label,patient"]
+    counts, secrets, lines = {"color": 0, "gray": 0}, {SECRET}, ["path,label,patient"]
     for number, path in enumerate(sorted((BUNDLED / "test_files").rglob("*.dcm"))):
         try:
-            label = "colour" if next(read_images(path)).values.ndim == 3 else "grey"
+            label = "color" if next(read_images(path)).values.ndim == 3 else "gray"
         except UnreadableError:
             continue
         counts[label] += 1

@@ -21,9 +21,9 @@ FRAMES = {"dcm": 3, "nii.gz": 5, "tif": 4, "npz": 2, "png": 1}
 FILES = '[files]\ntable = "labels.csv"\n'
 
 
-def frames(grey: int, count: int) -> NDArray[np.uint8]:
-    """Images of one grey but for a black and a white row, so that a window found by percentiles keeps it."""
-    values = np.full((count, SIDE, SIDE), grey, np.uint8)
+def frames(gray: int, count: int) -> NDArray[np.uint8]:
+    """Images of one gray but for a black and a white row, so that a window found by percentiles keeps it."""
+    values = np.full((count, SIDE, SIDE), gray, np.uint8)
     values[:, 0], values[:, 1] = 0, 255
     return values
 
@@ -44,7 +44,7 @@ def save(path: Path, values: NDArray[np.uint8], patient: str) -> None:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """Six files of each format; the grey of an image is the number of its file times 8."""
+    """Six files of each format; the gray of an image is the number of its file times 8."""
     folder, lines = tmp_path / "mixed", ["path,label,patient,split"]
     folder.mkdir()
     for number, kind in enumerate(sorted(FRAMES) * PATIENTS):
@@ -64,8 +64,8 @@ def loaded(folder: Path, files: str) -> dict[str, Split]:
 
 def numbers(split: Split) -> Counter[int]:
     """Count the images of each file."""
-    greys = np.median(eight_bits(split.images), axis=(1, 2))
-    return Counter(np.rint(greys / 8).astype(int).tolist())
+    grays = np.median(eight_bits(split.images), axis=(1, 2))
+    return Counter(np.rint(grays / 8).astype(int).tolist())
 
 
 def groups(splits: dict[str, Split]) -> list[set[int]]:
@@ -79,8 +79,8 @@ def check_whole(splits: dict[str, Split]) -> None:
     assert sum(seen, Counter()) == {n: FRAMES[sorted(FRAMES)[n % len(FRAMES)]] for n in range(30)}
     assert sum(len(each) for each in seen) == 30
     for split in splits.values():
-        greys = np.median(eight_bits(split.images), axis=(1, 2))
-        assert (np.rint(greys / 8) % 2 == split.labels).all()
+        grays = np.median(eight_bits(split.images), axis=(1, 2))
+        assert (np.rint(grays / 8) % 2 == split.labels).all()
 
 
 def test_files_of_every_format_stay_whole_whether_or_not_a_patient_is_known(mixed: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_frames_rule_holds_for_every_format(mixed: Path, rule: str, each: li
 
 
 @pytest.mark.parametrize("kind", ["dcm", "nii"])
-def test_what_is_twice_as_wide_in_millimetres_is_so_in_the_square(tmp_path: Path, kind: str) -> None:
+def test_what_is_twice_as_wide_in_millimeters_is_so_in_the_square(tmp_path: Path, kind: str) -> None:
     lines = ["path,label"]
     for number in range(10):
         values = np.full((1, 20, 20), 255, np.uint8)

@@ -70,7 +70,7 @@ def test_answers_stand_in_the_card(folder: Path) -> None:
         "patient_column": "chart",
     }  # fmt: skip
     assert (card["title"], card["modality"], card["source_group"]) == ("Chest films", "x-ray", "our ward")
-    assert (card["licence"], card["citation"], card["parents"]) == ("internal", "none", ["nih-a", "nih-b"])
+    assert (card["license"], card["citation"], card["parents"]) == ("internal", "none", ["nih-a", "nih-b"])
     assert "not known" not in said
     task = local_task(folder / "my-gray.toml")
     assert (task.name, task.kind) == ("my-gray", "ordinal"), "'gray' alone is a group of tasks"
@@ -84,7 +84,7 @@ def test_whoever_agrees_to_everything_gets_what_nobody_is_asked_for(folder: Path
     assert agreed == drafted and "[" not in silent.replace("[files]", "")
     assert "the label is taken from 'view': else say label_column (finding, chart)" in silent
     assert "patient_column, if it is chart" in silent
-    assert "not known, please fill in: modality, licence" in silent
+    assert "not known, please fill in: modality, license" in silent
 
 
 def test_a_measurement_is_no_patient_and_a_usual_name_leaves_no_doubt(folder: Path) -> None:

@@ -23,7 +23,7 @@ SIDE = 16
 
 
 def picture(path: Path, number: int) -> Path:
-    """Write an image that its number can be told from: its grey, but for a black and a white row."""
+    """Write an image that its number can be told from: its gray, but for a black and a white row."""
     values = np.full((SIDE, SIDE), number, np.uint8)
     values[0], values[1] = 0, 255
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def test_a_given_val_is_kept_in_any_of_its_names(tmp_path: Path) -> None:
 
 UNUSED: dict[str, Callable[[int], str]] = {
     "split": lambda n: ("train", "val")[n % 3 == 0],  # no test
-    "set": lambda n: ("train", "test", "unlabelled")[n % 3],
+    "set": lambda n: ("train", "test", "unlabeled")[n % 3],
     "subset": lambda n: ("train", "test", "")[n % 3],
     "cv_fold": lambda n: str(n % 5),
     "is_train": lambda n: str(n % 2),

@@ -30,8 +30,8 @@ def holds(path: Path, secrets: Iterable[str]) -> list[str]:
 
 def write(path: Path, stored: np.ndarray, **elements: Any) -> Path:
     """Write values, [h, w], [frames, h, w] or [h, w, 3]; `elements` are added, and None takes away."""
-    colour = stored.ndim == 3 and stored.shape[-1] == 3
-    rows, columns = stored.shape[:2] if colour else stored.shape[-2:]
+    color = stored.ndim == 3 and stored.shape[-1] == 3
+    rows, columns = stored.shape[:2] if color else stored.shape[-2:]
     bits = 8 * stored.dtype.itemsize
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -41,14 +41,14 @@ def write(path: Path, stored: np.ndarray, **elements: Any) -> Path:
         "PatientName": f"{SECRET}^ERIKA", "PatientID": f"{SECRET}-17", "InstitutionName": SECRET,
         "StudyDescription": SECRET, "SeriesDescription": SECRET, "WindowCenterWidthExplanation": SECRET,
         "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4", "Rows": rows, "Columns": columns,
-        "SamplesPerPixel": 3 if colour else 1,
-        "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
+        "SamplesPerPixel": 3 if color else 1,
+        "PhotometricInterpretation": "RGB" if color else "MONOCHROME2",
         "BitsAllocated": bits, "BitsStored": bits, "HighBit": elements.get("BitsStored", bits) - 1,
         "PixelRepresentation": int(stored.dtype.kind == "i"), **elements,
     }  # fmt: skip
-    if colour:
+    if color:
         values["PlanarConfiguration"] = 0
-    if stored.ndim == 3 and not colour:
+    if stored.ndim == 3 and not color:
         values["NumberOfFrames"] = len(stored)
     for name, value in values.items():
         if value is not None:

@@ -11,8 +11,8 @@ import pytest
 from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
-COLOUR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+COLOR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 def saved(path: Path, values: np.ndarray) -> Path:
@@ -32,14 +32,14 @@ def read(path: Path, **reading: Any) -> list[ReadImage]:
 @pytest.mark.parametrize(
     ("values", "frames"),
     [
-        (GREY, [GREY]),
-        (COLOUR, [COLOUR]),
-        (GREY[..., None], [GREY]),
-        (np.stack([GREY, GREY[::-1]]), [GREY, GREY[::-1]]),
-        (np.stack([COLOUR, COLOUR[::-1]]), [COLOUR, COLOUR[::-1]]),
-        (np.asfortranarray(np.stack([GREY, GREY[::-1]])), [GREY, GREY[::-1]]),
+        (GRAY, [GRAY]),
+        (COLOR, [COLOR]),
+        (GRAY[..., None], [GRAY]),
+        (np.stack([GRAY, GRAY[::-1]]), [GRAY, GRAY[::-1]]),
+        (np.stack([COLOR, COLOR[::-1]]), [COLOR, COLOR[::-1]]),
+        (np.asfortranarray(np.stack([GRAY, GRAY[::-1]])), [GRAY, GRAY[::-1]]),
     ],
-    ids=["grey", "colour", "one channel", "frames", "colour frames", "by columns"],
+    ids=["gray", "color", "one channel", "frames", "color frames", "by columns"],
 )
 def test_what_an_array_is_its_shape_says(
     tmp_path: Path, suffix: str, values: np.ndarray, frames: list[np.ndarray]
@@ -62,9 +62,9 @@ def test_more_than_8_bits_are_windowed_alike_in_every_frame(tmp_path: Path, kind
 
 
 def test_the_file_is_known_by_its_content_and_the_array_by_its_name(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", image=GREY, mask=GREY > 9)
-    np.testing.assert_array_equal(read((tmp_path / "x.npz").rename(tmp_path / "x.dat"))[0].pixels, GREY)
-    np.savez(tmp_path / "y.npz", a=GREY, b=GREY)
+    np.savez(tmp_path / "x.npz", image=GRAY, mask=GRAY > 9)
+    np.testing.assert_array_equal(read((tmp_path / "x.npz").rename(tmp_path / "x.dat"))[0].pixels, GRAY)
+    np.savez(tmp_path / "y.npz", a=GRAY, b=GRAY)
     with pytest.raises(UnreadableError, match="2 arrays, of which not just one is called image or images"):
         read(tmp_path / "y.npz")
 
@@ -73,11 +73,11 @@ def test_the_file_is_known_by_its_content_and_the_array_by_its_name(tmp_path: Pa
     ("values", "words"),
     [
         (np.array([{}], object), "its values are object"),
-        (GREY > 9, "its values are bool"),
-        (GREY.astype(complex), "its values are complex128"),
-        (GREY[0], "neither"),
-        (GREY[None, None], "neither"),
-        (np.dstack([COLOUR, GREY]), "4 channels"),
+        (GRAY > 9, "its values are bool"),
+        (GRAY.astype(complex), "its values are complex128"),
+        (GRAY[0], "neither"),
+        (GRAY[None, None], "neither"),
+        (np.dstack([COLOR, GRAY]), "4 channels"),
         (np.zeros((0, 20, 30)), "holds no image"),
         (np.zeros((4, 0, 30)), "30 x 0 pixels"),
     ],
@@ -104,7 +104,7 @@ def test_what_declares_too_much_is_refused_before_it_is_allocated(tmp_path: Path
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
-    path = saved(tmp_path / f"x{suffix}", GREY)
+    path = saved(tmp_path / f"x{suffix}", GRAY)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UnreadableError, match="cut off"):
         read(path)

@@ -188,7 +188,7 @@ def test_frames_are_chosen_evenly(tmp_path: Path) -> None:
     )
 
 
-def test_colour_of_every_kind_becomes_rgb(tmp_path: Path) -> None:
+def test_color_of_every_kind_becomes_rgb(tmp_path: Path) -> None:
     from pydicom.pixels import convert_color_space
 
     rgb = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

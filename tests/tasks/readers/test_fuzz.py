@@ -24,18 +24,18 @@ def seeds(folder: Path) -> None:
     for name in DICOM:
         shutil.copy(bundled(name), folder / name)
     deep = rng.integers(0, 4096, (40, 30), dtype=np.uint16)
-    colour = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    color = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
     write(folder / "voi.dcm", deep, BitsStored=12, WindowCenter=600, WindowWidth=400, RescaleSlope=2)
     for name in ("a.png", "a.jpg", "a.tif", "a.bmp"):
-        Image.fromarray(colour).save(folder / name)
+        Image.fromarray(color).save(folder / name)
     Image.fromarray(deep).save(folder / "b.png")
-    Image.fromarray(colour).save(folder / "b.tif", compression="tiff_lzw")
-    Image.fromarray(colour).quantize(7).save(folder / "c.png", transparency=2)
+    Image.fromarray(color).save(folder / "b.tif", compression="tiff_lzw")
+    Image.fromarray(color).quantize(7).save(folder / "c.png", transparency=2)
     volume = nibabel.Nifti1Image(rng.integers(0, 99, (8, 9, 10)).astype(np.int16), np.diag([1, 1, 3, 1]))
     nibabel.save(volume, folder / "a.nii")
     nibabel.save(volume, folder / "a.nii.gz")
     np.save(folder / "a.npy", deep)
-    np.savez_compressed(folder / "a.npz", colour)
+    np.savez_compressed(folder / "a.npz", color)
 
 
 def test_every_mutant_is_read_or_refused_with_a_reason(tmp_path: Path) -> None:

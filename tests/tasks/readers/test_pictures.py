@@ -14,8 +14,8 @@ from PIL import Image
 from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
 from mednet_bench.tasks.images.window import to_levels
 
-GREY = np.arange(600, dtype=np.uint8).reshape(20, 30)
-COLOUR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+GRAY = np.arange(600, dtype=np.uint8).reshape(20, 30)
+COLOR = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEEP = (np.arange(600, dtype=np.uint16) * 100).reshape(20, 30)
 
 
@@ -26,7 +26,7 @@ def one(path: Path, **reading: Any) -> ReadImage:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
-@pytest.mark.parametrize("pixels", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("pixels", [GRAY, COLOR], ids=["gray", "color"])
 def test_eight_bits_are_read_as_they_stand(tmp_path: Path, suffix: str, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(tmp_path / f"x{suffix}")
     np.testing.assert_array_equal(one(tmp_path / f"x{suffix}").pixels, pixels)
@@ -62,22 +62,22 @@ def test_a_float_tiff_is_windowed_and_what_is_no_number_is_black(tmp_path: Path)
 def test_transparency_lies_over_black(tmp_path: Path) -> None:
     alpha = np.full((20, 30), 128, np.uint8)
     alpha[:, :10], alpha[:, 20:] = 0, 255
-    for pixels in (GREY, COLOUR):
+    for pixels in (GRAY, COLOR):
         part = alpha if pixels.ndim == 2 else alpha[..., None]
         Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "x.png")
         np.testing.assert_allclose(one(tmp_path / "x.png").pixels, pixels * (part / 255.0), atol=1)
 
 
-def test_a_palette_becomes_rgb_and_a_grey_palette_grey(tmp_path: Path) -> None:
+def test_a_palette_becomes_rgb_and_a_gray_palette_gray(tmp_path: Path) -> None:
     flat = np.repeat([0, 1, 2], 200).astype(np.uint8).reshape(20, 30)
-    palettes = {"colour": [255, 0, 0, 0, 255, 0, 9, 9, 9], "grey": [5, 5, 5, 200, 200, 200, 9, 9, 9]}
+    palettes = {"color": [255, 0, 0, 0, 255, 0, 9, 9, 9], "gray": [5, 5, 5, 200, 200, 200, 9, 9, 9]}
     for name, palette in palettes.items():
         image = Image.fromarray(flat)
         image.putpalette(palette)  # turns "L" into "P"
         image.save(tmp_path / "x.png")
         wanted = np.array(palette, np.uint8).reshape(3, 3)[flat]
         np.testing.assert_array_equal(
-            one(tmp_path / "x.png").pixels, wanted if name == "colour" else wanted[..., 0]
+            one(tmp_path / "x.png").pixels, wanted if name == "color" else wanted[..., 0]
         )
     image.save(tmp_path / "x.png", transparency=1)
     assert (one(tmp_path / "x.png").pixels[flat == 1] == 0).all()
@@ -87,16 +87,16 @@ def test_exif_turns_the_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # the camera stood on its right side
     for suffix in (".png", ".jpg", ".tif"):
-        Image.fromarray(COLOUR).save(tmp_path / f"x{suffix}", exif=exif)
+        Image.fromarray(COLOR).save(tmp_path / f"x{suffix}", exif=exif)
         assert one(tmp_path / f"x{suffix}").pixels.shape == (30, 20, 3)
-    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, np.rot90(COLOUR, -1))
+    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, np.rot90(COLOR, -1))
 
 
 def test_cmyk_and_one_bit_become_what_they_look_like(tmp_path: Path) -> None:
-    Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / "x.tif")
-    np.testing.assert_array_equal(one(tmp_path / "x.tif").pixels, COLOUR)
-    Image.fromarray(GREY > 99).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, (GREY > 99) * 255)
+    Image.fromarray(COLOR).convert("CMYK").save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(one(tmp_path / "x.tif").pixels, COLOR)
+    Image.fromarray(GRAY > 99).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(one(tmp_path / "x.png").pixels, (GRAY > 99) * 255)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
@@ -112,11 +112,11 @@ def test_white_may_be_zero(tmp_path: Path, kind: type) -> None:
 
 
 def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
-    pages = [Image.fromarray(GREY + at) for at in range(5)]
+    pages = [Image.fromarray(GRAY + at) for at in range(5)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
     found = list(read_images(tmp_path / "x.tif", ReaderTable(frames=2)))
     assert [each.frame for each in found] == [1, 3]
-    np.testing.assert_array_equal(found[1].pixels, GREY + 3)
+    np.testing.assert_array_equal(found[1].pixels, GRAY + 3)
 
 
 def bomb(path: Path, side: int) -> Path:
@@ -161,7 +161,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, reason: s
 def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg", ".tif"):
         path = tmp_path / f"x{suffix}"
-        Image.fromarray(COLOUR).save(path)
+        Image.fromarray(COLOR).save(path)
         path.write_bytes(path.read_bytes()[:-300])
         with pytest.raises(UnreadableError):
             one(path)
@@ -185,11 +185,11 @@ def test_a_volume_looks_the_same_however_it_was_stored(
     found = list(read_images(tmp_path / name, ReaderTable(window=(300, 600))))
     assert len(found) == 5 and found[0].pixels.shape == (7, 6)
     assert found[0].facts["plane"] == "axial" and found[0].spacing == (2.0, 1.0)
-    grey = np.clip(volume() / 600, 0, 1) * 255
+    gray = np.clip(volume() / 600, 0, 1) * 255
     # the patient's right is on the left of the picture, the front above, and the head comes first
-    np.testing.assert_allclose(found[0].pixels, grey[::-1, ::-1, 4].T, atol=0.51)
+    np.testing.assert_allclose(found[0].pixels, gray[::-1, ::-1, 4].T, atol=0.51)
     [coronal] = read_images(tmp_path / name, ReaderTable(window=(300, 600), plane="coronal", frames="middle"))
-    np.testing.assert_allclose(coronal.pixels, grey[::-1, 3, ::-1].T, atol=0.51)
+    np.testing.assert_allclose(coronal.pixels, gray[::-1, 3, ::-1].T, atol=0.51)
     assert coronal.spacing == (5.0, 1.0)
 
 

@@ -21,7 +21,7 @@ from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.task import DataLocations
 
-FACTS: dict[str, Any] = {"variant": "gray", "modality": "ct", "licence": "CC0", "source_group": "x"}
+FACTS: dict[str, Any] = {"variant": "gray", "modality": "ct", "license": "CC0", "source_group": "x"}
 
 
 def slices(root: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_collection_is_planned_and_downloaded_only_after_a_yes(
     assert commons == []
     source = open_collection("toy", places, True)
     assert [each["collection_id"] for each in commons] == ["toy"]
-    assert source.facts.classes == ("CT", "MR") and source.facts.licence == "CC BY 4.0"
+    assert source.facts.classes == ("CT", "MR") and source.facts.license == "CC BY 4.0"
     assert (tmp_path / "idc" / "toy" / DONE).exists()
     open_collection("toy", places, False)  # it is there: nothing is asked
     assert len(commons) == 1
@@ -190,7 +190,7 @@ def test_a_collection_of_one_kind_or_unknown_is_refused(
         open_collection("tcga_luat", DataLocations(roots=(tmp_path,)), True)
 
 
-def test_without_the_package_the_catalogue_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_catalog_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name, *rest: None if name == "idc_index" else find(name, *rest)

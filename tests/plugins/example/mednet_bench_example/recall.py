@@ -1,9 +1,9 @@
-"""Two metrics: the recall of the class that is recognised worst, and the share of it that is missed."""
+"""Two metrics: the recall of the class that is recognized worst, and the share of it that is missed."""
 
 from mednet_bench.benchmark.training.metrics import Predictions, UndefinedMetricError, describe_metric
 
 
-@describe_metric(title="Worst recall", help="recall of the class that is recognised worst", low=0, high=1)
+@describe_metric(title="Worst recall", help="recall of the class that is recognized worst", low=0, high=1)
 def worst_recall(scored: Predictions) -> float:
     """Return a number in [0, 1]; without an image of each class it is undefined, never 0."""
     if scored.kind == "multilabel":

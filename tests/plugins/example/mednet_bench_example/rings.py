@@ -34,9 +34,9 @@ def draw(size: int, count: int, rng: np.random.Generator) -> Split:
     """Draw discs (label 0) and rings (label 1) in noise, in turn."""
     rows, columns = np.mgrid[:size, :size]
     labels = np.arange(count) % 2
-    centres = rng.uniform(0.4 * size, 0.6 * size, (count, 2))
+    centers = rng.uniform(0.4 * size, 0.6 * size, (count, 2))
     images = rng.normal(90, 25, (count, size, size))
-    for image, label, (x, y) in zip(images, labels, centres, strict=True):
+    for image, label, (x, y) in zip(images, labels, centers, strict=True):
         distance = np.hypot(columns - x, rows - y) / size
         image[(distance < 0.3) & (distance > 0.15 * label)] += 40
     return Split(images.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
@@ -51,7 +51,7 @@ RINGS = Task(
     variant="gray",
     source_group="example",
     parents=(),
-    licence="CC0-1.0",
+    license="CC0-1.0",
     citation="none",
     source=Rings(),
     sizes=SIDES,

@@ -32,17 +32,17 @@ RegressionVerdict = Literal["fell", "missing", "unsure", "rose", "held"]
 
 
 @dataclass(frozen=True)
-class RowJudgement:
+class RowJudgment:
     """What became of one row of the baseline.
 
     Attributes:
         line: the row.
         verdict: fell and missing are red; unsure could not be judged; rose and held are green.
-        before: mean of the baseline, over the seeds that the judgement uses.
+        before: mean of the baseline, over the seeds that the judgment uses.
         now: mean of the run; NaN where missing.
-        seeds: how many seeds of (baseline, run) the judgement uses.
+        seeds: how many seeds of (baseline, run) the judgment uses.
         allowed: largest change that counts as none, in units of the metric.
-        why: how the tolerance was come by, or why there is no judgement.
+        why: how the tolerance was come by, or why there is no judgment.
         metric: how the row's metric is shown and read.
     """
 
@@ -74,9 +74,7 @@ class PooledSpread:
     freedom: int
 
 
-def test_regression(
-    baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
-) -> list[RowJudgement]:
+def test_regression(baseline: BaselineFile, results: Results, inits: Sequence[str] = ()) -> list[RowJudgment]:
     """Judge every row of a baseline.
 
     Args:
@@ -99,20 +97,20 @@ def test_regression(
         lost[place_of(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
     errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
     spreads, metrics = pool_spreads(lines), _metrics(baseline, results, lines)
-    judgements = []
+    judgments = []
     for line in lines:
         now = _comparable(line, found[line.place])
         if now:
             pool = spreads.get(_beside(line))
-            judgement = _judged(line, now, pool, len(lines), metrics[line.metric])
+            judgment = _judged(line, now, pool, len(lines), metrics[line.metric])
             if (
                 seeds := lost[line.place]
-            ) and not judgement.red:  # the seeds that are left may be the good ones
-                judgement = replace(judgement, verdict="missing", why=", ".join(seeds))
-            judgements.append(judgement)
+            ) and not judgment.red:  # the seeds that are left may be the good ones
+                judgment = replace(judgment, verdict="missing", why=", ".join(seeds))
+            judgments.append(judgment)
         else:
-            judgements.append(_missing(line, errors.get(line.place, ""), metrics[line.metric]))
-    return judgements
+            judgments.append(_missing(line, errors.get(line.place, ""), metrics[line.metric]))
+    return judgments
 
 
 def _metrics(
@@ -165,14 +163,14 @@ DIFFERENCE_WORDS = {
 }
 
 
-def _missing(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgement:
+def _missing(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgment:
     why = f"failed: {error}" if error else "the run has no score"
-    return RowJudgement(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
+    return RowJudgment(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
 
 
 def _judged(
     line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricLabel
-) -> RowJudgement:
+) -> RowJudgment:
     """Judge one row by the sharpest comparison that is fair to it."""
     again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
@@ -190,7 +188,7 @@ def _judged(
             )
     old, new = float(np.mean(before)), float(np.mean(after))
     verdict = _verdict(shown.sign * (new - old), allowed)
-    return RowJudgement(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
+    return RowJudgment(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
 
 
 def _verdict(rise: float, allowed: float) -> RegressionVerdict:
