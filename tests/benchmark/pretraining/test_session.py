@@ -124,10 +124,12 @@ def test_a_request_that_cannot_be_carried_out_says_why(corpus: Path, tmp_path: P
 
 
 def test_a_second_interrupt_is_not_held_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)  # of another test's command line, perhaps
     with stop_on_signal() as asked:
         assert not asked()
+        assert signal.getsignal(signal.SIGTERM) != before
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
