@@ -42,6 +42,7 @@ class PretrainPlan:
         input_size: side in pixels of what the network sees.
         identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
         start: the init whose weights it begins with; None begins with random weights.
+        images: pretraining images shown, with repetition; 0 leaves the number to the run's budget.
     """
 
     variant: str
@@ -51,6 +52,7 @@ class PretrainPlan:
     input_size: int
     identity: str
     start: "InitCard | None" = None
+    images: int = 0
 
 
 Derivation = Literal["meanvar", "shuffled", "partial"]
@@ -153,6 +155,7 @@ class InitRequest:
         tasks: every task and source that is known, for an init that pretrains.
         places: where data are.
         path: what stood behind ``=`` in ``--inits name=PATH``, or None.
+        images: pretraining images shown, as in `mednet@4000`; 0 leaves the number to `budget`.
         budget: hashable description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``.
         cache: folder for weights made here.
         paths: what stood behind every ``=`` of ``--inits``, by init, for one that starts from another.
@@ -167,6 +170,7 @@ class InitRequest:
     path: Path | None
     budget: str
     cache: Path
+    images: int = 0
     paths: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -178,9 +182,9 @@ class InitFamily(Protocol):
         ...
 
 
-INIT_NAME = r"[A-Za-z0-9][\w.+-]{0,99}"
-"""What an init may be called, as a regular expression over ASCII."""
-INIT_NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100"
+INIT_NAME = r"[A-Za-z0-9][\w.+-]{0,99}(/[A-Za-z0-9][\w.+-]{0,99})?"
+"""`family` or `family/variant`, as a regular expression over ASCII."""
+INIT_NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100, and at most one '/'"
 
 
 def _fault(name: str, thing: object) -> str:

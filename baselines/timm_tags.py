@@ -52,9 +52,14 @@ def is_imagenet(corpus: str) -> bool:
 
 
 def beyond_imagenet(init: str, corpora: Collection[str]) -> str:
-    """Say what the weights of an init called ImageNet's have seen besides, or instead; "" where nothing."""
+    """Say what the weights of an init called ImageNet's have seen besides, or instead; "" where nothing.
+
+    Args:
+        init: its name, for a derived init that of its source.
+        corpora: ids of the data sets that it has seen.
+    """
     others = [id for id in corpora if not is_imagenet(id)]
-    if "imagenet" not in init.split(":") or (corpora and not others):
+    if init.partition("/")[0] != "imagenet" or (corpora and not others):
         return ""
     named = ", ".join("images that nobody names" if id == UNDECLARED else id for id in others)
     if len(others) < len(corpora):

@@ -88,9 +88,7 @@ def cells(grid: Grid) -> list[Cell]:
         grid.tasks, grid.archs, grid.inits, grid.protocols, grid.fractions, grid.seeds
     )
     return [
-        Cell(
-            task=t, size=grid.size, input_size=grid.input_size, arch=a, init=i, protocol=p, fraction=f, seed=s
-        )
+        Cell(task=t, size=grid.size, input_size=grid.input_size, arch=a, init=i, protocol=p, labels=f, seed=s)
         for t, a, i, p, f, s in product
     ]
 
@@ -101,7 +99,8 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     before = [
         Cell(
             step="pretrain",
-            task=f"gray:{t}",
+            task="gray",
+            pretraining=t,
             size=grid.size,
             input_size=grid.input_size,
             arch=a,

@@ -87,6 +87,7 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
             for task, side in zip(sources, sides, strict=True)
         ],
         start.decisive if start else "",
+        *([need.images] if need.images else []),
     ]
     return PretrainPlan(
         variant=need.task.variant,
@@ -96,6 +97,7 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
         input_size=need.input_size,
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         start=start,
+        images=need.images,
     )
 
 

@@ -52,6 +52,8 @@ def pretrain_automatic(
         if (already := read_pretrain_facts(weights)) is not None:
             return already
         started = time.perf_counter()
+        if plan.images:
+            recipe = msgspec.structs.replace(recipe, pretrain_images=plan.images)
         result, parts = _trained(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(

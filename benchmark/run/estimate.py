@@ -57,7 +57,8 @@ def _work(grid: ResolvedPlan, cell: Cell, featured: set[tuple[object, ...]]) -> 
     """Return what a cell costs, and whether it may stop early; features are counted once per weights."""
     recipe: TrainingConfig = grid.request.recipe
     if cell.step == "pretrain":
-        return CostEstimate(trained=recipe.pretrain_images), False
+        plan = grid.pretraining(cell).pretraining
+        return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False
     protocol = PROTOCOLS[cell.protocol]
     train, val, test = grid.tasks[cell.task].split_sizes or UNKNOWN_SPLITS
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)

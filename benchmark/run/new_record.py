@@ -95,7 +95,9 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         possible=tuple(_possible(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
-        not_imagenet=beyond_imagenet(card.name, card.corpora),
+        derived_from=card.source.name if card.transform else "",
+        source_identity=card.source.identity if card.transform else "",
+        not_imagenet=beyond_imagenet(card.source.name, card.corpora),
     )
 
 

@@ -63,9 +63,8 @@ class ResolvedPlan:
 
     def pretraining(self, cell: Cell) -> InitCard:
         """Return the init whose weights a pretrain cell makes."""
-        identity = cell.task.partition(":")[2]
         cards = (card.source for card in self.cards.values())
-        return next(card for card in cards if card.pretraining and card.pretraining.identity == identity)
+        return next(c for c in cards if c.pretraining and c.pretraining.identity == cell.pretraining)
 
 
 def part_of(recipe: TrainingConfig, fields: Sequence[str]) -> str:
@@ -182,7 +181,8 @@ def _pretraining(card: InitCard, request: RunConfig, arch: str) -> Iterator[Plan
     if card.pretraining:
         cell = Cell(
             step="pretrain",
-            task=f"{card.pretraining.variant}:{card.pretraining.identity}",
+            task=card.pretraining.variant,
+            pretraining=card.pretraining.identity,
             size=request.size,
             input_size=request.side,
             arch=arch,
@@ -200,12 +200,12 @@ def _group(
     for fraction in parse_fractions(request.fractions):
         tuning: tuple[str, ...] = ()
         if protocol.tunes:
-            cell = msgspec.structs.replace(group, step="tune", fraction=fraction, seed=TUNING_SEED)
+            cell = msgspec.structs.replace(group, step="tune", labels=fraction, seed=TUNING_SEED)
             planned = PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
             tuning = (planned.key,)
             yield planned
         for seed in parse_seeds(request.seeds):
-            cell = msgspec.structs.replace(group, fraction=fraction, seed=seed)
+            cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
             yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
 
 

@@ -63,7 +63,7 @@ def check_before_run(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str
             continue
         proven.add((cell.arch, card.identity))
         weights = (card.pretraining and card.pretraining.start) or card  # what a pretraining begins with
-        if told := beyond_imagenet(weights.name, weights.corpora):
+        if told := beyond_imagenet(weights.source.name, weights.corpora):
             doubtful.append(f"{cell.arch}: {told}.")
         if card.file and not card.pretraining:
             doubtful += preprocessing_warnings(card, cell.arch, cell.input_size)

@@ -16,7 +16,7 @@ from ..schema.records import Record
 def describe_cell(cell: Cell) -> str:
     """Return one line that tells a cell from the others."""
     if cell.step == "pretrain":
-        return f"pretrain {cell.init} ({cell.task.partition(':')[0]}) {cell.arch} {cell.input_size} px"
+        return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol} {cell.fraction:g}"
     return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
 

@@ -10,11 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
 from ...core.files import open_regular, read_regular, sha256_file, write_bytes
-from .plan import Cell
+from .plan import Cell, read_plan, upgrade_cell
 from .split_overlap import SplitOverlap
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
+"""1 is version 0.1, which is still read: it wrote `licence` and kept a pretraining's identity in its task."""
 
 
 class ValidationPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +103,10 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     adapted: tuple[str, ...] = ()
     """What was done to fit the input, e.g. "1 channel repeated to 3"."""
     corpora: tuple[str, ...] = ()
+    derived_from: str = ""
+    """Name of the init from whose weights this one, e.g. `meanvar:imagenet`, is derived; else ""."""
+    source_identity: str = ""
+    """Identity of that init's weights; else ""."""
     overlap: tuple[str, ...] = ()
     """Declared corpora that share a parent data set with the task: contamination."""
     possible: tuple[str, ...] = ()
@@ -218,13 +224,15 @@ class RecordStore:
         """Return the record of `key`; None where there is none, or it cannot be read whole or was altered."""
         try:
             content = read_regular(self.path(key))
-            record = _decode(content)
+            record = _decode(content.replace(b'"licence":', b'"license":'))
         except (OSError, ValueError, RecursionError):  # absent, cut or not ours: the cell is run again
             return None
-        if record.format != RECORD_FORMAT or record.key != key:
+        if record.format not in (1, RECORD_FORMAT) or record.key != key:
             return None
         written = content.replace(record.content.encode(), b"", 1)
-        return record if not record.content or _sha256(written) == record.content else None
+        if record.content and _sha256(written) != record.content:
+            return None
+        return record if record.format == RECORD_FORMAT else _upgrade(record)
 
     def has_predictions(self, record: Record) -> bool:
         """Whether the predictions of an ok score record are those that it was made with.
@@ -244,6 +252,17 @@ class RecordStore:
         """Iterate over every readable record, by key."""
         keys: Iterable[str] = sorted(path.stem for path in self.records.glob("*.json"))
         return (record for record in map(self.read, keys) if record is not None)
+
+    def refuse_old_format(self) -> None:
+        """Raise a `UserError` for a run of version 0.1: its records do not mix with new ones."""
+        plan = read_plan(self.folder)
+        first = next(self.records.glob("*.json"), None)
+        record = self.read(first.stem) if first else None
+        if (plan and plan.format == 1) or (record and record.format == 1):
+            raise UserError(
+                f"{self.folder} holds a run of version 0.1, which cannot be continued, only read by "
+                "`report`, `compare` and `regress`: name another folder with --out."
+            )
 
     def unreadable(self) -> list[Path]:
         """List the record files that cannot be read whole."""
@@ -270,6 +289,15 @@ class RecordStore:
         """Return what is kept for `key`: `labels`, `scores`, and where known `groups` and `column NAME`."""
         with open_regular(self.predictions_of(key)) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
+
+
+def _upgrade(record: Record) -> Record:
+    """Return a record of version 0.1, where the name alone says from which init another is derived."""
+    cell, init = upgrade_cell(record.cell), record.init
+    if init and ":" in cell.init:
+        source = init.identity.split(":", cell.init.count(":"))[-1]
+        init = msgspec.structs.replace(init, derived_from=cell.init.split(":")[1], source_identity=source)
+    return msgspec.structs.replace(record, cell=cell, init=init)
 
 
 def _sha256(content: bytes) -> str:

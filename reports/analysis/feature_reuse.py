@@ -9,7 +9,6 @@ import numpy as np
 from ...benchmark.schema.records import Record
 from ..statistics.influence import _Floats
 from .convergence import ConvergencePace, convergence_paces
-from .derivation import is_derived
 from .results import BASELINE, Block, LeaderboardRow, Results
 
 MAIN = "imagenet"
@@ -102,6 +101,6 @@ def most_labels(found: Iterable[FinetunePlace]) -> list[FinetunePlace]:
 
 def learned_inits(found: Iterable[FinetunePlace]) -> list[str]:
     """Return the inits with learned weights, `MAIN` first."""
-    names = dict.fromkeys(init for place in found for init in place.rows)
-    kept = [init for init in names if init != BASELINE and not is_derived(init)]
+    rows = {init: row for place in found for init, row in place.rows.items()}
+    kept = [init for init, row in rows.items() if init != BASELINE and not row.derived_from]
     return sorted(kept, key=lambda init: init != MAIN)

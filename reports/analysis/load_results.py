@@ -13,12 +13,11 @@ import numpy as np
 from ...benchmark.audits.contamination.outcome import ContaminationAudit, read_audits
 from ...benchmark.audits.leakage.outcome import LeakageAudit, read_leakage
 from ...benchmark.schema.plan import Cell, Plan
-from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
+from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordStore, TaskFacts
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
-from .derivation import source_identity, source_of
 from .folders import merge_runs
-from .results import LeaderboardRow, MissingCell, Results, visible_fields
+from .results import LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
 
 
 def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
@@ -65,12 +64,14 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
 def setting_hash(record: Record) -> str:
     """Return the short hash of what two inits must share to be compared.
 
-    Data, the card's part in the result, protocol version, recipe, and the kind of device: a GPU trains in
-    another precision.
+    Data, the card's part in the result, protocol version, recipe, the kind of device (a GPU trains in another
+    precision), and how train and test or the labels were drawn, where not as usual.
     """
     device = record.provenance.device.split(" ")[0].partition(":")[0]
     hashes = record.hashes
-    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device)
+    special = (part for part in (record.cell.view, record.cell.labels) if isinstance(part, msgspec.Struct))
+    apart = (msgspec.json.encode(part).decode() for part in special)
+    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device, *apart)
 
 
 def variant_of(record: Record) -> str:
@@ -115,20 +116,16 @@ def _rows(
     variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for members in groups.values():
         cell = members[0].cell
-        settings[_beside(cell)].add(setting_hash(members[0]))
+        settings[comparable_fields(cell)].add(setting_hash(members[0]))
         variants[visible_fields(cell)].add(variant_of(members[0]))
     rows = []
     for found, stats in zip(groups.values(), _stats(groups.values()), strict=True):
         members = sorted(found, key=lambda record: record.cell.seed)
         cell = members[0].cell
-        ambiguous = len(settings[_beside(cell)]) > 1 or len(variants[visible_fields(cell)]) > 1
+        ambiguous = len(settings[comparable_fields(cell)]) > 1 or len(variants[visible_fields(cell)]) > 1
         leaked = any(_leaked(record, leakage) for record in members)
         rows.append(_row(members, stats, ambiguous, audits, leaked))
     return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
-
-
-def _beside(cell: Cell) -> tuple[object, ...]:
-    return cell.task, cell.size, cell.input_size, cell.arch, cell.protocol, cell.fraction
 
 
 def _leaked(record: Record, leakage: LeakageAudits) -> bool:
@@ -158,20 +155,21 @@ def _row(
         ambiguous=ambiguous,
         label=init.label if init else "",
         overlap=tuple(sorted({name for r in members if r.init for name in r.init.overlap})),
-        audit=_audit(cell, init.identity, audits) if init else None,
+        audit=_audit(cell, init, audits) if init else None,
         n_train=float(np.mean([each.train for each in counts])) if counts else float("nan"),
         n_val=float(np.mean([each.val for each in counts])) if counts else float("nan"),
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,
+        derived_from=init.derived_from if init else "",
         leaked=leaked,
     )
 
 
-def _audit(cell: Cell, identity: str, audits: Audits) -> ContaminationAudit | None:
+def _audit(cell: Cell, init: InitFacts, audits: Audits) -> ContaminationAudit | None:
     """Return the audit of an init, or else of the one that it derives from: what that has seen counts."""
-    source = source_of(cell.init), source_identity(cell.init, identity)
-    return audits.get((cell.init, identity, cell.task)) or audits.get((*source, cell.task))
+    own = audits.get((cell.init, init.identity, cell.task))
+    return own or audits.get((init.derived_from, init.source_identity, cell.task))
 
 
 def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, MetricStat]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit
@@ -45,6 +46,7 @@ class LeaderboardRow:
         seeds: the seeds, each once, ascending.
         keys: of the records behind the row, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
+        derived_from: name of the init from whose weights this one is derived; "" where it is none.
         leaked: train or val hold most of the test images, near copies of them or images of their patients:
             its scores say little of new images.
     """
@@ -67,12 +69,13 @@ class LeaderboardRow:
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
     stats: dict[str, MetricStat]
+    derived_from: str = ""
     leaked: bool = False
 
     @property
     def block(self) -> Block:
         """Within one block inits may be compared with each other; across blocks never."""
-        return self.task, self.size, self.input_size, self.arch, self.protocol, self.fraction, self.setting
+        return *comparable_fields(self), self.setting
 
     @property
     def contaminated(self) -> bool:
@@ -90,9 +93,17 @@ class LeaderboardRow:
         return {seed: value for seed, value in pairs if value is not None}
 
 
-def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, str, float]:
-    """Return what tables show of a cell or row: whatever else differs hides behind the variant."""
-    return of.task, of.size, of.input_size, of.arch, of.init, of.protocol, of.fraction
+_comparable = attrgetter("task", "size", "input_size", "arch", "protocol", "fraction")
+
+
+def comparable_fields(of: object) -> tuple[str, int, int, str, str, float]:
+    """Return the visible fields of a cell or row that inits share if they are compared with each other."""
+    return _comparable(of)
+
+
+def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, float, str]:
+    """Return the fields by which tables tell rows apart; any other difference is one of variants."""
+    return *comparable_fields(of), of.init
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,11 @@ class Results:
     def primary(self) -> str:
         """The metric that leads: AUC where any record holds it, else the first by name."""
         return PRIMARY_NAME if PRIMARY_NAME in self.metrics or not self.metrics else self.metrics[0]
+
+    @property
+    def derived_inits(self) -> frozenset[str]:
+        """The inits made from another's weights, which explain that one and are not for use."""
+        return frozenset(row.init for row in self.rows if row.derived_from)
 
     @property
     def sign(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
 from .flags import LEAKS, ComparisonSide, DoubtFlag, flags_of
 from .influence_input import score_evidence
-from .results import LeaderboardRow, Results
+from .results import LeaderboardRow, Results, comparable_fields
 
 BETTER, WORSE, EQUIVALENT, CANNOT_TELL = "better", "worse", "equivalent", "cannot tell"
 VERDICTS = (BETTER, EQUIVALENT, CANNOT_TELL, WORSE)
@@ -135,7 +135,7 @@ def _places(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardRow]]:
     """Gather the rows that stand side by side, whether or not they may be compared."""
     places: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
-        places[row.block[:-1]].append(row)  # all but the setting, which decides whether they may
+        places[comparable_fields(row)].append(row)
     return places.values()
 
 

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..analysis.derivation import is_derived
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
 from ..elements.format import GENERATED, count_noun, join_words
@@ -32,7 +31,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    medical = [init for init in inits if init not in OTHERS and not is_derived(init)]
+    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits}]
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:

@@ -9,10 +9,10 @@ import numpy as np
 from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.results import LeaderboardRow, Results, comparable_fields, visible_fields
 from ..elements.format import metric_label
 from ..statistics.stats import describe_values
-from .changes import ComparisonPlace, place_of
+from .changes import ComparisonPlace
 
 BASELINE_FORMAT = 1
 DIGITS = 16
@@ -69,7 +69,7 @@ class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def place(self) -> ComparisonPlace:
         """What makes a row of a run the same question."""
-        return self.task, self.size, self.input_size, self.arch, self.init, self.protocol, self.fraction
+        return *comparable_fields(self), self.init
 
 
 class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> BaselineFile:
     run = ", ".join(map(str, results.folders))
     if results.missing or not results.rows:
         raise UserError(f"{run} lacks planned cells: finish the run before it becomes a baseline.")
-    if len({place_of(row) for row in results.rows}) < len(results.rows):
+    if len({visible_fields(row) for row in results.rows}) < len(results.rows):
         raise UserError(f"{run} holds rows that must not be averaged: make the baseline of a fresh run.")
     for name in metrics:
         if not metric_label(name, results.metric_facts).sign:
@@ -146,15 +146,14 @@ def _line(row: LeaderboardRow, records: Sequence[Record], name: str) -> Baseline
     if len(defined) < len(values):
         raise UserError(f"{name} is undefined for a seed of {row.task} with {row.init}: leave it out.")
     stat = describe_values(np.array([value.value for value in defined.values()]))
-    task, size, input_size, arch, init, protocol, fraction = place_of(row)
     return BaselineRow(
-        task=task,
-        size=size,
-        input_size=input_size,
-        arch=arch,
-        init=init,
-        protocol=protocol,
-        fraction=fraction,
+        task=row.task,
+        size=row.size,
+        input_size=row.input_size,
+        arch=row.arch,
+        init=row.init,
+        protocol=row.protocol,
+        fraction=row.fraction,
         metric=name,
         n_seeds=stat.n,
         mean=round(stat.mean, 6),

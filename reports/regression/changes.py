@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...benchmark.schema.plan import Cell
 from ...benchmark.schema.records import Record
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.results import LeaderboardRow, Results, visible_fields
 from ..statistics.stats import MetricStat, describe_values
 
-ComparisonPlace = tuple[str, int, int, str, str, str, float]
+ComparisonPlace = tuple[str, int, int, str, str, float, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +44,6 @@ class RunChanges:
     only_b: tuple[LeaderboardRow, ...]
 
 
-def place_of(row: LeaderboardRow | Cell) -> ComparisonPlace:
-    """Return what makes rows of different runs the same question; the same for a cell of such a row."""
-    return row.task, row.size, row.input_size, row.arch, row.init, row.protocol, row.fraction
-
-
 def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
     """Pair the rows of run `a` with those of run `b`.
 
@@ -69,18 +63,18 @@ def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
 def _pairs(a: Results, b: Results) -> Iterator[tuple[LeaderboardRow, LeaderboardRow]]:
     others: dict[ComparisonPlace, list[LeaderboardRow]] = defaultdict(list)
     for row in b.rows:
-        others[place_of(row)].append(row)
+        others[visible_fields(row)].append(row)
     left = []
     for row in a.rows:
-        same = [other for other in others[place_of(row)] if other.variant == row.variant]
+        same = [other for other in others[visible_fields(row)] if other.variant == row.variant]
         if same:
-            others[place_of(row)].remove(same[0])
+            others[visible_fields(row)].remove(same[0])
             yield row, same[0]
         else:
             left.append(row)
     for row in left:
-        if others[place_of(row)]:
-            yield row, others[place_of(row)].pop(0)
+        if others[visible_fields(row)]:
+            yield row, others[visible_fields(row)].pop(0)
 
 
 def _change(

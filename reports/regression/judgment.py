@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
 from ...core.errors import UserError, unknown_name_error
-from ..analysis.results import Results
+from ..analysis.results import Results, comparable_fields, visible_fields
 from ..elements.format import MetricLabel, format_percent, metric_label
 from .baseline import BaselineFile, BaselineRow, SeedScore, basis_of, seed_score
-from .changes import ComparisonPlace, place_of
+from .changes import ComparisonPlace
 
 REGRESSION_FLOOR = 0.005
 """Smallest fall that counts, in ranges of the metric: below it lies what another processor's rounding can do
@@ -74,7 +74,7 @@ class PooledSpread:
     freedom: int
 
 
-def test_regression(baseline: BaselineFile, results: Results, inits: Sequence[str] = ()) -> list[RowJudgment]:
+def check_regression(baseline: BaselineFile, results: Results, inits: Sequence[str] = ()) -> list[RowJudgment]:
     """Judge every row of a baseline.
 
     Args:
@@ -91,11 +91,11 @@ def test_regression(baseline: BaselineFile, results: Results, inits: Sequence[st
     lines = [line for line in baseline.lines if line.init in (inits or (line.init,))]
     found: dict[ComparisonPlace, list[Record]] = defaultdict(list)
     for record in results.counted:
-        found[place_of(record.cell)].append(record)
+        found[visible_fields(record.cell)].append(record)
     lost: dict[ComparisonPlace, list[str]] = defaultdict(list)
     for missing in results.missing:
-        lost[place_of(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
-    errors = {place_of(r.cell): r.error for r in results.failed if r.cell.step == "score"}
+        lost[visible_fields(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
+    errors = {visible_fields(r.cell): r.error for r in results.failed if r.cell.step == "score"}
     spreads, metrics = pool_spreads(lines), _metrics(baseline, results, lines)
     judgments = []
     for line in lines:
@@ -229,7 +229,7 @@ def pool_spreads(lines: Sequence[BaselineRow]) -> dict[object, PooledSpread]:
 
 
 def _beside(line: BaselineRow) -> object:
-    return *(part for part in line.place if part != line.init), line.metric
+    return *comparable_fields(line), line.metric
 
 
 def seed_tolerance(before: Sequence[float], pool: PooledSpread | None, now: int, rows: int) -> float:

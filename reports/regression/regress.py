@@ -11,7 +11,7 @@ from ..elements.format import DASH, count_noun, format_number, format_percent
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
 from .baseline import BaselineFile, baseline_of, read_baseline
-from .judgment import PROMISED_RATE, RowJudgment, row_name, test_regression
+from .judgment import PROMISED_RATE, RowJudgment, row_name, check_regression
 
 MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "rose", "held": "as before"}
 
@@ -32,7 +32,7 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
     """
     baseline = read_baseline(against)
     results = load_results([run])
-    judgments = test_regression(baseline, results, inits)
+    judgments = check_regression(baseline, results, inits)
     # the score of a record that no plan names may be that of any row
     hidden = not set(results.unreadable).isdisjoint(results.strays)
     summary = regression_summary(judgments, baseline, against, damage_notice(results), hidden)

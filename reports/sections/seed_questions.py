@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from ...benchmark.schema.records import Record
 from ..analysis.aggregate import OverallDifference, overall_differences
-from ..analysis.derivation import is_derived
 from ..analysis.labels_saved import LabelSaving, label_savings
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, WORSE, Verdict, compute_verdicts
@@ -121,7 +120,7 @@ def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
 def limits_answer(results: Results) -> str:
     """Name the tasks on which no pretraining was better than none, and those where MedNet did harm."""
     plain = [v for v in compute_verdicts(results) if BASELINE in (v.a.init, v.b.init)]
-    plain = [v for v in plain if not is_derived(v.a.init) and not is_derived(v.b.init)]
+    plain = [v for v in plain if not v.a.derived_from and not v.b.derived_from]
     real = [verdict for verdict in plain if not verdict.generated]
     plain = real or plain
     judged = list(dict.fromkeys(v.a.task for v in plain if not math.isnan(v.p[1])))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.derivation import is_derived, source_of
 from ..analysis.feature_reuse import FinetunePlace, finetune_places, learned_inits, most_labels
 from ..analysis.results import BASELINE, Results
 from ..analysis.transfusion import (
@@ -71,7 +70,7 @@ def transfusion_section(results: Results) -> SectionContent | None:
     """Compare derived inits with their source; None where none was fine-tuned and no features compared."""
     found = finetune_places(results)
     of = learned_inits(found)
-    asked = any(is_derived(init) or p.cka(init)[1].size for p in found for init in p.rows)
+    asked = any(row.derived_from or p.cka(init)[1].size for p in found for init, row in p.rows.items())
     if not asked or not of:
         return None
     made = any(results.generated(p.task) for p in found)
@@ -171,9 +170,9 @@ def _line(results: Results, p: FinetunePlace, init: str) -> Iterator[TableEntry]
 
 def _kept(p: FinetunePlace, init: str) -> float | None:
     """Return the share of its source's speed-up that a derived init has; None where the source has none."""
-    source = p.paces.get(source_of(init))
+    source = p.paces.get(p.rows[init].derived_from)
     own, whole = (_median(pace.ratio) if pace else None for pace in (p.paces[init], source))
-    if not is_derived(init) or own is None or whole is None or whole >= 1:
+    if own is None or whole is None or whole >= 1:
         return None
     return float(np.log(own) / np.log(whole))
 

@@ -10,7 +10,7 @@ import toys
 
 from mednet_bench.baselines.derived import derive_init
 from mednet_bench.baselines.init import InitCard, InitRequest
-from mednet_bench.baselines.naming import read_inits
+from mednet_bench.baselines.naming import InitName, parse_init_name, read_inits
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.stages import stages
@@ -190,7 +190,11 @@ WRONG = {
     "partial:imagenet:0": "as partial:imagenet:2",
     "partial:imagenet:two": "as partial:imagenet:2",
     "shuffled:meanvar:imagenet": "derives from a derived init",
-    "a/b=x.toml": "no name",
+    "a/b/c=x.toml": "no name",
+    "scratch@4000": "is not pretrained here",
+    "mednet@many": "as mednet@4000",
+    "mednet@0": "as mednet@4000",
+    "imagenet/dino": "There is no init 'imagenet/dino'",
     "lab=": "no path behind 'lab='",
     "lab=a.toml,meanvar:lab=b.toml": "give one of them another name",
     "scratch,meanvar:scratch": "scratch is random weights",
@@ -218,3 +222,14 @@ def test_a_transformed_network_computes_numbers(source: InitCard) -> None:
         model = load_backbone(derive_init("x", kind, source), toys.ARCH, 16, 0).module.eval()
         with torch.inference_mode():
             assert model(images).isfinite().all()
+
+
+def test_a_family_has_variants_and_numbers_of_images(need: InitRequest, tmp_path: Path) -> None:
+    path = toys.write_card(tmp_path)
+    cards = resolved(f"mednet,mednet@64,meanvar:mednet@64,lab/large={path},partial:lab/large:2", need)
+    plans = {name: card.source.pretraining for name, card in cards.items()}
+    assert [plan.images if plan else None for plan in plans.values()] == [0, 64, 64, None, None]
+    assert len({card.source.identity for card in cards.values()}) == 3
+    assert cards["meanvar:mednet@64"].source.name == cards["mednet@64"].name == "mednet@64"
+    assert cards["partial:lab/large:2"].source.file == cards["lab/large"].file
+    assert parse_init_name("partial:mednet@64:2") == InitName("partial", "mednet", 64, 2)

@@ -322,7 +322,7 @@ def test_weights_that_are_not_imagenets_are_not_called_so(arch: str, tmp_path: P
     assert (
         (facts.objective, facts.license) == (card.objective, card.license) and card.objective and card.license
     )
-    assert "not declared as ImageNet's" in beyond_imagenet("meanvar:imagenet", facts.corpora)
+    assert "not declared as ImageNet's" in beyond_imagenet("imagenet", facts.corpora)
     assert beyond_imagenet("my-dino", facts.corpora) == ""
 
 

@@ -79,7 +79,7 @@ def test_other_data_are_shown_side_by_side_and_not_subtracted(tmp_path: Path):
 
 
 def test_rows_of_one_run_alone_are_listed(tmp_path: Path):
-    found = of(tmp_path, [one(0.8, 0), one(0.8, 0, init="x")], [one(0.8, 0), one(0.8, 0, fraction=0.1)])
+    found = of(tmp_path, [one(0.8, 0), one(0.8, 0, init="x")], [one(0.8, 0), one(0.8, 0, labels=0.1)])
     assert [row.init for row in found.only_a] == ["x"]
     assert [row.fraction for row in found.only_b] == [0.1]
     told = comparison_markdown(tmp_path / "a", tmp_path / "b")

@@ -21,7 +21,7 @@ from mednet_bench.reports.regression.judgment import (
     RowJudgment,
     pool_spreads,
     seed_tolerance,
-    test_regression,
+    check_regression,
 )
 from mednet_bench.reports.regression.regress import append_summary, regression_outcome, update_baseline
 
@@ -48,7 +48,7 @@ def baseline(folder: Path) -> BaselineFile:
 def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgment]:
     path = tmp_path / "baseline.json"
     baseline(before).write(path)
-    return test_regression(read_baseline(path), load_results([after]))
+    return check_regression(read_baseline(path), load_results([after]))
 
 
 def test_the_tolerance_is_the_one_worked_out_by_hand():

@@ -12,10 +12,10 @@ from synthetic import Grid, write_run
 
 from mednet_bench.baselines.derived import derive_init
 from mednet_bench.baselines.init import InitCard
+from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.records import Record, RecordStore, StageSimilarity, ValidationPoint
 from mednet_bench.reports.analysis import transfusion
-from mednet_bench.reports.analysis.derivation import is_derived, source_identity, source_of
 from mednet_bench.reports.analysis.feature_reuse import finetune_places, learned_inits
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
@@ -223,15 +223,14 @@ def test_contaminated_weights_and_generated_images_do_not_count_beside_real_ones
     found = finetune_places(planted(tmp_path, grid, steps=lambda cell: 50))
     assert {place.task for place in found} == {"breastmnist"}
     assert learned_inits(found) == ["imagenet"]
-    assert [is_derived(name) for name in (MEANVAR, "partial:a:2", "imagenet")] == [True, True, False]
-    assert source_of("partial:lab:2") == "lab"
 
 
 @pytest.mark.parametrize("name, kind, stages", [("meanvar:x", "meanvar", 0), ("partial:x:12", "partial", 12)])
-def test_an_audit_of_the_source_is_found_by_the_identity(name: str, kind: str, stages: int) -> None:
+def test_the_record_names_the_init_that_another_is_derived_from(name: str, kind: str, stages: int) -> None:
     source = InitCard(name="x", label="", identity="sha256:abc", file=Path("x"))
-    identity = derive_init(name, kind, source, stages).identity
-    assert source_identity(name, identity) == source.identity and identity != source.identity
+    facts = init_facts(derive_init(name, kind, source, stages), None)
+    assert (facts.derived_from, facts.source_identity) == ("x", "sha256:abc") != ("x", facts.identity)
+    assert init_facts(source, None).derived_from == ""
 
 
 def test_the_page_shows_the_section_only_where_it_has_something_to_say(tmp_path: Path) -> None:

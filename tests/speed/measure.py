@@ -220,7 +220,7 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
                     input_size=side,
                     arch=base.cell.arch,
                     init="fixed",
-                    fraction=fraction,
+                    labels=fraction,
                     seed=seed,
                 )
                 subset = subsets.choose_subset(splits["train"], splits["val"], fraction, seed)

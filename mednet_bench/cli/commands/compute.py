@@ -25,10 +25,11 @@ def run_command(values: ParsedValues) -> int:
 
     folder = Path(values["out"])
     grid = _resolved(values, lambda: writable_folder(folder))
+    store = RecordStore(folder)
+    store.refuse_old_format()
     sweep(folder)
     sweep(cache_folder())
     rules = scheduler.ResumeRules(values["overwrite"], values["limit"])
-    store = RecordStore(folder)
     waiting = scheduler.pending_cells(grid, store, rules)
     if waiting:
         from ...benchmark.run.executor import execute_cells

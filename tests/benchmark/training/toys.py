@@ -153,7 +153,7 @@ class Bench:
             arch=self.arch,
             init=self.card.name,
             protocol=protocol,
-            fraction=fraction,
+            labels=fraction,
             seed=seed,
         )
         subset = subsets.choose_subset(self.data.splits["train"], self.data.splits["val"], fraction, seed)
