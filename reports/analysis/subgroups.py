@@ -12,7 +12,7 @@ from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide
 from ..statistics.subgroups import SubgroupGap, SubgroupScore, against_the_others, measure_gap
 from .results import LeaderboardRow, Results
 from .subgroup_split import SubgroupRow, split_subgroups
-from .verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict, compute_verdicts, holm_adjusted
+from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, compute_verdicts, holm_adjusted
 
 SHOWN, SMALL = "a gap is shown", "within the margin"
 MORE, ALIKE, LESS = "more than the others", "alike", "less than the others"
@@ -29,7 +29,7 @@ class RowGap:
         worst: the subgroup with the lowest AUC, or None where fewer than two have one.
         best: the one with the highest, likewise.
         gap: from the lowest to the highest; None likewise.
-        shown: `SHOWN`, `SMALL` or `CANNOT_TELL`.
+        shown: `SHOWN`, `SMALL` or `UNDECIDED`.
     """
 
     row: LeaderboardRow
@@ -38,7 +38,7 @@ class RowGap:
     worst: SubgroupRow | None = None
     best: SubgroupRow | None = None
     gap: SubgroupGap | None = None
-    shown: str = CANNOT_TELL
+    shown: str = UNDECIDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class SubgroupGain:
         verdict: on this subgroup, after Holm.
         extra: that difference minus the mean difference over the other subgroups; None where there is none.
         p_extra: its p-value, likewise; of two subgroups there is but one such question.
-        alike: `MORE`, `ALIKE`, `LESS` or `CANNOT_TELL`.
+        alike: `MORE`, `ALIKE`, `LESS` or `UNDECIDED`.
     """
 
     pair: Verdict
@@ -92,7 +92,7 @@ def _gap(row: LeaderboardRow, column: str, found: tuple[SubgroupRow, ...], margi
         return RowGap(
             row, column, found, worst, best, SubgroupGap(measured.size, math.nan, math.nan, math.nan)
         )
-    shown = SHOWN if measured.low > 0 else CANNOT_TELL
+    shown = SHOWN if measured.low > 0 else UNDECIDED
     if measured.high < margin and not any(each.blunt for each in scored):
         shown = SMALL
     return RowGap(row, column, found, worst, best, measured, shown)
@@ -129,8 +129,8 @@ def _family(pair: Verdict, ours: Sequence[SubgroupRow], theirs: Sequence[Subgrou
     # of two subgroups the second contrast is the first turned round: one question, not two
     asked = 1 if len(parts) == 2 else len(parts)
     contrasts = _claims([e.measured() for e in extras], asked, [any(blunt)] * len(extras), pair.margin)
-    turned = {BETTER: MORE, WORSE: LESS, EQUIVALENT: ALIKE, CANNOT_TELL: CANNOT_TELL}
-    nothing = (None, math.nan, CANNOT_TELL)
+    turned = {BETTER: MORE, WORSE: LESS, EQUIVALENT: ALIKE, UNDECIDED: UNDECIDED}
+    nothing = (None, math.nan, UNDECIDED)
     rest = [(m, p, turned[told]) for m, p, told in contrasts] or [nothing] * len(both)
     return [
         SubgroupGain(pair, a, *told, *extra) for (a, _), told, extra in zip(both, claims, rest, strict=True)
@@ -158,6 +158,6 @@ def _claims(
     for each, p, q, dull in zip(measured, differ, equal, blunt, strict=True):
         shown = decide(p < ALPHA and each.test_variance > 0, q < ALPHA, dull or each.test_variance == 0)
         sign = BETTER if each.difference > 0 else WORSE
-        told = {WITHIN: EQUIVALENT, NEITHER: CANNOT_TELL}.get(shown, sign)
+        told = {WITHIN: EQUIVALENT, NEITHER: UNDECIDED}.get(shown, sign)
         found.append((each, p, told))
     return found

@@ -18,7 +18,7 @@ from .influence_input import score_evidence
 from .results import BASELINE, Results
 from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts, holm_adjusted
 
-REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "cannot tell", "not tested"
+REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "undecided", "not tested"
 OUTCOMES = (REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED)
 MUCH, LITTLE = 50_000, 5_000
 """Labeled training images. The paper's large sets have more than 200,000, its small ones 5,000."""

@@ -1,4 +1,4 @@
-"""Better, worse, equivalent or cannot tell: the verdict on every pair of inits, task by task."""
+"""Better, worse, equivalent or undecided: the verdict on every pair of inits, task by task."""
 
 import itertools
 import math
@@ -14,8 +14,8 @@ from .flags import LEAKS, ComparisonSide, DoubtFlag, flags_of
 from .influence_input import score_evidence
 from .results import LeaderboardRow, Results, comparable_fields
 
-BETTER, WORSE, EQUIVALENT, CANNOT_TELL = "better", "worse", "equivalent", "cannot tell"
-VERDICTS = (BETTER, EQUIVALENT, CANNOT_TELL, WORSE)
+BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
+VERDICTS = (BETTER, EQUIVALENT, UNDECIDED, WORSE)
 POWER = 0.8
 LARGEST_DIFFERENCE = 1.0
 """Difference of two AUCs."""
@@ -57,7 +57,7 @@ class Verdict:
     paired: PairedDifference | None
     margin: float
     n_test: int
-    verdict: str = CANNOT_TELL
+    verdict: str = UNDECIDED
     p: tuple[float, float] = (math.nan, math.nan)
     p_equivalent: tuple[float, float] = (math.nan, math.nan)
     mde: float = math.nan

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ..analysis.results import BASELINE, Results
-from ..analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE, Verdict
+from ..analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict
 from ..elements.format import GENERATED, count_noun, join_words
 from ..elements.section import ReportAnswer
 from ..elements.verdict_bars import draw_verdict_bars
@@ -92,11 +92,11 @@ def _gist(counts: dict[str, int]) -> str:
     found = [name for name in (BETTER, WORSE, EQUIVALENT) if counts[name]]
     if not found:
         return "cannot tell"
-    if len(found) == 1 and not counts[CANNOT_TELL]:
+    if len(found) == 1 and not counts[UNDECIDED]:
         return FLAT[found[0]]
     places = ["in some places", *["in others"] * (len(found) - 1)]
     told = [f"{where} {VERDICT_WORDS[name]}" for where, name in zip(places, found, strict=True)]
-    return ", ".join([*told, *["else one cannot tell"] * bool(counts[CANNOT_TELL])])
+    return ", ".join([*told, *["else one cannot tell"] * bool(counts[UNDECIDED])])
 
 
 def _made(results: Results, verdicts: Sequence[Verdict]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...benchmark.schema.plan import TrainingConfig
 from ..analysis.results import Results
-from ..analysis.verdicts import CANNOT_TELL, Verdict
+from ..analysis.verdicts import UNDECIDED, Verdict
 from ..elements.format import DASH, GENERATED, NBSP, count_noun, join_words
 from ..elements.section import ReportAnswer, Table, TableColumn
 from ..elements.verdict_format import range_with_noun
@@ -65,7 +65,7 @@ def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> Repor
     more = (
         f" {count_noun(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
     )
-    open_ = sum(verdict.verdict == CANNOT_TELL for verdict in verdicts)
+    open_ = sum(verdict.verdict == UNDECIDED for verdict in verdicts)
     nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
     if open_:
         nothing = f"No option of run would settle the {count_noun(open_, 'comparison')} that cannot be told."
@@ -193,11 +193,11 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
 def _wants_seeds(verdict: Verdict) -> bool:
     """Whether more seeds than there are would tell: not of two models that no seed changes."""
     more = len(verdict.seeds) < verdict.seeds_needed < math.inf
-    return verdict.verdict == CANNOT_TELL and more and not verdict.has("fixed-models")
+    return verdict.verdict == UNDECIDED and more and not verdict.has("fixed-models")
 
 
 def _images(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    hopeless = [v for v in verdicts if v.verdict == CANNOT_TELL and math.isinf(v.seeds_needed)]
+    hopeless = [v for v in verdicts if v.verdict == UNDECIDED and math.isinf(v.seeds_needed)]
     tasks = Counter((verdict.a.task, verdict.n_test, verdict.generated) for verdict in hopeless)
     if not tasks:
         return

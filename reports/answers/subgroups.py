@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..analysis.results import Results
 from ..analysis.subgroups import ALIKE, LESS, MORE, SHOWN, RowGap, SubgroupGain
-from ..analysis.verdicts import BETTER, CANNOT_TELL, WORSE
+from ..analysis.verdicts import BETTER, UNDECIDED, WORSE
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
 from ..elements.section import ReportAnswer
 from ..elements.verdict_format import range_with_noun
@@ -68,7 +68,7 @@ def _gains(members: Sequence[SubgroupGain]) -> str:
     claims = [each.alike for each in members]
     parts = [f"{claims.count(claim)} {claim}" for claim in (MORE, LESS) if claim in claims]
     parts += [f"{claims.count(ALIKE)} as much as the others"] if ALIKE in claims else []
-    left = claims.count(CANNOT_TELL)
+    left = claims.count(UNDECIDED)
     rest = f"; for {left} one cannot tell" if left else ""
     told = (
         f"Of {of}, {ours} helps {join_words(parts)}, against {theirs}{rest}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
+from ..analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from .pictures import PAPER, draw_panel
 from .section import FigurePanel
 
@@ -42,7 +42,7 @@ class VerdictLook:
 LOOKS = {
     BETTER: VerdictLook("#2f6fe0", "^", True, "", "▲"),
     EQUIVALENT: VerdictLook("#3a9a5a", "s", True, "++++", "■"),
-    CANNOT_TELL: VerdictLook("#85898f", "o", False, "", "○"),
+    UNDECIDED: VerdictLook("#85898f", "o", False, "", "○"),
     WORSE: VerdictLook("#c8561b", "v", True, "/////", "▼"),
 }
 

@@ -13,7 +13,8 @@ from ..elements.verdict_format import keys_of
 from ..statistics.paired import ALPHA
 from .csv_table import csv_text
 
-VERDICT_FORMAT = 1
+VERDICT_FORMAT = 2
+"""1 is version 0.1, which called "undecided" "cannot tell"."""
 METHOD = (
     "paired differences over test images and seeds: DeLong influence of each image, clustered by group; t "
     "intervals added as by Howe 1974; better and worse two-sided, equivalent by two one-sided tests; each "

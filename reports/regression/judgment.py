@@ -74,7 +74,9 @@ class PooledSpread:
     freedom: int
 
 
-def check_regression(baseline: BaselineFile, results: Results, inits: Sequence[str] = ()) -> list[RowJudgment]:
+def check_regression(
+    baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
+) -> list[RowJudgment]:
     """Judge every row of a baseline.
 
     Args:

@@ -11,7 +11,7 @@ from ..elements.format import DASH, count_noun, format_number, format_percent
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
 from .baseline import BaselineFile, baseline_of, read_baseline
-from .judgment import PROMISED_RATE, RowJudgment, row_name, check_regression
+from .judgment import PROMISED_RATE, RowJudgment, check_regression, row_name
 
 MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "rose", "held": "as before"}
 

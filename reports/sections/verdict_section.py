@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..analysis.results import LeaderboardRow, Results
-from ..analysis.verdicts import CANNOT_TELL, EQUIVALENT, Verdict, compute_verdicts
+from ..analysis.verdicts import EQUIVALENT, UNDECIDED, Verdict, compute_verdicts
 from ..answers.by_modality import by_modality_answer, reach_table
 from ..answers.main_answer import main_answer
 from ..answers.next_steps import next_answer, next_steps, next_table
@@ -194,7 +194,7 @@ def _verdict(verdict: Verdict) -> Datum:
         told,
         f"{LOOKS[told].glyph} {told}",
         note=verdict.barred.name if verdict.barred else "",
-        strong=told != CANNOT_TELL,
+        strong=told != UNDECIDED,
     )
 
 

@@ -20,7 +20,7 @@ from mednet_bench.benchmark.audits.leakage.outcome import (
 from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.elements.section import SectionPart
 from mednet_bench.reports.sections.problems import problems_section
@@ -87,7 +87,7 @@ def test_where_no_image_shows_an_error_or_too_few_could_there_is_no_verdict(
         return predicted(record, store, labels, of(labels, record.cell.seed))
 
     (verdict,) = compute_verdicts(rewritten(tmp_path, change))
-    assert verdict.verdict == CANNOT_TELL and verdict.barred and verdict.barred.name == "no-evidence"
+    assert verdict.verdict == UNDECIDED and verdict.barred and verdict.barred.name == "no-evidence"
     assert np.isnan([*verdict.interval, *verdict.p, *verdict.p_equivalent, verdict.mde]).all()
 
 
@@ -140,7 +140,7 @@ def of_skill(labels: Scores, seed: int, skill: float = 1.2) -> Scores:
     return 1 / (1 + np.exp(-(hard + own + skill * labels)))
 
 
-@pytest.mark.parametrize(("patients", "verdict"), [(4, CANNOT_TELL), (300, EQUIVALENT)])
+@pytest.mark.parametrize(("patients", "verdict"), [(4, UNDECIDED), (300, EQUIVALENT)])
 def test_of_a_few_patients_two_inits_are_not_called_equivalent(
     tmp_path: Path, patients: int, verdict: str
 ) -> None:
@@ -153,7 +153,7 @@ def test_of_a_few_patients_two_inits_are_not_called_equivalent(
 
     (found,) = compute_verdicts(rewritten(tmp_path, change))
     assert found.p_equivalent[1] < 0.05 and found.verdict == verdict
-    assert found.has("few-groups") == (verdict == CANNOT_TELL)
+    assert found.has("few-groups") == (verdict == UNDECIDED)
 
 
 def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from synthetic import Grid, write_run
 
 from mednet_bench.reports.analysis.labels_saved import LabelSaving, label_savings
 from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, WORSE
+from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from mednet_bench.reports.answers.labels import saving_sentence
 from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
@@ -113,11 +113,11 @@ def saving(saved: SavedLabels, verdict: str, task: str = "breastmnist") -> Label
     [
         (50, 90, BETTER, "fewer"),
         (50, 90, EQUIVALENT, "fewer"),
-        (50, 90, CANNOT_TELL, ""),
+        (50, 90, UNDECIDED, ""),
         (50, 90, WORSE, ""),
         (50, 200, BETTER, ""),  # below all the labels, but not below what the reference itself needs
         (120, math.inf, WORSE, "more"),
-        (120, math.inf, CANNOT_TELL, ""),
+        (120, math.inf, UNDECIDED, ""),
         (120, math.inf, BETTER, ""),
     ],
 )
@@ -129,9 +129,9 @@ def test_labels_are_saved_only_where_interval_and_verdict_say_so(
 
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
     fewer, more = SavedLabels(400, 80, 50, 90, 100), SavedLabels(400, math.inf, 120, math.inf, 100)
-    told = saving_sentence([saving(fewer, BETTER), saving(fewer, CANNOT_TELL), saving(more, WORSE)])
+    told = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
     assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the other one")
-    assert saving_sentence([saving(fewer, CANNOT_TELL)]).startswith("one cannot tell on 1 task")
+    assert saving_sentence([saving(fewer, UNDECIDED)]).startswith("one cannot tell on 1 task")
     assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 

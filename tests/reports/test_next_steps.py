@@ -16,7 +16,7 @@ from mednet_bench.cli import options
 from mednet_bench.reports.analysis.flags import DoubtFlag
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.answers.next_steps import (
@@ -46,9 +46,7 @@ def test_what_to_run_next_names_options_that_run_knows(results: Results):
 
 def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
     """Ask what to run next where the first real comparisons would need so many seeds."""
-    real = [
-        replace(v, verdict=CANNOT_TELL, flags=flags) for v in compute_verdicts(results) if not v.generated
-    ]
+    real = [replace(v, verdict=UNDECIDED, flags=flags) for v in compute_verdicts(results) if not v.generated]
     asked = [replace(v, seeds_needed=n) for v, n in zip(real, needed, strict=False)]
     return [
         step for step in next_steps(results, asked) if "seeds" in step.gain and "No number" not in step.gain
@@ -70,7 +68,7 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
 
 def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: Results):
     one = next(v for v in compute_verdicts(results) if not v.generated)
-    lacking = replace(one, verdict=CANNOT_TELL, flags=(), seeds=(0, 1, 2), seeds_needed=4)
+    lacking = replace(one, verdict=UNDECIDED, flags=(), seeds=(0, 1, 2), seeds_needed=4)
     (step,) = [step for step in next_steps(results, [lacking]) if "--seeds" in step.options]
     assert (step.gain, step.options) == ("Run all inits and tasks with the same 4 seeds", "--seeds 0..3")
 

@@ -19,9 +19,9 @@ from mednet_bench.reports.regression.judgment import (
     REMADE,
     PooledSpread,
     RowJudgment,
+    check_regression,
     pool_spreads,
     seed_tolerance,
-    check_regression,
 )
 from mednet_bench.reports.regression.regress import append_summary, regression_outcome, update_baseline
 

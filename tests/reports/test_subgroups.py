@@ -13,7 +13,7 @@ from mednet_bench.benchmark.schema.records import RecordStore, SplitOverlap
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.subgroup_split import _stratum, _Whole, split_subgroups
 from mednet_bench.reports.analysis.subgroups import LESS, MORE, SHOWN, subgroup_gains, subgroup_gaps
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, holm_adjusted
+from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, holm_adjusted
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.subgroups import subgroups_section
 from mednet_bench.reports.statistics.influence import auc_influence
@@ -65,10 +65,10 @@ def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
     mednet, scratch = subgroup_gaps(results)
     assert mednet.shown == SHOWN and mednet.worst and mednet.worst.value == "male"
     assert mednet.gap and 0 < mednet.gap.low < mednet.gap.size < mednet.gap.high
-    assert scratch.gap and scratch.shown == CANNOT_TELL and scratch.gap.low == 0 < scratch.gap.by_chance
+    assert scratch.gap and scratch.shown == UNDECIDED and scratch.gap.low == 0 < scratch.gap.by_chance
     women, men = subgroup_gains(results)
     assert (women.stratum.value, women.verdict, women.alike) == ("female", BETTER, MORE)
-    assert (men.verdict, men.alike) == (CANNOT_TELL, LESS)
+    assert (men.verdict, men.alike) == (UNDECIDED, LESS)
     assert women.extra and men.extra
     assert women.extra.difference == pytest.approx(-men.extra.difference)
     assert women.extra and men.extra
@@ -82,13 +82,13 @@ def test_on_a_test_set_that_training_knew_no_gap_is_shown(tmp_path):
         changed = type(record)(**{**fields(record), "copies": copies, "content": ""})
         RecordStore(folder).path(record.key).write_bytes(msgspec.json.encode(changed))
     for each in subgroup_gaps(load_results([folder])):
-        assert each.shown == CANNOT_TELL and each.gap and each.gap.size > 0
+        assert each.shown == UNDECIDED and each.gap and each.gap.size > 0
         assert math.isnan(each.gap.low) and math.isnan(each.gap.high)
 
 
 def test_where_nothing_is_planted_one_cannot_tell(tmp_path):
     results = load_results([write(tmp_path, {"sex": halves()})])
-    assert {each.shown for each in subgroup_gaps(results)} == {CANNOT_TELL}
+    assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED}
     assert not {MORE, LESS} & {each.alike for each in subgroup_gains(results)}
 
 
@@ -125,7 +125,7 @@ def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
     assert "one class" in found["young"].problem and math.isnan(found["young"].auc)
     assert "fewer than 10" in found["few"].problem and "says nothing" in found[""].problem
     assert found["middle"].problem == "" and {each.gap for each in subgroup_gaps(results)} == {None}
-    assert all(each.extra is None and each.alike == CANNOT_TELL for each in subgroup_gains(results))
+    assert all(each.extra is None and each.alike == UNDECIDED for each in subgroup_gains(results))
     text = build_report([tmp_path]).markdown.read_text()
     assert "(not stated)" in text and "under two subgroups have an AUC" in text and " nan" not in text
 
@@ -188,7 +188,7 @@ def test_one_seed_gives_scores_and_no_claim(tmp_path):
         if record.cell.seed > 0:
             store.path(record.key).unlink()
     results = load_results([tmp_path])
-    assert {each.shown for each in subgroup_gaps(results)} == {CANNOT_TELL} and subgroup_gains(results) == ()
+    assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED} and subgroup_gains(results) == ()
     content = subgroups_section(results)
     answer = content.answers[0].sentence if content else ""
     assert "One cannot tell" in answer and " nan" not in answer

@@ -33,7 +33,7 @@ from mednet_bench.reports.analysis.transfusion import (
     TransfusionFinding,
     transfusion_findings,
 )
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, EQUIVALENT, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.transfusion import transfusion_section as section
 
@@ -170,7 +170,7 @@ def test_gaps_of_large_and_small_networks_differ_or_not(
     assert finding(results, FEW).outcome == UNTESTED and "--fractions" in finding(results, FEW).reason
 
 
-MUCH = {REPRODUCED: EQUIVALENT, CONTRADICTED: BETTER, UNCLEAR: CANNOT_TELL}
+MUCH = {REPRODUCED: EQUIVALENT, CONTRADICTED: BETTER, UNCLEAR: UNDECIDED}
 
 
 @pytest.mark.parametrize("outcome", MUCH)

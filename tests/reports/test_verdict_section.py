@@ -11,7 +11,7 @@ from synthetic import Grid, write_run
 from mednet_bench.reports.analysis.flags import DoubtFlag
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
-from mednet_bench.reports.analysis.verdicts import BETTER, CANNOT_TELL, VERDICTS, WORSE, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
 from mednet_bench.reports.answers.main_answer import main_answer, n_of
 from mednet_bench.reports.elements.forest import FOREST_ROWS, draw_forests, rows_to_draw
 from mednet_bench.reports.elements.format import GENERATED, format_percent
@@ -97,7 +97,7 @@ def test_a_pair_turned_round_says_the_opposite(results: Results):
         assert (turned.a, turned.b) == (verdict.b, verdict.a)
         assert turned.difference == -verdict.difference
         assert turned.interval == tuple(-end for end in reversed(verdict.interval))
-        assert {verdict.verdict, turned.verdict} in ({BETTER, WORSE}, {CANNOT_TELL}, {"equivalent"})
+        assert {verdict.verdict, turned.verdict} in ({BETTER, WORSE}, {UNDECIDED}, {"equivalent"})
         assert turned.seen_from(verdict.a.init).verdict == verdict.verdict
     with pytest.raises(ValueError, match="not compared here"):
         compute_verdicts(results)[0].seen_from("radimagenet")

@@ -24,7 +24,7 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.aggregate import overall_differences
 from mednet_bench.reports.analysis.flags import LEAKS, leaks
 from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.verdicts import CANNOT_TELL, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
 from mednet_bench.reports.pages.build import build_report
@@ -278,7 +278,7 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
         names = [flag.name for flag in verdict.flags]
         if verdict.a.task == "retinamnist":
             assert names[:2] == ["test-in-train", "mostly-in-train"] and verdict.barred
-            assert verdict.verdict == CANNOT_TELL
+            assert verdict.verdict == UNDECIDED
         else:
             assert ("groups-in-train" in names[:1]) == (verdict.a.task == "bloodmnist")
             assert not verdict.barred
