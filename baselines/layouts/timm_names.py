@@ -7,5 +7,5 @@ from ..weights.layout import LAYOUTS, TargetModel
 
 @LAYOUTS.register("timm")
 def timm_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-    """Take every name as it stands; the layout of last resort, so that an error can name both sides."""
+    """Keep every name; the layout of last resort, so that an error can name both sides."""
     return {name: name for name in names}

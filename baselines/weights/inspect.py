@@ -1,4 +1,4 @@
-"""What a checkpoint holds, found out from the file alone, and a draft of its card."""
+"""Inspection of a checkpoint from the file alone, and a draft of its card."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
 from .input_spec import COMMON, InputEvidence, check_input_spec
 from .layout import TargetModel
-from .layout_derive import KeyMap, derive, refuse_keras
-from .layout_guess import guesses, likely_archs
-from .load_state_dict import check_weight_values, choose_state_dict, load_total, networks, read_state_dicts
+from .layout_derive import KeyMap, derive_key_map, refuse_keras
+from .layout_guess import guess_archs, likely_archs
+from .load_state_dict import (
+    check_weight_values,
+    choose_state_dict,
+    load_total,
+    network_names,
+    read_state_dicts,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
 FINGERPRINT_SIDE = 96
-"""In pixels, at which a draft's fingerprint is taken: enough for every network that takes any side, and a
-comparison at every load then takes a fraction of a second."""
+"""In pixels, for the fingerprint of a draft: enough for networks of any input size, and a check at every load
+takes a fraction of a second."""
 
 
 @dataclass(frozen=True, eq=False)
 class InspectedCheckpoint:
-    """A checkpoint, read and understood.
+    """Facts found in a checkpoint.
 
     Attributes:
-        file: where it stands.
-        sha256: of the file.
-        arch: of the network that it fits.
-        others: further networks that fit as well, for all that the tensors show.
-        state_dict: which of the file's state dicts this is; "" where its tensors are bare.
-        ignored: the names of the others.
-        names: how the file's tensors become the network's.
-        shapes: of every tensor of the file.
-        parameters: trained numbers of the network without classifier.
+        others: further archs whose tensors fit as well.
+        state_dict: name of the state dict that was read; "" where the file's tensors are bare.
+        ignored: names of the other state dicts.
+        names: map from the file's tensors to the network's.
+        parameters: number of trained parameters without the classifier.
         contract: the likeliest input contract.
-        evidence: for it.
-        possible: every common contract under which the evidence is in order, and its contrast.
-        side: in pixels, at which the evidence and the fingerprint were taken.
-        fingerprint: of the network under that contract.
+        possible: every common contract without warnings, and its contrast.
+        side: in pixels, at which evidence and fingerprint were computed.
+        fingerprint: of the network under `contract`.
     """
 
     file: Path
@@ -66,7 +67,7 @@ class InspectedCheckpoint:
     fingerprint: tuple[float, ...]
 
     def draft(self) -> CheckpointCard:
-        """Return a card for these weights; what only their maker knows is left empty."""
+        """Return a card for these weights without the facts that only their author knows."""
         return CheckpointCard(
             name=self.file.stem,
             path=self.file.name,
@@ -84,29 +85,31 @@ class InspectedCheckpoint:
 def inspect_checkpoint(
     file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = (), state_dict: str = ""
 ) -> InspectedCheckpoint:
-    """Find out what a checkpoint holds.
+    """Find the network, tensor names and input contract of a checkpoint; no code from the file is run.
 
     Args:
-        file: the weights; no code from it is run.
+        file: the weights.
         arch: the network, or "" to try the common ones.
-        layout: the only one to try, or "" for all that are recognized.
-        excused: prefixes of tensors, as the file names them, that may be left over.
-        state_dict: which of several that the file holds.
+        layout: the only one to try, or "" for all.
+        excused: prefixes of tensors that may be left over, as named in the file.
+        state_dict: which of several in the file.
 
     Raises:
-        UserError: it cannot be read, no network fits totally, or it is Keras'.
+        UserError: the file cannot be read, no network fits totally, or it is a port from Keras.
     """
     found = read_state_dicts(file)
     state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
-    fits = [] if arch else [name for name, _ in guesses(tensors, excused)]
+    fits = [] if arch else [name for name, _ in guess_archs(tensors, excused)]
     chosen = arch or next(iter((*fits, *likely_archs(tensors))), "")
     if not chosen:
         raise UserError(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
         )
-    side, model = _built(chosen)
-    names = derive(tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file))
+    side, model = _build_model(chosen)
+    names = derive_key_map(
+        tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file)
+    )
     check_weight_values(tensors, names.pairs, str(file))
     load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
     possible = tuple(_possible_contracts(model, side))
@@ -115,9 +118,9 @@ def inspect_checkpoint(
         file=file,
         sha256=sha256_file(file),
         arch=chosen,
-        others=(*fits[1:], *_twins(chosen, names)),
+        others=(*fits[1:], *_padding_twins(chosen, names)),
         state_dict=state_dict,
-        ignored=tuple(name for name in networks(found) if name != state_dict),
+        ignored=tuple(name for name in network_names(found) if name != state_dict),
         names=names,
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -129,8 +132,8 @@ def inspect_checkpoint(
     )
 
 
-def _built(arch: str) -> tuple[int, nn.Module]:
-    """Build a network at `FINGERPRINT_SIDE`, or at its own side where it takes no other."""
+def _build_model(arch: str) -> tuple[int, nn.Module]:
+    """Return input size and network: `FINGERPRINT_SIDE`, or the native size where it takes no other."""
     import timm
 
     try:
@@ -142,8 +145,8 @@ def _built(arch: str) -> tuple[int, nn.Module]:
         return cfg.input_size[-1], build_backbone(arch, cfg.input_size[-1]).eval()
 
 
-def _twins(arch: str, names: KeyMap) -> tuple[str, ...]:
-    """Name the network that differs from this one in padding and epsilon alone, which no tensor shows."""
+def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
+    """Return the arch that differs only in padding and epsilon, which no tensor shows."""
     import timm
 
     twin = arch.removeprefix("tf_") if arch.startswith("tf_") else f"tf_{arch}"
@@ -151,7 +154,7 @@ def _twins(arch: str, names: KeyMap) -> tuple[str, ...]:
 
 
 def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, float]]:
-    """List the common contracts against which nothing speaks, the one with the likeliest contrast first."""
+    """Return the common contracts without warnings and their contrasts, the contrast nearest to 1 first."""
     found = []
     for facts in COMMON:
         for channels in ("rgb", "bgr"):
@@ -159,5 +162,5 @@ def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, fl
             evidence = check_input_spec(model, contract, side)
             if evidence.checked and not evidence.warnings:
                 found.append((contract, evidence.contrast))
-                break  # "bgr" only where red and blue would be swapped otherwise
+                break  # "bgr" only where "rgb" has a warning
     return sorted(found, key=lambda pair: abs(math.log(pair[1])))

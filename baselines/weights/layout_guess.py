@@ -1,4 +1,4 @@
-"""Which network a file's tensors are from: every common one of a likely family is tried, exactly."""
+"""Guess of the arch from tensors: every common arch of a likely family is tried."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
         tuple(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
     ),
 )
-"""A name that gives a family away, and its networks, likelier ones first."""
+"""Pattern of a tensor name that only one family has, and its archs, the likeliest first."""
 
 
 def likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Name the networks that names point to; nothing is built."""
+    """Return the archs of the family that tensor names match; no network is built."""
     return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
 
 
 def on_meta(arch: str) -> TargetModel:
-    """Build a network without memory for its weights: names, shapes and settings alone."""
+    """Build a network on the meta device, which allocates no weights."""
     import torch
 
     with torch.device("meta"):
         return TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
 
 
-def guesses(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyMap]]:
-    """Iterate over the networks that the tensors fit totally, with the map.
+def guess_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyMap]]:
+    """Iterate over the archs that the tensors fit totally, with the map.
 
-    Networks that differ in what no tensor shows (padding, epsilon: timm's `tf_` names) fit alike.
+    Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
     """
     for arch in likely_archs(tensors):
         try:
             maps = list(candidate_maps(tensors, on_meta(arch), excused))
-        except UserError:  # recognized as torchvision's, which differs in a setting
+        except UserError:  # torchvision's network differs in a setting
             continue
         if found := next((found for found in maps if not found.account.faults), None):
             yield arch, found

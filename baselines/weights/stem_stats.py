@@ -1,4 +1,4 @@
-"""The first convolution of a network, and what the batch norm behind it remembers of the pretraining."""
+"""Statistics of a network's first convolution and of the batch norm after it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 BORDER = 3
-"""Places at each edge that are left out: there, zeros beside a constant are contrast that no image has."""
+"""Pixels at each edge that are ignored: zero padding beside a constant is contrast that no image has."""
 
 
 @dataclass(frozen=True, eq=False)
-class FirstLayers:
-    """The first convolution and what the batch norm behind it remembers.
+class StemStats:
+    """Statistics of the first convolution and of the batch norm after it, without dead filters.
 
     Attributes:
-        sums: of the filters over their places, [filters, 3].
-        means: the batch norm's, less the convolution's bias, [filters].
-        spreads: the batch norm's standard deviations, [filters].
-        contrast: of the pictures shown: the median over filters of their spread over the batch norm's.
+        sums: of the filters over their positions, [filters, 3].
+        means: of the batch norm, less the convolution's bias, [filters].
+        spreads: standard deviations of the batch norm, [filters].
+        contrast: median over filters of the standard deviation on the images shown over the batch norm's.
     """
 
     sums: NDArray[np.float64]
@@ -34,11 +34,11 @@ class FirstLayers:
 
 
 class _ReachedError(Exception):
-    """The first batch norm has been reached: nothing behind it has to be computed."""
+    """Ends the forward pass at the first batch norm."""
 
 
-def first_layers(backbone: nn.Module, inputs: Tensor) -> FirstLayers | None:
-    """Show `inputs` [batch, 3, side, side]; None where no batch norm takes the first convolution's output."""
+def measure_stem(backbone: nn.Module, inputs: Tensor) -> StemStats | None:
+    """Run the stem on [batch, 3, side, side]; None where no batch norm follows the first convolution."""
     import torch
     from torch import nn
 
@@ -66,11 +66,11 @@ def first_layers(backbone: nn.Module, inputs: Tensor) -> FirstLayers | None:
     (conv, output), (norm, given) = outputs[0], norms[0]
     if output is not given or conv.weight.shape[1] != inputs.shape[1]:
         return None
-    return _remembered(conv, norm, output)
+    return _collect_stats(conv, norm, output)
 
 
-def _remembered(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> FirstLayers:
-    """Collect what the batch norm knows, of filters that are not dead."""
+def _collect_stats(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> StemStats:
+    """Collect the statistics of filters that are not dead."""
     variances = norm.running_var.double()  # type: ignore[union-attr]
     alive = (variances > 1e-4 * variances.median()).numpy()
     bias = 0 if conv.bias is None else conv.bias.detach().double()
@@ -78,7 +78,7 @@ def _remembered(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> FirstL
     if min(output.shape[2:]) > 4 * BORDER:
         output = output[:, :, BORDER:-BORDER, BORDER:-BORDER]
     seen = output.double().transpose(0, 1).flatten(1).std(dim=1).numpy()[alive]
-    return FirstLayers(
+    return StemStats(
         sums=conv.weight.detach().double().sum(dim=(2, 3)).numpy()[alive],
         means=(norm.running_mean.double() - bias).numpy()[alive],  # type: ignore[union-attr]
         spreads=spreads,
@@ -86,8 +86,8 @@ def _remembered(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> FirstL
     )
 
 
-def input_means(first: FirstLayers) -> tuple[NDArray[np.float64], float]:
-    """Solve for the channel means [3] of the pretraining's inputs; with the share of the means explained."""
+def input_means(first: StemStats) -> tuple[NDArray[np.float64], float]:
+    """Return the channel means [3] of the pretraining's inputs, and the share of `means` they explain."""
     left, right = first.sums / first.spreads[:, None], first.means / first.spreads
     means: NDArray[np.float64] = np.linalg.lstsq(left, right, rcond=None)[0].astype(np.float64)
     whole = float(right @ right)

@@ -78,7 +78,7 @@ def test_images_that_are_255_times_too_dark_are_seen_too(network: nn.Module) -> 
 
 def test_a_network_without_batch_norm_says_that_it_cannot_be_checked() -> None:
     found = check_input_spec(build_backbone("test_vit", 160).eval(), RIGHT, 160)
-    assert not found.checked and found.warnings == () and "cannot be checked" in found.described
+    assert not found.checked and found.warnings == () and "cannot be checked" in found.summary
 
 
 def test_a_fingerprint_holds_for_this_network_alone(network: nn.Module) -> None:

@@ -21,7 +21,7 @@ from mednet_bench.baselines.sources.imagenet import packaged_file, resolve_image
 from mednet_bench.baselines.timm_tags import beyond_imagenet, declare_tag
 from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, rename_by_order
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.core.errors import UserError
@@ -48,7 +48,7 @@ def tensors(card: InitCard) -> dict[str, Tensor]:
 def classifier(tensors: dict[str, Tensor]) -> torch.nn.Module:
     """The network with its 1,000 outputs, filled as `load_backbone` fills it without them."""
     model = build_backbone(DEFAULT_ARCH, 224, classes=1000)
-    load_total(model, renamed_by_order(tensors, model.state_dict(), "test"), (), "test")
+    load_total(model, rename_by_order(tensors, model.state_dict(), "test"), (), "test")
     return model.eval()
 
 

@@ -24,7 +24,7 @@ from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.checkpoint import from_checkpoint
 from mednet_bench.baselines.weights.inspect import inspect_checkpoint
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, rename_by_order
 from mednet_bench.core.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -303,12 +303,12 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
 def test_renaming_by_order_needs_equal_numbers_and_shapes() -> None:
     file = {"a": torch.zeros(2), "b": torch.ones(3)}
     names = {"x": torch.empty(2), "y": torch.empty(3)}
-    assert renamed_by_order(file, names, "test").keys() == names.keys()
-    assert renamed_by_order(file, names, "test")["y"] is file["b"]
+    assert rename_by_order(file, names, "test").keys() == names.keys()
+    assert rename_by_order(file, names, "test")["y"] is file["b"]
     with pytest.raises(UserError, match="2 tensors for 1"):
-        renamed_by_order(file, {"x": torch.empty(2)}, "test")
+        rename_by_order(file, {"x": torch.empty(2)}, "test")
     with pytest.raises(UserError, match="b / y"):
-        renamed_by_order(file, {**names, "y": torch.empty(4)}, "test")
+        rename_by_order(file, {**names, "y": torch.empty(4)}, "test")
 
 
 CARD_FAULTS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.prepare import InputPreparation
-from mednet_bench.benchmark.training.tensors import as_stored, as_targets, epoch_order
+from mednet_bench.benchmark.training.device_data import as_stored, as_targets, epoch_order
 from mednet_bench.tasks.images.bit_depth import eight_bits
 from mednet_bench.tasks.task import Split
 

@@ -74,8 +74,8 @@ class Recorder:
     """Notes which images, turned how, come in which order; every image of the toy has a mark of its own."""
 
     def __init__(self, job: EvalContext) -> None:
-        training = TaskTraining.of(job)
-        feed = training.feed()
+        training = TaskTraining.load(job)
+        feed = training.batch_source()
         self.batches = [feed.batch(step) for step in range(feed.steps)]
         self.weights = training.weights
         self.head = training.model.head.weight.detach().clone()
@@ -132,7 +132,7 @@ def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
     here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
     choice = FINETUNE.tune(here.job("finetune"))
-    assert TaskTraining.of(here.job("finetune")).validate().few == few
+    assert TaskTraining.load(here.job("finetune")).validate().few == few
     assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
     scores = [score for score in choice.scores if score is not None]
     assert all(score <= 0 for score in scores) if few else all(0 <= score <= 1 for score in scores)
@@ -256,8 +256,8 @@ def test_the_validation_of_a_cell_sees_its_subset_of_validation_labels(tmp_path:
 def test_between_validations_the_real_feed_never_waits(tmp_path: Path) -> None:
     # resize, augmentation, contract and loss run on the device; one copy there per step would stop it
     here = bench(tmp_path, toys.Toy(variant="color", side=20))
-    training = TaskTraining.of(here.job("finetune"))
-    feed = training.feed()
+    training = TaskTraining.load(here.job("finetune"))
+    feed = training.batch_source()
     feed.batch(0)  # the contract's mean and std go to the device once
     hyper = OptimizerConfig(lr=1e-3, weight_decay=0.01, every=10, patience=5)
     with watched() as (waits, pausing):

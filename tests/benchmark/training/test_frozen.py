@@ -55,7 +55,7 @@ class Spy:
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
     monkeypatch.setattr(module, "load_backbone", spy.load)
-    module._from_disk.cache_clear()  # or another test's features would serve
+    module._load_features.cache_clear()  # or another test's features would serve
     return spy
 
 
@@ -190,7 +190,7 @@ def test_what_does_not_decide_the_features_shares_an_entry(
 def test_the_record_of_a_cached_cell_still_names_the_weights(tmp_path: Path, loaded: InitCard) -> None:
     here = bench(tmp_path, loaded)
     fresh = run(here, "knn")
-    module._from_disk.cache_clear()
+    module._load_features.cache_clear()
     assert run(here, "knn").weights == fresh.weights == load_backbone(loaded, toys.ARCH, 16, 0).weights
 
 

@@ -35,7 +35,7 @@ from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training.augment import AugmentRule
-from mednet_bench.benchmark.training.tensors import as_stored
+from mednet_bench.benchmark.training.device_data import as_stored
 from mednet_bench.core.errors import StoppedError, UserError
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import DataLocations, Split, Task

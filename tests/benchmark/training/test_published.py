@@ -15,9 +15,9 @@ from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, PublishedProtocol
 from mednet_bench.benchmark.training.epochwise import (
-    ByScore,
     Float32Classifier,
     PaddedPreparation,
+    ScoreValidation,
     build_published,
     epoch_batches,
     train_published,
@@ -117,8 +117,8 @@ def test_the_first_epoch_with_the_best_auc_is_kept_and_none_is_left_out(
 
 
 def test_an_undefined_auc_loses_to_any_other():
-    assert ByScore(0.1, 0.2).beats(ByScore(0.0, None))
-    assert not ByScore(0.0, None).beats(ByScore(0.1, 0.2))
+    assert ScoreValidation(0.1, 0.2).beats(ScoreValidation(0.0, None))
+    assert not ScoreValidation(0.0, None).beats(ScoreValidation(0.1, 0.2))
 
 
 def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_path: Path):

@@ -25,7 +25,12 @@ from mednet_bench.benchmark.training import loop
 from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.epochwise import build_published
 from mednet_bench.benchmark.training.epochwise import train_published as train_script
-from mednet_bench.benchmark.training.loop import ShortMemoryError, asking_for_parts, in_parts, is_short_memory
+from mednet_bench.benchmark.training.loop import (
+    ShortMemoryError,
+    catch_short_memory,
+    is_short_memory,
+    retry_in_parts,
+)
 from mednet_bench.benchmark.training.model import ImageClassifier
 
 SAYINGS = {
@@ -62,11 +67,11 @@ def test_a_missing_engine_means_short_memory_where_little_is_free_and_else_one_m
 
     def compute(parts: int) -> None:
         found.append(parts)
-        with asking_for_parts(parts, 11):
+        with catch_short_memory(parts, 11):
             raise RuntimeError("FIND was unable to find an engine to execute this computation")
 
     with pytest.raises(RuntimeError, match="FIND was unable"):
-        in_parts(compute)
+        retry_in_parts(compute)
     assert found == tried
 
 
@@ -138,7 +143,7 @@ def computed(
 
 def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell_runner, "in_parts", lambda compute: (compute(parts), parts))
+        patch.setattr(cell_runner, "retry_in_parts", lambda compute: (compute(parts), parts))
         return computed(grid)
 
 
@@ -185,7 +190,9 @@ def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
         patch.setattr(ImageClassifier, "forward", forward)
-        in_parts(lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts)))
+        retry_in_parts(
+            lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts))
+        )
     assert seen[0] == batch and len(seen) < 8
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] in (2, 3)
@@ -224,7 +231,7 @@ def test_nothing_of_the_failed_try_is_alive_when_memory_is_given_back(
         counted.append(sum(tensor() is not None for tensor in alive))
 
     monkeypatch.setattr(loop, "free_memory", freed)
-    assert in_parts(compute) == (4, 4)
+    assert retry_in_parts(compute) == (4, 4)
     assert counted == [0, 0]
 
 

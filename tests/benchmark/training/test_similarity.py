@@ -14,7 +14,7 @@ from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.baselines.weights.stages import stages
 from mednet_bench.benchmark.schema.records import HyperparameterChoice, Record, RecordStore
-from mednet_bench.benchmark.training import cka as similarity
+from mednet_bench.benchmark.training import fit
 from mednet_bench.benchmark.training.cka import (
     SIMILARITY_IMAGES,
     center_gram,
@@ -108,7 +108,7 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
         seen.append(images)
         return then(images)
 
-    monkeypatch.setattr(similarity, "similarity_images", watched)
+    monkeypatch.setattr(fit, "similarity_images", watched)
     finetune = PROTOCOLS["finetune"]
     measured = finetune.score(here.job("finetune", tuned=TUNED))
     assert len(seen) == 2 and all(images is here.data.images("val") for images in seen)
@@ -116,7 +116,7 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
     values = [each.cka for each in measured.similarity]
     assert len(values) == 5 and all(value is not None and -0.5 < value <= 1.001 for value in values)
     assert min(values) < 0.999  # type: ignore[type-var]  # it was trained
-    monkeypatch.setattr(similarity, "gram_matrices", lambda *arguments: {})
+    monkeypatch.setattr(fit, "gram_matrices", lambda *arguments: {})
     without = finetune.score(here.job("finetune", tuned=TUNED))
     assert without.similarity == () and bits(without) == bits(measured)
 
@@ -136,7 +136,7 @@ def toys_record() -> Record:
     return msgspec.convert(content, Record)
 
 
-def test_a_run_of_derived_inits_is_told_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_derived_inits_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     weights = toys.write_weights(tmp_path / "imagenet.safetensors", side=32)
     inits = f"imagenet={weights},meanvar:imagenet,shuffled:imagenet,partial:imagenet:2,scratch"
@@ -151,5 +151,5 @@ def test_a_run_of_derived_inits_is_told_whole(tmp_path: Path, monkeypatch: pytes
     assert len(records) == 5 and all(len(record.similarity) == 5 for record in records)
     labels = {record.cell.init: record.init.label for record in records if record.init}
     assert labels["partial:imagenet:2"] == f"first 2 stages of: {labels['imagenet']}"
-    told = str(transfusion_section(load_results([out])))
-    assert all(name in told for name in labels) and "one seed shows no spread" in told
+    text = str(transfusion_section(load_results([out])))
+    assert all(name in text for name in labels) and "one seed shows no spread" in text

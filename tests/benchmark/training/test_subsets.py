@@ -164,7 +164,7 @@ PROCESS = """
 import sys; sys.path.insert(0, sys.argv[1])
 from label_sets import FRACTIONS, SETS
 from mednet_bench.benchmark.training.subsets import choose_subset
-print([choose(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
+print([choose_subset(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
 """
 
 

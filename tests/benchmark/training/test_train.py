@@ -23,7 +23,7 @@ from mednet_bench.benchmark.training.loop import (
     autocast_precision,
     fit,
     full_float32,
-    in_parts,
+    retry_in_parts,
 )
 from mednet_bench.benchmark.training.metrics import Predictions, primary_value
 from mednet_bench.benchmark.training.model import loss_of, to_probabilities
@@ -259,7 +259,7 @@ def test_short_memory_changes_the_parts_and_not_the_gradient(room: int, batch: i
         small.sizes = sizes
         return gradients(small, replace(feed, parts=parts))
 
-    parts, _ = in_parts(begin)
+    parts, _ = retry_in_parts(begin)
     assert len(whole) == len(parts) == 3
     for one, two in zip(whole, parts, strict=True):
         for a, b in zip(one, two, strict=True):
@@ -271,7 +271,9 @@ def test_a_network_too_large_for_two_images_fails_with_the_devices_own_words() -
     images, labels = data()
     feed, worst = feed_of(images, labels), ValidationResult(1.0, 0.5)
     with pytest.raises(torch.OutOfMemoryError):
-        in_parts(lambda parts: fit(Small(network(), 0), replace(feed, parts=parts), HYPER, lambda: worst))
+        retry_in_parts(
+            lambda parts: fit(Small(network(), 0), replace(feed, parts=parts), HYPER, lambda: worst)
+        )
 
 
 def test_the_host_waits_once_per_validation_and_never_between() -> None:
