@@ -29,7 +29,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True)
 class PretrainPlan:
-    """A MedNet that has not been pretrained yet: everything that decides its weights, and nothing else.
+    """A pretraining that has not run yet: exactly the facts that decide its weights.
 
     Attributes:
         sources: the tasks to pretrain on, sorted by name.
@@ -53,7 +53,7 @@ Derivation = Literal["meanvar", "shuffled", "partial"]
 
 @dataclass(frozen=True)
 class WeightTransform:
-    """A change of an init's weights after loading, which separates features from the scale of weights.
+    """A change of an init's weights after loading, to separate features from scale.
 
     Attributes:
         kind: "meanvar" redraws every tensor with its mean and variance, "shuffled" permutes the values of

@@ -1,4 +1,4 @@
-"""Data sets and objectives of timm's pretrained weights, read from tags such as `augreg_in21k_ft_in1k`.
+"""Data sets and objectives of timm's weights, by tags such as `augreg_in21k_ft_in1k`.
 
 A word of a tag that is no known data set, objective or training recipe may mean further images, so the
 declaration includes "unknown"; so does that of a tag without any data set. Images that only the teacher of a

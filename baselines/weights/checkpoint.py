@@ -78,7 +78,7 @@ def read_checkpoint_card(path: Path) -> CheckpointCard:
 
 
 def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
-    """Write a card as TOML without keys that have their default; `remarks` become comments at its top.
+    """Write a card as TOML, without default values and with `remarks` as comments at its top.
 
     The write is atomic and replaces an existing file.
     """

@@ -18,7 +18,7 @@ _LFS = (b"version https://git-lfs", b"version https://hawser")
 
 
 def file_kind(path: Path) -> str:
-    """Return a phrase such as "is a PDF document: ..." for an existing file, with the cure; "" if unknown.
+    """Return a phrase such as "is a PDF document: CURE" for an existing file; "" if unknown.
 
     None of the file's content is repeated.
     """
@@ -43,7 +43,7 @@ def file_kind(path: Path) -> str:
 
 
 def _zip_kind(path: Path) -> str:
-    """Distinguish a torch file, another zip archive and a truncated one; "" for a readable torch file."""
+    """Return the phrase for a foreign or truncated zip archive; "" for a torch file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()]

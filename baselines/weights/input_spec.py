@@ -17,6 +17,7 @@ wrong order too. A network without batch norm after its first convolution cannot
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,11 +29,10 @@ import numpy as np
 from ..init import InitCard, InputSpec
 from .load import load_backbone
 from .probe_images import probe_images
-from .stem_stats import input_means, measure_stem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 PROBES = 8
 FACTOR = 16.0
@@ -54,6 +54,8 @@ COMMON: tuple[dict[str, object], ...] = (
 """Contracts of published weights: torchvision's, TensorFlow's, 0..1, and raw bytes."""
 EXPLAINED = 0.99
 """Least share of the batch norm's means that three channels must explain for these to be used."""
+BORDER = 3
+"""Pixels at each edge that are ignored: zero padding beside a constant is contrast that no image has."""
 
 
 @dataclass(frozen=True)
@@ -150,17 +152,11 @@ def _alternative_specs(contract: InputSpec) -> list[InputSpec]:
 
 
 def _scale_warning(contrast: float, other: InputSpec | None) -> str:
-    size = (
-        f"about {1 / max(contrast, 1e-6):.0f} times too small"
-        if contrast < 1
-        else f"about {contrast:.0f} times too large"
-    )
-    cure = (
-        f"the contract that fits is {format_input_spec(other)}"
-        if other
-        else "correct mean, std and value_range"
-    )
-    return f"its inputs are {size} for the statistics of its first batch norm: {cure}"
+    factor, size = (1 / max(contrast, 1e-6), "small") if contrast < 1 else (contrast, "large")
+    fit = f"the contract that fits is {format_input_spec(other)}" if other else ""
+    cure = fit or "correct mean, std and value_range"
+    scale = f"about {factor:.0f} times too {size}"
+    return f"its inputs are {scale} for the statistics of its first batch norm: {cure}"
 
 
 def format_input_spec(contract: InputSpec) -> str:
@@ -190,9 +186,88 @@ def _channel_warnings(found: InputEvidence, contract: InputSpec) -> Iterator[str
         )
 
 
+@dataclass(frozen=True, eq=False)
+class StemStats:
+    """Statistics of the first convolution and of the batch norm after it, without dead filters.
+
+    Attributes:
+        sums: of the filters over their positions, [filters, 3].
+        means: of the batch norm, less the convolution's bias, [filters].
+        spreads: standard deviations of the batch norm, [filters].
+        contrast: median over filters of the standard deviation on the images shown over the batch norm's.
+    """
+
+    sums: NDArray[np.float64]
+    means: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    contrast: float
+
+
+class _ReachedError(Exception):
+    """Ends the forward pass at the first batch norm."""
+
+
+def measure_stem(backbone: nn.Module, inputs: Tensor) -> StemStats | None:
+    """Run the stem on [batch, 3, side, side]; None without batch norm after the convolution."""
+    import torch
+    from torch import nn
+
+    outputs: list[tuple[nn.Conv2d, Tensor]] = []
+    norms: list[tuple[nn.BatchNorm2d, Tensor]] = []
+
+    def leave(module: nn.Conv2d, _: object, output: Tensor) -> None:
+        outputs.append((module, output))
+
+    def enter(module: nn.BatchNorm2d, given: tuple[Tensor, ...]) -> None:
+        norms.append((module, given[0]))
+        raise _ReachedError
+
+    modules = list(backbone.modules())
+    hooks = [module.register_forward_hook(leave) for module in modules if isinstance(module, nn.Conv2d)]
+    hooks += [
+        module.register_forward_pre_hook(enter) for module in modules if isinstance(module, nn.BatchNorm2d)
+    ]
+    with torch.inference_mode(), contextlib.suppress(_ReachedError):
+        backbone(inputs)
+    for hook in hooks:
+        hook.remove()
+    if not outputs or not norms or norms[0][0].running_mean is None:
+        return None
+    (conv, output), (norm, given) = outputs[0], norms[0]
+    if output is not given or conv.weight.shape[1] != inputs.shape[1]:
+        return None
+    return _collect_stats(conv, norm, output)
+
+
+def _collect_stats(conv: nn.Conv2d, norm: nn.BatchNorm2d, output: Tensor) -> StemStats:
+    """Collect the statistics of filters that are not dead."""
+    variances = norm.running_var.double()  # type: ignore[union-attr]
+    alive = (variances > 1e-4 * variances.median()).numpy()
+    bias = 0 if conv.bias is None else conv.bias.detach().double()
+    spreads = variances.sqrt().numpy()[alive]
+    if min(output.shape[2:]) > 4 * BORDER:
+        output = output[:, :, BORDER:-BORDER, BORDER:-BORDER]
+    seen = output.double().transpose(0, 1).flatten(1).std(dim=1).numpy()[alive]
+    return StemStats(
+        sums=conv.weight.detach().double().sum(dim=(2, 3)).numpy()[alive],
+        means=(norm.running_mean.double() - bias).numpy()[alive],  # type: ignore[union-attr]
+        spreads=spreads,
+        contrast=float(np.median(seen / spreads)),
+    )
+
+
+def input_means(first: StemStats) -> tuple[NDArray[np.float64], float]:
+    """Return the channel means [3] of the pretraining's inputs, and their explained share."""
+    left, right = first.sums / first.spreads[:, None], first.means / first.spreads
+    means: NDArray[np.float64] = np.linalg.lstsq(left, right, rcond=None)[0].astype(np.float64)
+    whole = float(right @ right)
+    rest = right - left @ means
+    return means, 1 - float(rest @ rest) / whole if whole else 0.0
+
+
 @lru_cache(maxsize=64)  # every cell of an init asks again
 def preprocessing_warnings(card: InitCard, arch: str, input_size: int) -> tuple[str, ...]:
-    """Load the weights of a card strictly and return what they say against its input contract, in sentences.
+    """Load the weights of a card strictly, and return the warnings against its input contract.
 
     Args:
         card: an init with a file that was not made here; transformed weights have no warnings, since their

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +14,12 @@ import msgspec
 from ...core.errors import UserError
 from ...core.files import sha256_file
 from ..init import InputSpec
-from .archs import build_backbone, classifier_names
+from .archs import CIFAR_STEMS, build_backbone, classifier_names
 from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
 from .input_spec import COMMON, InputEvidence, check_input_spec
 from .layout import TargetModel
-from .layout_derive import KeyMap, derive_key_map, refuse_keras
-from .layout_guess import guess_archs, likely_archs
+from .layout_derive import KeyMap, candidate_maps, derive_key_map, refuse_keras
 from .load_state_dict import (
     check_weight_values,
     choose_state_dict,
@@ -28,11 +29,35 @@ from .load_state_dict import (
 )
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FINGERPRINT_SIDE = 96
 """In pixels, for the fingerprint of a draft: enough for networks of any input size, and a check at every load
 takes a fraction of a second."""
+RESNETS = ("resnet50", "resnet18", "resnet34", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2")
+NETS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2", "tf_efficientnet_lite3")
+EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(5))
+MOBILE = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv3_small_100")
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"(^|\.)(layer1\.0|\d\.0)\.conv1\.weight$", (*RESNETS, *CIFAR_STEMS)),
+    (r"denseblock1\.denselayer1\.", ("densenet121", "densenet169", "densenet201", "densenet161")),
+    (r"(^|\.)(Mixed_5b|\d+\.branch1x1)\.", ("inception_v3",)),
+    (r"(^|\.)blocks\.0\.0\.(conv_dw|conv_pw|conv)\.", (*NETS, *EFFICIENT, *MOBILE)),
+    (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
+    (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
+    (
+        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
+        (
+            *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
+            *("vit_small_patch32_224", "vit_base_patch32_224"),
+        ),
+    ),
+    (
+        r"(^|\.)layers\.0\.blocks\.0\.attn\.qkv\.",
+        tuple(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
+    ),
+)
+"""Pattern of a tensor name that only one family has, and its archs, the likeliest first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +110,7 @@ class InspectedCheckpoint:
 def inspect_checkpoint(
     file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = (), state_dict: str = ""
 ) -> InspectedCheckpoint:
-    """Find the network, tensor names and input contract of a checkpoint; no code from the file is run.
+    """Find network, tensor names and input contract of a checkpoint, running no code from it.
 
     Args:
         file: the weights.
@@ -100,8 +125,8 @@ def inspect_checkpoint(
     found = read_state_dicts(file)
     state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
-    fits = [] if arch else [name for name, _ in guess_archs(tensors, excused)]
-    chosen = arch or next(iter((*fits, *likely_archs(tensors))), "")
+    fits = [] if arch else _fitting_archs(tensors, excused)
+    chosen = arch or next(iter((*fits, *_likely_archs(tensors))), "")
     if not chosen:
         raise UserError(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
@@ -132,8 +157,32 @@ def inspect_checkpoint(
     )
 
 
+def _likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the archs of the family that tensor names match; no network is built."""
+    return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
+
+
+def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
+    """Return the likely archs that the tensors fit totally.
+
+    Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
+    """
+    import torch
+
+    found = []
+    for arch in _likely_archs(tensors):
+        with torch.device("meta"):  # names, shapes and settings without memory for weights
+            target = TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
+        try:
+            if not all(names.account.faults for names in candidate_maps(tensors, target, excused)):
+                found.append(arch)
+        except UserError:  # torchvision's network differs in a setting
+            continue
+    return found
+
+
 def _build_model(arch: str) -> tuple[int, nn.Module]:
-    """Return input size and network: `FINGERPRINT_SIDE`, or the native size where it takes no other."""
+    """Return input size and network: `FINGERPRINT_SIDE`, or the only size that it takes."""
     import timm
 
     try:
@@ -154,7 +203,7 @@ def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
 
 
 def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, float]]:
-    """Return the common contracts without warnings and their contrasts, the contrast nearest to 1 first."""
+    """Return the common contracts without warnings, and their contrasts, nearest to 1 first."""
     found = []
     for facts in COMMON:
         for channels in ("rgb", "bgr"):

@@ -30,7 +30,7 @@ class TensorLayout(Protocol):
     """A recognizer of tensor names."""
 
     def __call__(self, names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-        """Return the network's name for every name of the file, or None if they are of another layout.
+        """Return the network's name for every name of the file, or None for another layout.
 
         A name without counterpart maps to itself; `layout_derive` accounts for it.
         """

@@ -101,7 +101,7 @@ def derive_key_map(
 
 
 def refuse_keras(names: Iterable[str], origin: str) -> None:
-    """Raise `UserError` where names or biases are of a port from Keras, such as RadImageNet's ResNet-50.
+    """Raise `UserError` for a network ported from Keras, such as RadImageNet's ResNet-50.
 
     Shapes are those of timm, but the network computes something else: Keras has the stride of a block in the
     first 1x1 convolution, torchvision and timm in the 3x3 one.
@@ -117,7 +117,7 @@ def refuse_keras(names: Iterable[str], origin: str) -> None:
 def candidate_maps(
     tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], layout: str = ""
 ) -> Iterator[KeyMap]:
-    """Iterate over the maps of all prefixes and layouts, shortest prefix first, faulty ones included."""
+    """Iterate over the maps of all prefixes and layouts, valid or not, shortest prefix first."""
     if layout == ORDERED_LAYOUT:
         yield _map_by_order(tensors, target, excused)
         return

@@ -1,4 +1,4 @@
-"""Maps of tensor names by the order of modules, which must agree in type, settings and shapes."""
+"""Maps of tensor names by the order of modules of equal type, settings and shapes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _difference(one: nn.Module, other: nn.Module) -> str:
 
 
 def _family(module: nn.Module) -> str:
-    """Return the type of a module; timm's subclasses (batch norm with activation) have their base's."""
+    """Return the type of a module; timm's subclasses (batch norm with activation) count as base."""
     from torch import nn
 
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)

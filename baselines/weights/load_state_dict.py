@@ -1,4 +1,4 @@
-"""Strict loading of weights: every tensor is matched, excused by name, or listed in an error."""
+"""Strict loading of weights: every tensor is matched, excused by name or listed in an error."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _state_dicts(content: object, name: str) -> Iterator[tuple[str, dict[str, Te
 def choose_state_dict(
     found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path
 ) -> tuple[str, dict[str, Tensor]]:
-    """Return name and tensors of the wanted state dict, or with "" of the only one that has weights.
+    """Return name and tensors of the wanted state dict; "" means the only one with weights.
 
     Raises `UserError` where there is none of that name, or where "" leaves several.
     """
@@ -117,7 +117,7 @@ def network_names(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
 
 
 def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
-    """Raise `UserError` for NaN or infinite values, or where every tensor of the network is constant.
+    """Raise `UserError` for NaN or infinite values, or where all tensors are constant.
 
     Args:
         tensors: by name in the file.
@@ -195,7 +195,7 @@ def is_tracker(name: str, own: Mapping[str, Tensor]) -> bool:
 def compare_tensors(
     own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]
 ) -> TensorAccount:
-    """Compare names and shapes of a network's state and tensors under its names; see `load_total`."""
+    """Compare names and shapes of tensors with a network's state; see `load_total`."""
     prefixes = tuple(excused)
     return TensorAccount(
         missing=tuple(name for name in own if name not in tensors and not name.endswith(TRACKER)),
@@ -240,7 +240,7 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
 def rename_by_order(
     tensors: Mapping[str, Tensor], names: Mapping[str, Tensor], origin: str
 ) -> dict[str, Tensor]:
-    """Rename `tensors` to the keys of `names` in order; `UserError` where a number or shape differs."""
+    """Rename `tensors` to the keys of `names` in order; `UserError` if numbers or shapes differ."""
     pairs = list(zip(tensors.items(), names.items(), strict=False))
     wrong = [f"{old} / {new}" for (old, a), (new, b) in pairs if a.shape != b.shape]
     if len(tensors) != len(names) or wrong:

@@ -1,4 +1,4 @@
-"""Conversion of stored images to the network's input by an init's input contract, on the device."""
+"""Conversion of stored images to a network's input by the input contract, on the device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InputPreparation:
     side: int
 
     def resize(self, images: Tensor) -> Tensor:
-        """Convert stored levels [batch, channels, h, w] to floats 0..255 [batch, channels, side, side]."""
+        """Resize levels [batch, channels, h, w] to floats 0..255 [batch, channels, side, side]."""
         from torch.nn.functional import interpolate
 
         images = as_floats(images)

@@ -36,7 +36,7 @@ def _picture(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
 
 
 def _cloud(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """Draw noise [side, side] whose amplitude falls as 1/frequency; mean 0, standard deviation 1."""
+    """Draw noise [side, side] of mean 0 and deviation 1 with amplitude 1/frequency."""
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]) * side
     spectrum = np.fft.rfft2(rng.standard_normal((side, side))) / np.maximum(frequency, 1)
     spectrum[0, 0] = 0

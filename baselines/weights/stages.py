@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkStage:
-    """A part of a network that ends with the module `name`; `tensors` are its keys in `state_dict`."""
+    """A part of a network that ends with module `name`; `tensors` are keys of `state_dict`."""
 
     name: str
     tensors: tuple[str, ...]

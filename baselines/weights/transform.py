@@ -1,7 +1,7 @@
-"""Transforms of weights after loading, which separate feature reuse from the scale of weights.
+"""Transforms of weights after loading, to separate feature reuse from the scale of weights.
 
 After Raghu et al. 2019, "Transfusion: understanding transfer learning for medical imaging". Parameters of all
-layers are transformed. "meanvar" and "shuffled" destroy the features that the running statistics of batch norm
+layers are transformed. "meanvar" and "shuffled" destroy the features that running statistics of batch norm
 describe, so these are reset to a fresh network's; training estimates them again within some dozens of steps.
 """
 

@@ -1,4 +1,4 @@
-"""`finetune`: all weights are trained, with learning rate and stopping point chosen on validation."""
+"""`finetune`: training of all weights; validation chooses the learning rate and the weights."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from typing import TYPE_CHECKING
 
 from ..schema.plan import TrainingConfig
 from ..schema.records import HyperparameterChoice
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 
 if TYPE_CHECKING:
     from ..training.loop import ValidationResult
 
 
-class FinetuneProtocol:
+class FinetuneProtocol(BenchProtocol):
     """AdamW with warm-up and cosine over a number of steps that is equal for every init."""
 
-    recipe_fields: tuple[str, ...] = (
-        "steps",
-        "batch_size",
-        "lr_grid",
-        "weight_decay",
-        "evaluations",
-        "patience",
-        "augment",
-    )
+    recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
     tunes = True
-    frozen = False
 
     def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Train with the full budget at each learning rate, and compare on validation.

@@ -4,24 +4,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
 from ..training.metrics import Predictions, log_loss, primary_value
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 from ..training.subsets import one_hot
 
 _Array = NDArray[np.float64]
 
 
-class KnnProtocol:
-    """k is chosen on validation from the values of `TrainingConfig.k_grid` up to the subset's size."""
+class KnnProtocol(BenchProtocol):
+    """Choice of k in `TrainingConfig.k_grid`, up to the subset's size, on validation."""
 
-    recipe_fields: tuple[str, ...] = ("k_grid",)
-    tunes = False
+    recipe_fields = ("k_grid",)
     frozen = True
-
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Unused: every cell chooses its own k."""
-        raise AssertionError("knn has no tune cells")
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Predict by similarity-weighted votes; probabilities are the weighted shares of the labels."""

@@ -1,4 +1,4 @@
-"""`linear`: L2-regularized logistic regression on standardized features of a frozen backbone."""
+"""`linear`: L2-regularized logistic regression on standardized features, backbone frozen."""
 
 import warnings
 
@@ -6,9 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
 from ..training.metrics import log_loss
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 from ..training.subsets import one_hot
 
 _Array = NDArray[np.float64]
@@ -21,16 +27,11 @@ ONE_THREAD = 50_000_000
 machine for up to 25 times the computing time."""
 
 
-class LinearProtocol:
-    """The penalty of `TrainingConfig.l2_grid` with the smallest validation loss is chosen in every cell."""
+class LinearProtocol(BenchProtocol):
+    """Choice of the penalty of `TrainingConfig.l2_grid` by validation loss, in every cell."""
 
-    recipe_fields: tuple[str, ...] = ("l2_grid",)
-    tunes = False
+    recipe_fields = ("l2_grid",)
     frozen = True
-
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Unused: every cell chooses its own penalty."""
-        raise AssertionError("linear has no tune cells")
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Fit one probe per penalty, from strong to weak, each with a warm start from the last."""
@@ -74,7 +75,7 @@ def _fit_path(
     parts: tuple[NDArray[np.float32], ...],
     width: int,
 ) -> list[tuple[_Array, ...]]:
-    """Fit the probes of one label column and return, per penalty, the probabilities of each part.
+    """Fit the probes of one label column, and return the probabilities per penalty and part.
 
     Args:
         train: standardized features [n, features], like `parts`.
@@ -104,7 +105,7 @@ def _fit_path(
 
 
 def _fill_classes(known: _Array, seen: NDArray[np.int64], width: int) -> _Array:
-    """Return probabilities [n, width] from those of the classes seen in training; the others get 0."""
+    """Expand probabilities of the classes seen in training to [n, width]; the others get 0."""
     out = np.zeros((len(known), width))
     out[:, seen] = known
     return out

@@ -1,31 +1,22 @@
-"""`medmnist-v2` and `medmnist-plus`: the trainings of two published scripts, for parity with them."""
+"""`medmnist-v2` and `medmnist-plus`: trainings of two published scripts, for parity."""
 
 from __future__ import annotations
 
 import math
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult
+from ..training.protocol import PROTOCOLS, BenchProtocol, CostEstimate, EvalContext, ProtocolResult
 from ..training.published_script import PublishedScript
 
 LAST_EPOCH = "last epoch"
 """Name of the predictions after the last epoch in `ProtocolResult.beside`."""
 
 
-class PublishedProtocol:
+class PublishedProtocol(BenchProtocol):
     """Training with the fixed settings of a published script."""
-
-    recipe_fields: tuple[str, ...] = ()
-    tunes = False
-    frozen = False
 
     def __init__(self, script: PublishedScript) -> None:
         self.script = script
-
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Unused: the scripts tune nothing."""
-        raise AssertionError("a published script has no tune cells")
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Train, and predict the test split with the epoch that the script keeps."""
@@ -49,11 +40,8 @@ class PublishedProtocol:
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Count all epochs, each followed by a validation."""
         epochs, seen = self.script.epochs, self.script.epochs * val + val + test
-        return (
-            CostEstimate(seen=epochs * train + seen)
-            if self.script.head_only
-            else CostEstimate(epochs * train, seen)
-        )
+        frozen = self.script.head_only
+        return CostEstimate(seen=epochs * train + seen) if frozen else CostEstimate(epochs * train, seen)
 
 
 def _tenths(epoch: int) -> float:
@@ -72,16 +60,9 @@ MEDMNIST_V2 = PublishedScript(
 )
 # sdoerrich97/rethinking-model-prototyping-MedMNISTPlus, train.py and config.yaml at b34dfc5 (linear probing).
 MEDMNIST_PLUS = PublishedScript(
-    epochs=100,
-    batch=64,
-    lr=1e-4,
-    weight_decay=0.01,
-    rate=_late_cosine,
-    keeps="loss",
-    patience=5,
-    head_only=True,
-    padded=True,
-)
+    epochs=100, batch=64, lr=1e-4, weight_decay=0.01, rate=_late_cosine, keeps="loss", patience=5,
+    head_only=True, padded=True,
+)  # fmt: skip
 
 PROTOCOLS.add("medmnist-v2", PublishedProtocol(MEDMNIST_V2))
 PROTOCOLS.add("medmnist-plus", PublishedProtocol(MEDMNIST_PLUS))

@@ -41,7 +41,7 @@ def similarity_images(images: Tensor) -> Tensor:
 
 
 def gram_matrices(backbone: nn.Module, prepare: InputPreparation, images: Tensor) -> dict[str, Gram]:
-    """Return the centered Gram matrix [n, n] of every stage's features, in the order of the stages.
+    """Return the centered Gram matrix [n, n] of the features of every stage, in order.
 
     The network and torch's random generators do not change.
 

@@ -1,4 +1,4 @@
-"""A task's images and labels on the device, as they are stored, and the order in which they are shown."""
+"""Images and labels of a task on the device, and the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TaskData:
 
 
 def as_stored(split: Split, device: str) -> Tensor:
-    """Move a split's images to the device: [n, 1 or 3, h, w], uint8, or int16 for levels of 16 bits.
+    """Move a split's images to the device: [n, 1 or 3, h, w], uint8, or int16 for 16-bit levels.
 
     torch supports few operations on uint16, so 32768 is subtracted here and added again by `as_floats`.
     """
@@ -62,7 +62,7 @@ def _wrap_array(array: NDArray[Any]) -> Tensor:
 
 
 def epoch_order(count: int, batches: int, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the positions [batches, batch] in 0..count-1 that are shown: permutations, cut into batches."""
+    """Return positions [batches, batch] in 0..count-1: permutations, cut into batches."""
     passes = -(-batches * batch // count)
     order = np.concatenate([rng.permutation(count) for _ in range(passes)])
     return order[: batches * batch].reshape(batches, batch)

@@ -30,7 +30,7 @@ class Float32Classifier(ImageClassifier):
 
 @dataclass(frozen=True, eq=False)
 class PaddedPreparation(InputPreparation):
-    """The input contract for images that are padded with zeros, after normalization, up to `side`."""
+    """The input contract with padding of zeros up to `side`, after normalization."""
 
     def resize(self, images: Tensor) -> Tensor:
         """Convert stored levels [batch, channels, h, w] to floats 0..255 of the same shape."""
@@ -100,7 +100,7 @@ class ScriptResult:
 
 
 def train_published(training: TaskTraining, script: PublishedScript) -> ScriptResult:
-    """Train until the last epoch or the end of patience, and keep the weights that the script keeps."""
+    """Train to the last epoch or the end of patience; keep the weights of the script's choice."""
     job = training.job
     batches = math.ceil(len(job.subset.train) / script.batch)
     hyper = OptimizerConfig(
@@ -128,7 +128,7 @@ def train_published(training: TaskTraining, script: PublishedScript) -> ScriptRe
 
 
 def epoch_batches(training: TaskTraining, script: PublishedScript, batches: int) -> BatchSource:
-    """Draw the order of all epochs: one permutation each, cut into `batches`, without augmentation."""
+    """Draw the order of all epochs, one permutation each, cut into `batches`; no augmentation."""
     job = training.job
     rng = np.random.default_rng([job.cell.seed, 1])
     rows = np.stack([rng.permutation(job.subset.train) for _ in range(script.epochs)])

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once per weights and task for all fractions and seeds."""
+"""Features of a frozen backbone, computed once per weights and task."""
 
 import functools
 import hashlib

@@ -94,7 +94,7 @@ class ValidationResult:
     """Few images, so that the loss is more stable: an AUC over 2 and 6 images has 13 values."""
 
     def beats(self, other: "ValidationResult | None") -> bool:
-        """Whether the score is higher, or the loss lower where scores tie, are undefined or of few images."""
+        """Whether the score is higher, or the loss lower if scores tie, are undefined or noisy."""
         if other is None:
             return True
         if self.few or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
@@ -154,14 +154,12 @@ def _train(
         model.eval()
         now = validate()
         model.train()
-        point = ValidationPoint(
-            step=seen,
-            seconds=time.perf_counter() - started,
-            train_loss=mean_loss,
-            val_loss=min(now.loss, sys.float_info.max),
-            val_score=now.score,
+        seconds, val_loss = time.perf_counter() - started, min(now.loss, sys.float_info.max)
+        curve.append(
+            ValidationPoint(
+                step=seen, seconds=seconds, train_loss=mean_loss, val_loss=val_loss, val_score=now.score
+            )
         )
-        curve.append(point)
         if now.beats(best):
             best, stale = now, 0
             kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -211,7 +209,7 @@ def _is_gpu_full() -> bool:
 
 @contextlib.contextmanager
 def catch_short_memory(parts: int, batch_size: int) -> Iterator[None]:
-    """Raise `ShortMemoryError` if memory is short in the block and a batch can be divided further."""
+    """Raise `ShortMemoryError` if memory is short in the block and batches are divisible."""
     try:
         yield
     except RuntimeError as error:
@@ -223,7 +221,7 @@ def catch_short_memory(parts: int, batch_size: int) -> Iterator[None]:
 
 
 def retry_in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:
-    """Call `compute(parts)` with 1, and again from the start with more parts while memory is short.
+    """Call `compute(parts)` with 1, and again with more parts while memory is short.
 
     Returns:
         The result, and the number of parts.
@@ -245,7 +243,7 @@ def free_memory() -> None:
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Disable TF32 (10 bits of 23), which torch's convolutions use on a GPU by default, for the block."""
+    """Disable TF32 (10 bits of 23) in the block; torch's convolutions use it by default."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if hasattr(cudnn, "conv"):  # torch 2.9 and newer, which refuses the older switches beside these
         switches = [(place, "fp32_precision", "ieee") for place in (matmul, cudnn.conv, cudnn.rnn)]
@@ -286,7 +284,7 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
 
 
 def _mean_loss(losses: Tensor, first: int, lr: float) -> float:
-    """Return the mean of the losses from step `first` on; only here the loop waits for the device."""
+    """Return the mean loss from step `first` on; only here the loop waits for the device."""
     values = losses.cpu()
     if not bool(torch.isfinite(values).all()):
         step = first + int((~torch.isfinite(values)).nonzero()[0])

@@ -1,4 +1,4 @@
-"""Test metrics from labels and probabilities; an undefined one is None with a reason, never 0.
+"""Test metrics of labels and probabilities; an undefined one is None with a reason.
 
 AUC and accuracy equal those of `medmnist.Evaluator`: macro one-vs-rest AUC; accuracy at 0.5 per label for
 binary and multilabel tasks, by the largest probability otherwise.
@@ -248,7 +248,7 @@ def accuracy(preds: Predictions) -> float:
 
 @METRICS.register("balanced_accuracy")
 def balanced_accuracy(preds: Predictions) -> float:
-    """Mean recall over classes; for multilabel tasks mean (sensitivity + specificity) / 2 over labels."""
+    """Mean recall over classes; if multilabel, (sensitivity + specificity) / 2 over labels."""
     if preds.kind != "multilabel":
         return _mean_over_classes(_recall_per_class)(preds)
     return _mean_over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(preds)
@@ -282,7 +282,7 @@ def kappa(preds: Predictions) -> float:
 
 @METRICS.register("ece")
 def ece(preds: Predictions) -> float:
-    """Expected calibration error: |accuracy - confidence| over 15 equal bins, weighted by their size."""
+    """Expected calibration error, |accuracy - confidence| over 15 equal bins, weighted by size."""
     confidence, correct = preds.confidence
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
     gap = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
@@ -291,7 +291,7 @@ def ece(preds: Predictions) -> float:
 
 @METRICS.register("brier")
 def brier(preds: Predictions) -> float:
-    """Brier score: binary and multilabel per label in [0, 1], otherwise summed over classes in [0, 2]."""
+    """Brier score: per label in [0, 1] if binary or multilabel, else over classes in [0, 2]."""
     squared = (preds.scores - preds.truth) ** 2
     if preds.kind == "binary":
         return float(squared[:, -1].mean())

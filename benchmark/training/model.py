@@ -36,12 +36,12 @@ class ImageClassifier(nn.Module):
 
 
 def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a kind of task: BCE for multilabel, cross-entropy (no smoothing) otherwise."""
+    """Return the loss of a kind of task: BCE for multilabel, unsmoothed cross-entropy otherwise."""
     return F.binary_cross_entropy_with_logits if kind == "multilabel" else F.cross_entropy
 
 
 def place_model(module: Module, device: str) -> Module:
-    """Move a network to the device in channels last, up to four times as fast for depthwise nets on CPU."""
+    """Move a network to the device in channels last, on CPU up to 4 times faster if depthwise."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     module.to(torch.device(device))
     return module
@@ -49,7 +49,7 @@ def place_model(module: Module, device: str) -> Module:
 
 @torch.inference_mode()
 def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> Tensor:
-    """Return the outputs of `model`, in eval mode, for all images: float32 [n, width] on the device.
+    """Return the outputs of `model` in eval mode, float32 [n, width] on the device.
 
     `images` are as stored, [n, 1 or 3, h, w] on the device. Where memory is short the batch is halved.
     """

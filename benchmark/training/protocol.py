@@ -93,16 +93,16 @@ class CostEstimate:
 class BenchProtocol(Protocol):
     """A way to evaluate an init on a task."""
 
-    recipe_fields: tuple[str, ...]
+    recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
-    tunes: bool
+    tunes: bool = False
     """Whether a `tune` cell chooses a hyper-parameter for the group before the score cells."""
-    frozen: bool
+    frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
 
     def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Choose the group's hyper-parameter on validation labels."""
-        ...
+        """Choose the group's hyper-parameter on validation labels; called only if `tunes`."""
+        raise AssertionError("this protocol has no tune cells")
 
     def score(self, job: EvalContext) -> ProtocolResult:
         """Train on the subset and predict the test split, without test labels."""

@@ -18,7 +18,7 @@ LEAST_PER_CLASS = 2
 
 @dataclass(frozen=True, eq=False)
 class LabelSubset:
-    """Ascending indices of one (task, fraction, seed) in train and val, with "sha256:..." of both."""
+    """Ascending indices of a (task, fraction, seed) in train and val, with "sha256:..." of both."""
 
     train: _Index
     val: _Index
@@ -84,7 +84,7 @@ def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> 
 
 
 def _required_groups(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
-    """Return the groups that ensure `LEAST_PER_CLASS`, the same for every fraction, so that subsets nest."""
+    """Return the groups for `LEAST_PER_CLASS`, equal for every fraction, so that subsets nest."""
     ordered = counts[order]
     sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
     chosen: set[int] = set()
