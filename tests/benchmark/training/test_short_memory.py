@@ -1,4 +1,4 @@
-"""Where memory is short a cell begins again in parts: its record is that of a cell that had begun in them."""
+"""Short memory restarts a cell in parts, with the record of a cell that was run in these."""
 
 import gc
 import weakref
@@ -20,7 +20,6 @@ from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.estimate import probe_rates
 from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.schema.records import Record
-from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import loop
 from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.epochwise import build_published
@@ -77,7 +76,7 @@ def test_a_missing_engine_means_short_memory_where_little_is_free_and_else_one_m
 
 @dataclass
 class Device:
-    """Fails at the `at`-th call of what it wraps, counted anew after each failure, `times` times."""
+    """Fails `times` times at the `at`-th call since the last failure."""
 
     at: int
     times: int
@@ -92,7 +91,7 @@ class Device:
             raise self.error
 
     def wrap(self, patch: pytest.MonkeyPatch, owner: type, name: str, counts: Callable[..., bool]) -> None:
-        """Let a method do its work and then fail, as an optimizer does that has changed half the weights."""
+        """Let a method fail after its work, like an optimizer that has changed half the weights."""
         inner = getattr(owner, name)
 
         def wrapped(this: object, *args: object) -> object:
@@ -116,16 +115,8 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """The tuning and the scoring of one fine-tuning; 14 images in 4 parts are 4, 4, 3 and 3."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=1))
-    request = RunConfig(
-        inits="scratch",
-        archs=toys.ARCH,
-        fractions="1",
-        seeds="3",
-        size=16,
-        input_size=16,
-        out=str(tmp_path / "run"),
-        recipe=msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2),
-    )
+    recipe = msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2)
+    request = toys.run_config(tmp_path / "run", inits="scratch", fractions="1", seeds="3", recipe=recipe)
     return build_plan(request, [task], [task], toys.NOWHERE)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 import toys
+from toys import TUNED, bits
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.baselines.weights.stages import stages
-from mednet_bench.benchmark.schema.records import HyperparameterChoice, Record, RecordStore
+from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.benchmark.training import fit
 from mednet_bench.benchmark.training.cka import (
     SIMILARITY_IMAGES,
@@ -23,12 +24,10 @@ from mednet_bench.benchmark.training.cka import (
     similarities,
     similarity_images,
 )
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
+from mednet_bench.benchmark.training.protocol import PROTOCOLS
 from mednet_bench.cli.main import cli
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.sections.transfusion import transfusion_section
-
-TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def features(seed: int, images: int = 80, units: int = 500) -> torch.Tensor:
@@ -84,16 +83,9 @@ def test_every_stage_is_measured_and_the_network_stays_as_it_is(arch: str) -> No
 
 def test_the_images_are_always_the_same_and_never_too_many() -> None:
     images = torch.arange(1000)
-    assert (
-        torch.equal(similarity_images(images), similarity_images(images))
-        and len(similarity_images(images).unique()) == SIMILARITY_IMAGES
-    )
+    assert torch.equal(similarity_images(images), similarity_images(images))
+    assert len(similarity_images(images).unique()) == SIMILARITY_IMAGES
     assert torch.equal(similarity_images(images[:20]), images[:20])
-
-
-def bits(outcome: ProtocolResult) -> tuple[object, ...]:
-    curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
-    return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
 
 
 def test_measuring_changes_no_bit_and_never_looks_at_test_images(
