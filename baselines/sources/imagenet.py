@@ -96,7 +96,7 @@ def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
         name="imagenet",
         label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
         identity=f"sha256:{digest}",
-        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_mode(cfg.interpolation)),  # type: ignore[arg-type]
+        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_resize_mode(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
         corpora=declared.corpora,
@@ -105,7 +105,7 @@ def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
     )
 
 
-def _mode(interpolation: str) -> str:
+def _resize_mode(interpolation: str) -> str:
     return interpolation if interpolation in ("bilinear", "bicubic", "nearest") else "bicubic"
 
 

@@ -68,9 +68,8 @@ def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return scale and shift [1, 3, 1, 1] from 0..255 to the contract's units."""
     import torch
 
-    with torch.inference_mode(
-        False
-    ):  # cached tensors may be created in a validation, and are used in training
+    # cached tensors may be created in a validation, and are used in training
+    with torch.inference_mode(False):
         mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
         std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)
         return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)

@@ -29,7 +29,7 @@ class KnnProtocol(BenchProtocol):
         from ..training.features import features_of
 
         features = features_of(job)
-        train, val, test = (_unit_vectors(part) for part in features.seen(job))
+        train, val, test = (_unit_vectors(part) for part in features.select(job))
         votes = one_hot(job.labels("train"), len(job.task.classes)).astype(float)
         truth = one_hot(job.labels("val"), len(job.task.classes))
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)

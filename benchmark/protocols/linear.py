@@ -41,7 +41,7 @@ class LinearProtocol(BenchProtocol):
         from ..training.features import features_of
 
         features = features_of(job)
-        seen = features.seen(job)
+        seen = features.select(job)
         scaler = StandardScaler().fit(seen[0])
         train, val, test = (np.asarray(scaler.transform(part), np.float32) for part in seen)
         width = len(job.task.classes)
@@ -96,9 +96,8 @@ def _fit_path(
     for penalty in grid:
         probe.C = 1 / (penalty * len(train))
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # does not converge with a weak penalty on separable data
+            # a weak penalty on separable data does not converge
+            warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit(train, labels)
         probabilities.append(tuple(_fill_classes(probe.predict_proba(part), seen, width) for part in parts))
     return probabilities

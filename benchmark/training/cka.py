@@ -99,11 +99,11 @@ def _keep_units(
     """Copy some units of a stage's output, which the next module may overwrite."""
     tensor = output if isinstance(output, torch.Tensor) else output[0]
     flat = tensor.flatten(1)
-    into.append(flat[:, _units(flat.shape[1], flat.device)])
+    into.append(flat[:, _sample_units(flat.shape[1], flat.device)])
 
 
 @functools.lru_cache(maxsize=64)
-def _units(count: int, device: torch.device) -> Tensor:
+def _sample_units(count: int, device: torch.device) -> Tensor:
     """Return the indices of the units that are compared, a random sample over all axes."""
     sample = np.random.default_rng(0).permutation(count)[:UNITS]
     return torch.from_numpy(np.sort(sample)).to(device)

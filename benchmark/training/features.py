@@ -29,7 +29,9 @@ class PooledFeatures:
     splits: dict[str, NDArray[np.float32]]
     weights: str
 
-    def seen(self, job: EvalContext) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def select(
+        self, job: EvalContext
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the features of the train subset, the val subset and the test split."""
         return (
             self.splits["train"][job.subset.train],

@@ -65,7 +65,7 @@ def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> T
             if size == 1 or not is_short_memory(error):
                 raise
         parts, size = [], size // 2
-        free_memory()  # only here: see `in_parts`
+        free_memory()  # only here: see `retry_in_parts`
 
 
 def to_probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:

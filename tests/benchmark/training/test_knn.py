@@ -28,7 +28,7 @@ def job_of(tmp_path: Path, kind: str, grid: tuple[int, ...], fraction: float = 1
 
 def brute_force(job: EvalContext, split: str, k: int) -> NDArray[np.float64]:
     """Sort all training images by cosine to every query; the k first vote by 1 + cosine."""
-    train, val, test = (part.astype(float) for part in features_of(job).seen(job))
+    train, val, test = (part.astype(float) for part in features_of(job).select(job))
     truth = one_hot(job.labels("train"), len(job.task.classes))
     rows = []
     for query in {"val": val, "test": test}[split]:

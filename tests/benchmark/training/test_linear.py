@@ -34,7 +34,7 @@ def job_of(tmp_path: Path, toy: toys.Toy, fraction: float = 1.0, **recipe: objec
 
 def plain(job: EvalContext, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probabilities of val and test by the manual: scale, fit to the end, predict."""
-    train, val, test = features_of(job).seen(job)
+    train, val, test = features_of(job).select(job)
     scaler = StandardScaler().fit(train)
     labels = job.labels("train")
     c = 1 / (strength * len(train))

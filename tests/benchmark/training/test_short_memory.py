@@ -132,7 +132,7 @@ def computed(
     return tuned, scored, predictions["scores"].tobytes()
 
 
-def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
+def compute_in_parts(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell_runner, "retry_in_parts", lambda compute: (compute(parts), parts))
         return computed(grid)
@@ -142,10 +142,10 @@ def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     ("place", "at"),  # the 12th step is of the second learning rate
     [("forward pass", 3), ("forward pass", 12), ("optimizer", 3), ("augmentation", 12)],
 )
-def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
+def test_a_cell_that_ran_out_of_memory_is_the_cell_that_was_run_in_parts(
     place: str, at: int, grid: ResolvedPlan
 ) -> None:
-    tuned, scored, scores = begun_in(4, grid)
+    tuned, scored, scores = compute_in_parts(4, grid)
     short = Device(at, 2, SAYINGS["cuBLAS"])
 
     def again() -> None:
@@ -164,7 +164,7 @@ def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
 
 
 def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(grid: ResolvedPlan) -> None:
-    assert begun_in(4, grid)[2] != begun_in(1, grid)[2]
+    assert compute_in_parts(4, grid)[2] != compute_in_parts(1, grid)[2]
 
 
 @pytest.mark.parametrize("batch", [32, 14, 5, 3])
