@@ -33,7 +33,7 @@ def derive_init(name: str, kind: str, source: InitCard, stages: int = 0) -> Init
     return replace(
         source,
         name=name,
-        label=transform.described(source.label),
+        label=transform.describe(source.label),
         identity=f"{first}:{source.identity}",
         seeded=True,
         transform=transform,

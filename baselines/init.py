@@ -1,4 +1,4 @@
-"""The card of an init: where weights come from, and how the network wants its images."""
+"""The card of an init: the source of its weights and the input that they expect."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,11 @@ from ..tasks.task import DataLocations, Task
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The input contract: what the weights were trained to see. It belongs to the init.
+    """The input contract: the preprocessing that the weights were trained with.
 
     Attributes:
-        mean: per channel, in units of the value range.
-        std: per channel, likewise.
-        channels: order of the color channels.
-        value_range: what white is before mean and std: 1.0, or 255.0 for networks fed raw bytes.
-        interpolation: how images are resized to the network's side.
+        mean: per channel, in units of the value range; so is `std`.
+        value_range: the value of white before mean and std: 1, or 255 for networks fed raw bytes.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -32,16 +29,14 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True)
 class PretrainPlan:
-    """A MedNet that has yet to be made: everything that decides its weights, and nothing else.
+    """A pretraining that has not run yet: exactly the facts that decide its weights.
 
     Attributes:
-        variant: gray or color.
         sources: the tasks to pretrain on, sorted by name.
-        sizes: the stored image side to use of each source.
-        arch: timm architecture.
-        input_size: side in pixels of what the network sees.
+        sizes: the stored size in pixels to read of each source.
+        input_size: in pixels, of the network's square input.
         identity: hash of all of the above, the data fingerprints and the budget; names the cache file.
-        start: the init whose weights it begins with; None begins with random weights.
+        start: the init whose weights the training starts from; None is random weights.
         images: pretraining images shown, with repetition; 0 leaves the number to the run's budget.
     """
 
@@ -60,21 +55,21 @@ Derivation = Literal["meanvar", "shuffled", "partial"]
 
 @dataclass(frozen=True)
 class WeightTransform:
-    """What is done to an init's weights after they are loaded, to tell features from the scale of weights.
+    """A change of an init's weights after loading, to separate features from scale.
 
     Attributes:
-        kind: "meanvar" draws every tensor anew with its mean and variance, "shuffled" permutes the values of
+        kind: "meanvar" redraws every tensor with its mean and variance, "shuffled" permutes the values of
             every tensor, "partial" keeps the first stages and leaves the rest random.
         source: the init whose weights are loaded.
-        stages: how many the kind "partial" keeps; 0 for the others.
+        stages: number that "partial" keeps; 0 for the others.
     """
 
     kind: Derivation
     source: "InitCard"
     stages: int = 0
 
-    def described(self, label: str) -> str:
-        """Return the phrase for tables, around that of the source."""
+    def describe(self, label: str) -> str:
+        """Return the label for tables, which ends with the label of the source."""
         first = "first stage" if self.stages == 1 else f"first {self.stages} stages"
         what = {"meanvar": "mean and variance", "shuffled": "shuffled values", "partial": first}
         return f"{what[self.kind]} of: {label}"
@@ -82,29 +77,24 @@ class WeightTransform:
 
 @dataclass(frozen=True)
 class InitCard:
-    """One init, resolved for one task and arch; cheap to make, nothing is loaded yet.
+    """One init, resolved for one task and arch; no weights are loaded yet.
 
     Attributes:
-        name: as in tables (`mednet`, `imagenet`, `scratch`).
         label: one phrase for every table, e.g. "pretrained here on 7,308 images".
         identity: decides the weights; part of every cell's key.
-        contract: the input contract.
-        file: the checkpoint, or None for random weights and for one that has yet to be made.
-        sha256: what `file` must hash to, or "" where nobody stated it.
+        file: the checkpoint; None for random weights.
+        sha256: expected hash of `file`; "" if unknown, like `objective` and `license`.
         excused: prefixes of tensors that may be left over (the classifier), and only these.
-        rename: how the names of the file become timm's; "" is as they stand, "order" is one to one in
-            order and shape.
-        corpora: ids of data sets that the weights are declared to have seen; "unknown" among them stands for
-            images that nobody names.
-        pretraining: what must be made first, or None.
-        seeded: random weights, or weights that are transformed at random: every seed draws its own.
-        transform: what is done to the weights once they are loaded, or None.
-        layout: how the file names its tensors, or "" to find it out; `rename` goes first.
-        fingerprint: what the network computes on fixed pictures, or () where nobody stated it.
-        fingerprint_size: side in pixels at which that was taken.
-        state_dict: which of the file's state dicts, or "" where it holds one.
-        objective: how the weights were trained, e.g. "supervised"; "" where nobody stated it.
-        license: of the weights; "" where nobody stated it.
+        rename: how the names of the file become timm's; "" keeps them, "order" matches one to one in
+            order and shape, before `layout` is applied.
+        corpora: ids of data sets that the weights have seen, as declared; "unknown" for undeclared images.
+        pretraining: the pretraining that must run first, or None.
+        seeded: whether every seed draws its own weights, at random or by a random transform.
+        layout: how the file names its tensors; "" detects it.
+        fingerprint: output of the network on fixed images (`weights/fingerprint.py`); () if unknown.
+        fingerprint_size: input size in pixels at which the fingerprint was computed.
+        state_dict: which of the file's state dicts; "" where it holds one.
+        objective: training objective, e.g. "supervised".
     """
 
     name: str
@@ -128,37 +118,35 @@ class InitCard:
 
     @property
     def source(self) -> "InitCard":
-        """The init whose weights are loaded: this one, or the one that it is derived from."""
+        """The init whose weights are loaded: this one, or the source of a derived init."""
         return self.transform.source if self.transform else self
 
     @property
     def decisive(self) -> str:
-        """What decides the network's output, and what is declared of it; part of every key."""
+        """JSON of all facts that decide the network's output, and of its corpora; part of every key."""
         facts = (self.identity, self.contract, self.excused, self.rename, self.corpora)
         return msgspec.json.encode(facts).decode()
 
 
 def contract_of(start: InitCard | None) -> InputSpec:
-    """Return how a network wants its images that begins with an init; None is random weights."""
+    """Return the input contract of a network that starts from an init; None is random weights."""
     return start.contract if start else InputSpec()
 
 
 @dataclass(frozen=True)
 class InitRequest:
-    """What an init is asked for.
+    """A request to resolve an init for one target and arch.
 
     Attributes:
         task: the target.
-        arch: timm architecture.
-        input_size: side in pixels of what the network sees.
-        size: stored side in pixels of the run's images.
-        tasks: every task and source that is known, for an init that pretrains.
-        places: where data are.
-        path: what stood behind ``=`` in ``--inits name=PATH``, or None.
+        input_size: in pixels, of the network's square input.
+        size: stored size in pixels of the run's images.
+        tasks: every known task and source, for an init that pretrains.
+        path: PATH of ``--inits name=PATH``, or None.
         images: pretraining images shown, as in `mednet@4000`; 0 leaves the number to `budget`.
-        budget: hashable description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``.
-        cache: folder for weights made here.
-        paths: what stood behind every ``=`` of ``--inits``, by init, for one that starts from another.
+        budget: description of the pretraining budget, e.g. ``"images=24000 lr=0.001"``; it is hashed.
+        cache: folder for weights pretrained here.
+        paths: every PATH of ``--inits``, by init, for an init that starts from another.
     """
 
     task: Task
@@ -178,17 +166,17 @@ class InitFamily(Protocol):
     """A family of pretraining sources."""
 
     def __call__(self, need: InitRequest) -> InitCard:
-        """Resolve the init for a need; `UserError` says why it cannot be had, and the cure."""
+        """Resolve the init; `UserError` says why it is not available, and the cure."""
         ...
 
 
 INIT_NAME = r"[A-Za-z0-9][\w.+-]{0,99}(/[A-Za-z0-9][\w.+-]{0,99})?"
-"""`family` or `family/variant`, as a regular expression over ASCII."""
+"""Regular expression for `family` or `family/variant`, over ASCII."""
 INIT_NAME_RULE = "take letters, digits, '-', '_', '.' and '+', at most 100, and at most one '/'"
 
 
 def _fault(name: str, thing: object) -> str:
-    """Say what is wrong with what a plug-in calls an init."""
+    """Describe what is wrong with a plug-in's init; "" if nothing."""
     fault = "" if re.fullmatch(INIT_NAME, name, re.ASCII) else f"has a name that is none: {INIT_NAME_RULE}"
     return not_callable(name, thing) or fault
 

@@ -1,9 +1,8 @@
-"""What timm's pretrained weights have seen, and how: read from the tag, such as `augreg_in21k_ft_in1k`.
+"""Data sets and objectives of timm's weights, by tags such as `augreg_in21k_ft_in1k`.
 
-A tag is a row of words. One that is neither a data set, an objective nor a known training recipe makes the
-declaration "unknown" in part, since it may stand for further images; so does a tag without any data set. The
-images that the teacher of a distillation has seen are not counted. Sources: timm's model cards and the papers
-that they name.
+A word of a tag that is no known data set, objective or training recipe may mean further images, so the
+declaration includes "unknown"; so does that of a tag without any data set. Images that only the teacher of a
+distillation has seen are not counted. Sources: timm's model cards and the papers that they cite.
 """
 
 from __future__ import annotations
@@ -21,12 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightDeclaration:
-    """What is known of published weights.
+    """Data sets (ids, or `UNDECLARED`), training objective and license of published weights.
 
-    Attributes:
-        corpora: ids of the data sets that they have seen; `UNDECLARED` stands for all that nobody names.
-        objective: how they were trained, e.g. "self-supervised DINOv2 + supervised", or "unknown".
-        license: as timm states it, or "unknown".
+    Objective, e.g. "self-supervised DINOv2 + supervised", and license are "unknown" where timm is silent.
     """
 
     corpora: tuple[str, ...]
@@ -35,14 +31,17 @@ class WeightDeclaration:
 
     @property
     def label(self) -> str:
-        """Return the phrase for tables: data sets, and the objective where it is not plain supervision."""
-        names = (id.replace("imagenet", "ImageNet") if is_imagenet(id) else _plain(id) for id in self.corpora)
+        """The label for tables: data sets, and the objective where it is not plain supervision."""
+        names = (
+            id.replace("imagenet", "ImageNet") if is_imagenet(id) else _corpus_label(id)
+            for id in self.corpora
+        )
         seen = " + ".join(names)
         foreign = "" if any(is_imagenet(id) for id in self.corpora) else "not declared as ImageNet: "
         return f"{foreign}{seen}" + (f", {self.objective}" if self.objective != "supervised" else "")
 
 
-def _plain(id: str) -> str:
+def _corpus_label(id: str) -> str:
     return "unknown images" if id == UNDECLARED else id.removeprefix("web:").upper()
 
 
@@ -52,25 +51,25 @@ def is_imagenet(corpus: str) -> bool:
 
 
 def beyond_imagenet(init: str, corpora: Collection[str]) -> str:
-    """Say what the weights of an init called ImageNet's have seen besides, or instead; "" where nothing.
+    """Describe images beyond ImageNet that weights called ImageNet's have seen; "" if none.
 
     Args:
-        init: its name, for a derived init that of its source.
+        init: name of the init; of a derived one that of its source.
         corpora: ids of the data sets that it has seen.
     """
     others = [id for id in corpora if not is_imagenet(id)]
     if init.partition("/")[0] != "imagenet" or (corpora and not others):
         return ""
-    named = ", ".join("images that nobody names" if id == UNDECLARED else id for id in others)
+    named = ", ".join("undeclared images" if id == UNDECLARED else id for id in others)
     if len(others) < len(corpora):
         return f"the weights of {init} have seen more than ImageNet: {named}"
-    return f"the weights of {init} are not declared as ImageNet's: {named or 'nobody says what they saw'}"
+    return f"the weights of {init} are not declared as ImageNet's: {named or 'their images are not known'}"
 
 
 _TEXT, _MIM, _HASHTAGS = "image-text", "masked image modeling", "weakly supervised by hashtags"
 _MERGED = ("imagenet-22k", "web:cc-12m", "web:cc-3m", "coco", "ade20k", "objects-365")
 
-# word of a tag, or a whole tag -> the data sets that it stands for, and the objective
+# word of a tag, or a whole tag -> its data sets and objective
 CORPORA: dict[str, tuple[tuple[str, ...], str]] = {
     "in1k": (("imagenet-1k",), "supervised"),
     "in12k": (("imagenet-12k",), "supervised"),
@@ -128,14 +127,14 @@ mx nadamuon nav naver ns nv orig paddle pd plus pycls ra ra2 ra3 ra4 racm ram re
 sam sbb sbb2 snap soup stage1 stage2 sw teacher tf timm tv tv2 usi v2 worldwide 400m 2pt5b
 """
 RECIPES = frozenset(_RECIPES.split())
-"""Who trained, with which optimizer or augmentation: no further images. "sam" is sharpness-aware
-minimization, not Segment Anything; "400m" and "2pt5b" are sizes of MetaCLIP."""
+"""Authors, optimizers and augmentations, which add no images. "sam" is sharpness-aware minimization, not
+Segment Anything; "400m" and "2pt5b" are sizes of MetaCLIP."""
 _SIZES = re.compile(r"[ers]?\d+(ep|e)?|patch\d+")
-"""Epochs and sides in pixels: "e300", "r224", "300ep", "384", "patch16"."""
+"""Epochs and sizes in pixels: "e300", "r224", "300ep", "384", "patch16"."""
 
 
 def declare_tag(cfg: PretrainedCfg) -> WeightDeclaration:
-    """Declare what weights of timm have seen, by the tag and the architecture of their configuration."""
+    """Declare data sets, objective and license of timm's weights, by tag and architecture."""
     tag, arch = cfg.tag or "", cfg.architecture or ""
     words = [tag] if tag in CORPORA else [word for word in tag.split("_") if word]
     corpora = [id for word in words for id in CORPORA.get(word, ((), ""))[0]]
@@ -158,17 +157,17 @@ def _objectives(words: list[str], arch: str) -> list[str]:
     found = [OBJECTIVES.get(word) or CORPORA.get(word, ((), ""))[1] for word in words]
     for at, word in enumerate(words):
         before, after = words[at - 1] if at else "", words[at + 1] if at + 1 < len(words) else ""
-        # ImageNet without its labels: the word beside it says how
+        # ImageNet without its labels: the neighboring word is the objective
         if word[:2] == "in" and (before in ("mim", "mae") or after == "ijepa"):
             found[at] = ""
-    # BEiT's and EVA's first data set was seen without labels, which their tags do not say
+    # BEiT and EVA saw their first data set without labels, which the tag does not say
     if arch.startswith(("beit", "eva_")) and words and words[0] in ("in1k", "in22k"):
         found[0] = _MIM
     return [objective for objective in found if objective]
 
 
 def _is_hidden(arch: str, corpora: list[str], objectives: list[str]) -> bool:
-    """Whether weights of this kind have seen images that their tag does not name."""
-    begun_elsewhere = arch.startswith("beit3") or (arch.startswith("eva") and _TEXT in objectives)
+    """Whether weights have seen images that their tag does not name."""
+    other_start = arch.startswith("beit3") or (arch.startswith("eva") and _TEXT in objectives)
     no_pairs = _TEXT in objectives and not any(id.startswith(("web:", "yfcc")) for id in corpora)
-    return begun_elsewhere or no_pairs
+    return other_start or no_pairs

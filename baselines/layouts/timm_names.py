@@ -1,4 +1,4 @@
-"""`timm`: the names are already the network's; torchvision's ResNets and Inception have the same."""
+"""`timm`: the network's own names, which torchvision's ResNets and Inception share."""
 
 from collections.abc import Sequence
 
@@ -7,5 +7,5 @@ from ..weights.layout import LAYOUTS, TargetModel
 
 @LAYOUTS.register("timm")
 def timm_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-    """Take every name as it stands; the layout of last resort, so that an error can name both sides."""
+    """Keep every name; the layout of last resort, so that an error can name both sides."""
     return {name: name for name in names}

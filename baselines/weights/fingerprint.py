@@ -1,4 +1,4 @@
-"""What a network computes, as 32 numbers: the same weights in another network are found out."""
+"""Fingerprint of a network's output in 32 numbers, which detects weights in a wrong network."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ from ...core.errors import UserError
 from ..init import InputSpec
 from .probe_images import probe_images
 
-if TYPE_CHECKING:  # torch takes seconds to import, and a card is read by commands that compute nothing
+if TYPE_CHECKING:  # importing torch takes seconds, and commands that only read cards do not need it
     from torch import nn
 
 NUMBERS, PROBES, SEED = 32, 8, 32
 FINGERPRINT_TOLERANCE = 0.01
-"""Of the fingerprint's length. Rounding (1 thread or 2) moves it by 3e-6; a wrong network moves it
-by far more: measured with ImageNet's weights in tf_efficientnet_lite0 at 64 px, 0.4 for batch norm's epsilon
-(1e-5 for 1e-3) and for swapped channels, 1.0 for the padding of the same network without "tf_", 1.5 for
-another mean and standard deviation."""
+"""Share of the fingerprint's norm. Rounding (1 or 2 threads) changes it by 3e-6. Measured with ImageNet's
+weights in tf_efficientnet_lite0 at 64 px: 0.4 for batch norm's epsilon (1e-5 for 1e-3) and for swapped
+channels, 1.0 for the padding of the network without "tf_", 1.5 for another mean and standard deviation."""
 
 
 def fingerprint(backbone: nn.Module, contract: InputSpec, input_size: int) -> tuple[float, ...]:
-    """Return `NUMBERS` projections of the features of fixed probe pictures.
+    """Return `NUMBERS` projections of the features of fixed probe images, rounded to six digits.
+
+    The features [probes, width] are averaged over the probes with random signs per number, and projected on
+    random directions; a number's scale is that of a feature. Mode and device of the backbone do not change.
 
     Args:
-        backbone: maps [batch, 3, side, side] to pooled features [batch, features]; its mode and device stay.
-        contract: how it wants its images.
-        input_size: side in pixels; a fingerprint holds for this side alone.
-
-    Returns:
-        Numbers of six significant digits. The features [probes, width] are averaged over the probes with
-        random signs per number, and projected on random directions; a number's scale is that of a feature.
+        backbone: maps [batch, 3, side, side] to pooled features [batch, features].
+        contract: its input contract.
+        input_size: in pixels; a fingerprint is valid for this size only.
     """
     import torch
 
@@ -57,17 +55,15 @@ def fingerprint(backbone: nn.Module, contract: InputSpec, input_size: int) -> tu
 def check_fingerprint(
     backbone: nn.Module, contract: InputSpec, input_size: int, stated: tuple[float, ...], origin: str
 ) -> None:
-    """Compare what a network computes with the fingerprint that its card states.
+    """Compare the fingerprint of a network with the one that its card states.
 
     Args:
-        backbone: with its weights; as in `fingerprint`.
-        contract: of the card.
-        input_size: the side at which the card's fingerprint was taken.
+        backbone: with its weights; `contract` and `input_size` as in `fingerprint`.
         stated: the card's numbers.
-        origin: what to call the weights in the error.
+        origin: name of the weights in the error.
 
     Raises:
-        UserError: the network computes something else.
+        UserError: the fingerprints differ.
     """
     found = np.array(fingerprint(backbone, contract, input_size))
     wanted = np.array(stated)

@@ -1,8 +1,10 @@
-"""What a checkpoint holds, found out from the file alone, and a draft of its card."""
+"""Inspection of a checkpoint from the file alone, and a draft of its card."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,42 +14,66 @@ import msgspec
 from ...core.errors import UserError
 from ...core.files import sha256_file
 from ..init import InputSpec
-from .archs import build_backbone, classifier_names
+from .archs import CIFAR_STEMS, build_backbone, classifier_names
 from .checkpoint import CheckpointCard
 from .fingerprint import fingerprint
 from .input_spec import COMMON, InputEvidence, check_input_spec
 from .layout import TargetModel
-from .layout_derive import KeyMap, derive, refuse_keras
-from .layout_guess import guesses, likely_archs
-from .load_state_dict import check_weight_values, choose_state_dict, load_total, networks, read_state_dicts
+from .layout_derive import KeyMap, candidate_maps, derive_key_map, refuse_keras
+from .load_state_dict import (
+    check_weight_values,
+    choose_state_dict,
+    load_total,
+    network_names,
+    read_state_dicts,
+)
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FINGERPRINT_SIDE = 96
-"""In pixels, at which a draft's fingerprint is taken: enough for every network that takes any side, and a
-comparison at every load then takes a fraction of a second."""
+"""In pixels, for the fingerprint of a draft: enough for networks of any input size, and a check at every load
+takes a fraction of a second."""
+RESNETS = ("resnet50", "resnet18", "resnet34", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2")
+NETS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2", "tf_efficientnet_lite3")
+EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(5))
+MOBILE = ("mobilenetv2_100", "mobilenetv3_large_100", "mobilenetv3_small_100")
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"(^|\.)(layer1\.0|\d\.0)\.conv1\.weight$", (*RESNETS, *CIFAR_STEMS)),
+    (r"denseblock1\.denselayer1\.", ("densenet121", "densenet169", "densenet201", "densenet161")),
+    (r"(^|\.)(Mixed_5b|\d+\.branch1x1)\.", ("inception_v3",)),
+    (r"(^|\.)blocks\.0\.0\.(conv_dw|conv_pw|conv)\.", (*NETS, *EFFICIENT, *MOBILE)),
+    (r"(^|\.)features\.1\.0\.(block|conv)\.0\.0\.", (*EFFICIENT, "mobilenetv2_100")),
+    (r"(^|\.)stages\.0\.blocks\.0\.conv_dw\.", ("convnext_tiny", "convnext_small", "convnext_base")),
+    (
+        r"(^|\.)(blocks\.0\.attn\.qkv|encoder\.layers\.encoder_layer_0\.self_attention)\b",
+        (
+            *(f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")),
+            *("vit_small_patch32_224", "vit_base_patch32_224"),
+        ),
+    ),
+    (
+        r"(^|\.)layers\.0\.blocks\.0\.attn\.qkv\.",
+        tuple(f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base")),
+    ),
+)
+"""Pattern of a tensor name that only one family has, and its archs, the likeliest first."""
 
 
 @dataclass(frozen=True, eq=False)
 class InspectedCheckpoint:
-    """A checkpoint, read and understood.
+    """Facts found in a checkpoint.
 
     Attributes:
-        file: where it stands.
-        sha256: of the file.
-        arch: of the network that it fits.
-        others: further networks that fit as well, for all that the tensors show.
-        state_dict: which of the file's state dicts this is; "" where its tensors are bare.
-        ignored: the names of the others.
-        names: how the file's tensors become the network's.
-        shapes: of every tensor of the file.
-        parameters: trained numbers of the network without classifier.
+        others: further archs whose tensors fit as well.
+        state_dict: name of the state dict that was read; "" where the file's tensors are bare.
+        ignored: names of the other state dicts.
+        names: map from the file's tensors to the network's.
+        parameters: number of trained parameters without the classifier.
         contract: the likeliest input contract.
-        evidence: for it.
-        possible: every common contract under which the evidence is in order, and its contrast.
-        side: in pixels, at which the evidence and the fingerprint were taken.
-        fingerprint: of the network under that contract.
+        possible: every common contract without warnings, and its contrast.
+        side: in pixels, at which evidence and fingerprint were computed.
+        fingerprint: of the network under `contract`.
     """
 
     file: Path
@@ -66,7 +92,7 @@ class InspectedCheckpoint:
     fingerprint: tuple[float, ...]
 
     def draft(self) -> CheckpointCard:
-        """Return a card for these weights; what only their maker knows is left empty."""
+        """Return a card for these weights without the facts that only their author knows."""
         return CheckpointCard(
             name=self.file.stem,
             path=self.file.name,
@@ -84,29 +110,31 @@ class InspectedCheckpoint:
 def inspect_checkpoint(
     file: Path, arch: str = "", layout: str = "", excused: tuple[str, ...] = (), state_dict: str = ""
 ) -> InspectedCheckpoint:
-    """Find out what a checkpoint holds.
+    """Find network, tensor names and input contract of a checkpoint, running no code from it.
 
     Args:
-        file: the weights; no code from it is run.
+        file: the weights.
         arch: the network, or "" to try the common ones.
-        layout: the only one to try, or "" for all that are recognized.
-        excused: prefixes of tensors, as the file names them, that may be left over.
-        state_dict: which of several that the file holds.
+        layout: the only one to try, or "" for all.
+        excused: prefixes of tensors that may be left over, as named in the file.
+        state_dict: which of several in the file.
 
     Raises:
-        UserError: it cannot be read, no network fits totally, or it is Keras'.
+        UserError: the file cannot be read, no network fits totally, or it is a port from Keras.
     """
     found = read_state_dicts(file)
     state_dict, tensors = choose_state_dict(found, state_dict, file)
     refuse_keras(tensors, str(file))
-    fits = [] if arch else [name for name, _ in guesses(tensors, excused)]
-    chosen = arch or next(iter((*fits, *likely_archs(tensors))), "")
+    fits = [] if arch else _fitting_archs(tensors, excused)
+    chosen = arch or next(iter((*fits, *_likely_archs(tensors))), "")
     if not chosen:
         raise UserError(
             f"The names in {file} ({', '.join(list(tensors)[:3])}, ...) are no common network's: pass --arch."
         )
-    side, model = _built(chosen)
-    names = derive(tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file))
+    side, model = _build_model(chosen)
+    names = derive_key_map(
+        tensors, TargetModel(chosen, model, classifier_names(chosen)), excused, layout, str(file)
+    )
     check_weight_values(tensors, names.pairs, str(file))
     load_total(model, {new: tensors[name] for name, new in names.pairs.items()}, (), str(file))
     possible = tuple(_possible_contracts(model, side))
@@ -115,9 +143,9 @@ def inspect_checkpoint(
         file=file,
         sha256=sha256_file(file),
         arch=chosen,
-        others=(*fits[1:], *_twins(chosen, names)),
+        others=(*fits[1:], *_padding_twins(chosen, names)),
         state_dict=state_dict,
-        ignored=tuple(name for name in networks(found) if name != state_dict),
+        ignored=tuple(name for name in network_names(found) if name != state_dict),
         names=names,
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -129,8 +157,32 @@ def inspect_checkpoint(
     )
 
 
-def _built(arch: str) -> tuple[int, nn.Module]:
-    """Build a network at `FINGERPRINT_SIDE`, or at its own side where it takes no other."""
+def _likely_archs(names: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the archs of the family that tensor names match; no network is built."""
+    return next((archs for pattern, archs in FAMILIES if any(re.search(pattern, name) for name in names)), ())
+
+
+def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
+    """Return the likely archs that the tensors fit totally.
+
+    Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
+    """
+    import torch
+
+    found = []
+    for arch in _likely_archs(tensors):
+        with torch.device("meta"):  # names, shapes and settings without memory for weights
+            target = TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
+        try:
+            if not all(names.account.faults for names in candidate_maps(tensors, target, excused)):
+                found.append(arch)
+        except UserError:  # torchvision's network differs in a setting
+            continue
+    return found
+
+
+def _build_model(arch: str) -> tuple[int, nn.Module]:
+    """Return input size and network: `FINGERPRINT_SIDE`, or the only size that it takes."""
     import timm
 
     try:
@@ -142,8 +194,8 @@ def _built(arch: str) -> tuple[int, nn.Module]:
         return cfg.input_size[-1], build_backbone(arch, cfg.input_size[-1]).eval()
 
 
-def _twins(arch: str, names: KeyMap) -> tuple[str, ...]:
-    """Name the network that differs from this one in padding and epsilon alone, which no tensor shows."""
+def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
+    """Return the arch that differs only in padding and epsilon, which no tensor shows."""
     import timm
 
     twin = arch.removeprefix("tf_") if arch.startswith("tf_") else f"tf_{arch}"
@@ -151,7 +203,7 @@ def _twins(arch: str, names: KeyMap) -> tuple[str, ...]:
 
 
 def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, float]]:
-    """List the common contracts against which nothing speaks, the one with the likeliest contrast first."""
+    """Return the common contracts without warnings, and their contrasts, nearest to 1 first."""
     found = []
     for facts in COMMON:
         for channels in ("rgb", "bgr"):
@@ -159,5 +211,5 @@ def _possible_contracts(model: nn.Module, side: int) -> list[tuple[InputSpec, fl
             evidence = check_input_spec(model, contract, side)
             if evidence.checked and not evidence.warnings:
                 found.append((contract, evidence.contrast))
-                break  # "bgr" only where red and blue would be swapped otherwise
+                break  # "bgr" only where "rgb" has a warning
     return sorted(found, key=lambda pair: abs(math.log(pair[1])))

@@ -1,4 +1,4 @@
-"""What a layout is: a way in which published files name the tensors of a network."""
+"""Layouts: the ways in which published files name the tensors of a network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TargetModel:
-    """The network that a file is meant for.
+    """The network that a file is loaded into.
 
     Attributes:
-        arch: its name.
-        model: without classifier; only names, shapes and settings are looked at, so it may be on "meta".
-        classifier: prefixes of the tensors of its classifier, as the network with one calls them.
+        model: without classifier; only names, shapes and settings are used, so it may be on "meta".
+        classifier: prefixes of the arch's classifier tensors.
     """
 
     arch: str
@@ -28,12 +27,12 @@ class TargetModel:
 
 
 class TensorLayout(Protocol):
-    """Recognizes names and says what the network calls them."""
+    """A recognizer of tensor names."""
 
     def __call__(self, names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-        """Return the network's name for every name of the file, or None where this is not the layout.
+        """Return the network's name for every name of the file, or None for another layout.
 
-        A name that has no counterpart is returned as it stands; whoever asks accounts for it.
+        A name without counterpart maps to itself; `layout_derive` accounts for it.
         """
         ...
 

@@ -1,13 +1,13 @@
-"""From the names in a file to those of a network: the one map that accounts for every tensor, or an error."""
+"""Total map from the tensor names of a file to those of a network, or an error."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
-from . import layout_keras
 from .layout import LAYOUTS, TargetModel
 from .layout_order import names_by_order
 from .load_state_dict import TensorAccount, compare_tensors, is_tracker
@@ -26,29 +26,31 @@ PREFIXES = (
     "encoder_q",
     "base_encoder",
 )
-"""What wrappers put before the names: DataParallel, torch.compile, Lightning modules, MoCo v1/v2 and v3."""
+"""Prefixes that wrappers add: DataParallel, torch.compile, Lightning modules, MoCo v1/v2 and v3."""
 COMPANIONS = {
     "encoder_q": ("encoder_k.", "queue", "queue_ptr"),
     "base_encoder": ("momentum_encoder.", "predictor."),
 }
-"""What MoCo keeps beside the network that it trains; left over by name."""
+"""Further tensors of MoCo beside each prefix; they may be left over."""
 AUXILIARY = "AuxLogits."
-"""The second classifier of torchvision's Inception, of use in its training alone; left over by name."""
+"""The second classifier of torchvision's Inception, used only in its training; it may be left over."""
+KERAS_NAME = re.compile(r"(^|\W)(conv\d_block\d+_(\d_)?(conv|bn)|batch_normalization(_\d+)?|moving_mean)\b")
+BIASED = re.compile(r"layer1\.0\.conv\d\.bias$|(^|\.)4\.0\.conv\d\.bias$")
+"""Tensors of a residual block whose convolutions have a bias; those of torchvision and timm never do."""
 ORDERED_LAYOUT = "order"
-"""The layout that must be asked for: `names_by_order` proves less than a layout that is recognized."""
+"""Used only on request: `names_by_order` proves less than a recognized layout."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeyMap:
-    """How a file's tensors become a network's.
+    """Map from a file's tensors to a network's.
 
     Attributes:
-        layout: by whose names.
-        prefix: that stands before every name.
-        pairs: the file's name to the network's; total on the network, but for counters of batches.
-        left: names of the file that are left over, each excused by its name.
-        twins: names under which the file holds a mapped tensor a second time, bit by bit the same.
-        account: what is wrong; nothing, where the map was accepted.
+        prefix: of every name in the file.
+        pairs: the file's name to the network's; total on the network, except for counters of batches.
+        left: excused names that are left over.
+        twins: names of exact copies of mapped tensors.
+        account: the tensors that do not fit; none if the map is accepted.
     """
 
     layout: str
@@ -59,38 +61,38 @@ class KeyMap:
     account: TensorAccount
 
     @property
-    def described(self) -> str:
-        """The layout in words."""
+    def description(self) -> str:
+        """Layout and prefix in words."""
         return f"{self.layout} under '{self.prefix}'" if self.prefix else self.layout
 
 
-def derive(
+def derive_key_map(
     tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], layout: str, origin: str
 ) -> KeyMap:
     """Find the map that accounts for every tensor of both sides.
 
     Args:
-        tensors: as the file names them.
+        tensors: by name in the file.
         target: the network.
-        excused: prefixes, as the file names them, that may be left over beside the network's classifier.
+        excused: prefixes in the file that may be left over beside the network's classifier.
         layout: the only one to try, or "" for all.
-        origin: what to call the weights in the error.
+        origin: name of the weights in the error.
 
     Raises:
-        UserError: no map is total; or two are, with other tensors; or the network is Keras'.
+        UserError: no map is total; or two are, with different tensors; or the network is Keras'.
     """
     refuse_keras(tensors, origin)
     maps = sorted(candidate_maps(tensors, target, excused, layout), key=lambda found: found.account.faults)
     if not maps:
         raise UserError(
-            f"The tensors of {origin} are not named as the layout '{layout}' names those of {target.arch} "
-            f"({', '.join(list(tensors)[:3])}, ...): leave `layout` out of the card to find out how they are."
+            f"The tensors of {origin} are not named as in the layout '{layout}' of {target.arch} "
+            f"({', '.join(list(tensors)[:3])}, ...): leave `layout` out of the card to detect it."
         )
     total = [found for found in maps if not found.account.faults]
     if not total:
-        raise maps[0].account.refusal(origin)
+        raise maps[0].account.fit_error(origin)
     for other in total[1:]:
-        if not _same(total[0], other, tensors):
+        if not _give_same_weights(total[0], other, tensors):
             raise UserError(
                 f"{origin} holds two networks, under '{total[0].prefix}' and under '{other.prefix}': name "
                 "that which is not meant in the card's `excused`."
@@ -99,17 +101,25 @@ def derive(
 
 
 def refuse_keras(names: Iterable[str], origin: str) -> None:
-    """Raise the `UserError` that says why, where names or biases are those of a port from Keras."""
-    if reason := layout_keras.refusal(names):
-        raise UserError(f"The weights of {origin} are refused: {reason}.")
+    """Raise `UserError` for a network ported from Keras, such as RadImageNet's ResNet-50.
+
+    Shapes are those of timm, but the network computes something else: Keras has the stride of a block in the
+    first 1x1 convolution, torchvision and timm in the 3x3 one.
+    """
+    if any(KERAS_NAME.search(name) or BIASED.search(name) for name in names):
+        raise UserError(
+            f"The weights of {origin} are refused: they are converted from Keras, whose networks are not "
+            "timm's: convolutions with bias, the stride on the first 1x1 convolution of a block, and batch "
+            "norm with epsilon 1.001e-5; take the weights that were trained in PyTorch."
+        )
 
 
 def candidate_maps(
     tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str], layout: str = ""
 ) -> Iterator[KeyMap]:
-    """Iterate over every way to read the names, shortest prefix first, each with what is wrong with it."""
+    """Iterate over the maps of all prefixes and layouts, valid or not, shortest prefix first."""
     if layout == ORDERED_LAYOUT:
-        yield _in_order(tensors, target, excused)
+        yield _map_by_order(tensors, target, excused)
         return
     chosen = {layout: LAYOUTS[layout]} if layout else dict(LAYOUTS.items())
     for prefix in _prefixes(tensors, tuple(excused)):
@@ -117,11 +127,11 @@ def candidate_maps(
         for name, recognize in chosen.items():
             if (renamed := recognize(inner, target)) is not None:
                 pairs = {prefix + old: new for old, new in renamed.items()}
-                yield _accounted(name, prefix, pairs, tensors, target, excused)
+                yield _account_for(name, prefix, pairs, tensors, target, excused)
 
 
 def _prefixes(names: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str]:
-    """List what wrappers may have put before the names, shortest first; "" is nothing."""
+    """Return the prefixes that wrappers may have added, shortest first; "" is none."""
     found = {""}
     for name in names:
         parts = name.split(".")
@@ -135,7 +145,7 @@ def _prefixes(names: Mapping[str, Tensor], excused: tuple[str, ...]) -> list[str
     return sorted(meant, key=len)
 
 
-def _accounted(
+def _account_for(
     layout: str,
     prefix: str,
     pairs: dict[str, str],
@@ -143,11 +153,11 @@ def _accounted(
     target: TargetModel,
     excused: Sequence[str],
 ) -> KeyMap:
-    """Make the map of one reading, with what is wrong with it told in the file's own names."""
+    """Build the map of one layout and prefix, and list its faults by names in the file."""
     own = target.model.state_dict()
     used = {name: new for name, new in pairs.items() if new in own}
     renamed = {new: tensors[name] for name, new in used.items()}
-    first = {_bare(name): tensors[name] for name in used}
+    first = {_strip_prefixes(name): tensors[name] for name in used}
     doubled = [name for name in used if renamed[used[name]] is not tensors[name]]
     left, twins, extra = [], [], []
     for name in tensors:
@@ -155,7 +165,7 @@ def _accounted(
             continue
         if _is_excused(name, pairs.get(name, ""), prefix, target, excused):
             left.append(name)
-        elif _bare(name) in first and _equal(tensors[name], first[_bare(name)]):
+        elif _strip_prefixes(name) in first and _are_equal(tensors[name], first[_strip_prefixes(name)]):
             twins.append(name)
         elif not is_tracker(pairs.get(name, ""), own):
             extra.append(name)
@@ -164,7 +174,7 @@ def _accounted(
     return KeyMap(layout, prefix, used, tuple(left), tuple(twins), wrong)
 
 
-def _bare(name: str) -> str:
+def _strip_prefixes(name: str) -> str:
     """Return a name without the prefixes of wrappers."""
     parts = name.split(".")
     while len(parts) > 1 and parts[0] in PREFIXES:
@@ -173,32 +183,36 @@ def _bare(name: str) -> str:
 
 
 def _is_excused(name: str, renamed: str, prefix: str, target: TargetModel, excused: Sequence[str]) -> bool:
-    """Whether a tensor may be left over: by its own name, or as the network's classifier."""
+    """Whether a tensor may be left over by its name or as part of the network's classifier."""
     head, _, last = prefix.removesuffix(".").rpartition(".")
     beside = tuple(f"{head}." * bool(head) + companion for companion in COMPANIONS.get(last, ()))
     if name.startswith((*excused, *beside)):
         return True
-    return any(called.startswith((*target.classifier, AUXILIARY)) for called in (_bare(name), renamed))
+    return any(
+        called.startswith((*target.classifier, AUXILIARY)) for called in (_strip_prefixes(name), renamed)
+    )
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
+def _are_equal(one: Tensor, other: Tensor) -> bool:
     import torch
 
     return one.dtype == other.dtype and torch.equal(one, other)
 
 
-def _same(one: KeyMap, other: KeyMap, tensors: Mapping[str, Tensor]) -> bool:
+def _give_same_weights(one: KeyMap, other: KeyMap, tensors: Mapping[str, Tensor]) -> bool:
     """Whether two maps give the network the same weights."""
     names = {new: name for name, new in other.pairs.items()}
-    return all(_equal(tensors[name], tensors[names[new]]) for name, new in one.pairs.items() if new in names)
+    return all(
+        _are_equal(tensors[name], tensors[names[new]]) for name, new in one.pairs.items() if new in names
+    )
 
 
-def _in_order(tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str]) -> KeyMap:
-    """Match names by order alone; what cannot be matched is left as it stands, and so is not total."""
+def _map_by_order(tensors: Mapping[str, Tensor], target: TargetModel, excused: Sequence[str]) -> KeyMap:
+    """Match names by order alone; without a match they stay, so that the map is not total."""
     own = target.model.state_dict()
     kept = {
         name: tensor for name, tensor in tensors.items() if not _is_excused(name, "", "", target, excused)
     }
     renamed = names_by_order(kept, own)
     pairs = {name: name for name in tensors} if isinstance(renamed, str) else renamed
-    return _accounted(ORDERED_LAYOUT, "", pairs, tensors, target, excused)
+    return _account_for(ORDERED_LAYOUT, "", pairs, tensors, target, excused)

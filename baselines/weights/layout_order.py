@@ -1,4 +1,4 @@
-"""Maps derived from the order of modules, which must agree in type, settings and shapes one by one."""
+"""Maps of tensor names by the order of modules of equal type, settings and shapes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "eps", "normalized_shape")
-"""Of a module, what decides its output beside its tensors."""
+"""Attributes of a module that decide its output beside its tensors."""
 
 
 def names_by_modules(reference: nn.Module, network: nn.Module) -> dict[str, str] | str:
     """Match the modules of two networks in order.
 
-    Returns:
-        The network's name for every tensor of the reference; or, in words, the first disagreement of
-        type, settings, names or shapes.
+    Returns the network's name for every tensor of the reference, or the first difference in words.
     """
-    ours, theirs = list(_holders(network)), list(_holders(reference))
+    ours, theirs = list(_modules_with_tensors(network)), list(_modules_with_tensors(reference))
     if len(ours) != len(theirs):
         return f"{len(theirs)} modules with weights against {len(ours)}"
     found: dict[str, str] = {}
@@ -30,7 +28,7 @@ def names_by_modules(reference: nn.Module, network: nn.Module) -> dict[str, str]
     return found
 
 
-def _holders(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _modules_with_tensors(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Iterate over the modules that hold tensors themselves."""
     return ((name, module) for name, module in network.named_modules() if _tensors(module))
 
@@ -41,7 +39,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _difference(one: nn.Module, other: nn.Module) -> str:
-    """Say in what two modules differ; "" where they compute the same from the same tensors."""
+    """Describe a difference in type, settings or shapes; "" if two modules compute the same."""
     if _family(one) != _family(other):
         return f"type ({type(one).__name__}, {type(other).__name__})"
     for setting in SETTINGS:
@@ -53,7 +51,7 @@ def _difference(one: nn.Module, other: nn.Module) -> str:
 
 
 def _family(module: nn.Module) -> str:
-    """Name the kind of a module; timm's subclasses (batch norm with activation) are of their base's kind."""
+    """Return the type of a module; timm's subclasses (batch norm with activation) count as base."""
     from torch import nn
 
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)
@@ -61,14 +59,10 @@ def _family(module: nn.Module) -> str:
 
 
 def names_by_order(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, str] | str:
-    """Match tensors in order, where no reference network tells what their modules are.
+    """Match tensors in order by the last part of their names and their shapes.
 
-    Every module (the tensors that share a name but for its last part) must hold tensors of the same last
-    names and shapes as its counterpart. Two neighbors of one shape could still stand the other way
-    round, which is why this is done only where a card asks for it.
-
-    Returns:
-        The network's name for every tensor; or, in words, the first disagreement.
+    Two neighbors of one shape could still be swapped, so this is used only on request of a card. Returns the
+    network's name for every tensor, or the first difference in words.
     """
     if len(tensors) != len(own):
         return f"{len(tensors)} tensors against {len(own)}"

@@ -1,4 +1,4 @@
-"""From an init's card to a network with its weights, checked to the last tensor."""
+"""Loading of an init's weights into a network, with every tensor checked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..init import InitCard
 from .archs import build_backbone, classifier_names
 from .fingerprint import check_fingerprint
 from .layout import TargetModel
-from .layout_derive import derive
-from .load_state_dict import check_weight_values, load_total, read_tensors, renamed_by_order
+from .layout_derive import derive_key_map
+from .load_state_dict import check_weight_values, load_total, read_tensors, rename_by_order
 from .transform import transform_weights
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """A network without classifier, and the proof of what is in it.
+    """A network without classifier, and the identity of its weights.
 
     Attributes:
         module: maps [batch, 3, side, side] to pooled features [batch, features]; on the CPU.
-        weights: "sha256:..." of the checkpoint, or "random:seed" for random weights.
+        weights: "sha256:..." of the checkpoint, or "random:seed".
     """
 
     module: nn.Module
@@ -36,14 +36,13 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     """Build `arch` and load the weights that `card` names.
 
     Args:
-        card: a resolved init; a pretraining that it needs must have been made.
+        card: a resolved init, whose pretraining is finished.
         arch: timm architecture.
-        input_size: side in pixels.
-        seed: draws random weights; of no effect on an init that loads all of them and changes none.
+        input_size: in pixels, of the network's square input.
+        seed: of random weights and random transforms.
 
     Raises:
-        UserError: the file is absent, damaged, not what its hash says, or does not fit; or the network
-            computes something else than the card's fingerprint.
+        UserError: the file is absent, damaged, or does not fit; or its hash or fingerprint is not the card's.
     """
     import torch
 
@@ -68,11 +67,11 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     tensors = read_tensors(card.file, card.state_dict)
     if card.rename == "order":
         names = build_backbone(arch, input_size, classes=1000).state_dict()
-        tensors = renamed_by_order(tensors, names, card.name)
+        tensors = rename_by_order(tensors, names, card.name)
     random = {name: tensor.clone() for name, tensor in model.state_dict().items()} if card.transform else {}
     origin = f"{card.name} ({card.file})"
     target = TargetModel(arch, model, classifier_names(arch))
-    names = derive(tensors, target, card.excused, card.layout, origin).pairs
+    names = derive_key_map(tensors, target, card.excused, card.layout, origin).pairs
     check_weight_values(tensors, names, origin)
     load_total(model, {new: tensors[name] for name, new in names.items()}, (), origin)
     if card.fingerprint:
@@ -83,8 +82,8 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
 
 
 def _check_fingerprint(card: InitCard, arch: str, input_size: int, model: nn.Module, origin: str) -> None:
-    """Compare with the card's fingerprint at the side at which it was taken; `UserError` where it differs."""
-    if card.fingerprint_size != input_size:  # some networks take only the side that they are built for
+    """Check the card's fingerprint at its own input size; `UserError` where it differs."""
+    if card.fingerprint_size != input_size:  # some networks take only the size that they are built for
         native = build_backbone(arch, card.fingerprint_size)
         native.load_state_dict(model.state_dict())
         model = native

@@ -1,4 +1,4 @@
-"""Weights load totally or fail: every tensor is matched, or excused by name, or listed."""
+"""Strict loading of weights: every tensor is matched, excused by name or listed in an error."""
 
 from __future__ import annotations
 
@@ -16,19 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEPTH = 3
-"""How far below the top of a file state dicts are looked for."""
+"""Levels of nested mappings that are searched for state dicts."""
 
 
 def read_tensors(path: Path, state_dict: str = "") -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint without running any code from it.
-
-    Args:
-        path: as for `read_state_dicts`.
-        state_dict: which of several state dicts, or "" where the file holds one.
-
-    Raises:
-        UserError: as `read_state_dicts` and `choose_state_dict`.
-    """
+    """Read one state dict of a checkpoint; see `read_state_dicts` and `choose_state_dict`."""
     return choose_state_dict(read_state_dicts(path), state_dict, path)[1]
 
 
@@ -36,16 +28,15 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     """Read every state dict of a checkpoint without running any code from it.
 
     Args:
-        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) that holds tensors and plain
-            data only.
+        path: `.safetensors`, or a torch file (`.pth`, `.pt`, `.bin`, `.ckpt`) of tensors and plain data.
 
     Returns:
-        Name, such as "state_dict" or "model.student", to tensors; one of the name "" where tensors are bare.
+        Name, such as "state_dict" or "model.student", to tensors; the name is "" for bare tensors.
 
     Raises:
-        UserError: absent, damaged, no checkpoint, in need of pickle code, or without any state dict.
+        UserError: absent, damaged, no checkpoint, only readable by running code, or without a state dict.
     """
-    content = _read(path)
+    content = _read_file(path)
     found = dict(_state_dicts(content, ""))
     if not found:
         keys = some_of([str(key) for key in content]) if isinstance(content, Mapping) else ""
@@ -56,7 +47,7 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def _read(path: Path) -> object:
+def _read_file(path: Path) -> object:
     import torch
     from safetensors.torch import load_file
 
@@ -75,18 +66,18 @@ def _read(path: Path) -> object:
                 f"{path} cannot be read without running code from it: where you trust it, load it and save "
                 "its state_dict alone, as safetensors."
             ) from error
-        said = (str(error).splitlines() or ["it ends too early"])[0]
-        raise UserError(f"{path} is damaged ({said}): fetch it again.") from error
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise UserError(f"{path} is damaged ({reason}): fetch it again.") from error
 
 
 def refuse_other_kinds(path: Path) -> None:
-    """Raise the `UserError` that names a file for what it is, where it is known to be no checkpoint."""
+    """Raise `UserError` for a file that is recognized as something else than a checkpoint."""
     if kind := file_kind(path):
         raise UserError(f"{path} {kind}.")
 
 
 def _state_dicts(content: object, name: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield what looks like a network's state in a file: mappings of names to nothing but tensors."""
+    """Yield the state dicts of a file: mappings of names to nothing but tensors."""
     import torch
 
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
@@ -102,16 +93,15 @@ def _state_dicts(content: object, name: str) -> Iterator[tuple[str, dict[str, Te
 def choose_state_dict(
     found: Mapping[str, dict[str, Tensor]], wanted: str, path: Path
 ) -> tuple[str, dict[str, Tensor]]:
-    """Return the state dict that is wanted, with its name; without a wish, the only one that has weights.
+    """Return name and tensors of the wanted state dict; "" means the only one with weights.
 
-    Raises:
-        UserError: there is none of that name, or there are several and none is named.
+    Raises `UserError` where there is none of that name, or where "" leaves several.
     """
     if wanted:
         if wanted not in found:
             raise unknown_name_error(f"state dict in {path} called", wanted, found)
         return wanted, found[wanted]
-    names = networks(found) or list(found)
+    names = network_names(found) or list(found)
     if len(names) > 1:
         listed = ", ".join(f"{name} ({len(found[name])} tensors)" for name in names)
         raise UserError(
@@ -121,21 +111,18 @@ def choose_state_dict(
     return names[0], found[names[0]]
 
 
-def networks(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
-    """Name the state dicts with weights; others hold the state of a loss, a scaler or an optimizer."""
+def network_names(found: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
+    """Return the state dicts with weights; others are of a loss, a scaler or an optimizer."""
     return [name for name, tensors in found.items() if any(key.endswith("weight") for key in tensors)]
 
 
 def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], origin: str) -> None:
-    """Refuse weights that are no numbers or were never drawn: they would diverge, or end as chance.
+    """Raise `UserError` for NaN or infinite values, or where all tensors are constant.
 
     Args:
-        tensors: as the file names them.
-        names: of those that the network takes.
-        origin: what to call the weights in the error.
-
-    Raises:
-        UserError: names the tensors with NaN or infinite values, or says that every tensor is constant.
+        tensors: by name in the file.
+        names: of the tensors that the network uses.
+        origin: name of the weights in the error.
     """
     wrong = [name for name in names if not _is_finite(tensors[name])]
     if wrong:
@@ -144,7 +131,7 @@ def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], o
             f"({some_of(wrong)}): their training diverged, or the file is damaged; take an earlier "
             "checkpoint, or fetch it again."
         )
-    drawn = [tensors[name] for name in names if tensors[name].ndim > 1]  # others may begin as 0 or 1
+    drawn = [tensors[name] for name in names if tensors[name].ndim > 1]  # others are initialized with 0 or 1
     if drawn and all(bool((tensor == tensor.flatten()[:1]).all()) for tensor in drawn):
         raise UserError(
             f"The weights of {origin} hold one value each, as 0, in all {len(drawn)} tensors of filters and "
@@ -156,34 +143,25 @@ def check_weight_values(tensors: Mapping[str, Tensor], names: Collection[str], o
 def _is_finite(tensor: Tensor) -> bool:
     import torch
 
-    # as the network holds it: what overflows there is infinite too
+    # in the network's float32, so that an overflow there is found too
     values = tensor.float() if tensor.is_floating_point() else tensor
     return bool(torch.isfinite(values).all())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: tuple[str, str]) -> None:
-    """Write tensors as safetensors, the same bytes for the same tensors; errors as `write_atomic`.
+    """Write contiguous CPU tensors as safetensors; the same tensors give the same bytes.
 
-    Args:
-        path: where the file shall stand.
-        tensors: on the CPU, contiguous.
-        note: name and text of the one thing said beside them.
+    `note` is key and text of one metadata entry. Errors are those of `write_atomic`.
     """
     from safetensors.torch import save
 
-    # one entry only: safetensors writes several in an order that changes, and the hash with it
+    # one entry only: safetensors writes several in a random order, which would change the hash
     write_bytes(path, save(dict(tensors), metadata=dict([note])))
 
 
 @dataclass(frozen=True)
 class TensorAccount:
-    """What is wrong between a network and the tensors for it; three empty lists are a total fit.
-
-    Attributes:
-        missing: names that the network has and the tensors lack.
-        extra: names that the network lacks and nobody excused.
-        shapes: where both have a name but the shapes differ, in words.
-    """
+    """Names that are missing in the file, extra in it, or of another shape (in words)."""
 
     missing: tuple[str, ...]
     extra: tuple[str, ...]
@@ -191,10 +169,10 @@ class TensorAccount:
 
     @property
     def faults(self) -> int:
-        """How many tensors are wrong."""
+        """Number of tensors that do not fit; 0 is a total fit."""
         return len(self.missing) + len(self.extra) + len(self.shapes)
 
-    def refusal(self, origin: str) -> UserError:
+    def fit_error(self, origin: str) -> UserError:
         """Return the error that lists both sides."""
         sides = [("missing", self.missing), ("left over", self.extra), ("of another shape", self.shapes)]
         complaints = [f"{len(names)} {side} ({some_of(names)})" for side, names in sides if names]
@@ -205,25 +183,19 @@ class TensorAccount:
 
 
 TRACKER = ".num_batches_tracked"
-"""How many batches a batch norm has seen. It decides nothing (timm's momenta are constant), old releases of
-PyTorch did not write it, and converters drop it: absent or without a counterpart, it is excused by name."""
+"""Number of batches seen by a batch norm. It has no effect (timm's momenta are constant), old releases of
+PyTorch did not write it, and converters drop it, so it may be missing or left over."""
 
 
 def is_tracker(name: str, own: Mapping[str, Tensor]) -> bool:
-    """Whether `name` is the counter of a batch norm that the network `own` has without one."""
+    """Whether `name` is the counter of a batch norm of the network `own`."""
     return name.endswith(TRACKER) and name.removesuffix(TRACKER) + ".running_mean" in own
 
 
 def compare_tensors(
     own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], excused: Iterable[str]
 ) -> TensorAccount:
-    """Compare names and shapes.
-
-    Args:
-        own: the network's state.
-        tensors: by name, as the network calls them.
-        excused: prefixes of names that may be left over: the classifier, which the network does not have.
-    """
+    """Compare names and shapes of tensors with a network's state; see `load_total`."""
     prefixes = tuple(excused)
     return TensorAccount(
         missing=tuple(name for name in own if name not in tensors and not name.endswith(TRACKER)),
@@ -245,34 +217,30 @@ def load_total(model: nn.Module, tensors: Mapping[str, Tensor], excused: Iterabl
 
     Args:
         model: receives the weights.
-        tensors: by name, as the model calls them.
-        excused: prefixes of names that may be left over: the classifier, which `model` does not have.
-        origin: what to call the weights in the error.
+        tensors: by the model's names.
+        excused: prefixes of names that may be left over, such as the classifier, which `model` lacks.
+        origin: name of the weights in the error.
 
     Raises:
-        UserError: lists what the model misses, what is left over, and what differs in shape.
+        UserError: lists the tensors that are missing, left over, or of another shape.
     """
     own = model.state_dict()
     found = compare_tensors(own, tensors, excused)
     if found.faults:
-        raise found.refusal(origin)
-    # strict: after the filter both sides hold the same names, and torch checks it once more
+        raise found.fit_error(origin)
+    # both sides now have the same names; strict is a second check by torch
     model.load_state_dict({name: tensors.get(name, tensor) for name, tensor in own.items()}, strict=True)
 
 
 def some_of(names: Sequence[str], most: int = 4) -> str:
-    """List the first of some names."""
+    """Join the first names with commas."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def renamed_by_order(
+def rename_by_order(
     tensors: Mapping[str, Tensor], names: Mapping[str, Tensor], origin: str
 ) -> dict[str, Tensor]:
-    """Give `tensors` the keys of `names`, one to one in order; every shape must agree.
-
-    Raises:
-        UserError: the numbers or a shape differ.
-    """
+    """Rename `tensors` to the keys of `names` in order; `UserError` if numbers or shapes differ."""
     pairs = list(zip(tensors.items(), names.items(), strict=False))
     wrong = [f"{old} / {new}" for (old, a), (new, b) in pairs if a.shape != b.shape]
     if len(tensors) != len(names) or wrong:

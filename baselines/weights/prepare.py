@@ -1,4 +1,4 @@
-"""From bytes to what a network was trained to see: the input contract of an init, applied on the device."""
+"""Conversion of stored images to a network's input by the input contract, on the device."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from typing import TYPE_CHECKING
 
 from ..init import InputSpec
 
-if TYPE_CHECKING:  # the registry of inits imports this module, and `ls` shall answer at once
+if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     import torch
     from torch import Tensor
 
 CHANNELS = 3
-"""Every timm network takes three; a gray image is repeated, and the record says so."""
+"""Every timm network takes three; a gray image is repeated, which the record notes."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputPreparation:
-    """The input contract of an init, applied on the device.
-
-    Attributes:
-        contract: mean, std, channel order, value range, interpolation.
-        side: of the square that the network sees, in pixels.
-    """
+    """The input contract of an init for a square input of `side` pixels."""
 
     contract: InputSpec
     side: int
 
     def resize(self, images: Tensor) -> Tensor:
-        """Turn stored levels [batch, channels, h, w] into floats 0..255 [batch, channels, side, side]."""
+        """Resize levels [batch, channels, h, w] to floats 0..255 [batch, channels, side, side]."""
         from torch.nn.functional import interpolate
 
         images = as_floats(images)
@@ -47,13 +42,13 @@ class InputPreparation:
         return resized.clamp_(0, 255) if mode == "bicubic" else resized
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn floats 0..255 [batch, 1 or 3, side, side] into the network's input, channels last."""
+        """Convert floats 0..255 [batch, 1 or 3, side, side] to the network's input, channels last."""
         import torch
 
         if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
             images = images.flip(1)
         scale, shift = _affine(self.contract, images.device)
-        # one multiplication and one addition; broadcasting repeats a single channel three times
+        # broadcasting repeats a single channel three times
         return (images * scale + shift).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -62,7 +57,7 @@ class InputPreparation:
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Turn levels of any shape, uint8 or 16 bits less 32768 as int16, into floats 0..255."""
+    """Convert levels of any shape, uint8 or 16 bits less 32768 as int16, to floats 0..255."""
     import torch
 
     return images.float().add_(32768).div_(257) if images.dtype == torch.int16 else images.float()
@@ -70,10 +65,11 @@ def as_floats(images: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
 def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return scale and shift [1, 3, 1, 1] that turn 0..255 into the contract's units."""
+    """Return scale and shift [1, 3, 1, 1] from 0..255 to the contract's units."""
     import torch
 
-    with torch.inference_mode(False):  # they outlive the validation that may ask for them first
+    # cached tensors may be created in a validation, and are used in training
+    with torch.inference_mode(False):
         mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)
         std = torch.tensor(contract.std).view(1, CHANNELS, 1, 1)
         return (contract.value_range / 255 / std).to(device), (-mean / std).to(device)

@@ -1,9 +1,8 @@
-"""Weights changed after they are loaded, so that reused features can be told from the mere scale of weights.
+"""Transforms of weights after loading, to separate feature reuse from the scale of weights.
 
-After Raghu et al. 2019, "Transfusion: understanding transfer learning for medical imaging". Parameters are
-transformed, of normalization layers as of all others. The running statistics of batch normalization are no
-weights: they describe activations of features that "meanvar" and "shuffled" destroy, so that these two reset
-them to those of a fresh network, and training estimates them anew within some dozens of steps.
+After Raghu et al. 2019, "Transfusion: understanding transfer learning for medical imaging". Parameters of all
+layers are transformed. "meanvar" and "shuffled" destroy the features that running statistics of batch norm
+describe, so these are reset to a fresh network's; training estimates them again within some dozens of steps.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 STREAM = 2
-"""Keeps these draws apart from all others of the same seed."""
+"""Number of this random stream, so that it differs from others of the same seed."""
 
 
 def transform_weights(
@@ -30,22 +29,22 @@ def transform_weights(
 ) -> None:
     """Transform the weights of `model` in place.
 
-    The draws depend on the seed and the shapes alone: with one seed every source is given the same normal
+    The draws depend on the seed and the shapes alone: with one seed every source gets the same normal
     numbers and the same permutations, and the random stages of "partial" are those of `scratch`.
 
     Args:
-        transform: what to do.
-        model: holds the source's weights; on the CPU.
-        random: a fresh network's state, drawn from the same seed.
-        arch: what to call the network in the error.
+        transform: kind, and number of stages.
+        model: has the source's weights; on the CPU.
+        random: state of a fresh network of the same seed.
+        arch: name of the network in the error.
         seed: of the cell.
 
     Raises:
-        UserError: the network has not so many stages.
+        UserError: the network has fewer stages.
     """
     import torch
 
-    state = model.state_dict()  # the tensors of the model themselves, not copies
+    state = model.state_dict()  # not copies
     parameters = dict(model.named_parameters())
     if transform.kind == "partial":
         _check_stages(transform, model, arch)
@@ -66,7 +65,7 @@ def transform_weights(
 
 
 def check_transform(transform: WeightTransform, arch: str, input_size: int) -> None:
-    """Refuse what an architecture cannot be given; `UserError` says what it can."""
+    """Raise `UserError` where an architecture has too few stages for a transform."""
     if transform.kind == "partial":
         _check_stages(transform, build_backbone(arch, input_size), arch)
 
@@ -76,6 +75,6 @@ def _check_stages(transform: WeightTransform, model: nn.Module, arch: str) -> No
     if not 1 <= transform.stages < len(names):
         source = transform.source.name
         raise UserError(
-            f"partial:{source}:{transform.stages} cannot be had: {arch} has {len(names)} stages "
+            f"partial:{source}:{transform.stages} is not possible: {arch} has {len(names)} stages "
             f"({', '.join(names)}); keep 1 to {len(names) - 1} of them (none is scratch, all are {source})."
         )

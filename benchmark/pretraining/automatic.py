@@ -16,8 +16,8 @@ from ...core.files import claim_lock, sha256_file, write_bytes
 from ...tasks.task import DataLocations, Split
 from ..schema.plan import TrainingConfig
 from ..schema.records import ValidationPoint
-from ..training.loop import asking_for_parts, in_parts
-from ..training.tensors import as_stored
+from ..training.device_data import as_stored
+from ..training.loop import catch_short_memory, retry_in_parts
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome
 from .distributed import RankGroup
 from .in_memory_loader import MemoryImages
@@ -115,10 +115,10 @@ def _trained(
     def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
         job = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
-        with asking_for_parts(parts, cut.batch_size):
+        with catch_short_memory(parts, cut.batch_size):
             return train(job, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
 
-    return in_parts(attempt)
+    return retry_in_parts(attempt)
 
 
 def _load(

@@ -1,1 +1,1 @@
-"""How an init meets a task: one module per protocol."""
+"""Evaluation protocols, one module each."""

@@ -1,4 +1,4 @@
-"""`finetune`: all weights are trained; the learning rate is chosen per cell group, the best epoch kept."""
+"""`finetune`: training of all weights; validation chooses the learning rate and the weights."""
 
 from __future__ import annotations
 
@@ -6,34 +6,31 @@ from typing import TYPE_CHECKING
 
 from ..schema.plan import TrainingConfig
 from ..schema.records import HyperparameterChoice
-from ..training.fit import TaskTraining
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 
 if TYPE_CHECKING:
     from ..training.loop import ValidationResult
 
 
-class FinetuneProtocol:
-    """AdamW with warm-up and cosine; the budget is a number of steps, equal for every init."""
+class FinetuneProtocol(BenchProtocol):
+    """AdamW with warm-up and cosine over a number of steps that is equal for every init."""
 
-    recipe_fields: tuple[str, ...] = (
-        "steps",
-        "batch_size",
-        "lr_grid",
-        "weight_decay",
-        "evaluations",
-        "patience",
-        "augment",
-    )
+    recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
     tunes = True
-    frozen = False
 
     def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Train once per learning rate with the full budget and compare on validation.
+        """Train with the full budget at each learning rate, and compare on validation.
 
-        Raises:
-            DivergedError: every learning rate failed.
+        Raises `DivergedError` where every learning rate failed.
         """
+        from ..training.fit import TaskTraining
         from ..training.loop import DivergedError
 
         best: ValidationResult | None = None
@@ -41,7 +38,7 @@ class FinetuneProtocol:
         failures: list[str] = []
         for place, lr in enumerate(job.recipe.lr_grid):
             try:
-                result = TaskTraining.of(job).run(lr).best
+                result = TaskTraining.load(job).run(lr).best
             except DivergedError as failure:
                 scores.append(None)
                 failures.append(str(failure))
@@ -55,12 +52,13 @@ class FinetuneProtocol:
         return describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
 
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train with the group's learning rate; predict the test split with the best validation epoch."""
+        """Train with the group's learning rate, and predict the test split at the best validation."""
         if job.tuned is None:
             raise AssertionError("a finetune cell needs its tune cell")
         from ..training.cka import similarities
+        from ..training.fit import TaskTraining
 
-        training = TaskTraining.of(job)
+        training = TaskTraining.load(job)
         before = training.grams()
         fitted = training.run(job.tuned.value)
         return ProtocolResult(
@@ -74,7 +72,7 @@ class FinetuneProtocol:
         )
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """A cell trains all steps at most; its group's share of the tuning is counted by the tune cell."""
+        """Count all steps, without early stopping; the tune cell counts those of the tuning."""
         return CostEstimate(
             trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test
         )

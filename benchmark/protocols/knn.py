@@ -1,34 +1,35 @@
-"""`knn`: frozen backbone, the vote of the nearest training images by cosine similarity."""
+"""`knn`: votes of the nearest training images by cosine similarity of frozen features."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
 from ..training.metrics import Predictions, log_loss, primary_value
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 from ..training.subsets import one_hot
 
 _Array = NDArray[np.float64]
 
 
-class KnnProtocol:
-    """k is chosen on validation from `TrainingConfig.k_grid`, as far as the subset is large enough for it."""
+class KnnProtocol(BenchProtocol):
+    """Choice of k in `TrainingConfig.k_grid`, up to the subset's size, on validation."""
 
-    recipe_fields: tuple[str, ...] = ("k_grid",)
-    tunes = False
+    recipe_fields = ("k_grid",)
     frozen = True
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Not used: every cell chooses its own k."""
-        raise AssertionError("knn has no tune cells")
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Vote with similarity weights; probabilities are the weighted shares of the labels."""
+        """Predict by similarity-weighted votes; probabilities are the weighted shares of the labels."""
         from ..training.features import features_of
 
         features = features_of(job)
-        train, val, test = (_unit(part) for part in features.seen(job))
+        train, val, test = (_unit_vectors(part) for part in features.select(job))
         votes = one_hot(job.labels("train"), len(job.task.classes)).astype(float)
         truth = one_hot(job.labels("val"), len(job.task.classes))
         grid = tuple(k for k in job.recipe.k_grid if k <= len(train)) or (len(train),)
@@ -46,24 +47,20 @@ class KnnProtocol:
         return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Neighbors cost next to nothing beside the features."""
+        """Count the forward passes, and the neighbor search, which costs little."""
         return CostEstimate(seen=train + val + test, solver_seconds=(val + test) * train * 2e-7)
 
 
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit_vectors(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def _vote(
     queries: NDArray[np.float32], train: NDArray[np.float32], votes: _Array, grid: tuple[int, ...]
 ) -> dict[int, _Array]:
-    """Return probabilities [queries, classes] for every k, from one neighbor search.
+    """Return probabilities [queries, classes] for every k of the grid, from one neighbor search.
 
-    Args:
-        queries: unit vectors [queries, features].
-        train: unit vectors [n, features].
-        votes: labels [n, classes] as 0 and 1.
-        grid: the numbers of neighbors.
+    `queries` [queries, features] and `train` [n, features] are unit vectors, `votes` [n, classes] is 0 or 1.
     """
     from sklearn.neighbors import NearestNeighbors
 

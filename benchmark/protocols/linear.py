@@ -1,4 +1,4 @@
-"""`linear`: frozen backbone, standardized features, L2-regularized logistic regression."""
+"""`linear`: L2-regularized logistic regression on standardized features, backbone frozen."""
 
 import warnings
 
@@ -6,50 +6,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
 from ..training.metrics import log_loss
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from ..training.protocol import (
+    PROTOCOLS,
+    BenchProtocol,
+    CostEstimate,
+    EvalContext,
+    ProtocolResult,
+    describe_choice,
+)
 from ..training.subsets import one_hot
 
 _Array = NDArray[np.float64]
 ITERATIONS = 400
 SOLVER_TOLERANCE = 1e-4
-"""Scikit-learn's own; at ten times as much the warm start stands still where the penalty is weak."""
+"""Scikit-learn's default; ten times as much ends a warm start at once where the penalty is weak."""
 
 ONE_THREAD = 50_000_000
-"""Numbers in the feature matrix below which the solver keeps to one thread: its products are so small that
-threads wait for one another, on a busy machine for up to 25 times as long as the work takes."""
+"""Size of the feature matrix below which the solver uses one thread: several wait for one another, on a busy
+machine for up to 25 times the computing time."""
 
 
-class LinearProtocol:
-    """Take the penalty with the smallest validation loss of `TrainingConfig.l2_grid`, anew for every cell."""
+class LinearProtocol(BenchProtocol):
+    """Choice of the penalty of `TrainingConfig.l2_grid` by validation loss, in every cell."""
 
-    recipe_fields: tuple[str, ...] = ("l2_grid",)
-    tunes = False
+    recipe_fields = ("l2_grid",)
     frozen = True
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Not used: every cell chooses its own penalty."""
-        raise AssertionError("linear has no tune cells")
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Fit one probe per penalty, from strong to weak, each starting from the last."""
+        """Fit one probe per penalty, from strong to weak, each with a warm start from the last."""
         from sklearn.preprocessing import StandardScaler
         from threadpoolctl import threadpool_limits
 
         from ..training.features import features_of
 
         features = features_of(job)
-        seen = features.seen(job)
+        seen = features.select(job)
         scaler = StandardScaler().fit(seen[0])
         train, val, test = (np.asarray(scaler.transform(part), np.float32) for part in seen)
         width = len(job.task.classes)
         truth = one_hot(job.labels("val"), width)
         grid = tuple(sorted(job.recipe.l2_grid, reverse=True))
-        # one column of labels, or one per label of a multilabel task
-        columns = job.labels("train").reshape(len(train), -1).T
+        columns = job.labels("train").reshape(len(train), -1).T  # multilabel: one per label; otherwise one
         with threadpool_limits(1 if train.size < ONE_THREAD else None):
-            paths = [_path(train, column, grid, (val, test), width) for column in columns]
+            paths = [_fit_path(train, column, grid, (val, test), width) for column in columns]
         if job.task.kind == "multilabel":
             fitted = [
                 tuple(np.stack([path[i][part][:, 1] for path in paths], axis=1) for part in (0, 1))
@@ -64,24 +64,23 @@ class LinearProtocol:
         return ProtocolResult(on_test, on_val, features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """The solver's cost grows with the images and the length of the grid."""
+        """Count the forward passes, and solver time per image and penalty."""
         return CostEstimate(seen=train + val + test, solver_seconds=0.05 + len(recipe.l2_grid) * train * 6e-5)
 
 
-def _path(
+def _fit_path(
     train: NDArray[np.float32],
     labels: NDArray[np.int64],
     grid: tuple[float, ...],
     parts: tuple[NDArray[np.float32], ...],
     width: int,
 ) -> list[tuple[_Array, ...]]:
-    """Fit the probes of one label column and return, per penalty, the probabilities of each part.
+    """Fit the probes of one label column, and return the probabilities per penalty and part.
 
     Args:
-        train: standardized features [n, features].
+        train: standardized features [n, features], like `parts`.
         labels: class indices [n]; 0 and 1 for a label of a multilabel task.
         grid: penalties per image, strong first; scikit-learn's C is 1 / (penalty n).
-        parts: standardized features to predict.
         width: number of classes of a single-label task.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -89,22 +88,23 @@ def _path(
 
     seen = np.unique(labels)
     width = max(width, 2)
-    if len(seen) < 2:  # nothing to tell apart: certain of the one class
+    if len(seen) < 2:  # one class has probability 1
         constant = tuple(np.tile(np.eye(width)[seen[0]], (len(part), 1)) for part in parts)
         return [constant for _ in grid]
     probe = LogisticRegression(max_iter=ITERATIONS, tol=SOLVER_TOLERANCE, warm_start=True)
-    found = []
+    probabilities = []
     for penalty in grid:
         probe.C = 1 / (penalty * len(train))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty on separable data never ends
+            # a weak penalty on separable data does not converge
+            warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit(train, labels)
-        found.append(tuple(_spread(probe.predict_proba(part), seen, width) for part in parts))
-    return found
+        probabilities.append(tuple(_fill_classes(probe.predict_proba(part), seen, width) for part in parts))
+    return probabilities
 
 
-def _spread(known: _Array, seen: NDArray[np.int64], width: int) -> _Array:
-    """Give probabilities of the classes seen in training a column in all; the others get 0."""
+def _fill_classes(known: _Array, seen: NDArray[np.int64], width: int) -> _Array:
+    """Expand probabilities of the classes seen in training to [n, width]; the others get 0."""
     out = np.zeros((len(known), width))
     out[:, seen] = known
     return out

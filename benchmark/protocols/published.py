@@ -1,38 +1,25 @@
-"""`medmnist-v2` and `medmnist-plus`: training as two published scripts do it, for parity with them."""
+"""`medmnist-v2` and `medmnist-plus`: trainings of two published scripts, for parity."""
 
 from __future__ import annotations
 
 import math
 
 from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
-from ..training.protocol import PROTOCOLS, CostEstimate, EvalContext, ProtocolResult
+from ..training.protocol import PROTOCOLS, BenchProtocol, CostEstimate, EvalContext, ProtocolResult
 from ..training.published_script import PublishedScript
 
 LAST_EPOCH = "last epoch"
-"""What the predictions after the last epoch are called beside those of the kept one."""
+"""Name of the predictions after the last epoch in `ProtocolResult.beside`."""
 
 
-class PublishedProtocol:
-    """A protocol that does what a script does, without any choice of its own.
-
-    Args:
-        script: its settings.
-    """
-
-    recipe_fields: tuple[str, ...] = ()
-    tunes = False
-    frozen = False
+class PublishedProtocol(BenchProtocol):
+    """Training with the fixed settings of a published script."""
 
     def __init__(self, script: PublishedScript) -> None:
         self.script = script
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Not used: the scripts tune nothing."""
-        raise AssertionError("a published script has no tune cells")
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train, and predict the test split with the epoch that the script would have kept."""
+        """Train, and predict the test split with the epoch that the script keeps."""
         from ..training.epochwise import build_published, train_published
         from ..training.loop import full_float32
 
@@ -51,22 +38,19 @@ class PublishedProtocol:
         )
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Every epoch shows all training images and is validated."""
+        """Count all epochs, each followed by a validation."""
         epochs, seen = self.script.epochs, self.script.epochs * val + val + test
-        return (
-            CostEstimate(seen=epochs * train + seen)
-            if self.script.head_only
-            else CostEstimate(epochs * train, seen)
-        )
+        frozen = self.script.head_only
+        return CostEstimate(seen=epochs * train + seen) if frozen else CostEstimate(epochs * train, seen)
 
 
 def _tenths(epoch: int) -> float:
-    """Return the rate that falls to a tenth after half, and again after three quarters, of 100 epochs."""
+    """Return the rate with steps to a tenth after 50 and 75 epochs."""
     return 0.1 ** ((epoch >= 50) + (epoch >= 75))
 
 
 def _late_cosine(epoch: int) -> float:
-    """Return timm's cosine over 100 epochs, one epoch late: the script steps it by the epoch just ended."""
+    """Return timm's cosine over 100 epochs, one epoch late as in the script."""
     return 0.5 * (1 + math.cos(math.pi * max(0, epoch - 1) / 100))
 
 
@@ -76,16 +60,9 @@ MEDMNIST_V2 = PublishedScript(
 )
 # sdoerrich97/rethinking-model-prototyping-MedMNISTPlus, train.py and config.yaml at b34dfc5 (linear probing).
 MEDMNIST_PLUS = PublishedScript(
-    epochs=100,
-    batch=64,
-    lr=1e-4,
-    weight_decay=0.01,
-    rate=_late_cosine,
-    keeps="loss",
-    patience=5,
-    head_only=True,
-    padded=True,
-)
+    epochs=100, batch=64, lr=1e-4, weight_decay=0.01, rate=_late_cosine, keeps="loss", patience=5,
+    head_only=True, padded=True,
+)  # fmt: skip
 
 PROTOCOLS.add("medmnist-v2", PublishedProtocol(MEDMNIST_V2))
 PROTOCOLS.add("medmnist-plus", PublishedProtocol(MEDMNIST_PLUS))

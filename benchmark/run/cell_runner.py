@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...baselines.init import InitCard
-from ...baselines.weights.preprocessing_warnings import preprocessing_warnings
+from ...baselines.weights.input_spec import preprocessing_warnings
 from ...core.errors import UserError
 from ...core.files import cache_folder
 from ..overlap.copies import copies_in, data_identity, without_copies
@@ -21,7 +21,7 @@ from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, Record
 from ..training import subsets
 from ..training.device_data import TaskData
-from ..training.loop import in_parts
+from ..training.loop import retry_in_parts
 from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
 from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from .new_record import add_job_facts, init_facts, new_record
@@ -62,7 +62,7 @@ class CellRunner:
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
         else:
-            (record, predictions), parts = in_parts(lambda parts: self._evaluate(planned, needs, parts))
+            (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, needs, parts))
             record = msgspec.structs.replace(record, notes=(*_note_parts(parts), *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(

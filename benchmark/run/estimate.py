@@ -79,7 +79,7 @@ def probe_rates(arch: str, side: int, device: str) -> ImageRates:
     import torch
 
     from ...baselines.weights.archs import build_backbone
-    from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, in_parts
+    from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, retry_in_parts
     from ..training.model import ImageClassifier, place_model
 
     model = place_model(ImageClassifier(build_backbone(arch, side), 2, 0), device)
@@ -95,7 +95,7 @@ def probe_rates(arch: str, side: int, device: str) -> ImageRates:
             feed = BatchSource(lambda step: (images, targets), loss, steps, parts, PROBE_BATCH)
             fit(model, feed, OptimizerConfig(1e-4, 0.0, steps, 1), lambda: ValidationResult(0.0, None))
 
-        in_parts(in_so_many)
+        retry_in_parts(in_so_many)
 
     def infer(steps: int) -> None:
         with torch.inference_mode():

@@ -83,7 +83,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     """Return where an init's weights came from, and what they share with the task."""
     known = read_pretrain_facts(card.file) if card.pretraining and card.file else None
     label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
-    label = card.transform.described(label) if card.transform else label
+    label = card.transform.describe(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
     return InitFacts(
         label=label,

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...baselines.timm_tags import beyond_imagenet
-from ...baselines.weights.preprocessing_warnings import preprocessing_warnings
+from ...baselines.weights.input_spec import preprocessing_warnings
 from ...core.errors import UserError
 from ...tasks.subgroups import check_subgroups
 from ...tasks.task import Split, Task

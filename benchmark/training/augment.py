@@ -1,4 +1,4 @@
-"""Augmentation batched on the device, from random numbers that are drawn before the training starts."""
+"""Augmentation of batches on the device, from random numbers drawn before the training."""
 
 import math
 from dataclasses import dataclass
@@ -10,19 +10,18 @@ from torch import Tensor
 from ...tasks.task import Task
 
 UNIFORMS_PER_IMAGE = 8
-"""Uniform numbers that one augmented image consumes."""
 
 
 @dataclass(frozen=True)
 class AugmentRule:
-    """Which changes leave an image of a task plausible.
+    """The changes that keep an image of a task plausible.
 
     Attributes:
         mirror: left-right.
         invert: upside-down; also allows quarter turns.
-        color: brightness and contrast jitter; never on gray images, whose values carry meaning.
+        color: brightness and contrast jitter; not for gray images, whose values carry meaning.
         degrees: largest rotation.
-        shift: largest translation, as a share of the side.
+        shift: largest translation, as a share of the image size.
         zoom: largest change of scale, as a share.
     """
 
@@ -34,14 +33,9 @@ class AugmentRule:
     zoom: float = 0.1
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Augment a batch by one affine resampling.
+        """Augment a batch, float [batch, channels, h, w] in 0..255, by one affine resampling.
 
-        Args:
-            images: float [batch, channels, h, w] in 0..255.
-            draws: uniform numbers in [0, 1), [batch, DRAWS].
-
-        Returns:
-            The augmented batch, of the same shape and range.
+        `draws` are uniform numbers in [0, 1), [batch, UNIFORMS_PER_IMAGE].
         """
         grid = F.affine_grid(self._matrices(draws), list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -60,15 +54,15 @@ class AugmentRule:
         scale = 1 + signed[:, 2] * self.zoom
         mirror = 1 - 2 * (draws[:, 5] < 0.5).float() if self.mirror else torch.ones_like(scale)
         cos, sin = angle.cos() * scale, angle.sin() * scale
-        moved = signed[:, 3:5] * (2 * self.shift)  # the grid spans -1..1, twice the side
+        shift = signed[:, 3:5] * (2 * self.shift)  # the grid spans -1..1, a length of 2
         rows = (
-            torch.stack([cos * mirror, -sin, moved[:, 0]], dim=1),
-            torch.stack([sin * mirror, cos, moved[:, 1]], dim=1),
+            torch.stack([cos * mirror, -sin, shift[:, 0]], dim=1),
+            torch.stack([sin * mirror, cos, shift[:, 1]], dim=1),
         )
         return torch.stack(rows, dim=1)
 
 
 def augment_for(task: Task) -> AugmentRule:
-    """Return the augmentation that respects a task's modality."""
+    """Return the augmentation of a task's modality."""
     mirror, invert = task.flips
     return AugmentRule(mirror=mirror, invert=invert, color=task.variant == "color")

@@ -1,4 +1,4 @@
-"""Training by whole epochs with fixed settings, in float32, as published scripts do it."""
+"""Training in whole epochs with the fixed settings of a published script, in float32."""
 
 import math
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation, as_floats
+from .device_data import as_targets
 from .fit import TaskTraining
 from .loop import BatchSource, FitResult, OptimizerConfig, ValidationResult, fit, seed_torch
 from .model import ImageClassifier, loss_of, place_model
 from .protocol import EvalContext
 from .published_script import PublishedScript
-from .tensors import as_targets
 
 
 class Float32Classifier(ImageClassifier):
-    """A classifier without autocast, where the harness would take bf16 on a GPU; see `full_float32`."""
+    """A classifier without autocast to bf16 on a GPU; see `full_float32`."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [batch, outputs]."""
@@ -30,14 +30,14 @@ class Float32Classifier(ImageClassifier):
 
 @dataclass(frozen=True, eq=False)
 class PaddedPreparation(InputPreparation):
-    """The input contract for images that are surrounded by zeros, after normalization, up to the side."""
+    """The input contract with padding of zeros up to `side`, after normalization."""
 
     def resize(self, images: Tensor) -> Tensor:
-        """Turn stored levels [batch, channels, h, w] into floats 0..255 of the same shape."""
+        """Convert stored levels [batch, channels, h, w] to floats 0..255 of the same shape."""
         return as_floats(images)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn floats 0..255 [batch, 1 or 3, h, w] into the network's input [batch, 3, side, side]."""
+        """Convert floats 0..255 [batch, 1 or 3, h, w] to the network's input [batch, 3, side, side]."""
         margin = max(0, self.side - images.shape[-1])
         near, far = margin // 2, margin - margin // 2
         padded = F.pad(super().normalize(images), (near, far, near, far))
@@ -45,16 +45,17 @@ class PaddedPreparation(InputPreparation):
 
 
 @dataclass(frozen=True)
-class ByScore(ValidationResult):
-    """A validation that only a higher score beats: of equal ones the first is kept."""
+class ScoreValidation(ValidationResult):
+    """A validation that only a higher score beats, so that the first of equal ones is kept."""
 
     def beats(self, other: ValidationResult | None) -> bool:
         """Whether the score is higher; an undefined one is the lowest."""
-        return other is None or _or_lowest(self.score) > _or_lowest(other.score)
+        mine, theirs = self.score, None if other is None else other.score
+        return other is None or (-1.0 if mine is None else mine) > (-1.0 if theirs is None else theirs)
 
 
 @dataclass(frozen=True)
-class ByLoss(ValidationResult):
+class LossValidation(ValidationResult):
     """A validation that only a lower loss beats."""
 
     def beats(self, other: ValidationResult | None) -> bool:
@@ -62,12 +63,8 @@ class ByLoss(ValidationResult):
         return other is None or self.loss < other.loss
 
 
-def _or_lowest(score: float | None) -> float:
-    return -1.0 if score is None else score
-
-
 def build_published(job: EvalContext, script: PublishedScript) -> TaskTraining:
-    """Build the network of a job; random weights are drawn by PyTorch's own defaults."""
+    """Build the network of a job; random weights are initialized by PyTorch's defaults."""
     cell = job.cell
     backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
     if job.card.file is None:
@@ -79,7 +76,7 @@ def build_published(job: EvalContext, script: PublishedScript) -> TaskTraining:
 
 
 def _redraw(network: nn.Module, seed: int) -> None:
-    """Draw all weights anew as the scripts do, which leave PyTorch's defaults alone; timm has its own."""
+    """Draw all weights again by PyTorch's defaults, as the scripts do, instead of by timm's."""
     with seed_torch("cpu", seed):
         for module in network.modules():
             reset = getattr(module, "reset_parameters", None)
@@ -89,12 +86,12 @@ def _redraw(network: nn.Module, seed: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ScriptResult:
-    """What a training by a script leaves; the network holds the weights of the kept epoch.
+    """Result of a training by a script.
 
     Attributes:
-        fitted: curve, best validation and notes.
+        fitted: curve and best validation.
         kept: number of the kept epoch, from 1.
-        last: probabilities [n, classes] of the test split after the last epoch; None where patience ended it.
+        last: test probabilities [n, classes] after the last epoch; None where patience stopped the training.
     """
 
     fitted: FitResult
@@ -103,7 +100,7 @@ class ScriptResult:
 
 
 def train_published(training: TaskTraining, script: PublishedScript) -> ScriptResult:
-    """Train to the last epoch or the end of patience; the network keeps the epoch that the script keeps."""
+    """Train to the last epoch or the end of patience; keep the weights of the script's choice."""
     job = training.job
     batches = math.ceil(len(job.subset.train) / script.batch)
     hyper = OptimizerConfig(
@@ -113,25 +110,25 @@ def train_published(training: TaskTraining, script: PublishedScript) -> ScriptRe
         patience=script.patience,
         schedule=lambda step: script.rate(step // batches),
     )
-    kind = ByScore if script.keeps == "auc" else ByLoss
-    seen: list[ValidationResult] = []
+    kind = ScoreValidation if script.keeps == "auc" else LossValidation
+    validations: list[ValidationResult] = []
     last: list[NDArray[np.float64]] = []
 
     def validate() -> ValidationResult:
-        found = training.validate()
-        seen.append(kind(found.loss, found.score))
-        if len(seen) == script.epochs:
+        result = training.validate()
+        validations.append(kind(result.loss, result.score))
+        if len(validations) == script.epochs:
             last.append(training.predict("test"))
-        return seen[-1]
+        return validations[-1]
 
     with seed_torch(job.device, job.cell.seed):
         fitted = fit(training.model, epoch_batches(training, script, batches), hyper, validate)
-    kept = 1 + next(place for place, found in enumerate(seen) if found is fitted.best)
+    kept = 1 + next(place for place, result in enumerate(validations) if result is fitted.best)
     return ScriptResult(fitted, kept, last[0] if last else None)
 
 
 def epoch_batches(training: TaskTraining, script: PublishedScript, batches: int) -> BatchSource:
-    """Lay out the order of all epochs: a permutation each, cut into `batches`, without augmentation."""
+    """Draw the order of all epochs, one permutation each, cut into `batches`; no augmentation."""
     job = training.job
     rng = np.random.default_rng([job.cell.seed, 1])
     rows = np.stack([rng.permutation(job.subset.train) for _ in range(script.epochs)])

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once per weights and task, shared by all fractions and seeds."""
+"""Features of a frozen backbone, computed once per weights and task."""
 
 import functools
 import hashlib
@@ -24,17 +24,14 @@ FEATURE_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class PooledFeatures:
-    """Pooled features of a task's splits.
-
-    Attributes:
-        splits: float32 [n, features] by split name.
-        weights: what made them, as `Backbone.weights` says.
-    """
+    """Pooled features, float32 [n, features] by split, and the weights as in `LoadedBackbone`."""
 
     splits: dict[str, NDArray[np.float32]]
     weights: str
 
-    def seen(self, job: EvalContext) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def select(
+        self, job: EvalContext
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the features of the train subset, the val subset and the test split."""
         return (
             self.splits["train"][job.subset.train],
@@ -44,21 +41,21 @@ class PooledFeatures:
 
 
 def features_of(job: EvalContext) -> PooledFeatures:
-    """Return the features that a job needs: from memory, from the cache on disk, or computed now.
+    """Return the features of a job: from memory, from the cache on disk, or computed now.
 
-    Random weights differ by seed and so have one entry per seed; loaded weights have one for all.
+    Random weights have one entry per seed, loaded weights one for all.
     """
-    path = job.cache / "features" / f"{_key(job)}.npz"
-    with claim_lock(path.with_suffix(".lock"), wait=True):  # another process may be computing the same
-        if (kept := _read(path)) is not None:
-            return kept
-        features = _compute(job)
+    path = job.cache / "features" / f"{_cache_key(job)}.npz"
+    with claim_lock(path.with_suffix(".lock"), wait=True):  # another process may compute the same
+        if (features := _read_cache(path)) is not None:
+            return features
+        features = _compute_features(job)
         content = {**features.splits, "weights": np.array(features.weights)}
         write_atomic(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
-    return _read(path) or features
+    return _read_cache(path) or features
 
 
-def _key(job: EvalContext) -> str:
+def _cache_key(job: EvalContext) -> str:
     facts = [
         FEATURE_VERSION,
         job.data.fingerprint,
@@ -77,8 +74,8 @@ def _key(job: EvalContext) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
 
 
-@functools.lru_cache(maxsize=4)  # the cells of a plan come sorted, so that the last few are the next few
-def _from_disk(path: Path, _modified: int) -> PooledFeatures | None:
+@functools.lru_cache(maxsize=4)  # the cells of a plan are sorted, so that neighbors share features
+def _load_features(path: Path, _modified: int) -> PooledFeatures | None:
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             return PooledFeatures({name: arrays[name] for name in SPLITS}, str(arrays["weights"]))
@@ -86,12 +83,12 @@ def _from_disk(path: Path, _modified: int) -> PooledFeatures | None:
         return None
 
 
-def _read(path: Path) -> PooledFeatures | None:
-    return _from_disk(path, path.stat().st_mtime_ns) if path.exists() else None
+def _read_cache(path: Path) -> PooledFeatures | None:
+    return _load_features(path, path.stat().st_mtime_ns) if path.exists() else None
 
 
-def _compute(job: EvalContext) -> PooledFeatures:
-    """Run every split through the backbone once; batch-norm statistics stay those of the init."""
+def _compute_features(job: EvalContext) -> PooledFeatures:
+    """Run every split through the backbone once, without updating batch-norm statistics."""
     backbone = load_backbone(job.card, job.cell.arch, job.cell.input_size, job.cell.seed)
     module = place_model(backbone.module.eval(), job.device)
     prepare = InputPreparation(job.card.contract, job.cell.input_size)

@@ -1,24 +1,23 @@
-"""One network on its way from an init to a task: its images, its validations, its predictions."""
-
-from __future__ import annotations
+"""Training of one network on one task: its batches, its validations and its predictions."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ...baselines.weights.load import load_backbone
+from ...baselines.weights.prepare import InputPreparation
+from .augment import UNIFORMS_PER_IMAGE, augment_for
+from .cka import Gram, gram_matrices, similarity_images
+from .device_data import as_targets, epoch_order
+from .loop import BatchSource, FitResult, OptimizerConfig, ValidationResult, fit, seed_torch
 from .metrics import Predictions, primary_value
+from .model import ImageClassifier, loss_of, outputs_of, place_model, to_probabilities
 from .protocol import EvalContext
 from .subsets import one_hot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ...baselines.weights.prepare import InputPreparation
-    from .loop import BatchSource, FitResult, ValidationResult
-    from .model import ImageClassifier
 
 FEW_VALIDATION = 50
 """Validation images below which the loss, and not the AUC, chooses the epoch and the learning rate."""
@@ -26,7 +25,7 @@ FEW_VALIDATION = 50
 
 @dataclass(eq=False)
 class TaskTraining:
-    """One network on its way from an init to a task."""
+    """One network, loaded from an init, that is trained and scored on one task."""
 
     job: EvalContext
     model: ImageClassifier
@@ -34,21 +33,15 @@ class TaskTraining:
     weights: str
 
     @classmethod
-    def of(cls, job: EvalContext) -> TaskTraining:
+    def load(cls, job: EvalContext) -> "TaskTraining":
         """Load the weights and put a fresh head on them."""
-        from ...baselines.weights.load import load_backbone
-        from ...baselines.weights.prepare import InputPreparation
-        from .model import ImageClassifier, place_model
-
         cell = job.cell
         backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
         model = place_model(ImageClassifier(backbone.module, len(job.task.classes), cell.seed), job.device)
         return cls(job, model, InputPreparation(job.card.contract, cell.input_size), backbone.weights)
 
     def run(self, lr: float) -> FitResult:
-        """Train to the end of the budget or of the patience."""
-        from .loop import OptimizerConfig, fit, seed_torch
-
+        """Train until the steps or the patience are used up."""
         recipe = self.job.recipe
         hyper = OptimizerConfig(
             lr=lr,
@@ -57,23 +50,16 @@ class TaskTraining:
             patience=recipe.patience,
         )
         with seed_torch(self.job.device, self.job.cell.seed):
-            return fit(self.model, self.feed(), hyper, self.validate)
+            return fit(self.model, self.batch_source(), hyper, self.validate)
 
-    def feed(self) -> BatchSource:
-        """Lay out order and augmentation of the whole training; drawn from the seed, equal for every init."""
-        import torch
-
-        from .augment import UNIFORMS_PER_IMAGE, augment_for
-        from .loop import BatchSource
-        from .model import loss_of
-        from .tensors import as_targets, epoch_order
-
+    def batch_source(self) -> BatchSource:
+        """Draw order and augmentation of the whole training from the seed, equal for every init."""
         job, recipe, device = self.job, self.job.recipe, self.job.device
         rng = np.random.default_rng([job.cell.seed, 1])
         rows = job.subset.train[epoch_order(len(job.subset.train), recipe.steps, recipe.batch_size, rng)]
         order = torch.from_numpy(rows).to(device)
-        drawn = rng.random((recipe.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
-        draws = torch.from_numpy(drawn).to(device)
+        uniforms = rng.random((recipe.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
+        draws = torch.from_numpy(uniforms).to(device)
         images, targets = job.data.images("train"), as_targets(job.data.splits["train"].labels, device)
         augment = augment_for(job.task) if recipe.augment else None
 
@@ -86,10 +72,6 @@ class TaskTraining:
 
     def _logits(self, split: str) -> Tensor:
         """Return logits of the val subset or of the whole test split, in eval mode."""
-        import torch
-
-        from .model import outputs_of
-
         images = self.job.data.images(split)
         if split == "val":
             images = images[torch.from_numpy(self.job.subset.val).to(images.device)]
@@ -97,10 +79,6 @@ class TaskTraining:
 
     def validate(self) -> ValidationResult:
         """Score the network on the validation labels of the cell."""
-        from .loop import ValidationResult
-        from .model import loss_of, to_probabilities
-        from .tensors import as_targets
-
         kind, labels = self.job.task.kind, self.job.labels("val")
         logits = self._logits("val")
         loss = float(loss_of(kind)(logits, as_targets(labels, self.job.device)))
@@ -110,16 +88,11 @@ class TaskTraining:
         score = primary_value(Predictions(kind, truth, to_probabilities(logits, kind)))
         return ValidationResult(loss, score, few=len(labels) < FEW_VALIDATION)
 
-    def grams(self) -> dict[str, NDArray[np.float64]]:
-        """Return how alike each stage's features now make some validation images; see `similarity`."""
-        from .cka import gram_matrices, similarity_images
-
-        return gram_matrices(
-            self.model.eval().backbone, self.prepare, similarity_images(self.job.data.images("val"))
-        )
+    def grams(self) -> dict[str, Gram]:
+        """Return the Gram matrix of each stage's features of some validation images; see `cka`."""
+        images = similarity_images(self.job.data.images("val"))
+        return gram_matrices(self.model.eval().backbone, self.prepare, images)
 
     def predict(self, split: str) -> NDArray[np.float64]:
         """Return probabilities [n, classes]."""
-        from .model import to_probabilities
-
         return to_probabilities(self._logits(split), self.job.task.kind)

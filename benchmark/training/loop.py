@@ -1,4 +1,4 @@
-"""The one training loop, for CPU and GPU: no Python per sample, no synchronisation between validations."""
+"""The training loop for CPU and GPU, without synchronization between validations."""
 
 import contextlib
 import gc
@@ -21,12 +21,12 @@ SHORT_MEMORY = re.compile(
     r"(CUBLAS|CUDNN|CUSOLVER)_STATUS_(ALLOC_FAILED|\w+_ALLOCATION_FAILED)"
     r"|CUDA error: out of memory|MPS backend out of memory|DefaultCPUAllocator: "
 )
-"""How libraries below torch say that memory was short; torch's own allocator has `OutOfMemoryError`."""
+"""Messages of libraries below torch for short memory; torch's own allocator raises `OutOfMemoryError`."""
 
 NO_ENGINE = "unable to find an engine to execute this computation"
-"""What cuDNN says where no memory is left for its workspace, or where it lacks an algorithm."""
+"""cuDNN's message where no memory is left for its workspace, or where it has no algorithm."""
 LITTLE = 0.05
-"""Share of a GPU's memory below which what is free is short."""
+"""Free share of a GPU's memory below which memory counts as short."""
 
 
 class DivergedError(RuntimeError):
@@ -34,7 +34,7 @@ class DivergedError(RuntimeError):
 
 
 class ShortMemoryError(RuntimeError):
-    """Memory was short: begin the cell again with each batch in `parts` parts."""
+    """Memory was short: restart the cell with each batch in `parts` parts."""
 
     def __init__(self, parts: int) -> None:
         super().__init__(f"memory was short; a batch in {parts} parts may fit")
@@ -43,14 +43,14 @@ class ShortMemoryError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class BatchSource:
-    """What the loop trains on, complete before it starts.
+    """The batches and the loss of a training.
 
     Attributes:
         batch: returns the network's input [batch, 3, side, side] and the targets of a step.
-        loss: maps outputs and targets to the mean loss over the images given.
+        loss: maps outputs and targets to the mean loss over the images.
         steps: optimizer steps.
-        parts: how many parts of a batch the network sees one after the other, its gradients accumulated.
-        batch_size: images of a whole batch, of which a part has two at least; below 4 there are no parts.
+        parts: number of parts of a batch, whose gradients are accumulated.
+        batch_size: images of a whole batch; a part has at least two, so batches below 4 are not divided.
     """
 
     batch: Callable[[int], tuple[Tensor, Tensor]]
@@ -62,14 +62,13 @@ class BatchSource:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How the optimizer moves.
+    """Settings of AdamW, of its schedule and of early stopping.
 
     Attributes:
-        lr: peak learning rate of AdamW.
-        weight_decay: decoupled.
+        lr: peak learning rate.
         every: steps between two validations.
         patience: validations without improvement before the loop stops.
-        warmup: share of the steps during which the rate rises linearly; it then falls as a cosine.
+        warmup: share of the steps with linear warm-up, before a cosine.
         schedule: maps a step to the rate in units of the peak, instead of warm-up and cosine.
     """
 
@@ -92,25 +91,20 @@ class ValidationResult:
     loss: float
     score: float | None
     few: bool = False
-    """So few images that the loss is the steadier judge: an AUC over 2 and 6 images has 13 values."""
+    """Few images, so that the loss is more stable: an AUC over 2 and 6 images has 13 values."""
 
     def beats(self, other: "ValidationResult | None") -> bool:
-        """Whether this is better: by the score, and by the loss where scores tie, are undefined or coarse."""
+        """Whether the score is higher, or the loss lower if scores tie, are undefined or noisy."""
         if other is None:
             return True
-        if (
-            not self.few
-            and self.score is not None
-            and other.score is not None
-            and abs(self.score - other.score) > 1e-9
-        ):
-            return self.score > other.score
-        return self.loss < other.loss
+        if self.few or self.score is None or other.score is None or abs(self.score - other.score) <= 1e-9:
+            return self.loss < other.loss
+        return self.score > other.score
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training leaves: the network holds the weights of the best validation."""
+    """The curve and the best validation of a training."""
 
     curve: tuple[ValidationPoint, ...]
     best: ValidationResult
@@ -125,18 +119,18 @@ def fit(
         model: on the device, channels last.
         feed: batches and loss.
         hyper: optimizer settings.
-        validate: scores the model on the validation labels; it sets no mode and takes no gradient.
+        validate: scores the model, which is in eval mode, on the validation labels without gradients.
 
     Raises:
         DivergedError: the loss became infinite or NaN, or no validation's loss was finite.
-        ShortMemoryError: memory was short, and a batch can be cut into more parts. The model is then of no
-            use: batch norm and optimizer may have taken half a step.
+        ShortMemoryError: memory was short, and a batch can be divided into more parts. The model must be
+            discarded: batch norm and optimizer may have taken half a step.
     """
-    with asking_for_parts(feed.parts, feed.batch_size):
-        return _fit(model, feed, hyper, validate)
+    with catch_short_memory(feed.parts, feed.batch_size):
+        return _train(model, feed, hyper, validate)
 
 
-def _fit(
+def _train(
     model: nn.Module, feed: BatchSource, hyper: OptimizerConfig, validate: Callable[[], ValidationResult]
 ) -> FitResult:
     device = next(model.parameters()).device
@@ -152,22 +146,20 @@ def _fit(
     for step in range(feed.steps):
         for group in optimizer.param_groups:
             group["lr"] = hyper.rate(step, feed.steps)
-        losses[step] = _step(model, feed, optimizer, step)
+        losses[step] = _optimizer_step(model, feed, optimizer, step)
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue
-        mean_loss = _checked(losses[seen : step + 1], seen, hyper.lr)
+        mean_loss = _mean_loss(losses[seen : step + 1], seen, hyper.lr)
         seen = step + 1
         model.eval()
         now = validate()
         model.train()
-        point = ValidationPoint(
-            step=seen,
-            seconds=time.perf_counter() - started,
-            train_loss=mean_loss,
-            val_loss=min(now.loss, sys.float_info.max),
-            val_score=now.score,
+        seconds, val_loss = time.perf_counter() - started, min(now.loss, sys.float_info.max)
+        curve.append(
+            ValidationPoint(
+                step=seen, seconds=seconds, train_loss=mean_loss, val_loss=val_loss, val_score=now.score
+            )
         )
-        curve.append(point)
         if now.beats(best):
             best, stale = now, 0
             kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -184,8 +176,10 @@ def _fit(
     return FitResult(tuple(curve), best)
 
 
-def _step(model: nn.Module, feed: BatchSource, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
-    """Take one optimizer step; returns the mean loss of its batch."""
+def _optimizer_step(
+    model: nn.Module, feed: BatchSource, optimizer: torch.optim.Optimizer, step: int
+) -> Tensor:
+    """Take one optimizer step, and return the mean loss of its batch."""
     optimizer.zero_grad(set_to_none=True)
     inputs, targets = feed.batch(step)
     parts = max(1, min(feed.parts, len(inputs) // 2))  # the last batch of an epoch may be small
@@ -201,39 +195,36 @@ def _step(model: nn.Module, feed: BatchSource, optimizer: torch.optim.Optimizer,
 
 
 def is_short_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was short, whichever library found out."""
+    """Whether an error of any library means that memory was short."""
     if NO_ENGINE in str(error):
         return _is_gpu_full()
     return isinstance(error, torch.OutOfMemoryError) or bool(SHORT_MEMORY.search(str(error)))
 
 
 def _is_gpu_full() -> bool:
-    """Tell whether little is free on a GPU that this process uses."""
+    """Whether little memory is free on a GPU that this process uses."""
     used = filter(torch.cuda.memory_reserved, range(torch.cuda.device_count()))
     return any(free < LITTLE * total for free, total in map(torch.cuda.mem_get_info, used))
 
 
 @contextlib.contextmanager
-def asking_for_parts(parts: int, batch_size: int) -> Iterator[None]:
-    """Raise `ShortMemoryError` where memory is short in the block and a batch can be cut into more parts."""
+def catch_short_memory(parts: int, batch_size: int) -> Iterator[None]:
+    """Raise `ShortMemoryError` if memory is short in the block and batches are divisible."""
     try:
         yield
     except RuntimeError as error:
-        most = batch_size // 2  # batch norm needs two images to learn from
-        doubtful = parts == 1 and NO_ENGINE in str(error)  # the workspace may have needed more: one more try
+        most = batch_size // 2  # batch norm needs two images
+        doubtful = parts == 1 and NO_ENGINE in str(error)  # a smaller workspace may suffice: try once more
         if parts >= most or not (doubtful or is_short_memory(error)):
             raise
         raise ShortMemoryError(min(2 * parts, most)) from error
 
 
-def in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:
-    """Compute with batches in one part; where memory is short, from the start again in more of them.
-
-    Args:
-        compute: does the whole work with batches in so many parts, from nothing but its arguments.
+def retry_in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:
+    """Call `compute(parts)` with 1, and again with more parts while memory is short.
 
     Returns:
-        The result, and the parts that it took.
+        The result, and the number of parts.
     """
     parts = 1
     while True:
@@ -245,19 +236,16 @@ def in_parts(compute: Callable[[int], _T]) -> tuple[_T, int]:
 
 
 def free_memory() -> None:
-    """Give back to the GPU what nothing refers to: cuBLAS and cuDNN allocate beside torch."""
+    """Release torch's unused GPU memory, since cuBLAS and cuDNN allocate outside of torch."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Compute float32 products and convolutions on a GPU in float32 for the block, never in TF32.
-
-    By default torch's convolutions take TF32, which keeps 10 bits of 23.
-    """
+    """Disable TF32 (10 bits of 23) in the block; torch's convolutions use it by default."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    if hasattr(cudnn, "conv"):  # torch 2.9 and newer; it refuses a mixture with the older switches
+    if hasattr(cudnn, "conv"):  # torch 2.9 and newer, which refuses the older switches beside these
         switches = [(place, "fp32_precision", "ieee") for place in (matmul, cudnn.conv, cudnn.rnn)]
     else:
         switches = [(place, "allow_tf32", False) for place in (matmul, cudnn)]
@@ -272,7 +260,7 @@ def full_float32() -> Iterator[None]:
 
 
 def autocast_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return bf16 autocast on CUDA; on a CPU bf16 is slower at these sizes, and float32 stays."""
+    """Return bf16 autocast on CUDA, and float32 on a CPU, where bf16 is slower at these sizes."""
     if device.type == "cuda":
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
@@ -280,7 +268,7 @@ def autocast_precision(device: torch.device) -> contextlib.AbstractContextManage
 
 @contextlib.contextmanager
 def seed_torch(device: str, seed: int) -> Iterator[None]:
-    """Start torch's own generators, which draw dropout and first weights, at `seed` inside the block."""
+    """Seed torch's generators, which draw dropout and initial weights, inside the block."""
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -288,15 +276,15 @@ def seed_torch(device: str, seed: int) -> Iterator[None]:
 
 
 def _schedule(step: int, steps: int, warmup: float) -> float:
-    """Linear warm-up, then a cosine to 0; in units of the peak rate."""
+    """Return linear warm-up, then a cosine to 0, in units of the peak rate."""
     rising = max(1, round(steps * warmup))
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def _checked(losses: Tensor, first: int, lr: float) -> float:
-    """Return the mean of a stretch of losses; the only place where the loop waits for the device."""
+def _mean_loss(losses: Tensor, first: int, lr: float) -> float:
+    """Return the mean loss from step `first` on; only here the loop waits for the device."""
     values = losses.cpu()
     if not bool(torch.isfinite(values).all()):
         step = first + int((~torch.isfinite(values)).nonzero()[0])

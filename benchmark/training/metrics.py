@@ -1,7 +1,7 @@
-"""Test metrics from labels and probabilities; undefined is None with a reason, never 0.
+"""Test metrics of labels and probabilities; an undefined one is None with a reason.
 
-AUC and accuracy are computed exactly as `medmnist.Evaluator` does (macro one-vs-rest AUC; accuracy at
-0.5 per label for binary and multilabel tasks, by the largest probability otherwise).
+AUC and accuracy equal those of `medmnist.Evaluator`: macro one-vs-rest AUC; accuracy at 0.5 per label for
+binary and multilabel tasks, by the largest probability otherwise.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _Array = NDArray[np.float64]
 
 
 class UndefinedMetricError(ValueError):
-    """The metric has no value on these labels; the message says why."""
+    """The metric is undefined on these labels; the message is the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Predictions:
 
     @property
     def decisions(self) -> NDArray[np.int64]:
-        """Predicted class indices [n] of a single-label task; binary is cut at 0.5 as MedMNIST does."""
+        """Predicted class indices [n] of a single-label task; binary by MedMNIST's threshold 0.5."""
         if self.kind == "binary":
             return (self.scores[:, -1] > 0.5).astype(np.int64)
         return self.scores.argmax(axis=1)
@@ -60,7 +60,7 @@ class Predictions:
 
     @property
     def confidence(self) -> tuple[_Array, NDArray[np.bool_]]:
-        """Confidence and correctness of every decision, flat; each label of a multilabel image is one."""
+        """Confidence and correctness of every decision, flat; a multilabel image has one per label."""
         if self.kind == "multilabel":
             return np.where(self.predicted, self.scores, 1 - self.scores).ravel(), (
                 self.predicted == self.truth
@@ -73,14 +73,14 @@ MetricFunction = Callable[[Predictions], float]
 
 @dataclass(frozen=True)
 class DescribedMetric:
-    """A plug-in's metric that says how it is to be read; made by `describe_metric`."""
+    """A plug-in's metric with title, help, direction and range; see `describe_metric`."""
 
     compute: MetricFunction
     facts: MetricFacts
 
-    def __call__(self, scored: Predictions) -> float:
-        """Compute the metric; a value outside of its range is undefined."""
-        value, low, high = self.compute(scored), self.facts.low, self.facts.high
+    def __call__(self, preds: Predictions) -> float:
+        """Compute the metric; a value outside of its range counts as undefined."""
+        value, low, high = self.compute(preds), self.facts.low, self.facts.high
         if (low is not None and value < low) or (high is not None and value > high):
             raise UndefinedMetricError(f"the plug-in gave {value:g}, outside of the range that it declares")
         return value
@@ -93,13 +93,13 @@ def describe_metric(
     low: float | None = None,
     high: float | None = None,
 ) -> Callable[[MetricFunction], DescribedMetric]:
-    """Return a decorator for a plug-in's metric; the arguments are those of `MetricFacts`.
+    """Return a decorator for a plug-in's metric; see `MetricFacts`.
 
     Raises:
-        ValueError: `low` is not below `high`, or one of the arguments is of another kind.
+        ValueError: `low` is not below `high`, or an argument has a wrong type.
     """
     facts = MetricFacts(title=title, help=help, lower_is_better=lower_is_better, low=low, high=high)
-    # what a record could not give back would make it unreadable
+    # a fact that cannot be decoded would make the record unreadable
     facts = msgspec.convert(msgspec.to_builtins(facts), MetricFacts)
     ends = [end for end in (low, high) if end is not None]
     if not np.isfinite(ends).all() or (len(ends) == 2 and ends[0] >= ends[1]):
@@ -109,34 +109,29 @@ def describe_metric(
 
 METRICS: Registry[MetricFunction] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
 PER_CLASS: dict[str, Callable[[Predictions], _Array]] = {}
-"""Metrics that are a mean over classes: name -> values [classes], NaN where a class has no value."""
+"""Metrics that are a mean over classes: name -> values [classes], NaN where undefined."""
 
 
 @dataclass(frozen=True)
 class MetricValues:
-    """Metrics of one split: values, the reason of every None, and values per class name."""
+    """Metrics of one split: values, reasons of the undefined ones, and values per class name."""
 
     values: dict[str, float | None]
     undefined: dict[str, str] = field(default_factory=dict)
     per_class: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
-def compute_metrics(scored: Predictions, classes: tuple[str, ...]) -> MetricValues:
-    """Compute every metric that applies to the kind of task.
-
-    Args:
-        scored: labels and probabilities.
-        classes: names for the per-class table, in label order.
-    """
+def compute_metrics(preds: Predictions, classes: tuple[str, ...]) -> MetricValues:
+    """Compute every metric that applies to the kind of task; `classes` are names in label order."""
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     for name, metric in METRICS.items():
-        if name == "kappa" and scored.kind != "ordinal":
+        if name == "kappa" and preds.kind != "ordinal":
             continue
         try:
-            if not len(scored.truth):
+            if not len(preds.truth):
                 raise UndefinedMetricError("there is no image in this split")
-            value = float(metric(scored))  # a plug-in's bool would make the record unreadable
+            value = float(metric(preds))  # a plug-in's bool would make the record unreadable
             if not np.isfinite(value):
                 raise UndefinedMetricError(f"it gave {value:g}")
             values[name] = value
@@ -145,12 +140,12 @@ def compute_metrics(scored: Predictions, classes: tuple[str, ...]) -> MetricValu
         except (Exception, SystemExit) as error:
             if not METRICS.is_foreign(name):
                 raise
-            # what has been trained for hours shall not be lost to a plug-in
+            # a plug-in must not discard hours of training
             values[name], undefined[name] = None, f"the plug-in failed ({type(error).__name__}: {error})"
     per_class = {
         name: {
             label: None if np.isnan(value) else float(value)
-            for label, value in zip(classes, of(scored), strict=True)
+            for label, value in zip(classes, of(preds), strict=True)
         }
         for name, of in PER_CLASS.items()
     }
@@ -158,23 +153,23 @@ def compute_metrics(scored: Predictions, classes: tuple[str, ...]) -> MetricValu
 
 
 def metric_facts() -> dict[str, MetricFacts]:
-    """Return how the metrics that plug-ins describe are to be read, by name."""
+    """Return title, help, direction and range of the metrics that plug-ins describe."""
     return {name: metric.facts for name, metric in METRICS.items() if isinstance(metric, DescribedMetric)}
 
 
-def primary_value(scored: Predictions) -> float | None:
+def primary_value(preds: Predictions) -> float | None:
     """Return the primary metric, or None where it is undefined."""
     try:
-        return METRICS[PRIMARY_METRIC](scored)
+        return METRICS[PRIMARY_METRIC](preds)
     except UndefinedMetricError:
         return None
 
 
-def _over_classes(per_class: Callable[[Predictions], _Array], first: int = 0) -> MetricFunction:
-    """Make the mean over the classes from number `first` on; undefined where one of them is."""
+def _mean_over_classes(per_class: Callable[[Predictions], _Array], first: int = 0) -> MetricFunction:
+    """Return the mean over the classes from index `first` on; undefined where one of them is."""
 
-    def macro(scored: Predictions) -> float:
-        values = per_class(scored)[first:]
+    def macro(preds: Predictions) -> float:
+        values = per_class(preds)[first:]
         if np.isnan(values).any():
             which = ", ".join(map(str, first + np.flatnonzero(np.isnan(values))))
             raise UndefinedMetricError(f"class {which} has no positive, or no negative, image in this split")
@@ -183,49 +178,49 @@ def _over_classes(per_class: Callable[[Predictions], _Array], first: int = 0) ->
     return macro
 
 
-def _auc_per_class(scored: Predictions) -> _Array:
+def _auc_per_class(preds: Predictions) -> _Array:
     """AUC [classes] by the rank-sum identity; ties count half (Hanley & McNeil 1982)."""
     from scipy.stats import rankdata
 
-    positives = scored.truth.sum(axis=0)  # [classes]
-    negatives = len(scored.truth) - positives
-    ranks = rankdata(scored.scores, axis=0)
-    rank_sum = np.where(scored.truth, ranks, 0).sum(axis=0)
+    positives = preds.truth.sum(axis=0)  # [classes]
+    negatives = len(preds.truth) - positives
+    ranks = rankdata(preds.scores, axis=0)
+    rank_sum = np.where(preds.truth, ranks, 0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (rank_sum - positives * (positives + 1) / 2) / np.where(
             positives * negatives, positives * negatives, np.nan
         )
 
 
-def _average_precision_per_class(scored: Predictions) -> _Array:
+def _average_precision_per_class(preds: Predictions) -> _Array:
     from sklearn.metrics import average_precision_score
 
     return np.array(
         [
             average_precision_score(truth, scores) if truth.any() else np.nan
-            for truth, scores in zip(scored.truth.T, scored.scores.T, strict=True)
+            for truth, scores in zip(preds.truth.T, preds.scores.T, strict=True)
         ]
     )
 
 
-def _recall_per_class(scored: Predictions) -> _Array:
-    return _share_of_hits(scored.truth, scored.predicted)
+def _recall_per_class(preds: Predictions) -> _Array:
+    return _share_of_hits(preds.truth, preds.predicted)
 
 
-def _specificity_per_class(scored: Predictions) -> _Array:
-    return _share_of_hits(~scored.truth, ~scored.predicted)
+def _specificity_per_class(preds: Predictions) -> _Array:
+    return _share_of_hits(~preds.truth, ~preds.predicted)
 
 
 def _share_of_hits(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Array:
-    """Share [classes] of the true ones that are predicted; NaN for a class that has none."""
+    """Share [classes] of the positives that are predicted; NaN for a class without positives."""
     count = truth.sum(axis=0)
     return np.where(count, (truth & predicted).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _f1_per_class(scored: Predictions) -> _Array:
+def _f1_per_class(preds: Predictions) -> _Array:
     """F1 [classes]; NaN for a class that neither occurs nor is predicted."""
-    twice_hits = 2 * (scored.truth & scored.predicted).sum(axis=0)
-    total = scored.truth.sum(axis=0) + scored.predicted.sum(axis=0)
+    twice_hits = 2 * (preds.truth & preds.predicted).sum(axis=0)
+    total = preds.truth.sum(axis=0) + preds.predicted.sum(axis=0)
     return np.where(total, twice_hits / np.maximum(total, 1), np.nan)
 
 
@@ -238,78 +233,76 @@ PER_CLASS.update(
 
 
 @METRICS.register("auc")
-def auc(scored: Predictions) -> float:
-    """Macro one-vs-rest area under the ROC curve; of a binary task, that of class 1."""
-    return _over_classes(_auc_per_class, first=1 if scored.kind == "binary" else 0)(scored)
+def auc(preds: Predictions) -> float:
+    """Macro one-vs-rest area under the ROC curve; for binary tasks that of class 1."""
+    return _mean_over_classes(_auc_per_class, first=1 if preds.kind == "binary" else 0)(preds)
 
 
 @METRICS.register("accuracy")
-def accuracy(scored: Predictions) -> float:
-    """Share of right decisions; of a multilabel task, over all its labels."""
-    if scored.kind == "multilabel":
-        return float((scored.predicted == scored.truth).mean())
-    return float((scored.decisions == scored.labels).mean())
+def accuracy(preds: Predictions) -> float:
+    """Share of correct decisions; for multilabel tasks over all labels."""
+    if preds.kind == "multilabel":
+        return float((preds.predicted == preds.truth).mean())
+    return float((preds.decisions == preds.labels).mean())
 
 
 @METRICS.register("balanced_accuracy")
-def balanced_accuracy(scored: Predictions) -> float:
-    """Mean recall over classes; of a multilabel task, mean of (sensitivity + specificity) / 2 over labels."""
-    if scored.kind != "multilabel":
-        return _over_classes(_recall_per_class)(scored)
-    return _over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(scored)
+def balanced_accuracy(preds: Predictions) -> float:
+    """Mean recall over classes; if multilabel, (sensitivity + specificity) / 2 over labels."""
+    if preds.kind != "multilabel":
+        return _mean_over_classes(_recall_per_class)(preds)
+    return _mean_over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(preds)
 
 
 @METRICS.register("macro_f1")
-def macro_f1(scored: Predictions) -> float:
+def macro_f1(preds: Predictions) -> float:
     """Mean F1 over the classes that occur or are predicted."""
-    values = _f1_per_class(scored)
+    values = _f1_per_class(preds)
     if np.isnan(values).all():
         raise UndefinedMetricError("no class occurs or is predicted in this split")
     return float(np.nanmean(values))
 
 
 @METRICS.register("average_precision")
-def average_precision(scored: Predictions) -> float:
-    """Macro area under the precision-recall curve (step-wise); of a binary task, that of class 1."""
-    return _over_classes(_average_precision_per_class, first=1 if scored.kind == "binary" else 0)(scored)
+def average_precision(preds: Predictions) -> float:
+    """Macro area under the step-wise precision-recall curve; for binary tasks that of class 1."""
+    return _mean_over_classes(_average_precision_per_class, first=1 if preds.kind == "binary" else 0)(preds)
 
 
 @METRICS.register("kappa")
-def kappa(scored: Predictions) -> float:
+def kappa(preds: Predictions) -> float:
     """Quadratic weighted kappa of an ordinal task."""
     from sklearn.metrics import cohen_kappa_score
 
-    if len(np.unique(np.concatenate([scored.labels, scored.decisions]))) < 2:
+    if len(np.unique(np.concatenate([preds.labels, preds.decisions]))) < 2:
         raise UndefinedMetricError("every label and every prediction is the same class")
-    grades = np.arange(scored.truth.shape[1])  # all of them: distances are in grades, not in ranks
-    return float(cohen_kappa_score(scored.labels, scored.decisions, labels=grades, weights="quadratic"))
+    grades = np.arange(preds.truth.shape[1])  # all of them, so that distances are in grades and not in ranks
+    return float(cohen_kappa_score(preds.labels, preds.decisions, labels=grades, weights="quadratic"))
 
 
 @METRICS.register("ece")
-def ece(scored: Predictions) -> float:
-    """Expected calibration error: |accuracy - confidence| over 15 equal bins, weighted by their size."""
-    confidence, correct = scored.confidence
+def ece(preds: Predictions) -> float:
+    """Expected calibration error, |accuracy - confidence| over 15 equal bins, weighted by size."""
+    confidence, correct = preds.confidence
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
     gap = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
     return float(np.abs(gap).sum() / len(confidence))
 
 
 @METRICS.register("brier")
-def brier(scored: Predictions) -> float:
-    """Brier score: binary and multilabel per label in [0, 1], otherwise summed over classes in [0, 2]."""
-    squared = (scored.scores - scored.truth) ** 2
-    if scored.kind == "binary":
+def brier(preds: Predictions) -> float:
+    """Brier score: per label in [0, 1] if binary or multilabel, else over classes in [0, 2]."""
+    squared = (preds.scores - preds.truth) ** 2
+    if preds.kind == "binary":
         return float(squared[:, -1].mean())
-    return float(squared.mean() if scored.kind == "multilabel" else squared.sum(axis=1).mean())
+    return float(squared.mean() if preds.kind == "multilabel" else squared.sum(axis=1).mean())
 
 
 def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
-    """Return the mean negative log likelihood, by which hyper-parameters are chosen on few images.
+    """Return the mean negative log likelihood of `scores`, like `truth` [n, classes].
 
-    Args:
-        truth: [n, classes].
-        scores: probabilities, likewise; kept away from 0 and 1, so that one certain error is not infinite.
-        kind: of a multilabel task every label counts, otherwise the probability of the true class.
+    It chooses hyper-parameters. Multilabel tasks count every label, others the true class; probabilities are
+    clipped, so that one certain error is not infinite.
     """
     scores = np.clip(scores, 1e-7, 1 - 1e-7)
     if kind == "multilabel":

@@ -1,4 +1,4 @@
-"""A backbone with a fresh head, its loss, and its predictions."""
+"""Classifier of a backbone and a fresh head, with its loss and predictions."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,12 +19,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class ImageClassifier(nn.Module):
-    """A backbone and a linear head.
+    """A backbone from [batch, 3, side, side] to [batch, features], and a linear head.
 
-    Args:
-        backbone: maps [batch, 3, side, side] to [batch, features].
-        outputs: number of logits.
-        seed: draws the head, the same for every init.
+    The head depends on the seed only, so that it is the same for every init.
     """
 
     def __init__(self, backbone: nn.Module, outputs: int, seed: int) -> None:
@@ -39,12 +36,12 @@ class ImageClassifier(nn.Module):
 
 
 def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a kind of task: BCE for multilabel, cross-entropy (no smoothing) otherwise."""
+    """Return the loss of a kind of task: BCE for multilabel, unsmoothed cross-entropy otherwise."""
     return F.binary_cross_entropy_with_logits if kind == "multilabel" else F.cross_entropy
 
 
 def place_model(module: Module, device: str) -> Module:
-    """Move a network to the device, channels last: on a CPU up to four times as fast for depthwise nets."""
+    """Move a network to the device in channels last, on CPU up to 4 times faster if depthwise."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     module.to(torch.device(device))
     return module
@@ -52,12 +49,9 @@ def place_model(module: Module, device: str) -> Module:
 
 @torch.inference_mode()
 def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> Tensor:
-    """Return what `model` makes of all images, float32 [n, width] on the device.
+    """Return the outputs of `model` in eval mode, float32 [n, width] on the device.
 
-    Args:
-        model: in eval mode; where memory is short the batch is halved.
-        prepare: the input contract.
-        images: as stored, [n, 1 or 3, h, w] on the device.
+    `images` are as stored, [n, 1 or 3, h, w] on the device. Where memory is short the batch is halved.
     """
     size = EVAL_BATCH
     while True:
@@ -71,10 +65,10 @@ def outputs_of(model: nn.Module, prepare: InputPreparation, images: Tensor) -> T
             if size == 1 or not is_short_memory(error):
                 raise
         parts, size = [], size // 2
-        free_memory()  # only here: see `in_parts`
+        free_memory()  # only here: see `retry_in_parts`
 
 
 def to_probabilities(logits: Tensor, kind: str) -> NDArray[np.float64]:
     """Return probabilities [n, classes] of logits, as float64 on the CPU."""
-    logits = logits.cpu().double()  # in this order: not every device knows float64
+    logits = logits.cpu().double()  # in this order: not every device has float64
     return (logits.sigmoid() if kind == "multilabel" else logits.softmax(dim=1)).numpy()

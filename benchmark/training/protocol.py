@@ -1,4 +1,4 @@
-"""What a protocol is given, what it returns, and what it promises."""
+"""Interface of an evaluation protocol: its input, its result and its cost estimate."""
 
 from __future__ import annotations
 
@@ -26,16 +26,12 @@ class EvalContext:
     """Everything that decides a cell's result; the same for every protocol.
 
     Attributes:
-        cell: the unit of work.
-        task: the target's card.
-        data: its images, on the device and off it.
-        subset: the labels that may be seen.
-        card: the init, resolved; its weights are at hand.
+        subset: the labels that the cell may use.
+        card: the resolved init, whose weights are available.
         recipe: settings that are equal for every init.
-        device: as torch calls it.
         cache: folder of features that runs share.
         tuned: the learning rate chosen for the cell's group; None for a protocol that does not tune.
-        parts: parts that a training cuts each batch into; above 1 where memory is short.
+        parts: number of parts of each training batch; above 1 where memory is short.
     """
 
     cell: Cell
@@ -58,19 +54,18 @@ class EvalContext:
 
 @dataclass(frozen=True, eq=False)
 class ProtocolResult:
-    """What a protocol found out.
+    """Predictions of a cell, and facts for its record.
 
     Attributes:
         test_scores: probabilities [n, classes] of the whole test split.
         val_scores: probabilities of the validation subset.
-        weights: "sha256:..." or "random:seed" of what was loaded.
+        weights: "sha256:..." or "random:seed" of the loaded weights.
         choices: hyper-parameters chosen on validation.
         curve: validations during training, if any.
         notes: sentences for the record.
         similarity: of the features before and after training, per stage.
-        parameters: weights of the backbone, where it was trained.
-        beside: probabilities of the test split [n, classes] by other rules than the protocol's own, by name;
-            fixed rules that choose nothing.
+        parameters: number of weights of the backbone, where it was trained.
+        beside: test probabilities [n, classes] by further fixed rules, by name.
     """
 
     test_scores: NDArray[np.float64]
@@ -86,35 +81,35 @@ class ProtocolResult:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What a cell costs, in images, for an estimate made before anything runs."""
+    """Cost of a cell, in images."""
 
     trained: float = 0.0
-    """Images through forward and backward pass."""
+    """Images in forward and backward passes."""
     seen: float = 0.0
-    """Images through the forward pass only."""
+    """Images in forward passes only."""
     solver_seconds: float = 0.0
 
 
 class BenchProtocol(Protocol):
-    """How an init meets a task."""
+    """A way to evaluate an init on a task."""
 
-    recipe_fields: tuple[str, ...]
-    """Fields of the recipe that decide the result; others do not enter a cell's key."""
-    tunes: bool
-    """Whether a `tune` cell chooses a hyper-parameter for the group before the seeds are run."""
-    frozen: bool
-    """Whether the backbone stays as loaded, so that features can be shared."""
+    recipe_fields: tuple[str, ...] = ()
+    """Fields of the recipe that decide the result; only these enter a cell's key."""
+    tunes: bool = False
+    """Whether a `tune` cell chooses a hyper-parameter for the group before the score cells."""
+    frozen: bool = False
+    """Whether the backbone does not change, so that features can be shared."""
 
     def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Choose the group's hyper-parameter on validation labels only."""
-        ...
+        """Choose the group's hyper-parameter on validation labels; called only if `tunes`."""
+        raise AssertionError("this protocol has no tune cells")
 
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train on the subset and predict the test split; test labels are not used."""
+        """Train on the subset and predict the test split, without test labels."""
         ...
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Estimate the cost of one `score` cell with these numbers of images."""
+        """Estimate the cost of one `score` cell from numbers of images."""
         ...
 
 
@@ -122,7 +117,7 @@ PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
 
 
 def _fault(name: str, thing: object) -> str:
-    """Say what is wrong with what a plug-in calls a protocol."""
+    """Describe what is wrong with a plug-in's protocol; "" if nothing."""
     lacking = [part for part in PROTOCOL_PARTS if not hasattr(thing, part)]
     return f"gives a protocol without {', '.join(lacking)}" if lacking else ""
 

@@ -1,4 +1,4 @@
-"""The settings of a published training script, as plain data."""
+"""Settings of a published training script, as plain data without torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class PublishedScript:
-    """The settings of a published training script; they are facts, so no option changes them.
+    """Settings of a published training script, which no option changes.
 
     Attributes:
-        epochs: at most; each shows every image once, and its last batch is what is left.
+        epochs: at most; each shows every image once, with a smaller last batch.
         batch: images per step.
         lr: initial learning rate of AdamW, which without decay is Adam.
-        weight_decay: decoupled.
         rate: maps an epoch, from 0, to the rate in units of `lr`.
         keeps: "auc" keeps the first epoch with the highest validation AUC, "loss" that with the lowest loss.
-        patience: epochs without a better one before it stops.
-        head_only: the backbone's weights stay, though its batch normalization sees training batches.
-        padded: small images are surrounded by zeros (after normalization) instead of being resized.
+        patience: epochs without improvement before the training stops.
+        head_only: the backbone is frozen, except for its batch-norm statistics.
+        padded: small images are padded with zeros (after normalization) instead of being resized.
     """
 
     epochs: int

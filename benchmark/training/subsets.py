@@ -1,4 +1,4 @@
-"""Which labels a cell may see: nested, stratified, group-keeping subsets of train and validation."""
+"""Label subsets of train and validation: nested, stratified, and with whole groups."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,18 +13,12 @@ from ...tasks.task import Split
 
 _Index = NDArray[np.int64]
 LEAST_PER_CLASS = 2
-"""Images (or positives, and negatives, of a multilabel class) kept per class where the set has them."""
+"""Images per class (positives and negatives of a multilabel class) in every subset, if available."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSubset:
-    """The label budget of one (task, fraction, seed), the same for every init.
-
-    Attributes:
-        train: indices into the training split, ascending.
-        val: indices into the validation split, ascending; scaled like train.
-        digest: "sha256:..." of both.
-    """
+    """Ascending indices of a (task, fraction, seed) in train and val, with "sha256:..." of both."""
 
     train: _Index
     val: _Index
@@ -32,13 +26,9 @@ class LabelSubset:
 
 
 def choose_subset(train: Split, val: Split, fraction: float, seed: int) -> LabelSubset:
-    """Choose the subset of a fraction; a smaller fraction of the same seed lies inside a larger one.
+    """Choose the subset of a fraction; with one seed a smaller fraction is part of a larger one.
 
-    Args:
-        train: the training split; `labels` is [n], or [n, classes] of 0 and 1.
-        val: the validation split, likewise.
-        fraction: share of both splits, in (0, 1].
-        seed: draws the order in which images (or groups) join.
+    `fraction` is the share of both splits, in (0, 1]; their `labels` are [n], or [n, classes] of 0 and 1.
     """
     parts = [
         _take(split, fraction, np.random.default_rng([seed, place]))
@@ -51,7 +41,7 @@ def choose_subset(train: Split, val: Split, fraction: float, seed: int) -> Label
 
 
 def one_hot(labels: NDArray[np.int64], classes: int = 0) -> NDArray[np.bool_]:
-    """Return labels as [n, classes] booleans; multilabel labels are so already."""
+    """Return labels as [n, classes] booleans; multilabel labels have this shape already."""
     if labels.ndim == 2:
         return labels.astype(bool)
     width = max(classes, int(labels.max(initial=-1)) + 1)
@@ -71,30 +61,30 @@ def _take(split: Split, fraction: float, rng: np.random.Generator) -> _Index:
     sizes = np.bincount(groups)
     order = _stratified_order(counts, rng)
     reached = np.cumsum(sizes[order])
-    wanted = round(fraction * len(split))
-    taken = set(order[: int(np.searchsorted(reached, wanted)) + 1].tolist()) if wanted else set()
-    taken |= _least(counts, sizes, order, multilabel=split.labels.ndim == 2)
-    return np.flatnonzero(np.isin(groups, list(taken)))
+    count = round(fraction * len(split))
+    chosen = set(order[: int(np.searchsorted(reached, count)) + 1].tolist()) if count else set()
+    chosen |= _required_groups(counts, sizes, order, multilabel=split.labels.ndim == 2)
+    return np.flatnonzero(np.isin(groups, list(chosen)))
 
 
 def _stratified_order(counts: NDArray[np.float64], rng: np.random.Generator) -> _Index:
     """Order groups so that every prefix holds each stratum in proportion.
 
-    A group's stratum is the class that it holds the largest share of: of a single image its own
-    class, of a multilabel image its rarest finding; -1 where it has none.
+    A group's stratum is the class of which it holds the largest share: for a single image its class, for a
+    multilabel image its rarest finding, or -1 without one.
     """
     total = np.maximum(counts.sum(axis=0), 1)
     stratum = np.where(counts.any(axis=1), (counts / total).argmax(axis=1), -1)
     position = np.empty(len(counts))
     for value in np.unique(stratum):
         members = rng.permutation(np.flatnonzero(stratum == value))
-        # ranks spread evenly over (0, 1); the common random offset keeps strata from joining in lockstep
+        # ranks spread evenly over (0, 1); a random offset per stratum avoids lockstep
         position[members] = (np.arange(len(members)) + rng.random()) / len(members)
     return np.argsort(position, kind="stable")
 
 
-def _least(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
-    """Return the groups that guarantee `LEAST_PER_CLASS`: the same for every fraction, so subsets nest."""
+def _required_groups(counts: NDArray[np.float64], sizes: _Index, order: _Index, multilabel: bool) -> set[int]:
+    """Return the groups for `LEAST_PER_CLASS`, equal for every fraction, so that subsets nest."""
     ordered = counts[order]
     sides = [ordered, sizes[order, None] - ordered] if multilabel else [ordered]
     chosen: set[int] = set()

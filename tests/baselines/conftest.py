@@ -1,4 +1,4 @@
-"""The tests of the inits use the generated tasks of those of the science."""
+"""Fixtures of the tests of inits, which share the generated tasks of the training tests."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmark" / "trai
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with real images; the test is skipped where there is none."""
+    """The folder with real images; without one the test is skipped."""
     from toys import real_data
 
     return real_data()

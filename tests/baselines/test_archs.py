@@ -1,4 +1,4 @@
-"""The architectures that the README promises: each is built, fed at its size, and loads its own weights."""
+"""The README's architectures: each is built, run at its size, and loads its own weights."""
 
 from pathlib import Path
 
@@ -60,27 +60,16 @@ def test_a_promised_arch_turns_images_into_features_and_takes_its_own_weights_ba
     assert left_over and all(name.startswith(classifier_names(arch)) for name in left_over)
 
 
-@pytest.mark.parametrize(
-    "arch",
-    [
-        "resnet18",
-        "resnet50",
-        "densenet121",
-        "convnext_tiny",
-        "vit_small_patch16_224",
-        "tf_efficientnet_lite0",
-    ],
-)
+CONVOLUTIONS = ("resnet18", "resnet50", "densenet121", "convnext_tiny", "tf_efficientnet_lite0")
+
+
+@pytest.mark.parametrize("arch", (*CONVOLUTIONS, "vit_small_patch16_224"))
 def test_a_renamed_tensor_is_found_in_every_promised_arch(arch: str) -> None:
     state = build_backbone(arch, 224).state_dict()
     first = next(iter(state))
+    renamed = {(f"{name}_" if name == first else name): value for name, value in state.items()}
     with pytest.raises(UserError, match=r"1 missing .* 1 left over"):
-        load_total(
-            build_backbone(arch, 224),
-            {(f"{name}_" if name == first else name): value for name, value in state.items()},
-            classifier_names(arch),
-            "test",
-        )
+        load_total(build_backbone(arch, 224), renamed, classifier_names(arch), "test")
 
 
 def test_a_transformer_sees_another_side_with_the_position_embedding_of_its_weights() -> None:
@@ -117,10 +106,9 @@ def test_the_cifar_resnets_are_those_of_medmnist(arch: str) -> None:
 
 
 def test_weights_of_the_imagenet_stem_do_not_fit_the_cifar_stem() -> None:
+    state = build_backbone("resnet18", 28).state_dict()
     with pytest.raises(UserError, match=r"conv1\.weight \(64, 3, 7, 7\) instead of \(64, 3, 3, 3\)"):
-        load_total(
-            build_backbone("resnet18_cifar", 28), build_backbone("resnet18", 28).state_dict(), (), "test"
-        )
+        load_total(build_backbone("resnet18_cifar", 28), state, (), "test")
 
 
 @pytest.mark.parametrize(
@@ -133,17 +121,17 @@ def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, meant: str) ->
 
 
 @pytest.mark.parametrize(
-    ("arch", "side", "said"),
+    ("arch", "side", "cure"),
     [
         ("convnext_tiny", 16, "larger --input-size"),
         ("vgg11", 16, "larger --input-size"),
         ("cait_xxs24_224", 64, "--input-size 224"),
     ],
 )
-def test_an_input_that_is_too_small_gives_one_sentence(arch: str, side: int, said: str) -> None:
+def test_an_input_that_is_too_small_gives_one_sentence(arch: str, side: int, cure: str) -> None:
     with pytest.raises(UserError) as error:
         check_input_size(arch, side)
-    assert arch in str(error.value) and said in str(error.value) and "\n" not in str(error.value)
+    assert arch in str(error.value) and cure in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_transformer_that_pads_its_own_windows_is_built_too() -> None:
@@ -156,10 +144,6 @@ def test_a_transformer_that_pads_its_own_windows_is_built_too() -> None:
 
 def test_the_head_is_the_same_for_every_init_of_a_seed() -> None:
     one, two = build_backbone(toys.ARCH, 16), build_backbone(toys.ARCH, 16)
-    heads = [
-        ImageClassifier(one, 3, seed=4).head,
-        ImageClassifier(two, 3, seed=4).head,
-        ImageClassifier(one, 3, seed=5).head,
-    ]
+    heads = [ImageClassifier(model, 3, seed).head for model, seed in ((one, 4), (two, 4), (one, 5))]
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert not torch.equal(heads[0].weight, heads[2].weight)

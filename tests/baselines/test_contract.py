@@ -1,5 +1,6 @@
-"""Each planted breach of an input contract is seen in the weights, and the right contract raises nothing."""
+"""Planted errors of an input contract are detected; the right contract has no warning."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -43,7 +44,7 @@ IMAGES = {"generated": lambda: None, "photographs": photos, "gray medical": medi
 FAULTS: dict[str, tuple[dict[str, object], str]] = {
     "too small": (
         {"mean": (127.5,) * 3, "std": (127.5,) * 3},
-        "times too small.*mean .127.5.*value_range 255",
+        "too small.*mean .127.5.*value_range 255",
     ),
     "too large": ({"value_range": 255}, "times too large.*mean .0.5, 0.5, 0.5.*value_range 1"),
     "swapped": ({"channels": "bgr"}, "red and blue are probably swapped: try channels = 'rgb'"),
@@ -63,12 +64,10 @@ def test_the_right_contract_raises_nothing(images: str, network: nn.Module) -> N
 @pytest.mark.parametrize("images", IMAGES)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_error_is_caught_with_its_cure(fault: str, images: str, network: nn.Module) -> None:
-    import re
-
-    facts, said = FAULTS[fault]
+    facts, warning_of = FAULTS[fault]
     wrong = msgspec.structs.replace(RIGHT, **facts)
     (warning,) = check_input_spec(network, wrong, SIDE, IMAGES[images]()).warnings
-    assert re.search(said, warning)
+    assert re.search(warning_of, warning)
 
 
 def test_images_that_are_255_times_too_dark_are_seen_too(network: nn.Module) -> None:
@@ -78,7 +77,7 @@ def test_images_that_are_255_times_too_dark_are_seen_too(network: nn.Module) -> 
 
 def test_a_network_without_batch_norm_says_that_it_cannot_be_checked() -> None:
     found = check_input_spec(build_backbone("test_vit", 160).eval(), RIGHT, 160)
-    assert not found.checked and found.warnings == () and "cannot be checked" in found.described
+    assert not found.checked and found.warnings == () and "cannot be checked" in found.summary
 
 
 def test_a_fingerprint_holds_for_this_network_alone(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Derived inits keep of their source what they say, and nothing else."""
+"""Derived inits keep the stated part of their source, and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -102,12 +102,10 @@ def test_partial_keeps_the_first_stages_and_leaves_the_rest_to_scratch(source: I
     assert any("running" in name for name in first - same(theirs, fresh))  # statistics of kept features stay
 
 
+RESNET_STAGES = ["act1", "layer1", "layer2", "layer3", "layer4"]
 NETWORKS = {
-    "resnet18": (
-        ["act1", "layer1", "layer2", "layer3", "layer4"],
-        {"conv1.weight": 0, "layer1.0.bn1.bias": 1},
-    ),
-    "resnet18_cifar": (["act1", "layer1", "layer2", "layer3", "layer4"], {"bn1.weight": 0}),
+    "resnet18": (RESNET_STAGES, {"conv1.weight": 0, "layer1.0.bn1.bias": 1}),
+    "resnet18_cifar": (RESNET_STAGES, {"bn1.weight": 0}),
     "tf_efficientnet_lite0": (
         ["blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6"],
         {"conv_stem.weight": 0, "blocks.3.0.bn1.bias": 3, "conv_head.weight": 4, "bn2.running_mean": 4},
@@ -118,13 +116,7 @@ NETWORKS = {
     ),
     "test_vit": (
         [f"blocks.{at}" for at in range(6)],
-        {
-            "cls_token": 0,
-            "pos_embed": 0,
-            "patch_embed.proj.weight": 0,
-            "blocks.4.norm1.bias": 4,
-            "norm.bias": 5,
-        },
+        {"cls_token": 0, "patch_embed.proj.weight": 0, "blocks.4.norm1.bias": 4, "norm.bias": 5},
     ),
 }
 
@@ -150,7 +142,7 @@ def need(tmp_path: Path) -> InitRequest:
     return toys.need_of(toy, tmp_path / "cache", tasks=(toy, other))
 
 
-def test_names_take_the_card_that_stands_elsewhere_in_the_list(need: InitRequest, tmp_path: Path) -> None:
+def test_names_take_the_card_from_elsewhere_in_the_list(need: InitRequest, tmp_path: Path) -> None:
     path = toys.write_card(tmp_path)
     cards = resolved(f"meanvar:lab,lab={path},partial:lab:2,mednet={path},shuffled:mednet,scratch", need)
     assert list(cards) == ["meanvar:lab", "lab", "partial:lab:2", "mednet", "shuffled:mednet", "scratch"]

@@ -21,7 +21,7 @@ from mednet_bench.baselines.sources.imagenet import packaged_file, resolve_image
 from mednet_bench.baselines.timm_tags import beyond_imagenet, declare_tag
 from mednet_bench.baselines.weights.archs import DEFAULT_ARCH, build_backbone
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, rename_by_order
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.core.errors import UserError
@@ -48,7 +48,7 @@ def tensors(card: InitCard) -> dict[str, Tensor]:
 def classifier(tensors: dict[str, Tensor]) -> torch.nn.Module:
     """The network with its 1,000 outputs, filled as `load_backbone` fills it without them."""
     model = build_backbone(DEFAULT_ARCH, 224, classes=1000)
-    load_total(model, renamed_by_order(tensors, model.state_dict(), "test"), (), "test")
+    load_total(model, rename_by_order(tensors, model.state_dict(), "test"), (), "test")
     return model.eval()
 
 
@@ -265,31 +265,21 @@ def test_what_weights_have_seen_is_declared_by_their_tag(name: str) -> None:
 def test_every_tag_that_timm_lists_is_declared_and_imagenet_only_where_it_is() -> None:
     import timm
 
-    without_the_word = {
-        "dino",
-        "fb_dino",
-        "mae",
-        "fcmae",
-        "sa1b",
-        "m30m",
-        "m38m",
-    }  # and yet begun on ImageNet
+    without_the_word = {"dino", "fb_dino", "mae", "fcmae", "sa1b", "m30m", "m38m"}  # but ImageNet was seen
     for name in timm.list_pretrained():
         cfg = timm.get_pretrained_cfg(name)
         assert cfg is not None
         declared, tag = declare_tag(cfg), cfg.tag or ""
-        assert declared.corpora and declared.objective and declared.license == (cfg.license or "unknown"), (
-            name
-        )
+        assert declared.corpora and declared.objective, name
+        assert declared.license == (cfg.license or "unknown"), name
         assert all(id in sets_without_row() or id == "unknown" for id in declared.corpora), name
         sizes = set(re.findall(r"in(?:w?21|1|12|22)k", tag))
         wanted = {f"imagenet-{size[2:].removeprefix('w')}" for size in sizes}
         found = {id for id in declared.corpora if id.startswith("imagenet-")}
         assert found >= wanted, name
         assert sizes or without_the_word & {tag, *tag.split("_")} or not found, name
-        assert ("ImageNet" in declared.label.partition(": ")[2 * ("not declared" in declared.label)]) == bool(
-            found
-        )
+        label = declared.label.removeprefix("not declared as ImageNet: ")
+        assert ("ImageNet" in label) == bool(found)
 
 
 @pytest.mark.parametrize("tag", [None, "", "untrained", "rad2_in1k", "in1k_mimic", "foo", "in999k"])
@@ -319,9 +309,8 @@ def test_weights_that_are_not_imagenets_are_not_called_so(arch: str, tmp_path: P
     assert card.label.startswith("not declared as ImageNet: ")
     facts = init_facts(card, task)  # a crawl of the web may hold a public set, and a silent tag anything
     assert facts.overlap == () and len(facts.possible) == 1
-    assert (
-        (facts.objective, facts.license) == (card.objective, card.license) and card.objective and card.license
-    )
+    assert card.objective and card.license
+    assert (facts.objective, facts.license) == (card.objective, card.license)
     assert "not declared as ImageNet's" in beyond_imagenet("imagenet", facts.corpora)
     assert beyond_imagenet("my-dino", facts.corpora) == ""
 
@@ -331,5 +320,5 @@ def test_plain_imagenet_is_no_doubt(tmp_path: Path, card: InitCard) -> None:
     for sound in (card, card_of("resnet50", tmp_path), card_of("vit_base_patch16_224", tmp_path)):
         assert init_facts(sound, task).possible == () and beyond_imagenet("imagenet", sound.corpora) == ""
         assert sound.label.startswith("ImageNet-") and sound.objective == "supervised"
-    begun_on_the_web = card_of("vit_base_patch16_clip_224.laion2b_ft_in1k", tmp_path)
-    assert "more than ImageNet: web:laion-2b" in beyond_imagenet("imagenet", begun_on_the_web.corpora)
+    web_start = card_of("vit_base_patch16_clip_224.laion2b_ft_in1k", tmp_path)
+    assert "more than ImageNet: web:laion-2b" in beyond_imagenet("imagenet", web_start.corpora)

@@ -1,4 +1,4 @@
-"""`inspect-weights`: every command that docs/weights.md shows is run, and its draft card is used."""
+"""`inspect-weights`: every command of docs/weights.md runs, and its draft card is usable."""
 
 import os
 import re

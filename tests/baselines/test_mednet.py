@@ -1,4 +1,4 @@
-"""`mednet` is pretrained on medical images that have nothing to do with the target, or not at all.
+"""`mednet` is pretrained on medical images independent of the target, or not at all.
 
 Pretraining on the target's own images, on its sister sets or on a set that shares a parent with it is
 the leak that would make MedNet win for the wrong reason.
@@ -19,7 +19,7 @@ from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import TASKS, DataLocations, Task
 
 
-def at_hand(task: Task, sides: tuple[int, ...] = (28,)) -> Task:
+def available(task: Task, sides: tuple[int, ...] = (28,)) -> Task:
     """The card of a real set as if its file were here."""
 
     class Here(toys.InMemory):
@@ -35,19 +35,13 @@ def local(name: str, variant: str, parents: tuple[str, ...], group: str, **facts
 
 
 def everything() -> dict[str, Task]:
-    """The twelve sets of MedMNIST, the phantoms, and local sets as the issue's data folder has them."""
-    known = {name: at_hand(task) for name, task in TASKS.items()}
+    """The twelve sets of MedMNIST, the phantoms, and local sets like those of the data folder."""
+    known = {name: available(task) for name, task in TASKS.items()}
+    allows_test: dict[str, object] = {"role": "source", "pretrain_splits": ("test",)}
     locals_ = (
         local("mednist-sample", "gray", ("nih-chestxray14",), "mednist", role="source"),
         local("bccd-cells", "color", ("bccd",), "bccd"),
-        local(
-            "pathmnist-subset",
-            "color",
-            ("nct-crc-he-100k",),
-            "nct-crc",
-            role="source",
-            pretrain_splits=("test",),
-        ),
+        local("pathmnist-subset", "color", ("nct-crc-he-100k",), "nct-crc", **allows_test),
     )
     return {**known, **{task.name: task for task in locals_}}
 
@@ -114,16 +108,16 @@ def test_one_common_parent_is_enough_to_keep_two_sets_apart() -> None:
     assert is_independent(toys.task_of(toys.Toy(), "two", parents=("c",)), one)
 
 
-def test_a_set_that_is_not_at_hand_is_no_source() -> None:
+def test_a_set_that_is_not_available_is_no_source() -> None:
     known = everything()
-    known["tissuemnist"] = at_hand(known["tissuemnist"], ())
+    known["tissuemnist"] = available(known["tissuemnist"], ())
     assert sources("breastmnist", known) == EXPECTED["breastmnist"] - {"tissuemnist"}
 
 
 def test_a_source_is_read_at_the_size_of_the_run_or_the_largest_there_is() -> None:
     known = everything()
-    known["tissuemnist"] = at_hand(known["tissuemnist"], (28, 64))
-    known["octmnist"] = at_hand(known["octmnist"], (64, 128))
+    known["tissuemnist"] = available(known["tissuemnist"], (28, 64))
+    known["octmnist"] = available(known["octmnist"], (64, 128))
     pretraining = plan_pretraining(need("breastmnist", known))
     sizes = {task.name: size for task, size in zip(pretraining.sources, pretraining.sizes, strict=True)}
     assert (sizes["tissuemnist"], sizes["octmnist"], sizes["mednist-sample"]) == (28, 128, 16)
@@ -151,7 +145,7 @@ CHANGES = {
         plan_pretraining(replace(need("breastmnist", everything()), input_size=64)).identity
     ),
     "data of a source": lambda: identity(
-        "breastmnist", changed("octmnist", source=at_hand(replace(TASKS["octmnist"], name="other")).source)
+        "breastmnist", changed("octmnist", source=available(replace(TASKS["octmnist"], name="other")).source)
     ),
     "splits of a source": lambda: identity(
         "breastmnist", changed("octmnist", pretrain_splits=("train", "val"))
@@ -167,7 +161,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_whatever_decides_the_weights_changes_their_name(what: str) -> None:
+def test_each_fact_that_decides_the_weights_changes_their_name(what: str) -> None:
     # The name is that of the file in the cache: equal names for unequal weights would be served silently.
     assert CHANGES[what]() != identity("breastmnist", everything())
 
@@ -188,7 +182,7 @@ def test_tasks_with_the_same_sources_share_one_pretraining() -> None:
     assert len({identity(target, known) for target in EXPECTED}) == len(EXPECTED) - 2
 
 
-def test_the_card_says_what_was_seen_and_where_the_weights_will_stand() -> None:
+def test_the_card_says_what_was_seen_and_names_the_file() -> None:
     known = everything()
     card = resolve_mednet(need("retinamnist", known))
     assert isinstance(card.pretraining, PretrainPlan)
@@ -227,7 +221,7 @@ def test_the_record_says_that_a_gray_image_was_repeated(tmp_path: Path) -> None:
     assert init_facts(toys.RANDOM, known["retinamnist"]).adapted == ()
 
 
-def test_the_real_sets_beside_the_repository_serve_whom_they_may(data_root: Path) -> None:
+def test_the_real_sets_beside_the_repository_serve_the_expected_targets(data_root: Path) -> None:
     places = DataLocations(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
     known = catalog(places)
 
@@ -237,7 +231,7 @@ def test_the_real_sets_beside_the_repository_serve_whom_they_may(data_root: Path
         )
         return {task.name: task.pretrain_splits for task in plan_pretraining(asked).sources}
 
-    # The subset is of PathMNIST's test images, and its card allows them; everybody else gives train.
+    # The subset is of PathMNIST's test images, and its card allows them; all others give train.
     assert planned("retinamnist") == {"bccd-cells": ("train",), "pathmnist-subset": ("test",)}
     assert planned("breastmnist") == {"mednist-sample": ("train",), "pneumoniamnist": ("train",)}
     assert planned("pneumoniamnist") == {"breastmnist": ("train",), "mednist-sample": ("train",)}

@@ -1,4 +1,4 @@
-"""Weights load totally or fail: every fault that can be planted gives one sentence that names both sides.
+"""Weights load totally or fail: a planted fault gives one sentence that names both sides.
 
 The papers that this benchmark wants to correct were often wrong here: half-loaded networks, a missing
 checkpoint replaced by random weights, and a table that called the result "medical pretraining".
@@ -24,7 +24,7 @@ from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.checkpoint import from_checkpoint
 from mednet_bench.baselines.weights.inspect import inspect_checkpoint
 from mednet_bench.baselines.weights.load import load_backbone
-from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, renamed_by_order
+from mednet_bench.baselines.weights.load_state_dict import load_total, read_tensors, rename_by_order
 from mednet_bench.core.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -49,16 +49,19 @@ def load(card: Path) -> torch.nn.Module:
 
 
 def planted(tmp_path: Path, weights: Path, change: Callable[[State], State]) -> Path:
-    """The card of a changed copy of the weights; its hash is right, so that only the content is wrong."""
+    """The card of a changed copy of the weights, with the hash of the copy."""
     file = tmp_path / "weights.safetensors"
     save_file(change(load_file(weights)), file)
     return toys.write_card(tmp_path, file)
 
 
-def one_sentence(error: pytest.ExceptionInfo[UserError]) -> str:
-    said = str(error.value)
-    assert "\n" not in said and said.endswith((".", "?"))
-    return said
+def refusal(action: Callable[[], object]) -> str:
+    """The message, of one sentence, of the error that an action ends with."""
+    with pytest.raises(UserError) as error:
+        action()
+    message = str(error.value)
+    assert "\n" not in message and message.endswith((".", "?"))
+    return message
 
 
 def test_every_tensor_that_is_loaded_is_the_tensor_of_the_file(tmp_path: Path, weights: Path) -> None:
@@ -92,7 +95,7 @@ FAULTS: dict[str, tuple[Callable[[State], State], tuple[str, ...]]] = {
         cut,
         ("1 of another shape", STEM, " (24, 1, 3, 3) instead of (24, 3, 3, 3)"),
     ),
-    "a prefix that nobody knows before every name": (
+    "a prefix that is not known before every name": (
         lambda state: {f"mine.{name}": value for name, value in state.items()},
         ("missing (conv_stem.weight", "left over (mine.", ", ...)"),
     ),
@@ -109,11 +112,8 @@ def test_weights_that_do_not_fit_name_what_is_wrong_on_either_side(
 ) -> None:
     change, wanted = FAULTS[fault]
     card = planted(tmp_path, weights, change)
-    with pytest.raises(UserError) as error:
-        load(card)
-    said = one_sentence(error)
-    for part in (*wanted, "weights.safetensors"):
-        assert part in said
+    message = refusal(lambda: load(card))
+    assert all(part in message for part in (*wanted, "weights.safetensors"))
 
 
 def test_a_fault_leaves_the_network_as_it_was(weights: Path) -> None:
@@ -158,27 +158,21 @@ def test_no_card_can_excuse_a_tensor_that_the_network_needs(
 
 def test_weights_of_another_arch_are_refused_before_they_are_loaded(tmp_path: Path) -> None:
     card = toys.write_card(tmp_path, arch="resnet50")
-    with pytest.raises(UserError) as error:
-        load(card)
-    said = one_sentence(error)
-    assert "resnet50" in said and toys.ARCH in said and "--archs resnet50" in said
+    message = refusal(lambda: load(card))
+    assert "resnet50" in message and toys.ARCH in message and "--archs resnet50" in message
 
 
 def test_a_card_that_lies_about_its_arch_is_found_out_by_the_tensors(tmp_path: Path) -> None:
     file = toys.write_weights(tmp_path / "weights.safetensors", arch="test_resnet")
-    with pytest.raises(UserError) as error:
-        load(toys.write_card(tmp_path, file))
-    said = one_sentence(error)
-    assert "missing (conv_stem.weight" in said and "left over" in said
+    message = refusal(lambda: load(toys.write_card(tmp_path, file)))
+    assert "missing (conv_stem.weight" in message and "left over" in message
 
 
 def test_a_network_of_the_other_color_is_refused(tmp_path: Path) -> None:
     card = toys.write_card(tmp_path, variant="color")
     assert resolve(card, toys.Toy(variant="color"))
-    with pytest.raises(UserError) as error:
-        resolve(card, toys.Toy(variant="gray"))
-    said = one_sentence(error)
-    assert "color" in said and "toy is gray" in said
+    message = refusal(lambda: resolve(card, toys.Toy(variant="gray")))
+    assert "color" in message and "toy is gray" in message
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -191,10 +185,8 @@ def test_a_file_that_was_cut_short_is_called_damaged(suffix: str, kept: float, t
     else:
         torch.save(load_file(whole), file)
     os.truncate(file, int(kept if kept >= 1 or kept == 0 else kept * file.stat().st_size))
-    with pytest.raises(UserError) as error:
-        load(toys.write_card(tmp_path, file))
-    said = one_sentence(error)
-    assert str(file) in said and "damaged" in said
+    message = refusal(lambda: load(toys.write_card(tmp_path, file)))
+    assert str(file) in message and "damaged" in message
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
@@ -235,10 +227,8 @@ def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(how: str, tmp_p
         torch.save({"a": torch.zeros(1), "b": _Code(proof)}, file)
     else:
         file.write_bytes(pickle.dumps(_Code(proof)))
-    with pytest.raises(UserError) as error:
-        load(toys.write_card(tmp_path, file))
-    said = one_sentence(error)
-    assert str(file) in said and "code" in said
+    message = refusal(lambda: load(toys.write_card(tmp_path, file)))
+    assert str(file) in message and "code" in message
     assert not proof.exists()
     torch.load(file, weights_only=False) if how == "torch" else pickle.loads(file.read_bytes())
     assert proof.exists()  # the attack is a real one
@@ -270,11 +260,9 @@ def test_another_file_than_the_card_describes_is_refused(tmp_path: Path, weights
     card = toys.write_card(tmp_path, tmp_path / "weights.safetensors")
     resolved = resolve(card)
     toys.write_weights(tmp_path / "weights.safetensors", seed=8)
-    with pytest.raises(UserError) as error:
-        load_backbone(resolved, toys.ARCH, 16, seed=0)
-    said = one_sentence(error)
+    message = refusal(lambda: load_backbone(resolved, toys.ARCH, 16, seed=0))
     digest = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
-    assert digest[:12] in said and resolved.sha256[:12] in said
+    assert digest[:12] in message and resolved.sha256[:12] in message
 
 
 def test_weights_that_are_gone_are_not_replaced_by_random_ones(tmp_path: Path) -> None:
@@ -303,12 +291,12 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
 def test_renaming_by_order_needs_equal_numbers_and_shapes() -> None:
     file = {"a": torch.zeros(2), "b": torch.ones(3)}
     names = {"x": torch.empty(2), "y": torch.empty(3)}
-    assert renamed_by_order(file, names, "test").keys() == names.keys()
-    assert renamed_by_order(file, names, "test")["y"] is file["b"]
+    assert rename_by_order(file, names, "test").keys() == names.keys()
+    assert rename_by_order(file, names, "test")["y"] is file["b"]
     with pytest.raises(UserError, match="2 tensors for 1"):
-        renamed_by_order(file, {"x": torch.empty(2)}, "test")
+        rename_by_order(file, {"x": torch.empty(2)}, "test")
     with pytest.raises(UserError, match="b / y"):
-        renamed_by_order(file, {**names, "y": torch.empty(4)}, "test")
+        rename_by_order(file, {**names, "y": torch.empty(4)}, "test")
 
 
 CARD_FAULTS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
@@ -319,17 +307,14 @@ CARD_FAULTS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("fault", CARD_FAULTS)
-def test_a_wrong_card_is_told_with_its_file_and_key(fault: str, tmp_path: Path) -> None:
+def test_a_wrong_card_is_named_with_its_file_and_key(fault: str, tmp_path: Path) -> None:
     facts, wanted = CARD_FAULTS[fault]
     card = toys.write_card(tmp_path, **facts)
-    with pytest.raises(UserError) as error:
-        resolve(card)
-    said = one_sentence(error)
-    for part in (str(card), *wanted):
-        assert part in said
+    message = refusal(lambda: resolve(card))
+    assert all(part in message for part in (str(card), *wanted))
 
 
-def test_a_wrong_key_of_the_input_contract_is_told_too(tmp_path: Path) -> None:
+def test_a_wrong_key_of_the_input_contract_is_named_too(tmp_path: Path) -> None:
     card = toys.write_card(tmp_path)
     card.write_text(card.read_text() + '\ninterpolation = "lanczos"')
     with pytest.raises(UserError, match="interpolation"):
@@ -400,16 +385,14 @@ def test_a_file_that_is_no_checkpoint_is_named_for_what_it_is(
     if kind == "foreign zip":
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("README.txt", "hello")
-    with pytest.raises(UserError) as error:
-        read_tensors(file)
-    with pytest.raises(UserError) as by_card:  # made of the sound file, and the pointer came in its place
-        resolve(toys.write_card(tmp_path, file, sha256=hashlib.sha256(weights.read_bytes()).hexdigest()))
-    for said in (one_sentence(error), one_sentence(by_card)):
-        assert all(part in said for part in (str(file), *wanted))
-        assert "trust" not in said and "Sign in" not in said and "AccessDenied" not in said
+    # the card is of the sound file, in whose place the other came
+    card = toys.write_card(tmp_path, file, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+    for message in (refusal(lambda: read_tensors(file)), refusal(lambda: resolve(card))):
+        assert all(part in message for part in (str(file), *wanted))
+        assert "trust" not in message and "Sign in" not in message and "AccessDenied" not in message
 
 
-def test_a_checkpoint_under_the_other_kind_s_suffix_is_told_its_own(tmp_path: Path, weights: Path) -> None:
+def test_a_checkpoint_under_the_other_kind_s_suffix_is_named(tmp_path: Path, weights: Path) -> None:
     misnamed = tmp_path / "weights.pth"
     misnamed.write_bytes(weights.read_bytes())
     with pytest.raises(UserError, match=r"end in \.safetensors"):
@@ -422,11 +405,8 @@ def test_a_checkpoint_under_the_other_kind_s_suffix_is_told_its_own(tmp_path: Pa
 def several(folder: Path, weights: Path, first: str, second: str) -> Path:
     """A file with two state dicts beside the state of an optimizer and of a loss."""
     state = load_file(weights)
-    content: dict[str, Any] = {
-        "epoch": 3,
-        "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []},
-    }
-    content["loss"] = {"center": torch.zeros(1, 8)}
+    optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}
+    content: dict[str, Any] = {"epoch": 3, "optimizer": optimizer, "loss": {"center": torch.zeros(1, 8)}}
     for at, name in enumerate((first, second)):
         inner = {key: value + at if value.is_floating_point() else value for key, value in state.items()}
         *outer, last = name.split(".")
@@ -438,24 +418,22 @@ def several(folder: Path, weights: Path, first: str, second: str) -> Path:
     return folder / "weights.pth"
 
 
-TWO = [
-    ("state_dict", "state_dict_ema"),
-    ("student", "teacher"),
-    ("model", "ema"),
-    ("nets.online", "nets.target"),
-]
-
-
-@pytest.mark.parametrize("names", TWO)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("state_dict", "state_dict_ema"),
+        ("student", "teacher"),
+        ("model", "ema"),
+        ("nets.online", "nets.target"),
+    ],
+)
 def test_of_two_state_dicts_none_is_dropped_in_silence(
     names: tuple[str, str], tmp_path: Path, weights: Path
 ) -> None:
     file, state = several(tmp_path, weights, *names), load_file(weights)
-    with pytest.raises(UserError) as error:
-        load(toys.write_card(tmp_path, file))
-    said = one_sentence(error)
-    assert all(f"{name} ({len(state)} tensors)" in said for name in names) and "--state-dict" in said
-    assert "loss" not in said.partition("holds")[2] and "optimizer" not in said
+    message = refusal(lambda: load(toys.write_card(tmp_path, file)))
+    assert all(f"{name} ({len(state)} tensors)" in message for name in names) and "--state-dict" in message
+    assert "loss" not in message.partition("holds")[2] and "optimizer" not in message
     identities = set()
     for at, name in enumerate(names):
         card = resolve(toys.write_card(tmp_path, file, state_dict=name))
@@ -469,11 +447,8 @@ def test_of_two_state_dicts_none_is_dropped_in_silence(
 
 def test_one_state_dict_needs_no_choice_wherever_it_lies(tmp_path: Path, weights: Path) -> None:
     state = load_file(weights)
-    for content in (
-        {"net": state},
-        {"a": {"b": state}, "loss": {"center": torch.zeros(2)}},
-        {"teacher": state},
-    ):
+    nested = {"a": {"b": state}, "loss": {"center": torch.zeros(2)}}
+    for content in ({"net": state}, nested, {"teacher": state}):
         torch.save(content, tmp_path / "weights.pth")
         assert read_tensors(tmp_path / "weights.pth").keys() == state.keys()
     torch.save({**state, "more": state}, tmp_path / "weights.pth")  # bare, and another one inside
@@ -493,12 +468,9 @@ def test_weights_that_are_no_numbers_are_refused_with_their_name(
         changed[f"module.{STEM}"][0, 0, 0, 0] = value
         return changed
 
-    with pytest.raises(UserError) as error:
-        load(planted(tmp_path, weights, spoiled))
-    said = one_sentence(error)
-    assert all(
-        part in said for part in ("2 of ", f"module.{STEM}", "module.bn1.running_var", "weights.safetensors")
-    )
+    message = refusal(lambda: load(planted(tmp_path, weights, spoiled)))
+    parts = ("2 of ", f"module.{STEM}", "module.bn1.running_var", "weights.safetensors")
+    assert all(part in message for part in parts)
     with pytest.raises(UserError, match="NaN or infinite"):
         inspect_checkpoint(tmp_path / "weights.safetensors", toys.ARCH)
 
@@ -508,9 +480,8 @@ def test_constant_weights_are_refused(value: float, tmp_path: Path, weights: Pat
     def emptied(state: State) -> State:
         return {name: torch.full_like(tensor, value) for name, tensor in state.items()}
 
-    with pytest.raises(UserError, match="hold one value each") as error:
-        load(planted(tmp_path, weights, emptied))
-    assert "weights.safetensors" in one_sentence(error)
+    message = refusal(lambda: load(planted(tmp_path, weights, emptied)))
+    assert "hold one value each" in message and "weights.safetensors" in message
     with pytest.raises(UserError, match="hold one value each"):
         inspect_checkpoint(tmp_path / "weights.safetensors", toys.ARCH)
 

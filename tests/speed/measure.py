@@ -27,12 +27,11 @@ from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import features, subsets
-from mednet_bench.benchmark.training.device_data import TaskData
+from mednet_bench.benchmark.training.device_data import TaskData, as_stored
 from mednet_bench.benchmark.training.fit import TaskTraining
 from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
 from mednet_bench.benchmark.training.model import ImageClassifier, outputs_of, place_model
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
-from mednet_bench.benchmark.training.tensors import as_stored
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.data_paths import data_locations
 from mednet_bench.tasks.task import DataLocations, Split, Task
@@ -83,8 +82,8 @@ def job_of(
 
 def ours(job: EvalContext, steps: int, batch: int) -> Turn:
     """Our loop on real bytes: gather, resize, augment, normalize, step; without the validation at the end."""
-    training = TaskTraining.of(job)
-    feed = training.feed()
+    training = TaskTraining.load(job)
+    feed = training.batch_source()
     hyper = OptimizerConfig(lr=1e-4, weight_decay=0.01, every=steps, patience=1)
     nothing = ValidationResult(0.0, None)
     return Turn(
@@ -139,8 +138,11 @@ def measure_medmnist(rounds: int = 2) -> dict[str, float]:
     n = len(splits["train"])
     steps, batch = round(n / 128), 128  # rates are per image: 4 steps show 512 of the 546 images
     job = job_of(task, splits, "resnet18_cifar", 28, TrainingConfig(steps=steps, batch_size=batch), "cpu")
-    training = TaskTraining.of(job)
-    feed, hyper = training.feed(), OptimizerConfig(lr=1e-3, weight_decay=0.01, every=steps, patience=1)
+    training = TaskTraining.load(job)
+    feed, hyper = (
+        training.batch_source(),
+        OptimizerConfig(lr=1e-3, weight_decay=0.01, every=steps, patience=1),
+    )
     turns = [
         Turn("published_train", _published(splits, evaluate=False), n),
         Turn("published_epoch", _published(splits, evaluate=True), n),
@@ -240,7 +242,7 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
             again = time.perf_counter()
         found = {"pass": passed - started, "cells": computed - passed, "solvers": again - computed}
         best = {name: min(best[name], seconds) for name, seconds in found.items()}
-    features._from_disk.cache_clear()
+    features._load_features.cache_clear()
     return {**best, "ratio": (best["cells"] - best["solvers"]) / best["pass"]}
 
 

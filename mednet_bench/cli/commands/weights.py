@@ -66,12 +66,12 @@ def _lines(found: "InspectedCheckpoint") -> list[str]:
         *([f"state dict:  {found.state_dict}{ignored}"] if found.state_dict else []),
         f"arch:        {found.arch}{others}",
         f"parameters:  {found.parameters:,} without classifier",
-        f"layout:      {names.described}",
+        f"layout:      {names.description}",
         f"tensors:     {len(names.pairs)} of {len(found.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
         f"contract:    {format_input_spec(found.contract)}"
         + ("" if contracts else " (ImageNet's, for want of evidence)"),
-        f"evidence:    {found.evidence.described}",
+        f"evidence:    {found.evidence.summary}",
         *(["also possible:", *contracts[1:]] if contracts[1:] else []),
     ]
 

@@ -281,8 +281,8 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
         (("imagenet-21k", "imagenet-1k"), ""),
         (("web:laion-2b", "imagenet-1k"), "have seen more than ImageNet: web:laion-2b"),
         (("web:lvd-142m",), "are not declared as ImageNet's: web:lvd-142m"),
-        (("unknown",), "are not declared as ImageNet's: images that nobody names"),
-        ((), "are not declared as ImageNet's: nobody says what they saw"),
+        (("unknown",), "are not declared as ImageNet's: undeclared images"),
+        ((), "are not declared as ImageNet's: their images are not known"),
     ],
 )
 def test_a_verdict_says_where_imagenet_is_not_imagenet(

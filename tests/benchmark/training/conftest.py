@@ -1,4 +1,4 @@
-"""What the tests of the science share: generated tasks, and the real images where they are at hand."""
+"""Fixtures of the training tests: generated tasks, and real images where available."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `toys`
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with real images; the test is skipped where there is none."""
+    """The folder with real images; without one the test is skipped."""
     from toys import real_data
 
     return real_data()

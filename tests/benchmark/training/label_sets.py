@@ -1,4 +1,4 @@
-"""Sets of which only labels and groups matter; light enough for a test that starts another process."""
+"""Sets of labels and groups without images, light enough to import in another process."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def imbalanced(n: int, seed: int = 0) -> NDArray[np.int64]:
 
 
 def families(n: int, seed: int) -> NDArray[np.int64]:
-    """Groups of one to six images each, under numbers that are no row of anything."""
+    """Groups of one to six images each, under arbitrary numbers."""
     sizes = np.random.default_rng(seed).integers(1, 7, n)
     return 1000 + 7 * np.repeat(np.arange(n), sizes)[:n]
 

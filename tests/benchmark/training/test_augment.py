@@ -1,4 +1,4 @@
-"""Augmentation: plausible for the modality, the same draws for every init, never out of range.
+"""Augmentation: plausible for the modality, equal draws for every init, never out of range.
 
 An upside-down chest X-ray, or a mirrored "kidney-left", is a wrong label; jitter of a gray image changes
 what its values mean.
@@ -83,14 +83,12 @@ def orientation(augment: AugmentRule, draws: Tensor) -> tuple[Tensor, Tensor]:
     across = ramp.expand(n, 1, side, side)
     inner = slice(6, 22)
     down, across = (augment(image, draws)[:, 0, inner, inner] for image in (down, across))
-    return (down[:, -1] - down[:, 0]).mean(dim=1).sign(), (across[..., -1] - across[..., 0]).mean(
-        dim=1
-    ).sign()
+    vertical, horizontal = down[:, -1] - down[:, 0], across[..., -1] - across[..., 0]
+    return vertical.mean(dim=1).sign(), horizontal.mean(dim=1).sign()
 
 
-UPRIGHT = [
-    name for name in TASK_NAMES if TASKS[name].modality in ("x-ray", "ultrasound", "oct", "ct", "fundus")
-]
+WITH_A_TOP = ("x-ray", "ultrasound", "oct", "ct", "fundus")
+UPRIGHT = [name for name in TASK_NAMES if TASKS[name].modality in WITH_A_TOP]
 
 
 def test_the_sets_with_an_up_and_a_down_are_the_expected_ones() -> None:

@@ -1,4 +1,4 @@
-"""From bytes to what a network was trained to see, against NumPy and Pillow.
+"""Preparation of images by the input contract, against NumPy and Pillow.
 
 A wrong contract does not crash: it only makes a pretrained network look worse than it is.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.prepare import InputPreparation
-from mednet_bench.benchmark.training.tensors import as_stored, as_targets, epoch_order
+from mednet_bench.benchmark.training.device_data import as_stored, as_targets, epoch_order
 from mednet_bench.tasks.images.bit_depth import eight_bits
 from mednet_bench.tasks.task import Split
 
@@ -112,9 +112,8 @@ def test_nearest_repeats_pixels() -> None:
 
 
 def test_images_of_the_right_side_are_not_touched() -> None:
-    assert torch.equal(
-        InputPreparation(InputSpec(interpolation="bicubic"), 12).resize(pictures(3)), pictures(3).float()
-    )
+    prepare = InputPreparation(InputSpec(interpolation="bicubic"), 12)
+    assert torch.equal(prepare.resize(pictures(3)), pictures(3).float())
 
 
 def test_arrays_become_tensors_without_a_change_or_a_warning() -> None:

@@ -1,4 +1,4 @@
-"""Fine-tuning: tuned on validation alone, the same batches for every init, divergence told by name."""
+"""Fine-tuning: tuned on validation alone, the same batches for every init, divergence named."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 import torch
 import toys
 from torch import Tensor, nn
+from toys import TUNED, bits
 from waits import watched
 
 from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
 from mednet_bench.benchmark.schema.plan import TrainingConfig
-from mednet_bench.benchmark.schema.records import HyperparameterChoice
 from mednet_bench.benchmark.training.fit import FEW_VALIDATION, TaskTraining
 from mednet_bench.benchmark.training.loop import (
     DivergedError,
@@ -24,22 +24,16 @@ from mednet_bench.benchmark.training.loop import (
 )
 from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value
 from mednet_bench.benchmark.training.model import loss_of
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.benchmark.training.subsets import one_hot
 from mednet_bench.tasks.task import Split
 
 FINETUNE = PROTOCOLS["finetune"]
-TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def bench(tmp_path: Path, toy: toys.Toy | None = None, **recipe: object) -> toys.Bench:
     settings = msgspec.structs.replace(toys.QUICK, **recipe)
     return toys.Bench(toys.task_of(toy or toys.Toy()), tmp_path, recipe=settings)
-
-
-def bits(outcome: ProtocolResult) -> tuple[object, ...]:
-    curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
-    return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
@@ -71,11 +65,11 @@ def test_it_learns_what_can_be_learnt(toy: toys.Toy, tmp_path: Path) -> None:
 
 
 class Recorder:
-    """Notes which images, turned how, come in which order; every image of the toy has a mark of its own."""
+    """Records the batches of a training, its weights and its head."""
 
     def __init__(self, job: EvalContext) -> None:
-        training = TaskTraining.of(job)
-        feed = training.feed()
+        training = TaskTraining.load(job)
+        feed = training.batch_source()
         self.batches = [feed.batch(step) for step in range(feed.steps)]
         self.weights = training.weights
         self.head = training.model.head.weight.detach().clone()
@@ -132,7 +126,7 @@ def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
     here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
     choice = FINETUNE.tune(here.job("finetune"))
-    assert TaskTraining.of(here.job("finetune")).validate().few == few
+    assert TaskTraining.load(here.job("finetune")).validate().few == few
     assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
     scores = [score for score in choice.scores if score is not None]
     assert all(score <= 0 for score in scores) if few else all(0 <= score <= 1 for score in scores)
@@ -169,7 +163,7 @@ GRID = (1e-4, 1e-3, 1e-2)
         ([(0.5, 0.6), None, None], 1e-4, True),
     ],
 )
-def test_the_best_rate_on_validation_is_taken_and_an_edge_is_told(
+def test_the_best_rate_on_validation_is_taken_and_an_edge_is_marked(
     results: list[tuple[float, float | None] | None],
     value: float,
     edge: bool,
@@ -216,9 +210,7 @@ def test_test_labels_choose_nothing(protocol: str, tmp_path: Path) -> None:
     outcomes = []
     for place, target in enumerate((task, toys.permuted_test_labels(task))):
         here = toys.Bench(target, tmp_path / str(place))
-        tuned = None
-        if PROTOCOLS[protocol].tunes:
-            tuned = PROTOCOLS[protocol].tune(here.job(protocol))
+        tuned = PROTOCOLS[protocol].tune(here.job(protocol)) if PROTOCOLS[protocol].tunes else None
         outcomes.append(PROTOCOLS[protocol].score(here.job(protocol, tuned=tuned)))
     one, two = outcomes
     assert one.choices == two.choices and len(one.choices) == 1
@@ -256,8 +248,8 @@ def test_the_validation_of_a_cell_sees_its_subset_of_validation_labels(tmp_path:
 def test_between_validations_the_real_feed_never_waits(tmp_path: Path) -> None:
     # resize, augmentation, contract and loss run on the device; one copy there per step would stop it
     here = bench(tmp_path, toys.Toy(variant="color", side=20))
-    training = TaskTraining.of(here.job("finetune"))
-    feed = training.feed()
+    training = TaskTraining.load(here.job("finetune"))
+    feed = training.batch_source()
     feed.batch(0)  # the contract's mean and std go to the device once
     hyper = OptimizerConfig(lr=1e-3, weight_decay=0.01, every=10, patience=5)
     with watched() as (waits, pausing):

@@ -1,4 +1,4 @@
-"""Frozen means frozen, and features are computed once: the two promises of `linear` and `knn`.
+"""Frozen backbones do not change, and features are computed once, in `linear` and `knn`.
 
 A backbone in training mode would adapt its batch-norm statistics to the test images; a cache that mixes
 up two inits would compare a network with itself.
@@ -21,7 +21,6 @@ from mednet_bench.baselines.weights.load import LoadedBackbone, load_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.run.cell_runner import SAME, CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
-from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import features as module
 from mednet_bench.benchmark.training.features import features_of
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
@@ -55,7 +54,7 @@ class Spy:
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
     monkeypatch.setattr(module, "load_backbone", spy.load)
-    module._from_disk.cache_clear()  # or another test's features would serve
+    module._load_features.cache_clear()  # or another test's features would serve
     return spy
 
 
@@ -162,7 +161,7 @@ def variants(tmp_path: Path, loaded: InitCard) -> dict[str, toys.Bench]:
     }
 
 
-def test_whatever_decides_the_features_has_an_entry_of_its_own(
+def test_each_fact_that_decides_the_features_has_an_entry_of_its_own(
     tmp_path: Path, spy: Spy, loaded: InitCard
 ) -> None:
     seen = []
@@ -190,7 +189,7 @@ def test_what_does_not_decide_the_features_shares_an_entry(
 def test_the_record_of_a_cached_cell_still_names_the_weights(tmp_path: Path, loaded: InitCard) -> None:
     here = bench(tmp_path, loaded)
     fresh = run(here, "knn")
-    module._from_disk.cache_clear()
+    module._load_features.cache_clear()
     assert run(here, "knn").weights == fresh.weights == load_backbone(loaded, toys.ARCH, 16, 0).weights
 
 
@@ -199,16 +198,8 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
 ) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=0.5))
-    request = RunConfig(
-        inits=f"mednet={toys.write_card(tmp_path)}",
-        archs=toys.ARCH,
-        protocols="knn",
-        fractions="0.2,1",
-        seeds="0..1",
-        size=16,
-        input_size=16,
-        out=str(tmp_path / "run"),
-    )
+    inits = f"mednet={toys.write_card(tmp_path)}"
+    request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2,1", seeds="0..1")
     grid = build_plan(request, [task], [task], toys.NOWHERE)
     together = CellRunner(grid, "cpu")
     records = [together.compute(planned, [])[0] for planned in grid.plan.cells]

@@ -27,8 +27,8 @@ def job_of(tmp_path: Path, kind: str, grid: tuple[int, ...], fraction: float = 1
 
 
 def brute_force(job: EvalContext, split: str, k: int) -> NDArray[np.float64]:
-    """For every query: sort all training images by cosine, let the k first vote with weight 1 + cosine."""
-    train, val, test = (part.astype(float) for part in features_of(job).seen(job))
+    """Sort all training images by cosine to every query; the k first vote by 1 + cosine."""
+    train, val, test = (part.astype(float) for part in features_of(job).select(job))
     truth = one_hot(job.labels("train"), len(job.task.classes))
     rows = []
     for query in {"val": val, "test": test}[split]:
@@ -80,9 +80,8 @@ def test_the_number_of_neighbors_with_the_best_validation_auc_is_taken(tmp_path:
     job = job_of(tmp_path, "multiclass", (1, 5, 20))
     (choice,) = KNN.score(job).choices
     truth = one_hot(job.labels("val"), 3)
-    expected = [
-        primary_value(Predictions("multiclass", truth, brute_force(job, "val", k))) for k in (1, 5, 20)
-    ]
+    votes = [Predictions("multiclass", truth, brute_force(job, "val", k)) for k in (1, 5, 20)]
+    expected = [primary_value(vote) for vote in votes]
     assert choice.scores == pytest.approx(expected, abs=1e-6)
     assert choice.value == (1, 5, 20)[int(np.argmax(expected))]
     assert choice.at_edge == (choice.value in (1, 20))

@@ -34,7 +34,7 @@ def job_of(tmp_path: Path, toy: toys.Toy, fraction: float = 1.0, **recipe: objec
 
 def plain(job: EvalContext, strength: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probabilities of val and test by the manual: scale, fit to the end, predict."""
-    train, val, test = features_of(job).seen(job)
+    train, val, test = features_of(job).select(job)
     scaler = StandardScaler().fit(train)
     labels = job.labels("train")
     c = 1 / (strength * len(train))
@@ -55,7 +55,7 @@ def plain(job: EvalContext, strength: float) -> tuple[NDArray[np.float64], NDArr
 
 @pytest.fixture
 def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the solver run as far as its 32-bit features allow; how early it stops is the linear algebra's."""
+    """Let the solver converge as far as its 32-bit features allow."""
     monkeypatch.setattr(linear, "SOLVER_TOLERANCE", 1e-8)
     monkeypatch.setattr(linear, "ITERATIONS", 5000)
 
@@ -78,8 +78,7 @@ def test_probabilities_are_those_of_a_plain_logistic_regression(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warm_start_along_the_grid_ends_where_a_cold_start_does(kind: str, tmp_path: Path) -> None:
     outcome = LINEAR.score(job_of(tmp_path, KINDS[kind]))
-    job = job_of(tmp_path, KINDS[kind])
-    on_val, on_test = plain(job, outcome.choices[0].value)
+    on_val, on_test = plain(job_of(tmp_path, KINDS[kind]), outcome.choices[0].value)
     np.testing.assert_allclose(outcome.test_scores, on_test, atol=1e-2)
     np.testing.assert_allclose(outcome.val_scores, on_val, atol=1e-2)
 
@@ -89,17 +88,14 @@ def test_the_penalty_with_the_best_validation_likelihood_is_taken(kind: str, tmp
     job = job_of(tmp_path, KINDS[kind])
     (choice,) = LINEAR.score(job).choices
     assert set(choice.grid) == set(job.recipe.l2_grid)
-    said = dict(zip(choice.grid, choice.scores, strict=True))
-    assert choice.value == max(choice.grid, key=lambda strength: said[strength] or -np.inf)
+    scores = dict(zip(choice.grid, choice.scores, strict=True))
+    assert choice.value == max(choice.grid, key=lambda strength: scores[strength] or -np.inf)
     # the solver stops early: a likelihood, unlike a single probability, hardly notices
     truth = one_hot(job.labels("val"), len(job.task.classes))
-    likelihood = {
-        strength: -log_loss(truth, plain(job, strength)[0], kind)
-        for strength in choice.grid
-        if strength >= 0.03
-    }
+    strong = [strength for strength in choice.grid if strength >= 0.03]
+    likelihood = {strength: -log_loss(truth, plain(job, strength)[0], kind) for strength in strong}
     for strength, at_the_end in likelihood.items():
-        assert said[strength] == pytest.approx(at_the_end, abs=0.01), strength
+        assert scores[strength] == pytest.approx(at_the_end, abs=0.01), strength
     assert likelihood[choice.value] > max(likelihood.values()) - 0.01
 
 
@@ -110,7 +106,7 @@ def test_every_penalty_is_a_fit_of_its_own(kind: str, tmp_path: Path) -> None:
     assert len(set(choice.scores)) == len(choice.grid)
 
 
-def test_the_edge_of_the_grid_is_told(tmp_path: Path) -> None:
+def test_the_edge_of_the_grid_is_marked(tmp_path: Path) -> None:
     wide = LINEAR.score(job_of(tmp_path, KINDS["multiclass"])).choices[0]
     assert not wide.at_edge
     weaker = tuple(value for value in wide.grid if value < wide.value)
@@ -149,12 +145,12 @@ def test_a_single_class_is_certain(tmp_path: Path) -> None:
     assert (outcome.test_scores == np.eye(4)[2]).all()
 
 
-def test_a_finding_that_nobody_has_is_never_expected(tmp_path: Path) -> None:
+def test_a_finding_that_no_image_has_is_never_predicted(tmp_path: Path) -> None:
     toy = KINDS["multilabel"]
     splits = toys.splits_of(toy)
     labels = splits["train"].labels.copy()
     labels[:, 0], labels[:, 2] = 0, 1
-    source = toys.InMemory({**splits, "train": replace(splits["train"], labels=labels)}, "sha256:nobody")
+    source = toys.InMemory({**splits, "train": replace(splits["train"], labels=labels)}, "sha256:none")
     outcome = LINEAR.score(toys.Bench(toys.task_of(toy, source=source), tmp_path).job("linear"))
     assert (outcome.test_scores[:, 0] == 0).all() and (outcome.test_scores[:, 2] == 1).all()
     assert 0 < outcome.test_scores[:, 1].min() < outcome.test_scores[:, 1].max() < 1

@@ -1,7 +1,7 @@
-"""Metrics against MedMNIST's evaluator, scikit-learn and slow references; undefined is said, never invented.
+"""Metrics against MedMNIST's evaluator, scikit-learn and slow references.
 
-A benchmark's numbers are compared with published ones: a metric that is off in the fourth digit is
-wrong, and one that is 0 where it has no value lowers a mean without anybody noticing.
+A benchmark's numbers are compared with published ones: a metric that is off in the fourth digit is wrong, and
+0 in place of an undefined one lowers a mean unnoticed.
 """
 
 import warnings
@@ -54,11 +54,11 @@ def draw(kind: str, seed: int, n: int = 120, ties: bool = False) -> Predictions:
     return Predictions(kind, one_hot(labels, classes), scores)
 
 
-def everything(scored: Predictions) -> MetricValues:
-    """All metrics, with every warning an error: a warning in the log of 10,000 cells helps nobody."""
+def everything(preds: Predictions) -> MetricValues:
+    """All metrics, with every warning an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return compute_metrics(scored, tuple("abcdefgh"[: scored.truth.shape[1]]))
+        return compute_metrics(preds, tuple("abcdefgh"[: preds.truth.shape[1]]))
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +78,27 @@ def test_auc_and_accuracy_are_those_of_the_medmnist_evaluator(
 ) -> None:
     get_auc, get_acc = evaluator
     for seed in range(5):
-        scored = draw(kind, seed, ties=ties)
-        labels = scored.truth.astype(int) if kind == "multilabel" else scored.labels[:, None]
-        values = everything(scored).values
-        assert values["auc"] == pytest.approx(get_auc(labels, scored.scores, MEDMNIST[kind]), abs=EXACT)
-        assert values["accuracy"] == pytest.approx(get_acc(labels, scored.scores, MEDMNIST[kind]), abs=EXACT)
+        preds = draw(kind, seed, ties=ties)
+        labels = preds.truth.astype(int) if kind == "multilabel" else preds.labels[:, None]
+        values = everything(preds).values
+        assert values["auc"] == pytest.approx(get_auc(labels, preds.scores, MEDMNIST[kind]), abs=EXACT)
+        assert values["accuracy"] == pytest.approx(get_acc(labels, preds.scores, MEDMNIST[kind]), abs=EXACT)
 
 
-def sklearn_values(scored: Predictions) -> dict[str, float]:
+def sklearn_values(preds: Predictions) -> dict[str, float]:
     """Every metric that scikit-learn has, called as its manual says for the kind of task."""
-    truth, scores = scored.truth, scored.scores
-    if scored.kind == "multilabel":
+    truth, scores = preds.truth, preds.scores
+    if preds.kind == "multilabel":
         columns = range(truth.shape[1])
+        balanced = [reference.balanced_accuracy_score(truth[:, c], scores[:, c] > 0.5) for c in columns]
         return {
-            "balanced_accuracy": float(
-                np.mean([reference.balanced_accuracy_score(truth[:, c], scores[:, c] > 0.5) for c in columns])
-            ),
+            "balanced_accuracy": float(np.mean(balanced)),
             "macro_f1": reference.f1_score(truth, scores > 0.5, average="macro"),
             "average_precision": reference.average_precision_score(truth, scores, average="macro"),
             "brier": float(np.mean([reference.brier_score_loss(truth[:, c], scores[:, c]) for c in columns])),
         }
     labels = truth.argmax(axis=1)
-    if scored.kind == "binary":
+    if preds.kind == "binary":
         decisions = (scores[:, 1] > 0.5).astype(int)
         ranking = reference.average_precision_score(labels, scores[:, 1])
         brier = reference.brier_score_loss(labels, scores[:, 1])
@@ -107,14 +106,8 @@ def sklearn_values(scored: Predictions) -> dict[str, float]:
         decisions = scores.argmax(axis=1)
         ranking = reference.average_precision_score(truth, scores, average="macro")
         # several classes: scikit-learn learnt this only in 1.7; the definition is Brier's own (1950)
-        brier = float(
-            np.mean(
-                [
-                    sum((p - t) ** 2 for p, t in zip(*row, strict=True))
-                    for row in zip(scores, truth, strict=True)
-                ]
-            )
-        )
+        rows = zip(scores, truth, strict=True)
+        brier = float(np.mean([sum((p - t) ** 2 for p, t in zip(*row, strict=True)) for row in rows]))
     return {
         "balanced_accuracy": reference.balanced_accuracy_score(labels, decisions),
         "macro_f1": reference.f1_score(labels, decisions, average="macro"),
@@ -128,9 +121,9 @@ def sklearn_values(scored: Predictions) -> dict[str, float]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_other_metrics_are_those_of_scikit_learn(kind: str, ties: bool) -> None:
     for seed in range(5):
-        scored = draw(kind, seed, ties=ties)
-        ours = everything(scored).values
-        theirs = sklearn_values(scored)
+        preds = draw(kind, seed, ties=ties)
+        ours = everything(preds).values
+        theirs = sklearn_values(preds)
         theirs = {name: value for name, value in theirs.items() if name in ours}
         assert len(theirs) == 5 if kind == "ordinal" else len(theirs) == 4
         assert {name: ours[name] for name in theirs} == pytest.approx(theirs, abs=EXACT)
@@ -144,11 +137,11 @@ def test_every_metric_of_the_design_is_measured_and_kappa_only_for_grades(kind: 
     assert not measured.undefined
 
 
-def slow_ece(scored: Predictions) -> float:
+def slow_ece(preds: Predictions) -> float:
     """Guo et al. 2017, equation 3, image by image: 15 bins (0, 1/15], ..., (14/15, 1]."""
     pairs = []
-    for truth, scores in zip(scored.truth, scored.scores, strict=True):
-        if scored.kind == "multilabel":
+    for truth, scores in zip(preds.truth, preds.scores, strict=True):
+        if preds.kind == "multilabel":
             pairs += [(max(p, 1 - p), (p > 0.5) == t) for p, t in zip(scores, truth, strict=True)]
         else:
             winner = max(range(len(scores)), key=lambda c: scores[c])
@@ -167,14 +160,14 @@ def slow_ece(scored: Predictions) -> float:
 @pytest.mark.parametrize("kind", KINDS)
 def test_calibration_error_is_that_of_a_slow_reference(kind: str, ties: bool) -> None:
     for seed in range(5):
-        scored = draw(kind, seed, ties=ties)  # .2, .4, .6 and .8 stand on the edges of bins
-        assert everything(scored).values["ece"] == pytest.approx(slow_ece(scored), abs=EXACT)
+        preds = draw(kind, seed, ties=ties)  # .2, .4, .6 and .8 are on the edges of bins
+        assert everything(preds).values["ece"] == pytest.approx(slow_ece(preds), abs=EXACT)
 
 
 def test_an_edge_belongs_to_the_bin_below_it() -> None:
     # .6 is the end of (8/15, 9/15]: it must not be averaged with the .61 of the next bin
-    scored = Predictions("binary", one_hot(np.array([1, 0]), 2), np.array([[0.6, 0.4], [0.61, 0.39]]))
-    assert METRICS["ece"](scored) == pytest.approx((0.6 + 0.39) / 2, abs=EXACT) == slow_ece(scored)
+    preds = Predictions("binary", one_hot(np.array([1, 0]), 2), np.array([[0.6, 0.4], [0.61, 0.39]]))
+    assert METRICS["ece"](preds) == pytest.approx((0.6 + 0.39) / 2, abs=EXACT) == slow_ece(preds)
 
 
 def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not() -> None:
@@ -186,13 +179,13 @@ def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not(
 
 def without(kind: str, lost: int) -> Predictions:
     """A split in which one class does not occur, although scores for it exist."""
-    scored = draw(kind, 3)
+    preds = draw(kind, 3)
     if kind == "multilabel":
-        truth = scored.truth.copy()
+        truth = preds.truth.copy()
         truth[:, lost] = False
-        return Predictions(kind, truth, scored.scores)
-    keep = scored.labels != lost
-    return Predictions(kind, scored.truth[keep], scored.scores[keep])
+        return Predictions(kind, truth, preds.scores)
+    keep = preds.labels != lost
+    return Predictions(kind, preds.truth[keep], preds.scores[keep])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -207,10 +200,10 @@ def test_a_class_that_is_missing_leaves_the_metric_without_value_and_says_which(
 
 
 def test_a_label_that_every_image_has_leaves_its_auc_without_value() -> None:
-    scored = draw("multilabel", 3)
-    truth = scored.truth.copy()
+    preds = draw("multilabel", 3)
+    truth = preds.truth.copy()
     truth[:, 2] = True
-    measured = everything(Predictions("multilabel", truth, scored.scores))
+    measured = everything(Predictions("multilabel", truth, preds.scores))
     assert measured.values["auc"] is None and "class 2" in measured.undefined["auc"]
     # precision needs positives only: where all are positive it is 1 by definition
     assert measured.per_class["average_precision"]["c"] == 1
@@ -218,25 +211,25 @@ def test_a_label_that_every_image_has_leaves_its_auc_without_value() -> None:
 
 def test_a_class_that_neither_occurs_nor_is_predicted_does_not_lower_the_f1() -> None:
     labels, decisions = np.array([0, 2, 2, 0]), np.array([0, 2, 0, 0])
-    scored = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[decisions])
+    preds = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[decisions])
     theirs = reference.f1_score(labels, decisions, average="macro")
-    assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
+    assert everything(preds).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
     # but one that is predicted and never right does
     wrong = np.array([0, 2, 1, 0])
-    scored = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[wrong])
+    preds = Predictions("multiclass", one_hot(labels, 4), np.eye(4)[wrong])
     theirs = reference.f1_score(labels, wrong, average="macro")
-    assert everything(scored).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
+    assert everything(preds).values["macro_f1"] == pytest.approx(theirs, abs=EXACT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
-    scored = draw(kind, 4)
+    preds = draw(kind, 4)
     if kind == "multilabel":
-        columns = zip(scored.truth.T, scored.scores.T, strict=True)
+        columns = zip(preds.truth.T, preds.scores.T, strict=True)
         theirs = float(np.mean([reference.log_loss(truth, p, labels=[0, 1]) for truth, p in columns]))
     else:
-        theirs = reference.log_loss(scored.labels, scored.scores, labels=range(KINDS[kind]))
-    assert log_loss(scored.truth, scored.scores, kind) == pytest.approx(theirs, abs=1e-5)
+        theirs = reference.log_loss(preds.labels, preds.scores, labels=range(KINDS[kind]))
+    assert log_loss(preds.truth, preds.scores, kind) == pytest.approx(theirs, abs=1e-5)
     # one certain error is dear, but not infinite: it must not decide alone among 50 images
     certain = Predictions("binary", one_hot(np.array([0, 1]), 2), np.eye(2)[[0, 0]])
     assert log_loss(certain.truth, certain.scores, "binary") == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
@@ -244,8 +237,8 @@ def test_the_loss_that_chooses_is_that_of_the_kind_of_task(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_image_is_measured_without_a_warning(kind: str) -> None:
-    scored = draw(kind, 0)
-    one = everything(Predictions(kind, scored.truth[:1], scored.scores[:1]))
+    preds = draw(kind, 0)
+    one = everything(Predictions(kind, preds.truth[:1], preds.scores[:1]))
     assert one.values["auc"] is None
     assert one.values["accuracy"] in (0, 1) or kind == "multilabel"
     assert set(one.undefined) == {name for name, value in one.values.items() if value is None}
@@ -253,17 +246,17 @@ def test_one_image_is_measured_without_a_warning(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_image_has_no_metric_but_a_reason(kind: str) -> None:
-    scored = draw(kind, 0)
-    none = everything(Predictions(kind, scored.truth[:0], scored.scores[:0]))
+    preds = draw(kind, 0)
+    none = everything(Predictions(kind, preds.truth[:0], preds.scores[:0]))
     assert set(none.values.values()) == {None}
     assert set(none.undefined) == set(none.values)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
-    scored = draw(kind, 1)
-    constant = np.full(scored.scores.shape, 1 / (2 if kind == "multilabel" else KINDS[kind]))
-    values = everything(Predictions(kind, scored.truth, constant)).values
+    preds = draw(kind, 1)
+    constant = np.full(preds.scores.shape, 1 / (2 if kind == "multilabel" else KINDS[kind]))
+    values = everything(Predictions(kind, preds.truth, constant)).values
     assert values["auc"] == pytest.approx(0.5, abs=EXACT)
     if kind != "multilabel":  # the first class for every image: chance, however unequal they are
         assert values["balanced_accuracy"] == pytest.approx(1 / KINDS[kind], abs=EXACT)
@@ -271,38 +264,35 @@ def test_scores_that_say_nothing_have_an_auc_of_one_half(kind: str) -> None:
 
 def test_an_undecided_score_counts_as_no_in_both_halves_of_balanced_accuracy() -> None:
     # two neighbors that disagree give exactly .5, and MedMNIST's cut is "> .5": these are right answers
-    scored = Predictions(
-        "multilabel", np.zeros((3, 1), bool) | np.array([[True], [False], [False]]), np.full((3, 1), 0.5)
-    )
+    preds = Predictions("multilabel", np.array([[True], [False], [False]]), np.full((3, 1), 0.5))
     theirs = reference.balanced_accuracy_score([1, 0, 0], [0, 0, 0])
-    assert METRICS["balanced_accuracy"](scored) == theirs == 0.5
+    assert METRICS["balanced_accuracy"](preds) == theirs == 0.5
 
 
 def test_kappa_measures_distance_in_grades_even_where_a_grade_does_not_occur() -> None:
     # Grades 0, 1 and 4 occur, 2 and 3 neither as label nor as prediction. Taken by their rank (0, 1, 2)
     # a confusion of 1 with 4 would cost as little as one of 0 with 2.
     labels, decisions = np.array([0, 1, 4, 4, 0, 1]), np.array([0, 4, 4, 1, 1, 1])
-    scored = Predictions("ordinal", one_hot(labels, 5), np.eye(5)[decisions])
+    preds = Predictions("ordinal", one_hot(labels, 5), np.eye(5)[decisions])
     observed = np.mean((labels - decisions) ** 2)
     expected = np.mean((labels[:, None] - decisions[None]) ** 2)
-    assert METRICS["kappa"](scored) == pytest.approx(1 - observed / expected, abs=EXACT)
+    assert METRICS["kappa"](preds) == pytest.approx(1 - observed / expected, abs=EXACT)
 
 
 def test_kappa_of_one_single_grade_has_no_value() -> None:
-    scored = Predictions("ordinal", one_hot(np.array([2, 2, 2]), 5), np.eye(5)[[2, 2, 2]])
-    measured = everything(scored)
+    preds = Predictions("ordinal", one_hot(np.array([2, 2, 2]), 5), np.eye(5)[[2, 2, 2]])
+    measured = everything(preds)
     assert measured.values["kappa"] is None and "same class" in measured.undefined["kappa"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_per_class_are_one_against_the_rest(kind: str) -> None:
-    scored = draw(kind, 2)
-    measured = everything(scored)
-    predicted = (
-        scored.scores > 0.5 if kind == "multilabel" else np.eye(KINDS[kind])[scored.scores.argmax(1)] > 0
-    )
+    preds = draw(kind, 2)
+    measured = everything(preds)
+    single = np.eye(KINDS[kind])[preds.scores.argmax(1)] > 0
+    predicted = preds.scores > 0.5 if kind == "multilabel" else single
     for place, name in enumerate("abcdefgh"[: KINDS[kind]]):
-        truth, scores = scored.truth[:, place], scored.scores[:, place]
+        truth, scores = preds.truth[:, place], preds.scores[:, place]
         of_class = {metric: values[name] for metric, values in measured.per_class.items()}
         assert of_class == pytest.approx(
             {
@@ -329,45 +319,43 @@ seeds = st.integers(0, 10_000)
 @settings(max_examples=40, deadline=None)
 @given(kinds, seeds, st.booleans())
 def test_the_order_of_the_images_does_not_matter(kind: str, seed: int, ties: bool) -> None:
-    scored = draw(kind, seed, ties=ties)
-    order = np.random.default_rng(seed).permutation(len(scored.truth))
-    mixed = Predictions(kind, scored.truth[order], scored.scores[order])
-    assert everything(mixed).values == pytest.approx(everything(scored).values, abs=1e-9)
+    preds = draw(kind, seed, ties=ties)
+    order = np.random.default_rng(seed).permutation(len(preds.truth))
+    mixed = Predictions(kind, preds.truth[order], preds.scores[order])
+    assert everything(mixed).values == pytest.approx(everything(preds).values, abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
 @given(kinds, seeds, st.booleans())
 def test_only_the_order_of_the_scores_makes_the_auc(kind: str, seed: int, ties: bool) -> None:
-    scored = draw(kind, seed, ties=ties)
+    preds = draw(kind, seed, ties=ties)
     auc = METRICS["auc"]
-    stretched = Predictions(kind, scored.truth, scored.scores**3)
-    reversed_ = Predictions(kind, scored.truth, -scored.scores)
-    assert auc(stretched) == pytest.approx(auc(scored), abs=EXACT)
-    assert auc(reversed_) == pytest.approx(1 - auc(scored), abs=EXACT)
+    stretched = Predictions(kind, preds.truth, preds.scores**3)
+    reversed_ = Predictions(kind, preds.truth, -preds.scores)
+    assert auc(stretched) == pytest.approx(auc(preds), abs=EXACT)
+    assert auc(reversed_) == pytest.approx(1 - auc(preds), abs=EXACT)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
 def test_the_names_of_the_classes_do_not_matter(seed: int) -> None:
-    scored = draw("multiclass", seed)
+    preds = draw("multiclass", seed)
     order = np.random.default_rng(seed).permutation(KINDS["multiclass"])
-    renamed = Predictions("multiclass", scored.truth[:, order], scored.scores[:, order])
-    assert everything(renamed).values == pytest.approx(everything(scored).values, abs=1e-9)
+    renamed = Predictions("multiclass", preds.truth[:, order], preds.scores[:, order])
+    assert everything(renamed).values == pytest.approx(everything(preds).values, abs=1e-9)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
-def test_what_a_plug_in_cannot_mean_is_undefined_with_its_reason(
-    value: float,
-):
+def test_what_a_plug_in_cannot_mean_is_undefined_with_its_reason(value: float):
     with METRICS.aside():
-        METRICS.register("odd")(describe_metric("Odd", low=0, high=1)(lambda scored: value))
+        METRICS.register("odd")(describe_metric("Odd", low=0, high=1)(lambda preds: value))
         found = everything(draw("binary", 0))
     assert found.values["odd"] is None and found.undefined["odd"]
     assert ("it gave nan" if np.isnan(value) else "outside of the range") in found.undefined["odd"]
 
 
 def test_a_plug_in_that_ends_the_process_leaves_a_reason_and_ends_nothing(monkeypatch: pytest.MonkeyPatch):
-    def leave(scored: Predictions) -> float:
+    def leave(preds: Predictions) -> float:
         raise SystemExit(0)
 
     with METRICS.aside():
@@ -379,7 +367,7 @@ def test_a_plug_in_that_ends_the_process_leaves_a_reason_and_ends_nothing(monkey
 
 def test_a_value_within_the_range_is_kept_and_an_open_end_is_none():
     with METRICS.aside():
-        METRICS.register("odd")(describe_metric(low=0)(lambda scored: 1e9))
+        METRICS.register("odd")(describe_metric(low=0)(lambda preds: 1e9))
         assert everything(draw("binary", 0)).values == {"odd": 1e9}
         assert metric_facts() == {"odd": MetricFacts(low=0.0)}
 

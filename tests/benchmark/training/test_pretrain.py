@@ -1,4 +1,4 @@
-"""The making of a MedNet: no image of the target, one head per source, the same bits every time."""
+"""Pretraining of a MedNet: no target image, one head per source, repeatable to the bit."""
 
 import hashlib
 import os
@@ -33,9 +33,8 @@ from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.run.scheduler import ResumeRules, pending_cells
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training.augment import AugmentRule
-from mednet_bench.benchmark.training.tensors import as_stored
+from mednet_bench.benchmark.training.device_data import as_stored
 from mednet_bench.core.errors import StoppedError, UserError
 from mednet_bench.tasks.catalog import catalog
 from mednet_bench.tasks.task import DataLocations, Split, Task
@@ -44,15 +43,11 @@ RECIPE = TrainingConfig(pretrain_images=256, pretrain_batch=32, pretrain_lr=3e-3
 
 
 def sources() -> tuple[Task, ...]:
-    """Three kinds of source: single label, findings, and one whose validation may be trained on too."""
+    """Three kinds of source: single label, findings, and one that allows its validation split."""
     return (
         toys.task_of(toys.Toy(classes=3, sizes=(300, 30, 30), seed=1), "single"),
         toys.task_of(toys.Toy(kind="multilabel", classes=4, sizes=(80, 20, 20), seed=2), "several"),
-        toys.task_of(
-            toys.Toy(kind="binary", classes=2, sizes=(60, 40, 20), seed=3),
-            "both",
-            pretrain_splits=("train", "val"),
-        ),
+        toys.task_of(toys.Toy("binary", 2, (60, 40, 20), seed=3), "both", pretrain_splits=("train", "val")),
     )
 
 
@@ -172,17 +167,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """A pretraining and the scoring of its weights."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    request = RunConfig(
-        inits="mednet",
-        archs=toys.ARCH,
-        protocols="knn",
-        fractions="1",
-        seeds="0",
-        size=16,
-        input_size=16,
-        out=str(tmp_path / "run"),
-        recipe=RECIPE,
-    )
+    options = {"inits": "mednet", "protocols": "knn", "fractions": "1", "seeds": "0", "recipe": RECIPE}
+    request = toys.run_config(tmp_path / "run", **options)
     target = toys.task_of(toys.Toy(), "target")
     return build_plan(request, [target], [target, *sources()], toys.NOWHERE)
 
@@ -212,7 +198,7 @@ def test_images_that_change_while_they_are_read_give_no_weights(
 
     def change(plan: PretrainPlan, *rest: Any) -> object:
         found = load(plan, *rest)
-        object.__setattr__(plan.sources[0].source, "said", "sha256:other")
+        object.__setattr__(plan.sources[0].source, "digest", "sha256:other")
         return found
 
     monkeypatch.setattr(module, "_load", change)
@@ -321,15 +307,11 @@ def test_no_image_of_a_phantom_is_in_its_pool(target: str) -> None:
     assert ours == 840 and pool == sources * 480  # all splits of the target, train of the others
 
 
-@pytest.mark.parametrize(
-    ("target", "images"),
-    [
-        ("breastmnist", 4708 + 3600),
-        ("pneumoniamnist", 546 + 3600),
-        ("retinamnist", 2804 + 718),
-        ("bccd-cells", 1080 + 718),
-    ],
-)
+POOLS = {"breastmnist": 4708 + 3600, "pneumoniamnist": 546 + 3600}
+POOLS |= {"retinamnist": 2804 + 718, "bccd-cells": 1080 + 718}
+
+
+@pytest.mark.parametrize(("target", "images"), POOLS.items())
 def test_no_real_image_of_a_target_is_in_its_pool(target: str, images: int, data_root: Path) -> None:
     places = DataLocations(roots=(data_root,), medmnist_cache=Path("/nonexistent"), download=False)
     known = catalog(places)

@@ -1,4 +1,4 @@
-"""The protocols that repeat published scripts: against plain loops as those scripts write them."""
+"""The protocols of published scripts, against plain loops like those of the scripts."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -15,9 +15,9 @@ from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.benchmark.protocols.published import MEDMNIST_PLUS, MEDMNIST_V2, PublishedProtocol
 from mednet_bench.benchmark.training.epochwise import (
-    ByScore,
     Float32Classifier,
     PaddedPreparation,
+    ScoreValidation,
     build_published,
     epoch_batches,
     train_published,
@@ -36,7 +36,7 @@ def bench(tmp_path: Path, **toy: object) -> toys.Bench:
 
 
 def rates_of(scheduler: object, optimizer: torch.optim.Optimizer, epochs: int, **step: bool) -> list[float]:
-    """The learning rate of every epoch, as a loop that ends each epoch with `scheduler.step` has it."""
+    """The learning rate of every epoch in a loop that ends each with `scheduler.step`."""
     found = []
     for epoch in range(epochs):
         found.append(optimizer.param_groups[0]["lr"])
@@ -63,9 +63,8 @@ def test_the_probe_s_rate_is_that_of_timm_s_cosine():
 
 @pytest.mark.parametrize(("kind", "classes"), [("binary", 2), ("multilabel", 3)])
 def test_a_training_is_that_of_a_plain_loop(kind: str, classes: int, tmp_path: Path):
-    job = bench(tmp_path, kind=kind, classes=classes, clear=1.5, sizes=(60, 31, 45)).job(
-        "medmnist-v2", seed=2
-    )
+    here = bench(tmp_path, kind=kind, classes=classes, clear=1.5, sizes=(60, 31, 45))
+    job = here.job("medmnist-v2", seed=2)
     training = build_published(job, SHORT)
     model = deepcopy(training.model)
     order = epoch_batches(training, SHORT, batches=4)
@@ -117,8 +116,8 @@ def test_the_first_epoch_with_the_best_auc_is_kept_and_none_is_left_out(
 
 
 def test_an_undefined_auc_loses_to_any_other():
-    assert ByScore(0.1, 0.2).beats(ByScore(0.0, None))
-    assert not ByScore(0.0, None).beats(ByScore(0.1, 0.2))
+    assert ScoreValidation(0.1, 0.2).beats(ScoreValidation(0.0, None))
+    assert not ScoreValidation(0.0, None).beats(ScoreValidation(0.1, 0.2))
 
 
 def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_path: Path):
@@ -137,9 +136,8 @@ def test_an_epoch_shows_every_image_once_and_its_last_batch_is_what_is_left(tmp_
 
 def test_random_weights_are_drawn_as_pytorch_does_and_per_seed(tmp_path: Path):
     here = bench(tmp_path)
-    one, again, other = (
-        build_published(here.job("medmnist-v2", seed=seed), SHORT).model for seed in (1, 1, 2)
-    )
+    jobs = [here.job("medmnist-v2", seed=seed) for seed in (1, 1, 2)]
+    one, again, other = (build_published(job, SHORT).model for job in jobs)
     for (name, module), same in zip(one.named_modules(), again.modules(), strict=True):
         if isinstance(module, nn.Conv2d):
             bound = module.weight[0].numel() ** -0.5  # kaiming_uniform with a = sqrt(5)
@@ -161,9 +159,8 @@ def test_the_probe_trains_the_head_alone_and_batch_norm_adapts(tmp_path: Path):
     training = build_published(job, script)
     before = deepcopy(training.model.state_dict())
     train_published(training, script)
-    changed = {
-        name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])
-    }
+    after = training.model.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed >= {"head.weight", "head.bias"}
     assert all(name.startswith("head.") or "running_" in name or "num_batches" in name for name in changed)
     assert any("running_mean" in name for name in changed)
@@ -174,9 +171,8 @@ def test_the_probe_stops_after_five_epochs_without_a_lower_loss(
 ):
     losses = iter([0.9, 0.5, *[0.6] * 98])
     monkeypatch.setattr(TaskTraining, "validate", lambda self: ValidationResult(next(losses), 0.5))
-    trained = train_published(
-        build_published(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS), MEDMNIST_PLUS
-    )
+    training = build_published(bench(tmp_path).job("medmnist-plus"), MEDMNIST_PLUS)
+    trained = train_published(training, MEDMNIST_PLUS)
     assert (trained.kept, len(trained.fitted.curve), trained.last) == (2, 7, None)
 
 
@@ -184,7 +180,7 @@ def test_a_small_image_is_surrounded_by_zeros_of_the_normalized_scale():
     images = torch.full((2, 1, 5, 5), 255, dtype=torch.uint8)
     out = PaddedPreparation(InputSpec(mean=(0.5, 0.4, 0.3), std=(0.5, 0.5, 0.5)), 8)(images)
     assert out.shape == (2, 3, 8, 8)
-    inside = out[:, :, 1:6, 1:6]  # 3 pixels to add: one before, two behind, as the script has it
+    inside = out[:, :, 1:6, 1:6]  # 3 pixels to add: one before, two after, as in the script
     torch.testing.assert_close(inside[0, :, 0, 0], torch.tensor([1.0, 1.2, 1.4]))
     assert out.count_nonzero() == inside.count_nonzero() == inside.numel()
     whole = PaddedPreparation(InputSpec(), 5)(images)

@@ -1,4 +1,4 @@
-"""Where memory is short a cell begins again in parts: its record is that of a cell that had begun in them."""
+"""Short memory restarts a cell in parts, with the record of a cell that was run in these."""
 
 import gc
 import weakref
@@ -20,12 +20,16 @@ from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.estimate import probe_rates
 from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.schema.records import Record
-from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import loop
 from mednet_bench.benchmark.training.augment import AugmentRule
 from mednet_bench.benchmark.training.epochwise import build_published
 from mednet_bench.benchmark.training.epochwise import train_published as train_script
-from mednet_bench.benchmark.training.loop import ShortMemoryError, asking_for_parts, in_parts, is_short_memory
+from mednet_bench.benchmark.training.loop import (
+    ShortMemoryError,
+    catch_short_memory,
+    is_short_memory,
+    retry_in_parts,
+)
 from mednet_bench.benchmark.training.model import ImageClassifier
 
 SAYINGS = {
@@ -62,17 +66,17 @@ def test_a_missing_engine_means_short_memory_where_little_is_free_and_else_one_m
 
     def compute(parts: int) -> None:
         found.append(parts)
-        with asking_for_parts(parts, 11):
+        with catch_short_memory(parts, 11):
             raise RuntimeError("FIND was unable to find an engine to execute this computation")
 
     with pytest.raises(RuntimeError, match="FIND was unable"):
-        in_parts(compute)
+        retry_in_parts(compute)
     assert found == tried
 
 
 @dataclass
 class Device:
-    """Fails at the `at`-th call of what it wraps, counted anew after each failure, `times` times."""
+    """Fails `times` times at the `at`-th call since the last failure."""
 
     at: int
     times: int
@@ -87,7 +91,7 @@ class Device:
             raise self.error
 
     def wrap(self, patch: pytest.MonkeyPatch, owner: type, name: str, counts: Callable[..., bool]) -> None:
-        """Let a method do its work and then fail, as an optimizer does that has changed half the weights."""
+        """Let a method fail after its work, like an optimizer that has changed half the weights."""
         inner = getattr(owner, name)
 
         def wrapped(this: object, *args: object) -> object:
@@ -111,16 +115,8 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """The tuning and the scoring of one fine-tuning; 14 images in 4 parts are 4, 4, 3 and 3."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=1))
-    request = RunConfig(
-        inits="scratch",
-        archs=toys.ARCH,
-        fractions="1",
-        seeds="3",
-        size=16,
-        input_size=16,
-        out=str(tmp_path / "run"),
-        recipe=msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2),
-    )
+    recipe = msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2)
+    request = toys.run_config(tmp_path / "run", inits="scratch", fractions="1", seeds="3", recipe=recipe)
     return build_plan(request, [task], [task], toys.NOWHERE)
 
 
@@ -136,9 +132,9 @@ def computed(
     return tuned, scored, predictions["scores"].tobytes()
 
 
-def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
+def compute_in_parts(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell_runner, "in_parts", lambda compute: (compute(parts), parts))
+        patch.setattr(cell_runner, "retry_in_parts", lambda compute: (compute(parts), parts))
         return computed(grid)
 
 
@@ -146,10 +142,10 @@ def begun_in(parts: int, grid: ResolvedPlan) -> tuple[Record, Record, bytes]:
     ("place", "at"),  # the 12th step is of the second learning rate
     [("forward pass", 3), ("forward pass", 12), ("optimizer", 3), ("augmentation", 12)],
 )
-def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
+def test_a_cell_that_ran_out_of_memory_is_the_cell_that_was_run_in_parts(
     place: str, at: int, grid: ResolvedPlan
 ) -> None:
-    tuned, scored, scores = begun_in(4, grid)
+    tuned, scored, scores = compute_in_parts(4, grid)
     short = Device(at, 2, SAYINGS["cuBLAS"])
 
     def again() -> None:
@@ -168,7 +164,7 @@ def test_a_cell_that_ran_out_of_memory_is_the_cell_that_had_begun_in_parts(
 
 
 def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(grid: ResolvedPlan) -> None:
-    assert begun_in(4, grid)[2] != begun_in(1, grid)[2]
+    assert compute_in_parts(4, grid)[2] != compute_in_parts(1, grid)[2]
 
 
 @pytest.mark.parametrize("batch", [32, 14, 5, 3])
@@ -185,7 +181,9 @@ def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
         patch.setattr(ImageClassifier, "forward", forward)
-        in_parts(lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts)))
+        retry_in_parts(
+            lambda parts: cell_runner.PROTOCOLS["finetune"].tune(here.job("finetune", parts=parts))
+        )
     assert seen[0] == batch and len(seen) < 8
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] in (2, 3)
@@ -224,7 +222,7 @@ def test_nothing_of_the_failed_try_is_alive_when_memory_is_given_back(
         counted.append(sum(tensor() is not None for tensor in alive))
 
     monkeypatch.setattr(loop, "free_memory", freed)
-    assert in_parts(compute) == (4, 4)
+    assert retry_in_parts(compute) == (4, 4)
     assert counted == [0, 0]
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import toys
+from toys import TUNED, bits
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.baselines.weights.stages import stages
-from mednet_bench.benchmark.schema.records import HyperparameterChoice, Record, RecordStore
-from mednet_bench.benchmark.training import cka as similarity
+from mednet_bench.benchmark.schema.records import Record, RecordStore
+from mednet_bench.benchmark.training import fit
 from mednet_bench.benchmark.training.cka import (
     SIMILARITY_IMAGES,
     center_gram,
@@ -23,12 +24,10 @@ from mednet_bench.benchmark.training.cka import (
     similarities,
     similarity_images,
 )
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, ProtocolResult
+from mednet_bench.benchmark.training.protocol import PROTOCOLS
 from mednet_bench.cli.main import cli
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.sections.transfusion import transfusion_section
-
-TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def features(seed: int, images: int = 80, units: int = 500) -> torch.Tensor:
@@ -84,16 +83,9 @@ def test_every_stage_is_measured_and_the_network_stays_as_it_is(arch: str) -> No
 
 def test_the_images_are_always_the_same_and_never_too_many() -> None:
     images = torch.arange(1000)
-    assert (
-        torch.equal(similarity_images(images), similarity_images(images))
-        and len(similarity_images(images).unique()) == SIMILARITY_IMAGES
-    )
+    assert torch.equal(similarity_images(images), similarity_images(images))
+    assert len(similarity_images(images).unique()) == SIMILARITY_IMAGES
     assert torch.equal(similarity_images(images[:20]), images[:20])
-
-
-def bits(outcome: ProtocolResult) -> tuple[object, ...]:
-    curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
-    return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
 
 
 def test_measuring_changes_no_bit_and_never_looks_at_test_images(
@@ -108,7 +100,7 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
         seen.append(images)
         return then(images)
 
-    monkeypatch.setattr(similarity, "similarity_images", watched)
+    monkeypatch.setattr(fit, "similarity_images", watched)
     finetune = PROTOCOLS["finetune"]
     measured = finetune.score(here.job("finetune", tuned=TUNED))
     assert len(seen) == 2 and all(images is here.data.images("val") for images in seen)
@@ -116,7 +108,7 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
     values = [each.cka for each in measured.similarity]
     assert len(values) == 5 and all(value is not None and -0.5 < value <= 1.001 for value in values)
     assert min(values) < 0.999  # type: ignore[type-var]  # it was trained
-    monkeypatch.setattr(similarity, "gram_matrices", lambda *arguments: {})
+    monkeypatch.setattr(fit, "gram_matrices", lambda *arguments: {})
     without = finetune.score(here.job("finetune", tuned=TUNED))
     assert without.similarity == () and bits(without) == bits(measured)
 
@@ -136,7 +128,7 @@ def toys_record() -> Record:
     return msgspec.convert(content, Record)
 
 
-def test_a_run_of_derived_inits_is_told_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_derived_inits_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     weights = toys.write_weights(tmp_path / "imagenet.safetensors", side=32)
     inits = f"imagenet={weights},meanvar:imagenet,shuffled:imagenet,partial:imagenet:2,scratch"
@@ -151,5 +143,5 @@ def test_a_run_of_derived_inits_is_told_whole(tmp_path: Path, monkeypatch: pytes
     assert len(records) == 5 and all(len(record.similarity) == 5 for record in records)
     labels = {record.cell.init: record.init.label for record in records if record.init}
     assert labels["partial:imagenet:2"] == f"first 2 stages of: {labels['imagenet']}"
-    told = str(transfusion_section(load_results([out])))
-    assert all(name in told for name in labels) and "one seed shows no spread" in told
+    text = str(transfusion_section(load_results([out])))
+    assert all(name in text for name in labels) and "one seed shows no spread" in text

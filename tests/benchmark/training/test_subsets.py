@@ -1,7 +1,7 @@
 """Which labels a cell may see: nested, stratified, whole groups, the same in every process.
 
-Everything paired stands on this: if two inits saw different labels, or 5 % were no part of 10 %, a
-learning curve would compare luck with luck.
+Paired comparisons need this: if two inits saw different labels, or 5 % were no part of 10 %, a learning
+curve would compare luck with luck.
 """
 
 import hashlib
@@ -21,7 +21,6 @@ from label_sets import FRACTIONS, SETS, imbalanced, labeled
 
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
-from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training.subsets import (
     LEAST_PER_CLASS,
     LabelSubset,
@@ -164,37 +163,28 @@ PROCESS = """
 import sys; sys.path.insert(0, sys.argv[1])
 from label_sets import FRACTIONS, SETS
 from mednet_bench.benchmark.training.subsets import choose_subset
-print([choose(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
+print([choose_subset(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS])
 """
 
 
 def test_another_process_draws_the_same() -> None:
     # Sets and dictionaries have another order in every process: a subset must not depend on that.
-    said = subprocess.run(
+    content = subprocess.run(
         [sys.executable, "-c", PROCESS, str(Path(__file__).parent)],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "12345"},
     ).stdout.strip()
-    assert said == str(
+    assert content == str(
         [choose_subset(*SETS[name], fraction, 3).digest for name in SETS for fraction in FRACTIONS]
     )
 
 
 def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    card = toys.write_card(tmp_path)
-    request = RunConfig(
-        inits=f"scratch,mednet={card}",
-        archs=toys.ARCH,
-        protocols="knn",
-        fractions="0.2",
-        seeds="4",
-        size=16,
-        input_size=16,
-        out=str(tmp_path / "run"),
-    )
+    inits = f"scratch,mednet={toys.write_card(tmp_path)}"
+    request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2", seeds="4")
     task = toys.task_of(toys.Toy())
     grid = build_plan(request, [task], [task], toys.NOWHERE)
     scratch, mednet = (CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells)
@@ -208,13 +198,13 @@ def test_the_manifest_says_what_was_seen_and_is_written_once(tmp_path: Path) -> 
     subset = choose_subset(*SETS["single label"], 0.1, seed=2)
     write_manifest(tmp_path, "task-0.1-seed2", subset)
     path = tmp_path / "subsets" / "task-0.1-seed2.json"
-    said = json.loads(path.read_text())
-    assert said["n_train"] == len(said["train"]) == len(subset.train)
-    # whoever has the file can check the hash that the records carry
+    content = json.loads(path.read_text())
+    assert content["n_train"] == len(content["train"]) == len(subset.train)
+    # the file suffices to check the hash in the records
     digest = hashlib.sha256()
     for split in ("train", "val"):
-        digest.update(len(said[split]).to_bytes(8, "little") + np.array(said[split], "<i8").tobytes())
-    assert said["hash"] == subset.digest == f"sha256:{digest.hexdigest()}"
+        digest.update(len(content[split]).to_bytes(8, "little") + np.array(content[split], "<i8").tobytes())
+    assert content["hash"] == subset.digest == f"sha256:{digest.hexdigest()}"
     before = path.stat().st_mtime_ns
     write_manifest(tmp_path, "task-0.1-seed2", LabelSubset(subset.val, subset.train, "sha256:other"))
     assert path.stat().st_mtime_ns == before
@@ -241,7 +231,7 @@ def test_the_smears_of_bccd_stay_whole_and_their_share_is_honest(data_root: Path
 
 @st.composite
 def sets(draw: st.DrawFn) -> Split:
-    """Any set of up to 40 images: rare classes, lone images, groups of any size, several findings."""
+    """Any set of up to 40 images, with rare classes, groups of any size or several findings."""
     n = draw(st.integers(1, 40))
     values = st.integers(0, 3)
     if draw(st.booleans()):

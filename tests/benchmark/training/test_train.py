@@ -1,7 +1,7 @@
-"""The one training loop: repeatable to the bit, honest about divergence, indifferent to memory and host.
+"""The training loop: repeatable to the bit, with divergence reported and memory irrelevant.
 
-Two inits are compared by what this loop makes of them: if it depended on anything but seed and data, or
-kept the last epoch instead of the best, the comparison would be of accidents.
+If it depended on anything but seed and data, or kept the last epoch instead of the best, a comparison of two
+inits would be one of accidents.
 """
 
 import re
@@ -23,7 +23,7 @@ from mednet_bench.benchmark.training.loop import (
     autocast_precision,
     fit,
     full_float32,
-    in_parts,
+    retry_in_parts,
 )
 from mednet_bench.benchmark.training.metrics import Predictions, primary_value
 from mednet_bench.benchmark.training.model import loss_of, to_probabilities
@@ -37,15 +37,8 @@ def network(seed: int = 0, norm: bool = True) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         middle = nn.BatchNorm2d(8) if norm else nn.Identity()
-        layers = (
-            nn.Conv2d(1, 8, 3),
-            middle,
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(8, 2),
-        )
-        return nn.Sequential(*layers)
+        stem, pool = [nn.Conv2d(1, 8, 3), middle, nn.ReLU()], [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        return nn.Sequential(*stem, *pool, nn.Linear(8, 2))
 
 
 def data(n: int = 200, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -69,8 +62,8 @@ def validator(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], 
     def validate() -> ValidationResult:
         with torch.inference_mode():
             logits = model(images)
-        scored = Predictions("binary", one_hot(labels.numpy(), 2), to_probabilities(logits, "binary"))
-        return ValidationResult(float(loss_of("binary")(logits, labels)), primary_value(scored))
+        preds = Predictions("binary", one_hot(labels.numpy(), 2), to_probabilities(logits, "binary"))
+        return ValidationResult(float(loss_of("binary")(logits, labels)), primary_value(preds))
 
     return validate
 
@@ -216,7 +209,7 @@ def test_a_network_whose_validations_all_overflow_has_diverged() -> None:
 
 
 class Small(nn.Module):
-    """A device that holds `room` images at most: beyond, it fails as CUDA does."""
+    """A device with memory for `room` images, which fails beyond as CUDA does."""
 
     def __init__(self, inner: nn.Module, room: int) -> None:
         super().__init__()
@@ -259,7 +252,7 @@ def test_short_memory_changes_the_parts_and_not_the_gradient(room: int, batch: i
         small.sizes = sizes
         return gradients(small, replace(feed, parts=parts))
 
-    parts, _ = in_parts(begin)
+    parts, _ = retry_in_parts(begin)
     assert len(whole) == len(parts) == 3
     for one, two in zip(whole, parts, strict=True):
         for a, b in zip(one, two, strict=True):
@@ -271,7 +264,7 @@ def test_a_network_too_large_for_two_images_fails_with_the_devices_own_words() -
     images, labels = data()
     feed, worst = feed_of(images, labels), ValidationResult(1.0, 0.5)
     with pytest.raises(torch.OutOfMemoryError):
-        in_parts(lambda parts: fit(Small(network(), 0), replace(feed, parts=parts), HYPER, lambda: worst))
+        retry_in_parts(lambda n: fit(Small(network(), 0), replace(feed, parts=n), HYPER, lambda: worst))
 
 
 def test_the_host_waits_once_per_validation_and_never_between() -> None:

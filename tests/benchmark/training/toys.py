@@ -1,4 +1,4 @@
-"""Small generated tasks that live in memory, and everything that a protocol needs to meet one."""
+"""Small generated tasks in memory, and everything that a protocol needs to run on one."""
 
 import hashlib
 import json
@@ -12,9 +12,11 @@ import pytest
 
 from mednet_bench.baselines.init import InitCard, InitRequest, InputSpec
 from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
+from mednet_bench.benchmark.schema.records import HyperparameterChoice
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import subsets
 from mednet_bench.benchmark.training.device_data import TaskData
-from mednet_bench.benchmark.training.protocol import EvalContext
+from mednet_bench.benchmark.training.protocol import EvalContext, ProtocolResult
 from mednet_bench.tasks.task import SPLITS, DataLocations, MissingFile, Split, Task
 
 
@@ -35,13 +37,13 @@ NOWHERE = DataLocations(roots=(), medmnist_cache=Path("/nonexistent"), download=
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """A source whose images are arrays; its fingerprint is said, not computed."""
+    """A source whose images are arrays, with any fingerprint."""
 
     splits: Mapping[str, Split]
-    said: str = "sha256:toy"
+    digest: str = "sha256:toy"
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        return self.said
+        return self.digest
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
         return ()
@@ -55,15 +57,12 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Toy:
-    """What a toy task is like.
+    """A toy task.
 
     Attributes:
-        kind: binary, multiclass, multilabel or ordinal.
-        classes: number of classes.
         sizes: images in (train, val, test).
         side: in pixels.
-        variant: gray or color.
-        clear: how far the label moves the picture, in standard deviations of its noise; 0 is pure noise.
+        clear: shift of the image by its label, in standard deviations of its noise; 0 is pure noise.
         seed: of labels and pixels.
     """
 
@@ -77,7 +76,7 @@ class Toy:
 
 
 def splits_of(toy: Toy) -> dict[str, Split]:
-    """Draw images in which class c brightens the c-th stripe; every class stands in every split."""
+    """Draw images in which class c brightens the c-th stripe; every class occurs in every split."""
     rng = np.random.default_rng(toy.seed)
     return {name: _split(toy, count, rng) for name, count in zip(SPLITS, toy.sizes, strict=True)}
 
@@ -120,6 +119,19 @@ RANDOM = InitCard(name="scratch", label="random", identity="scratch", seeded=Tru
 
 QUICK = TrainingConfig(steps=20, batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
 """A fine-tuning that takes a second."""
+
+TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
+
+
+def bits(outcome: ProtocolResult) -> tuple[object, ...]:
+    """Everything that a seed decides in a result, for comparison to the bit."""
+    curve = [(p.step, p.train_loss, p.val_loss, p.val_score) for p in outcome.curve]
+    return outcome.test_scores.tobytes(), outcome.val_scores.tobytes(), outcome.weights, curve
+
+
+def run_config(out: Path, **options: object) -> RunConfig:
+    """The options of a run of toys of 16 pixels."""
+    return RunConfig(archs=ARCH, size=16, input_size=16, out=str(out), **options)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -164,7 +176,7 @@ class Bench:
 
 
 def loaded_card(file: Path, contract: InputSpec | None = None, **facts: object) -> InitCard:
-    """A card whose weights stand in a file, as `imagenet` and `mednet` resolve to."""
+    """A card with a weight file, as `imagenet` and `mednet` resolve to."""
     card = InitCard(
         name="mednet", label="file", identity=f"file:{file.name}", contract=contract or InputSpec(), file=file
     )
@@ -172,7 +184,7 @@ def loaded_card(file: Path, contract: InputSpec | None = None, **facts: object) 
 
 
 def write_weights(file: Path, arch: str = ARCH, side: int = 16, seed: int = 7) -> Path:
-    """Write weights that fit `arch`: random ones, for what they are worth does not matter."""
+    """Write random weights that fit `arch`."""
     import torch
     from safetensors.torch import save_file
 
@@ -211,7 +223,7 @@ def need_of(task: Task, cache: Path, **facts: object) -> InitRequest:
 
 
 def write_card(folder: Path, weights: Path | None = None, **facts: object) -> Path:
-    """Write the card of a user's own checkpoint; `facts` replace its keys, None leaves a key away."""
+    """Write the card of a user's checkpoint; `facts` replace its keys, None removes one."""
     file = weights or write_weights(folder / "weights.safetensors")
     keys: dict[str, object] = {
         "name": "own",

@@ -1,4 +1,4 @@
-"""Counts what would make a host wait for its GPU; the same calls can be seen on a CPU."""
+"""Counts operations that make a host wait for its GPU, on a CPU as well."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
