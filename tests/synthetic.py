@@ -98,15 +98,9 @@ def cells(grid: Grid) -> list[Cell]:
 def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     """Write plan, records and predictions of an invented run; return the records."""
     grid = grid or Grid()
+    sizes = {"size": grid.size, "input_size": grid.input_size}
     before = [
-        Cell(
-            step="pretrain",
-            task=f"gray:{t}",
-            size=grid.size,
-            input_size=grid.input_size,
-            arch=a,
-            init="mednet",
-        )
+        Cell(step="pretrain", task=f"gray:{t}", arch=a, init="mednet", **sizes)
         for t in grid.tasks[:2]
         if "mednet" in grid.inits
         for a in grid.archs
@@ -212,6 +206,10 @@ def _add_results(base: Record, grid: Grid, rng: np.random.Generator, n_train: in
             ),
         )  # fmt: skip
     curve = _curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else ()
+    per_class = {"train_per_class": (seen // 2,) * 2, "val_per_class": (4, 4)}
+    counts = ImageCounts(train=seen, val=max(4, seen // 8), test=300, **per_class)
+    data = f"sha256:{cell.task}{cell.size}{grid.data}"
+    hashes = ContentHashes(data=data, subset=f"{cell.fraction}-{cell.seed}", weights=cell.init)
     return msgspec.structs.replace(
         base,
         metrics=metrics if cell.step == "score" else held_out,
@@ -219,18 +217,8 @@ def _add_results(base: Record, grid: Grid, rng: np.random.Generator, n_train: in
         per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
         curve=curve,
         choices=choices,
-        counts=ImageCounts(
-            train=seen,
-            val=max(4, seen // 8),
-            test=300,
-            train_per_class=(seen // 2,) * 2,
-            val_per_class=(4, 4),
-        ),
-        hashes=ContentHashes(
-            data=f"sha256:{cell.task}{cell.size}{grid.data}",
-            subset=f"{cell.fraction}-{cell.seed}",
-            weights=cell.init,
-        ),
+        counts=counts,
+        hashes=hashes,
         init=_init_facts(cell),
     )
 
@@ -274,12 +262,7 @@ def _init_facts(cell: Cell) -> InitFacts:
     return InitFacts(
         label=labels.get(cell.init, "a checkpoint of the user"),
         identity=f"{cell.init}:1",
-        contract={
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.5, 0.5],
-            "interpolation": "bilinear",
-            "channels": "rgb",
-        },
+        contract={"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "channels": "rgb"},
         adapted=("1 channel repeated to 3",),
         corpora=("imagenet-1k",) if cell.init == "imagenet" else (),
         overlap=("nih-chestxray14",) if cell.init == "radimagenet" else (),

@@ -31,30 +31,13 @@ TOML_VALUES = (
 )  # fmt: skip
 """Replacement values of TOML keys."""
 CELLS = (
-    "",
-    "nan",
-    "NaN",
-    "inf",
-    "-1",
-    "\0",
-    '"',
-    "a" * 200_000,
-    "../../etc/passwd",
-    "none",
-    "1e309",
+    "", "nan", "NaN", "inf", "-1", "\0", '"', "|", "a" * 200_000, "../../etc/passwd", "none", "1e309",
     "\ufeff",
-    "|",
-)
+)  # fmt: skip
 LEAVES = (None, True, -1, 0, 1e308, 2**63, 2**64 - 1, "", "\0", "nan", [], {}, [[]], {"": None})
 SHAPES = (
-    "(4000000000, 28, 28)",
-    "(-1,)",
-    "()",
-    "(2**62,)",
-    "(1,) * 99",
-    "(99999999999999999999,)",
-    "(0, 0, 0)",
-)
+    "(4000000000, 28, 28)", "(-1,)", "()", "(2**62,)", "(1,) * 99", "(99999999999999999999,)", "(0, 0, 0)",
+)  # fmt: skip
 DTYPES = ("|O", "<f8", "|u1", "<U9", "<M8[s]", "|V4", "<c16", ">i8", "|b1", "no type")
 
 
@@ -149,13 +132,8 @@ def arrays(content: bytes, rng: Rng) -> bytes:
         case 0:
             del members[name]
         case 1:
-            wrong = (
-                array.astype(float) * np.nan,
-                array.astype(object),
-                array.astype("U9"),
-                array[:0],
-                array.T,
-            )
+            nans, empty = array.astype(float) * np.nan, array[:0]
+            wrong = (nans, array.astype(object), array.astype("U9"), empty, array.T)
             members[name] = npy_bytes(np.asarray(wrong[rng.integers(len(wrong))]))
         case 2:
             shape, dtype = SHAPES[rng.integers(len(SHAPES))], DTYPES[rng.integers(len(DTYPES))]

@@ -64,40 +64,33 @@ OLD = 'case "$2" in *platform*) echo "Python 3.8.10";; *) exit 1;; esac'
 
 def test_a_python_that_is_too_old_is_named(checkout: Path, tmp_path: Path) -> None:
     old = program(tmp_path / "old-python", OLD)
-    said = sentence(make(checkout, PYTHON=str(old)))
-    assert "3.10 or newer" in said and "Python 3.8.10" in said and str(old) in said
+    error = sentence(make(checkout, PYTHON=str(old)))
+    assert "3.10 or newer" in error and "Python 3.8.10" in error and str(old) in error
 
 
 def test_no_python_on_the_path_is_new_enough(checkout: Path, tmp_path: Path) -> None:
     for name in ("python", "python3", *(f"python3.{minor}" for minor in range(10, 16))):
         program(tmp_path / "bin" / name, OLD)
-    said = sentence(make(checkout, PYTHON="", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
-    assert "3.10 or newer" in said and "none is on the PATH" in said
+    error = sentence(make(checkout, PYTHON="", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
+    assert "3.10 or newer" in error and "none is on the PATH" in error
 
 
 def test_a_python_without_venv_says_what_to_install(checkout: Path, tmp_path: Path) -> None:
     bare = program(tmp_path / "bare", f'[ "$1" = -m ] && exit 1\nexec "{sys.executable}" "$@"')
-    said = sentence(make(checkout, PYTHON=str(bare)))
-    assert "python3-venv" in said and "build/install.log" in said
+    error = sentence(make(checkout, PYTHON=str(bare)))
+    assert "python3-venv" in error and "build/install.log" in error
 
 
 def test_a_disk_that_is_too_small_stops_before_the_install(checkout: Path) -> None:
-    said = sentence(make(checkout, NEED_MB="999999999"))
-    assert "999999999 MB" in said and "MB free" in said
+    error = sentence(make(checkout, NEED_MB="999999999"))
+    assert "999999999 MB" in error and "MB free" in error
     assert not (checkout / ".venv").exists()
 
 
 def test_an_index_out_of_reach_is_one_sentence(checkout: Path) -> None:
-    said = sentence(
-        make(
-            checkout,
-            NEED_MB="0",
-            PIP_CONFIG_FILE=os.devnull,
-            PIP_INDEX_URL="http://127.0.0.1:9/simple",
-            PIP_RETRIES="0",
-        )
-    )
-    assert "package index is out of reach" in said and "build/install.log" in said
+    pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    error = sentence(make(checkout, NEED_MB="0", **pip))
+    assert "package index is out of reach" in error and "build/install.log" in error
 
 
 # A build backend that needs no index: its wheel has an echoing mednet-bench and an importable PyTorch.

@@ -89,13 +89,7 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
 
 
 OURS = [command for command in COMMANDS if command.startswith("mednet-bench")]
-
-
-SMALLER = {
-    "run": SMALL,
-    "plan": SMALL,
-    "pretrain": "--steps 2 --batch-size 8 --input-size 32 --workers 0",
-}
+SMALLER = {"run": SMALL, "plan": SMALL, "pretrain": "--steps 2 --batch-size 8 --input-size 32 --workers 0"}
 
 
 def output_paths(command: str) -> set[str]:

@@ -68,14 +68,9 @@ def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, flo
     for variant, arch, side, batch, steps in TRAININGS:
         pools, images = corpus_pools(corpus_of(folder, variant, side), LoaderConfig(side=side, device=device))
         settings = PretrainSettings(
-            variant=variant,
-            arch=arch,
-            steps=steps,
-            batch_size=batch,
-            input_size=side,
-            lr=1e-3,
+            variant=variant, arch=arch, steps=steps, batch_size=batch, input_size=side, lr=1e-3,
             weight_decay=0.01,
-        )
+        )  # fmt: skip
         result = run_training(PretrainConfig(settings, pools, images, RankGroup(device)), PretrainCallbacks())
         images.close()
         rate, wait = step_rate(result.curve, batch)

@@ -69,16 +69,9 @@ def job_of(
     """Return a fine-tuning from random weights on all of a task's labels."""
     cell = Cell(task=task.name, size=28, input_size=side, arch=arch, init="scratch", protocol="finetune")
     card = InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)
-    return EvalContext(
-        cell=cell,
-        task=task,
-        data=TaskData(splits, "measured", device),
-        subset=subsets.choose_subset(splits["train"], splits["val"], 1.0, 0),
-        card=card,
-        recipe=recipe,
-        device=device,
-        cache=Path(tempfile.gettempdir()),
-    )
+    subset = subsets.choose_subset(splits["train"], splits["val"], 1.0, 0)
+    data, cache = TaskData(splits, "measured", device), Path(tempfile.gettempdir())
+    return EvalContext(cell, task, data, subset, card, recipe, device, cache)
 
 
 def ours(job: EvalContext, steps: int, batch: int) -> Turn:
