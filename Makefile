@@ -1,20 +1,20 @@
-# Two commands on a fresh machine: `make demo` and `make test`. `make` alone lists the rest.
+# On a fresh machine: `make demo` and `make test`. `make` alone lists all targets.
 #
-# PYTHON=/path/to/python   the Python to build .venv with (default: the first on the PATH that is 3.10 or newer)
-# VENV=/path/to/venv       where the virtual environment goes (default: .venv)
-# PYTEST_ARGS=...          what pytest gets (default below)
+# PYTHON=/path/to/python   Python for the virtual environment (default: the first on the PATH that is 3.10 or newer)
+# VENV=/path/to/venv       virtual environment (default: .venv)
+# PYTEST_ARGS=...          arguments of pytest (default below)
 
 VENV ?= .venv
 export PYTHON VENV NEED_MB
 
-# Where this is set, as in many containers, every process would compile PyTorch's sources anew: 10 s instead of 3.
+# If set, as in many containers, every process compiles PyTorch's sources again: 10 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The main job on the embedded tasks: no download, five minutes at most on two cores, seconds when run again.
+# A comparison on generated tasks: no download, at most five minutes on two cores, seconds when run again.
 DEMO ?= run --tasks phantom --inits mednet,imagenet,scratch --protocols linear --fractions 0.1,0.5,1.0 \
         --seeds 0..2 --size 28 --input-size 64 --pretrain-images 3000 --out runs/demo
 
-# Two processes with one thread each: PyTorch with a thread per core in every worker only fights itself.
+# Two processes with one thread each: with a thread per core, the workers would compete for the cores.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Install into .venv and run the main job on generated images: leaderboard and HTML report
+demo: ## Install into .venv and compare inits on generated images: leaderboard and HTML report
 	@sh .ci/setup.sh
 	@echo "mednet-bench $(DEMO)"
 	@"$(VENV)/bin/mednet-bench" $(DEMO)
@@ -34,7 +34,7 @@ test: ## Install into .venv with the development extras and run the tests
 	@echo "pytest $(PYTEST_ARGS)"
 	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS)
 
-regress: ## Judge the scores on real MedMNIST sets against the carried baseline (where the data are at hand)
+regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh
 	@sh .ci/regress.sh
 
@@ -47,7 +47,7 @@ types: ## Check types (pyright)
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/pyright" --pythonpath "$(VENV)/bin/python"
 
-package: ## Build the wheel, install it into a clean environment, run it from elsewhere
+package: ## Build the wheel, install it into a clean environment, run it from another folder
 	@sh .ci/packaging.sh
 
 clean: ## Remove build products and caches (keeps .venv and runs/)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Is what `pip install` gives a stranger whole, and does it run in a folder with its own tasks/ and reports/?
+# `make package`: checks that the wheel is complete and runs in a folder with its own tasks/ and reports/.
 #
-# Builds the sdist and the wheel from a copy (a stale build/ must not help), compares them with the tree,
-# installs the wheel with all its dependencies into a clean environment, without constraints.txt as a stranger
-# would, and runs it from elsewhere. Needs 9 GB under TMPDIR while it runs; from the environment: PYTHON, NEED_MB.
+# Builds the sdist and the wheel from a copy without build/, compares them with the tree, installs the wheel
+# with its dependencies, without constraints.txt like a user, into a clean environment, and runs it elsewhere.
+# Needs 9 GB under TMPDIR; environment: PYTHON, NEED_MB.
 set -eu
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -31,7 +31,7 @@ pip_install "$place/tools" "$log" "build>=1.2"
         "$place/tools/bin/python" -m build --wheel --outdir "$place/direct" "$place/source"
 } >"$log" 2>&1 || explain "$log" "the package cannot be built"
 "$place/tools/bin/python" "$content" "$place/source" "$place"/dist/*.whl "$place"/direct/*.whl ||
-    fail "the wheel is not what the tree says it should be"
+    fail "the wheel differs from the tree"
 
 say "installing the wheel and all its dependencies into a clean environment"
 make_venv "$python" "$place/clean" "$log"
@@ -44,7 +44,7 @@ for folder in core tasks reports benchmark baselines; do
     mkdir "$folder"
     echo "raise ImportError('the $folder/ of the folder was imported instead of mednet_bench.$folder')" >"$folder/__init__.py"
 done
-# elsewhere COMMAND...: quiet unless it fails; PYTHONPATH puts the user's folder first, the worst case.
+# elsewhere COMMAND...: runs quietly; PYTHONPATH puts the user's folder first, the worst case.
 elsewhere() {
     tool=$1
     shift
@@ -59,5 +59,5 @@ elsewhere mednet-bench --help
 elsewhere mednet-bench ls
 # shellcheck disable=SC2086  # the arguments are words
 elsewhere mednet-bench $RUN
-[ -s out/report/report.html ] || fail "the installed wheel ran, but out/report/report.html is not there (log: $log)"
-say "the wheel is whole and runs"
+[ -s out/report/report.html ] || fail "the installed wheel ran, but wrote no out/report/report.html (log: $log)"
+say "the wheel is complete and runs"

@@ -1,27 +1,26 @@
 #!/bin/sh
-# `make regress`: computes the real MedMNIST regression anew and judges it against the carried baseline.
+# `make regress`: runs the linear protocol on real MedMNIST data and compares the scores with the baseline.
 #
-# Nothing is taken from an earlier run: features are kept by weights and versions, not by the code that made
-# them, so that a cache would hide exactly what is looked for.
-# From the environment: MEDNET_BENCH_DATA, VENV (default .venv).
+# Starts with an empty cache: features are cached by weights and versions, not by the code that made them, so a
+# cache would hide regressions. Environment: MEDNET_BENCH_DATA, VENV (default .venv).
 set -eu
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
 
 home=build/regress
 data=${MEDNET_BENCH_DATA:-}
-at_hand() { [ -n "$data" ] && { [ -e "$data/$1" ] || [ -e "$data/medmnist/$1" ]; }; }
+is_available() { [ -n "$data" ] && { [ -e "$data/$1" ] || [ -e "$data/medmnist/$1" ]; }; }
 
 for file in breastmnist.npz pneumoniamnist.npz retinamnist.npz; do
-    if ! at_hand "$file"; then
-        say "the regression on real data was left out: MEDNET_BENCH_DATA names no folder with $file"
+    if ! is_available "$file"; then
+        say "the regression on real data was skipped: MEDNET_BENCH_DATA names no folder with $file"
         exit 0
     fi
 done
-# The MedNet of the baseline was pretrained on these as well; without them it would be another one.
+# The baseline's MedNet was pretrained on these as well; without them it would be another MedNet.
 inits=mednet,imagenet,scratch
 for file in bccd_cells_28.npz mednist_64.npz pathmnist_test_subset718.npz; do
-    at_hand "$file" || inits=imagenet,scratch
+    is_available "$file" || inits=imagenet,scratch
 done
 
 rm -rf "$home"

@@ -1,11 +1,9 @@
 #!/bin/sh
-# Makes the virtual environment that `make demo` and `make test` run in: setup.sh [EXTRA].
+# Makes the virtual environment of `make demo` and `make test`: setup.sh [EXTRA].
 #
-# The package is installed from its own metadata and editable, so that an edit in the checkout counts at once;
-# what a built wheel holds and whether it runs is packaging.sh's question. A stamp holds a checksum of what the
-# installation depends on: the same again takes no time, a changed pyproject.toml installs again, and an
-# interrupted installation has no stamp and is finished by the next run.
-# From the environment: PYTHON, VENV (default .venv), NEED_MB (free disk asked for).
+# Installs the package editable; packaging.sh checks the wheel. A stamp with a checksum of pyproject.toml and
+# constraints.txt makes repeated calls fast; an interrupted installation has no stamp, and the next run finishes
+# it. Environment: PYTHON, VENV (default .venv), NEED_MB (required free disk space).
 set -eu
 cd "$(dirname "$0")/.."
 . .ci/lib.sh
@@ -13,10 +11,10 @@ cd "$(dirname "$0")/.."
 extra=${1:-}
 VENV=${VENV:-.venv}
 log=build/install.log
-mkdir -p build 2>/dev/null || fail "$(pwd) cannot be written, so there is no place for build/ and .venv"
+mkdir -p build 2>/dev/null || fail "$(pwd) cannot be written, so build/ and .venv cannot be made"
 
-# Two makes at once would install over each other; the second waits (where flock exists). pip inherits the lock:
-# one that outlives a killed make is waited for too.
+# Two concurrent installs would overwrite each other; the second waits (where flock exists). pip inherits the
+# lock, so a pip that survives a killed make is waited for too.
 if command -v flock >/dev/null 2>&1; then
     exec 9>build/setup.lock
     flock -n 9 || { say "another make is installing here; waiting for it"; flock 9; }
@@ -45,6 +43,6 @@ say "installing mednet-bench${extra:+[$extra]} and its libraries; PyTorch is lar
 pip_install "$VENV" "$log" --constraint constraints.txt --editable ".${extra:+[$extra]}"
 say "checking that PyTorch and torchvision fit each other"
 "$VENV/bin/python" -c 'import torch, torchvision' >>"$log" 2>&1 ||
-    fail "what pip installed does not work: PyTorch or torchvision cannot be imported; the reason is at the end of $log"
+    fail "the installation is broken: PyTorch or torchvision cannot be imported; the reason is at the end of $log"
 echo "$wanted" >"$stamp"
 say "$VENV is ready"

@@ -1,4 +1,4 @@
-"""Compares wheels with the tree they come from: `wheel_content.py SOURCE WHEEL...`, exit 1 if they differ."""
+"""Compare wheels with their source tree: `wheel_content.py SOURCE WHEEL...`, exit 1 if they differ."""
 
 import sys
 import zipfile
@@ -7,8 +7,8 @@ from pathlib import Path
 PACKAGES = ("core", "tasks", "baselines", "benchmark", "reports", "mednet_bench")
 
 
-def expected(source: Path) -> set[str]:
-    """List every file of the packages under its name in the wheel; Markdown is left out."""
+def expected_names(source: Path) -> set[str]:
+    """List every file of the packages, except Markdown, under its name in the wheel."""
     files = (file for package in PACKAGES for file in (source / package).rglob("*") if file.is_file())
     return {
         f"mednet_bench/{file.relative_to(source).as_posix()}".replace(
@@ -20,11 +20,11 @@ def expected(source: Path) -> set[str]:
 
 
 def differences(source: Path, wheel: Path) -> list[str]:
-    """Say, one line each, how the wheel differs from the tree."""
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    wanted = expected(source)
-    return [f"{wheel.name} lacks {name}" for name in sorted(wanted - held)] + [
-        f"{wheel.name} holds {name}, which no package has" for name in sorted(held - wanted)
+    """Return one line for each difference between the wheel and the tree."""
+    content = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    wanted = expected_names(source)
+    return [f"{wheel.name} lacks {name}" for name in sorted(wanted - content)] + [
+        f"{wheel.name} has {name}, which no package has" for name in sorted(content - wanted)
     ]
 
 
@@ -33,6 +33,6 @@ if __name__ == "__main__":
     found = [line for wheel in wheels for line in differences(source, wheel)]
     print(
         "\n".join(found)
-        or f"{len(expected(source))} files, the same in the tree, the sdist's wheel and the wheel"
+        or f"{len(expected_names(source))} files, the same in the tree, the sdist's wheel and the wheel"
     )
     sys.exit(bool(found))

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: the browser that opens reports."""
+"""Fixtures of several packages' tests: the browser that opens reports."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from selenium import webdriver
 
 
 def major(program: str) -> str:
-    """Ask a browser or a driver for its major version: `Chromium 131.0.6778` says 131."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
-    return "".join(re.findall(r" (\d+)\.", said)[:1])
+    """Return the major version of a browser or driver: 131 for `Chromium 131.0.6778`."""
+    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return "".join(re.findall(r" (\d+)\.", version)[:1])
 
 
 def browser_and_driver() -> tuple[str, str] | None:
-    """Find a browser and the driver of the same version; a machine may hold several browsers."""
+    """Find a browser and the driver of the same version; several browsers may be installed."""
     driver = shutil.which("chromedriver")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = [binary for binary in map(shutil.which, names) if binary]
@@ -28,7 +28,7 @@ def browser_and_driver() -> tuple[str, str] | None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[webdriver.Chrome]:
-    """A headless Chromium that resolves no host name, so that a page can only use what lies in its file.
+    """A headless Chromium that resolves no host name, so that a page can only use its own file.
 
     Without a browser the test is skipped, or fails where MEDNET_BENCH_REQUIRE_BROWSER=1 (as in .ci/run).
     """

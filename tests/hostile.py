@@ -1,9 +1,9 @@
-"""Text that steers a terminal, breaks a document or feigns a line, and what must not be left of it."""
+"""Text that controls a terminal, breaks a document or fakes a line, and a search for its remains."""
 
 import re
 
 CONTROL = "\x1b[31mred\x1b]0;title\x07\x08\x7f\x9b2J\u202egnp\u2066\u061c\u2028two\x85three"
-"""CSI, OSC, BEL, backspace, DEL, C1 and every kind of mark of direction, without a newline."""
+"""CSI, OSC, BEL, backspace, DEL, C1 and every kind of direction mark, without a newline."""
 LINE = "\nmednet-bench: all is well"
 """A line of its own."""
 FORBIDDEN = re.compile(
@@ -12,11 +12,11 @@ FORBIDDEN = re.compile(
 
 
 def left(text: str, lines: bool = True) -> list[str]:
-    """Return what a text holds that must never leave, with what stands around it.
+    """Return forbidden characters of an output with their surroundings, and faked lines.
 
     Args:
-        text: that was printed or written.
-        lines: its lines mean something, unlike those of HTML.
+        text: printed or written output.
+        lines: search for faked lines too; lines have no meaning in HTML.
     """
     found = [text[max(0, m.start() - 30) : m.end() + 10] for m in FORBIDDEN.finditer(text)]
     return found + [line for line in text.split("\n") if lines and line.startswith(LINE.strip())]

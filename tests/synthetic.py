@@ -1,4 +1,4 @@
-"""Plausible records without any training: what tests and a look at the report are made of."""
+"""Plausible records without any training, for tests and for previews of the report."""
 
 import hashlib
 import io
@@ -47,14 +47,14 @@ REAL = {
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells to invent, and what befalls them.
+    """The cells to invent, and which of them fail or are missing.
 
     Attributes:
         tasks: names from `REAL`; a name that begins with "phantom" is a generated task.
-        fail: tells which cells fail.
-        skip: tells which planned cells were never run.
-        predictions: write the scores of the test images too, whose AUC is that of the record.
-        data: goes into the data hash, so that two grids in one folder can be made incomparable.
+        fail: whether a cell fails.
+        skip: whether a planned cell was never run.
+        predictions: also write the scores of the test images, with the AUC of the record.
+        data: part of the data hash; makes two grids in one folder incomparable.
     """
 
     tasks: tuple[str, ...] = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -79,7 +79,7 @@ LARGE = Grid(
     fractions=(0.01, 0.05, 0.1, 0.25, 0.5, 1.0),
     seeds=(0, 1, 2, 3, 4),
 )
-"""More than ten thousand cells, for a report."""
+"""More than ten thousand cells."""
 
 
 def cells(grid: Grid) -> list[Cell]:
@@ -94,18 +94,11 @@ def cells(grid: Grid) -> list[Cell]:
 
 
 def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
-    """Write plan, records and predictions of a run that never happened; returns the records."""
+    """Write plan, records and predictions of an invented run; return the records."""
     grid = grid or Grid()
+    sizes = {"size": grid.size, "input_size": grid.input_size}
     before = [
-        Cell(
-            step="pretrain",
-            task="gray",
-            pretraining=t,
-            size=grid.size,
-            input_size=grid.input_size,
-            arch=a,
-            init="mednet",
-        )
+        Cell(step="pretrain", task="gray", pretraining=t, arch=a, init="mednet", **sizes)
         for t in grid.tasks[:2]
         if "mednet" in grid.inits
         for a in grid.archs
@@ -125,7 +118,7 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     store.records.mkdir(parents=True, exist_ok=True)
     store.predictions.mkdir(parents=True, exist_ok=True)
     records = [record_of(cell, grid, number) for number, cell in enumerate(everything) if not grid.skip(cell)]
-    for record in records:  # straight to the file: ten thousand fsyncs would take longer than what is tested
+    for record in records:  # straight to the file: ten thousand fsyncs would take longer than the test
         store.path(record.key).write_bytes(msgspec.json.encode(record))
         if grid.predictions and record.cell.step == "score" and record.status == "ok":
             np.savez(store.predictions_of(record.key), **predictions(record.cell, grid))
@@ -133,7 +126,7 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
 
 
 def write_finished(out: Path) -> list[str]:
-    """Write a run directory of ten thousand finished cells; returns the command with nothing to do there."""
+    """Write a run directory of ten thousand finished cells; return the command that finds nothing to do."""
     words = {
         "tasks": "phantom-organ", "inits": "scratch,imagenet", "protocols": "knn", "seeds": "0..499",
         "fractions": ",".join(f"{tenth / 10:g}" for tenth in range(1, 11)), "out": str(out),
@@ -149,7 +142,7 @@ def write_finished(out: Path) -> list[str]:
         record = msgspec.structs.replace(record, key=cell.key, predictions=digest)
         content = hashlib.sha256(msgspec.json.encode(record)).hexdigest()
         record = msgspec.structs.replace(record, content=content)
-        # straight to the file: ten thousand fsyncs would take longer than what is tested
+        # straight to the file: ten thousand fsyncs would take longer than the test
         store.path(cell.key).write_bytes(msgspec.json.encode(record))
         store.predictions_of(cell.key).write_bytes(archive.getvalue())
     options = [word for name, value in words.items() for word in (f"--{name}", value)]
@@ -162,7 +155,7 @@ def replace_cell(cell: Cell, **changes: object) -> Cell:
 
 
 def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
-    """Invent the record of one cell; the same cell always gives the same numbers."""
+    """Invent the record of one cell, deterministically."""
     rng = np.random.default_rng(int(key_of(cell, grid.data), 16) % 2**32)
     failed = grid.fail(cell)
     kind, modality, n_train = REAL.get(cell.task, ("binary", "x-ray", 1200))
@@ -185,10 +178,10 @@ def record_of(cell: Cell, grid: Grid, number: int = 0) -> Record:
     )
     if failed:
         return base
-    return _filled(base, grid, rng, n_train)
+    return _add_results(base, grid, rng, n_train)
 
 
-def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) -> Record:
+def _add_results(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) -> Record:
     cell = base.cell
     auc = _auc_of(predictions(cell, grid))
     seen = max(4, round(n_train * cell.fraction))
@@ -211,31 +204,25 @@ def _filled(base: Record, grid: Grid, rng: np.random.Generator, n_train: int) ->
             ),
         )  # fmt: skip
     curve = _curve(auc, grid.recipe, rng) if cell.protocol == "finetune" else ()
+    per_class = {"train_per_class": (seen // 2,) * 2, "val_per_class": (4, 4)}
+    counts = ImageCounts(train=seen, val=max(4, seen // 8), test=300, **per_class)
+    data = f"sha256:{cell.task}{cell.size}{grid.data}"
+    hashes = ContentHashes(data=data, subset=f"{cell.fraction}-{cell.seed}", weights=cell.init)
     return msgspec.structs.replace(
         base,
         metrics=metrics if cell.step == "score" else held_out,
-        val_metrics={"auc": max((p.val_score or 0.0 for p in curve), default=auc + 0.01)},  # the best is kept
+        val_metrics={"auc": max((p.val_score or 0.0 for p in curve), default=auc + 0.01)},
         per_class={"auc": {"benign": auc, "malignant": auc}} if cell.step == "score" else {},
         curve=curve,
         choices=choices,
-        counts=ImageCounts(
-            train=seen,
-            val=max(4, seen // 8),
-            test=300,
-            train_per_class=(seen // 2,) * 2,
-            val_per_class=(4, 4),
-        ),
-        hashes=ContentHashes(
-            data=f"sha256:{cell.task}{cell.size}{grid.data}",
-            subset=f"{cell.fraction}-{cell.seed}",
-            weights=cell.init,
-        ),
+        counts=counts,
+        hashes=hashes,
         init=_init_facts(cell),
     )
 
 
-def _wanted(cell: Cell, rng: np.random.Generator) -> float:
-    """An AUC that grows with labels, helped by pretraining most where labels are few."""
+def _expected_auc(cell: Cell, rng: np.random.Generator) -> float:
+    """Return an AUC that grows with labels; pretraining helps most with few labels."""
     difficulty = (sum(map(ord, cell.task)) % 17) / 100
     help_ = {"mednet": 0.06, "imagenet": 0.07, "scratch": 0.0}.get(cell.init, 0.03)
     gap = 1 + np.log10(max(cell.fraction, 1e-3)) / 3
@@ -273,12 +260,7 @@ def _init_facts(cell: Cell) -> InitFacts:
     return InitFacts(
         label=labels.get(cell.init, "a checkpoint of the user"),
         identity=f"{cell.init}:1",
-        contract={
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.5, 0.5, 0.5],
-            "interpolation": "bilinear",
-            "channels": "rgb",
-        },
+        contract={"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "channels": "rgb"},
         adapted=("1 channel repeated to 3",),
         corpora=("imagenet-1k",) if cell.init == "imagenet" else (),
         overlap=("nih-chestxray14",) if cell.init == "radimagenet" else (),
@@ -293,12 +275,12 @@ def _provenance() -> Provenance:
 
 
 def predictions(cell: Cell, grid: Grid) -> dict[str, np.ndarray]:
-    """Draw test scores: all inits and seeds of a task see the same images, and find the same ones hard."""
+    """Draw test scores; all inits and seeds of a task have the same images and the same hard ones."""
     rng = np.random.default_rng(int(key_of(cell, grid.data, "predictions"), 16) % 2**32)
     labels, hard = _images(cell.task, grid.data)
-    shift = np.sqrt(2) * ndtri(_wanted(cell, rng))
+    shift = np.sqrt(2) * ndtri(_expected_auc(cell, rng))
     positive = expit(shift * (labels - 0.5) + 0.8 * hard + 0.6 * rng.normal(0, 1, len(labels)))
-    positive = np.round(positive * 4096) / 4096  # exact in single precision, and so is one minus it
+    positive = np.round(positive * 4096) / 4096  # exact in single precision, as is its complement
     return {"labels": labels, "scores": np.stack([1 - positive, positive], axis=1).astype(np.float32)}
 
 
@@ -309,7 +291,7 @@ def _images(task: str, data: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _auc_of(drawn: dict[str, np.ndarray]) -> float:
-    """Count the pairs that are in order, ties half: as the definition says, and fast for few values."""
+    """Count the pairs in order, ties half; fast for few distinct values."""
     place = (drawn["scores"][:, 1] * 4096).astype(int)
     negative, positive = (np.bincount(place[drawn["labels"] == side], minlength=4097) for side in (0, 1))
     below = np.cumsum(negative) - negative / 2

@@ -1,4 +1,4 @@
-"""What the tests of the fuzzing share: its modules, and the made-up records of other tests."""
+"""Import paths of the fuzzing modules, and of the invented records of other tests."""
 
 import sys
 from pathlib import Path

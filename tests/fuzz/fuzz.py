@@ -11,7 +11,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # for `targets`, and for `synthetic`
 
-from mutants import limit_memory, mutated  # noqa: E402
+from mutants import limit_memory, mutate_file  # noqa: E402
 from targets import TARGETS, Target  # noqa: E402
 
 from mednet_bench.core.errors import UserError  # noqa: E402
@@ -20,16 +20,16 @@ SECONDS = 100
 
 
 def fuzz(name: str, target: Target, folder: Path, cases: int) -> dict[str, int]:
-    """Load mutants of a target's files in turn; what is neither loaded nor refused ends the program."""
+    """Load mutants of a target's files in turn; any unexpected exception ends the program."""
     target.make(folder)
-    target.load(folder)  # the whole folder must be sound, or the mutants would prove nothing
+    target.load(folder)  # the unchanged folder must load, or the mutants would prove nothing
     files = [path for pattern in target.files for path in sorted(folder.glob(pattern))[:2]]
     whole = {path: path.read_bytes() for path in files}
     outcomes = {"loaded": 0, "refused": 0}
     for case in range(cases):
         path = files[case % len(files)]
-        path.write_bytes(mutated(path.suffix, whole[path], np.random.default_rng([case, *name.encode()])))
-        # of the processor, not of the clock; kills, since a C loop would not see an exception
+        path.write_bytes(mutate_file(path.suffix, whole[path], np.random.default_rng([case, *name.encode()])))
+        # CPU time, not wall time; kills the process, since a C loop would not see an exception
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             target.load(folder)
@@ -47,7 +47,7 @@ def fuzz(name: str, target: Target, folder: Path, cases: int) -> dict[str, int]:
 
 
 def main(folder: Path, cases: int, *names: str) -> None:
-    """Fuzz the targets, the same number of cases each, and print what became of them as JSON."""
+    """Fuzz the targets, the same number of cases each, and print the outcomes as JSON."""
     warnings.simplefilter("ignore")
     limit_memory()
     found = {}

@@ -1,4 +1,4 @@
-"""Mutants of real files: bytes that flip anywhere, and content that is well formed and wrong."""
+"""Mutants of real files: flipped bytes, and content that is well formed but wrong."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 
 
 def limit_memory() -> None:
-    """Forbid this process more than 4 GiB beyond the address space of the libraries that it has loaded."""
+    """Limit this process to 4 GiB beyond the address space of its loaded libraries."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + 4 * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -29,37 +29,20 @@ TOML_VALUES = (
     '"../.."', '["a", "a"]', "[1, 2]", '[""]', '"/"', '"no-such-word"', "[[]]", '"\U0001f480"', "[" * 3000,
     "{a=" * 2000,
 )  # fmt: skip
-"""Written behind a key, whatever it was before."""
+"""Replacement values of TOML keys."""
 CELLS = (
-    "",
-    "nan",
-    "NaN",
-    "inf",
-    "-1",
-    "\0",
-    '"',
-    "a" * 200_000,
-    "../../etc/passwd",
-    "none",
-    "1e309",
+    "", "nan", "NaN", "inf", "-1", "\0", '"', "|", "a" * 200_000, "../../etc/passwd", "none", "1e309",
     "\ufeff",
-    "|",
-)
+)  # fmt: skip
 LEAVES = (None, True, -1, 0, 1e308, 2**63, 2**64 - 1, "", "\0", "nan", [], {}, [[]], {"": None})
 SHAPES = (
-    "(4000000000, 28, 28)",
-    "(-1,)",
-    "()",
-    "(2**62,)",
-    "(1,) * 99",
-    "(99999999999999999999,)",
-    "(0, 0, 0)",
-)
+    "(4000000000, 28, 28)", "(-1,)", "()", "(2**62,)", "(1,) * 99", "(99999999999999999999,)", "(0, 0, 0)",
+)  # fmt: skip
 DTYPES = ("|O", "<f8", "|u1", "<U9", "<M8[s]", "|V4", "<c16", ">i8", "|b1", "no type")
 
 
-def flipped(content: bytes, rng: Rng) -> bytes:
-    """Flip bytes, blow up lengths, cut off, repeat or take out a piece; the header suffers most."""
+def flip_bytes(content: bytes, rng: Rng) -> bytes:
+    """Flip bytes, inflate lengths, truncate, repeat or remove pieces, mostly in the header."""
     data = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
         near = min(len(data), 1024) if rng.random() < 0.6 else len(data)
@@ -81,7 +64,7 @@ def flipped(content: bytes, rng: Rng) -> bytes:
 
 
 def toml(content: bytes, rng: Rng) -> bytes:
-    """Give a key another value, take a line away, write one twice, or open a table anew."""
+    """Change the value of a key, delete or repeat a line, or open a nested table."""
     lines = content.decode().splitlines()
     at = int(rng.integers(len(lines)))
     match int(rng.integers(8)):
@@ -121,7 +104,7 @@ def table(content: bytes, rng: Rng) -> bytes:
 
 
 def tree(content: bytes, rng: Rng) -> bytes:
-    """Put another value somewhere into a JSON document, or far too deep a one."""
+    """Replace a value in a JSON document, or return a far too deeply nested one."""
     if rng.random() < 0.05:
         return b"[" * 100_000
     document = json.loads(content)
@@ -140,7 +123,7 @@ def tree(content: bytes, rng: Rng) -> bytes:
 
 
 def arrays(content: bytes, rng: Rng) -> bytes:
-    """Replace an array of an npz, by a sound one of the wrong kind or by one whose header lies."""
+    """Replace an array of an npz by one of the wrong kind or with a false header."""
     with zipfile.ZipFile(io.BytesIO(content)) as old:
         members = {name: old.read(name) for name in old.namelist()}
     name = list(members)[rng.integers(len(members))]
@@ -149,23 +132,18 @@ def arrays(content: bytes, rng: Rng) -> bytes:
         case 0:
             del members[name]
         case 1:
-            wrong = (
-                array.astype(float) * np.nan,
-                array.astype(object),
-                array.astype("U9"),
-                array[:0],
-                array.T,
-            )
-            members[name] = written(np.asarray(wrong[rng.integers(len(wrong))]))
+            nans, empty = array.astype(float) * np.nan, array[:0]
+            wrong = (nans, array.astype(object), array.astype("U9"), empty, array.T)
+            members[name] = npy_bytes(np.asarray(wrong[rng.integers(len(wrong))]))
         case 2:
             shape, dtype = SHAPES[rng.integers(len(SHAPES))], DTYPES[rng.integers(len(DTYPES))]
-            members[name] = forged(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}")
+            members[name] = forge_npy(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}")
         case 3:
-            members[name] = forged("[" * int(rng.integers(1, 5000)))
+            members[name] = forge_npy("[" * int(rng.integers(1, 5000)))
         case 4:
-            members[name] = written(np.zeros((30_000, 28, 28), np.uint8))  # a small file that unpacks large
+            members[name] = npy_bytes(np.zeros((30_000, 28, 28), np.uint8))  # a small file that unpacks large
         case _:
-            members[name] = flipped(members[name], rng)
+            members[name] = flip_bytes(members[name], rng)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for each, data in members.items():
@@ -173,20 +151,20 @@ def arrays(content: bytes, rng: Rng) -> bytes:
     return packed.getvalue()
 
 
-def written(array: np.ndarray) -> bytes:
-    """Write an array as .npy, pickled where it holds objects."""
+def npy_bytes(array: np.ndarray) -> bytes:
+    """Return an array as .npy bytes, pickled if it has objects."""
     file = io.BytesIO()
     npy.write_array(file, array, allow_pickle=True)
     return file.getvalue()
 
 
-def forged(header: str) -> bytes:
-    """Write a .npy of a header that means anything, and of some bytes."""
+def forge_npy(header: str) -> bytes:
+    """Return .npy bytes with an arbitrary header and 100 zero bytes."""
     return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header)) + header.encode() + bytes(100)
 
 
 def tensors(content: bytes, rng: Rng) -> bytes:
-    """Change the JSON header of a safetensors file, its length kept true."""
+    """Change the JSON header of a safetensors file and adapt its length."""
     (length,) = struct.unpack("<Q", content[:8])
     header = tree(content[8 : 8 + length], rng)
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
@@ -197,8 +175,8 @@ BY_SUFFIX: dict[str, Callable[[bytes, Rng], bytes]] = {
 }  # fmt: skip
 
 
-def mutated(suffix: str, content: bytes, rng: Rng) -> bytes:
-    """Mutate the content of a file, as what it is or as bytes."""
+def mutate_file(suffix: str, content: bytes, rng: Rng) -> bytes:
+    """Mutate the content of a file, by its format or as bytes."""
     if suffix in BY_SUFFIX and rng.random() < 0.7:
         return BY_SUFFIX[suffix](content, rng)
-    return flipped(content, rng)
+    return flip_bytes(content, rng)

@@ -1,4 +1,4 @@
-"""What is fuzzed: small real folders, and the public loader that reads each."""
+"""Targets of the fuzzing: small real folders, and the public loader of each."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ variant = "gray"
 source_group = "cells"
 parents = []
 license = "CC0-1.0"
-citation = "nobody"
+citation = "none"
 """
 SOURCE = """name = "cells"
 kind = "{kind}"
@@ -69,8 +69,8 @@ class Target:
 
     Attributes:
         make: fills an empty folder.
-        files: the globs of what is mutated, in turn.
-        load: reads the folder; anything but a `UserError` that names a file ends the fuzzing.
+        files: globs of the mutated files.
+        load: reads the folder; any exception but a `UserError` that names a file ends the fuzzing.
     """
 
     make: Callable[[Path], object]
@@ -126,13 +126,13 @@ def make_sources(folder: Path) -> None:
     (folder / "folder.toml").write_text(SOURCE.format(kind="folder", path="images"))
 
 
-def opened(card: Path) -> Iterable[CorpusSource]:
+def open_card(card: Path) -> Iterable[CorpusSource]:
     return open_sources((str(card),), DataLocations(), {}, SIDE)
 
 
 def load_sources(folder: Path) -> None:
     for card in ("table.toml", "folder.toml"):
-        for source in opened(folder / card):
+        for source in open_card(folder / card):
             for unit in source.units():
                 for found in source.read(unit):
                     assert not isinstance(found, SourceItem) or found.pixels.dtype == np.uint8
@@ -141,7 +141,7 @@ def load_sources(folder: Path) -> None:
 def make_corpus(folder: Path) -> None:
     make_sources(folder)
     build_corpus(
-        folder / "corpus", list(opened(folder / "table.toml")), CorpusSettings("gray", SIDE, b"salt")
+        folder / "corpus", list(open_card(folder / "table.toml")), CorpusSettings("gray", SIDE, b"salt")
     )
 
 

@@ -1,4 +1,4 @@
-"""What the fuzzing found, each by its name."""
+"""Faults that the fuzzing found, one test each."""
 
 import zipfile
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mutants import forged, written
+from mutants import forge_npy, npy_bytes
 from targets import (
     FACTS,
     load_corpus,
@@ -49,16 +49,16 @@ HEADER = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }"
 @pytest.mark.parametrize(
     "content",
     [
-        forged("[" * 3000),  # tokenize.TokenError
-        forged(HEADER % ("|u1", "(99999999999999999999,)")),  # OverflowError
-        forged(HEADER % ("|u1", "(4000000000, 28, 28)")),  # 3 TB
-        forged(HEADER % ("no type", "(3,)")),
-        written(np.array([{}, []], dtype=object)),  # a pickle
-        written(np.full((12, 1), np.nan)),
+        forge_npy("[" * 3000),  # tokenize.TokenError
+        forge_npy(HEADER % ("|u1", "(99999999999999999999,)")),  # OverflowError
+        forge_npy(HEADER % ("|u1", "(4000000000, 28, 28)")),  # 3 TB
+        forge_npy(HEADER % ("no type", "(3,)")),
+        npy_bytes(np.array([{}, []], dtype=object)),  # a pickle
+        npy_bytes(np.full((12, 1), np.nan)),
     ],
     ids=["deep header", "huge number", "huge shape", "no type", "pickled objects", "nan"],
 )
-def test_an_npz_whose_labels_lie_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_npz_with_invalid_labels_is_refused(tmp_path: Path, content: bytes) -> None:
     make_npz(tmp_path)
     replace_member(tmp_path / "cells.npz", "train_labels.npy", content)
     refused(load_npz, tmp_path, "cells.npz")
@@ -87,25 +87,25 @@ def test_a_csv_cell_with_a_nul_breaks_nothing(
     make(tmp_path)
     table = tmp_path / "table.csv"
     table.write_text(table.read_text().replace("images/a/2.png", "images/a/2\0.png"))
-    try:  # a source notes an image that cannot be read and goes on; a task refuses the table
+    try:  # a source skips an unreadable image; a task refuses the table
         load(tmp_path)
     except UserError as error:
         assert "table.csv" in str(error) or "cells" in str(error)
 
 
 @pytest.mark.parametrize("file", ["corpus/corpus.json", "corpus/index.parquet", "corpus/shards/*"])
-def test_a_corpus_whose_bytes_are_others_is_refused(tmp_path: Path, file: str) -> None:
+def test_a_corpus_with_overwritten_bytes_is_refused(tmp_path: Path, file: str) -> None:
     make_corpus(tmp_path)
     (path, *_) = tmp_path.glob(file)
     path.write_bytes(b"\xff" * path.stat().st_size)
     refused(load_corpus, tmp_path, path.name)
 
 
-def test_a_record_a_plan_and_predictions_that_are_no_text_count_as_absent(tmp_path: Path) -> None:
+def test_undecodable_record_plan_and_predictions_count_as_absent(tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "k.json").write_bytes(b'{"key":"\xff"}')
     (tmp_path / "plan.json").write_bytes(b'{"format":"\xff"}')
     assert (list(RecordStore(tmp_path).read_all()), read_plan(tmp_path)) == ([], None)
     np.savez(tmp_path / "p.npz", labels=np.zeros(3), scores=np.zeros((3, 2)))
-    replace_member(tmp_path / "p.npz", "scores.npy", forged(HEADER % ("|u1", "(99999999999999999999,)")))
+    replace_member(tmp_path / "p.npz", "scores.npy", forge_npy(HEADER % ("|u1", "(99999999999999999999,)")))
     assert read_predictions(tmp_path / "p.npz") is None

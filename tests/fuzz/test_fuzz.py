@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 CASES = 340
-"""Of each of six targets: 2,040 in all, beside those of tests/tasks/readers."""
+"""For each of six targets: 2,040 in all, in addition to those of tests/tasks/readers."""
 
 
 def test_every_mutant_is_loaded_or_refused_by_name(tmp_path: Path) -> None:
@@ -20,5 +20,5 @@ def test_every_mutant_is_loaded_or_refused_by_name(tmp_path: Path) -> None:
     for name, outcome in found.items():
         assert outcome["loaded"] + outcome["refused"] == CASES
         assert outcome["loaded"] > 5, f"the mutants of {name} are hopeless"
-        # records and predictions are never refused: what cannot be read is told in the report
+        # records and predictions are never refused: the report lists unreadable ones
         assert outcome["refused"] > 50 or name == "run", f"the mutants of {name} are harmless"

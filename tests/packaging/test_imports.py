@@ -18,7 +18,7 @@ else:
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ORDERS = [line.strip().split(" < ") for line in re.findall(r"^    \w+ < .*$", GUIDE, re.MULTILINE)]
-"""Of the packages, then of the sub-packages of `benchmark` and of `reports`, each from the lowest up."""
+"""Orders of the packages, and of the sub-packages of `benchmark` and `reports`, lowest first."""
 PACKAGES, SUB_PACKAGES = ORDERS[0], dict(zip(("benchmark", "reports"), ORDERS[1:], strict=True))
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
@@ -77,13 +77,15 @@ def test_a_module_imports_from_its_own_package_or_a_lower_one() -> None:
     assert sum(len(used) for used in GRAPH.values()) > 1000, "imports are not recognized"
 
 
-def test_benchmark_and_reports_hold_only_sub_packages_of_their_order() -> None:
+def test_benchmark_and_reports_contain_only_the_documented_sub_packages() -> None:
     for package, order in SUB_PACKAGES.items():
-        held = {path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or path.is_dir()}
-        assert held - {"__init__", "__pycache__"} == set(order)
+        contained = {
+            path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or path.is_dir()
+        }
+        assert contained - {"__init__", "__pycache__"} == set(order)
 
 
-def test_the_top_level_holds_the_packages_alone() -> None:
+def test_the_top_level_contains_only_packages() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -110,7 +112,7 @@ def test_mednet_bench_links_to_every_package() -> None:
         ("reports/sections", r"SECTIONS\.(add|register)\("),
     ],
 )
-def test_a_plug_in_folder_holds_only_plug_ins(folder: str, call: str) -> None:
+def test_a_plug_in_folder_contains_only_plug_ins(folder: str, call: str) -> None:
     modules = [file for file in (ROOT / folder).glob("*.py") if file.stem != "__init__"]
     assert modules
     assert [file.name for file in modules if not re.search(call, file.read_text(encoding="utf-8"))] == []
@@ -125,19 +127,19 @@ def test_every_module_has_a_docstring(file: Path) -> None:
     assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
 
 
-def canonical(distribution: str) -> str:
+def canonical_name(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def test_every_library_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
+    declared = {canonical_name(re.split(r"[^\w.-]", line)[0]) for line in project["dependencies"]}
     provided = packages_distributions()
     foreign = {name.split(".")[0] for file in FILES for name in imported_names(file)} - set(PACKAGES)
     undeclared = {
         name
         for name in foreign - set(sys.stdlib_module_names)
-        if not declared & set(map(canonical, provided.get(name, [name])))
+        if not declared & set(map(canonical_name, provided.get(name, [name])))
     }
     assert undeclared == set()
 

@@ -1,4 +1,4 @@
-"""`make demo` as a stranger meets it: real processes in a copy of the checkout, where things are missing."""
+"""`make demo` on incomplete machines: real processes in a copy of the checkout."""
 
 import os
 import re
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what installing reads, so that nothing here touches the real build/ and .venv."""
+    """A copy of the files that installing reads, so that the real build/ and .venv stay untouched."""
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT / ".ci", copy / ".ci")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.CompletedProcess[str]:
     # Without the settings of the make that runs these tests, and of pip's configuration on this machine.
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "PIP_", "PYTHON")) and name not in ("VENV", "NEED_MB")
@@ -36,7 +36,7 @@ def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.Co
     return subprocess.run(
         ["make", "--no-print-directory", target],
         cwd=checkout,
-        env=kept | settings,
+        env=inherited | settings,
         text=True,
         capture_output=True,
         stdin=subprocess.DEVNULL,
@@ -44,12 +44,12 @@ def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.Co
 
 
 def sentence(result: subprocess.CompletedProcess[str]) -> str:
-    """The one thing that a failing make says: a sentence, and after it only make's own closing line."""
+    """Return the single sentence of a failing make, which only make's own closing line follows."""
     assert result.returncode != 0
     assert "Traceback" not in result.stdout + result.stderr
-    said = [line for line in result.stderr.splitlines() if not line.startswith("make")]
-    assert len(said) == 1, result.stderr
-    return said[0]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
 
 
 def program(path: Path, script: str) -> Path:
@@ -64,43 +64,36 @@ OLD = 'case "$2" in *platform*) echo "Python 3.8.10";; *) exit 1;; esac'
 
 def test_a_python_that_is_too_old_is_named(checkout: Path, tmp_path: Path) -> None:
     old = program(tmp_path / "old-python", OLD)
-    said = sentence(make(checkout, PYTHON=str(old)))
-    assert "3.10 or newer" in said and "Python 3.8.10" in said and str(old) in said
+    error = sentence(make(checkout, PYTHON=str(old)))
+    assert "3.10 or newer" in error and "Python 3.8.10" in error and str(old) in error
 
 
 def test_no_python_on_the_path_is_new_enough(checkout: Path, tmp_path: Path) -> None:
     for name in ("python", "python3", *(f"python3.{minor}" for minor in range(10, 16))):
         program(tmp_path / "bin" / name, OLD)
-    said = sentence(make(checkout, PYTHON="", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
-    assert "3.10 or newer" in said and "none is on the PATH" in said
+    error = sentence(make(checkout, PYTHON="", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
+    assert "3.10 or newer" in error and "none is on the PATH" in error
 
 
 def test_a_python_without_venv_says_what_to_install(checkout: Path, tmp_path: Path) -> None:
     bare = program(tmp_path / "bare", f'[ "$1" = -m ] && exit 1\nexec "{sys.executable}" "$@"')
-    said = sentence(make(checkout, PYTHON=str(bare)))
-    assert "python3-venv" in said and "build/install.log" in said
+    error = sentence(make(checkout, PYTHON=str(bare)))
+    assert "python3-venv" in error and "build/install.log" in error
 
 
-def test_a_disk_that_is_too_small_stops_before_anything_is_made(checkout: Path) -> None:
-    said = sentence(make(checkout, NEED_MB="999999999"))
-    assert "999999999 MB" in said and "MB free" in said
+def test_a_disk_that_is_too_small_stops_before_the_install(checkout: Path) -> None:
+    error = sentence(make(checkout, NEED_MB="999999999"))
+    assert "999999999 MB" in error and "MB free" in error
     assert not (checkout / ".venv").exists()
 
 
 def test_an_index_out_of_reach_is_one_sentence(checkout: Path) -> None:
-    said = sentence(
-        make(
-            checkout,
-            NEED_MB="0",
-            PIP_CONFIG_FILE=os.devnull,
-            PIP_INDEX_URL="http://127.0.0.1:9/simple",
-            PIP_RETRIES="0",
-        )
-    )
-    assert "package index is out of reach" in said and "build/install.log" in said
+    pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    error = sentence(make(checkout, NEED_MB="0", **pip))
+    assert "package index is out of reach" in error and "build/install.log" in error
 
 
-# A build backend that needs no index: its wheel holds a mednet-bench that echoes, and a PyTorch to import.
+# A build backend that needs no index: its wheel has an echoing mednet-bench and an importable PyTorch.
 BACKEND = """
 import zipfile
 
@@ -125,7 +118,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def test_installs_once_again_after_a_change_and_mends_what_was_cut_off(checkout: Path) -> None:
+def test_installs_again_after_a_change_and_repairs_an_interrupted_install(checkout: Path) -> None:
     (checkout / "backend.py").write_text(BACKEND)
     (checkout / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -144,7 +137,7 @@ def test_installs_once_again_after_a_change_and_mends_what_was_cut_off(checkout:
     assert demo()[0]
     assert not demo()[0]
 
-    # As a kill leaves it: no stamp, the package's metadata copied, its last files not.
+    # State after a kill: no stamp, the package's metadata copied, its last files missing.
     venv = checkout / ".venv"
     (venv / ".mednet-bench").unlink()
     next(venv.glob("lib/python3*/site-packages/mednet_bench-*.dist-info/INSTALLER")).unlink()
@@ -158,7 +151,7 @@ def test_the_workflow_and_ci_run_call_only_targets_that_exist() -> None:
     run = (ROOT / ".ci/run").read_text()
     called = set(" ".join(re.findall(r"(?:\.ci/run|\bmake) ([a-z ]+)$", workflow, re.MULTILINE)).split())
     by_default = set(re.findall(r"set -- ([a-z ]+)$", run, re.MULTILINE)[0].split())
-    # Outside users get every part that we run ourselves.
+    # GitHub runs every part of .ci/run.
     assert called == by_default
     assert called <= targets
 

@@ -1,4 +1,4 @@
-"""Every command that the README shows is run, word by word, made small by options added at the end."""
+"""Every command of the README is run as written, made small by options added at the end."""
 
 import os
 import re
@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 
-# A later option goes over an earlier one: the grid stays the README's, its size does not.
+# A later option overrides an earlier one.
 SMALL_TRAINING = (
     "--steps 2 --evaluations 1 --lr-grid 0.001 --pretrain-images 64 --pretrain-batch 32 --l2-grid 1"
 )
@@ -22,18 +22,16 @@ SMALL = f"{SMALL_TRAINING} --seeds 0 --fractions 0.1 --limit 1 --input-size 32"
 
 
 def data() -> Path:
-    """The folder with real MedMNIST files; the README's commands are about real data."""
+    """Return the folder with real MedMNIST files."""
     folder = Path(os.environ.get("MEDNET_BENCH_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / "medmnist" / "breastmnist.npz").is_file():
-        pytest.skip(
-            "no MedMNIST files: MEDNET_BENCH_DATA names no folder that holds medmnist/breastmnist.npz"
-        )
+        pytest.skip("no MedMNIST files: MEDNET_BENCH_DATA names no folder with medmnist/breastmnist.npz")
     return folder.resolve()
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a reader of the README works: data, weights, a local set with a card."""
+    """The working folder of a reader of the README: data, weights, a local set with a card."""
     desk = tmp_path_factory.mktemp("desk")
     (desk / "data").symlink_to(data())
     _weights(desk)
@@ -43,7 +41,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _weights(desk: Path) -> None:
-    """Write what a reader might have been given: a network's state dict as PyTorch saves it."""
+    """Write a network's state dict as PyTorch saves it."""
     import torch
 
     from mednet_bench.baselines.weights.archs import build_backbone
@@ -66,7 +64,7 @@ def _cells(desk: Path) -> None:
 
 
 def _scans(desk: Path) -> None:
-    """Write a folder per class, of pictures."""
+    """Write a folder of images per class."""
     import numpy as np
     from PIL import Image
 
@@ -78,7 +76,7 @@ def _scans(desk: Path) -> None:
 
 
 def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the README on the desk, as the installed program of this environment."""
+    """Run a command of the README on the desk, with the program installed in this environment."""
     words = shlex.split(command)
     words[0] = str(Path(sys.executable).parent / words[0])
     environment = {
@@ -91,26 +89,20 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
 
 
 OURS = [command for command in COMMANDS if command.startswith("mednet-bench")]
+SMALLER = {"run": SMALL, "plan": SMALL, "pretrain": "--steps 2 --batch-size 8 --input-size 32 --workers 0"}
 
 
-SMALLER = {
-    "run": SMALL,
-    "plan": SMALL,
-    "pretrain": "--steps 2 --batch-size 8 --input-size 32 --workers 0",
-}
-
-
-def made_by(command: str) -> set[str]:
-    """Name the files and folders that a command of the README leaves."""
+def output_paths(command: str) -> set[str]:
+    """Return the files and folders that a command of the README writes."""
     cards = re.findall(r"task new (\S+)", command)
     made = re.findall(r"(?:--out|--write-card|corpus build) (\S+)", command)
     return {*made, *(f"{folder}/{folder}.toml" for folder in cards)}
 
 
 def prepare(command: str, desk: Path) -> None:
-    """Run what the README runs before a command because the command needs it, unless that was done."""
+    """Run the earlier commands of the README whose outputs a command needs, once."""
     for before in OURS[: OURS.index(command)]:
-        made = made_by(before) - made_by(command)
+        made = output_paths(before) - output_paths(command)
         needed = {path for path in made if re.search(rf"[ =]{re.escape(path.split('/gray')[0])}\b", command)}
         if needed and not all((desk / path).exists() for path in needed):
             prepare(before, desk)
@@ -133,7 +125,7 @@ def test_command_of_the_readme_works(command: str, desk: Path) -> None:
         assert page.stat().st_size > 10_000
 
 
-def test_all_tasks_without_network_is_one_answer_before_any_work(desk: Path) -> None:
+def test_all_tasks_without_network_is_one_error_before_any_work(desk: Path) -> None:
     (command,) = [c for c in OURS if "--tasks all" in c]
     before = sorted(desk.glob("runs/*/records/*"))  # of the README's other commands
     ended = run(command, desk)
@@ -144,7 +136,7 @@ def test_all_tasks_without_network_is_one_answer_before_any_work(desk: Path) -> 
     assert sorted(desk.glob("runs/*/records/*")) == before
 
 
-def test_every_other_command_is_run_by_the_check_that_guards_the_branch() -> None:
+def test_ci_runs_every_other_command() -> None:
     checks = "".join(
         path.read_text() for path in [ROOT / ".ci" / "run", *sorted((ROOT / ".ci").glob("*.sh"))]
     )
@@ -154,6 +146,6 @@ def test_every_other_command_is_run_by_the_check_that_guards_the_branch() -> Non
             assert wanted in checks, f"nothing runs `{command}`"
 
 
-def test_what_the_readme_points_to_is_there() -> None:
+def test_every_link_of_the_readme_exists() -> None:
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target

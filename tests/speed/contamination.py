@@ -1,11 +1,10 @@
-"""How well copies are told from look-alikes, and how fast millions of hashes are searched.
+"""Measure how well copies are distinguished from look-alikes, and the search of millions of hashes.
 
     python tests/speed/contamination.py threshold   # the tables of docs/contamination.md, on real images
     python tests/speed/contamination.py search      # 3 million hashes against 20,000 images, time and memory
 
-Images are split in two: thresholds are chosen on the first half of each source and reported on the second.
-Within a half, one part is the corpus and the other holds images that it does not; copies are planted by
-changing images of the corpus.
+Thresholds are chosen on the first half of each source's images and reported on the second. Within a half,
+every second image is the corpus, the others are non-copies; copies are changed images of the corpus.
 """
 
 import argparse
@@ -36,23 +35,23 @@ SOURCES = {
 }
 MOST, PLANTED, PAIRS = 1200, 120, 10_000
 REPEATED = ("BreastMNIST",)
-"""Sources that are known to hold the same picture twice: their matches are no errors, and choose nothing."""
+"""Sources with repeated pictures: their matches are no errors and do not count for the thresholds."""
 Pixels = NDArray[np.uint8]
 
 
-def resized(pixels: Pixels, side: int) -> Pixels:
+def resize(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def to_28(pixels: Pixels) -> Pixels:
-    """Resize to 28 px; an image that has 28 px is first enlarged, as if it had been stored larger."""
-    return resized(resized(pixels, 224) if len(pixels) == 28 else pixels, 28)
+    """Resize to 28 px; an image of 28 px is first enlarged, as if it had been stored larger."""
+    return resize(resize(pixels, 224) if len(pixels) == 28 else pixels, 28)
 
 
 def jpeg(pixels: Pixels) -> Pixels:
-    """Compress at quality 50; a small image at 64 px, the least size at which anybody stores JPEG."""
+    """Compress at quality 50, at 64 px or more, the smallest usual size of a JPEG."""
     file = io.BytesIO()
-    Image.fromarray(resized(pixels, max(64, len(pixels)))).save(file, "JPEG", quality=50)
+    Image.fromarray(resize(pixels, max(64, len(pixels)))).save(file, "JPEG", quality=50)
     return np.asarray(Image.open(file))
 
 
@@ -63,7 +62,7 @@ def jpeg_28(pixels: Pixels) -> Pixels:
     return np.asarray(Image.open(file))
 
 
-def cropped(pixels: Pixels, cuts: NDArray[np.float64]) -> Pixels:
+def crop(pixels: Pixels, cuts: NDArray[np.float64]) -> Pixels:
     height, width = pixels.shape[:2]
     left, top, right, bottom = cuts
     box = (left * width, top * height, width - right * width, height - bottom * height)
@@ -80,43 +79,45 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "28 px": to_28,
     "JPEG 50": jpeg,
     "JPEG 50 at 28 px": jpeg_28,
-    "crop 0-5 % a side": lambda pixels: cropped(pixels, _RNG.uniform(0, 0.05, 4)),
-    "crop 5 % at all sides": lambda pixels: cropped(pixels, np.full(4, 0.05)),
+    "crop 0-5 % a side": lambda pixels: crop(pixels, _RNG.uniform(0, 0.05, 4)),
+    "crop 5 % at all sides": lambda pixels: crop(pixels, np.full(4, 0.05)),
     "gray": gray,
-    "crop, JPEG 50, 28 px, gray": lambda p: gray(resized(jpeg(cropped(p, _RNG.uniform(0, 0.05, 4))), 28)),
+    "crop, JPEG 50, 28 px, gray": lambda p: gray(resize(jpeg(crop(p, _RNG.uniform(0, 0.05, 4))), 28)),
 }
 
 
 @dataclass(frozen=True)
 class Half:
-    """One half of a source: best correlation and least distance, of copies by change and of non-copies."""
+    """Best correlations and least distances of one half of a source: of copies per change, of non-copies."""
 
     copies: dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]
     others: tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def load(file: str, split: str) -> list[Pixels]:
-    """Return up to MOST images that show something, in random order, byte-equal ones once."""
+    """Return up to MOST images with a non-zero hash, in random order, without byte-equal ones."""
     with np.load(Path(os.environ["MEDNET_BENCH_DATA"]) / file) as arrays:
         images = list({image.tobytes(): image for image in arrays[f"{split}_images"]}.values())
     shown = [image for image in images if perceptual_hash(image)]
     return [shown[place] for place in np.random.default_rng(1).permutation(len(shown))[:MOST]]
 
 
-def half(images: list[Pixels]) -> Half:
-    """Plant copies of the one part of some images, and look for the other part, which is not there."""
+def score_half(images: list[Pixels]) -> Half:
+    """Score planted copies of corpus images, and images that are not in the corpus."""
     corpus, others = images[::2], images[1::2]
     thumbnails = np.stack([alignment.thumbnail(image) for image in corpus])
     seen = near_duplicate_search.SeenImages("", perceptual_hashes(corpus), lambda rows: thumbnails[rows])
     planted = corpus[:PLANTED]
-    copies = {name: scored([change(image) for image in planted], seen) for name, change in CHANGES.items()}
-    return Half(copies, scored(others, seen))
+    copies = {
+        name: best_scores([change(image) for image in planted], seen) for name, change in CHANGES.items()
+    }
+    return Half(copies, best_scores(others, seen))
 
 
-def scored(
+def best_scores(
     images: list[Pixels], seen: near_duplicate_search.SeenImages
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return of each image the best correlation with a candidate, and the least distance of hashes."""
+    """Return each image's best correlation with a candidate and its least hash distance."""
     stack = np.stack(images)
     hits = near_duplicate_search.nearest_candidates(stack, seen.hashes, 11, (WHOLE,))
     nearest = np.full(len(images), 64)
@@ -125,11 +126,11 @@ def scored(
 
 
 def threshold() -> None:
-    """Print how thresholds do on the first half, then what the chosen ones give on the second."""
+    """Print the rates of all thresholds on the first half, and of the chosen ones on the second."""
     halves: dict[str, tuple[Half, Half]] = {}
     for name, (file, split) in SOURCES.items():
         images = load(file, split)
-        halves[name] = (half(images[: len(images) // 2]), half(images[len(images) // 2 :]))
+        halves[name] = (score_half(images[: len(images) // 2]), score_half(images[len(images) // 2 :]))
         print(f"{name}: {len(images)} images", file=sys.stderr)
     judged = [name for name in halves if name not in REPEATED]
     print("| correlation | copies found | non-copies found | worst source |\n|---|---|---|---|")
@@ -138,7 +139,9 @@ def threshold() -> None:
         found = np.mean([np.mean(c[0] >= least) for each in first for c in each.copies.values()])
         false = [np.mean(each.others[0] >= least) for each in first]
         print(f"| {least} | {found:.1%} | {np.mean(false):.1%} | {max(false):.1%} |")
-    print("\n| unlike bits, hash alone | copies found | non-copies found | worst source |\n|---|---|---|---|")
+    print(
+        "\n| differing bits, hash alone | copies found | non-copies found | worst source |\n|---|---|---|---|"
+    )
     for most in range(6):
         first = [halves[name][0] for name in judged]
         found = np.mean([np.mean(c[1] <= most) for each in first for c in each.copies.values()])
@@ -149,7 +152,7 @@ def threshold() -> None:
 
 
 def report(second: dict[str, Half]) -> None:
-    """Print recall by change and source, and the share of non-copies that is found, by pixels and by hash."""
+    """Print recall by change and source, and the share of non-copies found, by pixels and by hash."""
     for title, rule in (
         ("pixels", lambda each: each[0] >= near_duplicate_search.CORRELATION),
         ("hash alone", lambda each: each[1] <= near_duplicate_search.ALONE),
@@ -173,7 +176,7 @@ def report(second: dict[str, Half]) -> None:
 
 
 def pairs() -> None:
-    """Print how many of 10,000 random pairs that are no copies are taken for copies."""
+    """Print how many of 10,000 random pairs of different images are called copies."""
     rng = np.random.default_rng(2)
     images = {name: load(*source) for name, source in SOURCES.items() if name not in REPEATED}
     found = {"within a source": [0, 0], "between sources": [0, 0]}
@@ -191,12 +194,12 @@ def pairs() -> None:
         found[kind][0] += bool(near_duplicate_search.has_near_duplicate(images[a][one][None], seen)[0])
         found[kind][1] += 1
     for kind, (wrong, number) in found.items():
-        print(f"\nRandom pairs {kind}: {wrong} of {number:,} taken for copies.", end="")
+        print(f"\nRandom pairs {kind}: {wrong} of {number:,} called copies.", end="")
     print()
 
 
 def search(hashes: int, images: int) -> None:
-    """Search random hashes with planted copies; prints seconds of this process and its peak memory."""
+    """Search random hashes with planted copies; print seconds and peak memory of this process."""
     rng = np.random.default_rng(0)
     known = rng.integers(1, 2**64, hashes, dtype=np.uint64)
     queries = rng.integers(1, 2**64, images * len(near_duplicate_search.CROPS), dtype=np.uint64)

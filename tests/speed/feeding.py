@@ -1,11 +1,11 @@
-"""Whether the images of a corpus reach the training in time, and how many a core decodes.
+"""Measure how long a training waits for the images of a corpus, and the decoding rate of a core.
 
     python tests/speed/feeding.py            # everything, about ten minutes on two quiet cores
     python tests/speed/feeding.py decode     # images per second and core at 28, 64 and 224 px
-    python tests/speed/feeding.py wait       # share of a training's time that it waits for images
+    python tests/speed/feeding.py wait       # share of a training's time spent waiting
 
-The corpora are built from generated images by `corpus build`. The waiting is what the engine itself counts
-and writes into `curve.csv`; only a pretraining with one worker process is measured, the command's default.
+The corpora are built from generated images by `corpus build`. The waiting time is that of `curve.csv`; only a
+pretraining with one worker process, the default, is measured.
 """
 
 import argparse
@@ -33,18 +33,18 @@ from mednet_bench.tasks.pseudonymize import own_salt
 from mednet_bench.tasks.task import DataLocations, Variant
 
 LIMIT = 0.05
-"""Promised: a training waits for less than this share of its time."""
+"""Largest promised share of waiting time."""
 SOURCES: dict[Variant, str] = {"gray": "phantom-organ", "color": "phantom-tissue"}
 TRAININGS: tuple[tuple[Variant, str, int, int, int], ...] = (
     ("gray", "tf_efficientnet_lite0", 28, 64, 24),
     ("color", "tf_efficientnet_lite0", 224, 16, 12),
     ("color", "resnet50", 224, 8, 8),
 )
-"""Color, arch, side, batch, steps."""
+"""Variant, arch, input size, batch size, steps."""
 
 
 def corpus_of(folder: Path, variant: Variant, side: int) -> Path:
-    """Build a corpus of generated images at one side, or take the one that is there."""
+    """Return a corpus of generated images of one size; build it if it is missing."""
     out = folder / f"{variant}-{side}"
     if not (out / CORPUS).is_file():
         sources = open_sources((SOURCES[variant],), DataLocations(), {}, side)
@@ -64,18 +64,13 @@ def measure_decode(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """Pretrain a few steps and add up what the engine counted."""
+    """Pretrain a few steps and sum the waiting times of the training loop."""
     for variant, arch, side, batch, steps in TRAININGS:
         pools, images = corpus_pools(corpus_of(folder, variant, side), LoaderConfig(side=side, device=device))
         settings = PretrainSettings(
-            variant=variant,
-            arch=arch,
-            steps=steps,
-            batch_size=batch,
-            input_size=side,
-            lr=1e-3,
+            variant=variant, arch=arch, steps=steps, batch_size=batch, input_size=side, lr=1e-3,
             weight_decay=0.01,
-        )
+        )  # fmt: skip
         result = run_training(PretrainConfig(settings, pools, images, RankGroup(device)), PretrainCallbacks())
         images.close()
         rate, wait = step_rate(result.curve, batch)
@@ -83,13 +78,13 @@ def measure_wait(folder: Path, device: str) -> Iterator[tuple[str, dict[str, flo
 
 
 def main() -> int:
-    """Measure what is asked for; exit 3 where the limit is broken."""
+    """Measure the requested parts; exit 3 where the limit is broken."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", choices=["wait", "decode", "all"], default="all")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--corpora", type=Path, help="keep the corpora here, for the next time")
+    parser.add_argument("--corpora", type=Path, help="folder that keeps the corpora for the next run")
     chosen = parser.parse_args()
     broken = False
     print(

@@ -1,9 +1,9 @@
-"""How long an audit of 60,000 images takes, in how much memory, and whether it finds what was planted.
+"""Measure time, memory and recall of a leakage audit of 60,000 images.
 
     python tests/speed/leakage.py [IMAGES] [SIDE]
 
-The images are generated: one common picture, as radiographs of one view share it, with coarse and fine
-structure of each image's own. Of the test images 200 are copies of training images, half of them with noise.
+The images are generated: a common picture, as in radiographs of one view, plus coarse and fine structure of
+each image. 200 of the test images are copies of training images, half of them with noise.
 """
 
 import resource
@@ -21,20 +21,20 @@ COPIES = 200
 
 
 def pictures(count: int, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw uint8 images [count, side, side], some hundred at a time."""
-    common = _stretched(np.random.default_rng(0).normal(size=(1, 6, 6)), side)
+    """Draw uint8 images [count, side, side], 500 at a time to save memory."""
+    common = _interpolate(np.random.default_rng(0).normal(size=(1, 6, 6)), side)
     images = np.empty((count, side, side), np.uint8)
     for start in range(0, count, 500):
         few = min(500, count - start)
         own = sum(
-            weight * _stretched(rng.normal(size=(few, cells, cells)), side)
+            weight * _interpolate(rng.normal(size=(few, cells, cells)), side)
             for cells, weight in ((5, 14.0), (12, 10.0), (32, 8.0))
         )
         images[start : start + few] = np.clip(128 + 40 * common + own, 0, 255)
     return images
 
 
-def _stretched(field: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+def _interpolate(field: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Interpolate [n, k, k] to [n, side, side], linearly."""
     at = np.linspace(0, field.shape[1] - 1, side)
     low = np.minimum(at.astype(int), field.shape[1] - 2)

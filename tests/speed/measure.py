@@ -1,11 +1,11 @@
-"""How fast the training loop and the cached features are, as ratios within one run.
+"""Measure the speed of the training loop and of the cached features, as ratios within one run.
 
     python tests/speed/measure.py            # everything, several minutes on two cores
     python tests/speed/measure.py loop       # our loop against a bare PyTorch loop
     python tests/speed/measure.py medmnist   # an epoch of BreastMNIST as MedMNIST's script does it, and ours
     python tests/speed/measure.py features   # 6 fractions x 5 seeds of linear probes against one pass
 
-Machines are shared and noisy: the contestants take turns, and the best turn of each is compared.
+Machines are shared and noisy: the candidates take turns, and the best turn of each is compared.
 """
 
 import argparse
@@ -42,7 +42,7 @@ LIMITS = {"loop": 0.95, "medmnist": 1.5, "features": 1.5}
 
 @dataclass(frozen=True)
 class Turn:
-    """One contestant: does `images` images' worth of work when called."""
+    """One candidate; `work` processes `images` images."""
 
     name: str
     work: Callable[[], object]
@@ -50,7 +50,7 @@ class Turn:
 
 
 def rates(turns: list[Turn], rounds: int) -> dict[str, float]:
-    """Let the contestants take turns and return each one's best images per second."""
+    """Run the candidates in turns and return the best images per second of each."""
     best = dict.fromkeys((turn.name for turn in turns), 0.0)
     for turn in turns:
         turn.work()  # warm-up: allocations and kernel choices
@@ -68,16 +68,9 @@ def job_of(
     """Return a fine-tuning from random weights on all of a task's labels."""
     cell = Cell(task=task.name, size=28, input_size=side, arch=arch, init="scratch", protocol="finetune")
     card = InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)
-    return EvalContext(
-        cell=cell,
-        task=task,
-        data=TaskData(splits, "measured", device),
-        subset=subsets.choose_subset(splits["train"], splits["val"], 1.0, 0),
-        card=card,
-        recipe=recipe,
-        device=device,
-        cache=Path(tempfile.gettempdir()),
-    )
+    subset = subsets.choose_subset(splits["train"], splits["val"], 1.0, 0)
+    data, cache = TaskData(splits, "measured", device), Path(tempfile.gettempdir())
+    return EvalContext(cell, task, data, subset, card, recipe, device, cache)
 
 
 def ours(job: EvalContext, steps: int, batch: int) -> Turn:
@@ -94,7 +87,7 @@ def ours(job: EvalContext, steps: int, batch: int) -> Turn:
 
 
 def bare(arch: str, side: int, steps: int, batch: int, device: str) -> Turn:
-    """The least that PyTorch needs: the same model and optimizer on one ready batch, nothing else."""
+    """Return the minimal PyTorch loop: the same model and optimizer on one ready batch."""
     model = place_model(ImageClassifier(build_backbone(arch, side), 2, 0), device).train()
     images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(batch, dtype=torch.long, device=device)
@@ -144,8 +137,8 @@ def measure_medmnist(rounds: int = 2) -> dict[str, float]:
         OptimizerConfig(lr=1e-3, weight_decay=0.01, every=steps, patience=1),
     )
     turns = [
-        Turn("published_train", _published(splits, evaluate=False), n),
-        Turn("published_epoch", _published(splits, evaluate=True), n),
+        Turn("published_train", _published_epoch(splits, evaluate=False), n),
+        Turn("published_epoch", _published_epoch(splits, evaluate=True), n),
         ours(job, steps, batch),
         Turn("ours_epoch", lambda: fit(training.model, feed, hyper, training.validate), steps * batch),
     ]
@@ -158,7 +151,7 @@ def measure_medmnist(rounds: int = 2) -> dict[str, float]:
 
 
 class _OneByOne(torch.utils.data.Dataset):
-    """Images as medmnist's data set class hands them out: a PIL image through torchvision's transforms."""
+    """Images as in medmnist's data set class: PIL images through torchvision's transforms."""
 
     def __init__(self, split: Split) -> None:
         from torchvision import transforms
@@ -177,10 +170,10 @@ class _OneByOne(torch.utils.data.Dataset):
         return self.transform(Image.fromarray(self.split.images[index])), self.split.labels[index : index + 1]
 
 
-def _published(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]:
-    """Return an epoch by MedMNIST's protocol: Adam 1e-3, batch 128, a loss read back in every step."""
+def _published_epoch(splits: dict[str, Split], evaluate: bool) -> Callable[[], object]:
+    """Return an epoch of MedMNIST's script: Adam 1e-3, batch 128, loss read back in every step."""
     backbone = build_backbone("resnet18_cifar", 28)
-    backbone.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)  # their network takes one channel
+    backbone.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)  # their network has one input channel
     model = ImageClassifier(backbone, 2, 0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
@@ -238,7 +231,7 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
             passed = time.perf_counter()
             cells(Path(folder))  # features and solvers
             computed = time.perf_counter()
-            cells(Path(folder))  # solvers alone: every feature is there
+            cells(Path(folder))  # solvers alone: every feature is cached
             again = time.perf_counter()
         found = {"pass": passed - started, "cells": computed - passed, "solvers": again - computed}
         best = {name: min(best[name], seconds) for name, seconds in found.items()}
@@ -247,7 +240,7 @@ def measure_features(rounds: int = 2) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure what is asked for; exit 3 where a limit is broken."""
+    """Measure the requested parts; exit 3 where a limit is broken."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-"""How fast DICOM files are prepared, as a share of the rate of bare pydicom on the same cores in one run.
+"""Measure the preparation of DICOM files relative to bare pydicom on the same cores in one run.
 
     python tests/speed/preparing.py [FILES] [SIDE] [JOBS]
 
-The files are written first: 512 x 512 values of 16 bits, uncompressed, which is the hardest case, since a
-compressed file takes pydicom many times as long. Bare is `pydicom.dcmread(path).pixel_array` in as many
-processes; both read from memory, and take turns, since machines are shared and change from minute to minute.
+The files are written first: 512 x 512 values of 16 bits, uncompressed, the hardest case, since pydicom needs
+many times as long for a compressed file. Bare is `pydicom.dcmread(path).pixel_array` in as many processes;
+both read from memory and take turns, because machines are shared and noisy.
 """
 
 import csv
@@ -22,7 +22,7 @@ from statistics import median
 import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "files"), str(TESTS / "readers")]  # for `cards`, and for `dicoms`
+sys.path[:0] = [str(TESTS / "tasks" / "from_files"), str(TESTS / "tasks" / "readers")]  # `cards`, `dicoms`
 
 PIXELS = 512
 PER_PATIENT = 10
@@ -32,7 +32,7 @@ FILES = '[files]\ntable = "labels.csv"\npatient_column = "patient"\n'
 
 
 def write_ward(folder: Path, count: int) -> Path:
-    """Write files, table and card; returns the card."""
+    """Write files, table and card; return the card."""
     from cards import CARD
     from dicoms import write
 
@@ -53,7 +53,7 @@ def write_ward(folder: Path, count: int) -> Path:
 
 
 def bare(paths: tuple[Path, ...]) -> int:
-    """Decode files as pydicom alone does."""
+    """Decode files with pydicom alone; return the number of values."""
     import pydicom
 
     return sum(pydicom.dcmread(path).pixel_array.size for path in paths)
@@ -79,20 +79,20 @@ def prepare(card: Path, side: int, jobs: int) -> None:
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds by the clock and of processor that one contestant took."""
+    """Wall and CPU seconds of one candidate."""
 
     clock: float
     processor: float
 
 
 def turn(work: Callable[[], None]) -> Turn:
-    start, spent = time.perf_counter(), processor()
+    start, spent = time.perf_counter(), cpu_seconds()
     work()
-    return Turn(time.perf_counter() - start, processor() - spent)
+    return Turn(time.perf_counter() - start, cpu_seconds() - spent)
 
 
-def processor() -> float:
-    """Seconds of this process and of its children that have ended."""
+def cpu_seconds() -> float:
+    """Return CPU seconds of this process and of its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
@@ -102,7 +102,7 @@ def main(count: int = 10_000, side: int = 64, jobs: int = 0) -> int:
     ratios: list[Turn] = []
     with tempfile.TemporaryDirectory() as place:
         card = write_ward(Path(place), count)
-        prepare(card, side, jobs)  # libraries are loaded, and files in memory
+        prepare(card, side, jobs)  # loads libraries, and files into memory
         for _ in range(TURNS):
             bare, ours = (
                 turn(partial(decode_bare, card.parent, jobs)),
@@ -111,7 +111,7 @@ def main(count: int = 10_000, side: int = 64, jobs: int = 0) -> int:
             ratios.append(Turn(bare.clock / ours.clock, bare.processor / ours.processor))
             print(
                 f"bare pydicom {count / bare.clock:,.0f} files/s, prepared {count / ours.clock:,.0f}: "
-                f"ratio {ratios[-1].clock:.2f} by the clock, {ratios[-1].processor:.2f} of processor",
+                f"ratio {ratios[-1].clock:.2f} of wall time, {ratios[-1].processor:.2f} of CPU time",
                 flush=True,
             )
     ratio = median(each.clock for each in ratios)

@@ -1,9 +1,9 @@
-"""How much faster a training is where OpenMP's spinning is bounded, beside busy neighbors and alone.
+"""Measure the speed of a training with bounded OpenMP spinning, alone and beside busy processes.
 
     python tests/speed/spinning.py           # 28 px, one minute on two cores
     python tests/speed/spinning.py 64
 
-Two processes take turns, one with OpenMP's own default; each turn gives a ratio, and their median counts.
+Two processes take turns, one with OpenMP's default; the median of the turns' ratios counts.
 """
 
 import os
@@ -14,14 +14,14 @@ import time
 
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 DEFAULT = {"KMP_BLOCKTIME": "200"}
-"""The default of LLVM's and Intel's OpenMP, unknown to GNU's: a choice that the program leaves alone."""
+"""Default of LLVM's and Intel's OpenMP, ignored by GNU's; the program does not override it."""
 LIMITS = {False: 0.95, True: 1.5}
-"""Promised without and with a busy loop on every core."""
+"""Promised ratios without and with a busy loop on every core."""
 TURNS, STEPS, BATCH = 12, 4, 32
 
 
 def serve(side: int) -> None:
-    """Train as many steps as each line asks for, and print the images per second."""
+    """Train the number of steps of each input line, and print images per second."""
     import mednet_bench.benchmark  # noqa: F401, I001 - first: it bounds the spinning
     import torch
 
@@ -40,7 +40,7 @@ def serve(side: int) -> None:
 
 
 def start(side: str, choice: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a process that trains when it is asked to, and let it warm up."""
+    """Start a process that trains on request, and warm it up."""
     unset = {name: value for name, value in os.environ.items() if name not in CHOICES}
     process = subprocess.Popen(
         [sys.executable, __file__, side, "serve"],
@@ -61,9 +61,9 @@ def rate(process: subprocess.Popen[str], steps: int = STEPS) -> float:
 
 
 def main() -> int:
-    """Measure both; exit 3 where a limit is broken."""
+    """Measure with and without busy loops; exit 3 where a limit is broken."""
     side = sys.argv[1] if len(sys.argv) > 1 else "28"
-    ours, theirs = contestants = [start(side, {}), start(side, DEFAULT)]
+    ours, theirs = processes = [start(side, {}), start(side, DEFAULT)]
     broken = False
     for busy, limit in LIMITS.items():
         loop = [sys.executable, "-c", "while True: pass"]
@@ -79,7 +79,7 @@ def main() -> int:
         verdict = "ok" if ratio >= limit else f"BROKEN, limit {limit}"
         where = "beside busy loops" if busy else "alone"
         print(f"spinning: {side} px {where}: {medians} images/s, ratio {ratio:.2f} {verdict}", flush=True)
-    for process in contestants:
+    for process in processes:
         process.kill()
     return 3 if broken else 0
 

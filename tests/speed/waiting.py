@@ -1,10 +1,10 @@
-"""How long a person waits for what should be there at once: commands, ten thousand records, a page.
+"""Measure waiting times of interactive use: commands, ten thousand records, a report page.
 
     python tests/speed/waiting.py           # everything, some minutes
     python tests/speed/waiting.py commands  # or records, drawing
 
-Seconds of the processor, the best of several turns; of the browser's own clock for the page. Exit code 3
-where one is above its limit. `make test` has no clock: it counts what is imported, opened and drawn.
+CPU seconds, the best of several turns; for the page seconds of the browser's clock. Exit code 3 where one is
+above its limit. `make test` measures no time: it counts imports, opened files and drawn elements.
 """
 
 import argparse
@@ -31,12 +31,12 @@ BUILD = (
 DRAWN = "requestAnimationFrame(() => requestAnimationFrame(() => arguments[0](performance.now())))"
 CLICK = "const t = performance.now(); document.querySelector('[name=init][value=mednet]').click();"
 
-Found = Iterator[tuple[str, float, float]]
-"""What was measured, its seconds, and the most that it may take."""
+Measurements = Iterator[tuple[str, float, float]]
+"""Name of the measurement, seconds, limit in seconds."""
 
 
 def seconds_of(script: str, *arguments: str) -> float:
-    """Return the processor's seconds of a fresh Python."""
+    """Return the CPU seconds of a fresh Python process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", script, *arguments]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
@@ -45,20 +45,20 @@ def seconds_of(script: str, *arguments: str) -> float:
 
 
 def seconds_here(work: Callable[[], object]) -> float:
-    """Return the processor's seconds of a call in this process."""
+    """Return the CPU seconds of a call in this process."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
-def measure_commands() -> Found:
+def measure_commands() -> Measurements:
     """Measure commands that compute nothing."""
     for command in COMMANDS:
         yield command, min(seconds_of(RUN, *command.split()) for _ in range(5)), 0.5
 
 
-def measure_drawing() -> Found:
-    """Measure what is generated in memory: the order of three million rows, and each phantom."""
+def measure_drawing() -> Measurements:
+    """Measure generation in memory: the order of three million rows, and each phantom."""
     from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
     from mednet_bench.tasks.catalog import catalog
     from mednet_bench.tasks.task import DataLocations
@@ -70,14 +70,14 @@ def measure_drawing() -> Found:
             yield name, seconds_here(lambda task=task: task.source.load(28, DataLocations())), 8
 
 
-def measure_records() -> Found:
+def measure_records() -> Measurements:
     """Measure a run directory of ten thousand records: read, resumed, reported, opened."""
     with tempfile.TemporaryDirectory() as folder:
-        yield from _resumed(Path(folder) / "resumed")
-        yield from _reported(Path(folder) / "reported")
+        yield from _measure_resume(Path(folder) / "resumed")
+        yield from _measure_report(Path(folder) / "reported")
 
 
-def _resumed(out: Path) -> Found:
+def _measure_resume(out: Path) -> Measurements:
     from synthetic import write_finished
 
     from mednet_bench.benchmark.schema.records import RecordStore
@@ -87,16 +87,16 @@ def _resumed(out: Path) -> Found:
     yield "10,000 records, a run with nothing to do", seconds_of(RUN, *command), 3
 
 
-def _reported(out: Path) -> Found:
+def _measure_report(out: Path) -> Measurements:
     from synthetic import LARGE, write_run
 
     write_run(out, LARGE)
     yield "10,000 records, the report", seconds_of(BUILD, str(out)), 60
-    yield from _opened(out / "report" / "report.html")
+    yield from _measure_page(out / "report" / "report.html")
 
 
-def _opened(page: Path) -> Found:
-    """Open the page and filter it, the best of three; nothing where there is no browser."""
+def _measure_page(page: Path) -> Measurements:
+    """Open and filter the page, best of three; skipped without a browser."""
     from conftest import browser_and_driver
     from selenium import webdriver
 
@@ -123,7 +123,7 @@ PARTS = {"commands": measure_commands, "drawing": measure_drawing, "records": me
 
 
 def main() -> int:
-    """Measure what is asked for; exit 3 where a limit is broken."""
+    """Measure the requested parts; exit 3 where a limit is broken."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

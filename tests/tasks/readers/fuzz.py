@@ -10,7 +10,7 @@ import numpy as np
 from mednet_bench.tasks.images.reader import UnreadableError, read_images
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "fuzz"))
-from mutants import limit_memory, mutated
+from mutants import limit_memory, mutate_file
 
 SECONDS = 100
 
@@ -23,7 +23,7 @@ def main(folder: Path, cases: int) -> None:
     for case in range(cases):
         seed = seeds[case % len(seeds)]
         mutant = folder / f"mutant{''.join(seed.suffixes)}"
-        mutant.write_bytes(mutated(seed.suffix, seed.read_bytes(), np.random.default_rng(case)))
+        mutant.write_bytes(mutate_file(seed.suffix, seed.read_bytes(), np.random.default_rng(case)))
         # of the processor, not of the clock; kills, since a C loop would not see an exception
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
