@@ -55,12 +55,12 @@ def read_task_card(path: Path, content: dict[str, Any], kind: type[_CardT]) -> _
     try:
         card = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise UserError(_ill_typed(path, content, kind, str(error))) from error
-    _check(path, card)
+        raise UserError(_format_type_error(path, content, kind, str(error))) from error
+    _check_values(path, card)
     return card
 
 
-def _ill_typed(path: Path, content: dict[str, Any], kind: type[LocalTaskCard], message: str) -> str:
+def _format_type_error(path: Path, content: dict[str, Any], kind: type[LocalTaskCard], message: str) -> str:
     """Reword msgspec's ``... - at `$.key.part[...]```, and say which words a key knows."""
     problem, _, place = message.partition(" - at `$.")
     keys = re.split(r"[\[`]", place)[0].split(".")
@@ -68,20 +68,20 @@ def _ill_typed(path: Path, content: dict[str, Any], kind: type[LocalTaskCard], m
         known, given = kind, content
         for key in keys:
             known, given = get_type_hints(known)[key], given[key]
-        problem = f"it is one of {', '.join(_words(known))}, not {given!r}"
+        problem = f"it is one of {', '.join(_allowed_words(known))}, not {given!r}"
     return f"{path}: key '{'.'.join(keys)}': {problem}."
 
 
-def _words(known: Any) -> list[str]:
+def _allowed_words(known: Any) -> list[str]:
     """Return the words that a type allows, alone, in a list, or beside something else."""
     if get_origin(known) is Literal:
         return list(get_args(known))
     if known is int:
         return ["a whole number"]
-    return [word for part in get_args(known) for word in _words(part)]
+    return [word for part in get_args(known) for word in _allowed_words(part)]
 
 
-def _check(path: Path, card: LocalTaskCard) -> None:
+def _check_values(path: Path, card: LocalTaskCard) -> None:
     texts = {"title": card.title, "modality": card.modality, "source_group": card.source_group}
     faults = {
         "name": "" if re.fullmatch(TASK_NAME, card.name) else TASK_NAME_RULE,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ..core.errors import UserError, unknown_name_error
 from .download import DownloadProgress, OfflineError, download_missing
-from .local_cards import cards_in, local_task
+from .local_cards import find_cards, local_task
 from .task import TASKS, DataLocations, MissingFile, Task
 
 TASK_GROUPS: dict[str, Callable[[Task, DataLocations, int], bool]] = {
     "all": lambda task, places, size: not task.generated,
-    "available": lambda task, places, size: not task.generated and at_hand(task, size, places),
+    "available": lambda task, places, size: not task.generated and is_available(task, size, places),
     "medmnist": lambda task, places, size: task.family == "medmnist",
     "phantom": lambda task, places, size: task.family == "phantom",
     "gray": lambda task, places, size: not task.generated and task.variant == "gray",
@@ -32,7 +32,7 @@ def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str,
     """
     tasks = dict(TASKS.items())
     origins = {name: TASKS.origin(name) for name in tasks}
-    cards = [*task_files, *(card for root in places.roots for card in cards_in(root))]
+    cards = [*task_files, *(card for root in places.roots for card in find_cards(root))]
     for card in dict.fromkeys(card.resolve() for card in cards):
         task = local_task(card)
         if task.name in TASK_GROUPS:
@@ -90,7 +90,7 @@ def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: 
     raise unknown_name_error("task", word, [*targets, *TASK_GROUPS])
 
 
-def at_hand(task: Task, size: int, places: DataLocations) -> bool:
+def is_available(task: Task, size: int, places: DataLocations) -> bool:
     """Whether a task can be loaded at this size without a network."""
     return (not task.sizes or size in task.sizes) and not task.source.missing(size, places)
 
@@ -122,7 +122,7 @@ def fetch_tasks(
             try:
                 download_missing(file, places, progress)
             except OfflineError as error:
-                raise UserError(_lack(tasks, size, places, str(error).rstrip("."))) from error
+                raise UserError(_format_missing(tasks, size, places, str(error).rstrip("."))) from error
 
 
 def require_tasks(tasks: Iterable[Task], size: int, places: DataLocations) -> None:
@@ -134,26 +134,26 @@ def require_tasks(tasks: Iterable[Task], size: int, places: DataLocations) -> No
     """
     tasks = tuple(tasks)
     if missing_files(tasks, size, places):
-        raise UserError(_lack(tasks, size, places))
+        raise UserError(_format_missing(tasks, size, places))
 
 
-def _lack(tasks: tuple[Task, ...], size: int, places: DataLocations, reason: str = "") -> str:
+def _format_missing(tasks: tuple[Task, ...], size: int, places: DataLocations, reason: str = "") -> str:
     files = missing_files(tasks, size, places)
     anywhere = [file for file in files if file.place is None]
     clauses = [reason] if reason else []
     if anywhere:
-        names = ", ".join(_with_size(file) for file in anywhere)
+        names = ", ".join(_name_with_size(file) for file in anywhere)
         pages = sorted({file.url.split("/files/")[0] for file in anywhere if file.url})
         source = f" (from {', '.join(pages)})" if pages else ""
-        clauses.append(f"missing: {names}{source}; put {_them(anywhere)} into {_root(places)}")
+        clauses.append(f"missing: {names}{source}; put {_pronoun(anywhere)} into {_first_root(places)}")
     fixed = [f"{file.place}" for file in files if file.place is not None]
     if fixed:
         clauses.append(f"missing: {', '.join(fixed)}, where a card says that data stand")
-    sentence = f"{'; '.join(clauses)}; {_instead(tasks, size, places)}."
+    sentence = f"{'; '.join(clauses)}; {_suggest_alternative(tasks, size, places)}."
     return sentence[0].upper() + sentence[1:]
 
 
-def _instead(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
+def _suggest_alternative(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
     known = {task.name: task for task in (*dict(TASKS.items()).values(), *tasks)}
     ready = [task.name for task in known.values() if TASK_GROUPS["available"](task, places, size)]
     if ready:
@@ -161,21 +161,23 @@ def _instead(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
     return "generated images need no data and run with `--tasks phantom`"
 
 
-def _with_size(file: MissingFile) -> str:
-    return f"{file.name} (at most {megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
+def _name_with_size(file: MissingFile) -> str:
+    return (
+        f"{file.name} (at most {format_megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
+    )
 
 
-def _root(places: DataLocations) -> str:
+def _first_root(places: DataLocations) -> str:
     if places.roots:
         return str(places.roots[0])
     return "a folder that --data-root or MEDNET_BENCH_DATA names"
 
 
-def _them(files: list[MissingFile]) -> str:
+def _pronoun(files: list[MissingFile]) -> str:
     return "it" if len(files) == 1 else "them"
 
 
-def megabytes(count: int) -> str:
+def format_megabytes(count: int) -> str:
     """Write a number of bytes for a person: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"

@@ -135,14 +135,14 @@ def download_file(
     with claim_lock(target.with_name(f".{target.name}.lock"), wait=True):
         if target.is_file() and file_hash(target, "md5") == md5:
             return target  # another process was quicker
-        _reach(url, patience.connect)
+        _check_connection(url, patience.connect)
         part = target.with_name(f"{target.name}.{md5[:8]}.part")
-        _complete(url, part, md5, report, patience, most or _UNKNOWN)
+        _fill_part(url, part, md5, report, patience, most or _UNKNOWN)
         part.replace(target)
         return target
 
 
-def _complete(
+def _fill_part(
     url: str, part: Path, md5: str, report: DownloadProgress, patience: RetryPolicy, most: int
 ) -> None:
     """Fill `part` until its sum is right; what is wrong is not kept."""
@@ -161,7 +161,7 @@ def _complete(
         )
 
 
-def _reach(url: str, seconds: float) -> None:
+def _check_connection(url: str, seconds: float) -> None:
     """Connect once, or find out soon that there is no network."""
     place, scheme = _host_and_port(url, "MEDNET_BENCH_MIRROR"), url.partition(":")[0]
     proxy = urllib.request.getproxies().get(scheme)
@@ -205,7 +205,9 @@ def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPol
     while True:
         watch = _Watch(most)
         try:
-            _watched(lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience)
+            _run_watched_transfer(
+                lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience
+            )
             return cut
         except _CutError as error:
             cut = True
@@ -220,7 +222,7 @@ def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPol
             time.sleep(patience.wait * 2 ** (failures - 1))
 
 
-def _watched(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) -> None:
+def _run_watched_transfer(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) -> None:
     """Run a transfer as long as it keeps pace.
 
     In a thread, since a server that sends a byte now and then, be it of a header, meets every timeout of a
@@ -272,22 +274,22 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
             whole = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             start = have if answer.status == 206 and whole else 0
-            length = _length(url, answer.headers.get("Content-Length"), start, watch.most)
+            length = _remaining_bytes(url, answer.headers.get("Content-Length"), start, watch.most)
             _check_room(part, length)
             with watch.guard_change():
                 file = part.open("r+b" if start else "wb")
             with file:
-                done = _copy(
-                    answer, file, start, watch, lambda done: report(_name(part), done, start + length)
+                done = _copy_blocks(
+                    answer, file, start, watch, lambda done: report(_target_name(part), done, start + length)
                 )
         if done > watch.most:
             with watch.guard_change():
                 part.unlink()
-            raise _too_large(url, f"more than {watch.most:,} bytes", watch.most)
+            raise _too_large_error(url, f"more than {watch.most:,} bytes", watch.most)
         if length and done < start + length:
             raise _CutError(f"cut after {done} of {start + length} bytes")
     except urllib.error.HTTPError as error:
-        _refused(url, part, have, watch, error)
+        _handle_http_error(url, part, have, watch, error)
     except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or sign
         raise UserError(
             f"{url} leads to something that is no address ({error}): name another server in "
@@ -295,7 +297,7 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         ) from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise _full(part) from error
+            raise _disk_full_error(part) from error
         if isinstance(error, OSError) and error.filename is not None:  # the file's fault, not the network's
             raise UserError(f"Cannot write {part} ({error.strerror}): choose another data folder.") from error
         reason = getattr(error, "reason", error)
@@ -306,7 +308,7 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         raise _CutError(str(reason) or type(error).__name__) from error
 
 
-def _length(url: str, declared: str | None, start: int, most: int) -> int:
+def _remaining_bytes(url: str, declared: str | None, start: int, most: int) -> int:
     """Return how many bytes are to come, 0 where the server does not say; `UserError` if that is absurd."""
     digits = (declared or "0").strip()
     if not re.fullmatch("[0-9]+", digits):
@@ -314,25 +316,21 @@ def _length(url: str, declared: str | None, start: int, most: int) -> int:
             f"{url} declares a length that is no number: name another server in MEDNET_BENCH_MIRROR."
         )
     if len(digits) > 19:  # int refuses thousands of digits
-        raise _too_large(url, f"a number of bytes with {len(digits):,} digits", most)
+        raise _too_large_error(url, f"a number of bytes with {len(digits):,} digits", most)
     if start + int(digits) > most:
-        raise _too_large(url, f"{start + int(digits):,} bytes", most)
+        raise _too_large_error(url, f"{start + int(digits):,} bytes", most)
     return int(digits)
 
 
-def _too_large(url: str, size: str, most: int) -> UserError:
+def _too_large_error(url: str, size: str, most: int) -> UserError:
     return UserError(
         f"{url} sends {size}, and the published file has at most {most:,}: name another server in "
         "MEDNET_BENCH_MIRROR."
     )
 
 
-def _copy(
-    answer: http.client.HTTPResponse,
-    file: BinaryIO,
-    start: int,
-    watch: _Watch,
-    report: Callable[[int], None],
+def _copy_blocks(
+    answer: http.client.HTTPResponse, file: BinaryIO, start: int, watch: _Watch, report: Callable[[int], None]
 ) -> int:
     """Append what arrives, up to the first block beyond `watch.most`; returns the size of the file."""
     with watch.guard_change():
@@ -348,7 +346,7 @@ def _copy(
     return done
 
 
-def _refused(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
+def _handle_http_error(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
     """Tell what an HTTP error means: nothing left to fetch, another try, or the end."""
     error.close()
     if error.code == 416 and have:
@@ -372,14 +370,14 @@ def _refused(url: str, part: Path, have: int, watch: _Watch, error: urllib.error
 
 def _check_room(part: Path, length: int) -> None:
     if length > shutil.disk_usage(part.parent).free:
-        raise _full(part)
+        raise _disk_full_error(part)
 
 
-def _full(part: Path) -> DiskFullError:
+def _disk_full_error(part: Path) -> DiskFullError:
     return DiskFullError(
         f"No room left for {part}: free some space and run the same command again; what has arrived is kept."
     )
 
 
-def _name(part: Path) -> str:
+def _target_name(part: Path) -> str:
     return part.name.rsplit(".", 2)[0]

@@ -30,13 +30,13 @@ def file_hash(path: Path, algorithm: Algorithm) -> str:
         # the change time too: `cp -p` and `touch -r` restore the modification time, not this one
         key = f"{algorithm}|{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
         settled = time.time() - max(state.st_mtime, state.st_ctime) > _TICK
-        return _remembered(key, path, algorithm) if settled else hash_file(path, algorithm)
+        return _read_or_hash(key, path, algorithm) if settled else hash_file(path, algorithm)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
 
 
 @lru_cache(maxsize=1024)
-def _remembered(key: str, path: Path, algorithm: Algorithm) -> str:
+def _read_or_hash(key: str, path: Path, algorithm: Algorithm) -> str:
     note = cache_folder() / "hashes" / hashlib.sha256(key.encode()).hexdigest()[:32]
     length = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
     with suppress(OSError, UnicodeDecodeError):

@@ -77,7 +77,7 @@ def local_task(path: Path) -> Task:
     return Task(source=LocalSource(path.parent / card.path, layout), family="local", **card.of_task())
 
 
-def cards_in(folder: Path) -> Iterable[Path]:
+def find_cards(folder: Path) -> Iterable[Path]:
     """List the cards that lie in a folder, by name; TOML files that are none are passed over."""
     return [path for path in sorted(folder.glob("*.toml")) if _is_card(path)]
 

@@ -118,12 +118,12 @@ class PatientMatcher:
         try:
             done = subprocess.run(command, input=asked.encode(), capture_output=True, timeout=LIMIT)
         except subprocess.TimeoutExpired as error:
-            raise UserError(self._too_long(len(paths))) from error
+            raise UserError(self._timeout_message(len(paths))) from error
         if done.returncode:
             raise UserError(f"{self.key}: to match it with {len(paths):,} paths failed ({done.returncode}).")
         return json.loads(done.stdout)
 
-    def _too_long(self, paths: int) -> str:
+    def _timeout_message(self, paths: int) -> str:
         return (
             f"{self.key}: it does not get done with {paths:,} paths in {LIMIT:g} seconds: write it without a "
             "repeat inside a repeat, as (a+)+ has, and with few of .* and .+"
@@ -153,7 +153,7 @@ def compile_pattern(pattern: str, key: str) -> PatientMatcher | None:
     return PatientMatcher(pattern, key)
 
 
-def with_patients(
+def pair_with_patients(
     things: Iterable[T], path_of: Callable[[T], str], find: PatientMatcher | None
 ) -> Iterator[tuple[T, str]]:
     """Yield each thing with the patient in its path, "" where there is none; errors as `PatientMatcher`."""

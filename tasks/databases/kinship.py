@@ -63,18 +63,18 @@ def provenance_overlap(
     """
     mine = {canonical_id(word) for word in task_ids}
     words = sorted(set(corpus_ids))
-    found = [reason for word in words if (reason := _strongest(mine, word, set(family)))]
+    found = [reason for word in words if (reason := _strongest_overlap(mine, word, set(family)))]
     reasons = tuple(sorted(found, key=lambda reason: -STRENGTH[reason.level]))
     strange = (word for word in words if not is_known(word) and word not in {r.corpus for r in reasons})
     return ProvenanceOverlap(reasons[0].level if reasons else "clean", reasons, tuple(strange))
 
 
-def _strongest(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:
+def _strongest_overlap(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:
     if word.casefold() in family:
         return OverlapReason(word, "declared", f"{word} is the collection that the task belongs to")
     if word.casefold() == UNDECLARED:
         return OverlapReason(word, "possible", "nobody declares all that the weights have seen")
-    pairs = (_compare(task, canonical_id(word)) for task in sorted(mine))
+    pairs = (_compare_ids(task, canonical_id(word)) for task in sorted(mine))
     found = [pair for pair in pairs if pair]
     if not found:
         return None
@@ -83,7 +83,7 @@ def _strongest(mine: set[str], word: str, family: set[str]) -> OverlapReason | N
 
 
 @cache
-def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
+def _compare_ids(task: str, corpus: str) -> tuple[Level, str] | None:
     """Return the strongest relation of two ids, with its sentence; None where nothing is known."""
     if task == corpus:
         return "declared", f"the task's images are of {task}"
@@ -99,10 +99,10 @@ def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
     shared = sorted(ancestors(task).keys() & ancestors(corpus).keys())
     if shared:
         return "possible", f"{task} and {corpus} both derive from {shared[0]}"
-    return _overlap(task, corpus) or _crawl(task, corpus) or _crawl(corpus, task)
+    return _listed_overlap(task, corpus) or _crawl_overlap(task, corpus) or _crawl_overlap(corpus, task)
 
 
-def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
+def _listed_overlap(task: str, corpus: str) -> tuple[Level, str] | None:
     """Look for an overlap that is stated between the two, or between what they were made from."""
     rows = databases()
     for one, other in product((task, *ancestors(task)), (corpus, *ancestors(corpus))):
@@ -111,7 +111,7 @@ def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
     return None
 
 
-def _crawl(public: str, crawl: str) -> tuple[Level, str] | None:
+def _crawl_overlap(public: str, crawl: str) -> tuple[Level, str] | None:
     """Doubt a crawl of the web for every public set, since nobody has searched it for their images."""
     if crawl.startswith(CRAWL) and public in databases():
         return "possible", f"{crawl} is a crawl of the web, where images of {public} may stand"

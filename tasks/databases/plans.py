@@ -47,7 +47,7 @@ class CompositionRules:
     registration: bool = False
     restricted: bool = False
 
-    def against(self, share: CompositionShare) -> tuple[str, ...]:
+    def violations(self, share: CompositionShare) -> tuple[str, ...]:
         """Say what forbids to use a share; nothing for what may be used."""
         registered, bound = access_of(share) != "open", share.part == "extra"
         return (
@@ -76,7 +76,7 @@ class CorpusComposition:
         return sum_known(share.images for share in self.shares)
 
     @property
-    def remembered(self) -> int:
+    def recalled_license_images(self) -> int:
         """How many of them have a license that was not read but remembered."""
         return sum_known(share.images for share in self.shares if RECALLED in share.license)
 
@@ -85,11 +85,11 @@ def compose(variant: Literal["gray", "color"], rules: CompositionRules) -> Corpu
     """Take every share that the rules allow, and the fill while there are fewer than `TARGET` images."""
     ours = [share for share in composition_shares() if share.variant == variant]
     stock = [share for share in ours if share.part != "fill"]
-    taken = [share for share in stock if not rules.against(share)]
+    taken = [share for share in stock if not rules.violations(share)]
     for share in ours:
         if share.part == "fill" and sum_known(row.images for row in taken) < TARGET:
             taken.append(share)
-    withheld = ((share, rules.against(share)) for share in stock if share not in taken)
+    withheld = ((share, rules.violations(share)) for share in stock if share not in taken)
     return CorpusComposition(variant, tuple(taken), tuple(withheld))
 
 
@@ -149,23 +149,23 @@ def count_modalities(composition: CorpusComposition) -> tuple[ModalityCount, ...
                 sum_known(share.patients for share in mine),
                 sum_known(share.images for share in mine if share.patients is None),
                 name in tested,
-                _elsewhere([row for row in spare if row.id not in _covered(composition)]),
+                _group_by_reason([row for row in spare if row.id not in _idc_databases(composition)]),
             )
         )
     return tuple(sorted(found, key=lambda modality: -modality.images))
 
 
-def _elsewhere(rows: list[ImageDatabase]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+def _group_by_reason(rows: list[ImageDatabase]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     reasons: dict[str, list[ImageDatabase]] = {}
     for row in rows:
-        reasons.setdefault(_why_not(row), []).append(row)
+        reasons.setdefault(_exclusion_reason(row), []).append(row)
     return tuple(
         (why, sum_known(r.images for r in some), tuple(r.id for r in some)) for why, some in reasons.items()
     )
 
 
-def _why_not(row: ImageDatabase) -> str:
-    if row.id in held_back():
+def _exclusion_reason(row: ImageDatabase) -> str:
+    if row.id in held_out_ids():
         return "held back for a task"
     if row.access != "open":
         return ACCESS[row.access]
@@ -188,7 +188,7 @@ def collections_of(share: CompositionShare) -> tuple[IdcCollection, ...]:
     )
 
 
-def _covered(composition: CorpusComposition) -> set[str]:
+def _idc_databases(composition: CorpusComposition) -> set[str]:
     """Name the databases whose images stand in a share of the Imaging Data Commons."""
     rows = (row for share in composition.shares for row in collections_of(share))
     return {canonical_id(row.collection) for row in rows}
@@ -214,7 +214,7 @@ def downstream_tasks() -> frozenset[str]:
 
 
 @cache
-def held_back() -> frozenset[str]:
+def held_out_ids() -> frozenset[str]:
     """Name the downstream tasks and what they were made from: pretraining on it would spoil the test."""
     return downstream_tasks() | {name for task in downstream_tasks() for name in ancestors(task)}
 

@@ -149,7 +149,7 @@ def sets_without_row() -> Mapping[str, str]:
 
 
 @cache
-def of_collection() -> Mapping[str, str]:
+def collection_databases() -> Mapping[str, str]:
     """Return which database a collection of the Imaging Data Commons is: collection to id."""
     names = {row.collection for row in idc_collections()}
     homes = ((row.id, re.search(r"IDC (\w+)$", row.home)) for row in databases().values())
@@ -157,10 +157,10 @@ def of_collection() -> Mapping[str, str]:
 
 
 @cache
-def _words() -> Mapping[str, str]:
+def _names_to_ids() -> Mapping[str, str]:
     """Return every word for a database, as `plain` writes it, to its id."""
     named = {normalize_name(row.name): row.id for row in databases().values()}
-    collected = {normalize_name(name): id for name, id in of_collection().items()}
+    collected = {normalize_name(name): id for name, id in collection_databases().items()}
     known = {id: id for id in (*databases(), *sets_without_row())}
     crawls = {id.removeprefix(CRAWL): id for id in sets_without_row()}
     return named | collected | crawls | dict(read_mapping("aliases.csv")) | known
@@ -173,12 +173,12 @@ def normalize_name(word: str) -> str:
 
 def canonical_id(word: str) -> str:
     """Return the id that a word means, or the plain word where the catalog does not know it."""
-    return _words().get(normalize_name(word), normalize_name(word))
+    return _names_to_ids().get(normalize_name(word), normalize_name(word))
 
 
 def is_known(word: str) -> bool:
     """Whether the catalog can say anything about a word."""
-    return normalize_name(word) in _words()
+    return normalize_name(word) in _names_to_ids()
 
 
 def find_database(word: str) -> ImageDatabase:

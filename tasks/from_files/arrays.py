@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ...core.files import write_atomic
-from ..images.bit_depth import eight_bits
+from ..images.bit_depth import to_uint8
 from ..pseudonymize import group_number
 from ..task import SPLITS, Split
 from .decode import DecodedImages
@@ -47,8 +47,8 @@ class ArrayFolder:
                 np.load(self._file(name, "images"), mmap_mode="r", allow_pickle=False),
                 self._array(name, "labels"),
                 self._array(name, "groups") if grouped else None,
-                self._several(name, "column", names.columns),
-                self._several(name, "trait", names.traits),
+                self._load_columns(name, "column", names.columns),
+                self._load_columns(name, "trait", names.traits),
                 self._array(name, "patient_known") if grouped else None,
             )
         except (OSError, ValueError, EOFError) as error:
@@ -68,13 +68,13 @@ class ArrayFolder:
         groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[
             plain
         ]  # or each salt would draw other labels
-        traits = {name: _hidden(values, salt, task) for name, values in parts.traits.items()}
+        traits = {name: _pseudonymize_text(values, salt, task) for name, values in parts.traits.items()}
         known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
         self._write_images(images, parts.splits)
         for number, name in enumerate(SPLITS):
             mine = np.flatnonzero(parts.splits == number)
             self._save(name, "labels", parts.labels[mine])
-            if any(parts.groups) or parts.joined:
+            if any(parts.groups) or parts.owners_merged:
                 self._save(name, "groups", groups[mine])
                 self._save(name, "patient_known", known[mine])
             for kind, held in (("column", parts.columns), ("trait", traits)):
@@ -101,12 +101,12 @@ class ArrayFolder:
                 np.lib.format.write_array_header_1_0(file, header)
                 files.append(file)
             start = 0
-            for squares in images.squares():
+            for squares in images.iterate_squares():
                 mine = splits[start : start + len(squares)]
                 start += len(squares)
                 for number, file in enumerate(files):
                     chosen = squares[mine == number]
-                    file.write((chosen if images.deep else eight_bits(chosen)).data)
+                    file.write((chosen if images.deep else to_uint8(chosen)).data)
 
     def _write_manifest(
         self, parts: SplitsAndLabels, groups: NDArray[np.int64], salt: bytes, task: str
@@ -120,7 +120,7 @@ class ArrayFolder:
 
         write_atomic(self.path / "splits.csv", write)
 
-    def _several(self, split: str, kind: str, names: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
+    def _load_columns(self, split: str, kind: str, names: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
         return {name: self._array(split, f"{kind}_{at}") for at, name in enumerate(names)}
 
     def _array(self, split: str, what: str) -> NDArray[Any]:
@@ -133,7 +133,7 @@ class ArrayFolder:
         return self.path / f"{split}_{what}.npy"
 
 
-def _hidden(trait: NDArray[Any], salt: bytes, task: str) -> NDArray[Any]:
+def _pseudonymize_text(trait: NDArray[Any], salt: bytes, task: str) -> NDArray[Any]:
     """Return text, [n], as salted hashes: the audit asks only what is equal, and a header may hold a name."""
     if trait.dtype.kind != "U":
         return trait

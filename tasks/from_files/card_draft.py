@@ -19,10 +19,10 @@ from .folders import (
     class_images,
     classes_in,
     doubtful_classes,
-    given_by_folders,
+    splits_from_folders,
     has_row_as_header,
     is_file,
-    split_called,
+    parse_split_name,
 )
 from .schema import fault_of_path
 from .table import COUNT_AS_NOTHING, read_table
@@ -36,7 +36,7 @@ MODALITY_OF_DICOM = {
     "OPT": "oct", "OP": "fundus", "SM": "histopathology", "XC": "dermoscopy", "GM": "microscopy",
 }  # fmt: skip
 UNKNOWN_MODALITY = "unknown"
-LOOKED_AT = 12
+PROBED_FILES = 12
 """Files that are opened, evenly spaced, and rows whose paths are tried."""
 
 
@@ -60,7 +60,7 @@ class CardDraft:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FolderContent:
     """What table or folders tell: the paths of the images, and the keys of the card."""
 
     paths: Sequence[str]
@@ -85,14 +85,16 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
     Raises:
         UserError: there is neither one table of the files nor one folder per class, or no image.
     """
-    tables = sorted(path for path in _files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    tables = sorted(
+        path for path in _list_files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet")
+    )
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
-    found = _of_table(folder, tables[0], said or {}) if tables else _of_folders(folder)
-    splits = _splits(folder / found.files["path"], found)
-    modality, variant = _looked_at(folder / found.files["path"], found.paths)
-    name = _name(folder)
+    found = _draft_from_table(folder, tables[0], said or {}) if tables else _draft_from_folders(folder)
+    splits = _describe_splits(folder / found.files["path"], found)
+    modality, variant = _probe_images(folder / found.files["path"], found.paths)
+    name = _task_name(folder)
     extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
     content = {
         "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
@@ -102,18 +104,18 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
     return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt)
 
 
-def _name(folder: Path) -> str:
+def _task_name(folder: Path) -> str:
     """Make a name of the folder's that no other task, and no group of tasks, has."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
     return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     class_folders(folder)  # says what is wrong with the folder
     return [path for path in folder.iterdir() if path.is_file()]
 
 
-def _of_folders(folder: Path) -> _Found:
+def _draft_from_folders(folder: Path) -> _FolderContent:
     classes = classes_in(folder)
     if len(classes) < 2:
         raise UserError(
@@ -122,18 +124,20 @@ def _of_folders(folder: Path) -> _Found:
         )
     paths = sorted(path for name in classes for path in class_images(folder, name))
     doubt = doubtful_classes(folder)
-    return _Found(paths, classes, _kind(classes), {"path": "."}, unused=(doubt,) if doubt else ())
+    return _FolderContent(
+        paths, classes, _label_kind(classes), {"path": "."}, unused=(doubt,) if doubt else ()
+    )
 
 
-def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
+def _draft_from_table(folder: Path, table: Path, said: Mapping[str, str]) -> _FolderContent:
     frame = read_table(table)
-    column, root = _paths(folder, frame, table)
+    column, root = _find_path_column(folder, frame, table)
     found = classify_columns(table, frame, column, said)
-    classes, several = _classes(table, frame, found.keys)
-    return _Found(
+    classes, several = _find_classes(table, frame, found.keys)
+    return _FolderContent(
         paths=list(frame[column]),
         classes=classes,
-        kind="multilabel" if several else _kind(classes),
+        kind="multilabel" if several else _label_kind(classes),
         files={"path": root, "table": table.name, **found.keys},
         subgroups=found.subgroups,
         labels=found.labels,
@@ -161,28 +165,28 @@ def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
     )
 
 
-def _splits(root: Path, found: _Found) -> tuple[str, ...]:
+def _describe_splits(root: Path, found: _FolderContent) -> tuple[str, ...]:
     """Say where splits are taken from, and what looks like splits and is not used; `UserError` as folders."""
-    told = {split_called(word) for word in found.split_words}
+    told = {parse_split_name(word) for word in found.split_words}
     source, clause = f"the column '{found.files.get('split_column')}'", ""
     if not told:
-        splits, clause = given_by_folders(root, found.paths)
+        splits, clause = splits_from_folders(root, found.paths)
         told, source = {*splits}, "the names of the folders"
-    by = f"by {_kept_whole(root, found)} and equal images"
+    by = f"by {_split_unit(root, found)} and equal images"
     val = "" if "val" in told else f", without a val, which is cut from train {by}"
     taken = [f"splits are taken from {source}{val}"] if told else []
     return (*taken, *filter(None, [clause]), *found.unused)
 
 
-def _kept_whole(root: Path, found: _Found) -> str:
+def _split_unit(root: Path, found: _FolderContent) -> str:
     """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
-    keys = [key for path in _spread(found.paths) if (key := read_keys(root / path))]
+    keys = [key for path in _sample(found.paths) if (key := read_keys(root / path))]
     if "patient_column" in found.files or any(key.patient for key in keys):
         return "patient"
     return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
 
 
-def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
+def _find_classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
     """Name the classes, numbers by their size, and say whether an image can be of several."""
     if "label_columns" in keys:
         return tuple(keys["label_columns"]), True
@@ -205,7 +209,7 @@ def are_grades(classes: Collection[str]) -> bool:
     return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
 
 
-def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
+def _find_path_column(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     """Find the column that names files, and the folder that they are named from."""
     roots = (".", *class_folders(folder))
     for root in roots:
@@ -217,7 +221,7 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
         )
     for root in roots:
         for column in frame.columns:
-            cells = _spread(list(frame[column]))
+            cells = _sample(list(frame[column]))
             there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
             if 2 * there > len(cells):  # `validate` names the lines of those that are not
                 return column, root
@@ -227,20 +231,20 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     )
 
 
-def _kind(classes: Sequence[str]) -> str:
+def _label_kind(classes: Sequence[str]) -> str:
     return "binary" if len(classes) == 2 else "multiclass"
 
 
-def _spread(things: Sequence[str]) -> Sequence[str]:
-    return things[:: max(1, len(things) // LOOKED_AT)]
+def _sample(things: Sequence[str]) -> Sequence[str]:
+    return things[:: max(1, len(things) // PROBED_FILES)]
 
 
-def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
+def _probe_images(root: Path, paths: Sequence[str]) -> tuple[str, str]:
     """Open a few files for their modality and color; `UserError` where none can be read."""
     colors: set[int] = set()
     modalities: set[str] = set()
     reason = "there is none"
-    for path in _spread(paths):
+    for path in _sample(paths):
         try:
             colors |= {
                 picture.values.ndim for picture in read_images(root / path, ReaderTable(frames="middle"))

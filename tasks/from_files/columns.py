@@ -69,7 +69,7 @@ def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mappin
     """
     keys: dict[str, Any] = {"path_column": path, **said}
     for key, usual in NAMES.items():
-        found = [name for name in frame.columns if _plain(name) in usual]
+        found = [name for name in frame.columns if _normalize(name) in usual]
         if key == "patient_column":
             found += [name for name in frame.columns if names_patients(name, frame[name])]
         if key not in keys and found:
@@ -85,11 +85,13 @@ def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mappin
         keys["split_column"] = next((name for name in given if has_val(frame[name])), given[0])
         splits.remove(keys["split_column"])
     free = [name for name in frame.columns if name not in keys.values() and name not in splits]
-    groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
+    groups = [name for name in free if _normalize(name) in SUBGROUPS and _has_few_values(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
     free = [name for name in free if name not in groups]
     called = [name for name in free if name.lower() in LABEL_COLUMNS]
-    few = sorted((name for name in free if _few(frame[name])), key=lambda name: frame[name].nunique())
+    few = sorted(
+        (name for name in free if _has_few_values(frame[name])), key=lambda name: frame[name].nunique()
+    )
     labels = [] if called or "label_column" in keys else few
     if not (called or labels or "label_column" in keys):
         raise UserError(f"{table}: no column looks like a label: call it '{LABEL_COLUMNS[0]}'.")
@@ -99,20 +101,20 @@ def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mappin
     elif "label_column" not in keys:
         keys["label_column"] = (called + labels)[0]
     free = [name for name in free if name not in (keys.get("label_column"), *flags)]
-    patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
+    patients = [] if "patient_column" in keys else [name for name in free if _looks_like_ids(frame[name])]
     unused = tuple(unused_clause(name, frame[name]) for name in splits)
     return TableColumns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def _few(column: "pd.Series") -> bool:
+def _has_few_values(column: "pd.Series") -> bool:
     return 2 <= column.nunique() <= min(MOST_SUBGROUPS, max(2, len(column) // 2))
 
 
-def _identifies(column: "pd.Series") -> bool:
+def _looks_like_ids(column: "pd.Series") -> bool:
     """Tell whether values come back, are many, and are neither measurements nor remarks."""
     values = [cell for cell in column if cell]
     kinds = set(values)

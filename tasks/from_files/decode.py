@@ -17,7 +17,7 @@ from .file_traits import TraitColumns, join_columns
 from .listing import FileListing
 from .schema import FilesSpec
 
-PER_PIECE = 64
+FILES_PER_CHUNK = 64
 """Files that a process decodes in one go."""
 FEW_FILES = 400
 """Files for which starting processes takes longer than it saves."""
@@ -53,10 +53,10 @@ class DecodedImages:
     decoder: ChunkDecoder
     starts: tuple[int, ...]
 
-    def squares(self) -> Iterator[NDArray[np.uint16]]:
+    def iterate_squares(self) -> Iterator[NDArray[np.uint16]]:
         """Yield the squares of all images in order, [m, side, side] or [m, side, side, 3] at a time."""
         for start in self.starts:
-            path = self.decoder.squares(start)
+            path = self.decoder.squares_path(start)
             yield np.fromfile(path, np.uint16).reshape(-1, *self.decoder.shape)
             path.unlink()  # what was copied needs no room any more
 
@@ -78,11 +78,11 @@ def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scra
     decoder = ChunkDecoder(spec.reading, spec.variant == "color", side, scratch)
     jobs = 1 if len(listing.paths) < FEW_FILES else jobs or available_cores()
     found: list[DecodedChunk] = []
-    with _progress(spec.name, len(listing.paths)) as step:
-        for each in map_in_processes(decoder, _pieces(listing), jobs):
+    with _show_progress(spec.name, len(listing.paths)) as step:
+        for each in map_in_processes(decoder, _chunks(listing), jobs):
             found.append(each)
-            step(PER_PIECE)
-    _refuse(listing, [fault for each in found for fault in each.faults])
+            step(FILES_PER_CHUNK)
+    _raise_first_fault(listing, [fault for each in found for fault in each.faults])
     found.sort(key=lambda each: each.start)
     facts: Counter[tuple[str, str]] = Counter()
     for each in found:
@@ -107,13 +107,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _pieces(listing: FileListing) -> Iterator[FileChunk]:
-    for start in range(0, len(listing.paths), PER_PIECE):
-        paths = listing.paths[start : start + PER_PIECE]
+def _chunks(listing: FileListing) -> Iterator[FileChunk]:
+    for start in range(0, len(listing.paths), FILES_PER_CHUNK):
+        paths = listing.paths[start : start + FILES_PER_CHUNK]
         yield FileChunk(start, tuple(listing.root / path for path in paths))
 
 
-def _refuse(listing: FileListing, faults: list[tuple[int, str]]) -> None:
+def _raise_first_fault(listing: FileListing, faults: list[tuple[int, str]]) -> None:
     if not faults:
         return
     number, reason = min(faults)
@@ -124,7 +124,7 @@ def _refuse(listing: FileListing, faults: list[tuple[int, str]]) -> None:
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+def _show_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar in a terminal and one line elsewhere; yields (files) -> None."""
     from rich.console import Console
     from rich.progress import Progress

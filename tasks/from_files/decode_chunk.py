@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.files import explain_write_errors
-from ..images.bit_depth import sixteen_bits
+from ..images.bit_depth import to_uint16
 from ..images.reader import ReaderTable, ReadImage, UnreadableError, read_images
 from .file_traits import TraitColumns, Traits, columns_of, traits_of
 from .letterbox import letterbox
@@ -54,7 +54,7 @@ class DecodedChunk:
 
 
 @dataclass(eq=False)
-class _Seen:
+class _ChunkResults:
     """What gathers while a piece is decoded."""
 
     rows: list[tuple[int, int, str, bool, bytes, bool]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class _Seen:
     facts: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
-    def done(self, start: int) -> DecodedChunk:
+    def to_chunk(self, start: int) -> DecodedChunk:
         """Return all of it, in little room."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * 6
         files, frames, patients, known, marks, blank = columns
@@ -94,7 +94,7 @@ class ChunkDecoder:
         """Of one square."""
         return (self.side, self.side, 3) if self.color else (self.side, self.side)
 
-    def squares(self, start: int) -> Path:
+    def squares_path(self, start: int) -> Path:
         """Where the squares of a piece are."""
         return self.scratch / f"{start}.squares"
 
@@ -104,9 +104,9 @@ class ChunkDecoder:
         Raises:
             DiskFullError, UserError: the squares cannot be written.
         """
-        _keep_memory()
-        seen = _Seen()
-        path = self.squares(piece.start)
+        _keep_freed_memory()
+        seen = _ChunkResults()
+        path = self.squares_path(piece.start)
         with explain_write_errors(path), path.open("wb") as out:
             for number, file in enumerate(piece.paths, piece.start):
                 try:
@@ -114,11 +114,11 @@ class ChunkDecoder:
                         out.write(self._square(number, file, picture, seen))
                 except UnreadableError as error:
                     seen.faults.append((number, str(error)))
-        return seen.done(piece.start)
+        return seen.to_chunk(piece.start)
 
-    def _square(self, number: int, file: Path, picture: ReadImage, seen: _Seen) -> memoryview:
+    def _square(self, number: int, file: Path, picture: ReadImage, seen: _ChunkResults) -> memoryview:
         square = letterbox(picture, self.color, self.side, self.reading.bits)
-        content = np.ascontiguousarray(sixteen_bits(square)).data
+        content = np.ascontiguousarray(to_uint16(square)).data
         seen.deep |= square.dtype == np.uint16
         blank = not (np.ptp(picture.values, axis=(0, 1)).any() and np.ptp(square, axis=(0, 1)).any())
         mark, known = sha256(content).digest(), picture.patient_known
@@ -131,7 +131,7 @@ class ChunkDecoder:
         return content
 
 
-def _keep_memory() -> None:
+def _keep_freed_memory() -> None:
     """Make glibc keep what is freed; each image would else fault its pages in anew, half of the time.
 
     It learns from the largest block that was ever freed, up to 32 MiB; other allocators do not mind.

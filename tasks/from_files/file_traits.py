@@ -40,17 +40,17 @@ def join_columns(parts: Iterable[tuple[int, TraitColumns]]) -> dict[str, NDArray
     """Join the columns of parts, each given with its number of images."""
     parts = list(parts)
     names = dict.fromkeys(name for _, columns in parts for name in columns)
-    return {name: _joined([(count, columns.get(name)) for count, columns in parts]) for name in names}
+    return {name: _join_column([(count, columns.get(name)) for count, columns in parts]) for name in names}
 
 
-def _joined(parts: list[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
+def _join_column(parts: list[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
     text = any(part is not None and part.dtype.kind == "U" for _, part in parts)
     nothing = "" if text else math.nan
     filled = [np.full(count, nothing) if part is None else part for count, part in parts]
     if text:
-        filled = [part if part.dtype.kind == "U" else _worded(part) for part in filled]
+        filled = [part if part.dtype.kind == "U" else _to_text(part) for part in filled]
     return np.concatenate(filled)
 
 
-def _worded(numbers: NDArray[Any]) -> NDArray[np.str_]:
+def _to_text(numbers: NDArray[Any]) -> NDArray[np.str_]:
     return np.array(["" if math.isnan(value) else str(value) for value in numbers.tolist()], np.str_)

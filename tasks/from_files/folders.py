@@ -12,7 +12,7 @@ from ..task import SPLITS
 if TYPE_CHECKING:
     import pandas as pd
 
-BESIDE = frozenset({
+NOT_IMAGES = frozenset({
     ".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xls", ".xlsx", ".html", ".xml", ".pdf",
     ".log", ".db", ".ini",
 })  # fmt: skip
@@ -34,7 +34,7 @@ def class_folders(root: Path) -> tuple[str, ...]:
         raise UserError(f"Cannot read the folder {root} ({error.strerror}): correct the path.") from error
 
 
-def split_called(name: str) -> str:
+def parse_split_name(name: str) -> str:
     """Return the split that a folder name or table cell means (train, val or test), "" for another word."""
     found = _SPLIT_NAME.fullmatch(name)
     return SPLITS[(found.lastindex or 0) - 1] if found else ""
@@ -47,7 +47,7 @@ def split_folders(root: Path) -> tuple[str, ...]:
         UserError: only some are, test or train is missing, or one holds images outside of class folders.
     """
     names = class_folders(root)
-    splits = {name: split_called(name) for name in names if split_called(name)}
+    splits = {name: parse_split_name(name) for name in names if parse_split_name(name)}
     if not splits:
         return ()
     if others := len(names) - len(splits):  # counted, not named: they may be called as patients are
@@ -60,7 +60,7 @@ def split_folders(root: Path) -> tuple[str, ...]:
     for name in splits:
         with os.scandir(root / name) as found:
             loose = [each for each in found if each.name[0] != "." and not each.is_dir()]
-        if any(Path(each.name).suffix.lower() not in BESIDE for each in loose):
+        if any(Path(each.name).suffix.lower() not in NOT_IMAGES for each in loose):
             raise UserError(
                 f"{root / name} is a split, and holds files outside of its class folders: move them into "
                 "the folder of their class, elsewhere if it is not known, or add a table with a row per file."
@@ -83,7 +83,7 @@ def classes_in(root: Path) -> tuple[str, ...]:
     return tuple(sorted(set(inside)))
 
 
-def difference(folders: Iterable[str], classes: Iterable[str]) -> str:
+def describe_class_mismatch(folders: Iterable[str], classes: Iterable[str]) -> str:
     """Say how folders differ from a card's classes, or ""; its own are counted, as they may be patients'."""
     lacking, others = sorted({*classes} - {*folders}), len({*folders} - {*classes})
     said = (
@@ -100,7 +100,7 @@ def doubtful_classes(root: Path) -> str:
     same = next(iter(inside), ())
     if split_folders(root) or len(classes) < 2 or len(inside) > 1 or len(same) < 2:
         return ""
-    if any(split_called(name) for name in same):  # splits in classes
+    if any(parse_split_name(name) for name in same):  # splits in classes
         return ""
     return (  # counted, not named: they may be called as patients are
         f"the folders {', '.join(classes)} are taken for classes, and each holds folders of the same "
@@ -117,26 +117,26 @@ def class_images(root: Path, name: str) -> Iterator[str]:
             yield from images_below(root, inside)
 
 
-def splits_told(paths: Iterable[str]) -> tuple[str, ...]:
+def splits_in_paths(paths: Iterable[str]) -> tuple[str, ...]:
     """Return the split that the folders of each path name, all at one depth and outermost; "" where none.
 
     () where no depth has two splits: a folder `train` above all files tells them apart from nothing.
     """
     folders = [path.split("/")[:-1] for path in paths]
     for depth in range(max(map(len, folders), default=0)):
-        told = tuple(split_called(each[depth]) if depth < len(each) else "" for each in folders)
+        told = tuple(parse_split_name(each[depth]) if depth < len(each) else "" for each in folders)
         if len({*told} - {""}) > 1:
             return told
     return ()
 
 
-def given_by_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def splits_from_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """Return the split of each path by its folders or (), and why they are not used, in a clause, or "".
 
     Raises:
         UserError: they tell splits, but no train or no test.
     """
-    told = splits_told(paths)
+    told = splits_in_paths(paths)
     named = sorted({*told} - {""})
     if unsaid := told.count(""):
         return (), (
@@ -151,11 +151,11 @@ def given_by_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...],
 def images_below(root: Path, inside: str = "") -> Iterator[str]:
     """List what may be images below `root / inside`; links to folders are not followed.
 
-    As `files_below`, without what `BESIDE` names.
+    As `files_below`, without what `NOT_IMAGES` names.
     """
     for path in files_below(root, inside):
         place = root / path
-        if place.name != "DICOMDIR" and place.suffix.lower() not in BESIDE and not place.is_dir():
+        if place.name != "DICOMDIR" and place.suffix.lower() not in NOT_IMAGES and not place.is_dir():
             yield path
 
 
@@ -169,7 +169,9 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
     """
     try:
         with os.scandir(root / inside) as listed:
-            names = sorted((each.name, each.is_dir(follow_symlinks=False), _opens(each)) for each in listed)
+            names = sorted(
+                (each.name, each.is_dir(follow_symlinks=False), _is_file_or_folder(each)) for each in listed
+            )
     except OSError as error:
         raise UserError(
             f"Cannot read the folder {root / inside} ({error.strerror}): correct its rights."
@@ -190,7 +192,7 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
             yield path
 
 
-def led_out(root: Path, paths: Iterable[str]) -> str | None:
+def first_path_outside(root: Path, paths: Iterable[str]) -> str | None:
     """Return the first of some paths relative to `root` that a link leads out of it, None where none is."""
     real = root.resolve()
     inside: dict[Path, bool] = {}
@@ -204,7 +206,7 @@ def led_out(root: Path, paths: Iterable[str]) -> str | None:
     return None
 
 
-def _opens(entry: "os.DirEntry[str]") -> bool:
+def _is_file_or_folder(entry: "os.DirEntry[str]") -> bool:
     """Tell whether an entry is a file or folder, maybe by a link; to open a pipe would wait for ever."""
     try:
         return entry.is_file() or entry.is_dir()

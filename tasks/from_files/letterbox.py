@@ -26,11 +26,11 @@ def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Lev
     shown = picture.brightness
     if shown.ndim == 3 and not color:
         shown = shown @ LUMA.astype(np.float32)
-    height, width = _size(picture, side)
+    height, width = _fitted_size(picture, side)
     if shown.ndim == 2:
-        small = _resized(shown, height, width)[..., None]
+        small = _resize(shown, height, width)[..., None]
     else:
-        small = np.stack([_resized(plane, height, width) for plane in np.moveaxis(shown, 2, 0)], axis=-1)
+        small = np.stack([_resize(plane, height, width) for plane in np.moveaxis(shown, 2, 0)], axis=-1)
     gray = to_levels(small, bits if picture.deep else 8)
     square = np.zeros((side, side, 3 if color else 1), gray.dtype)
     top, left = (side - height) // 2, (side - width) // 2
@@ -38,7 +38,7 @@ def letterbox(picture: ReadImage, color: bool, side: int, bits: int = 16) -> Lev
     return square if color else square[..., 0]
 
 
-def _size(picture: ReadImage, side: int) -> tuple[int, int]:
+def _fitted_size(picture: ReadImage, side: int) -> tuple[int, int]:
     """Return (height, width) of the image in its square: the longest side, as it was seen, is `side`."""
     down, right = picture.spacing or (1.0, 1.0)
     height, width = picture.values.shape[0] * down, picture.values.shape[1] * right
@@ -46,7 +46,7 @@ def _size(picture: ReadImage, side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _resized(channel: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def _resize(channel: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Take means of areas where nothing grows, else cubic curves, which overshoot and are clipped."""
     if height <= channel.shape[0] and width <= channel.shape[1]:
         return area_resize(channel, height, width)

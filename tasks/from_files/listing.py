@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..patients import compile_pattern, with_patients
+from ..patients import compile_pattern, pair_with_patients
 from .schema import FilesSpec
 
 
@@ -41,7 +41,7 @@ class FileListing:
     rule: str = ""
     notes: tuple[str, ...] = ()
 
-    def state(self) -> str:
+    def state_hash(self) -> str:
         """Hash all of it, with the size and time of each file: what changes makes new arrays."""
         digest = hashlib.sha256()
         facts = (
@@ -66,4 +66,4 @@ class FileListing:
 def patients_in(spec: FilesSpec, paths: tuple[str, ...]) -> tuple[str, ...]:
     """Find the patient in each path by the card's `group_pattern`, else ""; errors as `Finder`."""
     find = compile_pattern(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
-    return tuple(patient for _, patient in with_patients(paths, str, find))
+    return tuple(patient for _, patient in pair_with_patients(paths, str, find))

@@ -30,7 +30,7 @@ def wider_ids(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
     return tuple(one or only.get(other, other) for one, other in zip(wide, narrow, strict=True))
 
 
-def joined_by_equals(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
+def merge_equal_images(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
     """Return the first owner of those whose images are equal, a patient before a file, for each owner.
 
     Args:

@@ -82,12 +82,12 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     salt = own_salt()
     what = repr((PREPARED_VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
     rules = repr((msgspec.json.encode(spec.rule), spec.reading))
-    key = hashlib.sha256(salt + f"{what}{rules}{listing.state()}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(salt + f"{what}{rules}{listing.state_hash()}".encode()).hexdigest()[:32]
     note = cache_folder() / "files" / f"{key}.json"
     with claim_lock(note.with_suffix(".lock"), wait=True):
-        found = _noted(note)
+        found = _read_note(note)
         if found is None:
-            _sweep(note.parent)
+            _remove_leftovers(note.parent)
             scratch = note.with_suffix(".preparing")
             shutil.rmtree(scratch, ignore_errors=True)
             try:
@@ -98,7 +98,7 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     return found
 
 
-def _sweep(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed have left, of any task; where a lock is held one is at work."""
     for scratch in folder.glob("*.preparing"):
         with claim_lock(scratch.with_suffix(".lock")) as free:
@@ -106,7 +106,7 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _noted(note: Path) -> PreparedTask | None:
+def _read_note(note: Path) -> PreparedTask | None:
     """Return what a note leads to; None where there is none, or it is damaged."""
     try:
         folder = note.parent / msgspec.json.decode(note.read_bytes(), type=str)
@@ -126,7 +126,7 @@ def _prepare(
     parts = split_images(spec, listing, images)
     with explain_write_errors(place):
         content = ArrayFolder(place).write(images, parts, salt, spec.name)
-    manifest = _manifest(spec, listing, images, parts, side, content)
+    manifest = _build_manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
     what = salt_trace(salt).encode() + msgspec.json.encode(manifest)
     folder = scratch.parent / hashlib.sha256(what).hexdigest()[:32]
@@ -137,7 +137,7 @@ def _prepare(
     return PreparedTask(ArrayFolder(folder), manifest)
 
 
-def _manifest(
+def _build_manifest(
     spec: FilesSpec,
     listing: FileListing,
     images: DecodedImages,
@@ -161,7 +161,7 @@ def _manifest(
         studies=len(set(parts.groups) - parts.patients - {""}),
         shared_patients=parts.shared,
         copies=parts.copies,
-        rule=_rule(spec, listing, parts),
+        rule=_describe_rule(spec, listing, parts),
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
@@ -169,7 +169,7 @@ def _manifest(
     )
 
 
-def _rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
+def _describe_rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
     """Say where the splits come from, and by what is known they are cut."""
     known = "patient" if parts.patients else "study" if any(parts.groups) else "file"
     unit = known if spec.rule.by == "patient" else spec.rule.by

@@ -37,7 +37,7 @@ def split_by_patient(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    parts, taken = _parts(shares)
+    parts, taken = _count_parts(shares)
     count = len(np.unique(groups))
     if count == 1:
         raise UserError(
@@ -47,7 +47,7 @@ def split_by_patient(
         )
     if count < parts:
         raise UserError(
-            f"{what}: its images are of {count} patients, and shares of {_listed(shares)} "
+            f"{what}: its images are of {count} patients, and shares of {_format_shares(shares)} "
             f"need {parts} at least (equal images count as one): add patients, or change 'split.shares'."
         )
     strata = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
@@ -62,11 +62,11 @@ def split_by_patient(
     return result
 
 
-def _listed(shares: Sequence[float]) -> str:
+def _format_shares(shares: Sequence[float]) -> str:
     return ", ".join(f"{share:.3g}" for share in shares)
 
 
-def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
+def _count_parts(shares: Sequence[float]) -> tuple[int, list[int]]:
     """Return the least number of equal parts that gives each split its share to 1 %, and each one's parts."""
     for count in range(len(shares), MOST_PARTS + 1):
         others = [max(1, round(share * count)) for share in shares[1:]]
@@ -75,7 +75,7 @@ def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
         if taken[0] > 0 and off < 0.01:
             return count, taken
     raise UserError(
-        f"Shares of {_listed(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
+        f"Shares of {_format_shares(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
     )
 
 

@@ -13,7 +13,7 @@ from ..patients import count_misspelled, few_have_several, propose_pattern
 from ..task import SPLITS
 from .decode import DecodedImages
 from .listing import FileListing
-from .patient_ids import FILE_OWNER, joined_by_equals, wider_ids
+from .patient_ids import FILE_OWNER, merge_equal_images, wider_ids
 from .schema import FilesSpec
 from .split import missing_classes, share_deviations, split_by_patient
 
@@ -44,7 +44,7 @@ class SplitsAndLabels:
     groups: tuple[str, ...]
     patients: frozenset[str]
     owners: tuple[str, ...]
-    joined: bool
+    owners_merged: bool
     copies: int
     columns: Mapping[str, NDArray[np.str_]]
     traits: Mapping[str, NDArray[Any]]
@@ -64,20 +64,22 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
     groups = _groups(listing, images)
     paths = tuple(f"{FILE_OWNER}{listing.paths[file]}" for file in files)
     told = tuple(listing.splits[file] for file in files) if listing.splits else ()
-    free = _free(told, len(files))
+    free = _rows_to_split(told, len(files))
     marks = tuple(b"" if blank else mark for mark, blank in zip(images.marks, images.blank, strict=True))
     known = tuple(group or path for group, path in zip(groups, paths, strict=True))
-    owners = _together(known, marks, free)
+    owners = _merge_owners(known, marks, free)
     splits = np.array([SPLITS.index(split) for split in told] or [0] * len(files), np.int64)
     astrays: tuple[str, ...] = ()
     if len(free):
-        units = np.array(owners if spec.rule.by == "patient" else _together(paths, marks, free), object)[free]
+        units = np.array(owners if spec.rule.by == "patient" else _merge_owners(paths, marks, free), object)[
+            free
+        ]
         shares = spec.rule.without_test if told else spec.rule.shares
         splits[free] = split_by_patient(labels[free], number_names(units), shares, spec.rule.seed, spec.name)
         astrays = share_deviations(splits[free], units.tolist(), shares)
     patients = _patients(listing, images, groups)
-    several = _several(groups, patients, files)
-    shared = _shared(groups, splits)
+    several = _count_with_several_files(groups, patients, files)
+    shared = _shared_groups(groups, splits)
     return SplitsAndLabels(
         names=tuple(
             f"{listing.paths[file]}\0{frame}" for file, frame in zip(files, images.frames, strict=True)
@@ -87,38 +89,40 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
         groups=groups,
         patients=patients,
         owners=owners,
-        joined=owners != known,
+        owners_merged=owners != known,
         copies=sum(map(bool, marks)) - len({*marks} - {b""}),
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
         several=several,
         shared=len(shared),
         warnings=(
-            *_warnings(spec, labels, splits),
-            *_parted(shared, patients),
-            *_misspelled(patients),
-            *_equal_across(marks, splits),
+            *_class_warnings(spec, labels, splits),
+            *_shared_patients_warning(shared, patients),
+            *_misspelled_names_warning(patients),
+            *_test_copies_warning(marks, splits),
             *astrays,
             *listing.notes,
-            *_doubts(spec, listing, groups, patients, several),
+            *_patient_warnings(spec, listing, groups, patients, several),
         ),
     )
 
 
-def _free(told: tuple[str, ...], count: int) -> NDArray[np.int64]:
+def _rows_to_split(told: tuple[str, ...], count: int) -> NDArray[np.int64]:
     """Return the images whose split is not told: all, or those of train where val is to be cut from it."""
     if not told:
         return np.arange(count)
     return np.flatnonzero(np.array(told) == "train") if "val" not in told else np.arange(0)
 
 
-def _together(owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]) -> tuple[str, ...]:
+def _merge_owners(
+    owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]
+) -> tuple[str, ...]:
     """Give owners one name where two of their images among those that are `free` are equal."""
-    name = joined_by_equals([owners[row] for row in free], [marks[row] for row in free])
+    name = merge_equal_images([owners[row] for row in free], [marks[row] for row in free])
     return tuple(name.get(owner, owner) for owner in owners)
 
 
-def _equal_across(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
+def _test_copies_warning(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
     """Say in a clause how many images of test are equal to one that a network learns or is chosen from."""
     seen = {mark for mark, split in zip(marks, splits.tolist(), strict=True) if split < 2}
     odd = sum(bool(mark) and split == 2 and mark in seen for mark, split in zip(marks, splits, strict=True))
@@ -142,7 +146,9 @@ def _patients(listing: FileListing, images: DecodedImages, groups: tuple[str, ..
     return frozenset(groups) & (by_header | set(listing.patients)) - {""}
 
 
-def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]) -> int:
+def _count_with_several_files(
+    groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]
+) -> int:
     """Count the patients with several files; a file of several frames is one."""
     pairs = set(zip(groups, files.tolist(), strict=True))
     return sum(
@@ -150,13 +156,13 @@ def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[n
     )
 
 
-def _parted(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
+def _shared_patients_warning(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
     who = "patients" if shared <= patients else "patients or studies"
     said = f"{len(shared):,} {who} stand in more than one split: a test on them proves little"
     return (said,) if shared else ()
 
 
-def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
+def _misspelled_names_warning(patients: frozenset[str]) -> tuple[str, ...]:
     """Say in a clause how many patients have a name that another one's is equal to but for its spelling."""
     many = count_misspelled(patients)
     said = (
@@ -166,7 +172,7 @@ def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
     return (said,) if many else ()
 
 
-def _doubts(
+def _patient_warnings(
     spec: FilesSpec, listing: FileListing, groups: tuple[str, ...], patients: frozenset[str], several: int
 ) -> tuple[str, ...]:
     """Say where patients are not known, or only by a name that hardly two files share, and the cure."""
@@ -193,7 +199,7 @@ def number_names(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int
     return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
 
 
-def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
+def _shared_groups(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
     """Return the groups that stand in more than one split."""
     seen: dict[str, set[int]] = {}
     for group, split in zip(groups, splits.tolist(), strict=True):
@@ -202,7 +208,7 @@ def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
     return {group for group, each in seen.items() if len(each) > 1}
 
 
-def _warnings(spec: FilesSpec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
+def _class_warnings(spec: FilesSpec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
     """Say what weakens the splits; `UserError` where they cannot be trained on or tested at all."""
     empty = [name for number, name in enumerate(SPLITS) if number not in splits]
     if empty:

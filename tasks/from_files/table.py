@@ -35,7 +35,7 @@ def read_table(path: Path) -> "pd.DataFrame":
             raise UserError(
                 f"{path} has more than {LARGEST_TABLE:,} bytes: leave out what the card does not name."
             )
-        frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+        frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     if len(set(frame.columns)) < len(frame.columns):
@@ -46,7 +46,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     return stripped.mask(stripped.apply(lambda column: column.str.lower().isin(NOTHING)), "")
 
 
-def _csv(path: Path) -> "pd.DataFrame":
+def _read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
@@ -63,7 +63,7 @@ def _csv(path: Path) -> "pd.DataFrame":
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: save it as CSV in UTF-8 (Excel offers it).") from error
     except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"{path} is no CSV: {_reason(error)}.") from error
+        raise UserError(f"{path} is no CSV: {_csv_reason(error)}.") from error
     return frame.rename(columns=lambda name: str(name).strip()).fillna("").astype(str)
 
 
@@ -76,7 +76,7 @@ def _check_header(path: Path, head: str, separator: str) -> None:
         raise UserError(f"{path}: its columns {first} and {second} have the same name: rename one.")
 
 
-def _reason(error: Exception) -> str:
+def _csv_reason(error: Exception) -> str:
     """Say where a CSV goes wrong, without a word of its content."""
     said = str(error)
     if "No columns" in said:
@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
     return "its rows cannot be told apart: save it again"
 
 
-def _parquet(path: Path) -> "pd.DataFrame":
+def _read_parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow
     from pyarrow.parquet import read_metadata
@@ -107,10 +107,10 @@ def _parquet(path: Path) -> "pd.DataFrame":
     except (pyarrow.ArrowException, ValueError) as error:
         raise UserError(f"{path} is damaged or no Parquet: save it again.") from error
     frame.columns = [str(name) for name in frame.columns]
-    return frame.map(_text)
+    return frame.map(_cell_text)
 
 
-def _text(value: object) -> str:
+def _cell_text(value: object) -> str:
     """Write a cell: whole numbers without a point, since a gap makes pandas hold them as floats."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value)

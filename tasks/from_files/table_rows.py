@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.errors import UserError
 from ..patients import FEWEST_PATIENTS, is_placeholder, names_patients
 from ..subgroups import check_values
-from .folders import check_header, has_row_as_header, is_file, split_called
+from .folders import check_header, has_row_as_header, is_file, parse_split_name
 from .listing import FileListing, patients_in
 from .patient_ids import wider_ids
 from .schema import FilesSpec, fault_of_path
@@ -32,7 +32,7 @@ _SPLIT_COLUMN = re.compile(
 """What a column of splits may be called, in lower case."""
 
 
-def from_table(spec: FilesSpec) -> FileListing:
+def list_table_files(spec: FilesSpec) -> FileListing:
     """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
     assert spec.table is not None
     frame = read_table(spec.table)
@@ -43,12 +43,12 @@ def from_table(spec: FilesSpec) -> FileListing:
     paths = tuple(frame[path])
     places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
     _check_paths(spec, paths, places)
-    patients = _patients(spec, frame, paths)
+    patients = _read_patients(spec, frame, paths)
     return FileListing(
-        spec.root, paths, _labels(spec, frame, places), patients,
-        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame, paths, patients), places,
+        spec.root, paths, _read_labels(spec, frame, places), patients,
+        _read_splits(spec, frame, places), _read_studies(spec, frame), _read_subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
-        _unused(spec, frame),
+        _unused_columns(spec, frame),
     )  # fmt: skip
 
 
@@ -84,9 +84,9 @@ def _check_paths(spec: FilesSpec, paths: tuple[str, ...], places: tuple[str, ...
         )
 
 
-def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _read_labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     if spec.files.label_columns:
-        return _flags(spec, frame, places)
+        return _read_flags(spec, frame, places)
     usual = next((name for name in LABEL_COLUMNS if name in frame.columns), LABEL_COLUMNS[0])
     column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
     index = {name: number for number, name in enumerate(spec.classes)}
@@ -94,7 +94,7 @@ def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
         labels = np.zeros((len(column), len(index)), np.int64)
         for row, (cell, place) in enumerate(zip(column, places, strict=True)):
             for word in filter(None, (part.strip() for part in cell.split(LABEL_SEPARATOR))):
-                labels[row, _class(index, word, place)] = 1
+                labels[row, _class_index(index, word, place)] = 1
         return labels
     missing = [place for cell, place in zip(column, places, strict=True) if not cell]
     if missing:
@@ -103,11 +103,11 @@ def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
             f"{COUNT_AS_NOTHING}): fill them in, or delete those rows."
         )
     return np.array(
-        [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
+        [_class_index(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
     )
 
 
-def _flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _read_flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     """Read one column of 0 and 1 per class."""
     labels = np.zeros((len(frame), len(spec.classes)), np.int64)
     for number, name in enumerate(spec.files.label_columns):
@@ -122,7 +122,7 @@ def _flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> N
     return labels
 
 
-def _class(index: Mapping[str, int], word: str, place: str) -> int:
+def _class_index(index: Mapping[str, int], word: str, place: str) -> int:
     if word not in index:
         known = ", ".join(index)
         raise UserError(
@@ -132,7 +132,7 @@ def _class(index: Mapping[str, int], word: str, place: str) -> int:
     return index[word]
 
 
-def _patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
+def _read_patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
     """Take the patient of the column, else of the path."""
     inside = patients_in(spec, paths)
     if not spec.files.patient_column:
@@ -141,14 +141,14 @@ def _patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) ->
     return wider_ids(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
 
 
-def _studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _read_studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     if not spec.files.study_column:
         return ()
     column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
     return tuple("" if is_placeholder(cell) else f"study {cell}" for cell in column)
 
 
-def _subgroups(
+def _read_subgroups(
     spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
     """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
@@ -167,11 +167,11 @@ def _subgroups(
     return columns
 
 
-def _splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
+def _read_splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
     if not spec.files.split_column:
         return ()
     column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
-    words = tuple(split_called(cell) for cell in column)
+    words = tuple(parse_split_name(cell) for cell in column)
     for word, place in zip(words, places, strict=True):
         if not word:
             raise UserError(f"{place}: its split is none of train, val and test: correct it.")
@@ -185,7 +185,7 @@ def _splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
     return words
 
 
-def _unused(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _unused_columns(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     files = spec.files
     used = {
         files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
@@ -217,16 +217,16 @@ def unused_clause(name: str, column: "pd.Series") -> str:
 
 def looks_like_splits(name: str, column: "pd.Series") -> bool:
     """Tell whether a column is called as splits are, or tells at least two of them and nothing else."""
-    words = {split_called(cell) for cell in column}
+    words = {parse_split_name(cell) for cell in column}
     called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
     return bool(called) or ("" not in words and len(words) > 1)
 
 
 def has_val(column: "pd.Series") -> bool:
     """Tell whether some cell of a column is the split val."""
-    return any(split_called(cell) == "val" for cell in column)
+    return any(parse_split_name(cell) == "val" for cell in column)
 
 
 def gives_splits(column: "pd.Series") -> bool:
     """Tell whether every cell of a column is a split, train and test among them."""
-    return {"train", "test"} <= {split_called(cell) for cell in column} <= {"train", "val", "test"}
+    return {"train", "test"} <= {parse_split_name(cell) for cell in column} <= {"train", "val", "test"}

@@ -55,7 +55,7 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
             objects are never loaded.
     """
     with open_npz(path, layout.cure) as archive:
-        headers, splits = checked_headers(path, archive, layout)
+        headers, splits = read_npz_headers(path, archive, layout)
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
         _check_memory(path, sum(header.bytes for header in headers.values()))
@@ -64,7 +64,7 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
     return found
 
 
-def checked_headers(
+def read_npz_headers(
     path: Path, archive: zipfile.ZipFile, layout: NpzLayout
 ) -> tuple[dict[str, NpyHeader], tuple[str, ...]]:
     """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
@@ -212,7 +212,7 @@ def _labels(path: Path, name: str, raw: NDArray, n: int, layout: NpzLayout) -> N
             f"{path}: {name} has the shape {list(raw.shape)}, and {n} images of a {layout.kind} set with "
             f"{layout.classes} classes need {list(wanted)}: correct the labels or the kind and classes."
         )
-    if labels.dtype.kind not in "iub" and not _whole(labels):
+    if labels.dtype.kind not in "iub" and not _are_whole(labels):
         raise UserError(f"{path}: {name} must hold whole numbers and is {labels.dtype}: save class indices.")
     top = 1 if multilabel else layout.classes - 1
     if labels.min() < 0 or labels.max() > top:
@@ -224,5 +224,5 @@ def _labels(path: Path, name: str, raw: NDArray, n: int, layout: NpzLayout) -> N
     return labels.astype(np.int64)
 
 
-def _whole(labels: NDArray) -> bool:
+def _are_whole(labels: NDArray) -> bool:
     return labels.dtype.kind == "f" and bool(np.isfinite(labels).all() and (labels == np.rint(labels)).all())

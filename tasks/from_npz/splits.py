@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import UserError
 from ..task import Split
-from .arrays import NpzLayout, checked_headers, labels_and_groups
+from .arrays import NpzLayout, read_npz_headers, labels_and_groups
 from .npz_errors import explain_defects, open_npz
 
 
@@ -28,7 +28,7 @@ class NpzRows:
     def __init__(self, path: Path, layout: NpzLayout, split: str) -> None:
         self.path, self._layout, self._array, self._begin = path, layout, f"{split}_images", 0
         with open_npz(path, layout.cure) as archive:
-            headers, splits = checked_headers(path, archive, layout)
+            headers, splits = read_npz_headers(path, archive, layout)
             if split not in splits:
                 raise UserError(f"{path} has no split '{split}' with images: it has {', '.join(splits)}.")
             header = headers[self._array]

@@ -25,11 +25,7 @@ class GrayValues:
 
 
 def gray_values(
-    dataset: "Dataset",
-    stored: NDArray[Any],
-    transformation: "Dataset",
-    voi: "Dataset",
-    reading: ReaderTable,
+    dataset: "Dataset", stored: NDArray[Any], transformation: "Dataset", voi: "Dataset", reading: ReaderTable
 ) -> GrayValues:
     """Find which of the stored values, or of what tables make of them, are black and white.
 
@@ -56,14 +52,14 @@ def gray_values(
         window = card_window(reading.window, slope, intercept)
     elif element_value(voi, "VOILUTSequence"):
         stored, window = _voi_table(voi, stored, slope, intercept)
-    elif window is not None and window.whence.endswith("SIGMOID"):
-        stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.whence)
+    elif window is not None and window.origin.endswith("SIGMOID"):
+        stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.origin)
     elif window is None:
         padding = None if facts["rescale"] == "table" else _padding(dataset, stored.dtype)
-        window = _without(stored, bits, (slope, intercept), padding)
-    facts["window"] = window.whence
+        window = _default_window(stored, bits, (slope, intercept), padding)
+    facts["window"] = window.origin
     if element_text(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
-        window = window.turned
+        window = window.inverted
     return GrayValues(stored, window, bits > 8, facts)
 
 
@@ -83,8 +79,8 @@ def _header_window(voi: "Dataset", slope: float, intercept: float) -> GrayWindow
     low, high = center - width / 2, center + width / 2
     if function == "LINEAR":  # PS3.3 C.11.2.1.2: counts levels, so that the last one is white
         low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + max(width - 1, 1e-3) / 2
-    whence = f"header: {center:g}, {width:g} {function}"
-    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, whence)
+    origin = f"header: {center:g}, {width:g} {function}"
+    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, origin)
 
 
 def _sigmoid(stored: NDArray[Any], window: GrayWindow) -> NDArray[Any]:
@@ -120,7 +116,7 @@ def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | N
     return min(ends), max(ends)
 
 
-def _without(
+def _default_window(
     stored: NDArray[Any], bits: int, rescale: tuple[float, float], padding: tuple[float, float] | None
 ) -> GrayWindow:
     """Return the window of an image whose header has none."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..readers.dicom import _SUFFIXES, KEYS, load_dataset
+from ..readers.dicom import DICOM_SUFFIXES, KEYS, load_dataset
 from .dicom_numbers import element_number, element_text
 
 
@@ -31,7 +31,7 @@ def is_candidate(path: Path) -> bool:
     suffix = path.suffix.lower()
     if path.name.upper() == "DICOMDIR":
         return False
-    if suffix in ("", *_SUFFIXES):
+    if suffix in ("", *DICOM_SUFFIXES):
         return True
     try:
         with path.open("rb") as file:

@@ -51,7 +51,7 @@ class ReaderTable:
         if not isinstance(self.frames, str) and self.frames < 1:
             raise ValueError("frames must be 'all', 'middle' or a number from 1")
 
-    def chosen(self, count: int) -> Sequence[int]:
+    def frame_indices(self, count: int) -> Sequence[int]:
         """Return which of `count` frames are read, in order: the middles of that many equal parts."""
         if self.frames == "all":
             return range(count)
@@ -72,7 +72,7 @@ class ReadImage:
             tells neither.
         group: the raw key of a patient or study, or ""; hash it with a salt before it goes anywhere.
         patient_known: whether `group` is a patient, not a study or series.
-        facts: how it was read (window and whence, photometric interpretation): nothing that identifies.
+        facts: how it was read (window and origin, photometric interpretation): nothing that identifies.
         traits: numbers and words of the header from which a shortcut could be learnt, such as the scanner;
             they may tell of a patient, and stay in the user's cache.
     """
@@ -121,7 +121,7 @@ class FormatReader:
 READERS: Registry[FormatReader] = Registry("reader", "mednet_bench.tasks.readers")
 
 
-def suffixes() -> tuple[str, ...]:
+def readable_suffixes() -> tuple[str, ...]:
     """Return the suffixes of every format that can be read, in lower case."""
     return tuple(sorted(suffix for _, reader in READERS.items() for suffix in reader.suffixes))
 
@@ -174,7 +174,7 @@ def _reader_of(path: Path) -> tuple[str, FormatReader]:
     for name, reader in READERS.items():
         if path.name.lower().endswith(reader.suffixes):
             return name, reader
-    raise UnreadableError(f"its format is not known: {', '.join(suffixes())} and DICOM can be read")
+    raise UnreadableError(f"its format is not known: {', '.join(readable_suffixes())} and DICOM can be read")
 
 
 def check_declared_size(height: int, width: int) -> None:
@@ -190,14 +190,14 @@ def check_declared_size(height: int, width: int) -> None:
 @contextmanager
 def silence_libraries() -> Iterator[None]:
     """Keep what libraries have to say about odd files off the terminal; they quote headers."""
-    _give_handlers()
+    _add_null_handlers()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 @cache
-def _give_handlers() -> None:
+def _add_null_handlers() -> None:
     """Without a handler Python prints what is logged as a last resort."""
     for library in ("PIL", "pydicom", "nibabel"):
         log = logging.getLogger(library)

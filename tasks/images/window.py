@@ -19,17 +19,17 @@ class GrayWindow:
     Attributes:
         low: this and below becomes 0; in stored values.
         high: this and above becomes the top gray level; below `low` where the values fall with brightness.
-        whence: ``"card"``, ``"header"`` or ``"percentiles"``, and whatever else a reader should know.
+        origin: ``"card"``, ``"header"`` or ``"percentiles"``, and whatever else a reader should know.
     """
 
     low: float
     high: float
-    whence: str
+    origin: str
 
     @property
-    def turned(self) -> "GrayWindow":
+    def inverted(self) -> "GrayWindow":
         """The same with black and white exchanged."""
-        return GrayWindow(self.high, self.low, self.whence)
+        return GrayWindow(self.high, self.low, self.origin)
 
 
 BYTES = GrayWindow(0.0, 255.0, "none: as stored")
@@ -42,7 +42,7 @@ def card_window(window: tuple[float, float], slope: float = 1.0, intercept: floa
     return GrayWindow((low - intercept) / slope, (high - intercept) / slope, "card")
 
 
-def window_of(
+def choose_window(
     values: NDArray, wanted: tuple[float, float] | None, slope: float = 1.0, intercept: float = 0.0
 ) -> GrayWindow:
     """Return the window of an image or volume whose file has none.
@@ -71,17 +71,17 @@ def percentile_window(
     """
     flat = values.ravel() if values.flags.c_contiguous else values.ravel("K")
     # an odd step does not keep to the columns of an image whose width is a power of two
-    sample = _counting(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
+    sample = _countable_values(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
     if not sample.size:
         return GrayWindow(0.0, 0.0, "percentiles")
-    low, high = _ranked(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
+    low, high = _values_at_ranks(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
     if low == high:  # nearly constant: its few other values are all there is to see
-        every = _counting(flat, padding)
+        every = _countable_values(flat, padding)
         low, high = float(every.min()), float(every.max())
     return GrayWindow(high, low, "percentiles") if falling else GrayWindow(low, high, "percentiles")
 
 
-def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
+def _countable_values(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
     """Return the values that count; all that are finite where they are padding without exception."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
@@ -91,7 +91,7 @@ def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
     return kept if kept.size else values
 
 
-def _ranked(sample: NDArray, places: list[int]) -> list[float]:
+def _values_at_ranks(sample: NDArray, places: list[int]) -> list[float]:
     """Return the values that would stand at some places if the sample were sorted."""
     least, most = sample.min(), sample.max()
     if sample.dtype.kind in "ui" and int(most) - int(least) < sample.size:  # values repeat: count them

@@ -138,7 +138,7 @@ def blend(below: Plane, above: Plane | float, cover: Plane) -> Plane:
     return below + (above - below) * cover
 
 
-def develop(
+def to_uint8_image(
     picture: NDArray[np.float64], dice: SeededDraws, noise: float, gain: float = 1.0, lift: float = 0.0
 ):
     """Turn a picture of values from 0 to 1 into uint8, with contrast `gain`, brightness `lift` and noise.

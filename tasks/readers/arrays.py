@@ -18,7 +18,7 @@ from ..images.reader import (
     check_declared_size,
 )
 from ..images.stored import DEFLATE_RATIO, stored_values
-from ..images.window import BYTES, window_of
+from ..images.window import BYTES, choose_window
 
 _SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
@@ -30,22 +30,22 @@ FEWEST_FRAMES = 5
 
 def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the image, or the chosen frames, of the array of a file; see `pictures` for the errors."""
-    with _opened(path) as (file, name, most):
+    with _open_array(path) as (file, name, most):
         header = read_npy_header(file)
-        frames, tall, wide, channels = _sides(header)
+        frames, tall, wide, channels = _image_shape(header)
         content = stored_values(file, file.tell(), header.bytes, most, "array")
     order = "F" if header.columns else "C"
     values = np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
     values = values.reshape(frames, tall, wide, *channels)
     deep = header.dtype != np.uint8
     # one window for all frames, so that they can be compared
-    window = window_of(values, reading.window) if deep else BYTES
-    facts = {"format": name, "stored": header.dtype.name, "window": window.whence}
-    for at in reading.chosen(frames):
+    window = choose_window(values, reading.window) if deep else BYTES
+    facts = {"format": name, "stored": header.dtype.name, "window": window.origin}
+    for at in reading.frame_indices(frames):
         yield ReadImage(values[at], window, deep, at, facts=facts)
 
 
-def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
+def _image_shape(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
     """Return frames, height, width, and (3,) of color or () of gray, where an array can be images."""
     if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
         raise UnreadableError(f"its values are {header.dtype.name}, which make no gray levels")
@@ -64,7 +64,7 @@ def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
+def _open_array(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
     """Open the file of an array, inside of npz too; yields it, its format, and the most bytes it can hold."""
     with path.open("rb") as file:
         zipped = file.read(len(ZIP)) == ZIP  # by the content and not by the name, which may lie

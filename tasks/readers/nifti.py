@@ -20,7 +20,7 @@ from ..images.reader import (
     check_declared_size,
 )
 from ..images.stored import DEFLATE_RATIO, stored_values
-from ..images.window import BYTES, GrayWindow, window_of
+from ..images.window import BYTES, GrayWindow, choose_window
 
 _SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
@@ -32,17 +32,17 @@ def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the chosen slices of the (first) volume of a file; see `pictures` for the errors."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-    header, stored = _volume(path)
+    header, stored = _read_volume(path)
     affine = header.get_best_affine()
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "I")))
     if np.isnan(turn).any():
         raise UnreadableError("its orientation is broken: the affine drops an axis")
-    axis = _acquired(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
+    axis = _acquisition_axis(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
     window = _window(header, stored, reading)
-    facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.whence}
+    facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.origin}
     slices = np.moveaxis(apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
     deep = stored.ndim == 3 and stored.dtype.itemsize > 1
-    for at in reading.chosen(len(slices)):
+    for at in reading.frame_indices(len(slices)):
         plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
         yield ReadImage(plane, window, deep, at, _spacing(affine, turn, axis), facts=facts)
 
@@ -53,7 +53,7 @@ def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWind
         return BYTES
     slope, intercept = header.get_slope_inter()
     slope, intercept = (float(slope), float(intercept or 0.0)) if slope else (1.0, 0.0)
-    return window_of(stored, reading.window, slope, intercept)
+    return choose_window(stored, reading.window, slope, intercept)
 
 
 def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
@@ -64,13 +64,13 @@ def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float
     return (down, right) if down > 0 and right > 0 else None
 
 
-def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
+def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
     """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] of RGB."""
     from nibabel import imageglobals
 
-    with _opened(path) as (file, most), imageglobals.LoggingOutputSuppressor():
-        header = _header(file)
-        shape, kind = _declared(header)
+    with _open_volume(path) as (file, most), imageglobals.LoggingOutputSuppressor():
+        header = _read_header(file)
+        shape, kind = _declared_shape(header)
         size = int(np.prod(shape, dtype=object)) * kind.itemsize
         content = stored_values(file, int(header.get_data_offset()), size, most, "volume")
     values = np.frombuffer(content, kind).reshape(shape, order="F")
@@ -80,7 +80,7 @@ def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, int]]:
+def _open_volume(path: Path) -> Iterator[tuple[Any, int]]:
     """Open a file, inside of gzip too, and bound how many bytes it can hold."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, int]]:
             yield inside, size * DEFLATE_RATIO
 
 
-def _header(file: Any) -> Any:
+def _read_header(file: Any) -> Any:
     """Read a NIfTI-1 or NIfTI-2 header."""
     from nibabel import Nifti1Header, Nifti2Header
 
@@ -104,7 +104,7 @@ def _header(file: Any) -> Any:
     return kind.from_fileobj(io.BytesIO(start))
 
 
-def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+def _declared_shape(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     """Return the sides of the first volume and the type of its values, where they can be an image."""
     sides = [int(side) for side in header.get_data_shape()[:3]]
     i, j, k = sides + [1] * (3 - len(sides))
@@ -116,7 +116,7 @@ def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     return (i, j, k), kind
 
 
-def _acquired(header: Any, turn: NDArray[Any]) -> int:
+def _acquisition_axis(header: Any, turn: NDArray[Any]) -> int:
     """Return across which axis (in the order L, P, I) the volume was scanned."""
     across = header.get_dim_info()[2]
     if across is None:  # what was not scanned slice by slice is thickest across its slices

@@ -16,7 +16,7 @@ from ..images.reader import (
     UnreadableError,
     check_declared_size,
 )
-from ..images.window import window_of
+from ..images.window import choose_window
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,12 +43,12 @@ def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     with image:
         # what a JPEG has beside its first picture are previews of it
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        for page in reading.chosen(pages):
+        for page in reading.frame_indices(pages):
             image.seek(page)
-            yield _page(image, page, reading)
+            yield _read_page(image, page, reading)
 
 
-def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
+def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
     """Decode the page that a file stands at."""
     from PIL import ImageOps
 
@@ -65,13 +65,13 @@ def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
         upright, facts["rotation"] = image, "EXIF is broken: as stored"
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)
-        window = window_of(values, reading.window)
-        window = window.turned if white_is_zero else window  # Pillow turns over 8 bits alone
-        return ReadImage(values, window, True, page, facts={**facts, "window": window.whence})
-    return ReadImage(_shallow(upright), frame=page, facts=facts)
+        window = choose_window(values, reading.window)
+        window = window.inverted if white_is_zero else window  # Pillow turns over 8 bits alone
+        return ReadImage(values, window, True, page, facts={**facts, "window": window.origin})
+    return ReadImage(_to_eight_bits(upright), frame=page, facts=facts)
 
 
-def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
+def _to_eight_bits(image: "Image.Image") -> NDArray[np.uint8]:
     """Turn any mode of 8 bits or less into gray or RGB; what is transparent becomes black."""
     from PIL import Image
 

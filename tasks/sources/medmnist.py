@@ -73,7 +73,7 @@ class MedMNISTSource:
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Find or download the file of this size, check MD5, shapes and split sizes, and read it."""
-        path = self._checked(size, places)
+        path = self._verified_file(size, places)
         splits = read_npz(path, self._layout)
         shapes = {name: splits[name].images.shape[:3] for name in SPLITS}
         wanted = {name: (n, size, size) for name, n in zip(SPLITS, self.card.split_sizes, strict=True)}
@@ -83,13 +83,13 @@ class MedMNISTSource:
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
         """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
-        return NpzRows(self._checked(size, places), self._layout, split)
+        return NpzRows(self._verified_file(size, places), self._layout, split)
 
     @property
     def _layout(self) -> NpzLayout:
         return NpzLayout(self.card.kind, len(self.card.classes), self.card.variant)
 
-    def _checked(self, size: int, places: DataLocations) -> Path:
+    def _verified_file(self, size: int, places: DataLocations) -> Path:
         file = self._file(size)
         path = find_file(file.name, places)
         if path is None:

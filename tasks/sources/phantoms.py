@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ..phantoms.canvas import Canvas, SeededDraws, develop
+from ..phantoms.canvas import Canvas, SeededDraws, to_uint8_image
 from ..phantoms.color import TISSUES, draw_fundus, draw_tissue
 from ..phantoms.gray import ORGANS, draw_chest, draw_organ
 from ..phantoms.head import FINDINGS, draw_head
@@ -96,7 +96,7 @@ def _split(recipe: PhantomRecipe, size: int, number: int, n: int) -> Split:
         canvas = Canvas(size, dice.between(0, recipe.blur))
         picture = recipe.draw(canvas, patient, dice, label)
         noise, gain = dice.between(*recipe.noise), dice.between(0.8, 1.2)
-        images.append(develop(picture, dice, noise, gain, lift=dice.between(-0.08, 0.08)))
+        images.append(to_uint8_image(picture, dice, noise, gain, lift=dice.between(-0.08, 0.08)))
         labels.append(label)
         groups.append(number * 10_000 + person)
     arrays = (np.stack(images), np.array(labels, np.int64), np.array(groups, np.int64))

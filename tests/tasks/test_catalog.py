@@ -5,7 +5,14 @@ import shutil
 import pytest
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.catalog import TASK_GROUPS, at_hand, catalog, fetch_tasks, require_tasks, select_tasks
+from mednet_bench.tasks.catalog import (
+    TASK_GROUPS,
+    is_available,
+    catalog,
+    fetch_tasks,
+    require_tasks,
+    select_tasks,
+)
 from mednet_bench.tasks.data_paths import data_locations, download_folder
 from mednet_bench.tasks.task import GROUP_NAMES, TASKS, DataLocations
 
@@ -45,7 +52,7 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
     assert chosen("available", real) == ["breastmnist", "pneumoniamnist", "retinamnist", "bccd-cells"]
     assert chosen("available", real, size=64) == ["bccd-cells"]  # a local set has one size, which serves all
     shutil.copy(real.roots[0] / "medmnist" / "breastmnist.npz", root / "breastmnist_128.npz")
-    assert at_hand(TASKS["breastmnist"], 128, DataLocations((root,)))
+    assert is_available(TASKS["breastmnist"], 128, DataLocations((root,)))
     with pytest.raises(
         UserError, match=r"'available' chooses no task at size 28.*'phantom', which needs no data"
     ):

@@ -9,7 +9,7 @@ import pytest
 
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks import hashes
-from mednet_bench.tasks.local_cards import cards_in, local_task
+from mednet_bench.tasks.local_cards import find_cards, local_task
 from mednet_bench.tasks.task import DataLocations
 
 
@@ -43,7 +43,7 @@ def test_the_file_is_looked_for_beside_the_card(write_set, monkeypatch, tmp_path
 
 
 def test_the_example_cards_load(real):
-    tasks = {task.name: task for task in map(local_task, cards_in(real.roots[0]))}
+    tasks = {task.name: task for task in map(local_task, find_cards(real.roots[0]))}
     assert set(tasks) >= {"bccd-cells", "mednist-sample", "pathmnist-subset"}
     assert list(tasks["pathmnist-subset"].source.load(28, real)) == ["test"]
     cells = tasks["bccd-cells"].source.load(28, real)
@@ -98,7 +98,7 @@ def test_foreign_toml_files_are_not_cards(write_set, card_text, tmp_path):
     (tmp_path / "broken.toml").write_text("this is = = not toml")
     (tmp_path / "almost.toml").write_text(card_text.replace('kind = "multiclass"\n', ""))
     (tmp_path / "typo.toml").write_text(card_text.replace("parents = []", "parents = ["))
-    assert [path.name for path in cards_in(tmp_path)] == ["almost.toml", "cells.toml", "typo.toml"]
+    assert [path.name for path in find_cards(tmp_path)] == ["almost.toml", "cells.toml", "typo.toml"]
     assert "lacks the key 'kind'" in refusal(tmp_path / "almost.toml")
 
 
@@ -117,7 +117,7 @@ def test_the_fingerprint_follows_the_content_and_is_remembered(write_set, arrays
 
     with monkeypatch.context() as patch:
         patch.setattr(hashes, "hash_file", unread)
-        hashes._remembered.cache_clear()  # as in a new process: only the note on disk is left
+        hashes._read_or_hash.cache_clear()  # as in a new process: only the note on disk is left
         assert source.fingerprint(28, DataLocations()) == before
     arrays["train_images"][0] ^= 1
     write_set()

@@ -18,17 +18,14 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.core.process_pool import map_in_processes
 from mednet_bench.tasks import patients
 from mednet_bench.tasks.from_files import table
-from mednet_bench.tasks.patients import compile_pattern, with_patients
+from mednet_bench.tasks.patients import compile_pattern, pair_with_patients
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda card: card.replace(b"A ward", b"\xe4"), "it is no text in UTF-8: save it as that"),
     "UTF-16": (lambda card: card.decode().encode("utf-16"), "it is no text in UTF-8"),
     "no card": (lambda _: b"path,label\n", "is not valid TOML"),
     "empty": (lambda _: b"", "lacks the keys 'name', 'title'"),
-    "a group's name": (
-        lambda card: card.replace(b'"ward"', b'"gray"'),
-        "'gray' is the name of a group",
-    ),
+    "a group's name": (lambda card: card.replace(b'"ward"', b'"gray"'), "'gray' is the name of a group"),
     "a taken name": (
         lambda card: card.replace(b'"ward"', b'"breastmnist"'),
         "by mednet-bench itself: rename",
@@ -174,6 +171,6 @@ def test_patients_are_found_as_python_finds_them(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(patients, "AT_ONCE", 2)
     paths = ["P-1/a.png", "Pß/é\u2028.png", "P-3/\udc80", "Q/a", "P/"]
     find = compile_pattern(r"^P-?(\w)?.*/", "key")
-    found = with_patients(iter(paths), str, find)
+    found = pair_with_patients(iter(paths), str, find)
     assert list(found) == list(zip(paths, ["1", "ß", "3", "", ""], strict=True))
-    assert list(with_patients(paths, str, compile_pattern("", "key"))) == [(path, "") for path in paths]
+    assert list(pair_with_patients(paths, str, compile_pattern("", "key"))) == [(path, "") for path in paths]

@@ -15,7 +15,7 @@ from mednet_bench.cli.main import cli
 from mednet_bench.cli.show.files import validate_card
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_files.card_draft import draft_card
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.task import DataLocations, Split
 
@@ -32,7 +32,7 @@ def picture(path: Path, number: int) -> Path:
 
 
 def numbers(split: Split) -> set[int]:
-    return set(np.rint(np.median(eight_bits(split.images), axis=(1, 2))).astype(int).tolist())
+    return set(np.rint(np.median(to_uint8(split.images), axis=(1, 2))).astype(int).tolist())
 
 
 def label(number: int) -> str:
@@ -190,7 +190,7 @@ def test_folders_called_as_splits_are_splits_and_no_classes(tmp_path: Path, case
         assert len(splits["val"]) == 6 and cut in said and cut in said_of(card), "no patient is known"
     assert "splits are taken from the names of the folders" in said
     for split in splits.values():
-        odd = np.median(eight_bits(split.images), axis=(1, 2)).astype(int) % 2
+        odd = np.median(to_uint8(split.images), axis=(1, 2)).astype(int) % 2
         assert odd.tolist() == split.labels.tolist(), "every image has the class of its folder"
     assert "as the names of the folders say" in said_of(card)
 
