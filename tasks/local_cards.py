@@ -7,16 +7,17 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.toml_files import read_toml
-from .card import LocalTaskCard, read_task_card
+from .card import read_task_card
 from .from_files.card import files_task
 from .from_npz.arrays import NpzLayout, image_side, read_npz
 from .from_npz.splits import NpzRows
 from .hashes import file_hash
-from .task import SPLITS, DataLocations, MissingFile, Split, Task
+from .task import SPLITS, DataLocations, MissingFile, Split, Task, TaskCard
 
 
-class NpzCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The card of a set in one npz."""
+@dataclass(frozen=True, kw_only=True)
+class NpzCard(TaskCard):
+    """Card of a local task stored in one npz."""
 
     path: str
     """The npz, relative to the card."""
@@ -74,7 +75,7 @@ def local_task(path: Path) -> Task:
     required = SPLITS if card.role == "task" else card.pretrain_splits
     cure = "export or copy it again"
     layout = NpzLayout(card.kind, len(card.classes), card.variant, required, cure, card.subgroups)
-    return Task(source=LocalSource(path.parent / card.path, layout), family="local", **card.of_task())
+    return Task(source=LocalSource(path.parent / card.path, layout), **card.card_facts())
 
 
 def find_cards(folder: Path) -> Iterable[Path]:

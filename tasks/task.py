@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +17,7 @@ from .images.bit_depth import Levels
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
+SplitName = Literal["train", "val", "test"]
 SPLITS = ("train", "val", "test")
 GROUP_NAMES = ("all", "available", "medmnist", "phantom", "gray", "color")
 """Words that stand for several tasks (`catalog.GROUPS` says for which), so that no task may be called so."""
@@ -123,28 +124,23 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is known of a task before its images are read.
+class TaskCard:
+    """Declared facts of a task; every kind of card and `Task` inherit these fields.
 
     Attributes:
-        name: how the user calls it.
+        name: as the user types it.
         title: one line for a person.
-        kind: what the labels are; ordinal is trained as classes and also scored by quadratic kappa.
+        kind: of the labels; ordinal is trained as classes and also scored by quadratic kappa.
         classes: class names in label order.
         modality: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, microscopy, ...
         variant: gray or color, which also chooses the MedNet.
-        source_group: sets of one group never pretrain for each other.
-        parents: the data sets that the images come from, by their ids in the catalog of databases.
+        source_group: tasks of one group never pretrain for each other.
+        parents: source data sets of the images, as ids in the catalog of databases.
         license: of the images.
-        citation: whom to cite.
-        source: loads the images.
+        citation: the publication to cite.
         role: "task" may be a target and pretrain for others; "source" only pretrains.
-        pretrain_splits: the splits that may be trained on when it pretrains for another task; none, and it
-            pretrains for none.
-        sizes: image sides in pixels that exist; empty where any side is resized from one file.
-        split_sizes: number of images in (train, val, test), or None where only the file tells.
+        pretrain_splits: splits that pretraining for another task may use; empty excludes this task.
         caveats: known defects that a report must repeat.
-        generated: made by a program; no evidence about real images.
         subgroups: the columns of `Split.columns`, e.g. sex, age band, scanner; part of a cell's key.
     """
 
@@ -158,15 +154,33 @@ class Task:
     parents: tuple[str, ...]
     license: str
     citation: str
-    source: ImageSource = field(repr=False, compare=False)
     role: Literal["task", "source"] = "task"
-    pretrain_splits: tuple[str, ...] = ("train",)
+    pretrain_splits: tuple[SplitName, ...] = ("train",)
+    caveats: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
+
+    def card_facts(self) -> dict[str, Any]:
+        """Return the fields of `TaskCard`, without those that a subclass adds."""
+        return {field.name: getattr(self, field.name) for field in fields(TaskCard)}
+
+
+@dataclass(frozen=True)
+class Task(TaskCard):
+    """Facts of a task and the source that loads its images.
+
+    Attributes:
+        source: loads the images.
+        sizes: image sides in pixels that exist; empty if any side is resized from one file.
+        split_sizes: number of images in (train, val, test), or None if only the file says.
+        generated: drawn by a program; no evidence about real images.
+        family: the collection that the task belongs to.
+    """
+
+    source: ImageSource = field(repr=False, compare=False, kw_only=True)
     sizes: tuple[int, ...] = ()
     split_sizes: tuple[int, int, int] | None = None
-    caveats: tuple[str, ...] = ()
     generated: bool = False
     family: str = "local"
-    subgroups: tuple[str, ...] = ()
 
     @property
     def origin(self) -> frozenset[str]:

@@ -1,27 +1,29 @@
 """The card of a task whose images are files: where they are, what labels them, how they are split."""
 
 import inspect
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
 from ...core.toml_files import check_keys
-from ..card import LocalTaskCard, read_task_card
+from ..card import read_task_card
 from ..images.reader import ReaderTable
 from ..patients import compile_pattern
 from ..subgroups import RESERVED
-from ..task import Task
+from ..task import Task, TaskCard
 from .folders import first_path_outside
 from .schema import FilesSpec, FilesTable, SplitTable, fault_of_path
 from .source import FilesSource
 
 
-class FilesCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the card."""
+@dataclass(frozen=True, kw_only=True)
+class FilesCard(TaskCard):
+    """Card of a local task stored as files."""
 
     files: FilesTable
-    split: SplitTable = SplitTable()
-    reader: ReaderTable = ReaderTable()
+    split: SplitTable = field(default_factory=SplitTable)
+    reader: ReaderTable = field(default_factory=ReaderTable)
 
 
 CARD_TABLES = {"files": FilesTable, "split": SplitTable, "reader": ReaderTable}
@@ -47,7 +49,7 @@ def files_task(path: Path, content: dict[str, Any]) -> Task:
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')} (in [{name}]).") from error
     card = read_task_card(path, content, FilesCard)
-    return Task(source=FilesSource(path, _build_spec(path, card)), family="local", **card.of_task())
+    return Task(source=FilesSource(path, _build_spec(path, card)), **card.card_facts())
 
 
 def _key_names(part: type) -> tuple[str, ...]:

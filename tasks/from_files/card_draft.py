@@ -19,10 +19,10 @@ from .folders import (
     class_images,
     classes_in,
     doubtful_classes,
-    splits_from_folders,
     has_row_as_header,
     is_file,
     parse_split_name,
+    splits_from_folders,
 )
 from .schema import fault_of_path
 from .table import COUNT_AS_NOTHING, read_table

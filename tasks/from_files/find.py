@@ -10,9 +10,9 @@ from .folders import (
     classes_in,
     describe_class_mismatch,
     doubtful_classes,
-    splits_from_folders,
     first_path_outside,
     split_folders,
+    splits_from_folders,
     splits_in_paths,
 )
 from .listing import FileListing, patients_in

@@ -46,7 +46,8 @@ def list_table_files(spec: FilesSpec) -> FileListing:
     patients = _read_patients(spec, frame, paths)
     return FileListing(
         spec.root, paths, _read_labels(spec, frame, places), patients,
-        _read_splits(spec, frame, places), _read_studies(spec, frame), _read_subgroups(spec, frame, paths, patients), places,
+        _read_splits(spec, frame, places), _read_studies(spec, frame),
+        _read_subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
         _unused_columns(spec, frame),
     )  # fmt: skip

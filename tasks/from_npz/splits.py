@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import UserError
 from ..task import Split
-from .arrays import NpzLayout, read_npz_headers, labels_and_groups
+from .arrays import NpzLayout, labels_and_groups, read_npz_headers
 from .npz_errors import explain_defects, open_npz
 
 

@@ -120,81 +120,36 @@ def _label(recipe: PhantomRecipe, patient: SeededDraws) -> int | tuple[int, ...]
     return min(int(np.searchsorted(np.cumsum(recipe.shares), drawn, "right")), len(recipe.shares) - 1)
 
 
-@dataclass(frozen=True)
-class _Card:
-    title: str
-    kind: Kind
-    classes: tuple[str, ...]
-    modality: str
-    variant: Variant
-    recipe: PhantomRecipe
+def _register(
+    name: str, title: str, kind: Kind, classes: tuple[str, ...], modality: str, variant: Variant,
+    recipe: PhantomRecipe,
+) -> None:  # fmt: skip
+    task = Task(
+        name, f"Generated: {title}", kind, classes, modality, variant, name, (name,), "Apache-2.0",
+        "none: drawn by this package", caveats=("Generated images: not evidence about real images.",),
+        source=PhantomSource(name, recipe), sizes=SIZES, split_sizes=SPLIT_SIZES, generated=True,
+        family="phantom",
+    )  # fmt: skip
+    TASKS.add(name, task)
 
 
-PHANTOM_CARDS = {
-    "phantom-nodule": _Card(
-        "Chest radiographs with or without a nodule",
-        "binary",
-        ("no nodule", "nodule"),
-        "x-ray",
-        "gray",
-        PhantomRecipe(101, draw_chest, (0.55, 0.45), blur=0.07, patients=True),
-    ),
-    "phantom-organ": _Card(
-        "Crops of abdominal CT slices, five organs",
-        "multiclass",
-        ORGANS,
-        "ct",
-        "gray",
-        PhantomRecipe(102, draw_organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
-    ),
-    "phantom-findings": _Card(
-        "Head CT slices with up to four findings",
-        "multilabel",
-        FINDINGS,
-        "ct",
-        "gray",
-        PhantomRecipe(103, draw_head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
-    ),
-    "phantom-tissue": _Card(
-        "Stained sections, five tissues",
-        "multiclass",
-        TISSUES,
-        "histopathology",
-        "color",
-        PhantomRecipe(104, draw_tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
-    ),
-    "phantom-fundus": _Card(
-        "Fundus photographs, retinopathy grades 0 to 4",
-        "ordinal",
-        ("0", "1", "2", "3", "4"),
-        "fundus",
-        "color",
-        PhantomRecipe(105, draw_fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
-    ),
-}
-
-
-def _register() -> None:
-    for name, card in PHANTOM_CARDS.items():
-        task = Task(
-            name=name,
-            title=f"Generated: {card.title}",
-            kind=card.kind,
-            classes=card.classes,
-            modality=card.modality,
-            variant=card.variant,
-            source_group=name,
-            parents=(name,),
-            license="Apache-2.0",
-            citation="none: drawn by this package",
-            source=PhantomSource(name, card.recipe),
-            sizes=SIZES,
-            split_sizes=SPLIT_SIZES,
-            caveats=("Generated images: not evidence about real images.",),
-            generated=True,
-            family="phantom",
-        )
-        TASKS.add(name, task)
-
-
-_register()
+_register(
+    "phantom-nodule", "Chest radiographs with or without a nodule", "binary", ("no nodule", "nodule"),
+    "x-ray", "gray", PhantomRecipe(101, draw_chest, (0.55, 0.45), blur=0.07, patients=True),
+)  # fmt: skip
+_register(
+    "phantom-organ", "Crops of abdominal CT slices, five organs", "multiclass", ORGANS, "ct", "gray",
+    PhantomRecipe(102, draw_organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
+)  # fmt: skip
+_register(
+    "phantom-findings", "Head CT slices with up to four findings", "multilabel", FINDINGS, "ct", "gray",
+    PhantomRecipe(103, draw_head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
+)  # fmt: skip
+_register(
+    "phantom-tissue", "Stained sections, five tissues", "multiclass", TISSUES, "histopathology", "color",
+    PhantomRecipe(104, draw_tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
+)  # fmt: skip
+_register(
+    "phantom-fundus", "Fundus photographs, retinopathy grades 0 to 4", "ordinal", ("0", "1", "2", "3", "4"),
+    "fundus", "color", PhantomRecipe(105, draw_fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
+)  # fmt: skip

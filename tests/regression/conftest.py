@@ -15,7 +15,7 @@ from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compu
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
-from mednet_bench.tasks.catalog import is_available, catalog
+from mednet_bench.tasks.catalog import catalog, is_available
 from mednet_bench.tasks.data_paths import data_locations
 
 TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")

@@ -7,9 +7,9 @@ import pytest
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.catalog import (
     TASK_GROUPS,
-    is_available,
     catalog,
     fetch_tasks,
+    is_available,
     require_tasks,
     select_tasks,
 )
@@ -63,7 +63,7 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
     ("expression", "words"),
     [
         ("breastmist", "no task 'breastmist'; did you mean 'breastmnist'?"),
-        ("gray", "did you mean 'gray'?"),
+        ("grey", "did you mean 'gray'?"),
         ("breastmnist,xyz", "There is no task 'xyz'"),
         ("xyz*", "No task matches 'xyz*'; known: bloodmnist"),
         (" , ", "chooses no task"),

@@ -13,7 +13,7 @@ import click
 
 from ....core.errors import UserError, clean, unknown_name_error
 from ....core.files import write_bytes
-from ....tasks.databases.tables import idc_collections, collection_databases
+from ....tasks.databases.tables import collection_databases, idc_collections
 from ....tasks.task import DataLocations
 from ..source import SOURCES, SourceCard, SourceKind
 from .dicom import DicomSource, open_dicom

@@ -11,7 +11,7 @@ from ...benchmark.training.protocol import PROTOCOLS
 from ...core.errors import one_line, unknown_name_error
 from ...core.plugins import installed_plugins
 from ...core.text_tables import tabulate
-from ...tasks.catalog import TASK_GROUPS, is_available, catalog, format_megabytes
+from ...tasks.catalog import TASK_GROUPS, catalog, format_megabytes, is_available
 from ...tasks.data_paths import data_locations
 from ...tasks.from_files.cache_lookup import last_prepared
 from ...tasks.from_files.prepared import PreparedManifest
