@@ -1,4 +1,4 @@
-"""What every card of a user's own set says, and how a wrong one is told."""
+"""Reading and checking the card of a local task."""
 
 import re
 from dataclasses import MISSING, fields
@@ -16,11 +16,7 @@ _CardT = TypeVar("_CardT", bound=TaskCard)
 
 
 def read_task_card(path: Path, content: dict[str, Any], kind: type[_CardT]) -> _CardT:
-    """Turn the content of a card into its struct.
-
-    Raises:
-        UserError: naming the card and the key that is unknown, missing or wrong.
-    """
+    """Convert a card to its dataclass; `UserError` names the card and the wrong key."""
     check_keys(path, content, [field.name for field in fields(kind)])
     required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     lacking = [name for name in required if name not in content]
@@ -36,7 +32,7 @@ def read_task_card(path: Path, content: dict[str, Any], kind: type[_CardT]) -> _
 
 
 def _format_type_error(path: Path, content: dict[str, Any], kind: type[TaskCard], message: str) -> str:
-    """Reword msgspec's ``... - at `$.key.part[...]```, and say which words a key knows."""
+    """Reword msgspec's ``... - at `$.key.part[...]``` and list the words that the key allows."""
     problem, _, place = message.partition(" - at `$.")
     keys = re.split(r"[\[`]", place)[0].split(".")
     if problem.startswith("Invalid enum value"):
@@ -48,7 +44,7 @@ def _format_type_error(path: Path, content: dict[str, Any], kind: type[TaskCard]
 
 
 def _allowed_words(known: Any) -> list[str]:
-    """Return the words that a type allows, alone, in a list, or beside something else."""
+    """Return the words that a type allows, alone, in a list, or in a union."""
     if get_origin(known) is Literal:
         return list(get_args(known))
     if known is int:
@@ -58,12 +54,11 @@ def _allowed_words(known: Any) -> list[str]:
 
 def _check_values(path: Path, card: TaskCard) -> None:
     texts = {"title": card.title, "modality": card.modality, "source_group": card.source_group}
+    no_split = card.role == "source" and not card.pretrain_splits
     faults = {
         "name": "" if re.fullmatch(TASK_NAME, card.name) else TASK_NAME_RULE,
         "classes": _fault_of_classes(card),
-        "pretrain_splits": ""
-        if card.pretrain_splits or card.role == "task"
-        else "a source that only pretrains needs one split at least",
+        "pretrain_splits": "a source that only pretrains needs one split at least" if no_split else "",
         "subgroups": fault_of_names(card.subgroups),
         **{key: "" if text.strip() else "it must not be empty" for key, text in texts.items()},
     }

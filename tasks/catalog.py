@@ -1,4 +1,4 @@
-"""What tasks there are, which of them a request means, and whether their data are at hand."""
+"""All known tasks, selection by `--tasks`, and checks for missing data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -17,18 +17,18 @@ TASK_GROUPS: dict[str, Callable[[Task, DataLocations, int], bool]] = {
     "gray": lambda task, places, size: not task.generated and task.variant == "gray",
     "color": lambda task, places, size: not task.generated and task.variant == "color",
 }
-"""The words that stand for several tasks; `all`, `available`, `gray` and `color` mean real images only."""
+"""Group name to predicate; `all`, `available`, `gray` and `color` select real images only."""
 
 
 def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str, Task]:
-    """Return every known task and source by name: registered, named by a card, or found in a data root.
+    """Return every task by name: registered, from `task_files`, or from a card in a data root.
 
     Args:
-        places: the roots whose cards are read.
-        task_files: further cards, as `--task-file` names them.
+        places: the data roots whose cards are read.
+        task_files: further cards, from `--task-file`.
 
     Raises:
-        UserError: a card is wrong, or two things have one name.
+        UserError: a card is wrong, or two tasks have one name.
     """
     tasks = dict(TASKS.items())
     origins = {name: TASKS.origin(name) for name in tasks}
@@ -50,16 +50,16 @@ def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str,
 def select_tasks(
     expression: str, tasks: Mapping[str, Task], places: DataLocations, size: int
 ) -> tuple[Task, ...]:
-    """Return the targets that an expression means, in the order of the expression, each once.
+    """Return the tasks that an expression selects, in its order, without duplicates.
 
     Args:
-        expression: names, globs and `TASK_GROUPS` between commas, in any case.
-        tasks: what `catalog` returned.
-        places: where `available` looks.
-        size: side in pixels of the stored images that `available` looks for.
+        expression: comma-separated names, globs and `TASK_GROUPS`, case-insensitive.
+        tasks: all tasks by name, from `catalog`.
+        places: searched for `available`.
+        size: stored image side in pixels, for `available`.
 
     Raises:
-        UserError: a name that is unknown or that only serves for pretraining, or nothing chosen.
+        UserError: an unknown name, one that only serves for pretraining, or an empty selection.
     """
     chosen: dict[str, Task] = {}
     for word in filter(None, (part.strip().lower() for part in expression.split(","))):
@@ -96,7 +96,7 @@ def is_available(task: Task, size: int, places: DataLocations) -> bool:
 
 
 def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> list[MissingFile]:
-    """List the files that these tasks lack, each once; `UserError` for a size that a task does not have."""
+    """List missing files without duplicates; `UserError` for a size that a task does not have."""
     tasks = tuple(tasks)
     for task in tasks:
         if task.sizes and size not in task.sizes:
@@ -109,10 +109,10 @@ def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> li
 def fetch_tasks(
     tasks: Iterable[Task], size: int, places: DataLocations, progress: DownloadProgress | None = None
 ) -> None:
-    """Download what these tasks lack, where `places` allows it and somebody publishes it.
+    """Download the missing files that have a URL and an MD5, if `places` allows downloads.
 
     Raises:
-        UserError: without network the sentence of `require`; otherwise what `download` says.
+        UserError: offline, the message of `require_tasks`; otherwise as `download_missing`.
     """
     tasks = tuple(tasks)
     if not places.download:
@@ -126,11 +126,10 @@ def fetch_tasks(
 
 
 def require_tasks(tasks: Iterable[Task], size: int, places: DataLocations) -> None:
-    """Insist that everything is at hand.
+    """Check that no file is missing.
 
     Raises:
-        UserError: one sentence that names each missing file, its size, where to put it, and what can
-            be run without it.
+        UserError: one sentence with each missing file, its size, where to put it, and what runs without it.
     """
     tasks = tuple(tasks)
     if missing_files(tasks, size, places):
@@ -148,7 +147,7 @@ def _format_missing(tasks: tuple[Task, ...], size: int, places: DataLocations, r
         clauses.append(f"missing: {names}{source}; put {_pronoun(anywhere)} into {_first_root(places)}")
     fixed = [f"{file.place}" for file in files if file.place is not None]
     if fixed:
-        clauses.append(f"missing: {', '.join(fixed)}, where a card says that data stand")
+        clauses.append(f"missing: {', '.join(fixed)}, where a card expects the data")
     sentence = f"{'; '.join(clauses)}; {_suggest_alternative(tasks, size, places)}."
     return sentence[0].upper() + sentence[1:]
 
@@ -157,7 +156,7 @@ def _suggest_alternative(tasks: tuple[Task, ...], size: int, places: DataLocatio
     known = {task.name: task for task in (*dict(TASKS.items()).values(), *tasks)}
     ready = [task.name for task in known.values() if TASK_GROUPS["available"](task, places, size)]
     if ready:
-        return f"what is at hand runs with `--tasks available` ({', '.join(ready)})"
+        return f"run the available tasks with `--tasks available` ({', '.join(ready)})"
     return "generated images need no data and run with `--tasks phantom`"
 
 
@@ -178,7 +177,7 @@ def _pronoun(files: list[MissingFile]) -> str:
 
 
 def format_megabytes(count: int) -> str:
-    """Write a number of bytes for a person: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
+    """Format a number of bytes: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""Content hashes of data files, remembered so that an unchanged file is not read again."""
+"""Content hashes of data files, cached by path, size and times."""
 
 import hashlib
 import time
@@ -17,13 +17,9 @@ _TICK = 2.0
 
 
 def file_hash(path: Path, algorithm: Algorithm) -> str:
-    """Return the hexadecimal hash of a file's content.
+    """Return the hexadecimal hash of a file's content; `UserError` if it cannot be read.
 
-    It is remembered in the user's cache under path, size and times of the file, because a run over
-    thousands of cells asks for it again and again, and some files have gigabytes.
-
-    Raises:
-        UserError: the file cannot be read.
+    Cached on disk, since a run over thousands of cells asks repeatedly and files may have gigabytes.
     """
     try:
         state = path.stat()

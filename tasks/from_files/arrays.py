@@ -1,4 +1,4 @@
-"""The arrays of a task in a folder of the cache: written piece by piece, and mapped to be read."""
+"""Arrays of a task in a cache folder: written in chunks, memory-mapped for reading."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from .splits_and_labels import SplitsAndLabels
 
 
 class ColumnNames(msgspec.Struct, frozen=True):
-    """The subgroup columns and traits of a split; their files are numbered."""
+    """Names of the subgroup columns and traits of a split; their files are numbered."""
 
     columns: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
@@ -30,16 +30,12 @@ class ColumnNames(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ArrayFolder:
-    """Where the arrays of a task lie."""
+    """Folder with the arrays of a task."""
 
     path: Path
 
     def split(self, name: str) -> Split:
-        """Open a split; its images are mapped into memory as they are needed.
-
-        Raises:
-            UserError: files are gone or damaged.
-        """
+        """Open a split with memory-mapped images; `UserError` if files are missing or damaged."""
         try:
             names = msgspec.json.decode((self.path / "names.json").read_bytes(), type=ColumnNames)
             grouped = self._file(name, "groups").is_file()
@@ -55,19 +51,18 @@ class ArrayFolder:
             raise UserError(f"{self.path} is damaged: delete it and run the same command again.") from error
 
     def write(self, images: DecodedImages, parts: SplitsAndLabels, salt: bytes, task: str) -> str:
-        """Write the arrays of every split; returns the hash of what the engine sees.
+        """Write the arrays of every split; returns the hash of all that training sees.
 
         Args:
-            images: whose squares are copied, and removed.
-            parts: of each image.
-            salt: what turns patients into numbers that tell nobody.
-            task: which has numbers of its own.
+            images: decoded images; their scratch files are copied and removed.
+            parts: split, label and patient of each image.
+            salt: secret for pseudonymous patient numbers.
+            task: name that enters these numbers.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
-        plain = rank_owners(parts.owners, images.marks)  # equal on every machine, as the salt is not
-        groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[
-            plain
-        ]  # or each salt would draw other labels
+        plain = rank_owners(parts.owners, images.marks)  # independent of the salt, equal on every machine
+        # in the order of `plain`, or each salt would select other label subsets
+        groups = np.unique(pseudonym_numbers(parts.owners, salt, task))[plain]
         traits = {name: _pseudonymize_text(values, salt, task) for name, values in parts.traits.items()}
         known = np.array([bool(parts.several) and group in parts.patients for group in parts.groups])
         self._write_images(images, parts.splits)
@@ -77,8 +72,8 @@ class ArrayFolder:
             if any(parts.groups) or parts.owners_merged:
                 self._save(name, "groups", groups[mine])
                 self._save(name, "patient_known", known[mine])
-            for kind, held in (("column", parts.columns), ("trait", traits)):
-                for at, values in enumerate(held.values()):
+            for kind, columns in (("column", parts.columns), ("trait", traits)):
+                for at, values in enumerate(columns.values()):
                     self._save(name, f"{kind}_{at}", values[mine])
             digest.update(b"".join(images.marks[row] for row in mine))
             for column in parts.columns.values():
@@ -90,7 +85,7 @@ class ArrayFolder:
         return digest.hexdigest()
 
     def _write_images(self, images: DecodedImages, splits: NDArray[np.int64]) -> None:
-        """Sort the squares into a file per split, piece by piece."""
+        """Distribute the images chunk by chunk to one file per split."""
         kind = np.dtype(np.uint16 if images.deep else np.uint8)
         with ExitStack() as stack:
             files = []
@@ -111,7 +106,7 @@ class ArrayFolder:
     def _write_manifest(
         self, parts: SplitsAndLabels, groups: NDArray[np.int64], salt: bytes, task: str
     ) -> None:
-        """Write a row per image: who holds the salt can tell which it is, and nobody else."""
+        """Write one row per image, identifiable only with the salt."""
 
         def write(file: Any) -> None:
             file.write(b"image,split,group\n")
@@ -134,7 +129,7 @@ class ArrayFolder:
 
 
 def _pseudonymize_text(trait: NDArray[Any], salt: bytes, task: str) -> NDArray[Any]:
-    """Return text, [n], as salted hashes: the audit asks only what is equal, and a header may hold a name."""
+    """Return text, [n], as salted hashes: equality is kept for the audit, names are not."""
     if trait.dtype.kind != "U":
         return trait
     words, place = np.unique(trait, return_inverse=True)

@@ -1,4 +1,4 @@
-"""The card of a task whose images are files: where they are, what labels them, how they are split."""
+"""Card of a task from files: location, labels, splits."""
 
 import inspect
 from dataclasses import dataclass, field
@@ -27,18 +27,18 @@ class FilesCard(TaskCard):
 
 
 CARD_TABLES = {"files": FilesTable, "split": SplitTable, "reader": ReaderTable}
-"""The tables of a card."""
+"""Tables of a card."""
 
 
 def files_task(path: Path, content: dict[str, Any]) -> Task:
-    """Make a task of a card with a table `files`.
+    """Build a task from a card with a table `files`, without opening its images.
 
     Args:
-        path: of the card; what it names is relative to its folder.
-        content: of the card.
+        path: path of the card; its paths are relative to its folder.
+        content: parsed card.
 
     Raises:
-        UserError: naming the card and the key that is unknown, missing or wrong; no image is looked at.
+        UserError: names the card and the unknown, missing or wrong key.
     """
     for name, part in CARD_TABLES.items():
         given = content.get(name, {})

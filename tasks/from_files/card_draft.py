@@ -1,4 +1,4 @@
-"""A first card for a folder, from what lies in it: table or class folders, columns, colors, modality."""
+"""Draft of a card for a folder: table or class folders, columns, colors, modality."""
 
 import re
 from collections import Counter
@@ -37,19 +37,19 @@ MODALITY_OF_DICOM = {
 }  # fmt: skip
 UNKNOWN_MODALITY = "unknown"
 PROBED_FILES = 12
-"""Files that are opened, evenly spaced, and rows whose paths are tried."""
+"""Number of files opened, evenly spaced, and of rows whose paths are tried."""
 
 
 @dataclass(frozen=True)
 class CardDraft:
-    """A first card, and what it is not sure of.
+    """Draft of a card, with open questions.
 
     Attributes:
-        content: of the card; what no file tells stands there as ``"unknown"``.
-        labels: columns that may be the label, the one that was taken first; none where one is called so.
-        patients: columns that may be the patient; none where one is called so, or without a table.
-        splits: where splits are taken from, and what looks like splits and is not used, a clause each.
-        patient_doubt: why the column of patients may be none, a clause, or "".
+        content: parsed card; unknown facts are ``"unknown"``.
+        labels: candidate label columns, the chosen one first; () if a column is named as one.
+        patients: candidate patient columns; () if a column is named as one, or without a table.
+        splits: sources of splits, used and unused, a clause each.
+        patient_doubt: clause on why the patient column may not name patients, or "".
     """
 
     content: dict[str, Any]
@@ -61,7 +61,7 @@ class CardDraft:
 
 @dataclass(frozen=True)
 class _FolderContent:
-    """What table or folders tell: the paths of the images, and the keys of the card."""
+    """Paths of the images and card keys that a table or folders give."""
 
     paths: Sequence[str]
     classes: Sequence[str]
@@ -75,15 +75,15 @@ class _FolderContent:
     patient_doubt: str = ""
 
 
-def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft:
+def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDraft:
     """Draft a card for a folder.
 
     Args:
-        folder: of the images, with a table or a folder per class.
-        said: columns that a person has named: key of the card's table `files` -> column.
+        folder: folder of the images, with a table or a folder per class.
+        answers: columns that the user has named: key of the card's table `files` -> column.
 
     Raises:
-        UserError: there is neither one table of the files nor one folder per class, or no image.
+        UserError: there is neither one table nor one folder per class, or no image.
     """
     tables = sorted(
         path for path in _list_files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet")
@@ -91,7 +91,7 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
-    found = _draft_from_table(folder, tables[0], said or {}) if tables else _draft_from_folders(folder)
+    found = _draft_from_table(folder, tables[0], answers or {}) if tables else _draft_from_folders(folder)
     splits = _describe_splits(folder / found.files["path"], found)
     modality, variant = _probe_images(folder / found.files["path"], found.paths)
     name = _task_name(folder)
@@ -105,7 +105,7 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
 
 
 def _task_name(folder: Path) -> str:
-    """Make a name of the folder's that no other task, and no group of tasks, has."""
+    """Derive an unused task name from the folder's name."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
     return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
 
@@ -129,10 +129,10 @@ def _draft_from_folders(folder: Path) -> _FolderContent:
     )
 
 
-def _draft_from_table(folder: Path, table: Path, said: Mapping[str, str]) -> _FolderContent:
+def _draft_from_table(folder: Path, table: Path, answers: Mapping[str, str]) -> _FolderContent:
     frame = read_table(table)
     column, root = _find_path_column(folder, frame, table)
-    found = classify_columns(table, frame, column, said)
+    found = classify_columns(table, frame, column, answers)
     classes, several = _find_classes(table, frame, found.keys)
     return _FolderContent(
         paths=list(frame[column]),
@@ -149,7 +149,7 @@ def _draft_from_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Fo
 
 
 def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
-    """Say where hardly two files are of one patient: such a column may number images or studies."""
+    """Return a clause if hardly two files share a patient: the column may number images."""
     column = keys.get("patient_column")
     cells = frame[column] if column else ()
     named = Counter(cell for cell in cells if not is_placeholder(cell))
@@ -166,20 +166,20 @@ def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
 
 
 def _describe_splits(root: Path, found: _FolderContent) -> tuple[str, ...]:
-    """Say where splits are taken from, and what looks like splits and is not used; `UserError` as folders."""
-    told = {parse_split_name(word) for word in found.split_words}
+    """Describe used and unused sources of splits; `UserError` as `splits_from_folders`."""
+    names = {parse_split_name(word) for word in found.split_words}
     source, clause = f"the column '{found.files.get('split_column')}'", ""
-    if not told:
+    if not names:
         splits, clause = splits_from_folders(root, found.paths)
-        told, source = {*splits}, "the names of the folders"
+        names, source = {*splits}, "the names of the folders"
     by = f"by {_split_unit(root, found)} and equal images"
-    val = "" if "val" in told else f", without a val, which is cut from train {by}"
-    taken = [f"splits are taken from {source}{val}"] if told else []
-    return (*taken, *filter(None, [clause]), *found.unused)
+    val = "" if "val" in names else f", without a val, which is cut from train {by}"
+    used = [f"splits are taken from {source}{val}"] if names else []
+    return (*used, *filter(None, [clause]), *found.unused)
 
 
 def _split_unit(root: Path, found: _FolderContent) -> str:
-    """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
+    """Return the unit that splits keep whole: patient or study of card or header, else file."""
     keys = [key for path in _sample(found.paths) if (key := read_keys(root / path))]
     if "patient_column" in found.files or any(key.patient for key in keys):
         return "patient"
@@ -187,7 +187,7 @@ def _split_unit(root: Path, found: _FolderContent) -> str:
 
 
 def _find_classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
-    """Name the classes, numbers by their size, and say whether an image can be of several."""
+    """Return the classes, numbers in numeric order, and whether an image can have several."""
     if "label_columns" in keys:
         return tuple(keys["label_columns"]), True
     cells = set(frame[keys["label_column"]]) - {""}
@@ -205,12 +205,12 @@ def _find_classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Seque
 
 
 def are_grades(classes: Collection[str]) -> bool:
-    """Tell whether the classes are more than two whole numbers, which have an order."""
+    """Whether the classes are more than two whole numbers, which have an order."""
     return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
 
 
 def _find_path_column(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
-    """Find the column that names files, and the folder that they are named from."""
+    """Find the column of file paths and the folder that they are relative to."""
     roots = (".", *class_folders(folder))
     for root in roots:
         check_header(table, folder / root, frame.columns)
@@ -240,7 +240,7 @@ def _sample(things: Sequence[str]) -> Sequence[str]:
 
 
 def _probe_images(root: Path, paths: Sequence[str]) -> tuple[str, str]:
-    """Open a few files for their modality and color; `UserError` where none can be read."""
+    """Open a few files for their modality and color; `UserError` if none can be read."""
     colors: set[int] = set()
     modalities: set[str] = set()
     reason = "there is none"

@@ -1,4 +1,4 @@
-"""Which column of a table is what, by its name and values, and which could be where none is called so."""
+"""Roles of a table's columns, from their names and values."""
 
 import re
 from collections.abc import Mapping
@@ -18,34 +18,26 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
     "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
 }
-"""What columns are usually called, in lower case."""
+"""Usual column names, in lower case."""
 SUBGROUPS = (
-    "sex",
-    "gender",
-    "age_band",
-    "age_group",
-    "scanner",
-    "manufacturer",
-    "site",
-    "hospital",
-    "center",
-)
+    "sex", "gender", "age_band", "age_group", "scanner", "manufacturer", "site", "hospital", "center",
+)  # fmt: skip
 Keys = Mapping[str, Any]
-"""Of the card's table `files`: a column, or several."""
+"""Keys of the card's table `files`: a column, or several."""
 LONGEST_ID = 64
-"""Characters of an identifier; what is longer is a remark."""
+"""Characters of an identifier; longer values are remarks."""
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table.
+    """Columns of a table by role.
 
     Attributes:
-        keys: of the card's table `files`, and the column that each names.
-        subgroups: columns that images are told apart by.
-        labels: columns that may be the label, that of `keys` first; none where one is called so.
-        patients: columns that may be the patient; none where one is called so.
-        unused: which columns look like splits and are not used, a clause each.
+        keys: key of the card's table `files` -> column.
+        subgroups: subgroup columns.
+        labels: candidate label columns, that of `keys` first; () if a column is named as one.
+        patients: candidate patient columns; () if a column is named as one.
+        unused: columns that look like splits and are not used, a clause each.
     """
 
     keys: Keys
@@ -55,19 +47,21 @@ class TableColumns:
     unused: tuple[str, ...] = ()
 
 
-def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> TableColumns:
-    """Tell the columns of a table apart.
+def classify_columns(
+    table: Path, frame: "pd.DataFrame", path: str, answers: Mapping[str, str]
+) -> TableColumns:
+    """Assign roles to the columns of a table.
 
     Args:
-        table: where it lies, for the message.
-        frame: as `read_table` returns it.
-        path: the column that names files.
-        said: what a person has answered: key of the card -> column.
+        table: path, for the message.
+        frame: table as `read_table` returns it.
+        path: the column of file paths.
+        answers: columns that the user has named: key of the card -> column.
 
     Raises:
         UserError: no column looks like a label.
     """
-    keys: dict[str, Any] = {"path_column": path, **said}
+    keys: dict[str, Any] = {"path_column": path, **answers}
     for key, usual in NAMES.items():
         found = [name for name in frame.columns if _normalize(name) in usual]
         if key == "patient_column":
@@ -115,7 +109,7 @@ def _has_few_values(column: "pd.Series") -> bool:
 
 
 def _looks_like_ids(column: "pd.Series") -> bool:
-    """Tell whether values come back, are many, and are neither measurements nor remarks."""
+    """Whether values repeat, are many, and are neither measurements nor remarks."""
     values = [cell for cell in column if cell]
     kinds = set(values)
     odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST_ID for cell in kinds)

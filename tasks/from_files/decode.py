@@ -1,4 +1,4 @@
-"""Files decoded by several processes, whatever their number: a few pieces at a time are on their way."""
+"""Parallel decoding of a task's files with bounded memory."""
 
 import os
 from collections import Counter
@@ -18,27 +18,27 @@ from .listing import FileListing
 from .schema import FilesSpec
 
 FILES_PER_CHUNK = 64
-"""Files that a process decodes in one go."""
+"""Files that a process decodes at a time."""
 FEW_FILES = 400
-"""Files for which starting processes takes longer than it saves."""
+"""Number of files below which starting processes takes longer than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """All images of a task, in the order of the listing and, within a file, of its frames.
+    """All images of a task, in the order of the listing, then of the frames in a file.
 
     Attributes:
-        files: of which file each image is, [n].
-        frames: which frame of it, [n].
-        patients: raw patient by the header, else study or series; "" where it has none.
-        patient_known: whether that is a patient.
-        marks: SHA-256 of each square.
-        blank: as of `DecodedChunk`, [n].
+        files: index of each image's file, [n].
+        frames: frame of that file, [n].
+        patients: raw patient from the header, else study or series, else "".
+        patient_known: whether `patients` holds a patient.
+        marks: SHA-256 of each letterboxed image.
+        blank: as in `DecodedChunk`, [n].
         traits: as `Split.traits`.
-        deep: whether one of them has more than 8 bits.
-        facts: as of `DecodedChunk`, over all.
-        decoder: which left their squares in its scratch folder.
-        starts: of the pieces, in order.
+        deep: whether any file has more than 8 bits.
+        facts: sum of `DecodedChunk.facts`.
+        decoder: knows the scratch files.
+        starts: first file of each chunk, in order.
     """
 
     files: NDArray[np.int64]
@@ -54,34 +54,34 @@ class DecodedImages:
     starts: tuple[int, ...]
 
     def iterate_squares(self) -> Iterator[NDArray[np.uint16]]:
-        """Yield the squares of all images in order, [m, side, side] or [m, side, side, 3] at a time."""
+        """Yield all images in order, [m, side, side] or [m, side, side, 3], deleting their files."""
         for start in self.starts:
             path = self.decoder.squares_path(start)
             yield np.fromfile(path, np.uint16).reshape(-1, *self.decoder.shape)
-            path.unlink()  # what was copied needs no room any more
+            path.unlink()  # frees disk space early
 
 
 def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scratch: Path) -> DecodedImages:
-    """Decode every file; no more than a few pieces are in memory at a time.
+    """Decode every file; only a few chunks are in memory at a time.
 
     Args:
         listing: the files.
-        spec: how they are read.
-        side: of the squares.
-        jobs: processes; 0 takes the cores at hand.
-        scratch: receives the squares.
+        spec: reader settings.
+        side: side of the squares in pixels.
+        jobs: number of processes; 0 takes the available cores.
+        scratch: folder for the squares.
 
     Raises:
-        UserError: files cannot be read; the first is named, with the reason.
-        DiskFullError: there is no room for the squares.
+        UserError: files cannot be read; names the first, with the reason.
+        DiskFullError: the disk is full.
     """
     decoder = ChunkDecoder(spec.reading, spec.variant == "color", side, scratch)
     jobs = 1 if len(listing.paths) < FEW_FILES else jobs or available_cores()
     found: list[DecodedChunk] = []
-    with _show_progress(spec.name, len(listing.paths)) as step:
+    with _show_progress(spec.name, len(listing.paths)) as advance:
         for each in map_in_processes(decoder, _chunks(listing), jobs):
             found.append(each)
-            step(FILES_PER_CHUNK)
+            advance(FILES_PER_CHUNK)
     _raise_first_fault(listing, [fault for each in found for fault in each.faults])
     found.sort(key=lambda each: each.start)
     facts: Counter[tuple[str, str]] = Counter()

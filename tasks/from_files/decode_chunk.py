@@ -1,4 +1,4 @@
-"""Some files of a task, decoded by one process into a file of squares that it leaves in a scratch folder."""
+"""Decoding of a chunk of files by one process into a scratch file of squares."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from .letterbox import letterbox
 
 @dataclass(frozen=True)
 class FileChunk:
-    """Files that are decoded together: the place of the first in the listing, and where they are."""
+    """Files that are decoded together, and the index of the first in the listing."""
 
     start: int
     paths: tuple[Path, ...]
@@ -24,20 +24,20 @@ class FileChunk:
 
 @dataclass(frozen=True, eq=False)
 class DecodedChunk:
-    """What is known of the images of a piece; patients and traits stay in the user's cache.
+    """Facts of the images of a chunk; patients and traits stay in the user's cache.
 
     Attributes:
-        start: of the piece.
-        files: of which file each image is, counted over the whole listing, in the order of the squares.
-        frames: which frame of it.
-        patients: raw patient by the header, else study or series; "" where it has none.
-        patient_known: whether that is a patient.
-        marks: SHA-256 of each square.
-        blank: whether each image is of one value, so that it equals others and shows nothing.
-        traits: of their files.
-        deep: whether one of them has more than 8 bits.
-        facts: how often each fact about the reading holds, as ("window", "header").
-        faults: files that cannot be read, and why.
+        start: index of the chunk's first file.
+        files: index in the listing of each image's file, in the order of the squares.
+        frames: frame of that file.
+        patients: raw patient from the header, else study or series, else "".
+        patient_known: whether `patients` holds a patient.
+        marks: SHA-256 of each letterboxed image.
+        blank: whether an image has one value only, so that equality with others is no evidence.
+        traits: traits of their files.
+        deep: whether any file has more than 8 bits.
+        facts: count of each fact about the reading, as ("window", "header").
+        faults: unreadable files, with the reason.
     """
 
     start: int
@@ -55,7 +55,7 @@ class DecodedChunk:
 
 @dataclass(eq=False)
 class _ChunkResults:
-    """What gathers while a piece is decoded."""
+    """Results collected while a chunk is decoded."""
 
     rows: list[tuple[int, int, str, bool, bytes, bool]] = field(default_factory=list)
     traits: list[Traits] = field(default_factory=list)
@@ -64,7 +64,6 @@ class _ChunkResults:
     faults: list[tuple[int, str]] = field(default_factory=list)
 
     def to_chunk(self, start: int) -> DecodedChunk:
-        """Return all of it, in little room."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * 6
         files, frames, patients, known, marks, blank = columns
         return DecodedChunk(
@@ -75,13 +74,13 @@ class _ChunkResults:
 
 @dataclass(frozen=True)
 class ChunkDecoder:
-    """How pieces are decoded, as plain data that processes can share.
+    """Settings of the decoding, as plain data that processes can share.
 
     Attributes:
-        reading: how files are read.
+        reading: reader settings.
         color: three channels instead of one.
-        side: of the squares in pixels.
-        scratch: where the squares go: uint16 over the whole range, one after the other.
+        side: side of the squares in pixels.
+        scratch: folder for the squares: uint16 over the whole range, concatenated.
     """
 
     reading: ReaderTable
@@ -91,15 +90,15 @@ class ChunkDecoder:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one square."""
+        """Shape of one square."""
         return (self.side, self.side, 3) if self.color else (self.side, self.side)
 
     def squares_path(self, start: int) -> Path:
-        """Where the squares of a piece are."""
+        """Return the scratch file of a chunk."""
         return self.scratch / f"{start}.squares"
 
     def __call__(self, piece: FileChunk) -> DecodedChunk:
-        """Decode a piece; a file that cannot be read is a fault and the others go on.
+        """Decode a chunk; an unreadable file is recorded as a fault.
 
         Raises:
             DiskFullError, UserError: the squares cannot be written.
@@ -132,8 +131,8 @@ class ChunkDecoder:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep what is freed; each image would else fault its pages in anew, half of the time.
+    """Make glibc keep freed memory; page faults for each image would else take half of the time.
 
-    It learns from the largest block that was ever freed, up to 32 MiB; other allocators do not mind.
+    glibc adapts to the largest freed block, up to 32 MiB; other allocators are not affected.
     """
     np.empty(2**25 - 2**16, np.uint8)

@@ -1,4 +1,4 @@
-"""The files of a task, found by a table or in the folders of the classes."""
+"""Files of a task, from its table or its class folders."""
 
 from dataclasses import replace
 
@@ -21,10 +21,10 @@ from .table_rows import list_table_files
 
 
 def list_task_files(spec: FilesSpec) -> FileListing:
-    """List the files of a task, by its table or by the folders of its classes.
+    """List the files of a task, by its table or by its class folders.
 
     Raises:
-        UserError: nothing is found, or what the card, table and folders say does not agree.
+        UserError: nothing is found, or card, table and folders disagree.
     """
     found = _add_folder_splits(list_table_files(spec) if spec.table else _list_folder_files(spec))
     _refuse_links(spec, found)
@@ -45,10 +45,10 @@ def list_task_files(spec: FilesSpec) -> FileListing:
 
 
 def _add_folder_splits(found: FileListing) -> FileListing:
-    """Take the splits that folders tell where no column does; `UserError` as `splits_from_folders`."""
+    """Use splits named by folders if no column gives them; `UserError` as `splits_from_folders`."""
     if found.splits:
-        told = splits_in_paths(found.paths) or found.splits
-        odd = sum(word not in ("", split) for word, split in zip(told, found.splits, strict=True))
+        by_folder = splits_in_paths(found.paths) or found.splits
+        odd = sum(word not in ("", split) for word, split in zip(by_folder, found.splits, strict=True))
         clause = f"{odd:,} files lie in a folder of another split than the table says, which is followed"
         return replace(found, notes=(*found.notes, clause)) if odd else found
     splits, clause = splits_from_folders(found.root, found.paths)

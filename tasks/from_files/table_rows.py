@@ -1,4 +1,4 @@
-"""From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
+"""Conversion of a table's rows to a listing; missing and invalid cells are errors."""
 
 import os
 import re
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_SEPARATOR = "|"
-"""Between the labels of one file."""
+"""Separates the labels of one file."""
 LABEL_COLUMNS = ("label", "class", "diagnosis", "target")
 FLAG_CELLS = frozenset({"0", "1", "0.0", "1.0"})
-"""What a column may say of one class of several."""
+"""Allowed cells of a column per class."""
 _SPLIT_COLUMN = re.compile(
     r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
     r"^train(ing)?(_?set)?$|^test(ing)?_?set$|train_?test"
 )
-"""What a column of splits may be called, in lower case."""
+"""Names of split columns, in lower case."""
 
 
 def list_table_files(spec: FilesSpec) -> FileListing:
-    """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
+    """List the files of a table, sorted by path; `UserError` names the wrong line."""
     assert spec.table is not None
     frame = read_table(spec.table)
     frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
@@ -62,7 +62,7 @@ def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
             f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
             f"names above it, or name the column by the card's '{key}'."
         )
-    count = sum(each[:1] != "\0" for each in frame.columns)  # not named: it may be cells that are first
+    count = sum(each[:1] != "\0" for each in frame.columns)  # counted, not named: they may be cells
     raise UserError(
         f"{spec.table} has no column '{name}' among its {count:,}: name it by the card's '{key}'."
     )
@@ -115,9 +115,9 @@ def _read_flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...])
         cells = frame[_column(spec, frame, name, "label_columns")]
         for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
             if cell not in FLAG_CELLS:
-                said = "nothing" if not cell else "something else"
+                content = "nothing" if not cell else "something else"
                 raise UserError(
-                    f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."
+                    f"{place}: the column '{name}' holds {content}, and 0 or 1 is needed: correct it."
                 )
             labels[row, number] = float(cell)
     return labels
@@ -134,7 +134,7 @@ def _class_index(index: Mapping[str, int], word: str, place: str) -> int:
 
 
 def _read_patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Take the patient of the column, else of the path."""
+    """Return the patient from the column, else from the path."""
     inside = patients_in(spec, paths)
     if not spec.files.patient_column:
         return inside
@@ -152,7 +152,7 @@ def _read_studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
 def _read_subgroups(
     spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
+    """Read the subgroup columns; identifiers are refused here, before anything is stored."""
     columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
     people = [one or path for one, path in zip(patients, paths, strict=True)]
     for name, values in columns.items():
@@ -208,7 +208,7 @@ def _unused_columns(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
 
 
 def unused_clause(name: str, column: "pd.Series") -> str:
-    """Say that a column which looks like splits is not used, and what it needs to be."""
+    """Return a clause on a column that looks like splits and is unused, with the cure."""
     needs = "" if gives_splits(column) else "let it say train, test and perhaps val in every row, and "
     return (
         f"the column '{name}' looks like splits and is not used: to take it, {needs}name it by split_column "
@@ -217,17 +217,17 @@ def unused_clause(name: str, column: "pd.Series") -> str:
 
 
 def looks_like_splits(name: str, column: "pd.Series") -> bool:
-    """Tell whether a column is called as splits are, or tells at least two of them and nothing else."""
+    """Whether a column is named for splits, or holds split names only, at least two of them."""
     words = {parse_split_name(cell) for cell in column}
     called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
     return bool(called) or ("" not in words and len(words) > 1)
 
 
 def has_val(column: "pd.Series") -> bool:
-    """Tell whether some cell of a column is the split val."""
+    """Whether a column contains the split val."""
     return any(parse_split_name(cell) == "val" for cell in column)
 
 
 def gives_splits(column: "pd.Series") -> bool:
-    """Tell whether every cell of a column is a split, train and test among them."""
+    """Whether every cell of a column is a split, with train and test among them."""
     return {"train", "test"} <= {parse_split_name(cell) for cell in column} <= {"train", "val", "test"}

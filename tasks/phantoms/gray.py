@@ -1,4 +1,4 @@
-"""Gray phantoms with one label: chest radiographs with or without a nodule, abdominal CT crops by organ."""
+"""Gray phantoms: chest radiographs with or without a nodule, abdominal CT crops by organ."""
 
 import numpy as np
 
@@ -6,13 +6,11 @@ from .canvas import Canvas, Plane, SeededDraws, blend
 
 
 def draw_chest(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
-    """Draw a frontal chest radiograph; label 1 has a nodule in one lung, often faint or over a rib.
+    """Draw a frontal chest radiograph; label 1 has a nodule, often faint or over a rib.
 
     Args:
-        canvas: the drawing board.
-        patient: decides the anatomy, alike in all images of one patient.
-        dice: decides position, exposure, distractors and the nodule.
-        label: 0 or 1.
+        patient: draws the anatomy, equal in all images of one patient.
+        dice: draws position, exposure, distractors and the nodule.
 
     Returns:
         Values of about 0 to 1.
@@ -86,13 +84,11 @@ ORGANS = ("bladder", "kidney", "liver", "pancreas", "spleen")
 
 
 def draw_organ(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
-    """Draw a crop of an abdominal CT slice around one of `ORGANS`, between fat, bowel and bone.
+    """Draw a CT crop around organ `label` of `ORGANS`, between fat, bowel and bone.
 
     Args:
-        canvas: the drawing board.
-        patient: decides the tones of fat and organs.
-        dice: decides position, rotation, size and what lies around.
-        label: index of the organ.
+        patient: draws the tones of fat and organs.
+        dice: draws position, rotation, size and surroundings.
 
     Returns:
         Values of about 0 to 1.

@@ -1,4 +1,4 @@
-"""Gray multilabel phantoms: axial slices of heads with several findings at once, or none."""
+"""Gray multilabel phantoms: axial head slices with any number of findings."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,12 @@ FINDINGS = ("haemorrhage", "infarct", "mass", "hydrocephalus")
 
 
 def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: Sequence[int]) -> Plane:
-    """Draw a head CT slice.
+    """Draw a head CT slice; values of about 0 to 1.
 
     Args:
-        canvas: the drawing board.
-        patient: decides the anatomy, alike in all images of one patient.
-        dice: decides pose, exposure and the findings.
+        patient: draws the anatomy, equal in all images of one patient.
+        dice: draws pose, exposure and the findings.
         labels: one 0 or 1 per finding of `FINDINGS`.
-
-    Returns:
-        Values of about 0 to 1.
     """
     bleed, infarct, mass, wide = labels
     x, y, tilt = dice.between(-0.05, 0.05), dice.between(-0.05, 0.05), dice.between(-0.2, 0.2)
@@ -43,7 +39,7 @@ def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: S
         picture = _mass(canvas, dice, picture, brain, spot, inside)
     if bleed:
         picture = _bleed(canvas, dice, picture, pose, reach, inside)
-    if dice.chance(0.35):  # a calcified spot, which means nothing
+    if dice.chance(0.35):  # an incidental calcification
         spot = _somewhere(dice, pose, reach, 0.0, 0.6)
         picture += dice.between(0.15, 0.35) * canvas.disc(*spot, dice.between(0.02, 0.045)) * inside
     return picture
@@ -54,7 +50,7 @@ HeadPose = tuple[float, float, float]
 
 
 def _at(pose: HeadPose, u: float, v: float) -> tuple[float, float]:
-    """Turn coordinates of the head (u rightwards, v downwards) into those of the canvas."""
+    """Convert head coordinates (u rightwards, v downwards) to canvas coordinates."""
     x, y, tilt = pose
     return x + u * np.cos(tilt) - v * np.sin(tilt), y + u * np.sin(tilt) + v * np.cos(tilt)
 

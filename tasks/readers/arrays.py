@@ -1,4 +1,4 @@
-"""numpy's own files (.npy, .npz): one image, or frames of one size, in one array."""
+"""numpy files (.npy, .npz): one image, or frames of one size, in one array."""
 
 import zipfile
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from ..images.window import BYTES, choose_window
 _SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 MEMBERS = ("image", "images")
-"""Which array of an npz is read where it holds several."""
+"""Names of the array to read if an npz holds several."""
 FEWEST_FRAMES = 5
-"""Of three axes or more, a last one shorter than this holds channels: 1 of gray or 3 of RGB."""
+"""A last axis shorter than this, of at least three axes, holds channels: 1 gray or 3 RGB."""
 
 
 def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the image, or the chosen frames, of the array of a file; see `pictures` for the errors."""
+    """Yield the image, or the selected frames, of an array file; errors as `read_images`."""
     with _open_array(path) as (file, name, most):
         header = read_npy_header(file)
         frames, tall, wide, channels = _image_shape(header)
@@ -46,8 +46,8 @@ def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
 
 
 def _image_shape(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
-    """Return frames, height, width, and (3,) of color or () of gray, where an array can be images."""
-    if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
+    """Return frames, height, width, and (3,) for color or () for gray; refuse other shapes."""
+    if header.dtype.kind not in "uif":  # includes pickled objects, which are never loaded
         raise UnreadableError(f"its values are {header.dtype.name}, which make no gray levels")
     shape, channels = header.shape, ()
     if len(shape) > 2 and shape[-1] < FEWEST_FRAMES:
@@ -65,9 +65,9 @@ def _image_shape(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
 
 @contextmanager
 def _open_array(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
-    """Open the file of an array, inside of npz too; yields it, its format, and the most bytes it can hold."""
+    """Open an array, also inside an npz; yields it, its format, and its maximum size in bytes."""
     with path.open("rb") as file:
-        zipped = file.read(len(ZIP)) == ZIP  # by the content and not by the name, which may lie
+        zipped = file.read(len(ZIP)) == ZIP  # by content, as names can be wrong
         file.seek(0)
         if not zipped:
             yield file, "npy", path.stat().st_size
@@ -83,7 +83,7 @@ def _open_array(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
 
 
 def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """Find the one array of an npz, or the one of the usual name."""
+    """Return the one array of an npz, or the one named in `MEMBERS`."""
     arrays = [member for member in archive.infolist() if member.filename.endswith(".npy")]
     called = [member for member in arrays if member.filename.removesuffix(".npy") in MEMBERS]
     chosen = called if len(arrays) > 1 else arrays
@@ -94,7 +94,7 @@ def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _owns(head: bytes) -> bool:
-    """Tell by the magic; a zip is an npz if its first file is an array."""
+    """Detect the magic; a zip is an npz if its first file is an array."""
     named = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return head.startswith(NPY) or (head.startswith(ZIP) and named.endswith(b".npy"))
 

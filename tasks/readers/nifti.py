@@ -1,4 +1,4 @@
-"""NIfTI volumes (.nii, .nii.gz) as slices, turned the way a radiologist looks at them."""
+"""NIfTI volumes (.nii, .nii.gz) as slices in radiological orientation."""
 
 import gzip
 import io
@@ -25,11 +25,11 @@ from ..images.window import BYTES, GrayWindow, choose_window
 _SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 PLANES = ("sagittal", "coronal", "axial")
-"""By the axis that they lie across, in the order left-posterior-inferior."""
+"""By the axis that they are perpendicular to, in the order left-posterior-inferior."""
 
 
 def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the chosen slices of the (first) volume of a file; see `pictures` for the errors."""
+    """Yield the selected slices of a file's first volume; errors as `read_images`."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
     header, stored = _read_volume(path)
@@ -48,7 +48,7 @@ def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
 
 
 def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWindow:
-    """Return one window for the whole volume, so that its slices can be compared."""
+    """Return one window for the whole volume, so that its slices are comparable."""
     if stored.ndim == 4:
         return BYTES
     slope, intercept = header.get_slope_inter()
@@ -57,7 +57,7 @@ def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWind
 
 
 def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
-    """Return the millimeters from pixel to pixel (down, right) of slices across `axis`."""
+    """Return the millimeters per pixel (down, right) of slices across `axis`."""
     sizes = np.empty(3)
     sizes[turn[:, 0].astype(int)] = np.linalg.norm(affine[:3, :3], axis=0)
     right, down = (float(sizes[other]) for other in range(3) if other != axis)
@@ -65,7 +65,7 @@ def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float
 
 
 def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
-    """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] of RGB."""
+    """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] RGB."""
     from nibabel import imageglobals
 
     with _open_volume(path) as (file, most), imageglobals.LoggingOutputSuppressor():
@@ -81,10 +81,10 @@ def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
 
 @contextmanager
 def _open_volume(path: Path) -> Iterator[tuple[Any, int]]:
-    """Open a file, inside of gzip too, and bound how many bytes it can hold."""
+    """Open a file, also inside gzip; yields it and its maximum size in bytes."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        zipped = file.read(2) == GZIP  # by the content and not by the name, which may lie
+        zipped = file.read(2) == GZIP  # by content, as names can be wrong
         file.seek(0)
         if not zipped:
             yield file, size
@@ -99,13 +99,13 @@ def _read_header(file: Any) -> Any:
 
     start = file.read(540)
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
-        raise UnreadableError("its values stand in another file (.img): convert the pair to one .nii")
+        raise UnreadableError("its values are in another file (.img): convert the pair to one .nii")
     kind = Nifti2Header if start[4:7] == b"n+2" else Nifti1Header
     return kind.from_fileobj(io.BytesIO(start))
 
 
 def _declared_shape(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Return the sides of the first volume and the type of its values, where they can be an image."""
+    """Return the shape of the first volume and the type of its values, if they can be an image."""
     sides = [int(side) for side in header.get_data_shape()[:3]]
     i, j, k = sides + [1] * (3 - len(sides))
     for rows, columns in ((i, j), (j, k), (i, k)):
@@ -117,16 +117,16 @@ def _declared_shape(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
 
 
 def _acquisition_axis(header: Any, turn: NDArray[Any]) -> int:
-    """Return across which axis (in the order L, P, I) the volume was scanned."""
+    """Return the axis (in the order L, P, I) across which the volume was scanned."""
     across = header.get_dim_info()[2]
-    if across is None:  # what was not scanned slice by slice is thickest across its slices
+    if across is None:  # voxels are thickest across the slices
         sizes = np.asarray(header.get_zooms()[:3], dtype=float)
         across = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes.min() else 2
     return int(turn[across, 0])
 
 
 def _owns(head: bytes) -> bool:
-    """Tell by the magic, inside of gzip too."""
+    """Detect the magic, also inside gzip."""
     if head.startswith(GZIP):
         try:
             head = zlib.decompressobj(31).decompress(head, 512)

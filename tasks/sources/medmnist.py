@@ -1,4 +1,4 @@
-"""The twelve 2D sets of MedMNIST v2 in four sizes, from their card file; the package itself is not needed."""
+"""The twelve 2D tasks of MedMNIST v2 in four sizes, without the medmnist package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,27 +29,22 @@ class MedmnistCard(TaskCard):
 
 @dataclass(frozen=True)
 class MedMNISTSource:
-    """The files of one set: ``<name>.npz`` at 28 pixels, ``<name>_<size>.npz`` above.
-
-    Attributes:
-        card: the facts that every file is checked against.
-        base: URL of the folder of the published files.
-    """
+    """Files of one task: ``<name>.npz`` at 28 pixels, ``<name>_<size>.npz`` above."""
 
     card: MedmnistCard
     base: str
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Return the published MD5, which `load` insists on."""
+        """Return the published MD5, which `load` checks."""
         return f"md5:{self._md5(size)}"
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """Name the file of this size if it is nowhere; its content is checked by `load`."""
+        """Return the file of this size if it is not found; `load` checks its content."""
         file = self._file(size)
         return () if find_file(file.name, places) else (file,)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """List the sides whose file is at hand."""
+        """Return the sides whose file is available."""
         return tuple(side for side in map(int, self.card.md5) if not self.missing(side, places))
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
@@ -64,7 +59,7 @@ class MedMNISTSource:
         return splits
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
-        """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
+        """Find or download the file, check its MD5, and open one split for reading in batches."""
         return NpzRows(self._verified_file(size, places), self._layout, split)
 
     @property
@@ -96,7 +91,7 @@ class MedMNISTSource:
         card = self.card
         channels = 1 if card.variant == "gray" else 3
         labels = len(card.classes) if card.kind == "multilabel" else 1
-        # no package states the sizes of the files: the unpacked content, and a little for the headers
+        # file sizes are not published: bound by the unpacked content and headers
         bound = sum(card.split_sizes) * (size * size * channels + labels) + 4096
         return MissingFile(name, bound, f"{self.base}{name}?download=1", self._md5(size))
 

@@ -1,4 +1,4 @@
-"""Five generated tasks that cover every kind of label: they need no data, and say nothing of real images."""
+"""Five generated tasks, one for every kind of label; no evidence about real images."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,27 +17,26 @@ from ..phantoms.head import FINDINGS, draw_head
 from ..task import SPLITS, TASKS, DataLocations, Kind, MissingFile, Split, Task, Variant
 
 PHANTOM_VERSION = 1
-"""Raise it with every change of a drawn pixel: it is in the fingerprint, and so in every record's key."""
+"""Increment with every change of a pixel: it enters the fingerprint and every record's key."""
 
 SIZES = (28, 64, 128, 224)
 SPLIT_SIZES = (480, 120, 240)
 
 Draw = Callable[[Canvas, SeededDraws, SeededDraws, Any], NDArray[np.float64]]
-"""Takes the canvas, the patient's and the image's dice and the label; returns values of about 0 to 1."""
+"""Takes canvas, draws of patient and image, and label; returns values of about 0 to 1."""
 
 
 @dataclass(frozen=True)
 class PhantomRecipe:
-    """How the images of a phantom are made.
+    """Parameters of a phantom's images.
 
     Attributes:
-        seed: the stream of its dice.
-        draw: paints one image.
-        shares: the probability of each class; for multilabel of each finding, independently.
-        multilabel: whether a label is a vector.
+        seed: stream of its draws.
+        draw: draws one image.
+        shares: probability of each class; for multilabel of each finding, independently.
         blur: the widest edge, in half sides of the image.
-        noise: the range of the noise's standard deviation.
-        patients: whether a patient has one to three images, which stand in one split and have one label.
+        noise: range of the noise's standard deviation.
+        patients: whether a patient has one to three images, of one label and in one split.
     """
 
     seed: int
@@ -51,26 +50,26 @@ class PhantomRecipe:
 
 @dataclass(frozen=True)
 class PhantomSource:
-    """Draws the images anew in every process; the same everywhere, in a few seconds at 28 pixels."""
+    """Draws the images in every process, equal everywhere, in a few seconds at 28 pixels."""
 
     name: str
     recipe: PhantomRecipe
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Return a hash of everything that decides the images."""
+        """Return a hash of all parameters of the images."""
         what = f"{self.name}|{size}|{PHANTOM_VERSION}|{SPLIT_SIZES}"
         return f"sha256:{hashlib.sha256(what.encode()).hexdigest()}"
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """Nothing is ever missing."""
+        """Return (): nothing is needed."""
         return ()
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """Every size can be drawn."""
+        """Return all sizes."""
         return SIZES
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
-        """Draw all splits, or copy what this process has drawn before."""
+        """Draw all splits, or copy them from this process's cache."""
         if size not in SIZES:
             raise UserError(f"{self.name} has no size {size}; it has {', '.join(map(str, SIZES))}.")
         return {

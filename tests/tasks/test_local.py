@@ -55,7 +55,7 @@ def test_the_example_cards_load(real):
 @pytest.mark.parametrize(
     ("line", "other", "words"),
     [
-        ("license =", "license =", "There is no key 'license'; did you mean 'license'?"),
+        ("license =", "licence =", "There is no key 'license'; did you mean 'license'?"),
         ('license = "CC0-1.0"', "", "lacks the key 'license'"),
         ('classes = ["a", "b", "c"]', 'classes = "abc"', "key 'classes': Expected `array`, got `str`"),
         ('classes = ["a", "b", "c"]', "classes = [1, 2]", "key 'classes': Expected `str`, got `int`"),
@@ -66,7 +66,7 @@ def test_the_example_cards_load(real):
             'kind = "multi-class"',
             "it is one of binary, multiclass, multilabel, ordinal",
         ),
-        ('variant = "gray"', 'variant = "gray"', "key 'variant': it is one of gray, color, not 'gray'"),
+        ('variant = "gray"', 'variant = "grey"', "key 'variant': it is one of gray, color, not 'grey'"),
         ('name = "cells"', 'name = "My cells"', "key 'name': use lower-case letters"),
         ('source_group = "cells"', 'source_group = ""', "key 'source_group': it must not be empty"),
         ('path = "cells.npz"', 'path = "cells.csv"', "key 'path': it must name an .npz file"),

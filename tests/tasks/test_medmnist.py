@@ -107,9 +107,7 @@ def test_a_file_of_another_size_is_not_taken_for_this_one(real, tmp_path):
     (tmp_path / "breastmnist_64.npz").write_bytes(
         (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
     )
-    import msgspec
-
-    card = msgspec.structs.replace(source.card, md5={"64": source.card.md5["28"]})
+    card = replace(source.card, md5={"64": source.card.md5["28"]})
     with pytest.raises(UserError, match="this is not breastmnist"):
         replace(source, card=card).load(64, DataLocations((tmp_path,), download=False))
 
