@@ -23,10 +23,6 @@ TASK_GROUPS: dict[str, Callable[[Task, DataLocations, int], bool]] = {
 def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str, Task]:
     """Return every task by name: registered, from `task_files`, or from a card in a data root.
 
-    Args:
-        places: the data roots whose cards are read.
-        task_files: further cards, from `--task-file`.
-
     Raises:
         UserError: a card is wrong, or two tasks have one name.
     """
@@ -54,8 +50,6 @@ def select_tasks(
 
     Args:
         expression: comma-separated names, globs and `TASK_GROUPS`, case-insensitive.
-        tasks: all tasks by name, from `catalog`.
-        places: searched for `available`.
         size: stored image side in pixels, for `available`.
 
     Raises:

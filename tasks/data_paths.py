@@ -9,11 +9,7 @@ from .task import DataLocations
 
 
 def data_locations(data_root: Path | None = None, download: bool = True) -> DataLocations:
-    """Return the locations that the command line and the environment give.
-
-    Args:
-        data_root: `--data-root`; searched before MEDNET_BENCH_DATA.
-        download: whether missing files may be downloaded, from MEDNET_BENCH_MIRROR if it is set.
+    """Return the locations that `--data-root` and the environment give, in search order.
 
     Raises:
         UserError: a folder does not exist, or the mirror is no http address or contains a password.

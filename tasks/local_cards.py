@@ -54,9 +54,6 @@ class LocalSource:
 def local_task(path: Path) -> Task:
     """Build a task from a TOML card, without opening its images.
 
-    Args:
-        path: a TOML file with the keys of `NpzCard`, or of `FilesCard` if it has a table `files`.
-
     Raises:
         UserError: names the card and the unknown, missing or wrong key.
     """

@@ -61,9 +61,7 @@ def names_patients(column: str, cells: Iterable[str]) -> bool:
 def propose_pattern(paths: Sequence[str], classes: int) -> str:
     """Return a clause that proposes a `group_pattern`, one that fits the paths if possible.
 
-    Args:
-        paths: paths of the files.
-        classes: number of classes; a pattern with no more matches may have found the classes.
+    A pattern with no more matches than there are classes may have found the classes.
     """
     for pattern in PROPOSALS:
         found = [match[1] for match in map(re.compile(pattern).search, paths) if match]
@@ -99,11 +97,7 @@ class PatientMatcher:
     """Finds patient ids in paths by a card's pattern, in a process that can be killed.
 
     Matching can take exponential time, e.g. `^(a+)+$` on 40 letters, and `re` holds the interpreter lock:
-    neither another thread nor, on Windows, a signal can stop it.
-
-    Attributes:
-        pattern: a regular expression whose first group is the patient.
-        key: card and key, for error messages.
+    neither another thread nor, on Windows, a signal can stop it. `key` names card and key in messages.
     """
 
     pattern: str
@@ -131,12 +125,8 @@ class PatientMatcher:
 def compile_pattern(pattern: str, key: str) -> PatientMatcher | None:
     """Check a card's pattern, whose first group is the patient; None for "".
 
-    Args:
-        pattern: a regular expression.
-        key: card and key, for error messages.
-
-    Raises:
-        UserError: it is no regular expression, too long, or has no group.
+    `key` names card and key in messages. `UserError` if the pattern is no regular expression, too long, or
+    has no group.
     """
     if not pattern:
         return None

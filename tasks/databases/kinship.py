@@ -123,12 +123,7 @@ def _level(evidence: EvidenceKind) -> Level:
 
 @dataclass(frozen=True)
 class DerivationPath:
-    """Chain by which one set derives from another.
-
-    Attributes:
-        steps: ids, from the child to the ancestor.
-        evidence: "recalled" if any step is.
-    """
+    """Ids from a child to its ancestor; evidence is "recalled" if that of any step is."""
 
     steps: tuple[str, ...]
     evidence: EvidenceKind

@@ -55,12 +55,7 @@ def terms_of(license: str) -> frozenset[LicenseTerms]:
 
 @dataclass(frozen=True)
 class ImpliedTerms:
-    """Terms that several licenses together imply for derived data; no legal advice.
-
-    Attributes:
-        strictest: the deciding class.
-        terms: all classes that occur, the strictest first.
-    """
+    """Terms that licenses together imply for derived data, the strictest first; no legal advice."""
 
     strictest: LicenseTerms
     terms: tuple[LicenseTerms, ...]
@@ -72,11 +67,7 @@ class ImpliedTerms:
 
 
 def implied_terms(licenses: Iterable[str]) -> ImpliedTerms:
-    """Return the strictest class of terms among `licenses`, and all that occur.
-
-    Args:
-        licenses: one text per source, from its card; "" is unknown, and so is an empty iterable.
-    """
+    """Return the strictest terms of license texts, and all that occur; none or "" is unknown."""
     found = frozenset[LicenseTerms]().union(*map(terms_of, licenses)) or {LicenseTerms.UNKNOWN}
     ordered = tuple(sorted(found, reverse=True))
     return ImpliedTerms(ordered[0], ordered)

@@ -53,11 +53,7 @@ class ArrayFolder:
     def write(self, images: DecodedImages, parts: SplitsAndLabels, salt: bytes, task: str) -> str:
         """Write the arrays of every split; returns the hash of all that training sees.
 
-        Args:
-            images: decoded images; their scratch files are copied and removed.
-            parts: split, label and patient of each image.
-            salt: secret for pseudonymous patient numbers.
-            task: name that enters these numbers.
+        Copies and removes the scratch files of `images`. `salt` and `task` make patient numbers pseudonymous.
         """
         digest = hashlib.sha256(b"16" if images.deep else b"8")
         plain = rank_owners(parts.owners, images.marks)  # independent of the salt, equal on every machine

@@ -31,11 +31,7 @@ CARD_TABLES = {"files": FilesTable, "split": SplitTable, "reader": ReaderTable}
 
 
 def files_task(path: Path, content: dict[str, Any]) -> Task:
-    """Build a task from a card with a table `files`, without opening its images.
-
-    Args:
-        path: path of the card; its paths are relative to its folder.
-        content: parsed card.
+    """Build a task from the content of a card with a table `files`; images stay unopened.
 
     Raises:
         UserError: names the card and the unknown, missing or wrong key.

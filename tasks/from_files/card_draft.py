@@ -76,11 +76,9 @@ class _FolderContent:
 
 
 def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDraft:
-    """Draft a card for a folder.
+    """Draft a card for a folder with a table or a folder per class.
 
-    Args:
-        folder: folder of the images, with a table or a folder per class.
-        answers: columns that the user has named: key of the card's table `files` -> column.
+    `answers` are columns that the user has named: key of the card's table `files` -> column.
 
     Raises:
         UserError: there is neither one table nor one folder per class, or no image.

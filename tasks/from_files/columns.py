@@ -30,13 +30,11 @@ LONGEST_ID = 64
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Columns of a table by role.
+    """Columns of a table by role; labels and patients are candidates if no column is named so.
 
     Attributes:
         keys: key of the card's table `files` -> column.
-        subgroups: subgroup columns.
-        labels: candidate label columns, that of `keys` first; () if a column is named as one.
-        patients: candidate patient columns; () if a column is named as one.
+        labels: candidates, that of `keys` first.
         unused: columns that look like splits and are not used, a clause each.
     """
 
@@ -50,16 +48,11 @@ class TableColumns:
 def classify_columns(
     table: Path, frame: "pd.DataFrame", path: str, answers: Mapping[str, str]
 ) -> TableColumns:
-    """Assign roles to the columns of a table.
+    """Assign roles to the columns of a table; `UserError` if no column looks like a label.
 
     Args:
-        table: path, for the message.
-        frame: table as `read_table` returns it.
         path: the column of file paths.
         answers: columns that the user has named: key of the card -> column.
-
-    Raises:
-        UserError: no column looks like a label.
     """
     keys: dict[str, Any] = {"path_column": path, **answers}
     for key, usual in NAMES.items():

@@ -27,18 +27,7 @@ FEW_FILES = 400
 class DecodedImages:
     """All images of a task, in the order of the listing, then of the frames in a file.
 
-    Attributes:
-        files: index of each image's file, [n].
-        frames: frame of that file, [n].
-        patients: raw patient from the header, else study or series, else "".
-        patient_known: whether `patients` holds a patient.
-        marks: SHA-256 of each letterboxed image.
-        blank: as in `DecodedChunk`, [n].
-        traits: as `Split.traits`.
-        deep: whether any file has more than 8 bits.
-        facts: sum of `DecodedChunk.facts`.
-        decoder: knows the scratch files.
-        starts: first file of each chunk, in order.
+    Fields as in `DecodedChunk`, over all chunks; `decoder` and `starts` locate their scratch files.
     """
 
     files: NDArray[np.int64]
@@ -62,14 +51,11 @@ class DecodedImages:
 
 
 def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scratch: Path) -> DecodedImages:
-    """Decode every file; only a few chunks are in memory at a time.
+    """Decode every file to squares in `scratch`; only a few chunks are in memory at a time.
 
     Args:
-        listing: the files.
-        spec: reader settings.
         side: side of the squares in pixels.
         jobs: number of processes; 0 takes the available cores.
-        scratch: folder for the squares.
 
     Raises:
         UserError: files cannot be read; names the first, with the reason.

@@ -34,7 +34,6 @@ class DecodedChunk:
         patient_known: whether `patients` holds a patient.
         marks: SHA-256 of each letterboxed image.
         blank: whether an image has one value only, so that equality with others is no evidence.
-        traits: traits of their files.
         deep: whether any file has more than 8 bits.
         facts: count of each fact about the reading, as ("window", "header").
         faults: unreadable files, with the reason.
@@ -76,11 +75,7 @@ class _ChunkResults:
 class ChunkDecoder:
     """Settings of the decoding, as plain data that processes can share.
 
-    Attributes:
-        reading: reader settings.
-        color: three channels instead of one.
-        side: side of the squares in pixels.
-        scratch: folder for the squares: uint16 over the whole range, concatenated.
+    Squares of `side` pixels go to the folder `scratch`: uint16 over the whole range, concatenated.
     """
 
     reading: ReaderTable
@@ -98,35 +93,31 @@ class ChunkDecoder:
         return self.scratch / f"{start}.squares"
 
     def __call__(self, piece: FileChunk) -> DecodedChunk:
-        """Decode a chunk; an unreadable file is recorded as a fault.
-
-        Raises:
-            DiskFullError, UserError: the squares cannot be written.
-        """
+        """Decode a chunk, recording unreadable files as faults; errors as `explain_write_errors`."""
         _keep_freed_memory()
-        seen = _ChunkResults()
+        results = _ChunkResults()
         path = self.squares_path(piece.start)
         with explain_write_errors(path), path.open("wb") as out:
             for number, file in enumerate(piece.paths, piece.start):
                 try:
                     for picture in read_images(file, self.reading):
-                        out.write(self._square(number, file, picture, seen))
+                        out.write(self._square(number, file, picture, results))
                 except UnreadableError as error:
-                    seen.faults.append((number, str(error)))
-        return seen.to_chunk(piece.start)
+                    results.faults.append((number, str(error)))
+        return results.to_chunk(piece.start)
 
-    def _square(self, number: int, file: Path, picture: ReadImage, seen: _ChunkResults) -> memoryview:
+    def _square(self, number: int, file: Path, picture: ReadImage, results: _ChunkResults) -> memoryview:
         square = letterbox(picture, self.color, self.side, self.reading.bits)
         content = np.ascontiguousarray(to_uint16(square)).data
-        seen.deep |= square.dtype == np.uint16
+        results.deep |= square.dtype == np.uint16
         blank = not (np.ptp(picture.values, axis=(0, 1)).any() and np.ptp(square, axis=(0, 1)).any())
         mark, known = sha256(content).digest(), picture.patient_known
-        seen.rows.append((number, picture.frame, picture.group, known, mark, blank))
-        seen.traits.append(traits_of(file, picture))
+        results.rows.append((number, picture.frame, picture.group, known, mark, blank))
+        results.traits.append(traits_of(file, picture))
         height, width = picture.values.shape[:2]
         color = "RGB" if picture.values.ndim == 3 else "gray"
         facts = {"pixels": f"{width} x {height}", **picture.facts, "color": color}
-        seen.facts.update(facts.items())
+        results.facts.update(facts.items())
         return content
 
 

@@ -48,8 +48,8 @@ class FileListing:
         digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
         for path in self.paths:
             try:
-                seen = (self.root / path).stat()
-                digest.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\0".encode())
+                stat = (self.root / path).stat()
+                digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
             except OSError:  # reported on reading
                 digest.update(f"{path}\0".encode())
         return digest.hexdigest()

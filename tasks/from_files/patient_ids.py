@@ -14,12 +14,9 @@ FILE_OWNER = "\0"
 def wider_ids(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
     """Return each image's wider id, such as its patient, else the narrower, such as its study.
 
-    An image with a study only takes the patient of that study's other images, so that a gap in a column does
-    not part a patient. If those have several patients, study numbers repeat between patients and are ignored.
-
-    Args:
-        wide: [n], "" if unknown.
-        narrow: [n], "" if unknown.
+    Both are [n], "" if unknown. An image with a study only takes the patient of that study's other images, so
+    that a gap in a column does not part a patient. If those have several patients, study numbers repeat
+    between patients and are ignored.
     """
     by_narrow: dict[str, set[str]] = {}
     for one, other in zip(wide, narrow, strict=True):
@@ -32,9 +29,7 @@ def wider_ids(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
 def merge_equal_images(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
     """Return for each owner the first owner with an equal image, patients before files.
 
-    Args:
-        owners: [n].
-        marks: [n] hashes of the images; b"" for one that is no evidence, e.g. a black frame.
+    `marks` are [n] hashes of the images; b"" for one that is no evidence, e.g. a black frame.
     """
     above: dict[str, str] = {}
     first: dict[bytes, str] = {}
@@ -68,7 +63,7 @@ def pseudonym_numbers(owners: tuple[str, ...], salt: bytes, task: str) -> NDArra
 def rank_owners(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
     """Return the rank of each image's owner, [n]; files first, then by least image hash.
 
-    Ranking by name would reveal to anyone with a patient list roughly which number belongs to whom.
+    Ranking by name would reveal to anyone with a patient list roughly which number is which patient.
     """
     least: dict[str, tuple[bool, bytes, str]] = {}
     for owner, mark in zip(owners, marks, strict=True):

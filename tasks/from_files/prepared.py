@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
                 shutil.rmtree(scratch, ignore_errors=True)
             write_json(note, found.folder.path.name)
     return found
+
+
+def last_prepared(task: str) -> tuple[PreparedManifest, ...]:
+    """Return the newest cached manifest of a task per side, smallest first, maybe outdated."""
+    found: dict[int, PreparedManifest] = {}
+    paths = [(path.stat().st_mtime, path) for path in (cache_folder() / "files").glob("*/manifest.json")]
+    for _, path in sorted(paths):
+        with suppress(OSError, msgspec.MsgspecError):  # of another version, or damaged: not used either
+            manifest = msgspec.json.decode(path.read_bytes(), type=PreparedManifest)
+            if manifest.task == task:
+                found[manifest.side] = manifest
+    return tuple(found[side] for side in sorted(found))
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -62,12 +62,8 @@ class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class FilesSpec:
     """All settings that determine the arrays of a task.
 
-    Attributes:
-        root: folder of the images.
-        table: path of the table; None if each class has a folder.
-        files: the card's table `files`.
-        rule: the card's table `split`.
-        reading: the card's table `reader`.
+    `table` is None if each class has a folder; `files`, `rule` and `reading` are the card's tables `files`,
+    `split` and `reader`.
     """
 
     name: str
@@ -83,12 +79,7 @@ class FilesSpec:
 
 
 def fault_of_path(given: str, allowed: bool) -> str:
-    """Return why a path of a card or table may not be read, or "".
-
-    Args:
-        given: path as written.
-        allowed: the card's `allow_outside`; else only relative paths inside the folder may be read.
-    """
+    """Return why a path may not be read, or ""; `allowed` permits paths outside the folder."""
     if not given or "\0" in given:
         return "it is no path: correct it"
     if Path(given).is_absolute():

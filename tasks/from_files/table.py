@@ -87,7 +87,7 @@ def _csv_reason(error: Exception) -> str:
         return "its first rows have more cells than the header: quote cells that hold commas"
     if "EOF inside string" in message:
         return "a quotation mark is opened and never closed: correct it"
-    return "its rows cannot be told apart: save it again"
+    return "its rows cannot be parsed: save it again"
 
 
 def _read_parquet(path: Path) -> "pd.DataFrame":

@@ -12,11 +12,8 @@ ALIKE = 1.1
 def split_differences(facts: Mapping[tuple[str, str], int], variant: Variant, side: int) -> tuple[str, ...]:
     """Return a clause for each difference in size, proportions, color or window.
 
-    Args:
-        facts: count of each reading fact, as ("pixels", "512 x 400"), ("color", "RGB") and ("window",
-            "percentiles").
-        variant: gray or color, of the card.
-        side: side of the letterboxed images in pixels.
+    `facts` count each reading fact, as ("pixels", "512 x 400"), ("color", "RGB") and ("window",
+    "percentiles"); `side` is that of the letterboxed images in pixels.
     """
     counts: dict[str, Counter[str]] = {"pixels": Counter(), "color": Counter(), "window": Counter()}
     for (key, value), count in facts.items():

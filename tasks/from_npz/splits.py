@@ -14,11 +14,7 @@ from .npz_errors import explain_defects, open_npz
 
 
 class NpzRows:
-    """One split of a file, read in batches of rows.
-
-    Args:
-        layout: required arrays.
-        split: name; its labels and groups are read at once and checked as a whole.
+    """One split of a file, read in batches of rows; labels and groups are read at once.
 
     Raises:
         UserError: as `read_npz`, or the split is missing or its images are in Fortran order.

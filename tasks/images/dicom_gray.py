@@ -30,13 +30,8 @@ def gray_values(
     """Determine the gray values of a frame and their window.
 
     The window is the card's, else the header's VOI LUT or window, else the full range of up to 8 bits, else
-    the percentiles of the image.
-
-    Args:
-        stored: [h, w] as decoded.
-        transformation: dataset with RescaleSlope for this frame.
-        voi: dataset with WindowCenter or a VOI LUT for this frame.
-        reading: holds the card's window.
+    the percentiles of the image. `stored` is [h, w] as decoded; `transformation` holds the frame's
+    RescaleSlope, `voi` its WindowCenter or VOI LUT.
     """
     from pydicom.pixels.processing import apply_modality_lut
 

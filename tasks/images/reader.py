@@ -125,11 +125,7 @@ def readable_suffixes() -> tuple[str, ...]:
 
 
 def read_images(path: Path, reading: ReaderTable | None = None) -> Iterator[ReadImage]:
-    """Yield the images of one file.
-
-    Args:
-        path: a file of any supported format, detected by its first bytes, else by its suffix.
-        reading: reader settings; by default all frames.
+    """Yield the images of one file; its format is detected by the first bytes, else by suffix.
 
     Raises:
         UnreadableError: the file cannot be read; one sentence without path or patient.

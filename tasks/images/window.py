@@ -45,13 +45,9 @@ def card_window(window: tuple[float, float], slope: float = 1.0, intercept: floa
 def choose_window(
     values: NDArray, wanted: tuple[float, float] | None, slope: float = 1.0, intercept: float = 0.0
 ) -> GrayWindow:
-    """Return the card's window, or the percentiles of an image or volume.
+    """Return the card's window, else the percentiles of an image or volume of any real type.
 
-    Args:
-        values: as stored, of any shape and real type.
-        wanted: the card's (center, width), in units of ``slope * values + intercept``, or None.
-        slope: units per stored value.
-        intercept: units at stored value 0.
+    `wanted` is the card's (center, width) in units of ``slope * values + intercept``.
     """
     if wanted:
         return card_window(wanted, slope, intercept)
@@ -61,12 +57,9 @@ def choose_window(
 def percentile_window(
     values: NDArray, padding: tuple[float, float] | None = None, falling: bool = False
 ) -> GrayWindow:
-    """Return the window between robust percentiles of an image or volume.
+    """Return the window between robust percentiles of an image or volume of any real type.
 
-    Args:
-        values: any shape and real type; non-finite values do not count.
-        padding: range of padding values, which do not count.
-        falling: the values fall with brightness (negative slope).
+    Non-finite values and the range `padding` do not count; `falling` inverts a window of negative slope.
     """
     flat = values.ravel() if values.flags.c_contiguous else values.ravel("K")
     # an odd step visits all columns of an image whose width is a power of two
@@ -100,11 +93,9 @@ def _values_at_ranks(sample: NDArray, places: list[int]) -> list[float]:
 
 
 def brightness(values: NDArray, window: GrayWindow) -> NDArray[np.float32]:
-    """Map values linearly from black at 0 to white at 1, clipped.
+    """Map real values of any shape linearly from black at 0 to white at 1, clipped.
 
-    Args:
-        values: any shape and real type; NaN becomes 0.
-        window: in units of `values`; a width of 0 gives zeros.
+    NaN becomes 0, and so does everything in a window of width 0.
     """
     if window.low == window.high:
         return np.zeros(values.shape, np.float32)

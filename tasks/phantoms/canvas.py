@@ -17,11 +17,7 @@ Point = tuple[float, float]
 
 
 class SeededDraws:
-    """Reproducible draws, one stream per patient and per image, so that images are independent.
-
-    Args:
-        key: integers that identify the stream.
-    """
+    """Reproducible draws, one stream (key) per patient and per image: images are independent."""
 
     def __init__(self, *key: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
@@ -141,14 +137,9 @@ def blend(below: Plane, above: Plane | float, cover: Plane) -> Plane:
 def to_uint8_image(
     picture: NDArray[np.float64], dice: SeededDraws, noise: float, gain: float = 1.0, lift: float = 0.0
 ):
-    """Convert values from 0 to 1 to uint8, with contrast, brightness and noise.
+    """Convert [size, size(, 3)] from 0 to 1 to uint8, with contrast, brightness and noise.
 
-    Args:
-        picture: [size, size] or [size, size, 3].
-        dice: draws the noise; used last, since the noise alone depends on the size.
-        noise: standard deviation.
-        gain: contrast factor.
-        lift: brightness offset.
+    `noise` is a standard deviation, drawn last, since it alone depends on the size.
     """
-    seen = (picture - 0.5) * gain + 0.5 + lift + noise * dice.noise(*picture.shape)
-    return np.clip(np.rint(seen * 255), 0, 255).astype(np.uint8)
+    values = (picture - 0.5) * gain + 0.5 + lift + noise * dice.noise(*picture.shape)
+    return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)

@@ -14,12 +14,7 @@ _HAEMATOXYLIN, _EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11
 
 
 def draw_tissue(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
-    """Draw a stained section of tissue `label` of `TISSUES`, often beside another tissue.
-
-    Args:
-        patient: draws the staining.
-        dice: draws the cells.
-    """
+    """Draw a stained section of tissue `label` of `TISSUES`, often beside another tissue."""
     nuclei, fibers = _texture(canvas, dice, label)
     if dice.chance(0.85):
         other = (label + dice.count(1, len(TISSUES) - 1)) % len(TISSUES)
@@ -108,11 +103,8 @@ def _carcinoma(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
 def draw_fundus(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
     """Draw a fundus photograph.
 
-    Args:
-        patient: draws pigment and vessels.
-        dice: draws eye, pose, light and lesions.
-        label: 0 none, 1 microaneurysms, 2 and 3 increasing haemorrhages and exudates, 4 also new vessels or a
-            vitreous bleeding; lesion counts of neighboring grades overlap.
+    Grade 0 none, 1 microaneurysms, 2 and 3 increasing haemorrhages and exudates, 4 also new vessels or a
+    vitreous bleeding; lesion counts of neighboring grades overlap.
     """
     side = dice.sign()
     x, y = dice.between(-0.08, 0.08), dice.between(-0.08, 0.08)

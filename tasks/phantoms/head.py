@@ -10,13 +10,7 @@ FINDINGS = ("haemorrhage", "infarct", "mass", "hydrocephalus")
 
 
 def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: Sequence[int]) -> Plane:
-    """Draw a head CT slice; values of about 0 to 1.
-
-    Args:
-        patient: draws the anatomy, equal in all images of one patient.
-        dice: draws pose, exposure and the findings.
-        labels: one 0 or 1 per finding of `FINDINGS`.
-    """
+    """Draw a head CT slice of about 0 to 1; `labels` are one 0 or 1 per finding of `FINDINGS`."""
     bleed, infarct, mass, wide = labels
     x, y, tilt = dice.between(-0.05, 0.05), dice.between(-0.05, 0.05), dice.between(-0.2, 0.2)
     rx, ry = patient.between(0.66, 0.76), patient.between(0.78, 0.9)
@@ -65,9 +59,11 @@ def _somewhere(
 def _midline(
     canvas: Canvas, patient: SeededDraws, picture: Plane, pose: HeadPose, long: float, shift: float
 ) -> Plane:
-    seen = patient.between(0.04, 0.12)
+    faint = patient.between(0.04, 0.12)
     for end in (-1, 1):
-        picture = picture + seen * canvas.line(*_at(pose, 0, end * long), *_at(pose, shift, end * 0.3), 0.012)
+        picture = picture + faint * canvas.line(
+            *_at(pose, 0, end * long), *_at(pose, shift, end * 0.3), 0.012
+        )
     return picture
 
 

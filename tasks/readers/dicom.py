@@ -170,11 +170,11 @@ def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
 
     if "PixelData" not in dataset:
         return  # floats are never compressed, and pydicom compares their length
-    held = dataset.PixelData
+    pixels = dataset.PixelData
     if not decoder.is_encapsulated:
-        _check_length(held, get_expected_length(dataset))
+        _check_length(pixels, get_expected_length(dataset))
         return
-    for frame in generate_frames(held, number_of_frames=frames):
+    for frame in generate_frames(pixels, number_of_frames=frames):
         size = declared_size(frame)
         if size is not None and size != (dataset.Rows, dataset.Columns):
             raise UnreadableError("a compressed frame declares another size than the header")
@@ -209,20 +209,20 @@ def _iterate_uncompressed(
     """Yield uncompressed gray values as views, as pydicom does in twice the time."""
     rows, columns = (int(element_number(dataset, side) or 0) for side in ("Rows", "Columns"))
     kind = np.dtype(f"<{'i' if element_number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
-    size, held = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
-    _check_length(held, size * frames)
+    size, pixels = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
+    _check_length(pixels, size * frames)
     unused = bits - bits_stored(dataset)
     for frame in chosen:
-        values = np.frombuffer(held, kind, rows * columns, frame * size)
+        values = np.frombuffer(pixels, kind, rows * columns, frame * size)
         # clear the unused high bits and extend the sign of the used ones
         values = values << unused >> unused if unused else values
         yield values.reshape(rows, columns)
 
 
-def _check_length(held: bytes | None, expected: int) -> None:
+def _check_length(pixels: bytes | None, expected: int) -> None:
     """Refuse pixel data that are shorter than the header declares."""
-    if expected > len(held or b""):
-        raise UnreadableError(f"its pixel data are cut off: {len(held or b''):,} of {expected:,} bytes")
+    if expected > len(pixels or b""):
+        raise UnreadableError(f"its pixel data are cut off: {len(pixels or b''):,} of {expected:,} bytes")
 
 
 def _missing_plugin_reason(syntax: "UID") -> str:

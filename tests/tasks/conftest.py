@@ -21,7 +21,7 @@ variant = "gray"
 source_group = "cells"
 parents = []
 license = "CC0-1.0"
-citation = "nobody"
+citation = "none"
 path = "cells.npz"
 """
 

@@ -1,4 +1,4 @@
-"""What `--tasks` means, and what a person is told when the data are not there."""
+"""Selection by `--tasks`, and the messages for missing data."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A card makes a task; whatever is wrong with it is told with the card's and the key's name."""
+"""A card makes a task; an error in it names the card and the key."""
 
 import os
 import time

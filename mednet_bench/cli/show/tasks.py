@@ -13,8 +13,7 @@ from ...core.plugins import installed_plugins
 from ...core.text_tables import tabulate
 from ...tasks.catalog import TASK_GROUPS, catalog, format_megabytes, is_available
 from ...tasks.data_paths import data_locations
-from ...tasks.from_files.cache_lookup import last_prepared
-from ...tasks.from_files.prepared import PreparedManifest
+from ...tasks.from_files.prepared import PreparedManifest, last_prepared
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import SPLITS, DataLocations, Task
 

@@ -96,7 +96,7 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
     assert "differ (1 called otherwise)" in refusal(card)
 
 
-def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None:
+def test_given_splits_are_kept_and_shared_patients_reported(changed: Change) -> None:
     card = changed(
         lambda rows: [row.insert(3, ("train", "Validation", "TEST")[n % 3]) for n, row in enumerate(rows)]
     )
@@ -107,7 +107,7 @@ def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None
     source = local_task(card).source
     assert isinstance(source, FilesSource)
     assert (
-        "20 patients stand in more than one split"
+        "20 patients are in more than one split"
         in preparing.prepare_task(source.spec, 16).manifest.warnings[0]
     )
 
@@ -163,7 +163,7 @@ def test_what_is_wrong_with_a_table_is_one_sentence(changed: Change, case: str) 
     assert "MUSTERMANN" not in said
 
 
-def test_a_broken_file_is_told_by_its_line(ward: Path) -> None:
+def test_a_broken_file_is_named_by_its_line(ward: Path) -> None:
     path = sorted(ward.rglob("*.dcm"))[0]
     path.write_bytes(path.read_bytes()[:500])
     said = refusal(ward / "ward.toml")

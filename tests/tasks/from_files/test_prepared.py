@@ -87,7 +87,7 @@ def test_what_was_touched_or_moved_is_kept_once(ward: Path, cache: Path) -> None
     assert other.manifest.split_hash == first.manifest.split_hash
 
 
-def test_what_a_killed_run_left_is_removed_and_damage_is_told(ward: Path, cache: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed_and_damage_is_reported(ward: Path, cache: Path) -> None:
     folder = ready(ward / "ward.toml").folder.path
     [note] = list((cache / "files").glob("*.json"))
     half, other, busy = (note.with_name(f"{name}.preparing") for name in (note.stem, "other", "busy"))
@@ -134,7 +134,7 @@ def test_what_files_say_beside_their_pixels_is_kept_for_the_audit(ward: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:The value length")
-def test_what_a_header_says_in_words_is_told_apart_and_not_read(ward: Path) -> None:
+def test_text_of_headers_is_distinguished_and_not_readable(ward: Path) -> None:
     from dicoms import SECRET, write
 
     for number, path in enumerate(sorted(ward.rglob("*.dcm"))):

@@ -101,7 +101,7 @@ def test_tables_too_large_for_memory_are_refused_unread(ward: Path, monkeypatch:
         table.read_table(ward / "rows.parquet")
 
 
-def test_one_patient_who_has_most_of_the_images_is_told(changed: Callable[..., Path]) -> None:
+def test_one_patient_with_most_of_the_images_is_reported(changed: Callable[..., Path]) -> None:
     def one_patient(rows: list[list[str]]) -> None:
         for row in rows[:30]:
             row[2] = "the same"
@@ -161,7 +161,7 @@ def test_a_pattern_that_never_ends_does_not_hold_workers(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarm")
-def test_a_search_ends_though_nobody_waits_for_it_any_more() -> None:
+def test_a_search_ends_after_its_parent_was_killed() -> None:
     asked = json.dumps([0, "(x+x+)+y", ["x" * 60]]).encode()
     command = (sys.executable, "-I", "-S", "-c", patients._MATCHER)
     assert subprocess.run(command, input=asked, capture_output=True).returncode == -signal.SIGALRM

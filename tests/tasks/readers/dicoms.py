@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 BUNDLED = Path(pydicom.data.__file__).parent
 SECRET = "MUSTERMANN"
-"""Stands in every element that could identify a patient."""
+"""Value of every element that could identify a patient."""
 
 
 def bundled(name: str) -> Path:

@@ -161,7 +161,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, reason: s
     with pytest.raises(UnreadableError, match="its format is not known"):
         one(tmp_path / "x.docx")
     with pytest.raises(UnreadableError, match=r"it cannot be opened \(No such file"):
-        one(tmp_path / "nobody.png")
+        one(tmp_path / "missing.png")
 
 
 def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:
