@@ -138,7 +138,9 @@ def _format_missing(tasks: tuple[Task, ...], size: int, places: DataLocations, r
         names = ", ".join(_name_with_size(file) for file in anywhere)
         pages = sorted({file.url.split("/files/")[0] for file in anywhere if file.url})
         source = f" (from {', '.join(pages)})" if pages else ""
-        clauses.append(f"missing: {names}{source}; put {_pronoun(anywhere)} into {_first_root(places)}")
+        them = "it" if len(anywhere) == 1 else "them"
+        root = places.roots[0] if places.roots else "a folder that --data-root or MEDNET_BENCH_DATA names"
+        clauses.append(f"missing: {names}{source}; put {them} into {root}")
     fixed = [f"{file.place}" for file in files if file.place is not None]
     if fixed:
         clauses.append(f"missing: {', '.join(fixed)}, where a card expects the data")
@@ -158,16 +160,6 @@ def _name_with_size(file: MissingFile) -> str:
     return (
         f"{file.name} (at most {format_megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
     )
-
-
-def _first_root(places: DataLocations) -> str:
-    if places.roots:
-        return str(places.roots[0])
-    return "a folder that --data-root or MEDNET_BENCH_DATA names"
-
-
-def _pronoun(files: list[MissingFile]) -> str:
-    return "it" if len(files) == 1 else "them"
 
 
 def format_megabytes(count: int) -> str:

@@ -277,16 +277,15 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
             _check_room(part, length)
             with watch.guard_change():
                 file = part.open("r+b" if start else "wb")
+            name, total = part.name.rsplit(".", 2)[0], start + length
             with file:
-                done = _copy_blocks(
-                    answer, file, start, watch, lambda done: report(_target_name(part), done, start + length)
-                )
+                done = _copy_blocks(answer, file, start, watch, lambda done: report(name, done, total))
         if done > watch.most:
             with watch.guard_change():
                 part.unlink()
             raise _too_large_error(url, f"more than {watch.most:,} bytes", watch.most)
-        if length and done < start + length:
-            raise _CutError(f"cut after {done} of {start + length} bytes")
+        if length and done < total:
+            raise _CutError(f"cut after {done} of {total} bytes")
     except urllib.error.HTTPError as error:
         _handle_http_error(url, part, have, watch, error)
     except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or character
@@ -376,7 +375,3 @@ def _disk_full_error(part: Path) -> DiskFullError:
     return DiskFullError(
         f"Disk full: no space left for {part}; free some space and run the same command again to resume."
     )
-
-
-def _target_name(part: Path) -> str:
-    return part.name.rsplit(".", 2)[0]

@@ -110,16 +110,13 @@ class PatientMatcher:
         try:
             done = subprocess.run(command, input=request.encode(), capture_output=True, timeout=LIMIT)
         except subprocess.TimeoutExpired as error:
-            raise UserError(self._timeout_message(len(paths))) from error
+            raise UserError(
+                f"{self.key}: it does not get done with {len(paths):,} paths in {LIMIT:g} seconds: write it "
+                "without a repeat inside a repeat, as (a+)+ has, and with few of .* and .+"
+            ) from error
         if done.returncode:
             raise UserError(f"{self.key}: to match it with {len(paths):,} paths failed ({done.returncode}).")
         return json.loads(done.stdout)
-
-    def _timeout_message(self, paths: int) -> str:
-        return (
-            f"{self.key}: it does not get done with {paths:,} paths in {LIMIT:g} seconds: write it without a "
-            "repeat inside a repeat, as (a+)+ has, and with few of .* and .+"
-        )
 
 
 def compile_pattern(pattern: str, key: str) -> PatientMatcher | None:

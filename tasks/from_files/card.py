@@ -41,15 +41,11 @@ def files_task(path: Path, content: dict[str, Any]) -> Task:
         if not isinstance(given, dict):
             raise UserError(f"{path}: '{name}' is a table: write [{name}] and its keys below.")
         try:
-            check_keys(path, given, _key_names(part))
+            check_keys(path, given, inspect.signature(part).parameters)
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')} (in [{name}]).") from error
     card = read_task_card(path, content, FilesCard)
     return Task(source=FilesSource(path, _build_spec(path, card)), **card.card_facts())
-
-
-def _key_names(part: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(part).parameters)
 
 
 def _build_spec(path: Path, card: FilesCard) -> FilesSpec:

@@ -83,9 +83,9 @@ def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDr
     Raises:
         UserError: there is neither one table nor one folder per class, or no image.
     """
-    tables = sorted(
-        path for path in _list_files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet")
-    )
+    class_folders(folder)  # raises for a folder that is missing or unreadable
+    files = [path for path in folder.iterdir() if path.is_file()]
+    tables = sorted(path for path in files if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
@@ -106,11 +106,6 @@ def _task_name(folder: Path) -> str:
     """Derive an unused task name from the folder's name."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
     return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
-
-
-def _list_files(folder: Path) -> list[Path]:
-    class_folders(folder)  # says what is wrong with the folder
-    return [path for path in folder.iterdir() if path.is_file()]
 
 
 def _draft_from_folders(folder: Path) -> _FolderContent:

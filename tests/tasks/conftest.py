@@ -1,4 +1,4 @@
-"""Real data where they are, made-up npz files, and a cache that no test shares with the user."""
+"""Real data if present, generated npz files, and a separate cache."""
 
 import os
 from collections.abc import Callable

@@ -123,7 +123,7 @@ def test_what_is_missing_is_one_sentence_with_every_cure(nowhere, write_set, rea
     require_tasks([TASKS["breastmnist"], TASKS["phantom-organ"]], 28, real)
     card = write_set()
     (card.parent / "cells.npz").unlink()
-    with pytest.raises(UserError, match=f"Missing: {card.parent}/cells.npz, where a card says"):
+    with pytest.raises(UserError, match=f"Missing: {card.parent}/cells.npz, where a card expects the data"):
         require_tasks([catalog(DataLocations((card.parent,)))["cells"]], 28, nowhere)
 
 

@@ -1,4 +1,4 @@
-"""Every row of the catalog keeps what plans and audits rely on, and kinship follows from the rows."""
+"""Rows of the catalog are consistent, and kinship follows from them."""
 
 import re
 from dataclasses import replace

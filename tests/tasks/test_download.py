@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on loopback that cuts, lies, refuses and forgets about ranges."""
+"""Downloads from a real HTTP server on loopback that cuts, lies, refuses and ignores ranges."""
 
 import hashlib
 import multiprocessing

@@ -55,7 +55,7 @@ def test_the_example_cards_load(real):
 @pytest.mark.parametrize(
     ("line", "other", "words"),
     [
-        ("license =", "licence =", "There is no key 'license'; did you mean 'license'?"),
+        ("license =", "licens =", "There is no key 'licens'; did you mean 'license'?"),
         ('license = "CC0-1.0"', "", "lacks the key 'license'"),
         ('classes = ["a", "b", "c"]', 'classes = "abc"', "key 'classes': Expected `array`, got `str`"),
         ('classes = ["a", "b", "c"]', "classes = [1, 2]", "key 'classes': Expected `str`, got `int`"),

@@ -1,4 +1,4 @@
-"""The generated tasks: the same everywhere, of every kind, and neither trivial nor hopeless."""
+"""Generated tasks: reproducible, of every kind of label, neither trivial nor hopeless."""
 
 import hashlib
 from collections.abc import Iterator

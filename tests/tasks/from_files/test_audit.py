@@ -1,4 +1,4 @@
-"""A leakage audit of a card of files, by the command line: what is planted is found, and no name goes out."""
+"""Leakage audit of a card of files from the command line, with planted leaks and names."""
 
 import csv
 import json

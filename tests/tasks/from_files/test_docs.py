@@ -1,4 +1,4 @@
-"""Every command of docs/your-own-data.md is run on files written here, and no output names a patient."""
+"""Every command of docs/your-own-data.md runs, and no output names a patient."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Files become a task: whole patients, the same splits every time, and a sentence for whatever is wrong."""
+"""Tasks from files: whole patients, reproducible splits, one sentence per error."""
 
 import re
 from collections.abc import Callable

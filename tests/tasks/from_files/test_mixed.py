@@ -1,4 +1,4 @@
-"""Files of several images each, of every format, through one card: none is lost, none is cut apart."""
+"""Files with several images in every format, through one card: none lost, none separated."""
 
 from collections import Counter
 from pathlib import Path

@@ -46,8 +46,8 @@ def test_a_patient_is_whole_where_columns_have_gaps(ward: Path, case: str) -> No
             for number, row in enumerate(cells):
                 path = f"{SECRET}{patient}/{SECRET}-{number}.dcm"
                 write(ward / path, dcmread(ward / path).pixel_array, **{"PatientID": f"H-{patient}", **lacks})
-                cells = (f"{cell}-{patient}" if cell else "" for cell in row)
-                lines.writerow((path, ("healthy", "ill")[patient % 2], *cells))
+                values = (f"{cell}-{patient}" if cell else "" for cell in row)
+                lines.writerow((path, ("healthy", "ill")[patient % 2], *values))
     card = ward / "ward.toml"
     card.write_text(card.read_text().replace('subgroups = ["sex"]\n', "") + 'study_column = "study"\n')
     groups = [set(split.groups.tolist()) for split in loaded(ward).values() if split.groups is not None]
@@ -88,7 +88,7 @@ def test_repeated_study_numbers_join_no_patients() -> None:
 
 
 def test_numbers_of_patients_are_not_in_the_order_of_their_names(ward: Path) -> None:
-    """Salted hashes in order are nearly evenly spaced: in the order of names they tell who is who."""
+    """Salted hashes in order are nearly evenly spaced: in the order of names they reveal patients."""
     train = loaded(ward)["train"].groups
     assert train is not None and (np.diff(train) < 0).any(), "rows are in the order of their paths"
 

@@ -1,4 +1,4 @@
-"""The cache of prepared files: 16 bits, folders named by their content; kills and damage cost nothing."""
+"""Cache of prepared files: 16 bits, content-addressed folders, kills and damage."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Phrases planted in every column, header, folder and file name: none is said or kept."""
+"""Phrases planted in every column, header, folder and file name are never printed or stored."""
 
 import csv
 import traceback

@@ -1,4 +1,4 @@
-"""`validate` says what is wrong with a card or a table in one sentence that names the file."""
+"""`validate` reports each error of a card or table in one sentence that names the file."""
 
 import json
 import signal

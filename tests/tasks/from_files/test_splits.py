@@ -1,4 +1,4 @@
-"""Splits that a table or folders give are kept and said; those that are made part no equal images."""
+"""Given splits are kept and reported; generated splits never separate equal images."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -348,7 +348,7 @@ def test_splits_that_are_made_keep_equal_images_together(tmp_path: Path, by: str
 
 
 def test_blank_images_join_no_patients(tmp_path: Path) -> None:
-    """A black first slice would else make one group of all volumes."""
+    """A black first slice would otherwise merge all volumes into one group."""
     folder = tmp_path / "scans"
     folder.mkdir()
     rows = ["path,label"]

@@ -1,4 +1,4 @@
-"""DICOM files that tests write: small, whole, and full of names that must not be seen again."""
+"""Small DICOM files that tests write, full of names that must not reappear."""
 
 from collections.abc import Iterable
 from pathlib import Path

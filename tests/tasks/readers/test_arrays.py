@@ -1,4 +1,4 @@
-"""numpy's own files: shapes and types that are images, and what is refused before it is loaded."""
+"""numpy files: accepted shapes and types, and refusals before loading."""
 
 import io
 import zipfile
