@@ -1,1 +1,1 @@
-"""What is classified: tasks, their cards, the catalog, and where images come from."""
+"""Classification tasks: cards, catalog, and sources of images."""

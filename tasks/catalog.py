@@ -1,4 +1,4 @@
-"""What tasks there are, which of them a request means, and whether their data are at hand."""
+"""All known tasks, selection by `--tasks`, and checks for missing data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -6,33 +6,29 @@ from pathlib import Path
 
 from ..core.errors import UserError, unknown_name_error
 from .download import DownloadProgress, OfflineError, download_missing
-from .local_cards import cards_in, local_task
+from .local_cards import find_cards, local_task
 from .task import TASKS, DataLocations, MissingFile, Task
 
 TASK_GROUPS: dict[str, Callable[[Task, DataLocations, int], bool]] = {
     "all": lambda task, places, size: not task.generated,
-    "available": lambda task, places, size: not task.generated and at_hand(task, size, places),
+    "available": lambda task, places, size: not task.generated and is_available(task, size, places),
     "medmnist": lambda task, places, size: task.family == "medmnist",
     "phantom": lambda task, places, size: task.family == "phantom",
     "gray": lambda task, places, size: not task.generated and task.variant == "gray",
     "color": lambda task, places, size: not task.generated and task.variant == "color",
 }
-"""The words that stand for several tasks; `all`, `available`, `gray` and `color` mean real images only."""
+"""Group name to predicate; `all`, `available`, `gray` and `color` select real images only."""
 
 
 def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str, Task]:
-    """Return every known task and source by name: registered, named by a card, or found in a data root.
-
-    Args:
-        places: the roots whose cards are read.
-        task_files: further cards, as `--task-file` names them.
+    """Return every task by name: registered, from `task_files`, or from a card in a data root.
 
     Raises:
-        UserError: a card is wrong, or two things have one name.
+        UserError: a card is wrong, or two tasks have one name.
     """
     tasks = dict(TASKS.items())
     origins = {name: TASKS.origin(name) for name in tasks}
-    cards = [*task_files, *(card for root in places.roots for card in cards_in(root))]
+    cards = [*task_files, *(card for root in places.roots for card in find_cards(root))]
     for card in dict.fromkeys(card.resolve() for card in cards):
         task = local_task(card)
         if task.name in TASK_GROUPS:
@@ -50,16 +46,14 @@ def catalog(places: DataLocations, task_files: Iterable[Path] = ()) -> dict[str,
 def select_tasks(
     expression: str, tasks: Mapping[str, Task], places: DataLocations, size: int
 ) -> tuple[Task, ...]:
-    """Return the targets that an expression means, in the order of the expression, each once.
+    """Return the tasks that an expression selects, in its order, without duplicates.
 
     Args:
-        expression: names, globs and `TASK_GROUPS` between commas, in any case.
-        tasks: what `catalog` returned.
-        places: where `available` looks.
-        size: side in pixels of the stored images that `available` looks for.
+        expression: comma-separated names, globs and `TASK_GROUPS`, case-insensitive.
+        size: stored image side in pixels, for `available`.
 
     Raises:
-        UserError: a name that is unknown or that only serves for pretraining, or nothing chosen.
+        UserError: an unknown name, one that only serves for pretraining, or an empty selection.
     """
     chosen: dict[str, Task] = {}
     for word in filter(None, (part.strip().lower() for part in expression.split(","))):
@@ -90,13 +84,13 @@ def _matches(word: str, tasks: Mapping[str, Task], places: DataLocations, size: 
     raise unknown_name_error("task", word, [*targets, *TASK_GROUPS])
 
 
-def at_hand(task: Task, size: int, places: DataLocations) -> bool:
+def is_available(task: Task, size: int, places: DataLocations) -> bool:
     """Whether a task can be loaded at this size without a network."""
     return (not task.sizes or size in task.sizes) and not task.source.missing(size, places)
 
 
 def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> list[MissingFile]:
-    """List the files that these tasks lack, each once; `UserError` for a size that a task does not have."""
+    """List missing files without duplicates; `UserError` for a size that a task does not have."""
     tasks = tuple(tasks)
     for task in tasks:
         if task.sizes and size not in task.sizes:
@@ -109,10 +103,10 @@ def missing_files(tasks: Iterable[Task], size: int, places: DataLocations) -> li
 def fetch_tasks(
     tasks: Iterable[Task], size: int, places: DataLocations, progress: DownloadProgress | None = None
 ) -> None:
-    """Download what these tasks lack, where `places` allows it and somebody publishes it.
+    """Download the missing files that have a URL and an MD5, if `places` allows downloads.
 
     Raises:
-        UserError: without network the sentence of `require`; otherwise what `download` says.
+        UserError: offline, the message of `require_tasks`; otherwise as `download_missing`.
     """
     tasks = tuple(tasks)
     if not places.download:
@@ -122,61 +116,54 @@ def fetch_tasks(
             try:
                 download_missing(file, places, progress)
             except OfflineError as error:
-                raise UserError(_lack(tasks, size, places, str(error).rstrip("."))) from error
+                raise UserError(_format_missing(tasks, size, places, str(error).rstrip("."))) from error
 
 
 def require_tasks(tasks: Iterable[Task], size: int, places: DataLocations) -> None:
-    """Insist that everything is at hand.
+    """Check that no file is missing.
 
     Raises:
-        UserError: one sentence that names each missing file, its size, where to put it, and what can
-            be run without it.
+        UserError: one sentence with each missing file, its size, where to put it, and what runs without it.
     """
     tasks = tuple(tasks)
     if missing_files(tasks, size, places):
-        raise UserError(_lack(tasks, size, places))
+        raise UserError(_format_missing(tasks, size, places))
 
 
-def _lack(tasks: tuple[Task, ...], size: int, places: DataLocations, reason: str = "") -> str:
+def _format_missing(tasks: tuple[Task, ...], size: int, places: DataLocations, reason: str = "") -> str:
     files = missing_files(tasks, size, places)
     anywhere = [file for file in files if file.place is None]
     clauses = [reason] if reason else []
     if anywhere:
-        names = ", ".join(_with_size(file) for file in anywhere)
+        names = ", ".join(_name_with_size(file) for file in anywhere)
         pages = sorted({file.url.split("/files/")[0] for file in anywhere if file.url})
         source = f" (from {', '.join(pages)})" if pages else ""
-        clauses.append(f"missing: {names}{source}; put {_them(anywhere)} into {_root(places)}")
+        them = "it" if len(anywhere) == 1 else "them"
+        root = places.roots[0] if places.roots else "a folder that --data-root or MEDNET_BENCH_DATA names"
+        clauses.append(f"missing: {names}{source}; put {them} into {root}")
     fixed = [f"{file.place}" for file in files if file.place is not None]
     if fixed:
-        clauses.append(f"missing: {', '.join(fixed)}, where a card says that data stand")
-    sentence = f"{'; '.join(clauses)}; {_instead(tasks, size, places)}."
+        clauses.append(f"missing: {', '.join(fixed)}, where a card expects the data")
+    sentence = f"{'; '.join(clauses)}; {_suggest_alternative(tasks, size, places)}."
     return sentence[0].upper() + sentence[1:]
 
 
-def _instead(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
+def _suggest_alternative(tasks: tuple[Task, ...], size: int, places: DataLocations) -> str:
     known = {task.name: task for task in (*dict(TASKS.items()).values(), *tasks)}
     ready = [task.name for task in known.values() if TASK_GROUPS["available"](task, places, size)]
     if ready:
-        return f"what is at hand runs with `--tasks available` ({', '.join(ready)})"
+        return f"run the available tasks with `--tasks available` ({', '.join(ready)})"
     return "generated images need no data and run with `--tasks phantom`"
 
 
-def _with_size(file: MissingFile) -> str:
-    return f"{file.name} (at most {megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
+def _name_with_size(file: MissingFile) -> str:
+    return (
+        f"{file.name} (at most {format_megabytes(file.bytes_at_most)})" if file.bytes_at_most else file.name
+    )
 
 
-def _root(places: DataLocations) -> str:
-    if places.roots:
-        return str(places.roots[0])
-    return "a folder that --data-root or MEDNET_BENCH_DATA names"
-
-
-def _them(files: list[MissingFile]) -> str:
-    return "it" if len(files) == 1 else "them"
-
-
-def megabytes(count: int) -> str:
-    """Write a number of bytes for a person: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
+def format_megabytes(count: int) -> str:
+    """Format a number of bytes: ``"0.6 MB"``, ``"41 MB"``, ``"11.8 GB"``."""
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"

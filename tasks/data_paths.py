@@ -1,4 +1,4 @@
-"""Where data are looked for and put: the data roots, medmnist's cache, the mirror."""
+"""Data roots, medmnist's cache, the mirror: where files are searched and downloaded to."""
 
 import os
 import urllib.parse
@@ -9,15 +9,10 @@ from .task import DataLocations
 
 
 def data_locations(data_root: Path | None = None, download: bool = True) -> DataLocations:
-    """Return the places that the command line and the environment name.
-
-    Args:
-        data_root: `--data-root`; looked in before MEDNET_BENCH_DATA.
-        download: whether missing files may be fetched, from MEDNET_BENCH_MIRROR where it is set.
+    """Return the locations that `--data-root` and the environment give, in search order.
 
     Raises:
-        UserError: a folder that was named does not exist, or the mirror is no http address, or has a
-            password.
+        UserError: a folder does not exist, or the mirror is no http address or contains a password.
     """
     roots: list[Path] = []
     for origin, given in (
@@ -33,21 +28,21 @@ def data_locations(data_root: Path | None = None, download: bool = True) -> Data
             roots.append(root)
     mirror = os.environ.get("MEDNET_BENCH_MIRROR", "")
     if mirror and (fault := _fault_of_mirror(mirror)):
-        # without what stands before the host: it may be a password
+        # without the part before the host: it may be a password
         raise UserError(f"MEDNET_BENCH_MIRROR is '{mirror.rpartition('@')[2]}': {fault}.")
     return DataLocations(tuple(roots), mirror=mirror, download=download)
 
 
 def _fault_of_mirror(mirror: str) -> str:
-    """Say what is wrong with a mirror's address, "" where it can be used."""
+    """Return why a mirror's address cannot be used, or ""."""
     if not mirror.startswith(("http://", "https://")):
         return "it must start with http:// or https://"
     try:
         address = urllib.parse.urlsplit(mirror)
-        named, port = address.hostname, address.port  # checked only when they are asked for
+        host, port = address.hostname, address.port  # these attributes raise ValueError on a bad address
     except ValueError:
         return "it is no address; correct host and port (1 to 65535)"
-    if not named or port == 0:
+    if not host or port == 0:
         return "it is no address; correct host and port (1 to 65535)"
     if "@" in address.netloc:
         return (
@@ -58,13 +53,13 @@ def _fault_of_mirror(mirror: str) -> str:
 
 
 def data_folders(places: DataLocations) -> tuple[Path, ...]:
-    """List every folder in which a published file may stand, in the order of search."""
+    """List every folder that may hold a published file, in search order."""
     inside = [folder for root in places.roots for folder in (root, root / "medmnist")]
     return (*inside, places.medmnist_cache)
 
 
 def find_file(name: str, places: DataLocations) -> Path | None:
-    """Return where the file `name` stands, or None."""
+    """Return the path of the file `name`, or None."""
     for folder in data_folders(places):
         if (folder / name).is_file():
             return folder / name
@@ -72,7 +67,7 @@ def find_file(name: str, places: DataLocations) -> Path | None:
 
 
 def download_folder(places: DataLocations) -> Path:
-    """Return the folder for downloads: the first data root if one can write there, else medmnist's cache."""
+    """Return the first data root if it is writable, else medmnist's cache."""
     for root in places.roots[:1]:
         inside = root / "medmnist"
         folder = inside if inside.is_dir() else root

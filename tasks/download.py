@@ -1,4 +1,4 @@
-"""Downloads that end whole and verified or not at all, in bounded time and size, and resume after a cut."""
+"""Verified, resumable downloads, bounded in time and size."""
 
 import errno
 import http.client
@@ -25,32 +25,31 @@ from .hashes import file_hash
 from .task import DataLocations, MissingFile
 
 DownloadProgress = Callable[[str, int, int], None]
-"""Receives the file's name, the bytes that are there and the total (0 if the server states none)."""
+"""Called with file name, bytes received, and total (0 if the server states none)."""
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _GROWTH = 1 << 24
-"""Bytes after which a cut counts as the first again: a big file may be cut more often than a small one."""
+"""Bytes of progress that reset the failure count: a big file may be cut more often."""
 _UNKNOWN = 1 << 40
-"""Bytes that a file of unknown size may have."""
+"""Limit in bytes for a file of unknown size."""
 
 
 class OfflineError(UserError):
-    """The server cannot be reached at all."""
+    """The server cannot be reached."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a download tries.
+    """Time limits and retries of a download.
 
     Attributes:
-        connect: seconds in all, name resolution included, until a machine counts as offline.
+        connect: seconds for name resolution and connection before the machine counts as offline.
         read: seconds without a byte until a transfer counts as cut.
-        tries: transfers that may fail in a row.
-        wait: seconds before the second try; they double with each further one.
+        tries: consecutive transfers that may fail.
+        wait: seconds before the second try; doubled for each further one.
         window: seconds over which the pace is measured.
-        pace: bytes per second below which a transfer counts as cut, so that none takes longer than
-            ``size / pace + window``.
+        pace: minimum bytes per second; bounds a transfer to ``size / pace + window`` seconds.
     """
 
     connect: float = 8.0
@@ -62,18 +61,18 @@ class RetryPolicy:
 
 
 class _CutError(Exception):
-    """A transfer that may succeed when it is tried again."""
+    """A transfer failed in a way that a retry may cure."""
 
 
 @dataclass
 class _Watch:
-    """What a transfer, which runs in a thread, and its caller tell each other.
+    """State shared by a transfer's thread and its caller.
 
     Attributes:
-        most: bytes that the file may have.
+        most: size limit of the file in bytes.
         arrived: bytes of this transfer so far.
-        over: the caller has given the transfer up: it must not change the file any more.
-        lock: held while the file is changed, and to set `over`.
+        over: the caller has abandoned the transfer, which must not change the file any more.
+        lock: guards changes of the file and `over`.
     """
 
     most: int
@@ -83,14 +82,14 @@ class _Watch:
 
     @contextmanager
     def guard_change(self) -> Iterator[None]:
-        """Change the file in the block; `_CutError` where the caller has given the transfer up."""
+        """Allow a change of the file in the block; `_CutError` if the transfer was abandoned."""
         with self.lock:
             if self.over:
                 raise _CutError("given up")
             yield
 
     def give_up(self) -> None:
-        """Leave the file to the next transfer; a change that has begun is awaited."""
+        """Abandon the transfer, after the change in progress."""
         with self.lock:
             self.over = True
 
@@ -98,7 +97,7 @@ class _Watch:
 def download_missing(
     missing: MissingFile, places: DataLocations, progress: DownloadProgress | None = None
 ) -> Path:
-    """Download a published file into `download_folder` and return where it stands; errors as `download`."""
+    """Download a published file into `download_folder`; errors as `download_file`."""
     url = f"{places.mirror.rstrip('/')}/{missing.name}" if places.mirror else missing.url
     target = download_folder(places) / missing.name
     return download_file(url, target, missing.md5, progress, most=missing.bytes_at_most)
@@ -112,40 +111,40 @@ def download_file(
     patience: RetryPolicy | None = None,
     most: int = 0,
 ) -> Path:
-    """Download a file; `target` stands only once its MD5 is right, and two processes take turns.
+    """Download a file to `target`, which appears only with the right MD5; processes take turns.
 
-    What arrives is kept in ``<target>.<md5>.part`` and completed by HTTP Range on the next try or the
-    next run; a server that ignores Range starts it anew.
+    Partial content is kept in ``<target>.<md5>.part`` and resumed by HTTP Range, in this or the next run. A
+    server that ignores Range restarts it.
 
     Args:
         url: an http or https address.
-        target: where the file shall stand.
+        target: path of the file.
         md5: its hexadecimal sum.
-        progress: is told of every block.
+        progress: called for every block.
         patience: the time limits.
-        most: bytes that the file may have; 0 where nobody knows.
+        most: size limit in bytes; 0 if unknown.
 
     Raises:
         OfflineError: no connection within `patience.connect` seconds.
-        DiskFullError: no room.
-        UserError: the server refuses, keeps cutting, sends too slowly or too much, or something else.
+        DiskFullError: the disk is full.
+        UserError: the server refuses, keeps cutting, is too slow, or sends too much or another file.
     """
     patience = patience or RetryPolicy()
     report = progress or (lambda name, done, total: None)
     with claim_lock(target.with_name(f".{target.name}.lock"), wait=True):
         if target.is_file() and file_hash(target, "md5") == md5:
-            return target  # another process was quicker
-        _reach(url, patience.connect)
+            return target  # downloaded by another process
+        _check_connection(url, patience.connect)
         part = target.with_name(f"{target.name}.{md5[:8]}.part")
-        _complete(url, part, md5, report, patience, most or _UNKNOWN)
+        _fill_part(url, part, md5, report, patience, most or _UNKNOWN)
         part.replace(target)
         return target
 
 
-def _complete(
+def _fill_part(
     url: str, part: Path, md5: str, report: DownloadProgress, patience: RetryPolicy, most: int
 ) -> None:
-    """Fill `part` until its sum is right; what is wrong is not kept."""
+    """Complete `part` and check its MD5; a wrong file is deleted."""
     resumed = part.exists()
     resumed |= _transfer(url, part, report, patience, most)
     found = file_hash(part, "md5")
@@ -161,8 +160,8 @@ def _complete(
         )
 
 
-def _reach(url: str, seconds: float) -> None:
-    """Connect once, or find out soon that there is no network."""
+def _check_connection(url: str, seconds: float) -> None:
+    """Connect once, to detect a missing network early."""
     place, scheme = _host_and_port(url, "MEDNET_BENCH_MIRROR"), url.partition(":")[0]
     proxy = urllib.request.getproxies().get(scheme)
     if proxy and not urllib.request.proxy_bypass(place[0]):
@@ -189,10 +188,10 @@ def _reach(url: str, seconds: float) -> None:
 
 
 def _host_and_port(url: str, origin: str) -> tuple[str, int]:
-    """Take an address apart; `UserError` names the variable that it is from, and no password."""
+    """Split an address; `UserError` names the variable it comes from, without a password."""
     try:
         address = urllib.parse.urlsplit(url)
-        port = address.port  # checked only when it is asked for
+        port = address.port  # this attribute raises ValueError on a bad port
     except ValueError as error:
         raise UserError(f"{origin} holds no address ({url.rpartition('@')[2]}): correct it.") from error
     return address.hostname or "", port or (443 if address.scheme == "https" else 80)
@@ -205,7 +204,9 @@ def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPol
     while True:
         watch = _Watch(most)
         try:
-            _watched(lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience)
+            _run_watched_transfer(
+                lambda watch=watch: _receive(url, part, report, patience.read, watch), watch, patience
+            )
             return cut
         except _CutError as error:
             cut = True
@@ -215,16 +216,16 @@ def _transfer(url: str, part: Path, report: DownloadProgress, patience: RetryPol
             if failures >= patience.tries:
                 raise UserError(
                     f"The download of {url} failed {failures} times ({error}): run the same command again "
-                    "later, it goes on where it stopped."
+                    "later, it resumes where it stopped."
                 ) from error
             time.sleep(patience.wait * 2 ** (failures - 1))
 
 
-def _watched(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) -> None:
-    """Run a transfer as long as it keeps pace.
+def _run_watched_transfer(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) -> None:
+    """Run a transfer in a thread while it keeps pace.
 
-    In a thread, since a server that sends a byte now and then, be it of a header, meets every timeout of a
-    socket.
+    A socket timeout is not enough: a server that sends a byte now and then, even of a header, never triggers
+    it.
     """
     outcome: list[BaseException | None] = []
 
@@ -251,17 +252,17 @@ def _watched(receive: Callable[[], None], watch: _Watch, patience: RetryPolicy) 
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server to http and https only."""
+    """Follows redirects to http and https only."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
-        """Return the next request, or None, which makes the redirect an error; ValueError for a bad port."""
+        """Return the next request, or None to make the redirect an error; ValueError for a bad port."""
         address = urllib.parse.urlsplit(newurl)
         known = address.scheme in ("http", "https") and address.port != 0
         return super().redirect_request(req, fp, code, msg, headers, newurl) if known else None
 
 
 def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, watch: _Watch) -> None:
-    """Make one request and append what it brings to `part`."""
+    """Make one request and append the content to `part`."""
     have = part.stat().st_size if part.exists() else 0
     have = have if have <= watch.most else 0
     headers = {"User-Agent": "mednet-bench", "Accept-Encoding": "identity"}
@@ -272,31 +273,30 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
             whole = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             start = have if answer.status == 206 and whole else 0
-            length = _length(url, answer.headers.get("Content-Length"), start, watch.most)
+            length = _remaining_bytes(url, answer.headers.get("Content-Length"), start, watch.most)
             _check_room(part, length)
             with watch.guard_change():
                 file = part.open("r+b" if start else "wb")
+            name, total = part.name.rsplit(".", 2)[0], start + length
             with file:
-                done = _copy(
-                    answer, file, start, watch, lambda done: report(_name(part), done, start + length)
-                )
+                done = _copy_blocks(answer, file, start, watch, lambda done: report(name, done, total))
         if done > watch.most:
             with watch.guard_change():
                 part.unlink()
-            raise _too_large(url, f"more than {watch.most:,} bytes", watch.most)
-        if length and done < start + length:
-            raise _CutError(f"cut after {done} of {start + length} bytes")
+            raise _too_large_error(url, f"more than {watch.most:,} bytes", watch.most)
+        if length and done < total:
+            raise _CutError(f"cut after {done} of {total} bytes")
     except urllib.error.HTTPError as error:
-        _refused(url, part, have, watch, error)
-    except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or sign
+        _handle_http_error(url, part, have, watch, error)
+    except (ValueError, OverflowError, http.client.InvalidURL) as error:  # a bad port, host or character
         raise UserError(
             f"{url} leads to something that is no address ({error}): name another server in "
             "MEDNET_BENCH_MIRROR."
         ) from error
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise _full(part) from error
-        if isinstance(error, OSError) and error.filename is not None:  # the file's fault, not the network's
+            raise _disk_full_error(part) from error
+        if isinstance(error, OSError) and error.filename is not None:  # a file error, not the network
             raise UserError(f"Cannot write {part} ({error.strerror}): choose another data folder.") from error
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):  # trying again would not help
@@ -306,57 +306,53 @@ def _receive(url: str, part: Path, report: DownloadProgress, timeout: float, wat
         raise _CutError(str(reason) or type(error).__name__) from error
 
 
-def _length(url: str, declared: str | None, start: int, most: int) -> int:
-    """Return how many bytes are to come, 0 where the server does not say; `UserError` if that is absurd."""
+def _remaining_bytes(url: str, declared: str | None, start: int, most: int) -> int:
+    """Return the declared number of bytes to come, 0 if undeclared; `UserError` if it is absurd."""
     digits = (declared or "0").strip()
     if not re.fullmatch("[0-9]+", digits):
         raise UserError(
             f"{url} declares a length that is no number: name another server in MEDNET_BENCH_MIRROR."
         )
     if len(digits) > 19:  # int refuses thousands of digits
-        raise _too_large(url, f"a number of bytes with {len(digits):,} digits", most)
+        raise _too_large_error(url, f"a number of bytes with {len(digits):,} digits", most)
     if start + int(digits) > most:
-        raise _too_large(url, f"{start + int(digits):,} bytes", most)
+        raise _too_large_error(url, f"{start + int(digits):,} bytes", most)
     return int(digits)
 
 
-def _too_large(url: str, size: str, most: int) -> UserError:
+def _too_large_error(url: str, size: str, most: int) -> UserError:
     return UserError(
         f"{url} sends {size}, and the published file has at most {most:,}: name another server in "
         "MEDNET_BENCH_MIRROR."
     )
 
 
-def _copy(
-    answer: http.client.HTTPResponse,
-    file: BinaryIO,
-    start: int,
-    watch: _Watch,
-    report: Callable[[int], None],
+def _copy_blocks(
+    answer: http.client.HTTPResponse, file: BinaryIO, start: int, watch: _Watch, report: Callable[[int], None]
 ) -> int:
-    """Append what arrives, up to the first block beyond `watch.most`; returns the size of the file."""
+    """Append blocks up to the first beyond `watch.most`; returns the size of the file."""
     with watch.guard_change():
         done = file.seek(start)
         file.truncate()
-    while done <= watch.most and (block := answer.read1(1 << 18)):  # what is there; `read` waits for all
+    while done <= watch.most and (block := answer.read1(1 << 18)):  # `read` would wait for a full block
         with watch.guard_change():
             done += file.write(block)
-            file.flush()  # what a buffer holds would be written when the file is closed, given up or not
+            file.flush()  # closing an abandoned file would write its buffer
         watch.arrived += len(block)
         report(done)
     os.fsync(file.fileno())
     return done
 
 
-def _refused(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
-    """Tell what an HTTP error means: nothing left to fetch, another try, or the end."""
+def _handle_http_error(url: str, part: Path, have: int, watch: _Watch, error: urllib.error.HTTPError) -> None:
+    """Return if nothing is left to fetch, else raise `_CutError` for a retry or `UserError`."""
     error.close()
     if error.code == 416 and have:
         if error.headers.get("Content-Range", "") == f"bytes */{have}":
             return
         with watch.guard_change():
             part.unlink()
-        raise _CutError("what was kept did not fit the file") from error
+        raise _CutError("the partial file did not match") from error
     if error.code in _TRANSIENT:
         raise _CutError(f"HTTP {error.code}") from error
     if 300 <= error.code < 400:
@@ -372,14 +368,10 @@ def _refused(url: str, part: Path, have: int, watch: _Watch, error: urllib.error
 
 def _check_room(part: Path, length: int) -> None:
     if length > shutil.disk_usage(part.parent).free:
-        raise _full(part)
+        raise _disk_full_error(part)
 
 
-def _full(part: Path) -> DiskFullError:
+def _disk_full_error(part: Path) -> DiskFullError:
     return DiskFullError(
-        f"No room left for {part}: free some space and run the same command again; what has arrived is kept."
+        f"Disk full: no space left for {part}; free some space and run the same command again to resume."
     )
-
-
-def _name(part: Path) -> str:
-    return part.name.rsplit(".", 2)[0]

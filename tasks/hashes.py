@@ -1,4 +1,4 @@
-"""Content hashes of data files, remembered so that an unchanged file is not read again."""
+"""Content hashes of data files, cached by path, size and times."""
 
 import hashlib
 import time
@@ -17,26 +17,22 @@ _TICK = 2.0
 
 
 def file_hash(path: Path, algorithm: Algorithm) -> str:
-    """Return the hexadecimal hash of a file's content.
+    """Return the hexadecimal hash of a file's content; `UserError` if it cannot be read.
 
-    It is remembered in the user's cache under path, size and times of the file, because a run over
-    thousands of cells asks for it again and again, and some files have gigabytes.
-
-    Raises:
-        UserError: the file cannot be read.
+    Cached on disk, since a run over thousands of cells asks repeatedly and files may have gigabytes.
     """
     try:
         state = path.stat()
         # the change time too: `cp -p` and `touch -r` restore the modification time, not this one
         key = f"{algorithm}|{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
         settled = time.time() - max(state.st_mtime, state.st_ctime) > _TICK
-        return _remembered(key, path, algorithm) if settled else hash_file(path, algorithm)
+        return _read_or_hash(key, path, algorithm) if settled else hash_file(path, algorithm)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
 
 
 @lru_cache(maxsize=1024)
-def _remembered(key: str, path: Path, algorithm: Algorithm) -> str:
+def _read_or_hash(key: str, path: Path, algorithm: Algorithm) -> str:
     note = cache_folder() / "hashes" / hashlib.sha256(key.encode()).hexdigest()[:32]
     length = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
     with suppress(OSError, UnicodeDecodeError):

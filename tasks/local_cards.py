@@ -1,4 +1,4 @@
-"""A user's own set: one small TOML card makes an npz or files a task, or a source for pretraining only."""
+"""Local tasks: a TOML card describes an npz or files, as a task or for pretraining only."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,47 +7,43 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.toml_files import read_toml
-from .card import LocalTaskCard, read_task_card
+from .card import read_task_card
 from .from_files.card import files_task
 from .from_npz.arrays import NpzLayout, image_side, read_npz
 from .from_npz.splits import NpzRows
 from .hashes import file_hash
-from .task import SPLITS, DataLocations, MissingFile, Split, Task
+from .task import SPLITS, DataLocations, MissingFile, Split, Task, TaskCard
 
 
-class NpzCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The card of a set in one npz."""
+@dataclass(frozen=True, kw_only=True)
+class NpzCard(TaskCard):
+    """Card of a local task stored in one npz."""
 
     path: str
-    """The npz, relative to the card."""
+    """Path of the npz relative to the card."""
 
 
 @dataclass(frozen=True)
 class LocalSource:
-    """One npz file, whatever size is asked for: there is only the stored one.
-
-    Attributes:
-        path: the file.
-        layout: what its card says of it.
-    """
+    """Source of one npz, which has one stored size."""
 
     path: Path
     layout: NpzLayout
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Return the SHA-256 of the file; an unchanged file is not read again."""
+        """Return the SHA-256 of the file; cached while the file is unchanged."""
         return f"sha256:{file_hash(self.path, 'sha256')}"
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """Name the file if it does not stand where the card says."""
+        """Return the file if it is not where the card says."""
         return () if self.path.is_file() else (MissingFile(self.path.name, place=self.path),)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """Give the stored side, or nothing where the file is missing; `UserError` where it is damaged."""
+        """Return the stored side, () if the file is missing; `UserError` if it is damaged."""
         return (image_side(self.path),) if self.path.is_file() else ()
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
-        """Open one split, to be read a few images at a time."""
+        """Open one split, to be read in batches of rows."""
         return NpzRows(self.path, self.layout, split)
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
@@ -56,14 +52,10 @@ class LocalSource:
 
 
 def local_task(path: Path) -> Task:
-    """Make a task of a card.
-
-    Args:
-        path: a TOML file with the keys of `NpzCard`, or of `FilesCard` where it has a table `files`.
+    """Build a task from a TOML card, without opening its images.
 
     Raises:
-        UserError: naming the card and the key that is unknown, missing or wrong. The images
-            are not looked at before they are needed.
+        UserError: names the card and the unknown, missing or wrong key.
     """
     content = read_toml(path)
     if "files" in content:
@@ -74,11 +66,11 @@ def local_task(path: Path) -> Task:
     required = SPLITS if card.role == "task" else card.pretrain_splits
     cure = "export or copy it again"
     layout = NpzLayout(card.kind, len(card.classes), card.variant, required, cure, card.subgroups)
-    return Task(source=LocalSource(path.parent / card.path, layout), family="local", **card.of_task())
+    return Task(source=LocalSource(path.parent / card.path, layout), **card.card_facts())
 
 
-def cards_in(folder: Path) -> Iterable[Path]:
-    """List the cards that lie in a folder, by name; TOML files that are none are passed over."""
+def find_cards(folder: Path) -> Iterable[Path]:
+    """List the cards in a folder by name; other TOML files are skipped."""
     return [path for path in sorted(folder.glob("*.toml")) if _is_card(path)]
 
 
@@ -86,7 +78,7 @@ def _is_card(path: Path) -> bool:
     try:
         content = read_toml(path)
     except UserError:
-        # not TOML: a broken card shall be reported, somebody else's file shall not
+        # not TOML: a broken card must be reported, an unrelated file must not
         try:
             return bool(re.search(rb"^\s*(path\s*=.*\.npz|\[files\])", path.read_bytes(), re.MULTILINE))
         except OSError:

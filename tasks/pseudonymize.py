@@ -1,4 +1,4 @@
-"""Patients, studies and smears as numbers that nobody can turn back without this user's own salt."""
+"""Salted numbers for patients, studies and smears, irreversible without the user's salt."""
 
 import secrets
 from hashlib import blake2b, sha256
@@ -8,11 +8,11 @@ from ..core.errors import UserError
 from ..core.files import cache_folder, claim_lock, write_bytes
 
 NO_GROUP = -1
-"""The group of an image of which no patient, study or smear is known."""
+"""The group of an image without known patient, study or smear."""
 
 
 def own_salt() -> bytes:
-    """Return this user's salt, made on first use; it stays in the cache folder and goes into no corpus."""
+    """Return this user's salt, created on first use; it never leaves the cache folder."""
     path = cache_folder() / "corpus-salt"
     with claim_lock(path.with_suffix(".lock"), wait=True):
         if not path.exists():
@@ -32,10 +32,9 @@ def _read(path: Path) -> bytes:
 
 
 def group_number(salt: bytes, source: str, group: str) -> int:
-    """Return the salted hash of a group as a number from 0 to 2**63 - 1, `NO_GROUP` for an empty one.
+    """Return the salted hash of a group, 0 to 2**63 - 1, or `NO_GROUP` for "".
 
-    Equal groups of one source give equal numbers; two sources never share one, since the same patient
-    number in two hospitals is not the same patient.
+    Numbers of two sources never coincide: the same patient id in two hospitals is another patient.
     """
     if not group:
         return NO_GROUP
@@ -44,5 +43,5 @@ def group_number(salt: bytes, source: str, group: str) -> int:
 
 
 def salt_trace(salt: bytes) -> str:
-    """Return what tells two salts apart and reveals neither."""
+    """Return a hash that identifies a salt without revealing it."""
     return sha256(b"mednet-bench corpus" + salt).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which columns may name subgroups: few values, in words; what looks like an identifier is refused."""
+"""Subgroup columns: few short text values; anything like an identifier is refused."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,9 @@ from ..core.errors import UserError
 from .task import Split
 
 MOST_SUBGROUPS = 20
-"""More distinct values than these are no subgroups: an identifier, or a number that wants bands."""
+"""Maximum number of distinct values; more are identifiers or numbers that need bands."""
 LONGEST_VALUE = 40
-"""Characters of a value; a longer text is a remark about one person, not a group of them."""
+"""Characters of a value; longer text is a remark on one person."""
 RESERVED = ("images", "labels", "groups")
 
 
@@ -32,15 +32,10 @@ def fault_of_names(names: Iterable[str]) -> str:
 
 
 def as_text(where: str, column: NDArray[np.generic], n: int) -> NDArray[np.str_]:
-    """Return a subgroup column as stripped text [n]; "" is a value that is not known.
-
-    Args:
-        where: file and array, for the message.
-        column: [n] or [n, 1] text.
-        n: images of the split.
+    """Return a subgroup column, [n] or [n, 1] text, as stripped text [n]; "" is unknown.
 
     Raises:
-        UserError: it is of another shape or not text.
+        UserError: another shape, or not text; the message begins with `where`.
     """
     flat: NDArray[Any] = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
     if flat.shape != (n,) or flat.dtype.kind != "U":
@@ -52,25 +47,21 @@ def as_text(where: str, column: NDArray[np.generic], n: int) -> NDArray[np.str_]
 
 
 def check_subgroups(where: str, splits: Mapping[str, Split]) -> None:
-    """Refuse columns that are no subgroups.
-
-    Args:
-        where: the file or task, for the message.
-        splits: all splits of a task.
+    """Refuse columns of the splits of a task that are no subgroups.
 
     Raises:
-        UserError: a column has not one value per image, too many values over all splits, or a long one.
-            The values themselves are not repeated in the message: they may be names of people.
+        UserError: a column has not one value per image, too many values over all splits, or a long one. The
+            message never repeats a value, which may be a person's name.
     """
     for name in sorted({name for split in splits.values() for name in split.columns}):
-        held = {split: part.columns[name] for split, part in splits.items() if name in part.columns}
-        for split, column in held.items():
+        columns = {split: part.columns[name] for split, part in splits.items() if name in part.columns}
+        for split, column in columns.items():
             if column.shape != (len(splits[split]),):
                 raise UserError(
                     f"{where}: the column '{name}' has {len(column):,} values for {len(splits[split]):,} "
                     f"images of the split {split}: give one value per image."
                 )
-        check_values(where, name, np.unique(np.concatenate(list(held.values()))).tolist())
+        check_values(where, name, np.unique(np.concatenate(list(columns.values()))).tolist())
 
 
 def check_values(where: str, name: str, values: Iterable[str]) -> None:

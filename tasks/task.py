@@ -1,9 +1,9 @@
-"""The card of a task, the arrays it holds, and the promise that every data source keeps."""
+"""Task, its card, the arrays of a split, and the protocol of image sources."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,23 +17,23 @@ from .images.bit_depth import Levels
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
 Variant = Literal["gray", "color"]
+SplitName = Literal["train", "val", "test"]
 SPLITS = ("train", "val", "test")
 GROUP_NAMES = ("all", "available", "medmnist", "phantom", "gray", "color")
-"""Words that stand for several tasks (`catalog.GROUPS` says for which), so that no task may be called so."""
+"""Names of groups of tasks (`catalog.TASK_GROUPS`), not allowed as names of tasks."""
 TASK_NAME = "[a-z0-9][a-z0-9._-]{0,99}"
-"""What a task may be called, as a regular expression."""
+"""Regular expression of allowed names."""
 TASK_NAME_RULE = "use lower-case letters, digits, '.', '_' and '-', at most 100"
 
 
 @dataclass(frozen=True)
 class DataLocations:
-    """Where data may be looked for, in this order, and whether they may be downloaded.
+    """Folders to search for data, and whether downloads are allowed.
 
     Attributes:
         roots: `--data-root`, then MEDNET_BENCH_DATA; each also with its `medmnist/` folder.
-        medmnist_cache: the folder of the medmnist package, `~/.medmnist`.
-        mirror: another base address for downloads, or "" for the publisher's.
-        download: whether missing files may be fetched.
+        medmnist_cache: folder of the medmnist package, searched last.
+        mirror: base address for downloads, "" for the publisher's.
     """
 
     roots: tuple[Path, ...] = ()
@@ -44,14 +44,13 @@ class DataLocations:
 
 @dataclass(frozen=True)
 class MissingFile:
-    """A file that a task needs and that is not at hand.
+    """A file that a task needs and that was not found.
 
     Attributes:
-        name: the file's name as it must be called.
-        bytes_at_most: its size, or an upper bound where the publisher states none; 0 if unknown.
-        url: where it can be had, or "".
-        md5: its published sum; what has a url and a sum can be downloaded.
-        place: where it must stand, or None if any data root will do.
+        bytes_at_most: its size, or an upper bound if the publisher states none; 0 if unknown.
+        url: its address, or "".
+        md5: its published sum; a file with url and sum can be downloaded.
+        place: required path, or None if any data root will do.
     """
 
     name: str
@@ -63,21 +62,20 @@ class MissingFile:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images and labels of one split.
+    """Images and labels of one split.
 
     Attributes:
-        images: uint8, or uint16 where the source has more than 8 bits, over the whole range; [n, h, w] for
-            gray or [n, h, w, 3] (RGB) for color.
+        images: uint8, or uint16 if the source has more than 8 bits, over the whole range; [n, h, w] gray or
+            [n, h, w, 3] RGB.
         labels: int64, [n] class indices; for multilabel tasks [n, classes] of 0 and 1.
-        groups: int64 [n], which patient, smear or lesion an image is of; None where not known at all.
-            An image of which alone it is not known has a number below -1 of its own, or of its file or of
-            the images that are equal to it.
-        columns: subgroup column (sex, age band, scanner, site) -> text [n], one value per image and ""
-            where not known; never an identifier.
-        traits: what the file of each image says beside its pixels (bytes, bits, scanner, exposure) ->
-            float64 [n], NaN where not known, or text [n], "" where not known; only a leakage audit reads it.
-        patient_known: bool [n], whether the group of an image is a patient, not a study or its file alone;
-            None where the data do not say what groups are, which are then taken for patients.
+        groups: int64 [n], patient, smear or lesion of each image; None if not known at all. An image without
+            a known group has its own number below -1, shared with its file or equal images.
+        columns: subgroup column (sex, age band, scanner, site) -> text [n], "" if unknown; never an
+            identifier.
+        traits: file properties beside the pixels (bytes, bits, scanner, exposure) -> float64 [n], NaN if
+            unknown, or text [n], "" if unknown; only the leakage audit reads them.
+        patient_known: bool [n], whether an image's group is a patient, not a study or a file; None if the
+            data do not say what groups are, which are then taken for patients.
     """
 
     images: Levels
@@ -91,7 +89,7 @@ class Split:
         return len(self.images)
 
     def at(self, rows: NDArray[np.int64] | slice) -> "Split":
-        """Return the images of some rows, with all that is known of them."""
+        """Return the selected rows of all arrays."""
         return Split(
             self.images[rows],
             self.labels[rows],
@@ -103,18 +101,18 @@ class Split:
 
 
 class ImageSource(Protocol):
-    """Where a task's images come from; one implementation per data source."""
+    """Protocol of the sources that load a task's images."""
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Identify the content without loading it, as ``"md5:..."`` or ``"sha256:..."``."""
+        """Return a content hash, ``"md5:..."`` or ``"sha256:..."``, without loading the images."""
         ...
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """List the files that are not at hand; empty means that `load` needs no network."""
+        """List the missing files; if empty, `load` needs no network."""
         ...
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """List the image sides in pixels that are at hand, smallest first."""
+        """List the available image sides in pixels, smallest first."""
         ...
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
@@ -123,28 +121,23 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is known of a task before its images are read.
+class TaskCard:
+    """Declared facts of a task; every kind of card and `Task` inherit these fields.
 
     Attributes:
-        name: how the user calls it.
+        name: as the user types it.
         title: one line for a person.
-        kind: what the labels are; ordinal is trained as classes and also scored by quadratic kappa.
+        kind: of the labels; ordinal is trained as classes and also scored by quadratic kappa.
         classes: class names in label order.
         modality: x-ray, ct, mri, ultrasound, oct, fundus, dermoscopy, histopathology, microscopy, ...
         variant: gray or color, which also chooses the MedNet.
-        source_group: sets of one group never pretrain for each other.
-        parents: the data sets that the images come from, by their ids in the catalog of databases.
+        source_group: tasks of one group never pretrain for each other.
+        parents: source data sets of the images, as ids in the catalog of databases.
         license: of the images.
-        citation: whom to cite.
-        source: loads the images.
+        citation: the publication to cite.
         role: "task" may be a target and pretrain for others; "source" only pretrains.
-        pretrain_splits: the splits that may be trained on when it pretrains for another task; none, and it
-            pretrains for none.
-        sizes: image sides in pixels that exist; empty where any side is resized from one file.
-        split_sizes: number of images in (train, val, test), or None where only the file tells.
+        pretrain_splits: splits that pretraining for another task may use; empty excludes this task.
         caveats: known defects that a report must repeat.
-        generated: made by a program; no evidence about real images.
         subgroups: the columns of `Split.columns`, e.g. sex, age band, scanner; part of a cell's key.
     """
 
@@ -158,39 +151,56 @@ class Task:
     parents: tuple[str, ...]
     license: str
     citation: str
-    source: ImageSource = field(repr=False, compare=False)
     role: Literal["task", "source"] = "task"
-    pretrain_splits: tuple[str, ...] = ("train",)
+    pretrain_splits: tuple[SplitName, ...] = ("train",)
+    caveats: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
+
+    def card_facts(self) -> dict[str, Any]:
+        """Return the fields of `TaskCard`, without those that a subclass adds."""
+        return {field.name: getattr(self, field.name) for field in fields(TaskCard)}
+
+
+@dataclass(frozen=True)
+class Task(TaskCard):
+    """Facts of a task and the source that loads its images.
+
+    Attributes:
+        source: loads the images.
+        sizes: image sides in pixels that exist; empty if any side is resized from one file.
+        split_sizes: number of images in (train, val, test), or None if only the file says.
+        generated: drawn by a program; no evidence about real images.
+        family: the collection that the task belongs to.
+    """
+
+    source: ImageSource = field(repr=False, compare=False, kw_only=True)
     sizes: tuple[int, ...] = ()
     split_sizes: tuple[int, int, int] | None = None
-    caveats: tuple[str, ...] = ()
     generated: bool = False
     family: str = "local"
-    subgroups: tuple[str, ...] = ()
 
     @property
     def origin(self) -> frozenset[str]:
-        """Name, source group and parents, in lower case: what the catalog's relations start from."""
+        """Name, source group and parents in lower case, for the relations of the catalog."""
         return frozenset(word.casefold() for word in (self.name, self.source_group, *self.parents))
 
     def contamination(self, corpora: Iterable[str]) -> ProvenanceOverlap:
-        """Say whether corpora may hold images of this task: clean, possible or declared, with the evidence.
+        """Return whether corpora may hold images of this task, with the evidence.
 
-        Ids are known in every spelling of the catalog; a whole family (``"medmnist"``) holds each of
-        its members.
+        Accepts every spelling of the catalog; a family name (``"medmnist"``) stands for all its members.
         """
         family = self.family.casefold()
         return provenance_overlap(self.origin, corpora, (family, f"{family}-v2"))
 
     def overlap(self, corpora: Iterable[str]) -> tuple[str, ...]:
-        """Return which of the corpora that weights declare hold, or are, images of this task."""
+        """Return the declared corpora that hold, or are, images of this task."""
         reasons = self.contamination(corpora).reasons
         return tuple(sorted(reason.corpus for reason in reasons if reason.level == "declared"))
 
     @property
     def decisive(self) -> str:
-        """Everything but the images that decides a result; part of every cell's key."""
-        columns = (self.subgroups,) if self.subgroups else ()  # they stand beside every prediction
+        """JSON of everything but the images that decides a result; part of every cell's key."""
+        columns = (self.subgroups,) if self.subgroups else ()  # stored with every prediction
         return json.dumps([self.kind, self.variant, self.classes, self.flips, *columns])
 
     @property
@@ -200,17 +210,17 @@ class Task:
 
 
 def plausible_flips(modality: str, classes: Iterable[str]) -> tuple[bool, bool]:
-    """Return whether (left-right, upside-down) mirroring leaves an image of this modality plausible.
+    """Return whether (left-right, upside-down) mirroring leaves an image plausible.
 
-    Radiographs, ultrasound, OCT and slices of the body have an up and a down; cells, tissue and
-    skin have neither. Left-right is allowed everywhere but where laterality is the label.
+    Radiographs, ultrasound, OCT and body slices have an up and a down; cells, tissue and skin do not.
+    Left-right is allowed unless laterality is in the labels.
     """
     lateral = any("left" in name.lower() or "right" in name.lower() for name in classes)
     return (not lateral, modality in {"histopathology", "microscopy", "dermoscopy"})
 
 
 def _fault(name: str, thing: object) -> str:
-    """Say what is wrong with what a plug-in calls a task."""
+    """Return why a plug-in's object is no valid task, or ""."""
     if not isinstance(thing, Task):
         return "gives no Task"
     if thing.name != name:

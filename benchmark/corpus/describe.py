@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.errors import one_line
 from ...core.text_tables import format_table
-from ...tasks.catalog import megabytes
+from ...tasks.catalog import format_megabytes
 from ...tasks.databases.licenses import implied_terms
 from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpus
@@ -33,7 +33,7 @@ def describe_corpus(folder: Path) -> str:
     corpus, found = read_corpus(folder), corpus_facts(folder)
     lines = [
         f"{one_line(str(folder))}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} "
-        f"pixels a side, {megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
+        f"pixels a side, {format_megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
         f"{corpus.identity[:12]}",
         "",
         format_table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from ...core.errors import UserError
 from ...tasks.databases.tables import canonical_id, is_known
-from ...tasks.images.bit_depth import eight_bits
+from ...tasks.images.bit_depth import to_uint8
 from ...tasks.pseudonymize import NO_GROUP
 from ...tasks.task import DataLocations, Split, Task
 from .corpus import SourceFacts
@@ -63,7 +63,7 @@ class TaskSource:
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
             group = "" if rows.groups is None or rows.groups[at] == NO_GROUP else str(rows.groups[at])
-            yield SourceItem(eight_bits(rows.images[at]), label, group, f"{split} {start + at}")
+            yield SourceItem(to_uint8(rows.images[at]), label, group, f"{split} {start + at}")
 
 
 class SplitRows(Protocol):

@@ -1,4 +1,4 @@
-"""Whether a corpus may hold images of a task: computed from parents, overlaps and known contaminations."""
+"""Provenance overlap of a task and a corpus, from parents, overlaps and known contamination."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,20 +11,19 @@ from .tables import CRAWL, EvidenceKind, canonical_id, contamination_links, data
 Level = Literal["clean", "possible", "declared"]
 STRENGTH: Mapping[Level, int] = {"clean": 0, "possible": 1, "declared": 2}
 UNDECLARED = "unknown"
-"""Among corpora: images that weights have seen and that nobody names."""
+"""As a corpus: images that weights have seen and that are declared nowhere."""
 
 
 @dataclass(frozen=True)
 class OverlapReason:
-    """Why one corpus is not clean for a task.
+    """Evidence that one corpus is not clean for a task.
 
     Attributes:
-        corpus: the word that declared it, as it was written.
-        level: "declared" where a set holds the other and this was read; "possible" where it is
-            recalled from memory only, where two sets merely share an ancestor, where two sets
-            are said to overlap, where a public set meets a crawl of the web, or where nobody says
-            what the corpus is.
-        sentence: the evidence, for a person.
+        corpus: the corpus as spelled by the caller.
+        level: "declared" if one set contains the other by a source that was read. "possible" if that is
+            recalled from memory, if both share an ancestor, if they are said to overlap, if a public set
+            meets a web crawl, or if the corpus is undeclared.
+        sentence: the evidence as text.
     """
 
     corpus: str
@@ -38,12 +37,12 @@ class OverlapReason:
 
 @dataclass(frozen=True)
 class ProvenanceOverlap:
-    """What the catalog says of a task and the corpora that weights have seen.
+    """Overlap of a task with the corpora that weights have seen.
 
     Attributes:
-        level: the worst of the reasons; "clean" where there are none.
-        reasons: at most one for each corpus, the strongest; declared before possible.
-        unknown: corpora of which the catalog knows nothing: clean only as far as anybody said.
+        level: the worst level of the reasons; "clean" without reasons.
+        reasons: the strongest one per corpus; declared before possible.
+        unknown: corpora that the catalog does not know; clean only as far as declared.
     """
 
     level: Level
@@ -58,23 +57,23 @@ def provenance_overlap(
 
     Args:
         task_ids: the task's own name and its parents, in any spelling that the catalog knows.
-        corpus_ids: what the weights are declared to have seen.
-        family: words, in lower case, for the whole collection to which the task belongs.
+        corpus_ids: corpora that the weights declare.
+        family: lower-case names of the whole collection that the task belongs to.
     """
     mine = {canonical_id(word) for word in task_ids}
     words = sorted(set(corpus_ids))
-    found = [reason for word in words if (reason := _strongest(mine, word, set(family)))]
+    found = [reason for word in words if (reason := _strongest_overlap(mine, word, set(family)))]
     reasons = tuple(sorted(found, key=lambda reason: -STRENGTH[reason.level]))
-    strange = (word for word in words if not is_known(word) and word not in {r.corpus for r in reasons})
-    return ProvenanceOverlap(reasons[0].level if reasons else "clean", reasons, tuple(strange))
+    unknown = (word for word in words if not is_known(word) and word not in {r.corpus for r in reasons})
+    return ProvenanceOverlap(reasons[0].level if reasons else "clean", reasons, tuple(unknown))
 
 
-def _strongest(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:
+def _strongest_overlap(mine: set[str], word: str, family: set[str]) -> OverlapReason | None:
     if word.casefold() in family:
         return OverlapReason(word, "declared", f"{word} is the collection that the task belongs to")
     if word.casefold() == UNDECLARED:
-        return OverlapReason(word, "possible", "nobody declares all that the weights have seen")
-    pairs = (_compare(task, canonical_id(word)) for task in sorted(mine))
+        return OverlapReason(word, "possible", "the weights' training data are not fully declared")
+    pairs = (_compare_ids(task, canonical_id(word)) for task in sorted(mine))
     found = [pair for pair in pairs if pair]
     if not found:
         return None
@@ -83,8 +82,8 @@ def _strongest(mine: set[str], word: str, family: set[str]) -> OverlapReason | N
 
 
 @cache
-def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
-    """Return the strongest relation of two ids, with its sentence; None where nothing is known."""
+def _compare_ids(task: str, corpus: str) -> tuple[Level, str] | None:
+    """Return the strongest relation of two ids and its sentence, or None."""
     if task == corpus:
         return "declared", f"the task's images are of {task}"
     for child, parent in ((task, corpus), (corpus, task)):
@@ -99,11 +98,11 @@ def _compare(task: str, corpus: str) -> tuple[Level, str] | None:
     shared = sorted(ancestors(task).keys() & ancestors(corpus).keys())
     if shared:
         return "possible", f"{task} and {corpus} both derive from {shared[0]}"
-    return _overlap(task, corpus) or _crawl(task, corpus) or _crawl(corpus, task)
+    return _listed_overlap(task, corpus) or _crawl_overlap(task, corpus) or _crawl_overlap(corpus, task)
 
 
-def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
-    """Look for an overlap that is stated between the two, or between what they were made from."""
+def _listed_overlap(task: str, corpus: str) -> tuple[Level, str] | None:
+    """Find an overlap that the catalog lists between the two or their ancestors."""
     rows = databases()
     for one, other in product((task, *ancestors(task)), (corpus, *ancestors(corpus))):
         if any(b in rows[a].overlaps for a, b in ((one, other), (other, one)) if a in rows):
@@ -111,10 +110,10 @@ def _overlap(task: str, corpus: str) -> tuple[Level, str] | None:
     return None
 
 
-def _crawl(public: str, crawl: str) -> tuple[Level, str] | None:
-    """Doubt a crawl of the web for every public set, since nobody has searched it for their images."""
+def _crawl_overlap(public: str, crawl: str) -> tuple[Level, str] | None:
+    """Treat a web crawl as a possible overlap with every public set, as crawls are unsearched."""
     if crawl.startswith(CRAWL) and public in databases():
-        return "possible", f"{crawl} is a crawl of the web, where images of {public} may stand"
+        return "possible", f"{crawl} is a crawl of the web and may contain images of {public}"
     return None
 
 
@@ -124,12 +123,7 @@ def _level(evidence: EvidenceKind) -> Level:
 
 @dataclass(frozen=True)
 class DerivationPath:
-    """How one set derives from another.
-
-    Attributes:
-        steps: ids, from the child to the ancestor.
-        evidence: "recalled" as soon as one step is.
-    """
+    """Ids from a child to its ancestor; evidence is "recalled" if that of any step is."""
 
     steps: tuple[str, ...]
     evidence: EvidenceKind
@@ -142,10 +136,10 @@ class DerivationPath:
 
 @cache
 def ancestors(id: str) -> Mapping[str, DerivationPath]:
-    """Return everything a set was made from, at any depth, by the best verified and then shortest path."""
+    """Return all ancestors of a set, each by the best verified, then shortest path."""
     found: dict[str, DerivationPath] = {}
     queue = [DerivationPath((id,), "read")]
-    for path in queue:  # grows while it is read; breadth first
+    for path in queue:  # grows during iteration; breadth first
         row = databases().get(path.steps[-1])
         for parent in row.parents if row else ():
             sure = path.evidence == "read" and row is not None and row.parents_evidence == "read"

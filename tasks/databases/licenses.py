@@ -1,4 +1,4 @@
-"""What a license allows, in classes, and the strictest terms that sources leave for what is made of them."""
+"""Classes of license terms, and the strictest terms implied by several sources."""
 
 import enum
 import re
@@ -18,7 +18,7 @@ class LicenseTerms(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        """The class as it is written in tables: "share-alike"."""
+        """The class as written in tables: "share-alike"."""
         return self.name.lower().replace("_", "-")
 
 
@@ -43,11 +43,11 @@ PATTERNS = {
     r"|no specific|uploader"
     r"|agreement|\bdua\b|\brua\b|\bmta\b|\beula\b|\bgated\b|\bcredentialed\b|\brestricted\b|\bcustom\b",
 }
-"""A use agreement counts as unknown: what it allows for weights stands in its text and in no class."""
+"""A use agreement counts as unknown, since no class covers its terms for weights."""
 
 
 def terms_of(license: str) -> frozenset[LicenseTerms]:
-    """Return the classes of terms in a license described in words; `UNKNOWN` where none is seen."""
+    """Return the classes of terms in the words of a license; `UNKNOWN` if none matches."""
     words = license.lower()
     found = {terms for terms, pattern in PATTERNS.items() if re.search(pattern, words)}
     return frozenset(found or {LicenseTerms.UNKNOWN})
@@ -55,28 +55,19 @@ def terms_of(license: str) -> frozenset[LicenseTerms]:
 
 @dataclass(frozen=True)
 class ImpliedTerms:
-    """What several licenses together leave for the thing made of them; a summary, and no legal advice.
-
-    Attributes:
-        strictest: the class that decides.
-        terms: every class that occurs, the strictest first.
-    """
+    """Terms that licenses together imply for derived data, the strictest first; no legal advice."""
 
     strictest: LicenseTerms
     terms: tuple[LicenseTerms, ...]
 
     def __str__(self) -> str:
-        """Return one phrase: the classes that bind, and what the strictest of them means."""
+        """Return one phrase: the binding classes, and the meaning of the strictest."""
         binding = [terms.word for terms in self.terms if terms or self.strictest is LicenseTerms.PERMISSIVE]
         return f"{' + '.join(binding)}: {MEANING[self.strictest]}"
 
 
 def implied_terms(licenses: Iterable[str]) -> ImpliedTerms:
-    """Return the strictest class of terms among `licenses`, and all that occur.
-
-    Args:
-        licenses: one text per source, as in its card; "" is unknown, and so is what names none at all.
-    """
+    """Return the strictest terms of license texts, and all that occur; none or "" is unknown."""
     found = frozenset[LicenseTerms]().union(*map(terms_of, licenses)) or {LicenseTerms.UNKNOWN}
     ordered = tuple(sorted(found, reverse=True))
     return ImpliedTerms(ordered[0], ordered)

@@ -1,4 +1,4 @@
-"""What a Gray-MedNet or a Color-MedNet of three million images would be made of, and what it would lack."""
+"""Compositions of a Gray-MedNet and a Color-MedNet of three million images, and their gaps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from .tables import (
 )
 
 TARGET = 3_000_000
-"""Images of each color that a composition aims at."""
+"""Images per color that a composition aims at."""
 THIN = 0.01
-"""A modality with a smaller share of the images than this is called thin."""
+"""Share of images below which a modality is called thin."""
 THIN_PATIENTS = 3_000
-"""A modality with images of fewer patients than this is called thin too, however many images there are."""
+"""Number of patients below which a modality is called thin, regardless of its images."""
 RECALLED = "recalled"
-"""The word by which a share's license says that it is from memory."""
+"""Marks a license that was recalled from memory."""
 ACCESS = {
     "registration": "by registration",
     "challenge": "from a challenge",
@@ -37,18 +37,18 @@ ACCESS = {
 
 @dataclass(frozen=True)
 class CompositionRules:
-    """What may go into a composition beyond what is open and permissive.
+    """What a composition may use beyond open and permissive data.
 
     Attributes:
-        registration: also what asks for a registration.
-        restricted: also what is for non-commercial or research use, or whose terms are not known.
+        registration: allow data that need a registration.
+        restricted: allow non-commercial, research-only and unknown terms.
     """
 
     registration: bool = False
     restricted: bool = False
 
-    def against(self, share: CompositionShare) -> tuple[str, ...]:
-        """Say what forbids to use a share; nothing for what may be used."""
+    def violations(self, share: CompositionShare) -> tuple[str, ...]:
+        """Return the rules that a share violates; () if it may be used."""
         registered, bound = access_of(share) != "open", share.part == "extra"
         return (
             *(["registration"] if registered and not self.registration else []),
@@ -58,12 +58,11 @@ class CompositionRules:
 
 @dataclass(frozen=True)
 class CorpusComposition:
-    """A composition of one color.
+    """Shares of one color.
 
     Attributes:
-        variant: gray or color.
-        shares: what goes in; those with part "fill" only because the others are too few.
-        withheld: what these rules leave out, each with what forbids it.
+        shares: included shares; those with part "fill" only while the others are too few.
+        withheld: excluded shares, each with the violated rules.
     """
 
     variant: Literal["gray", "color"]
@@ -72,44 +71,43 @@ class CorpusComposition:
 
     @property
     def images(self) -> int:
-        """How many images there are."""
+        """Number of images."""
         return sum_known(share.images for share in self.shares)
 
     @property
-    def remembered(self) -> int:
-        """How many of them have a license that was not read but remembered."""
+    def recalled_license_images(self) -> int:
+        """Number of images whose license was recalled from memory."""
         return sum_known(share.images for share in self.shares if RECALLED in share.license)
 
 
 def compose(variant: Literal["gray", "color"], rules: CompositionRules) -> CorpusComposition:
-    """Take every share that the rules allow, and the fill while there are fewer than `TARGET` images."""
+    """Take every allowed share, and the fill while there are fewer than `TARGET` images."""
     ours = [share for share in composition_shares() if share.variant == variant]
     stock = [share for share in ours if share.part != "fill"]
-    taken = [share for share in stock if not rules.against(share)]
+    taken = [share for share in stock if not rules.violations(share)]
     for share in ours:
         if share.part == "fill" and sum_known(row.images for row in taken) < TARGET:
             taken.append(share)
-    withheld = ((share, rules.against(share)) for share in stock if share not in taken)
+    withheld = ((share, rules.violations(share)) for share in stock if share not in taken)
     return CorpusComposition(variant, tuple(taken), tuple(withheld))
 
 
 def access_of(share: CompositionShare) -> str:
-    """Return how its database is obtained; the Imaging Data Commons is open."""
+    """Return how the share's database is obtained; the Imaging Data Commons is open."""
     return databases()[share.id].access if share.id in databases() else "open"
 
 
 @dataclass(frozen=True)
 class ModalityCount:
-    """What a composition has of one modality, and what the catalog has besides.
+    """Count of one modality in a composition and in the rest of the catalog.
 
     Attributes:
-        name: the modality.
         sets: number of shares.
-        images: their images.
-        patients: of the shares that count them.
-        uncounted: the images of the shares that do not.
+        images: images of these shares.
+        patients: patients of the shares that count them.
+        uncounted: images of the shares that do not count patients.
         downstream: whether a downstream task of this modality could test it.
-        elsewhere: (why it is not in, images, ids) of what else the catalog knows.
+        elsewhere: (reason for exclusion, images, ids) of other databases in the catalog.
     """
 
     name: str
@@ -121,7 +119,7 @@ class ModalityCount:
     elsewhere: tuple[tuple[str, int, tuple[str, ...]], ...]
 
     def lack(self, total: int) -> str:
-        """Say what is wrong with it in a composition of `total` images, or "" if nothing is."""
+        """Return what the modality lacks in a composition of `total` images, or ""."""
         if not self.images:
             return "missing"
         if self.images < THIN * total:
@@ -132,7 +130,7 @@ class ModalityCount:
 
 
 def count_modalities(composition: CorpusComposition) -> tuple[ModalityCount, ...]:
-    """Count a composition by modality, the largest first; modalities that it lacks stand at the end."""
+    """Count a composition by modality, the largest first; missing modalities come last."""
     used = {share.id for share in composition.shares}
     rows = [row for row in databases().values() if row.variant == composition.variant]
     names = {row.modality for row in rows if row.modality != "other"}
@@ -149,24 +147,24 @@ def count_modalities(composition: CorpusComposition) -> tuple[ModalityCount, ...
                 sum_known(share.patients for share in mine),
                 sum_known(share.images for share in mine if share.patients is None),
                 name in tested,
-                _elsewhere([row for row in spare if row.id not in _covered(composition)]),
+                _group_by_reason([row for row in spare if row.id not in _idc_databases(composition)]),
             )
         )
     return tuple(sorted(found, key=lambda modality: -modality.images))
 
 
-def _elsewhere(rows: list[ImageDatabase]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+def _group_by_reason(rows: list[ImageDatabase]) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
     reasons: dict[str, list[ImageDatabase]] = {}
     for row in rows:
-        reasons.setdefault(_why_not(row), []).append(row)
+        reasons.setdefault(_exclusion_reason(row), []).append(row)
     return tuple(
         (why, sum_known(r.images for r in some), tuple(r.id for r in some)) for why, some in reasons.items()
     )
 
 
-def _why_not(row: ImageDatabase) -> str:
-    if row.id in held_back():
-        return "held back for a task"
+def _exclusion_reason(row: ImageDatabase) -> str:
+    if row.id in held_out_ids():
+        return "held out for a task"
     if row.access != "open":
         return ACCESS[row.access]
     strictest = max(row.terms)
@@ -174,7 +172,7 @@ def _why_not(row: ImageDatabase) -> str:
 
 
 def collections_of(share: CompositionShare) -> tuple[IdcCollection, ...]:
-    """Return the collections that an idc-... share stands for; nothing for the share of one database."""
+    """Return the collections of an idc-... share; () for the share of one database."""
     if not share.id.startswith("idc-"):
         return ()
     modality = share.id.split("-")[1].upper()
@@ -188,14 +186,14 @@ def collections_of(share: CompositionShare) -> tuple[IdcCollection, ...]:
     )
 
 
-def _covered(composition: CorpusComposition) -> set[str]:
-    """Name the databases whose images stand in a share of the Imaging Data Commons."""
+def _idc_databases(composition: CorpusComposition) -> set[str]:
+    """Return the databases whose images are in a share of the Imaging Data Commons."""
     rows = (row for share in composition.shares for row in collections_of(share))
     return {canonical_id(row.collection) for row in rows}
 
 
 def license_traps(share: CompositionShare) -> Iterator[str]:
-    """Say what the license of a share binds one to, beyond naming the source, and what is not sure of it."""
+    """Yield obligations of a share's license beyond attribution, and doubts about it."""
     for terms in sorted(terms_of(share.license)):
         if terms > LicenseTerms.ATTRIBUTION:
             yield f"{terms.word}: {MEANING[terms]}"
@@ -209,13 +207,13 @@ def license_traps(share: CompositionShare) -> Iterator[str]:
 
 @cache
 def downstream_tasks() -> frozenset[str]:
-    """Name the downstream tasks of which the catalog knows what may contaminate them."""
+    """Return the downstream tasks whose contamination the catalog covers."""
     return frozenset(link.downstream for link in contamination_links())
 
 
 @cache
-def held_back() -> frozenset[str]:
-    """Name the downstream tasks and what they were made from: pretraining on it would spoil the test."""
+def held_out_ids() -> frozenset[str]:
+    """Return the downstream tasks and their ancestors, which pretraining must not use."""
     return downstream_tasks() | {name for task in downstream_tasks() for name in ancestors(task)}
 
 

@@ -1,4 +1,4 @@
-"""The catalog's rows as typed, frozen values, read from the CSV files when they are first asked for."""
+"""Typed rows of the catalog's CSV files, read on first use."""
 
 import csv
 import re
@@ -14,11 +14,11 @@ from .licenses import LicenseTerms, terms_of
 
 EvidenceKind = Literal["read", "recalled"]
 CRAWL = "web:"
-"""What the ids of crawls of the web begin with in outside.csv; a card may leave it away."""
+"""Prefix of the ids of web crawls in outside.csv; a card may omit it."""
 
 
 class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One public medical image database; what is not known is None or empty."""
+    """One public medical image database; unknown facts are None or empty."""
 
     id: str
     name: str
@@ -26,7 +26,7 @@ class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     modality: str
     anatomy: str
     images: int | None = None
-    """2-D images, slices or frames; whole slides where the note says so."""
+    """2-D images, slices or frames; whole slides if the note says so."""
     volumes: int | None = None
     """Volumes, studies or videos."""
     patients: int | None = None
@@ -39,25 +39,25 @@ class ImageDatabase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     year: int
     kind: Literal["source", "derived", "aggregate"]
     parents: tuple[str, ...] = ()
-    """What it was made from; ids of this catalog or of outside.csv."""
+    """Sets that it derives from; ids of this catalog or of outside.csv."""
     parents_evidence: EvidenceKind | None = None
     overlaps: tuple[str, ...] = ()
     group_key: str
-    """What its files tell of whose image it is: patient, study, none, ..."""
+    """Grouping that its files provide: patient, study, none, ..."""
     verification: Literal["verified", "recalled"]
     evidence: str
-    """Where the row's facts were read, or that they were not."""
+    """Source of the row's facts, or a remark that they were not read."""
     count_evidence: Literal["primary", "secondary", "memory"]
     note: str = ""
 
     @property
     def terms(self) -> frozenset[LicenseTerms]:
-        """The classes of terms in the license's words."""
+        """Classes of terms in the license's words."""
         return terms_of(self.license)
 
 
 class ContaminationLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A corpus that holds images which a downstream task also holds."""
+    """A corpus that shares images with a downstream task."""
 
     downstream: str
     parent: str = ""
@@ -67,16 +67,16 @@ class ContaminationLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class CompositionShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one database gives to a composition."""
+    """Contribution of one database to a composition."""
 
     variant: Literal["gray", "color"]
     part: Literal["core", "fill", "extra"]
     """core: permissive; fill: only while the core is too small; extra: not for every use."""
     modality: str
     id: str
-    """Of a database, or idc-... for many collections of the NCI Imaging Data Commons together."""
+    """Database id, or idc-... for many collections of the NCI Imaging Data Commons."""
     rule: str
-    """Which of its images: the caps per patient, study or series."""
+    """Selection of images: caps per patient, study or series."""
     images: int
     patients: int | None = None
     license: str
@@ -87,7 +87,7 @@ class IdcCollection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     collection: str
     modality: str
-    """As DICOM calls it: CR, CT, DX, MG, MR, NM, PT, SM, US, XA."""
+    """DICOM code: CR, CT, DX, MG, MR, NM, PT, SM, US, XA."""
     series: int
     studies: int
     patients: int
@@ -120,7 +120,7 @@ def read_mapping(name: str) -> Mapping[str, str]:
 
 @cache
 def databases() -> Mapping[str, ImageDatabase]:
-    """Return every database by its id, in the order of the catalog."""
+    """Return every database by its id, in catalog order."""
     return {row.id: row for row in read_csv_rows("sources.csv", ImageDatabase)}
 
 
@@ -132,7 +132,7 @@ def contamination_links() -> tuple[ContaminationLink, ...]:
 
 @cache
 def composition_shares() -> tuple[CompositionShare, ...]:
-    """Return what the compositions of a Gray-MedNet and a Color-MedNet are made of."""
+    """Return the shares of the Gray-MedNet and Color-MedNet compositions."""
     return read_csv_rows("compositions.csv", CompositionShare)
 
 
@@ -144,45 +144,45 @@ def idc_collections() -> tuple[IdcCollection, ...]:
 
 @cache
 def sets_without_row() -> Mapping[str, str]:
-    """Return the sets that have no row of their own, parents and corpora of weights: id to description."""
+    """Return the sets of outside.csv: id to description."""
     return read_mapping("outside.csv")
 
 
 @cache
-def of_collection() -> Mapping[str, str]:
-    """Return which database a collection of the Imaging Data Commons is: collection to id."""
+def collection_databases() -> Mapping[str, str]:
+    """Return the database id of each Imaging Data Commons collection that has one."""
     names = {row.collection for row in idc_collections()}
     homes = ((row.id, re.search(r"IDC (\w+)$", row.home)) for row in databases().values())
     return {home[1]: id for id, home in homes if home and home[1] in names}
 
 
 @cache
-def _words() -> Mapping[str, str]:
-    """Return every word for a database, as `plain` writes it, to its id."""
+def _names_to_ids() -> Mapping[str, str]:
+    """Return every normalized name of a database to its id."""
     named = {normalize_name(row.name): row.id for row in databases().values()}
-    collected = {normalize_name(name): id for name, id in of_collection().items()}
+    collected = {normalize_name(name): id for name, id in collection_databases().items()}
     known = {id: id for id in (*databases(), *sets_without_row())}
     crawls = {id.removeprefix(CRAWL): id for id in sets_without_row()}
     return named | collected | crawls | dict(read_mapping("aliases.csv")) | known
 
 
 def normalize_name(word: str) -> str:
-    """Write a name without case, spaces and underscores, so that spellings meet."""
+    """Normalize case, spaces and underscores of a name."""
     return re.sub(r"[\s_]+", "-", word.strip().casefold()).removeprefix("idc:")
 
 
 def canonical_id(word: str) -> str:
-    """Return the id that a word means, or the plain word where the catalog does not know it."""
-    return _words().get(normalize_name(word), normalize_name(word))
+    """Return the id for a name, or the normalized name if the catalog does not know it."""
+    return _names_to_ids().get(normalize_name(word), normalize_name(word))
 
 
 def is_known(word: str) -> bool:
-    """Whether the catalog can say anything about a word."""
-    return normalize_name(word) in _words()
+    """Whether the catalog knows a name."""
+    return normalize_name(word) in _names_to_ids()
 
 
 def find_database(word: str) -> ImageDatabase:
-    """Return the database that a word means; `UserError` suggests the nearest id."""
+    """Return the database of a name; `UserError` suggests the nearest id."""
     id = canonical_id(word)
     if id not in databases():
         raise unknown_name_error("database", word, databases())
@@ -190,5 +190,5 @@ def find_database(word: str) -> ImageDatabase:
 
 
 def sum_known(values: Iterable[int | None]) -> int:
-    """Sum what is known."""
+    """Sum the values, counting None as 0."""
     return sum(value or 0 for value in values)

@@ -1,14 +1,14 @@
-"""A task from files: a card, a folder or table of images, splits by patient, arrays prepared once.
+"""Tasks from image files: card, listing, splits by patient, arrays in the cache.
 
-A module builds only on those of its own line, or of one above it:
+A module imports only from its own line or from a line above:
 
-    spec                           what a card says of its files
-    folders, table, owners         what lies in a folder, a CSV or Parquet as text, of whom an image is
-    listing, rows, find            the files of a task, each with its label, patient and split
-    shrink, fit, traits            an image as a square, and what its file says beside its pixels
-    piece, decode                  all files decoded, by several processes
-    split, parts                   which image is in which split
-    arrays, warn, prepared         the arrays of a task in the cache, made once
-    known, source, card            what the other rooms ask for
-    columns, draft                 a first card for a folder
+    schema                           tables of a card
+    folders, table, patient_ids      files in a folder, CSV or Parquet as text, patient of each image
+    listing, table_rows, find        files of a task, each with label, patient and split
+    area_resize, letterbox, file_traits  image as a square, file properties beside its pixels
+    decode_chunk, decode             decoding of all files by several processes
+    split, splits_and_labels         split of each image
+    arrays, warnings, prepared       arrays of a task in the cache
+    source, card                     interface to other packages
+    columns, card_draft              draft of a card for a folder
 """

@@ -1,7 +1,7 @@
-"""Shrinking of an image: each pixel of the result is the mean of the area that it covers, in floats.
+"""Area downsampling of an image: each output pixel is the mean of its area, in float32.
 
-The weights are sparse, since a pixel of the image lies in one or two of the result. Pillow copies floats in
-and out and clears what it allocates, which for 512 x 512 pixels takes longer than these sums.
+The weights are sparse, since an input pixel overlaps one or two output pixels. Pillow copies floats in and
+out and clears its buffers, which for 512 x 512 pixels takes longer than these sums.
 """
 
 from functools import lru_cache
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 PADDING = 16
-"""Columns that keep the rows of an image whose width is a power of two out of one place in the cache: it is
-turned five times as fast."""
+"""Extra columns that keep rows of a power-of-two width off one cache line: 5 times faster."""
 
 
 def area_resize(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Return [h, w] as [height, width], neither larger than before."""
+    """Downsample [h, w] to [height, width], neither larger than the input."""
     if values.shape == (height, width):
         return values
     low = np.empty((height, values.shape[1] + PADDING), np.float32)
@@ -29,12 +28,12 @@ def area_resize(values: NDArray[np.float32], height: int, width: int) -> NDArray
 
 @lru_cache(maxsize=64)
 def _means(old: int, new: int) -> "csr_array":
-    """Return [new, old]: how much of each of `new` equal parts every pixel of `old` covers."""
+    """Return [new, old] weights: coverage of each output interval by each input pixel."""
     from scipy.sparse import csr_array
 
     edges = np.linspace(0, old, new + 1)
     pixels = np.arange(old)
-    # a pixel reaches into the part that holds its beginning, and maybe into the next ones
+    # an input pixel overlaps the output interval of its left edge, and maybe the next
     first = np.searchsorted(edges, pixels, side="right") - 1
     rows, columns = np.concatenate([first, first + 1]), np.concatenate([pixels, pixels])
     inside = rows < new

@@ -1,66 +1,60 @@
-"""The card of a task whose images are files: where they are, what labels them, how they are split."""
+"""Card of a task from files: location, labels, splits."""
 
 import inspect
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
 from ...core.toml_files import check_keys
-from ..card import LocalTaskCard, read_task_card
+from ..card import read_task_card
 from ..images.reader import ReaderTable
 from ..patients import compile_pattern
 from ..subgroups import RESERVED
-from ..task import Task
-from .folders import led_out
+from ..task import Task, TaskCard
+from .folders import first_path_outside
 from .schema import FilesSpec, FilesTable, SplitTable, fault_of_path
 from .source import FilesSource
 
 
-class FilesCard(LocalTaskCard, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the card."""
+@dataclass(frozen=True, kw_only=True)
+class FilesCard(TaskCard):
+    """Card of a local task stored as files."""
 
     files: FilesTable
-    split: SplitTable = SplitTable()
-    reader: ReaderTable = ReaderTable()
+    split: SplitTable = field(default_factory=SplitTable)
+    reader: ReaderTable = field(default_factory=ReaderTable)
 
 
 CARD_TABLES = {"files": FilesTable, "split": SplitTable, "reader": ReaderTable}
-"""The tables of a card."""
+"""Tables of a card."""
 
 
 def files_task(path: Path, content: dict[str, Any]) -> Task:
-    """Make a task of a card with a table `files`.
-
-    Args:
-        path: of the card; what it names is relative to its folder.
-        content: of the card.
+    """Build a task from the content of a card with a table `files`; images stay unopened.
 
     Raises:
-        UserError: naming the card and the key that is unknown, missing or wrong; no image is looked at.
+        UserError: names the card and the unknown, missing or wrong key.
     """
     for name, part in CARD_TABLES.items():
         given = content.get(name, {})
         if not isinstance(given, dict):
             raise UserError(f"{path}: '{name}' is a table: write [{name}] and its keys below.")
         try:
-            check_keys(path, given, _names(part))
+            check_keys(path, given, inspect.signature(part).parameters)
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')} (in [{name}]).") from error
     card = read_task_card(path, content, FilesCard)
-    return Task(source=FilesSource(path, _spec(path, card)), family="local", **card.of_task())
+    return Task(source=FilesSource(path, _build_spec(path, card)), **card.card_facts())
 
 
-def _names(part: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(part).parameters)
-
-
-def _spec(path: Path, card: FilesCard) -> FilesSpec:
+def _build_spec(path: Path, card: FilesCard) -> FilesSpec:
     files = card.files
-    if fault := _fault(card):
+    if fault := _card_fault(card):
         raise UserError(f"{path}: {fault}.")
     compile_pattern(files.group_pattern, f"{path}: key 'files.group_pattern'")
-    root = _inside(path, files.path, "files.path", files.allow_outside)
-    table = _inside(path, files.table, "files.table", files.allow_outside) if files.table else None
+    root = _resolve_path(path, files.path, "files.path", files.allow_outside)
+    table = _resolve_path(path, files.table, "files.table", files.allow_outside) if files.table else None
     return FilesSpec(
         name=card.name, kind=card.kind, classes=card.classes, variant=card.variant,
         subgroups=card.subgroups, root=root, table=table, files=files, rule=card.split,
@@ -68,7 +62,7 @@ def _spec(path: Path, card: FilesCard) -> FilesSpec:
     )  # fmt: skip
 
 
-def _fault(card: FilesCard) -> str:
+def _card_fault(card: FilesCard) -> str:
     files = card.files
     several = card.kind == "multilabel" and files.label_columns
     columns = (files.path_column, files.patient_column, files.study_column)
@@ -86,9 +80,9 @@ def _fault(card: FilesCard) -> str:
     return card.split.fault()
 
 
-def _inside(card: Path, given: str, key: str, allowed: bool) -> Path:
+def _resolve_path(card: Path, given: str, key: str, allowed: bool) -> Path:
     fault = fault_of_path(given, allowed)
-    if not fault and not allowed and led_out(card.parent, [given]):
+    if not fault and not allowed and first_path_outside(card.parent, [given]):
         fault = "a link leads out of its folder: say allow_outside = true in [files] to permit it"
     if fault:
         raise UserError(f"{card}: key '{key}': {fault}.")

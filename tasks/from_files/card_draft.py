@@ -1,4 +1,4 @@
-"""A first card for a folder, from what lies in it: table or class folders, columns, colors, modality."""
+"""Draft of a card for a folder: table or class folders, columns, colors, modality."""
 
 import re
 from collections import Counter
@@ -19,10 +19,10 @@ from .folders import (
     class_images,
     classes_in,
     doubtful_classes,
-    given_by_folders,
     has_row_as_header,
     is_file,
-    split_called,
+    parse_split_name,
+    splits_from_folders,
 )
 from .schema import fault_of_path
 from .table import COUNT_AS_NOTHING, read_table
@@ -36,20 +36,20 @@ MODALITY_OF_DICOM = {
     "OPT": "oct", "OP": "fundus", "SM": "histopathology", "XC": "dermoscopy", "GM": "microscopy",
 }  # fmt: skip
 UNKNOWN_MODALITY = "unknown"
-LOOKED_AT = 12
-"""Files that are opened, evenly spaced, and rows whose paths are tried."""
+PROBED_FILES = 12
+"""Number of files opened, evenly spaced, and of rows whose paths are tried."""
 
 
 @dataclass(frozen=True)
 class CardDraft:
-    """A first card, and what it is not sure of.
+    """Draft of a card, with open questions.
 
     Attributes:
-        content: of the card; what no file tells stands there as ``"unknown"``.
-        labels: columns that may be the label, the one that was taken first; none where one is called so.
-        patients: columns that may be the patient; none where one is called so, or without a table.
-        splits: where splits are taken from, and what looks like splits and is not used, a clause each.
-        patient_doubt: why the column of patients may be none, a clause, or "".
+        content: parsed card; unknown facts are ``"unknown"``.
+        labels: candidate label columns, the chosen one first; () if a column is named as one.
+        patients: candidate patient columns; () if a column is named as one, or without a table.
+        splits: sources of splits, used and unused, a clause each.
+        patient_doubt: clause on why the patient column may not name patients, or "".
     """
 
     content: dict[str, Any]
@@ -60,8 +60,8 @@ class CardDraft:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What table or folders tell: the paths of the images, and the keys of the card."""
+class _FolderContent:
+    """Paths of the images and card keys that a table or folders give."""
 
     paths: Sequence[str]
     classes: Sequence[str]
@@ -75,24 +75,24 @@ class _Found:
     patient_doubt: str = ""
 
 
-def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft:
-    """Draft a card for a folder.
+def draft_card(folder: Path, answers: Mapping[str, str] | None = None) -> CardDraft:
+    """Draft a card for a folder with a table or a folder per class.
 
-    Args:
-        folder: of the images, with a table or a folder per class.
-        said: columns that a person has named: key of the card's table `files` -> column.
+    `answers` are columns that the user has named: key of the card's table `files` -> column.
 
     Raises:
-        UserError: there is neither one table of the files nor one folder per class, or no image.
+        UserError: there is neither one table nor one folder per class, or no image.
     """
-    tables = sorted(path for path in _files(folder) if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
+    class_folders(folder)  # raises for a folder that is missing or unreadable
+    files = [path for path in folder.iterdir() if path.is_file()]
+    tables = sorted(path for path in files if path.suffix.lower() in (".csv", ".tsv", ".parquet"))
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise UserError(f"{folder} holds several tables ({names}): leave the one there that lists the files.")
-    found = _of_table(folder, tables[0], said or {}) if tables else _of_folders(folder)
-    splits = _splits(folder / found.files["path"], found)
-    modality, variant = _looked_at(folder / found.files["path"], found.paths)
-    name = _name(folder)
+    found = _draft_from_table(folder, tables[0], answers or {}) if tables else _draft_from_folders(folder)
+    splits = _describe_splits(folder / found.files["path"], found)
+    modality, variant = _probe_images(folder / found.files["path"], found.paths)
+    name = _task_name(folder)
     extra = {"subgroups": list(found.subgroups)} if found.subgroups else {}
     content = {
         "name": name, "title": f"Images in {folder.resolve().name}", "kind": found.kind,
@@ -102,18 +102,13 @@ def draft_card(folder: Path, said: Mapping[str, str] | None = None) -> CardDraft
     return CardDraft(content, found.labels, found.patients, splits, found.patient_doubt)
 
 
-def _name(folder: Path) -> str:
-    """Make a name of the folder's that no other task, and no group of tasks, has."""
+def _task_name(folder: Path) -> str:
+    """Derive an unused task name from the folder's name."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "my-task"
     return f"my-{name}" if name in GROUP_NAMES or name in TASKS else name
 
 
-def _files(folder: Path) -> list[Path]:
-    class_folders(folder)  # says what is wrong with the folder
-    return [path for path in folder.iterdir() if path.is_file()]
-
-
-def _of_folders(folder: Path) -> _Found:
+def _draft_from_folders(folder: Path) -> _FolderContent:
     classes = classes_in(folder)
     if len(classes) < 2:
         raise UserError(
@@ -122,18 +117,20 @@ def _of_folders(folder: Path) -> _Found:
         )
     paths = sorted(path for name in classes for path in class_images(folder, name))
     doubt = doubtful_classes(folder)
-    return _Found(paths, classes, _kind(classes), {"path": "."}, unused=(doubt,) if doubt else ())
+    return _FolderContent(
+        paths, classes, _label_kind(classes), {"path": "."}, unused=(doubt,) if doubt else ()
+    )
 
 
-def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
+def _draft_from_table(folder: Path, table: Path, answers: Mapping[str, str]) -> _FolderContent:
     frame = read_table(table)
-    column, root = _paths(folder, frame, table)
-    found = classify_columns(table, frame, column, said)
-    classes, several = _classes(table, frame, found.keys)
-    return _Found(
+    column, root = _find_path_column(folder, frame, table)
+    found = classify_columns(table, frame, column, answers)
+    classes, several = _find_classes(table, frame, found.keys)
+    return _FolderContent(
         paths=list(frame[column]),
         classes=classes,
-        kind="multilabel" if several else _kind(classes),
+        kind="multilabel" if several else _label_kind(classes),
         files={"path": root, "table": table.name, **found.keys},
         subgroups=found.subgroups,
         labels=found.labels,
@@ -145,7 +142,7 @@ def _of_table(folder: Path, table: Path, said: Mapping[str, str]) -> _Found:
 
 
 def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
-    """Say where hardly two files are of one patient: such a column may number images or studies."""
+    """Return a clause if hardly two files share a patient: the column may number images."""
     column = keys.get("patient_column")
     cells = frame[column] if column else ()
     named = Counter(cell for cell in cells if not is_placeholder(cell))
@@ -161,29 +158,29 @@ def _patient_doubt(frame: "pd.DataFrame", keys: Keys, classes: int) -> str:
     )
 
 
-def _splits(root: Path, found: _Found) -> tuple[str, ...]:
-    """Say where splits are taken from, and what looks like splits and is not used; `UserError` as folders."""
-    told = {split_called(word) for word in found.split_words}
+def _describe_splits(root: Path, found: _FolderContent) -> tuple[str, ...]:
+    """Describe used and unused sources of splits; `UserError` as `splits_from_folders`."""
+    names = {parse_split_name(word) for word in found.split_words}
     source, clause = f"the column '{found.files.get('split_column')}'", ""
-    if not told:
-        splits, clause = given_by_folders(root, found.paths)
-        told, source = {*splits}, "the names of the folders"
-    by = f"by {_kept_whole(root, found)} and equal images"
-    val = "" if "val" in told else f", without a val, which is cut from train {by}"
-    taken = [f"splits are taken from {source}{val}"] if told else []
-    return (*taken, *filter(None, [clause]), *found.unused)
+    if not names:
+        splits, clause = splits_from_folders(root, found.paths)
+        names, source = {*splits}, "the names of the folders"
+    by = f"by {_split_unit(root, found)} and equal images"
+    val = "" if "val" in names else f", without a val, which is cut from train {by}"
+    used = [f"splits are taken from {source}{val}"] if names else []
+    return (*used, *filter(None, [clause]), *found.unused)
 
 
-def _kept_whole(root: Path, found: _Found) -> str:
-    """Name what splits are cut by: the patient or study that the card or a header names, else the file."""
-    keys = [key for path in _spread(found.paths) if (key := read_keys(root / path))]
+def _split_unit(root: Path, found: _FolderContent) -> str:
+    """Return the unit that splits keep whole: patient or study of card or header, else file."""
+    keys = [key for path in _sample(found.paths) if (key := read_keys(root / path))]
     if "patient_column" in found.files or any(key.patient for key in keys):
         return "patient"
     return "study" if "study_column" in found.files or any(key.study for key in keys) else "file"
 
 
-def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
-    """Name the classes, numbers by their size, and say whether an image can be of several."""
+def _find_classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[str], bool]:
+    """Return the classes, numbers in numeric order, and whether an image can have several."""
     if "label_columns" in keys:
         return tuple(keys["label_columns"]), True
     cells = set(frame[keys["label_column"]]) - {""}
@@ -201,12 +198,12 @@ def _classes(table: Path, frame: "pd.DataFrame", keys: Keys) -> tuple[Sequence[s
 
 
 def are_grades(classes: Collection[str]) -> bool:
-    """Tell whether the classes are more than two whole numbers, which have an order."""
+    """Whether the classes are more than two whole numbers, which have an order."""
     return len(classes) > 2 and all(re.fullmatch(r"[0-9]{1,9}", name) for name in classes)
 
 
-def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
-    """Find the column that names files, and the folder that they are named from."""
+def _find_path_column(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
+    """Find the column of file paths and the folder that they are relative to."""
     roots = (".", *class_folders(folder))
     for root in roots:
         check_header(table, folder / root, frame.columns)
@@ -217,7 +214,7 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
         )
     for root in roots:
         for column in frame.columns:
-            cells = _spread(list(frame[column]))
+            cells = _sample(list(frame[column]))
             there = sum(not fault_of_path(cell, False) and is_file(folder / root / cell) for cell in cells)
             if 2 * there > len(cells):  # `validate` names the lines of those that are not
                 return column, root
@@ -227,20 +224,20 @@ def _paths(folder: Path, frame: "pd.DataFrame", table: Path) -> tuple[str, str]:
     )
 
 
-def _kind(classes: Sequence[str]) -> str:
+def _label_kind(classes: Sequence[str]) -> str:
     return "binary" if len(classes) == 2 else "multiclass"
 
 
-def _spread(things: Sequence[str]) -> Sequence[str]:
-    return things[:: max(1, len(things) // LOOKED_AT)]
+def _sample(things: Sequence[str]) -> Sequence[str]:
+    return things[:: max(1, len(things) // PROBED_FILES)]
 
 
-def _looked_at(root: Path, paths: Sequence[str]) -> tuple[str, str]:
-    """Open a few files for their modality and color; `UserError` where none can be read."""
+def _probe_images(root: Path, paths: Sequence[str]) -> tuple[str, str]:
+    """Open a few files for their modality and color; `UserError` if none can be read."""
     colors: set[int] = set()
     modalities: set[str] = set()
     reason = "there is none"
-    for path in _spread(paths):
+    for path in _sample(paths):
         try:
             colors |= {
                 picture.values.ndim for picture in read_images(root / path, ReaderTable(frames="middle"))

@@ -1,4 +1,4 @@
-"""Which column of a table is what, by its name and values, and which could be where none is called so."""
+"""Roles of a table's columns, from their names and values."""
 
 import re
 from collections.abc import Mapping
@@ -18,34 +18,24 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "patient_column": ("patient", "patient_id", "patientid", "subject", "subject_id", "pid"),
     "study_column": ("study", "study_id", "studyinstanceuid", "accession", "exam"),
 }
-"""What columns are usually called, in lower case."""
+"""Usual column names, in lower case."""
 SUBGROUPS = (
-    "sex",
-    "gender",
-    "age_band",
-    "age_group",
-    "scanner",
-    "manufacturer",
-    "site",
-    "hospital",
-    "center",
-)
+    "sex", "gender", "age_band", "age_group", "scanner", "manufacturer", "site", "hospital", "center",
+)  # fmt: skip
 Keys = Mapping[str, Any]
-"""Of the card's table `files`: a column, or several."""
+"""Keys of the card's table `files`: a column, or several."""
 LONGEST_ID = 64
-"""Characters of an identifier; what is longer is a remark."""
+"""Characters of an identifier; longer values are remarks."""
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table.
+    """Columns of a table by role; labels and patients are candidates if no column is named so.
 
     Attributes:
-        keys: of the card's table `files`, and the column that each names.
-        subgroups: columns that images are told apart by.
-        labels: columns that may be the label, that of `keys` first; none where one is called so.
-        patients: columns that may be the patient; none where one is called so.
-        unused: which columns look like splits and are not used, a clause each.
+        keys: key of the card's table `files` -> column.
+        labels: candidates, that of `keys` first.
+        unused: columns that look like splits and are not used, a clause each.
     """
 
     keys: Keys
@@ -55,21 +45,18 @@ class TableColumns:
     unused: tuple[str, ...] = ()
 
 
-def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mapping[str, str]) -> TableColumns:
-    """Tell the columns of a table apart.
+def classify_columns(
+    table: Path, frame: "pd.DataFrame", path: str, answers: Mapping[str, str]
+) -> TableColumns:
+    """Assign roles to the columns of a table; `UserError` if no column looks like a label.
 
     Args:
-        table: where it lies, for the message.
-        frame: as `read_table` returns it.
-        path: the column that names files.
-        said: what a person has answered: key of the card -> column.
-
-    Raises:
-        UserError: no column looks like a label.
+        path: the column of file paths.
+        answers: columns that the user has named: key of the card -> column.
     """
-    keys: dict[str, Any] = {"path_column": path, **said}
+    keys: dict[str, Any] = {"path_column": path, **answers}
     for key, usual in NAMES.items():
-        found = [name for name in frame.columns if _plain(name) in usual]
+        found = [name for name in frame.columns if _normalize(name) in usual]
         if key == "patient_column":
             found += [name for name in frame.columns if names_patients(name, frame[name])]
         if key not in keys and found:
@@ -85,11 +72,13 @@ def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mappin
         keys["split_column"] = next((name for name in given if has_val(frame[name])), given[0])
         splits.remove(keys["split_column"])
     free = [name for name in frame.columns if name not in keys.values() and name not in splits]
-    groups = [name for name in free if _plain(name) in SUBGROUPS and _few(frame[name])]
+    groups = [name for name in free if _normalize(name) in SUBGROUPS and _has_few_values(frame[name])]
     groups = [name for name in groups if not fault_of_names([name])]
     free = [name for name in free if name not in groups]
     called = [name for name in free if name.lower() in LABEL_COLUMNS]
-    few = sorted((name for name in free if _few(frame[name])), key=lambda name: frame[name].nunique())
+    few = sorted(
+        (name for name in free if _has_few_values(frame[name])), key=lambda name: frame[name].nunique()
+    )
     labels = [] if called or "label_column" in keys else few
     if not (called or labels or "label_column" in keys):
         raise UserError(f"{table}: no column looks like a label: call it '{LABEL_COLUMNS[0]}'.")
@@ -99,21 +88,21 @@ def classify_columns(table: Path, frame: "pd.DataFrame", path: str, said: Mappin
     elif "label_column" not in keys:
         keys["label_column"] = (called + labels)[0]
     free = [name for name in free if name not in (keys.get("label_column"), *flags)]
-    patients = [] if "patient_column" in keys else [name for name in free if _identifies(frame[name])]
+    patients = [] if "patient_column" in keys else [name for name in free if _looks_like_ids(frame[name])]
     unused = tuple(unused_clause(name, frame[name]) for name in splits)
     return TableColumns(keys, tuple(groups), tuple(labels), tuple(patients), unused)
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def _few(column: "pd.Series") -> bool:
+def _has_few_values(column: "pd.Series") -> bool:
     return 2 <= column.nunique() <= min(MOST_SUBGROUPS, max(2, len(column) // 2))
 
 
-def _identifies(column: "pd.Series") -> bool:
-    """Tell whether values come back, are many, and are neither measurements nor remarks."""
+def _looks_like_ids(column: "pd.Series") -> bool:
+    """Whether values repeat, are many, and are neither measurements nor remarks."""
     values = [cell for cell in column if cell]
     kinds = set(values)
     odd = any(re.fullmatch(r"-?\d*\.\d+", cell) or len(cell) > LONGEST_ID for cell in kinds)

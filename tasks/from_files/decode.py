@@ -1,4 +1,4 @@
-"""Files decoded by several processes, whatever their number: a few pieces at a time are on their way."""
+"""Parallel decoding of a task's files with bounded memory."""
 
 import os
 from collections import Counter
@@ -17,28 +17,17 @@ from .file_traits import TraitColumns, join_columns
 from .listing import FileListing
 from .schema import FilesSpec
 
-PER_PIECE = 64
-"""Files that a process decodes in one go."""
+FILES_PER_CHUNK = 64
+"""Files that a process decodes at a time."""
 FEW_FILES = 400
-"""Files for which starting processes takes longer than it saves."""
+"""Number of files below which starting processes takes longer than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """All images of a task, in the order of the listing and, within a file, of its frames.
+    """All images of a task, in the order of the listing, then of the frames in a file.
 
-    Attributes:
-        files: of which file each image is, [n].
-        frames: which frame of it, [n].
-        patients: raw patient by the header, else study or series; "" where it has none.
-        patient_known: whether that is a patient.
-        marks: SHA-256 of each square.
-        blank: as of `DecodedChunk`, [n].
-        traits: as `Split.traits`.
-        deep: whether one of them has more than 8 bits.
-        facts: as of `DecodedChunk`, over all.
-        decoder: which left their squares in its scratch folder.
-        starts: of the pieces, in order.
+    Fields as in `DecodedChunk`, over all chunks; `decoder` and `starts` locate their scratch files.
     """
 
     files: NDArray[np.int64]
@@ -53,36 +42,33 @@ class DecodedImages:
     decoder: ChunkDecoder
     starts: tuple[int, ...]
 
-    def squares(self) -> Iterator[NDArray[np.uint16]]:
-        """Yield the squares of all images in order, [m, side, side] or [m, side, side, 3] at a time."""
+    def iterate_squares(self) -> Iterator[NDArray[np.uint16]]:
+        """Yield all images in order, [m, side, side] or [m, side, side, 3], deleting their files."""
         for start in self.starts:
-            path = self.decoder.squares(start)
+            path = self.decoder.squares_path(start)
             yield np.fromfile(path, np.uint16).reshape(-1, *self.decoder.shape)
-            path.unlink()  # what was copied needs no room any more
+            path.unlink()  # frees disk space early
 
 
 def decode_all(listing: FileListing, spec: FilesSpec, side: int, jobs: int, scratch: Path) -> DecodedImages:
-    """Decode every file; no more than a few pieces are in memory at a time.
+    """Decode every file to squares in `scratch`; only a few chunks are in memory at a time.
 
     Args:
-        listing: the files.
-        spec: how they are read.
-        side: of the squares.
-        jobs: processes; 0 takes the cores at hand.
-        scratch: receives the squares.
+        side: side of the squares in pixels.
+        jobs: number of processes; 0 takes the available cores.
 
     Raises:
-        UserError: files cannot be read; the first is named, with the reason.
-        DiskFullError: there is no room for the squares.
+        UserError: files cannot be read; names the first, with the reason.
+        DiskFullError: the disk is full.
     """
     decoder = ChunkDecoder(spec.reading, spec.variant == "color", side, scratch)
     jobs = 1 if len(listing.paths) < FEW_FILES else jobs or available_cores()
     found: list[DecodedChunk] = []
-    with _progress(spec.name, len(listing.paths)) as step:
-        for each in map_in_processes(decoder, _pieces(listing), jobs):
+    with _show_progress(spec.name, len(listing.paths)) as advance:
+        for each in map_in_processes(decoder, _chunks(listing), jobs):
             found.append(each)
-            step(PER_PIECE)
-    _refuse(listing, [fault for each in found for fault in each.faults])
+            advance(FILES_PER_CHUNK)
+    _raise_first_fault(listing, [fault for each in found for fault in each.faults])
     found.sort(key=lambda each: each.start)
     facts: Counter[tuple[str, str]] = Counter()
     for each in found:
@@ -107,13 +93,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _pieces(listing: FileListing) -> Iterator[FileChunk]:
-    for start in range(0, len(listing.paths), PER_PIECE):
-        paths = listing.paths[start : start + PER_PIECE]
+def _chunks(listing: FileListing) -> Iterator[FileChunk]:
+    for start in range(0, len(listing.paths), FILES_PER_CHUNK):
+        paths = listing.paths[start : start + FILES_PER_CHUNK]
         yield FileChunk(start, tuple(listing.root / path for path in paths))
 
 
-def _refuse(listing: FileListing, faults: list[tuple[int, str]]) -> None:
+def _raise_first_fault(listing: FileListing, faults: list[tuple[int, str]]) -> None:
     if not faults:
         return
     number, reason = min(faults)
@@ -124,7 +110,7 @@ def _refuse(listing: FileListing, faults: list[tuple[int, str]]) -> None:
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+def _show_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar in a terminal and one line elsewhere; yields (files) -> None."""
     from rich.console import Console
     from rich.progress import Progress

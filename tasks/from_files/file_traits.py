@@ -1,4 +1,4 @@
-"""What files say beside their pixels, as columns: whoever knows only this should tell no label."""
+"""File properties beside the pixels, as columns: they should not predict the label."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ..images.reader import ReadImage
 
 Traits = Mapping[str, float | str]
-"""Of one image; see `Split.traits`."""
+"""Traits of one image; see `Split.traits`."""
 TraitColumns = Mapping[str, NDArray[Any]]
-"""Of several: float64, NaN where not known, or text, "" where not known."""
+"""Traits of several images: float64, NaN if unknown, or text, "" if unknown."""
 
 
 def traits_of(path: Path, picture: ReadImage) -> Traits:
-    """Return what the file of a picture says, and the facts of how it was read."""
+    """Return the properties of an image's file, and the facts of its reading."""
     height, width = picture.values.shape[:2]
     down, right = picture.spacing or (math.nan, math.nan)
     size = {"bytes": float(path.stat().st_size), "height": float(height), "width": float(width)}
@@ -25,7 +25,7 @@ def traits_of(path: Path, picture: ReadImage) -> Traits:
 
 
 def columns_of(traits: Sequence[Traits]) -> dict[str, NDArray[Any]]:
-    """Turn a mapping per image into a column per trait; one that is ever a word is text throughout."""
+    """Convert one mapping per image to one column per trait, text if any value is text."""
     found: dict[str, NDArray[Any]] = {}
     for name in dict.fromkeys(name for each in traits for name in each):
         values = [each.get(name) for each in traits]
@@ -37,20 +37,20 @@ def columns_of(traits: Sequence[Traits]) -> dict[str, NDArray[Any]]:
 
 
 def join_columns(parts: Iterable[tuple[int, TraitColumns]]) -> dict[str, NDArray[Any]]:
-    """Join the columns of parts, each given with its number of images."""
+    """Concatenate the columns of several parts, each given with its number of images."""
     parts = list(parts)
     names = dict.fromkeys(name for _, columns in parts for name in columns)
-    return {name: _joined([(count, columns.get(name)) for count, columns in parts]) for name in names}
+    return {name: _join_column([(count, columns.get(name)) for count, columns in parts]) for name in names}
 
 
-def _joined(parts: list[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
+def _join_column(parts: list[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
     text = any(part is not None and part.dtype.kind == "U" for _, part in parts)
-    nothing = "" if text else math.nan
-    filled = [np.full(count, nothing) if part is None else part for count, part in parts]
+    empty = "" if text else math.nan
+    filled = [np.full(count, empty) if part is None else part for count, part in parts]
     if text:
-        filled = [part if part.dtype.kind == "U" else _worded(part) for part in filled]
+        filled = [part if part.dtype.kind == "U" else _to_text(part) for part in filled]
     return np.concatenate(filled)
 
 
-def _worded(numbers: NDArray[Any]) -> NDArray[np.str_]:
+def _to_text(numbers: NDArray[Any]) -> NDArray[np.str_]:
     return np.array(["" if math.isnan(value) else str(value) for value in numbers.tolist()], np.str_)

@@ -1,4 +1,4 @@
-"""The files of a task, found by a table or in the folders of the classes."""
+"""Files of a task, from its table or its class folders."""
 
 from dataclasses import replace
 
@@ -8,25 +8,25 @@ from ...core.errors import UserError
 from .folders import (
     class_images,
     classes_in,
-    difference,
+    describe_class_mismatch,
     doubtful_classes,
-    given_by_folders,
-    led_out,
+    first_path_outside,
     split_folders,
-    splits_told,
+    splits_from_folders,
+    splits_in_paths,
 )
 from .listing import FileListing, patients_in
 from .schema import FilesSpec
-from .table_rows import from_table
+from .table_rows import list_table_files
 
 
 def list_task_files(spec: FilesSpec) -> FileListing:
-    """List the files of a task, by its table or by the folders of its classes.
+    """List the files of a task, by its table or by its class folders.
 
     Raises:
-        UserError: nothing is found, or what the card, table and folders say does not agree.
+        UserError: nothing is found, or card, table and folders disagree.
     """
-    found = _split_by_folders(from_table(spec) if spec.table else _from_folders(spec))
+    found = _add_folder_splits(list_table_files(spec) if spec.table else _list_folder_files(spec))
     _refuse_links(spec, found)
     present = np.unique(found.labels) if found.labels.ndim == 1 else np.flatnonzero(found.labels.any(0))
     if found.labels.ndim == 1 and len(present) == 1:
@@ -44,20 +44,20 @@ def list_task_files(spec: FilesSpec) -> FileListing:
     return found
 
 
-def _split_by_folders(found: FileListing) -> FileListing:
-    """Take the splits that folders tell where no column does; `UserError` as `given_by_folders`."""
+def _add_folder_splits(found: FileListing) -> FileListing:
+    """Use splits named by folders if no column gives them; `UserError` as `splits_from_folders`."""
     if found.splits:
-        told = splits_told(found.paths) or found.splits
-        odd = sum(word not in ("", split) for word, split in zip(told, found.splits, strict=True))
+        by_folder = splits_in_paths(found.paths) or found.splits
+        odd = sum(word not in ("", split) for word, split in zip(by_folder, found.splits, strict=True))
         clause = f"{odd:,} files lie in a folder of another split than the table says, which is followed"
         return replace(found, notes=(*found.notes, clause)) if odd else found
-    splits, clause = given_by_folders(found.root, found.paths)
+    splits, clause = splits_from_folders(found.root, found.paths)
     rule = "as the names of the folders say" if splits else ""
     return replace(found, splits=splits, rule=rule, notes=(*found.notes, *([clause] if clause else [])))
 
 
 def _refuse_links(spec: FilesSpec, found: FileListing) -> None:
-    if spec.files.allow_outside or (path := led_out(spec.root, found.paths)) is None:
+    if spec.files.allow_outside or (path := first_path_outside(spec.root, found.paths)) is None:
         return
     place = found.places[found.paths.index(path)]
     raise UserError(
@@ -66,8 +66,8 @@ def _refuse_links(spec: FilesSpec, found: FileListing) -> None:
     )
 
 
-def _from_folders(spec: FilesSpec) -> FileListing:
-    if odd := difference(classes_in(spec.root), spec.classes):
+def _list_folder_files(spec: FilesSpec) -> FileListing:
+    if odd := describe_class_mismatch(classes_in(spec.root), spec.classes):
         what = "the folders in its folders of splits" if split_folders(spec.root) else "its folders"
         raise UserError(
             f"{spec.root}: {what} and the classes of the card differ ({odd}): rename or "

@@ -1,4 +1,4 @@
-"""What lies in a folder: one folder per class, perhaps in one per split, and files at any depth."""
+"""Folders of images: one per class, optionally inside one per split."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from ..task import SPLITS
 if TYPE_CHECKING:
     import pandas as pd
 
-BESIDE = frozenset({
+NOT_IMAGES = frozenset({
     ".csv", ".tsv", ".txt", ".toml", ".json", ".md", ".parquet", ".xls", ".xlsx", ".html", ".xml", ".pdf",
     ".log", ".db", ".ini",
 })  # fmt: skip
-"""What lies beside images and is none, as Thumbs.db; what else is none is refused when it is read."""
+"""Suffixes of files beside images, e.g. Thumbs.db; other non-images are refused on reading."""
 _SPLIT_NAME = re.compile(
     r"(?:[0-9]{1,3}[ _.-]+)?"
     r"(?:(train|training|trn)|(val|valid|validation|dev|development)|(test|testing|tst))"
@@ -26,7 +26,7 @@ _SPLIT_NAME = re.compile(
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
-    """Name the folders in `root`, hidden ones aside, by alphabet; `UserError` where it is none."""
+    """Return the sorted names of visible folders in `root`; `UserError` if it is unreadable."""
     try:
         with os.scandir(root) as found:
             return tuple(sorted(each.name for each in found if each.is_dir() and each.name[0] != "."))
@@ -34,23 +34,23 @@ def class_folders(root: Path) -> tuple[str, ...]:
         raise UserError(f"Cannot read the folder {root} ({error.strerror}): correct the path.") from error
 
 
-def split_called(name: str) -> str:
-    """Return the split that a folder name or table cell means (train, val or test), "" for another word."""
+def parse_split_name(name: str) -> str:
+    """Return the split that a folder name or table cell means (train, val or test), or ""."""
     found = _SPLIT_NAME.fullmatch(name)
     return SPLITS[(found.lastindex or 0) - 1] if found else ""
 
 
 def split_folders(root: Path) -> tuple[str, ...]:
-    """Name the folders in `root` if they are called as splits are, train and test among them; else ().
+    """Return the names of the split folders in `root`, () if no folder is named as a split.
 
     Raises:
         UserError: only some are, test or train is missing, or one holds images outside of class folders.
     """
     names = class_folders(root)
-    splits = {name: split_called(name) for name in names if split_called(name)}
+    splits = {name: parse_split_name(name) for name in names if parse_split_name(name)}
     if not splits:
         return ()
-    if others := len(names) - len(splits):  # counted, not named: they may be called as patients are
+    if others := len(names) - len(splits):  # counted, not named: they may name patients
         raise UserError(
             f"{root}: its folders {', '.join(splits)} are called as splits are and {others:,} others not: "
             "move the others elsewhere, rename what is a class, or add a table with a row per file."
@@ -60,7 +60,7 @@ def split_folders(root: Path) -> tuple[str, ...]:
     for name in splits:
         with os.scandir(root / name) as found:
             loose = [each for each in found if each.name[0] != "." and not each.is_dir()]
-        if any(Path(each.name).suffix.lower() not in BESIDE for each in loose):
+        if any(Path(each.name).suffix.lower() not in NOT_IMAGES for each in loose):
             raise UserError(
                 f"{root / name} is a split, and holds files outside of its class folders: move them into "
                 "the folder of their class, elsewhere if it is not known, or add a table with a row per file."
@@ -69,7 +69,7 @@ def split_folders(root: Path) -> tuple[str, ...]:
 
 
 def no_such_split(names: Iterable[str], lacking: str) -> str:
-    """Say that folders called as splits give no `lacking` (train or test), and the cure."""
+    """Return a sentence on the missing split `lacking` (train or test), and the cure."""
     cure = "rename the one to test on (val is then cut from train)" if lacking == "test" else "add it"
     return (
         f"{', '.join(names)} are called as splits are, and there is no {lacking}: {cure}; to have splits "
@@ -78,31 +78,28 @@ def no_such_split(names: Iterable[str], lacking: str) -> str:
 
 
 def classes_in(root: Path) -> tuple[str, ...]:
-    """Name the class folders in `root`, or in its folders of splits, by alphabet; errors likewise."""
+    """Return the class folders in `root` or in its split folders, sorted; errors likewise."""
     inside = [name for split in split_folders(root) or ("",) for name in class_folders(root / split)]
     return tuple(sorted(set(inside)))
 
 
-def difference(folders: Iterable[str], classes: Iterable[str]) -> str:
-    """Say how folders differ from a card's classes, or ""; its own are counted, as they may be patients'."""
+def describe_class_mismatch(folders: Iterable[str], classes: Iterable[str]) -> str:
+    """Describe how folders differ from a card's classes, or ""; unknown folders are counted."""
     lacking, others = sorted({*classes} - {*folders}), len({*folders} - {*classes})
-    said = (
-        f"none is called {' or '.join(lacking)}" if lacking else "",
-        f"{others:,} called otherwise" if others else "",
-    )
-    return "; ".join(filter(None, said))
+    missing = f"none is called {' or '.join(lacking)}" if lacking else ""
+    return "; ".join(filter(None, (missing, f"{others:,} called otherwise" if others else "")))
 
 
 def doubtful_classes(root: Path) -> str:
-    """Say in a clause where every class folder holds folders of the same names, as splits do, or ""."""
+    """Return a clause if all class folders hold folders of the same names, as splits do, or ""."""
     classes = class_folders(root)
     inside = {class_folders(root / name) for name in classes}
     same = next(iter(inside), ())
     if split_folders(root) or len(classes) < 2 or len(inside) > 1 or len(same) < 2:
         return ""
-    if any(split_called(name) for name in same):  # splits in classes
+    if any(parse_split_name(name) for name in same):  # splits in classes
         return ""
-    return (  # counted, not named: they may be called as patients are
+    return (  # counted, not named: they may name patients
         f"the folders {', '.join(classes)} are taken for classes, and each holds folders of the same "
         f"{len(same):,} names: if those are the classes, call these train, val and test, or add a table with "
         "a row per file (path, label, split)"
@@ -110,66 +107,65 @@ def doubtful_classes(root: Path) -> str:
 
 
 def class_images(root: Path, name: str) -> Iterator[str]:
-    """List what may be images of a class relative to `root`, those of each split folder in turn."""
+    """List candidate images of a class relative to `root`, split folder by split folder."""
     for split in split_folders(root) or ("",):
         inside = f"{split}/{name}" if split else name
         if not split or (root / inside).is_dir():  # a split may lack a class
             yield from images_below(root, inside)
 
 
-def splits_told(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the split that the folders of each path name, all at one depth and outermost; "" where none.
+def splits_in_paths(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the split named in each path, all at the outermost depth that has two, else ().
 
-    () where no depth has two splits: a folder `train` above all files tells them apart from nothing.
+    "" for a path without one. A single split name, as of a folder `train` above all files, separates nothing.
     """
     folders = [path.split("/")[:-1] for path in paths]
     for depth in range(max(map(len, folders), default=0)):
-        told = tuple(split_called(each[depth]) if depth < len(each) else "" for each in folders)
-        if len({*told} - {""}) > 1:
-            return told
+        splits = tuple(parse_split_name(each[depth]) if depth < len(each) else "" for each in folders)
+        if len({*splits} - {""}) > 1:
+            return splits
     return ()
 
 
-def given_by_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return the split of each path by its folders or (), and why they are not used, in a clause, or "".
+def splits_from_folders(root: Path, paths: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Return the split of each path by its folders, or (), with a clause on why they are unused.
 
     Raises:
-        UserError: they tell splits, but no train or no test.
+        UserError: folders name splits, but no train or no test.
     """
-    told = splits_told(paths)
-    named = sorted({*told} - {""})
-    if unsaid := told.count(""):
+    splits = splits_in_paths(paths)
+    named = sorted({*splits} - {""})
+    if outside := splits.count(""):
         return (), (
-            f"folders called {', '.join(named)} are not used as splits, since {unsaid:,} of {len(told):,} "
-            "files lie in none: move those, or add a column of splits"
+            f"folders called {', '.join(named)} are not used as splits, since {outside:,} of "
+            f"{len(splits):,} files lie in none: move those, or add a column of splits"
         )
-    if lacking := [split for split in ("train", "test") if told and split not in named]:
+    if lacking := [split for split in ("train", "test") if splits and split not in named]:
         raise UserError(f"{root}: folders {no_such_split(named, lacking[0])}")
-    return told, ""
+    return splits, ""
 
 
 def images_below(root: Path, inside: str = "") -> Iterator[str]:
-    """List what may be images below `root / inside`; links to folders are not followed.
-
-    As `files_below`, without what `BESIDE` names.
-    """
+    """List candidate images below `root / inside`, as `files_below` without `NOT_IMAGES`."""
     for path in files_below(root, inside):
         place = root / path
-        if place.name != "DICOMDIR" and place.suffix.lower() not in BESIDE and not place.is_dir():
+        if place.name != "DICOMDIR" and place.suffix.lower() not in NOT_IMAGES and not place.is_dir():
             yield path
 
 
 def files_below(root: Path, inside: str = "") -> Iterator[str]:
-    """List the files below `root / inside` relative to `root`, in order; hidden ones are left out.
+    """List the files below `root / inside` relative to `root`, sorted, without hidden ones.
 
-    No more than the names of one folder (and of those it lies in) are held at a time.
+    Holds only the names of one folder and its parents at a time; does not follow links to folders.
 
     Raises:
-        UserError: a folder cannot be read, a name is no text, or what it names is neither file nor folder.
+        UserError: unreadable folder, name not in UTF-8, or an entry that is neither file nor folder.
     """
     try:
         with os.scandir(root / inside) as listed:
-            names = sorted((each.name, each.is_dir(follow_symlinks=False), _opens(each)) for each in listed)
+            names = sorted(
+                (each.name, each.is_dir(follow_symlinks=False), _is_file_or_folder(each)) for each in listed
+            )
     except OSError as error:
         raise UserError(
             f"Cannot read the folder {root / inside} ({error.strerror}): correct its rights."
@@ -178,7 +174,7 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
         path = f"{inside}/{name}" if inside else name
         if name.startswith("."):
             continue
-        if not _is_text(name):  # no hash, list or pattern can hold bytes that are none
+        if not _is_text(name):  # hashes, lists and patterns need text
             raise UserError(f"{root / inside} holds a file called {name!r}: rename it, in UTF-8.")
         if not opens:
             raise UserError(
@@ -190,8 +186,8 @@ def files_below(root: Path, inside: str = "") -> Iterator[str]:
             yield path
 
 
-def led_out(root: Path, paths: Iterable[str]) -> str | None:
-    """Return the first of some paths relative to `root` that a link leads out of it, None where none is."""
+def first_path_outside(root: Path, paths: Iterable[str]) -> str | None:
+    """Return the first path, relative to `root`, that a link leads outside of it, or None."""
     real = root.resolve()
     inside: dict[Path, bool] = {}
     for path in paths:
@@ -204,8 +200,8 @@ def led_out(root: Path, paths: Iterable[str]) -> str | None:
     return None
 
 
-def _opens(entry: "os.DirEntry[str]") -> bool:
-    """Tell whether an entry is a file or folder, maybe by a link; to open a pipe would wait for ever."""
+def _is_file_or_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a file or folder, maybe by a link; opening a pipe would block."""
     try:
         return entry.is_file() or entry.is_dir()
     except OSError:  # a link that leads in a circle
@@ -221,7 +217,7 @@ def _is_text(name: str) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a cell names a file: a remark is too long for a name, and the system would quote it."""
+    """Whether a cell names a file; False for text that is too long for a path."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file can have
@@ -229,13 +225,13 @@ def is_file(path: Path) -> bool:
 
 
 def check_header(table: Path, root: Path, columns: Iterable[str]) -> None:
-    """Refuse a table that begins with a row: the names of its columns would be cells, never told."""
+    """Refuse a table whose first line is a row, since its column names would be cells."""
     if any(is_file(root / name) for name in columns if name):
         raise UserError(f"{table}: its first line names a file: add a line of column names above it.")
 
 
 def has_row_as_header(frame: "pd.DataFrame") -> bool:
-    """Tell whether a column's name is one of its cells, or has their suffix: a row may be first."""
+    """Whether a column's name is one of its cells, or has their suffix: a row may be first."""
     for name in filter(None, frame.columns):
         suffix = Path(name).suffix.lower()
         alike = sum(str(cell).lower().endswith(suffix) for cell in frame[name]) if suffix else 0

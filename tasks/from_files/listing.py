@@ -1,4 +1,4 @@
-"""What files a task has, in one order, with the label, patient, split and subgroups of each."""
+"""Listing of a task's files, with the label, patient, split and subgroups of each."""
 
 import hashlib
 import json
@@ -9,25 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..patients import compile_pattern, with_patients
+from ..patients import compile_pattern, pair_with_patients
 from .schema import FilesSpec
 
 
 @dataclass(frozen=True, eq=False)
 class FileListing:
-    """Files in the order of their paths; everything here may identify a patient and stays in the process.
+    """Files sorted by path; any field may identify a patient and stays in the process.
 
     Attributes:
-        root: what the paths are relative to.
-        paths: of the files, [n].
+        root: base of the paths.
         labels: int64, [n] or [n, classes], as `Split.labels`.
-        patients: raw patient per file, as a table or the path says; "" where neither does.
-        splits: train, val or test per file, or () where they are to be made; a lacking val is cut from train.
-        studies: what the table calls the study of each file, "" where it does not; () without such a column.
+        patients: raw patient per file, from table or path, else "".
+        splits: train, val or test per file; () if splits are to be made; a missing val is cut from train.
+        studies: study per file from the table, else ""; () without such a column.
         columns: subgroup values per file.
-        places: where each file is named, for a message: a line of the table, or its path.
-        rule: what gives the splits, as "as the column 'split' says"; "" where they are to be made.
-        notes: what was seen and not used, or does not agree, a clause each.
+        places: origin of each file for messages: a line of the table, or its path.
+        rule: origin of the splits, as "as the column 'split' says"; "" if they are to be made.
+        notes: unused or contradictory findings, a clause each.
     """
 
     root: Path
@@ -41,29 +40,22 @@ class FileListing:
     rule: str = ""
     notes: tuple[str, ...] = ()
 
-    def state(self) -> str:
-        """Hash all of it, with the size and time of each file: what changes makes new arrays."""
+    def state_hash(self) -> str:
+        """Hash all fields and the size and time of each file; any change rebuilds the arrays."""
         digest = hashlib.sha256()
-        facts = (
-            self.labels.tolist(),
-            self.patients,
-            self.studies,
-            self.splits,
-            dict(self.columns),
-            self.rule,
-            self.notes,
-        )
+        labels, columns = self.labels.tolist(), dict(self.columns)
+        facts = (labels, self.patients, self.studies, self.splits, columns, self.rule, self.notes)
         digest.update(json.dumps([str(self.root.resolve()), facts]).encode())
         for path in self.paths:
             try:
-                seen = (self.root / path).stat()
-                digest.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\0".encode())
-            except OSError:  # reading it will say why
+                stat = (self.root / path).stat()
+                digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+            except OSError:  # reported on reading
                 digest.update(f"{path}\0".encode())
         return digest.hexdigest()
 
 
 def patients_in(spec: FilesSpec, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Find the patient in each path by the card's `group_pattern`, else ""; errors as `Finder`."""
+    """Return each path's patient by `group_pattern`, else ""; errors as `PatientMatcher`."""
     find = compile_pattern(spec.files.group_pattern, f"The card of '{spec.name}', key 'files.group_pattern'")
-    return tuple(patient for _, patient in with_patients(paths, str, find))
+    return tuple(patient for _, patient in pair_with_patients(paths, str, find))

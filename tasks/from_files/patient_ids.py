@@ -1,4 +1,4 @@
-"""Of whom each image is, by all that a table, a path and a header tell: whoever is known by one is whole."""
+"""Patient ids from table, path and DICOM header, merged for the same patient."""
 
 from collections.abc import Sequence
 
@@ -8,34 +8,28 @@ from numpy.typing import NDArray
 from ..pseudonymize import group_number
 
 FILE_OWNER = "\0"
-"""Begins an owner that is a file, as no patient's name does."""
+"""Prefix of an owner that is a file, not a patient."""
 
 
 def wider_ids(wide: Sequence[str], narrow: Sequence[str]) -> tuple[str, ...]:
-    """Return the wider key of each image, as its patient, else the narrower, as its study.
+    """Return each image's wider id, such as its patient, else the narrower, such as its study.
 
-    An image of which only the narrower is known takes the wider that the others of its study have: else a
-    gap in one column would part a patient. Where those are of several patients, the numbers of studies
-    come again from patient to patient and tell nothing.
-
-    Args:
-        wide: [n], "" where it is not known.
-        narrow: [n], likewise.
+    Both are [n], "" if unknown. An image with a study only takes the patient of that study's other images, so
+    that a gap in a column does not part a patient. If those have several patients, study numbers repeat
+    between patients and are ignored.
     """
-    held: dict[str, set[str]] = {}
+    by_narrow: dict[str, set[str]] = {}
     for one, other in zip(wide, narrow, strict=True):
         if one and other:
-            held.setdefault(other, set()).add(one)
-    only = {other: next(iter(ones)) for other, ones in held.items() if len(ones) == 1}
+            by_narrow.setdefault(other, set()).add(one)
+    only = {other: next(iter(ones)) for other, ones in by_narrow.items() if len(ones) == 1}
     return tuple(one or only.get(other, other) for one, other in zip(wide, narrow, strict=True))
 
 
-def joined_by_equals(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
-    """Return the first owner of those whose images are equal, a patient before a file, for each owner.
+def merge_equal_images(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str, str]:
+    """Return for each owner the first owner with an equal image, patients before files.
 
-    Args:
-        owners: [n].
-        marks: [n] hashes of the images; b"" for one that is no evidence, as of a black frame.
+    `marks` are [n] hashes of the images; b"" for one that is no evidence, e.g. a black frame.
     """
     above: dict[str, str] = {}
     first: dict[bytes, str] = {}
@@ -55,12 +49,11 @@ def joined_by_equals(owners: Sequence[str], marks: Sequence[bytes]) -> dict[str,
 
 
 def _is_file(owner: str) -> bool:
-    """Tell whether an owner is a file, since no patient is known."""
     return owner.startswith(FILE_OWNER)
 
 
 def pseudonym_numbers(owners: tuple[str, ...], salt: bytes, task: str) -> NDArray[np.int64]:
-    """Return the number of each image's patient, [n]; below -1 where none is known, of its file."""
+    """Return the number of each image's patient, [n]; below -1 for a file of unknown patient."""
     numbers = (group_number(salt, task, owner) for owner in owners)
     return np.array(
         [~number if _is_file(owner) else number for number, owner in zip(numbers, owners, strict=True)]
@@ -68,10 +61,9 @@ def pseudonym_numbers(owners: tuple[str, ...], salt: bytes, task: str) -> NDArra
 
 
 def rank_owners(owners: tuple[str, ...], marks: tuple[bytes, ...]) -> NDArray[np.int64]:
-    """Return the place of each image's owner among the owners, [n]: files first, as their numbers are.
+    """Return the rank of each image's owner, [n]; files first, then by least image hash.
 
-    The least hash of their images puts them in order: the order of the names would tell whoever has a list
-    of the patients roughly which number is whose, since hashes in order are nearly evenly spaced.
+    Ranking by name would reveal to anyone with a patient list roughly which number is which patient.
     """
     least: dict[str, tuple[bool, bytes, str]] = {}
     for owner, mark in zip(owners, marks, strict=True):

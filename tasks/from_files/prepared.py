@@ -1,7 +1,8 @@
-"""Arrays of a task, made once and kept in the user's cache: splits, manifest, nothing that names anybody."""
+"""Preparation of a task's arrays, once, in the user's cache; nothing there names a patient."""
 
 import hashlib
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,58 +22,58 @@ from .splits_and_labels import SplitsAndLabels, split_images
 from .warnings import split_differences
 
 PREPARED_VERSION = 5
-"""Of what is done to an image; arrays of another version are made anew."""
+"""Version of image processing; arrays of another version are rebuilt."""
 LARGEST_SIDE = 4096
-"""In pixels, of the squares; larger ones hold more than a network is fed, and more than memory may."""
+"""In pixels; larger images exceed what networks take and memory allows."""
 MOST_FACTS = 8
-"""Values of one fact that are told; the others are summed."""
+"""Values reported per fact; the others are summed."""
 
 
 class PreparedManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside the arrays; no path, no patient, of headers only plain facts."""
+    """Manifest of prepared arrays, without paths or patients."""
 
     task: str
     side: int
     bits: int
-    """16 where a file has more than 8, unless the card wants 8."""
+    """16 if a file has more than 8, unless the card wants 8."""
     images: dict[str, int]
     files: int
     patients: int
-    """Known ones; images without one stand for themselves."""
+    """Number of known patients."""
     several: int = 0
-    """Of the patients, those with several files."""
+    """Number of patients with several files."""
     studies: int = 0
-    """Of images whose patient is not known."""
+    """Number of studies of images without a known patient."""
     shared_patients: int
-    """That stand in more than one split: only where the table gives the splits."""
+    """Number of patients in more than one split; 0 unless table or folders give the splits."""
     copies: int = 0
-    """Images equal to an earlier one in every pixel; in one split with it where that was made."""
+    """Images equal to an earlier one in every pixel; in one split with it if splits were made."""
     rule: str
     split_hash: str
-    """Over (file, frame, split): equal where two machines split alike."""
+    """Hash over (file, frame, split), to compare splits between machines."""
     content: str
-    """Over everything that the engine sees."""
+    """Hash over all that training sees."""
     facts: dict[str, dict[str, int]]
-    """How the files were read, and how often."""
+    """Count of each value of each reading fact."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A folder of the cache, and its manifest."""
+    """Folder in the cache and its manifest."""
 
     folder: ArrayFolder
     manifest: PreparedManifest
 
 
 def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
-    """Return the arrays of a task at a side, made now if nothing that they come from was ready.
+    """Return the arrays of a task at an image side, preparing them on first use.
 
-    What is in the arrays names their folder, and a note says which it is for a state of card and files: what
-    was touched or moved without a change is decoded again and kept once.
+    The folder's name is the hash of its content; a note maps the state of card and files to it. Files that
+    were touched without a change are decoded again but stored once.
 
     Raises:
-        UserError: whatever is wrong with the card, the table, the files or the splits.
+        UserError: card, table, files or splits are wrong.
     """
     if not 1 <= side <= LARGEST_SIDE:
         raise UserError(
@@ -82,12 +83,12 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     salt = own_salt()
     what = repr((PREPARED_VERSION, side, spec.name, spec.kind, spec.classes, spec.variant, spec.subgroups))
     rules = repr((msgspec.json.encode(spec.rule), spec.reading))
-    key = hashlib.sha256(salt + f"{what}{rules}{listing.state()}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(salt + f"{what}{rules}{listing.state_hash()}".encode()).hexdigest()[:32]
     note = cache_folder() / "files" / f"{key}.json"
     with claim_lock(note.with_suffix(".lock"), wait=True):
-        found = _noted(note)
+        found = _read_note(note)
         if found is None:
-            _sweep(note.parent)
+            _remove_leftovers(note.parent)
             scratch = note.with_suffix(".preparing")
             shutil.rmtree(scratch, ignore_errors=True)
             try:
@@ -98,16 +99,28 @@ def prepare_task(spec: FilesSpec, side: int, jobs: int = 0) -> PreparedTask:
     return found
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left, of any task; where a lock is held one is at work."""
+def last_prepared(task: str) -> tuple[PreparedManifest, ...]:
+    """Return the newest cached manifest of a task per side, smallest first, maybe outdated."""
+    found: dict[int, PreparedManifest] = {}
+    paths = [(path.stat().st_mtime, path) for path in (cache_folder() / "files").glob("*/manifest.json")]
+    for _, path in sorted(paths):
+        with suppress(OSError, msgspec.MsgspecError):  # of another version, or damaged: not used either
+            manifest = msgspec.json.decode(path.read_bytes(), type=PreparedManifest)
+            if manifest.task == task:
+                found[manifest.side] = manifest
+    return tuple(found[side] for side in sorted(found))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove scratch folders of killed processes of any task; a held lock means one is running."""
     for scratch in folder.glob("*.preparing"):
         with claim_lock(scratch.with_suffix(".lock")) as free:
             if free:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _noted(note: Path) -> PreparedTask | None:
-    """Return what a note leads to; None where there is none, or it is damaged."""
+def _read_note(note: Path) -> PreparedTask | None:
+    """Return the arrays that a note names; None if there is no note, or it is damaged."""
     try:
         folder = note.parent / msgspec.json.decode(note.read_bytes(), type=str)
         manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=PreparedManifest)
@@ -126,18 +139,18 @@ def _prepare(
     parts = split_images(spec, listing, images)
     with explain_write_errors(place):
         content = ArrayFolder(place).write(images, parts, salt, spec.name)
-    manifest = _manifest(spec, listing, images, parts, side, content)
+    manifest = _build_manifest(spec, listing, images, parts, side, content)
     write_json(place / "manifest.json", manifest)
     what = salt_trace(salt).encode() + msgspec.json.encode(manifest)
     folder = scratch.parent / hashlib.sha256(what).hexdigest()[:32]
     with claim_lock(folder.with_suffix(".lock"), wait=True):
         if not (folder / "manifest.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # somebody deleted a part of it
+            shutil.rmtree(folder, ignore_errors=True)  # incomplete
             place.replace(folder)
     return PreparedTask(ArrayFolder(folder), manifest)
 
 
-def _manifest(
+def _build_manifest(
     spec: FilesSpec,
     listing: FileListing,
     images: DecodedImages,
@@ -147,9 +160,9 @@ def _manifest(
 ) -> PreparedManifest:
     facts: dict[str, dict[str, int]] = {}
     for (key, value), count in images.facts.most_common():
-        held = facts.setdefault(key, {})
-        shown = value if len(held) < MOST_FACTS else "others"
-        held[shown] = held.get(shown, 0) + count
+        counts = facts.setdefault(key, {})
+        shown = value if len(counts) < MOST_FACTS else "others"
+        counts[shown] = counts.get(shown, 0) + count
     return PreparedManifest(
         task=spec.name,
         side=side,
@@ -161,7 +174,7 @@ def _manifest(
         studies=len(set(parts.groups) - parts.patients - {""}),
         shared_patients=parts.shared,
         copies=parts.copies,
-        rule=_rule(spec, listing, parts),
+        rule=_describe_rule(spec, listing, parts),
         split_hash=split_hash(parts.names, parts.splits),
         content=content,
         facts=facts,
@@ -169,8 +182,8 @@ def _manifest(
     )
 
 
-def _rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
-    """Say where the splits come from, and by what is known they are cut."""
+def _describe_rule(spec: FilesSpec, listing: FileListing, parts: SplitsAndLabels) -> str:
+    """Describe the origin of the splits and the unit they keep whole."""
     known = "patient" if parts.patients else "study" if any(parts.groups) else "file"
     unit = known if spec.rule.by == "patient" else spec.rule.by
     by, seed = f"by {unit} and equal images, stratified", f"seed {spec.rule.seed}"

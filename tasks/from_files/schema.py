@@ -1,4 +1,4 @@
-"""What a card says of its files, as plain data that processes can share."""
+"""Tables of a card for files, as plain data that processes can share."""
 
 import os
 from dataclasses import dataclass
@@ -12,45 +12,45 @@ from ..task import Kind, Variant
 
 
 class FilesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `files` of a card."""
+    """Table `files` of a card."""
 
     path: str = "."
-    """The folder of the images, relative to the card; without a table it holds one folder per class."""
+    """Folder of the images, relative to the card; without a table it holds one folder per class."""
     table: str = ""
-    """A CSV or Parquet file with a row per file, relative to the card."""
+    """CSV or Parquet file with a row per file, relative to the card."""
     path_column: str = "path"
     label_column: str = ""
-    """Holds a class; for multilabel, classes with | between them."""
+    """Column of classes; for multilabel, classes separated by |."""
     label_columns: tuple[str, ...] = ()
     """For multilabel: a column of 0 and 1 per class."""
     split_column: str = ""
-    """Holds train, test and perhaps val; without it the splits are those of the folders, or made."""
+    """Column of train, test and optionally val; else splits come from folders or are made."""
     patient_column: str = ""
     study_column: str = ""
-    """Keeps images together where no patient is known."""
+    """Keeps images together if no patient is known."""
     group_pattern: str = ""
-    """A regular expression whose first parenthesis is the patient in a file's path below `path`."""
+    """Regular expression whose first group is the patient in a file's path below `path`."""
     allow_outside: bool = False
-    """Whether absolute paths may be read, and links followed that lead out of the folder."""
+    """Allow absolute paths, and links that lead out of the folder."""
 
 
 class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `split` of a card: how splits are made where table and folders give none, or no val."""
+    """Table `split` of a card: how splits are made if table and folders give none, or no val."""
 
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    """Of train, val and test."""
+    """Shares of train, val and test."""
     seed: int = 0
     by: Literal["patient", "image"] = "patient"
-    """Whether a patient stays whole; where no patient is known an image stands for itself."""
+    """Unit kept whole; an image without a known patient is a unit."""
 
     @property
     def without_test(self) -> tuple[float, float]:
-        """Shares of train and val of what is no test."""
+        """Shares of train and val without the test set."""
         train, val, _ = self.shares
         return train / (train + val), val / (train + val)
 
     def fault(self) -> str:
-        """Say what is wrong with it, or ""."""
+        """Return what is wrong, or ""."""
         if not all(0 < share < 1 for share in self.shares) or abs(sum(self.shares) - 1) > 1e-6:
             return "key 'split.shares': three shares above 0 that add up to 1, of train, val and test"
         if not 0 <= self.seed < 2**32:
@@ -60,19 +60,10 @@ class SplitTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True)
 class FilesSpec:
-    """Everything that decides what the arrays of a task are.
+    """All settings that determine the arrays of a task.
 
-    Attributes:
-        name: of the task.
-        kind: of the labels.
-        classes: in label order.
-        variant: gray or color.
-        subgroups: columns of the table that images are told apart by.
-        root: the folder of the images.
-        table: the table, or None where each class has a folder.
-        files: the card's table `files`.
-        rule: how splits are made.
-        reading: how files are read.
+    `table` is None if each class has a folder; `files`, `rule` and `reading` are the card's tables `files`,
+    `split` and `reader`.
     """
 
     name: str
@@ -88,12 +79,7 @@ class FilesSpec:
 
 
 def fault_of_path(given: str, allowed: bool) -> str:
-    """Say why a path of a card or table may not be read, or "": relative ones stay in their folder.
-
-    Args:
-        given: as written.
-        allowed: the card says `allow_outside`, and means the absolute paths that it gives.
-    """
+    """Return why a path may not be read, or ""; `allowed` permits paths outside the folder."""
     if not given or "\0" in given:
         return "it is no path: correct it"
     if Path(given).is_absolute():

@@ -1,4 +1,4 @@
-"""Splits that keep patients whole and classes in proportion, the same every time."""
+"""Reproducible splits, stratified by class, that keep patients whole."""
 
 import hashlib
 import warnings
@@ -14,30 +14,29 @@ from .patient_ids import FILE_OWNER
 
 MOST_PARTS = 20
 FAR = 0.1
-"""Of all images: a split that misses its share by more is told."""
+"""Deviation from a share, in parts of all images, above which it is reported."""
 
 
 def split_by_patient(
     labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequence[float], seed: int, what: str
 ) -> NDArray[np.int64]:
-    """Return the number of its split per image, [n], by scikit-learn's StratifiedGroupKFold.
+    """Return the split number of each image, [n], by scikit-learn's StratifiedGroupKFold.
 
-    The data are cut into as many equal parts as the shares need (5 for 0.6, 0.2, 0.2), of which each split
-    takes its share.
+    The data are cut into as many equal folds as the shares need (5 for 0.6, 0.2, 0.2).
 
     Args:
-        labels: int64, [n] or [n, classes]; of several labels the combination is a stratum.
+        labels: int64, [n] or [n, classes]; combinations of labels are strata.
         groups: [n]; images of one number stay together.
-        shares: of each split, 2 or 3 that add up to 1.
-        seed: of the draw.
+        shares: 2 or 3 shares that add up to 1.
+        seed: random seed of the folds.
         what: the task, for messages.
 
     Raises:
-        UserError: there are too few groups, or classes of too few, for every split to have some.
+        UserError: too few groups, or classes with too few, for every split to have some.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    parts, taken = _parts(shares)
+    parts, taken = _count_parts(shares)
     count = len(np.unique(groups))
     if count == 1:
         raise UserError(
@@ -47,7 +46,7 @@ def split_by_patient(
         )
     if count < parts:
         raise UserError(
-            f"{what}: its images are of {count} patients, and shares of {_listed(shares)} "
+            f"{what}: its images are of {count} patients, and shares of {_format_shares(shares)} "
             f"need {parts} at least (equal images count as one): add patients, or change 'split.shares'."
         )
     strata = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
@@ -56,18 +55,18 @@ def split_by_patient(
     folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     result = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a rare class, which `lacking` tells better
+        warnings.simplefilter("ignore")  # rare classes are reported by `missing_classes`
         for part, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), strata, groups)):
             result[rows] = np.searchsorted(np.cumsum(taken), part, side="right")
     return result
 
 
-def _listed(shares: Sequence[float]) -> str:
+def _format_shares(shares: Sequence[float]) -> str:
     return ", ".join(f"{share:.3g}" for share in shares)
 
 
-def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
-    """Return the least number of equal parts that gives each split its share to 1 %, and each one's parts."""
+def _count_parts(shares: Sequence[float]) -> tuple[int, list[int]]:
+    """Return the least number of folds that meets each share to 1 %, and each split's folds."""
     for count in range(len(shares), MOST_PARTS + 1):
         others = [max(1, round(share * count)) for share in shares[1:]]
         taken = [count - sum(others), *others]
@@ -75,18 +74,18 @@ def _parts(shares: Sequence[float]) -> tuple[int, list[int]]:
         if taken[0] > 0 and off < 0.01:
             return count, taken
     raise UserError(
-        f"Shares of {_listed(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
+        f"Shares of {_format_shares(shares)} cannot be made of {MOST_PARTS} parts: use multiples of 0.05."
     )
 
 
 def share_deviations(
     splits: NDArray[np.int64], owners: Sequence[str], shares: Sequence[float]
 ) -> tuple[str, ...]:
-    """Say in a clause where splits that were made miss their shares, since patients are kept whole."""
-    held = np.bincount(splits, minlength=len(shares)) / len(splits)
-    if np.abs(held - shares).max() <= FAR:
+    """Return a clause if splits deviate from their shares because patients are kept whole."""
+    actual = np.bincount(splits, minlength=len(shares)) / len(splits)
+    if np.abs(actual - shares).max() <= FAR:
         return ()
-    got, wanted = (", ".join(f"{share:.0%}" for share in each) for each in (held, shares))
+    got, wanted = (", ".join(f"{share:.0%}" for share in each) for each in (actual, shares))
     names = "the splits" if len(shares) == len(SPLITS) else "train and val"
     owner, most = Counter(owners).most_common(1)[0]
     who = "one file (with those of equal images)" if owner.startswith(FILE_OWNER) else "one patient"
@@ -96,7 +95,7 @@ def share_deviations(
 def missing_classes(
     labels: NDArray[np.int64], splits: NDArray[np.int64], classes: Sequence[str]
 ) -> dict[int, str]:
-    """Return, per split that misses one, the first class of which it has no image."""
+    """Return the first missing class of each split that lacks one."""
     found: dict[int, str] = {}
     for split in range(3):
         mine = labels[splits == split]
@@ -109,7 +108,7 @@ def missing_classes(
 
 
 def split_hash(names: Sequence[str], splits: NDArray[np.int64]) -> str:
-    """Hash which image is in which split; the hash tells whether two machines split alike, and no name."""
+    """Hash the split of each image, to compare machines without revealing names."""
     digest = hashlib.sha256()
     for name, split in zip(names, splits.tolist(), strict=True):
         digest.update(f"{name}\0{split}\n".encode())

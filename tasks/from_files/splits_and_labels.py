@@ -1,4 +1,4 @@
-"""Which image of a task is in which split, with what labels, and of whom: told or made, and judged."""
+"""Split, labels and patient of each image, and warnings about them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,29 +13,25 @@ from ..patients import count_misspelled, few_have_several, propose_pattern
 from ..task import SPLITS
 from .decode import DecodedImages
 from .listing import FileListing
-from .patient_ids import FILE_OWNER, joined_by_equals, wider_ids
+from .patient_ids import FILE_OWNER, merge_equal_images, wider_ids
 from .schema import FilesSpec
 from .split import missing_classes, share_deviations, split_by_patient
 
 
 @dataclass(frozen=True, eq=False)
 class SplitsAndLabels:
-    """Facts per image, in the order of `DecodedImages`; they may name a patient and stay in the process.
+    """Facts per image, in the order of `DecodedImages`; may name patients, stay in the process.
 
     Attributes:
         names: file and frame.
         splits: 0, 1, 2 for train, val, test.
-        labels: as `Split.labels`.
-        groups: raw patient, else study, "" where neither is known.
-        patients: which of the groups are patients.
-        owners: the group, or the file where none is known; one where equal images were kept together.
-        joined: whether they were, for any.
-        copies: images that are equal to an earlier one in every pixel, blank ones aside.
-        columns: as `Split.columns`.
-        traits: as `Split.traits`.
-        several: patients with several files; where they are few, a column may name images.
-        shared: patients that stand in more than one split.
-        warnings: what weakens the splits, a clause each.
+        groups: raw patient, else study, else "".
+        patients: the groups that are patients.
+        owners: unit kept whole: group, else file; merged over equal images.
+        copies: images equal to an earlier one in every pixel, without blank ones.
+        several: number of patients with several files; if low, the ids may number images.
+        shared: number of patients in more than one split.
+        warnings: weaknesses of the splits, a clause each.
     """
 
     names: tuple[str, ...]
@@ -44,7 +40,7 @@ class SplitsAndLabels:
     groups: tuple[str, ...]
     patients: frozenset[str]
     owners: tuple[str, ...]
-    joined: bool
+    owners_merged: bool
     copies: int
     columns: Mapping[str, NDArray[np.str_]]
     traits: Mapping[str, NDArray[Any]]
@@ -54,30 +50,32 @@ class SplitsAndLabels:
 
 
 def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -> SplitsAndLabels:
-    """Put every image into its split.
+    """Assign every image to a split.
 
     Raises:
-        UserError: a split came out empty or train lacks a class.
+        UserError: a split is empty or train lacks a class.
     """
     files = images.files
     labels = listing.labels[files]
     groups = _groups(listing, images)
     paths = tuple(f"{FILE_OWNER}{listing.paths[file]}" for file in files)
-    told = tuple(listing.splits[file] for file in files) if listing.splits else ()
-    free = _free(told, len(files))
+    given = tuple(listing.splits[file] for file in files) if listing.splits else ()
+    free = _rows_to_split(given, len(files))
     marks = tuple(b"" if blank else mark for mark, blank in zip(images.marks, images.blank, strict=True))
     known = tuple(group or path for group, path in zip(groups, paths, strict=True))
-    owners = _together(known, marks, free)
-    splits = np.array([SPLITS.index(split) for split in told] or [0] * len(files), np.int64)
-    astrays: tuple[str, ...] = ()
+    owners = _merge_owners(known, marks, free)
+    splits = np.array([SPLITS.index(split) for split in given] or [0] * len(files), np.int64)
+    deviations: tuple[str, ...] = ()
     if len(free):
-        units = np.array(owners if spec.rule.by == "patient" else _together(paths, marks, free), object)[free]
-        shares = spec.rule.without_test if told else spec.rule.shares
+        units = np.array(owners if spec.rule.by == "patient" else _merge_owners(paths, marks, free), object)[
+            free
+        ]
+        shares = spec.rule.without_test if given else spec.rule.shares
         splits[free] = split_by_patient(labels[free], number_names(units), shares, spec.rule.seed, spec.name)
-        astrays = share_deviations(splits[free], units.tolist(), shares)
+        deviations = share_deviations(splits[free], units.tolist(), shares)
     patients = _patients(listing, images, groups)
-    several = _several(groups, patients, files)
-    shared = _shared(groups, splits)
+    several = _count_with_several_files(groups, patients, files)
+    shared = _shared_groups(groups, splits)
     return SplitsAndLabels(
         names=tuple(
             f"{listing.paths[file]}\0{frame}" for file, frame in zip(files, images.frames, strict=True)
@@ -87,53 +85,53 @@ def split_images(spec: FilesSpec, listing: FileListing, images: DecodedImages) -
         groups=groups,
         patients=patients,
         owners=owners,
-        joined=owners != known,
+        owners_merged=owners != known,
         copies=sum(map(bool, marks)) - len({*marks} - {b""}),
         columns={name: np.array(values, np.str_)[files] for name, values in listing.columns.items()},
         traits=images.traits,
         several=several,
         shared=len(shared),
         warnings=(
-            *_warnings(spec, labels, splits),
-            *_parted(shared, patients),
-            *_misspelled(patients),
-            *_equal_across(marks, splits),
-            *astrays,
+            *_class_warnings(spec, labels, splits),
+            *_shared_patients_warning(shared, patients),
+            *_misspelled_names_warning(patients),
+            *_test_copies_warning(marks, splits),
+            *deviations,
             *listing.notes,
-            *_doubts(spec, listing, groups, patients, several),
+            *_patient_warnings(spec, listing, groups, patients, several),
         ),
     )
 
 
-def _free(told: tuple[str, ...], count: int) -> NDArray[np.int64]:
-    """Return the images whose split is not told: all, or those of train where val is to be cut from it."""
-    if not told:
+def _rows_to_split(given: tuple[str, ...], count: int) -> NDArray[np.int64]:
+    """Return images without a given split: all, or those of train if val is cut from it."""
+    if not given:
         return np.arange(count)
-    return np.flatnonzero(np.array(told) == "train") if "val" not in told else np.arange(0)
+    return np.flatnonzero(np.array(given) == "train") if "val" not in given else np.arange(0)
 
 
-def _together(owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]) -> tuple[str, ...]:
-    """Give owners one name where two of their images among those that are `free` are equal."""
-    name = joined_by_equals([owners[row] for row in free], [marks[row] for row in free])
+def _merge_owners(
+    owners: tuple[str, ...], marks: tuple[bytes, ...], free: NDArray[np.int64]
+) -> tuple[str, ...]:
+    """Merge owners that have equal images among the rows `free`."""
+    name = merge_equal_images([owners[row] for row in free], [marks[row] for row in free])
     return tuple(name.get(owner, owner) for owner in owners)
 
 
-def _equal_across(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
-    """Say in a clause how many images of test are equal to one that a network learns or is chosen from."""
+def _test_copies_warning(marks: tuple[bytes, ...], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return a clause on the test images that are equal to one of train or val."""
     seen = {mark for mark, split in zip(marks, splits.tolist(), strict=True) if split < 2}
     odd = sum(bool(mark) and split == 2 and mark in seen for mark, split in zip(marks, splits, strict=True))
     total = int((splits == 2).sum())
-    clause = (
-        f"{odd:,} of {total:,} test images stand in train or val, equal in every pixel: see audit leakage"
-    )
+    clause = f"{odd:,} of {total:,} test images are in train or val, equal in every pixel: see audit leakage"
     return (clause,) if odd else ()
 
 
 def _groups(listing: FileListing, images: DecodedImages) -> tuple[str, ...]:
-    """Return the raw patient of each image: by table or path, else by its header; else its study."""
-    told = tuple(listing.patients[file] for file in images.files)
+    """Return the raw patient of each image, from table or path, else header; else its study."""
+    patients = tuple(listing.patients[file] for file in images.files)
     studies = tuple(listing.studies[file] if listing.studies else "" for file in images.files)
-    return wider_ids(told, wider_ids(images.patients, studies))
+    return wider_ids(patients, wider_ids(images.patients, studies))
 
 
 def _patients(listing: FileListing, images: DecodedImages, groups: tuple[str, ...]) -> frozenset[str]:
@@ -142,7 +140,9 @@ def _patients(listing: FileListing, images: DecodedImages, groups: tuple[str, ..
     return frozenset(groups) & (by_header | set(listing.patients)) - {""}
 
 
-def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]) -> int:
+def _count_with_several_files(
+    groups: tuple[str, ...], patients: frozenset[str], files: NDArray[np.int64]
+) -> int:
     """Count the patients with several files; a file of several frames is one."""
     pairs = set(zip(groups, files.tolist(), strict=True))
     return sum(
@@ -150,26 +150,26 @@ def _several(groups: tuple[str, ...], patients: frozenset[str], files: NDArray[n
     )
 
 
-def _parted(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
+def _shared_patients_warning(shared: set[str], patients: frozenset[str]) -> tuple[str, ...]:
     who = "patients" if shared <= patients else "patients or studies"
-    said = f"{len(shared):,} {who} stand in more than one split: a test on them proves little"
-    return (said,) if shared else ()
+    clause = f"{len(shared):,} {who} are in more than one split: a test on them proves little"
+    return (clause,) if shared else ()
 
 
-def _misspelled(patients: frozenset[str]) -> tuple[str, ...]:
-    """Say in a clause how many patients have a name that another one's is equal to but for its spelling."""
+def _misspelled_names_warning(patients: frozenset[str]) -> tuple[str, ...]:
+    """Return a clause on patients whose names differ only in spelling."""
     many = count_misspelled(patients)
-    said = (
+    clause = (
         f"{many:,} of {len(patients):,} patients have a name that differs from another only by case, blanks, "
         "leading zeros or a final .0, and count as different patients: where these are one, spell them alike"
     )
-    return (said,) if many else ()
+    return (clause,) if many else ()
 
 
-def _doubts(
+def _patient_warnings(
     spec: FilesSpec, listing: FileListing, groups: tuple[str, ...], patients: frozenset[str], several: int
 ) -> tuple[str, ...]:
-    """Say where patients are not known, or only by a name that hardly two files share, and the cure."""
+    """Return clauses on unknown patients and on ids that hardly two files share."""
     found = []
     if few_have_several(several, len(patients)):
         column, pattern = spec.files.patient_column, spec.files.group_pattern
@@ -189,12 +189,12 @@ def _doubts(
 
 
 def number_names(names: "Sequence[str] | NDArray[np.object_]") -> NDArray[np.int64]:
-    """Return [n] numbers, equal where names are, in the order of the names: alike on every machine."""
+    """Return [n] numbers in the order of the names, equal for equal names, on every machine."""
     return np.unique(np.asarray(names, object), return_inverse=True)[1].astype(np.int64)
 
 
-def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
-    """Return the groups that stand in more than one split."""
+def _shared_groups(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
+    """Return the groups in more than one split."""
     seen: dict[str, set[int]] = {}
     for group, split in zip(groups, splits.tolist(), strict=True):
         if group:
@@ -202,8 +202,8 @@ def _shared(groups: tuple[str, ...], splits: NDArray[np.int64]) -> set[str]:
     return {group for group, each in seen.items() if len(each) > 1}
 
 
-def _warnings(spec: FilesSpec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
-    """Say what weakens the splits; `UserError` where they cannot be trained on or tested at all."""
+def _class_warnings(spec: FilesSpec, labels: NDArray[np.int64], splits: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return warnings on missing classes; `UserError` for an empty split or a gap in train."""
     empty = [name for number, name in enumerate(SPLITS) if number not in splits]
     if empty:
         raise UserError(

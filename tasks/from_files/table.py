@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as columns of text."""
+"""CSV and Parquet files as columns of text."""
 
 import csv
 import re
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
-"""What a cell holds that holds nothing, in lower case."""
+"""Contents of an empty cell, in lower case."""
 COUNT_AS_NOTHING = "'NaN' and 'none' count as nothing"
-"""The same for a message."""
+"""Remark on `NOTHING` for messages."""
 LARGEST_TABLE = 2**28
-"""Bytes of a table that are read into memory, of which short rows of text take ten times as much."""
+"""In bytes; short rows of text take ten times as much memory."""
 MOST_CELLS = 2**25
-"""Of a Parquet file, in which a million equal cells can take a few bytes."""
+"""Limit of a Parquet file, in which a million equal cells can take a few bytes."""
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """Read a table as stripped text; cells that hold nothing are "".
+    """Read a table as stripped text; `NOTHING` becomes "".
 
     Args:
-        path: .parquet, or a CSV in UTF-8 whose separator (, ; or tab) the header shows.
+        path: .parquet, or a CSV in UTF-8 whose separator (, ; or tab) is taken from the header.
 
     Raises:
         UserError: it cannot be read, or is no such table.
@@ -35,7 +35,7 @@ def read_table(path: Path) -> "pd.DataFrame":
             raise UserError(
                 f"{path} has more than {LARGEST_TABLE:,} bytes: leave out what the card does not name."
             )
-        frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+        frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
     if len(set(frame.columns)) < len(frame.columns):
@@ -46,7 +46,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     return stripped.mask(stripped.apply(lambda column: column.str.lower().isin(NOTHING)), "")
 
 
-def _csv(path: Path) -> "pd.DataFrame":
+def _read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
@@ -55,7 +55,7 @@ def _csv(path: Path) -> "pd.DataFrame":
             separator = max(",;\t", key=head.count)
             _check_header(path, head, separator)
         with warnings.catch_warnings():
-            # where the first rows are too long it would only warn, and take cells for those of other columns
+            # pandas would only warn of too long first rows, and shift their cells to other columns
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
@@ -63,34 +63,34 @@ def _csv(path: Path) -> "pd.DataFrame":
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8: save it as CSV in UTF-8 (Excel offers it).") from error
     except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"{path} is no CSV: {_reason(error)}.") from error
+        raise UserError(f"{path} is no CSV: {_csv_reason(error)}.") from error
     return frame.rename(columns=lambda name: str(name).strip()).fillna("").astype(str)
 
 
 def _check_header(path: Path, head: str, separator: str) -> None:
-    """Refuse two columns of one name, which pandas would tell apart by numbers of its own."""
+    """Refuse duplicate column names, which pandas would number."""
     names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
     if twice := next((name for name in names if name and names.count(name) > 1), None):
-        first = names.index(twice) + 1  # where the first line is none of names they would be cells
+        first = names.index(twice) + 1  # numbers only: without a header these would be cells
         second = names.index(twice, first) + 1
         raise UserError(f"{path}: its columns {first} and {second} have the same name: rename one.")
 
 
-def _reason(error: Exception) -> str:
-    """Say where a CSV goes wrong, without a word of its content."""
-    said = str(error)
-    if "No columns" in said:
+def _csv_reason(error: Exception) -> str:
+    """Explain a CSV error without quoting its content."""
+    message = str(error)
+    if "No columns" in message:
         return "it is empty: add a header, and a row per file"
-    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
         return f"line {found[2]} has {found[3]} cells and the header {found[1]}: quote cells that hold commas"
-    if "Length of header" in said:
+    if "Length of header" in message:
         return "its first rows have more cells than the header: quote cells that hold commas"
-    if "EOF inside string" in said:
+    if "EOF inside string" in message:
         return "a quotation mark is opened and never closed: correct it"
-    return "its rows cannot be told apart: save it again"
+    return "its rows cannot be parsed: save it again"
 
 
-def _parquet(path: Path) -> "pd.DataFrame":
+def _read_parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow
     from pyarrow.parquet import read_metadata
@@ -107,11 +107,11 @@ def _parquet(path: Path) -> "pd.DataFrame":
     except (pyarrow.ArrowException, ValueError) as error:
         raise UserError(f"{path} is damaged or no Parquet: save it again.") from error
     frame.columns = [str(name) for name in frame.columns]
-    return frame.map(_text)
+    return frame.map(_cell_text)
 
 
-def _text(value: object) -> str:
-    """Write a cell: whole numbers without a point, since a gap makes pandas hold them as floats."""
+def _cell_text(value: object) -> str:
+    """Format a cell; whole numbers without a point, since gaps make pandas use floats."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value)
     return str(value)

@@ -1,4 +1,4 @@
-"""From the rows of a table to a listing: every cell that says nothing, or something else, is told."""
+"""Conversion of a table's rows to a listing; missing and invalid cells are errors."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.errors import UserError
 from ..patients import FEWEST_PATIENTS, is_placeholder, names_patients
 from ..subgroups import check_values
-from .folders import check_header, has_row_as_header, is_file, split_called
+from .folders import check_header, has_row_as_header, is_file, parse_split_name
 from .listing import FileListing, patients_in
 from .patient_ids import wider_ids
 from .schema import FilesSpec, fault_of_path
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_SEPARATOR = "|"
-"""Between the labels of one file."""
+"""Separates the labels of one file."""
 LABEL_COLUMNS = ("label", "class", "diagnosis", "target")
 FLAG_CELLS = frozenset({"0", "1", "0.0", "1.0"})
-"""What a column may say of one class of several."""
+"""Allowed cells of a column per class."""
 _SPLIT_COLUMN = re.compile(
     r"split|subset|partition|(^|_|k|cv)folds?(_|\d|$)|^(data_?)?set$|^usage$|^is_?(train|val|test)|"
     r"^train(ing)?(_?set)?$|^test(ing)?_?set$|train_?test"
 )
-"""What a column of splits may be called, in lower case."""
+"""Names of split columns, in lower case."""
 
 
-def from_table(spec: FilesSpec) -> FileListing:
-    """List the files of a table, in the order of their paths; `UserError` names the line that is wrong."""
+def list_table_files(spec: FilesSpec) -> FileListing:
+    """List the files of a table, sorted by path; `UserError` names the wrong line."""
     assert spec.table is not None
     frame = read_table(spec.table)
     frame["\0line"] = np.arange(2, len(frame) + 2)  # the header is line 1
@@ -43,12 +43,13 @@ def from_table(spec: FilesSpec) -> FileListing:
     paths = tuple(frame[path])
     places = tuple(f"{spec.table}, line {line}" for line in frame["\0line"])
     _check_paths(spec, paths, places)
-    patients = _patients(spec, frame, paths)
+    patients = _read_patients(spec, frame, paths)
     return FileListing(
-        spec.root, paths, _labels(spec, frame, places), patients,
-        _splits(spec, frame, places), _studies(spec, frame), _subgroups(spec, frame, paths, patients), places,
+        spec.root, paths, _read_labels(spec, frame, places), patients,
+        _read_splits(spec, frame, places), _read_studies(spec, frame),
+        _read_subgroups(spec, frame, paths, patients), places,
         f"as the column '{spec.files.split_column}' says" if spec.files.split_column else "",
-        _unused(spec, frame),
+        _unused_columns(spec, frame),
     )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def _column(spec: FilesSpec, frame: "pd.DataFrame", name: str, key: str) -> str:
             f"{spec.table} has no column '{name}', and its first line may be a row: add a line of column "
             f"names above it, or name the column by the card's '{key}'."
         )
-    count = sum(each[:1] != "\0" for each in frame.columns)  # not named: it may be cells that are first
+    count = sum(each[:1] != "\0" for each in frame.columns)  # counted, not named: they may be cells
     raise UserError(
         f"{spec.table} has no column '{name}' among its {count:,}: name it by the card's '{key}'."
     )
@@ -84,9 +85,9 @@ def _check_paths(spec: FilesSpec, paths: tuple[str, ...], places: tuple[str, ...
         )
 
 
-def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _read_labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     if spec.files.label_columns:
-        return _flags(spec, frame, places)
+        return _read_flags(spec, frame, places)
     usual = next((name for name in LABEL_COLUMNS if name in frame.columns), LABEL_COLUMNS[0])
     column = frame[_column(spec, frame, spec.files.label_column or usual, "label_column")]
     index = {name: number for number, name in enumerate(spec.classes)}
@@ -94,7 +95,7 @@ def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
         labels = np.zeros((len(column), len(index)), np.int64)
         for row, (cell, place) in enumerate(zip(column, places, strict=True)):
             for word in filter(None, (part.strip() for part in cell.split(LABEL_SEPARATOR))):
-                labels[row, _class(index, word, place)] = 1
+                labels[row, _class_index(index, word, place)] = 1
         return labels
     missing = [place for cell, place in zip(column, places, strict=True) if not cell]
     if missing:
@@ -103,26 +104,26 @@ def _labels(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
             f"{COUNT_AS_NOTHING}): fill them in, or delete those rows."
         )
     return np.array(
-        [_class(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
+        [_class_index(index, cell, place) for cell, place in zip(column, places, strict=True)], np.int64
     )
 
 
-def _flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
+def _read_flags(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> NDArray[np.int64]:
     """Read one column of 0 and 1 per class."""
     labels = np.zeros((len(frame), len(spec.classes)), np.int64)
     for number, name in enumerate(spec.files.label_columns):
         cells = frame[_column(spec, frame, name, "label_columns")]
         for row, (cell, place) in enumerate(zip(cells, places, strict=True)):
             if cell not in FLAG_CELLS:
-                said = "nothing" if not cell else "something else"
+                content = "nothing" if not cell else "something else"
                 raise UserError(
-                    f"{place}: the column '{name}' holds {said}, and 0 or 1 is needed: correct it."
+                    f"{place}: the column '{name}' holds {content}, and 0 or 1 is needed: correct it."
                 )
             labels[row, number] = float(cell)
     return labels
 
 
-def _class(index: Mapping[str, int], word: str, place: str) -> int:
+def _class_index(index: Mapping[str, int], word: str, place: str) -> int:
     if word not in index:
         known = ", ".join(index)
         raise UserError(
@@ -132,8 +133,8 @@ def _class(index: Mapping[str, int], word: str, place: str) -> int:
     return index[word]
 
 
-def _patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Take the patient of the column, else of the path."""
+def _read_patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patient from the column, else from the path."""
     inside = patients_in(spec, paths)
     if not spec.files.patient_column:
         return inside
@@ -141,17 +142,17 @@ def _patients(spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...]) ->
     return wider_ids(tuple("" if is_placeholder(cell) else cell for cell in column), inside)
 
 
-def _studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _read_studies(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     if not spec.files.study_column:
         return ()
     column = frame[_column(spec, frame, spec.files.study_column, "study_column")]
     return tuple("" if is_placeholder(cell) else f"study {cell}" for cell in column)
 
 
-def _subgroups(
+def _read_subgroups(
     spec: FilesSpec, frame: "pd.DataFrame", paths: tuple[str, ...], patients: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """Read the columns of subgroups; one of identifiers is refused here, before any of it is kept."""
+    """Read the subgroup columns; identifiers are refused here, before anything is stored."""
     columns = {name: tuple(frame[_column(spec, frame, name, "subgroups")]) for name in spec.subgroups}
     people = [one or path for one, path in zip(patients, paths, strict=True)]
     for name, values in columns.items():
@@ -167,11 +168,11 @@ def _subgroups(
     return columns
 
 
-def _splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
+def _read_splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> tuple[str, ...]:
     if not spec.files.split_column:
         return ()
     column = frame[_column(spec, frame, spec.files.split_column, "split_column")]
-    words = tuple(split_called(cell) for cell in column)
+    words = tuple(parse_split_name(cell) for cell in column)
     for word, place in zip(words, places, strict=True):
         if not word:
             raise UserError(f"{place}: its split is none of train, val and test: correct it.")
@@ -185,7 +186,7 @@ def _splits(spec: FilesSpec, frame: "pd.DataFrame", places: tuple[str, ...]) -> 
     return words
 
 
-def _unused(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
+def _unused_columns(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
     files = spec.files
     used = {
         files.path_column, files.label_column, *files.label_columns, files.split_column, files.patient_column,
@@ -207,7 +208,7 @@ def _unused(spec: FilesSpec, frame: "pd.DataFrame") -> tuple[str, ...]:
 
 
 def unused_clause(name: str, column: "pd.Series") -> str:
-    """Say that a column which looks like splits is not used, and what it needs to be."""
+    """Return a clause on a column that looks like splits and is unused, with the cure."""
     needs = "" if gives_splits(column) else "let it say train, test and perhaps val in every row, and "
     return (
         f"the column '{name}' looks like splits and is not used: to take it, {needs}name it by split_column "
@@ -216,17 +217,17 @@ def unused_clause(name: str, column: "pd.Series") -> str:
 
 
 def looks_like_splits(name: str, column: "pd.Series") -> bool:
-    """Tell whether a column is called as splits are, or tells at least two of them and nothing else."""
-    words = {split_called(cell) for cell in column}
+    """Whether a column is named for splits, or holds split names only, at least two of them."""
+    words = {parse_split_name(cell) for cell in column}
     called = _SPLIT_COLUMN.search(re.sub(r"[^a-z0-9]+", "_", name.lower()))
     return bool(called) or ("" not in words and len(words) > 1)
 
 
 def has_val(column: "pd.Series") -> bool:
-    """Tell whether some cell of a column is the split val."""
-    return any(split_called(cell) == "val" for cell in column)
+    """Whether a column contains the split val."""
+    return any(parse_split_name(cell) == "val" for cell in column)
 
 
 def gives_splits(column: "pd.Series") -> bool:
-    """Tell whether every cell of a column is a split, train and test among them."""
-    return {"train", "test"} <= {split_called(cell) for cell in column} <= {"train", "val", "test"}
+    """Whether every cell of a column is a split, with train and test among them."""
+    return {"train", "test"} <= {parse_split_name(cell) for cell in column} <= {"train", "val", "test"}

@@ -1,1 +1,1 @@
-"""Tasks in one npz file: headers, checks, and rows read a few at a time."""
+"""Tasks in one npz: header checks, and rows read in batches."""

@@ -1,4 +1,4 @@
-"""The one reader of the MedMNIST npz layout: every defect of a file is one sentence, none a traceback."""
+"""Reader of the MedMNIST npz layout; every defect of a file is a one-sentence `UserError`."""
 
 import os
 import zipfile
@@ -19,15 +19,15 @@ from .npz_errors import open_npz
 
 @dataclass(frozen=True)
 class NpzLayout:
-    """What the arrays of a file must be.
+    """Required arrays of a file.
 
     Attributes:
-        kind: multilabel asks for labels [n, classes] of 0 and 1, everything else for class indices.
+        kind: multilabel needs labels [n, classes] of 0 and 1, other kinds class indices.
         classes: number of classes.
-        variant: gray asks for images [n, side, side], color for [n, side, side, 3].
-        required: the splits that must be there and hold images; others are read where they exist.
-        subgroups: the columns that are read as text; a split for tests must have each of them.
-        cure: what a person does about a damaged file (``"download it again"``).
+        variant: gray needs images [n, side, side], color [n, side, side, 3].
+        required: splits that must hold images; others are optional.
+        subgroups: text columns, required in the test split only.
+        cure: advice for a damaged file (``"download it again"``).
     """
 
     kind: Kind
@@ -42,20 +42,18 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
     """Read the splits of a file, checked against its layout.
 
     Args:
-        path: an npz with ``{train,val,test}_images``, ``*_labels`` and optionally ``*_groups``, and the
-            subgroup columns of the layout, as ``*_sex``.
-        layout: what must be in it.
+        path: an npz with ``{train,val,test}_images``, ``*_labels``, optional ``*_groups``, and the layout's
+            subgroup columns, e.g. ``*_sex``.
+        layout: required arrays.
 
     Returns:
-        Per split that holds images: uint8 images, labels squeezed to int64, groups and subgroup columns,
-        as `Split` describes them. All images are square and have one side.
+        Non-empty splits: square uint8 images of one side, labels squeezed to int64, groups and columns.
 
     Raises:
-        UserError: it is missing, damaged, too big for this machine, or not of this layout; pickled
-            objects are never loaded.
+        UserError: missing, damaged, larger than memory, or another layout; pickles are never loaded.
     """
     with open_npz(path, layout.cure) as archive:
-        headers, splits = checked_headers(path, archive, layout)
+        headers, splits = read_npz_headers(path, archive, layout)
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:
             raise UserError(f"{path}: its splits hold images of different sizes: export them with one size.")
         _check_memory(path, sum(header.bytes for header in headers.values()))
@@ -64,10 +62,10 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
     return found
 
 
-def checked_headers(
+def read_npz_headers(
     path: Path, archive: zipfile.ZipFile, layout: NpzLayout
 ) -> tuple[dict[str, NpyHeader], tuple[str, ...]]:
-    """Return the header of each array, and the splits that hold images; `UserError` as `read_npz`."""
+    """Return the header of each array, and the splits with images; `UserError` as `read_npz`."""
     headers = {name: _header(archive, name) for name in _arrays(archive, layout.subgroups)}
     splits = tuple(name for name in SPLITS if _holds_images(path, name, headers, layout))
     for name in splits:
@@ -76,7 +74,7 @@ def checked_headers(
 
 
 def image_side(path: Path) -> int:
-    """Return the side in pixels of the images in an npz, from its headers; `UserError` as `read_npz`."""
+    """Return the image side in pixels from the headers of an npz; `UserError` as `read_npz`."""
     with open_npz(path, "copy it again") as archive:
         for name in _arrays(archive):
             header = _header(archive, name)
@@ -91,7 +89,7 @@ def _arrays(archive: zipfile.ZipFile, columns: Iterable[str] = ()) -> list[str]:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> NpyHeader:
-    """Read shape and type without the content; the declared size must be the stored one."""
+    """Read shape and type only; the declared size must equal the stored one."""
     member = f"{name}.npy"
     with archive.open(member) as file:
         header = read_npy_header(file)
@@ -100,7 +98,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> NpyHeader:
         raise UserError(
             f"{archive.filename}: {name} holds Python objects, which are never loaded: save plain arrays."
         )
-    if header.bytes != stored:  # or a forged header would have us reserve any amount of memory
+    if header.bytes != stored:  # a forged header could request any amount of memory
         raise ValueError(f"{name} declares {header.bytes} bytes and has {stored}")
     return header
 
@@ -137,7 +135,7 @@ def _check_images(path: Path, name: str, header: NpyHeader, layout: NpzLayout) -
 def _check_memory(path: Path, needed: int) -> None:
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not POSIX: a MemoryError will tell
+    except (AttributeError, ValueError, OSError):  # not POSIX: rely on MemoryError
         return
     if needed > there:
         raise UserError(
@@ -159,7 +157,7 @@ def _split(
 def _columns(
     path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
 ) -> dict[str, NDArray[np.str_]]:
-    """Read the subgroup columns of a split; only the test set must have them, since only it is reported."""
+    """Read the subgroup columns; only test must have them, since only test scores are reported."""
     found = {}
     for column in layout.subgroups:
         name = f"{split}_{column}"
@@ -174,7 +172,7 @@ def _columns(
 def labels_and_groups(
     path: Path, archive: zipfile.ZipFile, split: str, headers: Mapping[str, NpyHeader], layout: NpzLayout
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Read everything of a split but its images, as `Split` describes it; `UserError` as `read_npz`."""
+    """Read the labels and groups of a split; `UserError` as `read_npz`."""
     n = headers[f"{split}_images"].shape[0]
     labels = _labels(path, f"{split}_labels", _array(archive, f"{split}_labels"), n, layout)
     name = f"{split}_groups"
@@ -193,7 +191,7 @@ def labels_and_groups(
             f"{path}: {name} holds numbers below -1 or above 2**63 - 1: number the groups from 0, with -1 "
             "where none is known."
         )
-    # two images of which nothing is known are no group, nor where splits are joined
+    # images without a group get distinct numbers, also over splits
     own = -2 - np.arange(n) - (SPLITS.index(split) << 40)
     return labels, np.where(groups == -1, own, groups)
 
@@ -212,7 +210,7 @@ def _labels(path: Path, name: str, raw: NDArray, n: int, layout: NpzLayout) -> N
             f"{path}: {name} has the shape {list(raw.shape)}, and {n} images of a {layout.kind} set with "
             f"{layout.classes} classes need {list(wanted)}: correct the labels or the kind and classes."
         )
-    if labels.dtype.kind not in "iub" and not _whole(labels):
+    if labels.dtype.kind not in "iub" and not _are_whole(labels):
         raise UserError(f"{path}: {name} must hold whole numbers and is {labels.dtype}: save class indices.")
     top = 1 if multilabel else layout.classes - 1
     if labels.min() < 0 or labels.max() > top:
@@ -224,5 +222,5 @@ def _labels(path: Path, name: str, raw: NDArray, n: int, layout: NpzLayout) -> N
     return labels.astype(np.int64)
 
 
-def _whole(labels: NDArray) -> bool:
+def _are_whole(labels: NDArray) -> bool:
     return labels.dtype.kind == "f" and bool(np.isfinite(labels).all() and (labels == np.rint(labels)).all())

@@ -1,4 +1,4 @@
-"""The header of one array of numpy's own format, read before anything is allocated for its values."""
+"""Header of a .npy array, read before memory is allocated for its values."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,7 @@ from numpy.lib import format as npy
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What an array says that it is.
-
-    Attributes:
-        shape: of the array.
-        dtype: of its values.
-        columns: its last axis runs slowest.
-    """
+    """Declared shape and type of an array; `columns` means Fortran order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -24,15 +18,15 @@ class NpyHeader:
 
     @property
     def bytes(self) -> int:
-        """Return how many bytes its values take."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npy_header(file: IO[bytes]) -> NpyHeader:
-    """Read the header that a file stands before, and leave it before the values.
+    """Read the header at the file's position, leaving the file at the values.
 
     Raises:
-        ValueError: its version is not known. Broken bytes raise nearly anything else.
+        ValueError: unknown version. Broken bytes raise nearly any exception.
     """
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)

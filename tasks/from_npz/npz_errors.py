@@ -1,4 +1,4 @@
-"""An npz that is missing, damaged or too large, told in one sentence and never by a traceback."""
+"""`UserError` in one sentence for an npz that is missing, damaged or too large."""
 
 import struct
 import tokenize
@@ -14,19 +14,19 @@ _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError,
     tokenize.TokenError, SyntaxError, TypeError, ArithmeticError, LookupError, struct.error,
 )  # fmt: skip
-"""What zipfile and numpy's parser of headers raise on bytes that are not theirs."""
+"""Exceptions of zipfile and numpy's header parser on foreign bytes."""
 
 
 @contextmanager
 def open_npz(path: Path, cure: str) -> Iterator[zipfile.ZipFile]:
-    """Open a file for the block; every defect that shows there is a `UserError` that names the cure."""
+    """Open a file for the block; every defect in it is a `UserError` that names the cure."""
     with explain_defects(path, cure), zipfile.ZipFile(path) as archive:
         yield archive
 
 
 @contextmanager
 def explain_defects(path: Path, cure: str) -> Iterator[None]:
-    """Turn what a missing, unreadable or damaged file raises in the block into a `UserError`."""
+    """Convert errors of missing, unreadable or damaged files to `UserError`."""
     try:
         yield
     except FileNotFoundError as error:

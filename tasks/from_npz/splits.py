@@ -1,4 +1,4 @@
-"""The images of an npz a few at a time: a file of any size, read once from its beginning to its end."""
+"""Images of an npz in batches of rows: a file of any size, read once in order."""
 
 import math
 import zipfile
@@ -9,26 +9,21 @@ import numpy as np
 
 from ...core.errors import UserError
 from ..task import Split
-from .arrays import NpzLayout, checked_headers, labels_and_groups
+from .arrays import NpzLayout, labels_and_groups, read_npz_headers
 from .npz_errors import explain_defects, open_npz
 
 
 class NpzRows:
-    """One split of a file, of which no more images are held than are asked for.
-
-    Args:
-        path: the file.
-        layout: what must be in it.
-        split: which split; its labels and groups are read at once and checked as a whole.
+    """One split of a file, read in batches of rows; labels and groups are read at once.
 
     Raises:
-        UserError: as `read_npz`, and where the split is not there or its images are stored by columns.
+        UserError: as `read_npz`, or the split is missing or its images are in Fortran order.
     """
 
     def __init__(self, path: Path, layout: NpzLayout, split: str) -> None:
         self.path, self._layout, self._array, self._begin = path, layout, f"{split}_images", 0
         with open_npz(path, layout.cure) as archive:
-            headers, splits = checked_headers(path, archive, layout)
+            headers, splits = read_npz_headers(path, archive, layout)
             if split not in splits:
                 raise UserError(f"{path} has no split '{split}' with images: it has {', '.join(splits)}.")
             header = headers[self._array]
@@ -45,11 +40,7 @@ class NpzRows:
         return len(self._labels)
 
     def read(self, start: int, stop: int) -> Split:
-        """Read some rows; forwards it is fast, backwards the file is read from its beginning again.
-
-        Raises:
-            UserError: the file is damaged.
-        """
+        """Read rows; going backwards restarts the file. `UserError` if it is damaged."""
         row = math.prod(self._shape)
         with explain_defects(self.path, self._layout.cure):
             content = self._read(start * row, (stop - start) * row)
@@ -58,11 +49,11 @@ class NpzRows:
         return Split(images, self._labels[start:stop], groups)
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Read pixels; what lies between is decompressed and let go."""
+        """Read pixels; the bytes in between are decompressed and discarded."""
         if self._file is None or self._file.tell() > self._begin + offset:
             archive = zipfile.ZipFile(self.path)  # the member keeps the file open, and closes it
             member = archive.getinfo(f"{self._array}.npy")
-            self._begin = member.file_size - self._bytes  # behind the array's header
+            self._begin = member.file_size - self._bytes  # after the array's header
             self._file = archive.open(member)
         self._file.seek(self._begin + offset)
         content = self._file.read(size)

@@ -1,4 +1,4 @@
-"""The image size that a compressed frame itself declares, read before any decoder allocates for it."""
+"""Image size declared inside a compressed frame, read before any decoder allocates for it."""
 
 import struct
 
@@ -6,17 +6,16 @@ from .reader import UnreadableError
 
 SCAN = 0xFFDA
 STARTS = {*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC}
-"""Markers of a JPEG or JPEG-LS frame header; those taken away are tables."""
+"""Markers of a JPEG or JPEG-LS frame header; the excluded ones are tables."""
 
 
 def declared_size(frame: bytes) -> tuple[int, int] | None:
-    """Return (height, width) from the header of a JPEG, JPEG-LS or JPEG 2000 frame.
+    """Return (height, width) from the header of a JPEG, JPEG-LS or JPEG 2000 frame, else None.
 
-    None where the frame is of another kind (run lengths declare no size) or its header is broken, which
-    the decoder then says itself.
+    None for other kinds (RLE declares no size) and for broken headers, which the decoder reports.
 
     Raises:
-        UnreadableError: the boxes around a codestream do not lead to it; pydicom would search for ever.
+        UnreadableError: JP2 boxes do not lead to a codestream; pydicom would search forever.
     """
     try:
         if frame[:4] == b"\xff\x4f\xff\x51":
@@ -31,7 +30,7 @@ def declared_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _codestream(frame: bytes) -> int:
-    """Walk from box to box up to the codestream."""
+    """Return the offset of the codestream in a JP2 file."""
     at = 12
     while True:
         length, kind = struct.unpack_from(">I4s", frame, at)
@@ -43,13 +42,13 @@ def _codestream(frame: bytes) -> int:
 
 
 def _jpeg2000(frame: bytes, at: int) -> tuple[int, int]:
-    """Read the SIZ segment whose marker stands at `at`: the reference grid less its offset."""
+    """Read the SIZ segment with its marker at `at`: the reference grid minus its offset."""
     right, bottom, left, top = struct.unpack_from(">4I", frame, at + 6)
     return bottom - top, right - left
 
 
 def _jpeg(frame: bytes) -> tuple[int, int] | None:
-    """Walk from segment to segment up to the frame header."""
+    """Walk over the segments to the frame header."""
     at = 2
     while True:
         marker, length = struct.unpack_from(">2H", frame, at)

@@ -1,4 +1,4 @@
-"""From the stored values of a DICOM image to gray levels: rescale, window or VOI table, polarity."""
+"""Gray levels of DICOM pixels: rescale, window or VOI LUT, polarity."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GrayValues:
-    """The values of one frame, and how they are shown; see `Picture`."""
+    """Values of one frame and their window; see `ReadImage`."""
 
     values: NDArray[Any]
     window: GrayWindow
@@ -25,23 +25,13 @@ class GrayValues:
 
 
 def gray_values(
-    dataset: "Dataset",
-    stored: NDArray[Any],
-    transformation: "Dataset",
-    voi: "Dataset",
-    reading: ReaderTable,
+    dataset: "Dataset", stored: NDArray[Any], transformation: "Dataset", voi: "Dataset", reading: ReaderTable
 ) -> GrayValues:
-    """Find which of the stored values, or of what tables make of them, are black and white.
+    """Determine the gray values of a frame and their window.
 
-    The window is the card's, else the header's VOI table or window, else none where up to 8 bits are
-    shown as they are, else the percentiles of the image.
-
-    Args:
-        dataset: of the file.
-        stored: [h, w] as decoded.
-        transformation: what holds RescaleSlope for this frame.
-        voi: what holds WindowCenter or a VOI table for this frame.
-        reading: the card's window.
+    The window is the card's, else the header's VOI LUT or window, else the full range of up to 8 bits, else
+    the percentiles of the image. `stored` is [h, w] as decoded; `transformation` holds the frame's
+    RescaleSlope, `voi` its WindowCenter or VOI LUT.
     """
     from pydicom.pixels.processing import apply_modality_lut
 
@@ -56,39 +46,39 @@ def gray_values(
         window = card_window(reading.window, slope, intercept)
     elif element_value(voi, "VOILUTSequence"):
         stored, window = _voi_table(voi, stored, slope, intercept)
-    elif window is not None and window.whence.endswith("SIGMOID"):
-        stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.whence)
+    elif window is not None and window.origin.endswith("SIGMOID"):
+        stored, window = _sigmoid(stored, window), GrayWindow(0.0, 1.0, window.origin)
     elif window is None:
         padding = None if facts["rescale"] == "table" else _padding(dataset, stored.dtype)
-        window = _without(stored, bits, (slope, intercept), padding)
-    facts["window"] = window.whence
+        window = _default_window(stored, bits, (slope, intercept), padding)
+    facts["window"] = window.origin
     if element_text(dataset, "PhotometricInterpretation") == "MONOCHROME1":  # its lowest value is white
-        window = window.turned
+        window = window.inverted
     return GrayValues(stored, window, bits > 8, facts)
 
 
 def _rescale(transformation: "Dataset") -> tuple[float, float]:
-    """Return slope and intercept; a slope of 0 would make every image black and is a defect of the file."""
+    """Return slope and intercept; a slope of 0, a defect that blackens the image, becomes 1."""
     slope = element_number(transformation, "RescaleSlope", 1.0) or 1.0
     return slope, element_number(transformation, "RescaleIntercept", 0.0) or 0.0
 
 
 def _header_window(voi: "Dataset", slope: float, intercept: float) -> GrayWindow | None:
-    """Return the first window of the header in stored values, None where it has none that makes sense."""
+    """Return the header's first valid window in stored values, or None."""
     center, width = element_number(voi, "WindowCenter"), element_number(voi, "WindowWidth")
     function = (element_text(voi, "VOILUTFunction") or "LINEAR").upper()
     function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"
     if center is None or width is None or width < (1 if function == "LINEAR" else 1e-9):
         return None
     low, high = center - width / 2, center + width / 2
-    if function == "LINEAR":  # PS3.3 C.11.2.1.2: counts levels, so that the last one is white
+    if function == "LINEAR":  # PS3.3 C.11.2.1.2: the width counts levels, the last of which is white
         low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + max(width - 1, 1e-3) / 2
-    whence = f"header: {center:g}, {width:g} {function}"
-    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, whence)
+    origin = f"header: {center:g}, {width:g} {function}"
+    return GrayWindow((low - intercept) / slope, (high - intercept) / slope, origin)
 
 
 def _sigmoid(stored: NDArray[Any], window: GrayWindow) -> NDArray[Any]:
-    """PS3.3 C.11.2.1.3.1, from 0 to 1."""
+    """Apply the sigmoid VOI function of PS3.3 C.11.2.1.3.1; 0 to 1."""
     width = window.high - window.low
     middle = window.low + width / 2
     with np.errstate(over="ignore"):
@@ -98,7 +88,7 @@ def _sigmoid(stored: NDArray[Any], window: GrayWindow) -> NDArray[Any]:
 def _voi_table(
     voi: "Dataset", stored: NDArray[Any], slope: float, intercept: float
 ) -> tuple[NDArray[Any], GrayWindow]:
-    """Look rescaled values up in the header's first VOI table."""
+    """Apply the header's first VOI LUT to rescaled values."""
     from pydicom.pixels.processing import apply_voi
 
     rescaled = stored
@@ -109,21 +99,21 @@ def _voi_table(
 
 
 def _padding(dataset: "Dataset", kind: np.dtype[Any]) -> tuple[float, float] | None:
-    """Return the least and greatest stored value that stand for no image, where the header names them."""
+    """Return the range of stored values that pad the image, or None."""
     value = element_number(dataset, "PixelPaddingValue")
     if value is None:
         return None
     ends = [value, element_number(dataset, "PixelPaddingRangeLimit", value) or 0.0]
-    if kind.kind == "i":  # many a scanner writes -2000 as 63536
+    if kind.kind == "i":  # many scanners write -2000 as 63536
         over = 2 ** (8 * kind.itemsize)
         ends = [end - over if end >= over / 2 else end for end in ends]
     return min(ends), max(ends)
 
 
-def _without(
+def _default_window(
     stored: NDArray[Any], bits: int, rescale: tuple[float, float], padding: tuple[float, float] | None
 ) -> GrayWindow:
-    """Return the window of an image whose header has none."""
+    """Return the window of an image without one in its header."""
     if bits <= 8 and rescale == (1.0, 0.0) and stored.dtype.kind == "u":
         return GrayWindow(0.0, float(2**bits - 1), "none: as stored")
     return percentile_window(stored, padding, falling=rescale[0] < 0)

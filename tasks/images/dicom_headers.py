@@ -1,22 +1,20 @@
-"""What a listing needs to know of a DICOM file before it is decoded: its series, and its place in it."""
+"""Ids of a DICOM file, read without decoding its pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..readers.dicom import _SUFFIXES, KEYS, load_dataset
+from ..readers.dicom import DICOM_SUFFIXES, KEYS, load_dataset
 from .dicom_numbers import element_number, element_text
+from .reader import silence_libraries
 
 
 @dataclass(frozen=True)
 class DicomKeys:
-    """Keys of one file; they identify a patient and stay on the machine.
+    """Ids of one file; they identify a patient and stay on the machine; "" if missing.
 
     Attributes:
-        patient: raw PatientID, "" where the header has none; `study` and `series` likewise.
-        study: StudyInstanceUID.
-        series: SeriesInstanceUID.
-        number: InstanceNumber, the place in the series.
-        value: of the field that was asked for, "" where the header has none.
+        number: InstanceNumber, the position in the series.
+        value: the additional field of `read_keys`.
     """
 
     patient: str = ""
@@ -27,11 +25,11 @@ class DicomKeys:
 
 
 def is_candidate(path: Path) -> bool:
-    """Tell whether a file is DICOM, or says so, or says nothing: files of a series often have no suffix."""
+    """Whether a file may be DICOM, by prefix, suffix or lack of one, which is common in series."""
     suffix = path.suffix.lower()
     if path.name.upper() == "DICOMDIR":
         return False
-    if suffix in ("", *_SUFFIXES):
+    if suffix in ("", *DICOM_SUFFIXES):
         return True
     try:
         with path.open("rb") as file:
@@ -41,9 +39,7 @@ def is_candidate(path: Path) -> bool:
 
 
 def read_keys(path: Path, field: str = "") -> DicomKeys | None:
-    """Read the keys of a file, and one more field; None where it is broken, which reading it will tell."""
-    from .reader import silence_libraries
-
+    """Read the ids of a file and one more field; None if it is broken."""
     try:
         with silence_libraries():
             dataset = load_dataset(path, pixels=False)

@@ -1,4 +1,4 @@
-"""What a DICOM header says from which a network could learn a shortcut, if the pixels betray it."""
+"""DICOM header fields that a network could learn as a shortcut, if the pixels reveal them."""
 
 from typing import TYPE_CHECKING
 
@@ -8,26 +8,18 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 TEXT_ELEMENTS = (
-    "Manufacturer",
-    "ManufacturerModelName",
-    "BodyPartExamined",
-    "ViewPosition",
-    "ConvolutionKernel",
-    "ScanningSequence",
-    "ContrastBolusAgent",
-    "BurnedInAnnotation",
-    "LossyImageCompression",
-    "PatientSex",
+    "Manufacturer", "ManufacturerModelName", "BodyPartExamined", "ViewPosition", "ConvolutionKernel",
+    "ScanningSequence", "ContrastBolusAgent", "BurnedInAnnotation", "LossyImageCompression", "PatientSex",
     "PatientAge",
-)
-"""Elements of which a value usually stands for many patients; what is written by hand may yet name one."""
+)  # fmt: skip
+"""Elements whose values usually cover many patients; free text may still name one."""
 LONGEST_TEXT = 64
-"""Characters that the standard permits; one word of a broken header would else widen a column of text."""
+"""Limit of the standard; one long value of a broken header would widen a whole column."""
 NUMBER_ELEMENTS = ("KVP", "ExposureTime", "XRayTubeCurrent", "SliceThickness", "EchoTime", "RepetitionTime")
 
 
 def header_traits(dataset: "Dataset") -> dict[str, float | str]:
-    """Return the elements that a header has; those that it lacks are left out."""
+    """Return the elements that the header has."""
     found: dict[str, float | str] = {}
     for name in TEXT_ELEMENTS:
         if value := element_text(dataset, name):

@@ -1,25 +1,25 @@
-"""The values that a file declares to hold: held against its length and the memory, then read."""
+"""Values of an array or volume, checked against file size and limits before reading."""
 
 from typing import IO
 
 from .reader import LARGEST_FILE, UnreadableError
 
 DEFLATE_RATIO = 1032
-"""No deflated byte becomes more than so many."""
+"""Maximum expansion of a deflated byte."""
 
 
 def stored_values(file: IO[bytes], begin: int, size: int, most: int, what: str) -> bytes:
-    """Read the values of an array or volume; nothing is allocated or unpacked before it is known to fit.
+    """Read the values of an array or volume, checking their size before any allocation.
 
     Args:
-        file: open, also inside of a compressed one.
-        begin: where the values start, in bytes.
-        size: how many bytes they take, as the header declares.
-        most: bytes that the file can hold, unpacked.
-        what: holds them, for the message.
+        file: open file, maybe a decompressing one.
+        begin: offset of the values in bytes.
+        size: their size in bytes, as the header declares.
+        most: maximum unpacked bytes of the file.
+        what: name of the values, for the message.
 
     Raises:
-        UnreadableError: they are more than is read, or the file is too short for them.
+        UnreadableError: they exceed `LARGEST_FILE`, or the file is too short.
     """
     if size > LARGEST_FILE:
         raise UnreadableError(f"its {what} has {size:,} bytes, and at most {LARGEST_FILE:,} are read")

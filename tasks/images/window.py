@@ -1,4 +1,4 @@
-"""From values of any depth to gray levels: a window, and the percentiles that stand in for one."""
+"""Gray windows: values to brightness and levels, and percentiles as the default window."""
 
 from dataclasses import dataclass
 
@@ -9,50 +9,45 @@ from .bit_depth import Levels
 
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2**14
-"""Pixels on an even grid that the percentiles are taken from; they err by 0.06 of a per cent (s.d.)."""
+"""Pixels sampled for the percentiles, whose standard error is 0.06 percentage points."""
 
 
 @dataclass(frozen=True)
 class GrayWindow:
-    """The values that become black and white, and who said so.
+    """Stored values of black and white.
 
     Attributes:
-        low: this and below becomes 0; in stored values.
-        high: this and above becomes the top gray level; below `low` where the values fall with brightness.
-        whence: ``"card"``, ``"header"`` or ``"percentiles"``, and whatever else a reader should know.
+        low: becomes 0, as do values below.
+        high: becomes the top gray level; less than `low` if values fall with brightness.
+        origin: ``"card"``, ``"header"`` or ``"percentiles"``, with details.
     """
 
     low: float
     high: float
-    whence: str
+    origin: str
 
     @property
-    def turned(self) -> "GrayWindow":
-        """The same with black and white exchanged."""
-        return GrayWindow(self.high, self.low, self.whence)
+    def inverted(self) -> "GrayWindow":
+        """The window with black and white exchanged."""
+        return GrayWindow(self.high, self.low, self.origin)
 
 
 BYTES = GrayWindow(0.0, 255.0, "none: as stored")
-"""Of pictures of 8 bits."""
+"""Window of 8-bit pictures."""
 
 
 def card_window(window: tuple[float, float], slope: float = 1.0, intercept: float = 0.0) -> GrayWindow:
-    """Turn (center, width) in units of the values into stored values."""
+    """Convert (center, width) in units of the values to stored values."""
     low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
     return GrayWindow((low - intercept) / slope, (high - intercept) / slope, "card")
 
 
-def window_of(
+def choose_window(
     values: NDArray, wanted: tuple[float, float] | None, slope: float = 1.0, intercept: float = 0.0
 ) -> GrayWindow:
-    """Return the window of an image or volume whose file has none.
+    """Return the card's window, else the percentiles of an image or volume of any real type.
 
-    Args:
-        values: as stored, of any shape and real type.
-        wanted: the card's (center, width), in units of ``slope * values + intercept``; without it the
-            percentiles are taken.
-        slope: of the units over the stored values.
-        intercept: likewise.
+    `wanted` is the card's (center, width) in units of ``slope * values + intercept``.
     """
     if wanted:
         return card_window(wanted, slope, intercept)
@@ -62,27 +57,24 @@ def window_of(
 def percentile_window(
     values: NDArray, padding: tuple[float, float] | None = None, falling: bool = False
 ) -> GrayWindow:
-    """Return the window between the robust percentiles of an image or volume.
+    """Return the window between robust percentiles of an image or volume of any real type.
 
-    Args:
-        values: of any shape and real type; what is not finite does not count.
-        padding: the least and the greatest value that stand for no image, and do not count either.
-        falling: the values fall with brightness (a negative slope).
+    Non-finite values and the range `padding` do not count; `falling` inverts a window of negative slope.
     """
     flat = values.ravel() if values.flags.c_contiguous else values.ravel("K")
-    # an odd step does not keep to the columns of an image whose width is a power of two
-    sample = _counting(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
+    # an odd step visits all columns of an image whose width is a power of two
+    sample = _countable_values(flat[:: max(1, flat.size // SAMPLE) | 1], padding)
     if not sample.size:
         return GrayWindow(0.0, 0.0, "percentiles")
-    low, high = _ranked(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
-    if low == high:  # nearly constant: its few other values are all there is to see
-        every = _counting(flat, padding)
+    low, high = _values_at_ranks(sample, [round(part / 100 * (sample.size - 1)) for part in PERCENTILES])
+    if low == high:  # nearly constant: show its few other values
+        every = _countable_values(flat, padding)
         low, high = float(every.min()), float(every.max())
     return GrayWindow(high, low, "percentiles") if falling else GrayWindow(low, high, "percentiles")
 
 
-def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
-    """Return the values that count; all that are finite where they are padding without exception."""
+def _countable_values(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
+    """Return the finite values without padding; with it if nothing else is left."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     if padding is None:
@@ -91,8 +83,8 @@ def _counting(values: NDArray, padding: tuple[float, float] | None) -> NDArray:
     return kept if kept.size else values
 
 
-def _ranked(sample: NDArray, places: list[int]) -> list[float]:
-    """Return the values that would stand at some places if the sample were sorted."""
+def _values_at_ranks(sample: NDArray, places: list[int]) -> list[float]:
+    """Return the values at some ranks of the sample in sorted order."""
     least, most = sample.min(), sample.max()
     if sample.dtype.kind in "ui" and int(most) - int(least) < sample.size:  # values repeat: count them
         counted = np.cumsum(np.bincount(sample.astype(np.intp) - int(least)))
@@ -101,18 +93,16 @@ def _ranked(sample: NDArray, places: list[int]) -> list[float]:
 
 
 def brightness(values: NDArray, window: GrayWindow) -> NDArray[np.float32]:
-    """Map values linearly from black at 0 to white at 1, clipped.
+    """Map real values of any shape linearly from black at 0 to white at 1, clipped.
 
-    Args:
-        values: of any shape and real type; what is not a number becomes 0.
-        window: in the units of `values`; one without width gives zeros.
+    NaN becomes 0, and so does everything in a window of width 0.
     """
     if window.low == window.high:
         return np.zeros(values.shape, np.float32)
     # float32 holds every value of 16 bits exactly and takes half the time of float64
     real = np.float32 if values.dtype.itemsize <= 2 else np.float64
     with np.errstate(over="ignore", invalid="ignore"):
-        shown = values.astype(real)  # then in place: numpy converts faster than it computes in two types
+        shown = values.astype(real)  # then in place: faster than arithmetic of mixed types
         shown -= real(window.low)
         shown *= real(1 / (window.high - window.low))
         np.clip(shown, 0, 1, out=shown)
@@ -125,5 +115,5 @@ def to_levels(shown: NDArray[np.float32], bits: int = 8) -> Levels:
     """Round brightness from 0 to 1 to gray levels: uint8, or uint16 for 16 bits."""
     kind = np.uint8 if bits == 8 else np.uint16
     scaled = shown * np.float32(2**bits - 1)
-    scaled += np.float32(0.5)  # what is positive is rounded by cutting off
+    scaled += np.float32(0.5)  # the cast truncates
     return scaled.astype(kind)

@@ -1,1 +1,1 @@
-"""Drawing of generated images, from which the phantom tasks are made."""
+"""Drawing of the generated images of the phantom tasks."""

@@ -1,7 +1,7 @@
-"""The drawing board of the phantoms: soft shapes in continuous coordinates, and dice that are reproducible.
+"""Drawing of soft shapes in continuous coordinates, with reproducible random draws.
 
-Only IEEE arithmetic, a few elementary functions and uniform draws are used (no BLAS, no other distribution of
-numpy, whose streams may change between versions), so that every machine draws the same images.
+Only IEEE arithmetic, a few elementary functions and uniform draws are used (no BLAS and no other distribution
+of numpy, whose streams may change between versions), so that every machine draws the same images.
 """
 
 import math
@@ -17,11 +17,7 @@ Point = tuple[float, float]
 
 
 class SeededDraws:
-    """Reproducible draws; one per patient and one per image, so that no image depends on another.
-
-    Args:
-        key: integers that name the stream.
-    """
+    """Reproducible draws, one stream (key) per patient and per image: images are independent."""
 
     def __init__(self, *key: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
@@ -52,12 +48,12 @@ class SeededDraws:
 
 
 class Canvas:
-    """A square from -1 to 1 in x (rightwards) and y (downwards), seen through `size` pixels.
+    """A square from -1 to 1 in x (rightwards) and y (downwards), sampled at `size` pixels.
 
     Args:
         size: side in pixels.
-        blur: half width of every edge; never less than half a pixel, so that small shapes fade
-            instead of flickering between sizes.
+        blur: half width of every edge; at least half a pixel, so that small shapes fade rather than flicker
+            between sizes.
     """
 
     def __init__(self, size: int, blur: float = 0.0) -> None:
@@ -67,12 +63,12 @@ class Canvas:
         self.edge = max(blur, 1 / size)
 
     def disc(self, cx: float, cy: float, rx: float, ry: float | None = None, angle: float = 0.0) -> Plane:
-        """Cover an ellipse: 1 inside, 0 outside, less than 1 everywhere if it is thinner than the blur."""
+        """Cover an ellipse: 1 inside, 0 outside, below 1 everywhere if thinner than the blur."""
         ry = rx if ry is None else ry
         return self._cover(self.radius(cx, cy, rx, ry, angle), min(rx, ry))
 
     def radius(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Plane:
-        """Measure the distance from a center in units of an ellipse's radii: 1 on its outline."""
+        """Return the distance from a center in units of an ellipse's radii: 1 on its outline."""
         return _radius(self.x - cx, self.y - cy, rx, ry, angle)
 
     def ring(self, cx: float, cy: float, rx: float, ry: float, width: float, angle: float = 0.0) -> Plane:
@@ -81,7 +77,7 @@ class Canvas:
         return self._stroke(away, width)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, width: float) -> Plane:
-        """Cover the stretch between two points with a line of half width `width`."""
+        """Cover the segment between two points with a line of half width `width`."""
         dx, dy = x1 - x0, y1 - y0
         along = ((self.x - x0) * dx + (self.y - y0) * dy) / max(dx * dx + dy * dy, 1e-12)
         along = np.clip(along, 0, 1)
@@ -89,14 +85,14 @@ class Canvas:
         return self._stroke(away, width)
 
     def glow(self, cx: float, cy: float, rx: float, ry: float | None = None, angle: float = 0.0) -> Plane:
-        """Return a bell of height 1 with these standard deviations."""
+        """Return a Gaussian of height 1 with these standard deviations."""
         blurred = [(r**2 + self.edge**2) ** 0.5 for r in (rx, rx if ry is None else ry)]
         return np.exp(-0.5 * self.radius(cx, cy, blurred[0], blurred[1], angle) ** 2)
 
     def dab(
         self, picture: Plane, amount: float, place: Point, rx: float, ry: float = 0.0, angle: float = 0.0
     ) -> None:
-        """Add `amount` times a small disc (round if `ry` is 0) in place, from the pixels around it alone."""
+        """Add `amount` times a small disc (round if `ry` is 0) in place, from nearby pixels only."""
         cx, cy = place
         ry = ry or rx
         reach = max(rx, ry) + 4 * self.edge
@@ -108,7 +104,7 @@ class Canvas:
         picture[top:bottom, left:right] += amount * self._cover(radius, min(rx, ry))
 
     def waves(self, dice: SeededDraws, waves: int, low: float, high: float) -> Plane:
-        """Return a smooth random pattern of about unit variance, with `low` to `high` periods per side."""
+        """Return a smooth random pattern of about unit variance, `low` to `high` periods per side."""
         pattern = np.zeros((self.size, self.size))
         for _ in range(waves):
             direction, phase = dice.between(0, 2 * np.pi), dice.between(0, 2 * np.pi)
@@ -134,21 +130,16 @@ def _radius(x: Plane, y: Plane, rx: float, ry: float, angle: float) -> Plane:
 
 
 def blend(below: Plane, above: Plane | float, cover: Plane) -> Plane:
-    """Lay `above` over `below` where `cover` is 1."""
+    """Replace `below` by `above` where `cover` is 1."""
     return below + (above - below) * cover
 
 
-def develop(
+def to_uint8_image(
     picture: NDArray[np.float64], dice: SeededDraws, noise: float, gain: float = 1.0, lift: float = 0.0
 ):
-    """Turn a picture of values from 0 to 1 into uint8, with contrast `gain`, brightness `lift` and noise.
+    """Convert [size, size(, 3)] from 0 to 1 to uint8, with contrast, brightness and noise.
 
-    Args:
-        picture: [size, size] or [size, size, 3].
-        dice: gives the noise; drawn last, because it is all that depends on the size.
-        noise: its standard deviation.
-        gain: 1 leaves the contrast.
-        lift: is added.
+    `noise` is a standard deviation, drawn last, since it alone depends on the size.
     """
-    seen = (picture - 0.5) * gain + 0.5 + lift + noise * dice.noise(*picture.shape)
-    return np.clip(np.rint(seen * 255), 0, 255).astype(np.uint8)
+    values = (picture - 0.5) * gain + 0.5 + lift + noise * dice.noise(*picture.shape)
+    return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)

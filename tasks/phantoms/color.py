@@ -1,4 +1,4 @@
-"""Color phantoms: stained tissue by its kind, fundus photographs by the grade of retinopathy."""
+"""Color phantoms: stained tissue by type, fundus photographs by grade of retinopathy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,7 @@ _HAEMATOXYLIN, _EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11
 
 
 def draw_tissue(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
-    """Draw a stained section of one of `TISSUES`, with a part of another one beside it.
-
-    Args:
-        canvas: the drawing board.
-        patient: decides the staining.
-        dice: decides the cells.
-        label: index of the tissue in the middle.
-    """
+    """Draw a stained section of tissue `label` of `TISSUES`, often beside another tissue."""
     nuclei, fibers = _texture(canvas, dice, label)
     if dice.chance(0.85):
         other = (label + dice.count(1, len(TISSUES) - 1)) % len(TISSUES)
@@ -92,7 +85,7 @@ def _gland(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
         fibers = blend(fibers, 0.42, canvas.disc(x, y, radius * 1.15))
         fibers = blend(fibers, 0.04, canvas.disc(x, y, radius * dice.between(0.3, 0.65)))
         steps = dice.count(10, 16)
-        for step in range(steps):  # nuclei stand in a row at the outer edge
+        for step in range(steps):  # a row of nuclei at the outer edge
             turn = 2 * np.pi * step / steps + dice.between(-0.1, 0.1)
             place = (x + radius * np.cos(turn), y + radius * np.sin(turn))
             canvas.dab(nuclei, dice.between(0.7, 1.3), place, dice.between(0.06, 0.09), 0.045, turn)
@@ -110,12 +103,8 @@ def _carcinoma(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
 def draw_fundus(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> RgbImage:
     """Draw a fundus photograph.
 
-    Args:
-        canvas: the drawing board.
-        patient: decides pigment and vessels.
-        dice: decides eye, pose, light and lesions.
-        label: 0 none, 1 microaneurysms, 2 and 3 more and more haemorrhages and exudates, 4 also new
-            vessels or a bleeding into the vitreous; the counts of neighboring grades overlap.
+    Grade 0 none, 1 microaneurysms, 2 and 3 increasing haemorrhages and exudates, 4 also new vessels or a
+    vitreous bleeding; lesion counts of neighboring grades overlap.
     """
     side = dice.sign()
     x, y = dice.between(-0.08, 0.08), dice.between(-0.08, 0.08)

@@ -1,4 +1,4 @@
-"""Gray phantoms with one label: chest radiographs with or without a nodule, abdominal CT crops by organ."""
+"""Gray phantoms: chest radiographs with or without a nodule, abdominal CT crops by organ."""
 
 import numpy as np
 
@@ -6,16 +6,9 @@ from .canvas import Canvas, Plane, SeededDraws, blend
 
 
 def draw_chest(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
-    """Draw a frontal chest radiograph; label 1 has a nodule in one lung, often faint or over a rib.
+    """Draw a chest radiograph of about 0 to 1; label 1 has a nodule, often faint or over a rib.
 
-    Args:
-        canvas: the drawing board.
-        patient: decides the anatomy, alike in all images of one patient.
-        dice: decides position, exposure, distractors and the nodule.
-        label: 0 or 1.
-
-    Returns:
-        Values of about 0 to 1.
+    `patient` draws the anatomy, equal in all images of one patient; `dice` all else.
     """
     dx, dy = dice.between(-0.06, 0.06), dice.between(-0.06, 0.06)
     wide = patient.between(0.9, 1.08)
@@ -86,17 +79,7 @@ ORGANS = ("bladder", "kidney", "liver", "pancreas", "spleen")
 
 
 def draw_organ(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, label: int) -> Plane:
-    """Draw a crop of an abdominal CT slice around one of `ORGANS`, between fat, bowel and bone.
-
-    Args:
-        canvas: the drawing board.
-        patient: decides the tones of fat and organs.
-        dice: decides position, rotation, size and what lies around.
-        label: index of the organ.
-
-    Returns:
-        Values of about 0 to 1.
-    """
+    """Draw a CT crop of about 0 to 1 of organ `label` of `ORGANS`, among fat, bowel and bone."""
     fat, soft = patient.between(0.2, 0.32), patient.between(0.5, 0.62)
     x, y, turn = dice.between(-0.25, 0.25), dice.between(-0.25, 0.25), dice.between(-np.pi, np.pi)
     size = dice.between(0.8, 1.15)

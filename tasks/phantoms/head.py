@@ -1,4 +1,4 @@
-"""Gray multilabel phantoms: axial slices of heads with several findings at once, or none."""
+"""Gray multilabel phantoms: axial head slices with any number of findings."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,7 @@ FINDINGS = ("haemorrhage", "infarct", "mass", "hydrocephalus")
 
 
 def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: Sequence[int]) -> Plane:
-    """Draw a head CT slice.
-
-    Args:
-        canvas: the drawing board.
-        patient: decides the anatomy, alike in all images of one patient.
-        dice: decides pose, exposure and the findings.
-        labels: one 0 or 1 per finding of `FINDINGS`.
-
-    Returns:
-        Values of about 0 to 1.
-    """
+    """Draw a head CT slice of about 0 to 1; `labels` are one 0 or 1 per finding of `FINDINGS`."""
     bleed, infarct, mass, wide = labels
     x, y, tilt = dice.between(-0.05, 0.05), dice.between(-0.05, 0.05), dice.between(-0.2, 0.2)
     rx, ry = patient.between(0.66, 0.76), patient.between(0.78, 0.9)
@@ -43,7 +33,7 @@ def draw_head(canvas: Canvas, patient: SeededDraws, dice: SeededDraws, labels: S
         picture = _mass(canvas, dice, picture, brain, spot, inside)
     if bleed:
         picture = _bleed(canvas, dice, picture, pose, reach, inside)
-    if dice.chance(0.35):  # a calcified spot, which means nothing
+    if dice.chance(0.35):  # an incidental calcification
         spot = _somewhere(dice, pose, reach, 0.0, 0.6)
         picture += dice.between(0.15, 0.35) * canvas.disc(*spot, dice.between(0.02, 0.045)) * inside
     return picture
@@ -54,7 +44,7 @@ HeadPose = tuple[float, float, float]
 
 
 def _at(pose: HeadPose, u: float, v: float) -> tuple[float, float]:
-    """Turn coordinates of the head (u rightwards, v downwards) into those of the canvas."""
+    """Convert head coordinates (u rightwards, v downwards) to canvas coordinates."""
     x, y, tilt = pose
     return x + u * np.cos(tilt) - v * np.sin(tilt), y + u * np.sin(tilt) + v * np.cos(tilt)
 
@@ -69,9 +59,11 @@ def _somewhere(
 def _midline(
     canvas: Canvas, patient: SeededDraws, picture: Plane, pose: HeadPose, long: float, shift: float
 ) -> Plane:
-    seen = patient.between(0.04, 0.12)
+    faint = patient.between(0.04, 0.12)
     for end in (-1, 1):
-        picture = picture + seen * canvas.line(*_at(pose, 0, end * long), *_at(pose, shift, end * 0.3), 0.012)
+        picture = picture + faint * canvas.line(
+            *_at(pose, 0, end * long), *_at(pose, shift, end * 0.3), 0.012
+        )
     return picture
 
 

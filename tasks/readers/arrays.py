@@ -1,4 +1,4 @@
-"""numpy's own files (.npy, .npz): one image, or frames of one size, in one array."""
+"""numpy files (.npy, .npz): one image, or frames of one size, in one array."""
 
 import zipfile
 from collections.abc import Iterator
@@ -18,36 +18,36 @@ from ..images.reader import (
     check_declared_size,
 )
 from ..images.stored import DEFLATE_RATIO, stored_values
-from ..images.window import BYTES, window_of
+from ..images.window import BYTES, choose_window
 
 _SUFFIXES = (".npy", ".npz")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 MEMBERS = ("image", "images")
-"""Which array of an npz is read where it holds several."""
+"""Names of the array to read if an npz holds several."""
 FEWEST_FRAMES = 5
-"""Of three axes or more, a last one shorter than this holds channels: 1 of gray or 3 of RGB."""
+"""A last axis shorter than this, of at least three axes, holds channels: 1 gray or 3 RGB."""
 
 
 def read_array(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the image, or the chosen frames, of the array of a file; see `pictures` for the errors."""
-    with _opened(path) as (file, name, most):
+    """Yield the image, or the selected frames, of an array file; errors as `read_images`."""
+    with _open_array(path) as (file, name, most):
         header = read_npy_header(file)
-        frames, tall, wide, channels = _sides(header)
+        frames, tall, wide, channels = _image_shape(header)
         content = stored_values(file, file.tell(), header.bytes, most, "array")
     order = "F" if header.columns else "C"
     values = np.frombuffer(content, header.dtype).reshape(header.shape, order=order)
     values = values.reshape(frames, tall, wide, *channels)
     deep = header.dtype != np.uint8
     # one window for all frames, so that they can be compared
-    window = window_of(values, reading.window) if deep else BYTES
-    facts = {"format": name, "stored": header.dtype.name, "window": window.whence}
-    for at in reading.chosen(frames):
+    window = choose_window(values, reading.window) if deep else BYTES
+    facts = {"format": name, "stored": header.dtype.name, "window": window.origin}
+    for at in reading.frame_indices(frames):
         yield ReadImage(values[at], window, deep, at, facts=facts)
 
 
-def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
-    """Return frames, height, width, and (3,) of color or () of gray, where an array can be images."""
-    if header.dtype.kind not in "uif":  # pickled objects among them, which are never loaded
+def _image_shape(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
+    """Return frames, height, width, and (3,) for color or () for gray; refuse other shapes."""
+    if header.dtype.kind not in "uif":  # includes pickled objects, which are never loaded
         raise UnreadableError(f"its values are {header.dtype.name}, which make no gray levels")
     shape, channels = header.shape, ()
     if len(shape) > 2 and shape[-1] < FEWEST_FRAMES:
@@ -64,10 +64,10 @@ def _sides(header: NpyHeader) -> tuple[int, int, int, tuple[int, ...]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
-    """Open the file of an array, inside of npz too; yields it, its format, and the most bytes it can hold."""
+def _open_array(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
+    """Open an array, also inside an npz; yields it, its format, and its maximum size in bytes."""
     with path.open("rb") as file:
-        zipped = file.read(len(ZIP)) == ZIP  # by the content and not by the name, which may lie
+        zipped = file.read(len(ZIP)) == ZIP  # by content, as names can be wrong
         file.seek(0)
         if not zipped:
             yield file, "npy", path.stat().st_size
@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], str, int]]:
 
 
 def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """Find the one array of an npz, or the one of the usual name."""
+    """Return the one array of an npz, or the one named in `MEMBERS`."""
     arrays = [member for member in archive.infolist() if member.filename.endswith(".npy")]
     called = [member for member in arrays if member.filename.removesuffix(".npy") in MEMBERS]
     chosen = called if len(arrays) > 1 else arrays
@@ -94,7 +94,7 @@ def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _owns(head: bytes) -> bool:
-    """Tell by the magic; a zip is an npz if its first file is an array."""
+    """Detect the magic; a zip is an npz if its first file is an array."""
     named = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return head.startswith(NPY) or (head.startswith(ZIP) and named.endswith(b".npy"))
 

@@ -1,4 +1,4 @@
-"""DICOM files, decoded by pydicom and its optional plugins, one frame at a time."""
+"""DICOM files, decoded frame by frame by pydicom and its optional plugins."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -35,31 +35,31 @@ if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import Decoder
     from pydicom.uid import UID
 
-_SUFFIXES = (".dcm", ".dicom", ".ima")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 KEYS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 """From the widest to the narrowest."""
 GRAY = ("MONOCHROME1", "MONOCHROME2")
 COLOR_INTERPRETATIONS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes of uncompressed little-endian values."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 PER_FRAME, SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
-"""The last tells no millimeters, and stands only where the others do not."""
+"""The last gives only a ratio, and is present only if the others are not."""
 
 
 def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the chosen frames of a file; see `pictures` for the errors."""
+    """Yield the selected frames of a file; errors as `read_images`."""
     dataset = load_dataset(path)
-    facts = _checked(dataset)
-    decoder = _decoder(dataset)
+    facts = _check_header(dataset)
+    decoder = _find_decoder(dataset)
     facts = {"format": "DICOM", "syntax": decoder.UID.name, **facts}
-    frames = _frames(dataset)
-    chosen = reading.chosen(frames)
+    frames = _count_frames(dataset)
+    chosen = reading.frame_indices(frames)
     group, traits = group_of(dataset, reading.group_by), header_traits(dataset)
     patient_known = reading.group_by == "patient" and bool(element_text(dataset, KEYS["patient"]))
-    for frame, stored in zip(chosen, _decoded(dataset, decoder, chosen, frames), strict=True):
-        shown = _shown(dataset, frame, stored, reading)
+    for frame, stored in zip(chosen, _decode_frames(dataset, decoder, chosen, frames), strict=True):
+        shown = _gray_or_rgb(dataset, frame, stored, reading)
         yield ReadImage(
             shown.values, shown.window, shown.deep, frame, spacing_of(dataset, frame), group,
             {**facts, **shown.facts}, traits, patient_known,
@@ -67,17 +67,17 @@ def read_dicom(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
 
 
 def load_dataset(path: Path, pixels: bool = True) -> "Dataset":
-    """Read the header, and the pixel data where they are wanted; nothing is decoded.
+    """Read the header, and undecoded pixel data if `pixels`.
 
     Raises:
-        UnreadableError: it is not DICOM, or would not fit into memory. Broken bytes raise anything else.
+        UnreadableError: not DICOM, or larger than memory. Broken bytes raise any exception.
     """
     from pydicom import dcmread
 
     with path.open("rb") as file:
         head = file.read(4096)
         prefixed = head[128:132] == b"DICM"
-        # what older machines wrote begins with its first element, of group 0002 or 0008
+        # files of older machines begin with their first element, of group 0002 or 0008
         if not prefixed and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
             raise UnreadableError("it has no DICOM prefix: it is not DICOM, or its beginning is lost")
         if DEFLATED in head:
@@ -87,14 +87,14 @@ def load_dataset(path: Path, pixels: bool = True) -> "Dataset":
 
 
 def group_of(dataset: "Dataset", group_by: str) -> str:
-    """Return the raw key of the patient, study or series, or of the next narrower that the header has."""
+    """Return the raw patient, study or series id, or the next narrower one that the header has."""
     names = list(KEYS)
     values = (element_text(dataset, KEYS[name]) for name in names[names.index(group_by) :])
     return next(filter(None, values), "")
 
 
 def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
-    """Return the millimeters from pixel to pixel (down, right), or their proportion; None without either."""
+    """Return the millimeters per pixel (down, right), or only their ratio, or None."""
     measured = functional_group(dataset, frame, "PixelMeasuresSequence")
     for holder in (dataset,) if measured is dataset else (measured, dataset):
         for name in SPACINGS:
@@ -105,7 +105,7 @@ def spacing_of(dataset: "Dataset", frame: int) -> tuple[float, float] | None:
 
 
 def functional_group(dataset: "Dataset", frame: int, name: str) -> "Dataset":
-    """Return what an enhanced file says of one frame under a functional group, else the dataset itself."""
+    """Return a frame's functional group of an enhanced file, else the dataset itself."""
     for groups, at in ((PER_FRAME, frame), (SHARED, 0)):
         items = element_value(dataset, groups) or ()
         found = items[at].get(name) if at < len(items) else None
@@ -114,8 +114,8 @@ def functional_group(dataset: "Dataset", frame: int, name: str) -> "Dataset":
     return dataset
 
 
-def _checked(dataset: "Dataset") -> dict[str, str]:
-    """Refuse what is no image that we know, before anything is allocated; return what it declares."""
+def _check_header(dataset: "Dataset") -> dict[str, str]:
+    """Refuse unsupported images before any allocation; return the declared facts."""
     if not any(tag_of(name) in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise UnreadableError("it holds no pixel data")
     rows, columns = element_number(dataset, "Rows"), element_number(dataset, "Columns")
@@ -132,8 +132,8 @@ def _checked(dataset: "Dataset") -> dict[str, str]:
     return {"photometric": photometric, "stored": f"{bits_stored(dataset)}-bit {sign}"}
 
 
-def _frames(dataset: "Dataset") -> int:
-    """Return how many frames the header declares; one where it is silent."""
+def _count_frames(dataset: "Dataset") -> int:
+    """Return the declared number of frames; 1 if undeclared."""
     try:
         frames = int(element_value(dataset, "NumberOfFrames") or 1)
     except (TypeError, ValueError):
@@ -143,8 +143,8 @@ def _frames(dataset: "Dataset") -> int:
     return frames
 
 
-def _decoder(dataset: "Dataset") -> "Decoder":
-    """Find what decodes the transfer syntax; `UnreadableError` names the plugin that is missing."""
+def _find_decoder(dataset: "Dataset") -> "Decoder":
+    """Return the decoder of the transfer syntax; `UnreadableError` names a missing plugin."""
     from pydicom import uid
     from pydicom.pixels.decoders.base import get_decoder
 
@@ -159,37 +159,37 @@ def _decoder(dataset: "Dataset") -> "Decoder":
         what = "an unknown transfer syntax" if syntax.name == syntax else syntax.name
         raise UnreadableError(f"it is stored as {what}, which cannot be decoded: convert it") from None
     if not decoder.is_available:
-        raise UnreadableError(_plugin_missing(syntax))
+        raise UnreadableError(_missing_plugin_reason(syntax))
     return decoder
 
 
 def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
-    """Compare what the pixel data hold with what the header declares."""
+    """Compare the pixel data with the header."""
     from pydicom.encaps import generate_frames
     from pydicom.pixels.utils import get_expected_length
 
     if "PixelData" not in dataset:
         return  # floats are never compressed, and pydicom compares their length
-    held = dataset.PixelData
+    pixels = dataset.PixelData
     if not decoder.is_encapsulated:
-        _check_length(held, get_expected_length(dataset))
+        _check_length(pixels, get_expected_length(dataset))
         return
-    for frame in generate_frames(held, number_of_frames=frames):
+    for frame in generate_frames(pixels, number_of_frames=frames):
         size = declared_size(frame)
         if size is not None and size != (dataset.Rows, dataset.Columns):
             raise UnreadableError("a compressed frame declares another size than the header")
 
 
-def _decoded(
+def _decode_frames(
     dataset: "Dataset", decoder: "Decoder", chosen: Sequence[int], frames: int
 ) -> Iterator[NDArray[Any]]:
-    """Yield the stored values of the chosen frames, [h, w] or [h, w, 3]; YBR comes as RGB."""
+    """Yield the stored values of the selected frames, [h, w] or [h, w, 3]; YBR becomes RGB."""
     bits, samples = element_number(dataset, "BitsAllocated"), element_number(dataset, "SamplesPerPixel", 1)
-    if decoder.UID in PLAIN and bits in (8, 16) and samples == 1 and tag_of("PixelData") in dataset:
-        yield from _plain(dataset, int(bits), chosen, frames)
+    if decoder.UID in UNCOMPRESSED and bits in (8, 16) and samples == 1 and tag_of("PixelData") in dataset:
+        yield from _iterate_uncompressed(dataset, int(bits), chosen, frames)
         return
     _check_content(dataset, decoder, frames)
-    # without `indices` pydicom walks once through the compressed frames, and needs not look for each
+    # without `indices` pydicom walks through the compressed frames once, without a search for each
     indices = None if 1 < frames == len(chosen) else chosen
     views = not decoder.is_encapsulated  # of the file's bytes: nothing to copy
     try:
@@ -197,40 +197,41 @@ def _decoded(
             if values.ndim == 3 and about["photometric_interpretation"] not in ("RGB", "YBR_ICT", "YBR_RCT"):
                 raise UnreadableError("its colors could not be converted to RGB")
             yield values
-    except RuntimeError:  # every plugin at hand gave up
+    except RuntimeError:  # all installed plugins failed
         if any(plugin.startswith("pylibjpeg") for plugin in decoder.missing_dependencies):
-            raise UnreadableError(_plugin_missing(decoder.UID)) from None
+            raise UnreadableError(_missing_plugin_reason(decoder.UID)) from None
         raise UnreadableError("its compressed pixel data are broken") from None
 
 
-def _plain(dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int) -> Iterator[NDArray[Any]]:
-    """Yield what pydicom would of uncompressed gray values, as views: the usual file, in half the time."""
+def _iterate_uncompressed(
+    dataset: "Dataset", bits: int, chosen: Sequence[int], frames: int
+) -> Iterator[NDArray[Any]]:
+    """Yield uncompressed gray values as views, as pydicom does in twice the time."""
     rows, columns = (int(element_number(dataset, side) or 0) for side in ("Rows", "Columns"))
     kind = np.dtype(f"<{'i' if element_number(dataset, 'PixelRepresentation') else 'u'}{bits // 8}")
-    size, held = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
-    _check_length(held, size * frames)
+    size, pixels = rows * columns * kind.itemsize, dataset.get_item(tag_of("PixelData")).value
+    _check_length(pixels, size * frames)
     unused = bits - bits_stored(dataset)
     for frame in chosen:
-        values = np.frombuffer(held, kind, rows * columns, frame * size)
-        # what stands in bits that do not count is not of the image, and the sign is that of those that do
+        values = np.frombuffer(pixels, kind, rows * columns, frame * size)
+        # clear the unused high bits and extend the sign of the used ones
         values = values << unused >> unused if unused else values
         yield values.reshape(rows, columns)
 
 
-def _check_length(held: bytes | None, expected: int) -> None:
+def _check_length(pixels: bytes | None, expected: int) -> None:
     """Refuse pixel data that are shorter than the header declares."""
-    if expected > len(held or b""):
-        raise UnreadableError(f"its pixel data are cut off: {len(held or b''):,} of {expected:,} bytes")
+    if expected > len(pixels or b""):
+        raise UnreadableError(f"its pixel data are cut off: {len(pixels or b''):,} of {expected:,} bytes")
 
 
-def _plugin_missing(syntax: "UID") -> str:
-    """Say what would decode a file."""
+def _missing_plugin_reason(syntax: "UID") -> str:
     cure = "pip install mednet-bench[dicom]"
     return f"it is compressed as {syntax.name}, which needs optional packages: {cure}"
 
 
-def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: ReaderTable) -> GrayValues:
-    """Find how stored values, gray or of a palette or RGB, are shown."""
+def _gray_or_rgb(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: ReaderTable) -> GrayValues:
+    """Convert stored values (gray, palette or RGB) to gray or RGB with a window."""
     if stored.ndim == 2 and element_text(dataset, "PhotometricInterpretation") in GRAY:
         voi = functional_group(dataset, frame, "FrameVOILUTSequence")
         transformation = functional_group(dataset, frame, "PixelValueTransformationSequence")
@@ -242,12 +243,12 @@ def _shown(dataset: "Dataset", frame: int, stored: NDArray[Any], reading: Reader
         stored = apply_color_lut(stored, dataset)[..., :3]
         bits = 8 * stored.dtype.itemsize
     window = GrayWindow(0.0, float(2**bits - 1), "none: as stored")
-    return GrayValues(stored, window, bits > 8, {"window": window.whence})
+    return GrayValues(stored, window, bits > 8, {"window": window.origin})
 
 
 def _check_inflated(rest: bytes, head: bytes) -> None:
-    """Refuse a deflated file that would fill the memory; what is not deflated after all, pydicom reads."""
-    # the group length, always the first element, says where the compressed part begins
+    """Refuse a deflated file that would fill the memory; other files are left to pydicom."""
+    # the group length, always the first element, gives the offset of the compressed part
     begin = 144 + int.from_bytes(head[140:144], "little")
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     waiting, size = (head + rest)[begin:], 0
@@ -261,4 +262,4 @@ def _check_inflated(rest: bytes, head: bytes) -> None:
         raise UnreadableError(f"it inflates to more than the {LARGEST_FILE:,} bytes that are read")
 
 
-READERS.add("DICOM", FormatReader(_SUFFIXES, lambda head: head[128:132] == b"DICM", read_dicom))
+READERS.add("DICOM", FormatReader(DICOM_SUFFIXES, lambda head: head[128:132] == b"DICM", read_dicom))

@@ -1,4 +1,4 @@
-"""NIfTI volumes (.nii, .nii.gz) as slices, turned the way a radiologist looks at them."""
+"""NIfTI volumes (.nii, .nii.gz) as slices in radiological orientation."""
 
 import gzip
 import io
@@ -20,57 +20,57 @@ from ..images.reader import (
     check_declared_size,
 )
 from ..images.stored import DEFLATE_RATIO, stored_values
-from ..images.window import BYTES, GrayWindow, window_of
+from ..images.window import BYTES, GrayWindow, choose_window
 
 _SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 PLANES = ("sagittal", "coronal", "axial")
-"""By the axis that they lie across, in the order left-posterior-inferior."""
+"""By the axis that they are perpendicular to, in the order left-posterior-inferior."""
 
 
 def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the chosen slices of the (first) volume of a file; see `pictures` for the errors."""
+    """Yield the selected slices of a file's first volume; errors as `read_images`."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
-    header, stored = _volume(path)
+    header, stored = _read_volume(path)
     affine = header.get_best_affine()
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "I")))
     if np.isnan(turn).any():
         raise UnreadableError("its orientation is broken: the affine drops an axis")
-    axis = _acquired(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
+    axis = _acquisition_axis(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
     window = _window(header, stored, reading)
-    facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.whence}
+    facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.origin}
     slices = np.moveaxis(apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
     deep = stored.ndim == 3 and stored.dtype.itemsize > 1
-    for at in reading.chosen(len(slices)):
+    for at in reading.frame_indices(len(slices)):
         plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
         yield ReadImage(plane, window, deep, at, _spacing(affine, turn, axis), facts=facts)
 
 
 def _window(header: Any, stored: NDArray[Any], reading: ReaderTable) -> GrayWindow:
-    """Return one window for the whole volume, so that its slices can be compared."""
+    """Return one window for the whole volume, so that its slices are comparable."""
     if stored.ndim == 4:
         return BYTES
     slope, intercept = header.get_slope_inter()
     slope, intercept = (float(slope), float(intercept or 0.0)) if slope else (1.0, 0.0)
-    return window_of(stored, reading.window, slope, intercept)
+    return choose_window(stored, reading.window, slope, intercept)
 
 
 def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float, float] | None:
-    """Return the millimeters from pixel to pixel (down, right) of slices across `axis`."""
+    """Return the millimeters per pixel (down, right) of slices across `axis`."""
     sizes = np.empty(3)
     sizes[turn[:, 0].astype(int)] = np.linalg.norm(affine[:3, :3], axis=0)
     right, down = (float(sizes[other]) for other in range(3) if other != axis)
     return (down, right) if down > 0 and right > 0 else None
 
 
-def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
-    """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] of RGB."""
+def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
+    """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] RGB."""
     from nibabel import imageglobals
 
-    with _opened(path) as (file, most), imageglobals.LoggingOutputSuppressor():
-        header = _header(file)
-        shape, kind = _declared(header)
+    with _open_volume(path) as (file, most), imageglobals.LoggingOutputSuppressor():
+        header = _read_header(file)
+        shape, kind = _declared_shape(header)
         size = int(np.prod(shape, dtype=object)) * kind.itemsize
         content = stored_values(file, int(header.get_data_offset()), size, most, "volume")
     values = np.frombuffer(content, kind).reshape(shape, order="F")
@@ -80,11 +80,11 @@ def _volume(path: Path) -> tuple[Any, NDArray[Any]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, int]]:
-    """Open a file, inside of gzip too, and bound how many bytes it can hold."""
+def _open_volume(path: Path) -> Iterator[tuple[Any, int]]:
+    """Open a file, also inside gzip; yields it and its maximum size in bytes."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        zipped = file.read(2) == GZIP  # by the content and not by the name, which may lie
+        zipped = file.read(2) == GZIP  # by content, as names can be wrong
         file.seek(0)
         if not zipped:
             yield file, size
@@ -93,19 +93,19 @@ def _opened(path: Path) -> Iterator[tuple[Any, int]]:
             yield inside, size * DEFLATE_RATIO
 
 
-def _header(file: Any) -> Any:
+def _read_header(file: Any) -> Any:
     """Read a NIfTI-1 or NIfTI-2 header."""
     from nibabel import Nifti1Header, Nifti2Header
 
     start = file.read(540)
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
-        raise UnreadableError("its values stand in another file (.img): convert the pair to one .nii")
+        raise UnreadableError("its values are in another file (.img): convert the pair to one .nii")
     kind = Nifti2Header if start[4:7] == b"n+2" else Nifti1Header
     return kind.from_fileobj(io.BytesIO(start))
 
 
-def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Return the sides of the first volume and the type of its values, where they can be an image."""
+def _declared_shape(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """Return the shape of the first volume and the type of its values, if they can be an image."""
     sides = [int(side) for side in header.get_data_shape()[:3]]
     i, j, k = sides + [1] * (3 - len(sides))
     for rows, columns in ((i, j), (j, k), (i, k)):
@@ -116,17 +116,17 @@ def _declared(header: Any) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     return (i, j, k), kind
 
 
-def _acquired(header: Any, turn: NDArray[Any]) -> int:
-    """Return across which axis (in the order L, P, I) the volume was scanned."""
+def _acquisition_axis(header: Any, turn: NDArray[Any]) -> int:
+    """Return the axis (in the order L, P, I) across which the volume was scanned."""
     across = header.get_dim_info()[2]
-    if across is None:  # what was not scanned slice by slice is thickest across its slices
+    if across is None:  # voxels are thickest across the slices
         sizes = np.asarray(header.get_zooms()[:3], dtype=float)
         across = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes.min() else 2
     return int(turn[across, 0])
 
 
 def _owns(head: bytes) -> bool:
-    """Tell by the magic, inside of gzip too."""
+    """Detect the magic, also inside gzip."""
     if head.startswith(GZIP):
         try:
             head = zlib.decompressobj(31).decompress(head, 512)

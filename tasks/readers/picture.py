@@ -16,20 +16,20 @@ from ..images.reader import (
     UnreadableError,
     check_declared_size,
 )
-from ..images.window import window_of
+from ..images.window import choose_window
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-"""Pillow knows dozens more, some of which start other programs; no file may choose those."""
+"""Pillow knows dozens more, some of which start other programs; files must not select those."""
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WHITE_IS_ZERO, PHOTOMETRIC = 0, 262
 
 
 def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
-    """Yield the image of a file, or the chosen pages of a TIFF; see `pictures` for the errors."""
+    """Yield the image of a file, or the selected pages of a TIFF; errors as `read_images`."""
     from PIL import Image
 
     try:
@@ -41,15 +41,15 @@ def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
         reason = "its header is broken, or of a kind of PNG, JPEG, TIFF or BMP that Pillow does not read"
         raise UnreadableError(reason) from None
     with image:
-        # what a JPEG has beside its first picture are previews of it
+        # further pictures in a JPEG are previews
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        for page in reading.chosen(pages):
+        for page in reading.frame_indices(pages):
             image.seek(page)
-            yield _page(image, page, reading)
+            yield _read_page(image, page, reading)
 
 
-def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
-    """Decode the page that a file stands at."""
+def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
+    """Decode the current page of a file."""
     from PIL import ImageOps
 
     check_declared_size(image.height, image.width)
@@ -57,22 +57,22 @@ def _page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
     white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
     try:
         image.load()
-    except Exception:  # zlib, libjpeg and libtiff each have their own ways
+    except Exception:  # zlib, libjpeg and libtiff each raise their own
         raise UnreadableError("its pixels are cut off or broken") from None
     try:
         upright = ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are whole, only the camera's note about them is not
+    except Exception:  # only the EXIF data are broken, not the pixels
         upright, facts["rotation"] = image, "EXIF is broken: as stored"
     if upright.mode.startswith("I") or upright.mode == "F":
         values = np.asarray(upright)
-        window = window_of(values, reading.window)
-        window = window.turned if white_is_zero else window  # Pillow turns over 8 bits alone
-        return ReadImage(values, window, True, page, facts={**facts, "window": window.whence})
-    return ReadImage(_shallow(upright), frame=page, facts=facts)
+        window = choose_window(values, reading.window)
+        window = window.inverted if white_is_zero else window  # Pillow inverts 8 bits only
+        return ReadImage(values, window, True, page, facts={**facts, "window": window.origin})
+    return ReadImage(_to_eight_bits(upright), frame=page, facts=facts)
 
 
-def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
-    """Turn any mode of 8 bits or less into gray or RGB; what is transparent becomes black."""
+def _to_eight_bits(image: "Image.Image") -> NDArray[np.uint8]:
+    """Convert any mode of 8 bits or less to gray or RGB; transparent pixels become black."""
     from PIL import Image
 
     if image.mode in ("1", "L"):
@@ -92,7 +92,7 @@ def _shallow(image: "Image.Image") -> NDArray[np.uint8]:
 
 
 def _owns(head: bytes) -> bool:
-    """Tell by the first bytes; two letters alone are too few to call a file BMP."""
+    """Detect the first bytes; the two letters of BMP alone are too few."""
     return head.startswith(MAGIC) or (head[:2] == b"BM" and head[6:10] == bytes(4))
 
 

@@ -1,1 +1,1 @@
-"""The tasks that the program brings: one module registers each family."""
+"""Tasks that ship with the program; one module registers each family."""

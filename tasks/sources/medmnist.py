@@ -1,4 +1,4 @@
-"""The twelve 2D sets of MedMNIST v2 in four sizes, from their card file; the package itself is not needed."""
+"""The twelve 2D tasks of MedMNIST v2 in four sizes, without the medmnist package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,83 +13,60 @@ from ..download import download_missing
 from ..from_npz.arrays import NpzLayout, read_npz
 from ..from_npz.splits import NpzRows
 from ..hashes import file_hash
-from ..task import SPLITS, TASKS, DataLocations, Kind, MissingFile, Split, Task, Variant
+from ..task import SPLITS, TASKS, DataLocations, MissingFile, Split, Task, TaskCard
 
 CARD_FILE = Path(__file__).with_suffix(".toml")
 
 
-class MedmnistCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One set's entry in the card file; the names are those of `Task`."""
+@dataclass(frozen=True, kw_only=True)
+class MedmnistCard(TaskCard):
+    """Entry of one task in the card file."""
 
-    title: str
-    kind: Kind
-    classes: tuple[str, ...]
-    modality: str
-    variant: Variant
-    source_group: str
-    parents: tuple[str, ...]
-    license: str
-    citation: str
     split_sizes: tuple[int, int, int]
-    caveats: tuple[str, ...]
     md5: dict[str, str]
-    """Side in pixels, as TOML's keys are strings, to the MD5 of that file."""
-
-
-class MedmnistCards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The card file: where the files are published, the collection's citation, the sets by name."""
-
-    base: str
-    citation: str
-    sets: dict[str, MedmnistCard]
+    """Image side in pixels, as text since TOML keys are, to the MD5 of that file."""
 
 
 @dataclass(frozen=True)
 class MedMNISTSource:
-    """The files of one set: ``<name>.npz`` at 28 pixels, ``<name>_<size>.npz`` above.
+    """Files of one task: ``<name>.npz`` at 28 pixels, ``<name>_<size>.npz`` above."""
 
-    Attributes:
-        name: the set, as its files are called.
-        card: the facts that every file is checked against.
-        base: address of the folder that they are published in.
-    """
-
-    name: str
     card: MedmnistCard
     base: str
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Return the published MD5, which `load` insists on."""
+        """Return the published MD5, which `load` checks."""
         return f"md5:{self._md5(size)}"
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """Name the file of this size if it is nowhere; its content is checked by `load`."""
+        """Return the file of this size if it is not found; `load` checks its content."""
         file = self._file(size)
         return () if find_file(file.name, places) else (file,)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """List the sides whose file is at hand."""
+        """Return the sides whose file is available."""
         return tuple(side for side in map(int, self.card.md5) if not self.missing(side, places))
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Find or download the file of this size, check MD5, shapes and split sizes, and read it."""
-        path = self._checked(size, places)
+        path = self._verified_file(size, places)
         splits = read_npz(path, self._layout)
         shapes = {name: splits[name].images.shape[:3] for name in SPLITS}
         wanted = {name: (n, size, size) for name, n in zip(SPLITS, self.card.split_sizes, strict=True)}
         if shapes != wanted:
-            raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {self.name}.")
+            name = self.card.name
+            raise UserError(f"{path} holds images {shapes} instead of {wanted}: this is not {name}.")
         return splits
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:
-        """Find or download the file, check its MD5, and open one split, to be read a few images at a time."""
-        return NpzRows(self._checked(size, places), self._layout, split)
+        """Find or download the file, check its MD5, and open one split for reading in batches."""
+        return NpzRows(self._verified_file(size, places), self._layout, split)
 
     @property
     def _layout(self) -> NpzLayout:
         return NpzLayout(self.card.kind, len(self.card.classes), self.card.variant)
 
-    def _checked(self, size: int, places: DataLocations) -> Path:
+    def _verified_file(self, size: int, places: DataLocations) -> Path:
         file = self._file(size)
         path = find_file(file.name, places)
         if path is None:
@@ -106,31 +83,26 @@ class MedMNISTSource:
 
     def _md5(self, size: int) -> str:
         if str(size) not in self.card.md5:
-            raise UserError(f"{self.name} has no size {size}; it has {', '.join(self.card.md5)}.")
+            raise UserError(f"{self.card.name} has no size {size}; it has {', '.join(self.card.md5)}.")
         return self.card.md5[str(size)]
 
     def _file(self, size: int) -> MissingFile:
-        name = f"{self.name}.npz" if size == 28 else f"{self.name}_{size}.npz"
+        name = f"{self.card.name}.npz" if size == 28 else f"{self.card.name}_{size}.npz"
         card = self.card
         channels = 1 if card.variant == "gray" else 3
         labels = len(card.classes) if card.kind == "multilabel" else 1
-        # no package states the sizes of the files: the unpacked content, and a little for the headers
+        # file sizes are not published: bound by the unpacked content and headers
         bound = sum(card.split_sizes) * (size * size * channels + labels) + 4096
         return MissingFile(name, bound, f"{self.base}{name}?download=1", self._md5(size))
 
 
 def _register() -> None:
-    cards = msgspec.convert(read_toml(CARD_FILE), MedmnistCards)
-    for name, card in cards.sets.items():
-        facts = {key: getattr(card, key) for key in card.__struct_fields__ if key not in ("md5", "citation")}
-        task = Task(
-            name=name,
-            citation=f"{cards.citation}; {card.citation}",
-            source=MedMNISTSource(name, card, cards.base),
-            sizes=tuple(map(int, card.md5)),
-            family="medmnist",
-            **facts,
-        )
+    content = read_toml(CARD_FILE)
+    for name, entry in content["sets"].items():
+        card = msgspec.convert({"name": name, **entry}, MedmnistCard)
+        facts = {**card.card_facts(), "citation": f"{content['citation']}; {card.citation}"}
+        source, sizes = MedMNISTSource(card, content["base"]), tuple(map(int, card.md5))
+        task = Task(source=source, sizes=sizes, split_sizes=card.split_sizes, family="medmnist", **facts)
         TASKS.add(name, task)
 
 

@@ -1,4 +1,4 @@
-"""Five generated tasks that cover every kind of label: they need no data, and say nothing of real images."""
+"""Five generated tasks, one for every kind of label; no evidence about real images."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,34 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UserError
-from ..phantoms.canvas import Canvas, SeededDraws, develop
+from ..phantoms.canvas import Canvas, SeededDraws, to_uint8_image
 from ..phantoms.color import TISSUES, draw_fundus, draw_tissue
 from ..phantoms.gray import ORGANS, draw_chest, draw_organ
 from ..phantoms.head import FINDINGS, draw_head
 from ..task import SPLITS, TASKS, DataLocations, Kind, MissingFile, Split, Task, Variant
 
 PHANTOM_VERSION = 1
-"""Raise it with every change of a drawn pixel: it is in the fingerprint, and so in every record's key."""
+"""Increment with every change of a pixel: it enters the fingerprint and every record's key."""
 
 SIZES = (28, 64, 128, 224)
 SPLIT_SIZES = (480, 120, 240)
 
 Draw = Callable[[Canvas, SeededDraws, SeededDraws, Any], NDArray[np.float64]]
-"""Takes the canvas, the patient's and the image's dice and the label; returns values of about 0 to 1."""
+"""Takes canvas, draws of patient and image, and label; returns values of about 0 to 1."""
 
 
 @dataclass(frozen=True)
 class PhantomRecipe:
-    """How the images of a phantom are made.
+    """Parameters of a phantom's images.
 
     Attributes:
-        seed: the stream of its dice.
-        draw: paints one image.
-        shares: the probability of each class; for multilabel of each finding, independently.
-        multilabel: whether a label is a vector.
+        seed: stream of its draws.
+        draw: draws one image.
+        shares: probability of each class; for multilabel of each finding, independently.
         blur: the widest edge, in half sides of the image.
-        noise: the range of the noise's standard deviation.
-        patients: whether a patient has one to three images, which stand in one split and have one label.
+        noise: range of the noise's standard deviation.
+        patients: whether a patient has one to three images, of one label and in one split.
     """
 
     seed: int
@@ -51,26 +50,26 @@ class PhantomRecipe:
 
 @dataclass(frozen=True)
 class PhantomSource:
-    """Draws the images anew in every process; the same everywhere, in a few seconds at 28 pixels."""
+    """Draws the images in every process, equal everywhere, in a few seconds at 28 pixels."""
 
     name: str
     recipe: PhantomRecipe
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
-        """Return a hash of everything that decides the images."""
+        """Return a hash of all parameters of the images."""
         what = f"{self.name}|{size}|{PHANTOM_VERSION}|{SPLIT_SIZES}"
         return f"sha256:{hashlib.sha256(what.encode()).hexdigest()}"
 
     def missing(self, size: int, places: DataLocations) -> tuple[MissingFile, ...]:
-        """Nothing is ever missing."""
+        """Return (): nothing is needed."""
         return ()
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """Every size can be drawn."""
+        """Return all sizes."""
         return SIZES
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
-        """Draw all splits, or copy what this process has drawn before."""
+        """Draw all splits, or copy them from this process's cache."""
         if size not in SIZES:
             raise UserError(f"{self.name} has no size {size}; it has {', '.join(map(str, SIZES))}.")
         return {
@@ -96,7 +95,7 @@ def _split(recipe: PhantomRecipe, size: int, number: int, n: int) -> Split:
         canvas = Canvas(size, dice.between(0, recipe.blur))
         picture = recipe.draw(canvas, patient, dice, label)
         noise, gain = dice.between(*recipe.noise), dice.between(0.8, 1.2)
-        images.append(develop(picture, dice, noise, gain, lift=dice.between(-0.08, 0.08)))
+        images.append(to_uint8_image(picture, dice, noise, gain, lift=dice.between(-0.08, 0.08)))
         labels.append(label)
         groups.append(number * 10_000 + person)
     arrays = (np.stack(images), np.array(labels, np.int64), np.array(groups, np.int64))
@@ -120,81 +119,36 @@ def _label(recipe: PhantomRecipe, patient: SeededDraws) -> int | tuple[int, ...]
     return min(int(np.searchsorted(np.cumsum(recipe.shares), drawn, "right")), len(recipe.shares) - 1)
 
 
-@dataclass(frozen=True)
-class _Card:
-    title: str
-    kind: Kind
-    classes: tuple[str, ...]
-    modality: str
-    variant: Variant
-    recipe: PhantomRecipe
+def _register(
+    name: str, title: str, kind: Kind, classes: tuple[str, ...], modality: str, variant: Variant,
+    recipe: PhantomRecipe,
+) -> None:  # fmt: skip
+    task = Task(
+        name, f"Generated: {title}", kind, classes, modality, variant, name, (name,), "Apache-2.0",
+        "none: drawn by this package", caveats=("Generated images: not evidence about real images.",),
+        source=PhantomSource(name, recipe), sizes=SIZES, split_sizes=SPLIT_SIZES, generated=True,
+        family="phantom",
+    )  # fmt: skip
+    TASKS.add(name, task)
 
 
-PHANTOM_CARDS = {
-    "phantom-nodule": _Card(
-        "Chest radiographs with or without a nodule",
-        "binary",
-        ("no nodule", "nodule"),
-        "x-ray",
-        "gray",
-        PhantomRecipe(101, draw_chest, (0.55, 0.45), blur=0.07, patients=True),
-    ),
-    "phantom-organ": _Card(
-        "Crops of abdominal CT slices, five organs",
-        "multiclass",
-        ORGANS,
-        "ct",
-        "gray",
-        PhantomRecipe(102, draw_organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
-    ),
-    "phantom-findings": _Card(
-        "Head CT slices with up to four findings",
-        "multilabel",
-        FINDINGS,
-        "ct",
-        "gray",
-        PhantomRecipe(103, draw_head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
-    ),
-    "phantom-tissue": _Card(
-        "Stained sections, five tissues",
-        "multiclass",
-        TISSUES,
-        "histopathology",
-        "color",
-        PhantomRecipe(104, draw_tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
-    ),
-    "phantom-fundus": _Card(
-        "Fundus photographs, retinopathy grades 0 to 4",
-        "ordinal",
-        ("0", "1", "2", "3", "4"),
-        "fundus",
-        "color",
-        PhantomRecipe(105, draw_fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
-    ),
-}
-
-
-def _register() -> None:
-    for name, card in PHANTOM_CARDS.items():
-        task = Task(
-            name=name,
-            title=f"Generated: {card.title}",
-            kind=card.kind,
-            classes=card.classes,
-            modality=card.modality,
-            variant=card.variant,
-            source_group=name,
-            parents=(name,),
-            license="Apache-2.0",
-            citation="none: drawn by this package",
-            source=PhantomSource(name, card.recipe),
-            sizes=SIZES,
-            split_sizes=SPLIT_SIZES,
-            caveats=("Generated images: not evidence about real images.",),
-            generated=True,
-            family="phantom",
-        )
-        TASKS.add(name, task)
-
-
-_register()
+_register(
+    "phantom-nodule", "Chest radiographs with or without a nodule", "binary", ("no nodule", "nodule"),
+    "x-ray", "gray", PhantomRecipe(101, draw_chest, (0.55, 0.45), blur=0.07, patients=True),
+)  # fmt: skip
+_register(
+    "phantom-organ", "Crops of abdominal CT slices, five organs", "multiclass", ORGANS, "ct", "gray",
+    PhantomRecipe(102, draw_organ, (0.15, 0.2, 0.25, 0.2, 0.2), blur=0.07),
+)  # fmt: skip
+_register(
+    "phantom-findings", "Head CT slices with up to four findings", "multilabel", FINDINGS, "ct", "gray",
+    PhantomRecipe(103, draw_head, (0.3, 0.3, 0.3, 0.35), multilabel=True, blur=0.05),
+)  # fmt: skip
+_register(
+    "phantom-tissue", "Stained sections, five tissues", "multiclass", TISSUES, "histopathology", "color",
+    PhantomRecipe(104, draw_tissue, (0.2, 0.2, 0.2, 0.2, 0.2), blur=0.09),
+)  # fmt: skip
+_register(
+    "phantom-fundus", "Fundus photographs, retinopathy grades 0 to 4", "ordinal", ("0", "1", "2", "3", "4"),
+    "fundus", "color", PhantomRecipe(105, draw_fundus, (0.32, 0.2, 0.2, 0.16, 0.12), patients=True),
+)  # fmt: skip

@@ -15,7 +15,7 @@ from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compu
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
-from mednet_bench.tasks.catalog import at_hand, catalog
+from mednet_bench.tasks.catalog import catalog, is_available
 from mednet_bench.tasks.data_paths import data_locations
 
 TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
@@ -31,7 +31,7 @@ def data() -> None:
     root = os.environ.get("MEDNET_BENCH_DATA")
     places = data_locations(download=False) if root and Path(root).is_dir() else None
     tasks = catalog(places) if places else {}
-    missing = [name for name in TASKS if not places or not at_hand(tasks[name], 28, places)]
+    missing = [name for name in TASKS if not places or not is_available(tasks[name], 28, places)]
     if missing:
         pytest.skip(f"MEDNET_BENCH_DATA names no folder with {', '.join(missing)} at 28 px")
 

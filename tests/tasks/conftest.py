@@ -1,4 +1,4 @@
-"""Real data where they are, made-up npz files, and a cache that no test shares with the user."""
+"""Real data if present, generated npz files, and a separate cache."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ variant = "gray"
 source_group = "cells"
 parents = []
 license = "CC0-1.0"
-citation = "nobody"
+citation = "none"
 path = "cells.npz"
 """
 

@@ -1,11 +1,18 @@
-"""What `--tasks` means, and what a person is told when the data are not there."""
+"""Selection by `--tasks`, and the messages for missing data."""
 
 import shutil
 
 import pytest
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.catalog import TASK_GROUPS, at_hand, catalog, fetch_tasks, require_tasks, select_tasks
+from mednet_bench.tasks.catalog import (
+    TASK_GROUPS,
+    catalog,
+    fetch_tasks,
+    is_available,
+    require_tasks,
+    select_tasks,
+)
 from mednet_bench.tasks.data_paths import data_locations, download_folder
 from mednet_bench.tasks.task import GROUP_NAMES, TASKS, DataLocations
 
@@ -45,7 +52,7 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
     assert chosen("available", real) == ["breastmnist", "pneumoniamnist", "retinamnist", "bccd-cells"]
     assert chosen("available", real, size=64) == ["bccd-cells"]  # a local set has one size, which serves all
     shutil.copy(real.roots[0] / "medmnist" / "breastmnist.npz", root / "breastmnist_128.npz")
-    assert at_hand(TASKS["breastmnist"], 128, DataLocations((root,)))
+    assert is_available(TASKS["breastmnist"], 128, DataLocations((root,)))
     with pytest.raises(
         UserError, match=r"'available' chooses no task at size 28.*'phantom', which needs no data"
     ):
@@ -56,7 +63,7 @@ def test_available_is_what_can_be_loaded_now(nowhere, write_set, real, tmp_path)
     ("expression", "words"),
     [
         ("breastmist", "no task 'breastmist'; did you mean 'breastmnist'?"),
-        ("gray", "did you mean 'gray'?"),
+        ("grey", "did you mean 'gray'?"),
         ("breastmnist,xyz", "There is no task 'xyz'"),
         ("xyz*", "No task matches 'xyz*'; known: bloodmnist"),
         (" , ", "chooses no task"),
@@ -116,7 +123,7 @@ def test_what_is_missing_is_one_sentence_with_every_cure(nowhere, write_set, rea
     require_tasks([TASKS["breastmnist"], TASKS["phantom-organ"]], 28, real)
     card = write_set()
     (card.parent / "cells.npz").unlink()
-    with pytest.raises(UserError, match=f"Missing: {card.parent}/cells.npz, where a card says"):
+    with pytest.raises(UserError, match=f"Missing: {card.parent}/cells.npz, where a card expects the data"):
         require_tasks([catalog(DataLocations((card.parent,)))["cells"]], 28, nowhere)
 
 

@@ -1,4 +1,4 @@
-"""Every row of the catalog keeps what plans and audits rely on, and kinship follows from the rows."""
+"""Rows of the catalog are consistent, and kinship follows from them."""
 
 import re
 from dataclasses import replace
@@ -100,7 +100,7 @@ def test_collections_are_listed_once_and_hold_series_and_images() -> None:
     assert all(row.patients > 0 and 0 < row.studies <= row.series <= row.instances for row in rows)
     assert all(row.use == "ok" or row.use == "non-commercial" or row.reason for row in rows)
     assert all("NC" not in row.license for row in rows if row.use == "ok")
-    assert set(tables.of_collection()) <= {row.collection for row in rows}
+    assert set(tables.collection_databases()) <= {row.collection for row in rows}
 
 
 def test_no_file_names_a_registry_of_packages_or_a_tool() -> None:
@@ -213,7 +213,7 @@ def test_plans_reach_three_million_from_what_is_open() -> None:
             for share in open_only.shares
         )
         # nothing that a downstream task is made of goes in
-        assert not {share.id for share in open_only.shares} & plans.held_back()
+        assert not {share.id for share in open_only.shares} & plans.held_out_ids()
         whole = {row.collection for share in open_only.shares for row in plans.collections_of(share)}
         names = {share.id for share in open_only.shares} | {tables.canonical_id(name) for name in whole}
         assert {

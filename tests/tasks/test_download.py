@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on loopback that cuts, lies, refuses and forgets about ranges."""
+"""Downloads from a real HTTP server on loopback that cuts, lies, refuses and ignores ranges."""
 
 import hashlib
 import multiprocessing
@@ -128,14 +128,14 @@ def left_over(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_a_file_arrives_whole_and_the_progress_is_told(server, tmp_path):
-    told: list[tuple[str, int, int]] = []
+def test_a_file_arrives_whole_and_the_progress_is_reported(server, tmp_path):
+    reports: list[tuple[str, int, int]] = []
     path = download_file(
-        f"{server.url}/a.npz", tmp_path / "new" / "a.npz", MD5, lambda *what: told.append(what), QUICK
+        f"{server.url}/a.npz", tmp_path / "new" / "a.npz", MD5, lambda *what: reports.append(what), QUICK
     )
     assert path.read_bytes() == CONTENT and left_over(path.parent) == ["a.npz"]
-    assert told[-1] == ("a.npz", len(CONTENT), len(CONTENT))
-    assert [done for _, done, _ in told] == sorted({done for _, done, _ in told})
+    assert reports[-1] == ("a.npz", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in reports] == sorted({done for _, done, _ in reports})
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
@@ -147,7 +147,7 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server, tmp_path):
 
 def test_the_next_run_goes_on_too(server, tmp_path):
     server.cuts = [100_000] + [0] * 9
-    with pytest.raises(UserError, match=r"failed 4 times .*goes on where it stopped"):
+    with pytest.raises(UserError, match=r"failed 4 times .*resumes where it stopped"):
         download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
     assert left_over(tmp_path) == [f"a.npz.{MD5[:8]}.part"]
     server.cuts, server.requests = [], []
@@ -176,11 +176,11 @@ def test_a_part_of_something_else_is_thrown_away(server, tmp_path):
 def test_a_part_that_only_lacked_its_name_is_not_fetched_again(server, tmp_path):
     """The run was killed between the last byte and the rename."""
     (tmp_path / f"a.npz.{MD5[:8]}.part").write_bytes(CONTENT)
-    told: list[int] = []
+    reports: list[int] = []
     download_file(
-        f"{server.url}/a.npz", tmp_path / "a.npz", MD5, lambda name, done, total: told.append(done), QUICK
+        f"{server.url}/a.npz", tmp_path / "a.npz", MD5, lambda name, done, total: reports.append(done), QUICK
     )
-    assert (tmp_path / "a.npz").read_bytes() == CONTENT and not told
+    assert (tmp_path / "a.npz").read_bytes() == CONTENT and not reports
 
 
 def test_wrong_bytes_never_get_the_name_of_the_file(server, tmp_path):
@@ -190,7 +190,7 @@ def test_wrong_bytes_never_get_the_name_of_the_file(server, tmp_path):
     assert left_over(tmp_path) == [] and len(server.requests) == 1
 
 
-def test_a_missing_file_is_told_at_once(server, tmp_path):
+def test_a_missing_file_is_reported_at_once(server, tmp_path):
     server.status = [404]
     with pytest.raises(UserError, match="HTTP 404"):
         download_file(f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=QUICK)
@@ -207,7 +207,7 @@ def test_a_server_in_trouble_is_asked_again(server, tmp_path):
 
 
 def test_a_silent_server_counts_as_cut(server, tmp_path):
-    server.pause = 60  # nobody waits for it
+    server.pause = 60  # longer than the test waits
     with pytest.raises(UserError, match=r"failed 1 times \(.*timed out"):
         download_file(
             f"{server.url}/a.npz", tmp_path / "a.npz", MD5, patience=RetryPolicy(connect=2, read=0.2, tries=1)
@@ -217,7 +217,7 @@ def test_a_silent_server_counts_as_cut(server, tmp_path):
 def test_without_a_network_nothing_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", pytest.fail)
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer here
+        free.bind(("127.0.0.1", 0))  # bound and not listening: no other process can answer
         with pytest.raises(OfflineError, match=r"Cannot reach 127\.0\.0\.1"):
             download_file(f"http://127.0.0.1:{free.getsockname()[1]}/a.npz", tmp_path / "a.npz", MD5)
     with pytest.raises(OfflineError, match=r"Cannot reach no-such-host\.invalid"):
@@ -237,7 +237,7 @@ def test_without_a_network_nothing_is_tried_again(tmp_path, monkeypatch):
     over.set()
 
 
-def test_a_full_disk_is_told_before_the_transfer(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_transfer(server, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=len(CONTENT) - 1))
     with pytest.raises(DiskFullError, match="free some space"):
@@ -288,7 +288,7 @@ def test_a_root_that_can_be_written_receives_the_download(server, tmp_path, real
     assert (tmp_path / "root" / "medmnist" / "breastmnist.npz").is_file()
 
 
-def test_what_is_missing_is_told_when_the_network_is(tmp_path):
+def test_what_is_missing_is_reported_when_the_network_is(tmp_path):
     places = DataLocations((tmp_path,), tmp_path / "cache", mirror="http://no-such-host.invalid")
     with pytest.raises(UserError) as caught:
         fetch_tasks([TASKS["bloodmnist"], TASKS["octmnist"]], 28, places)
@@ -311,7 +311,7 @@ def test_a_server_that_drips_is_given_up(tmp_path: Path, drip: str):
     """Each byte comes long before the socket's timeout; in full this would take twelve seconds a try."""
     with answering(sending(*DRIPS[drip], pause=0.02)) as url:
         said = refused(url, tmp_path, window=0.3, pace=100_000)
-    assert re.search(r"failed 2 times \(only [\d,]+ bytes in 0\.3 s\): .*goes on where it stopped", said)
+    assert re.search(r"failed 2 times \(only [\d,]+ bytes in 0\.3 s\): .*resumes where it stopped", said)
 
 
 def test_a_transfer_that_is_given_up_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""A card makes a task; whatever is wrong with it is told with the card's and the key's name."""
+"""A card makes a task; an error in it names the card and the key."""
 
 import os
 import time
@@ -9,7 +9,7 @@ import pytest
 
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks import hashes
-from mednet_bench.tasks.local_cards import cards_in, local_task
+from mednet_bench.tasks.local_cards import find_cards, local_task
 from mednet_bench.tasks.task import DataLocations
 
 
@@ -43,7 +43,7 @@ def test_the_file_is_looked_for_beside_the_card(write_set, monkeypatch, tmp_path
 
 
 def test_the_example_cards_load(real):
-    tasks = {task.name: task for task in map(local_task, cards_in(real.roots[0]))}
+    tasks = {task.name: task for task in map(local_task, find_cards(real.roots[0]))}
     assert set(tasks) >= {"bccd-cells", "mednist-sample", "pathmnist-subset"}
     assert list(tasks["pathmnist-subset"].source.load(28, real)) == ["test"]
     cells = tasks["bccd-cells"].source.load(28, real)
@@ -55,7 +55,7 @@ def test_the_example_cards_load(real):
 @pytest.mark.parametrize(
     ("line", "other", "words"),
     [
-        ("license =", "license =", "There is no key 'license'; did you mean 'license'?"),
+        ("license =", "licens =", "There is no key 'licens'; did you mean 'license'?"),
         ('license = "CC0-1.0"', "", "lacks the key 'license'"),
         ('classes = ["a", "b", "c"]', 'classes = "abc"', "key 'classes': Expected `array`, got `str`"),
         ('classes = ["a", "b", "c"]', "classes = [1, 2]", "key 'classes': Expected `str`, got `int`"),
@@ -66,7 +66,7 @@ def test_the_example_cards_load(real):
             'kind = "multi-class"',
             "it is one of binary, multiclass, multilabel, ordinal",
         ),
-        ('variant = "gray"', 'variant = "gray"', "key 'variant': it is one of gray, color, not 'gray'"),
+        ('variant = "gray"', 'variant = "grey"', "key 'variant': it is one of gray, color, not 'grey'"),
         ('name = "cells"', 'name = "My cells"', "key 'name': use lower-case letters"),
         ('source_group = "cells"', 'source_group = ""', "key 'source_group': it must not be empty"),
         ('path = "cells.npz"', 'path = "cells.csv"', "key 'path': it must name an .npz file"),
@@ -98,7 +98,7 @@ def test_foreign_toml_files_are_not_cards(write_set, card_text, tmp_path):
     (tmp_path / "broken.toml").write_text("this is = = not toml")
     (tmp_path / "almost.toml").write_text(card_text.replace('kind = "multiclass"\n', ""))
     (tmp_path / "typo.toml").write_text(card_text.replace("parents = []", "parents = ["))
-    assert [path.name for path in cards_in(tmp_path)] == ["almost.toml", "cells.toml", "typo.toml"]
+    assert [path.name for path in find_cards(tmp_path)] == ["almost.toml", "cells.toml", "typo.toml"]
     assert "lacks the key 'kind'" in refusal(tmp_path / "almost.toml")
 
 
@@ -117,7 +117,7 @@ def test_the_fingerprint_follows_the_content_and_is_remembered(write_set, arrays
 
     with monkeypatch.context() as patch:
         patch.setattr(hashes, "hash_file", unread)
-        hashes._remembered.cache_clear()  # as in a new process: only the note on disk is left
+        hashes._read_or_hash.cache_clear()  # as in a new process: only the note on disk is left
         assert source.fingerprint(28, DataLocations()) == before
     arrays["train_images"][0] ^= 1
     write_set()

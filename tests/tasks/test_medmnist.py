@@ -1,4 +1,4 @@
-"""The twelve cards against the package that publishes them, and the files against the cards."""
+"""The twelve cards compared with the medmnist package, and the files with the cards."""
 
 import os
 import shutil
@@ -101,15 +101,13 @@ def test_a_truncated_file_is_one_sentence(real, tmp_path):
 
 
 def test_a_file_of_another_size_is_not_taken_for_this_one(real, tmp_path):
-    """The right sum and the wrong images: only a wrong card can do that, and it must not pass."""
+    """A right MD5 with wrong images, which only a wrong card can cause, must be refused."""
     source = TASKS["breastmnist"].source
     assert isinstance(source, MedMNISTSource)
     (tmp_path / "breastmnist_64.npz").write_bytes(
         (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
     )
-    import msgspec
-
-    card = msgspec.structs.replace(source.card, md5={"64": source.card.md5["28"]})
+    card = replace(source.card, md5={"64": source.card.md5["28"]})
     with pytest.raises(UserError, match="this is not breastmnist"):
         replace(source, card=card).load(64, DataLocations((tmp_path,), download=False))
 

@@ -1,4 +1,4 @@
-"""Every defect of a data file is one sentence that names the file; sound files come out as `Split` says."""
+"""Every defect of an npz is one sentence that names the file; sound files match `Split`."""
 
 import io
 import zipfile

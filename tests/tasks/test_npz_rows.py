@@ -1,4 +1,4 @@
-"""A split read in pieces is the split, costs no more memory than a piece, and its defects are told."""
+"""A split read in batches is complete, needs memory for one batch, and its defects are reported."""
 
 import tracemalloc
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_no_more_is_held_than_a_piece(tmp_path: Path) -> None:
     assert peak < 6e6
 
 
-def test_defects_are_told(tmp_path: Path) -> None:
+def test_defects_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "set.npz", packed=False)
     with pytest.raises(UserError, match="no split 'test' with images: it has train"):
         NpzRows(path, GRAY, "test")

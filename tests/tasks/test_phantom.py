@@ -1,4 +1,4 @@
-"""The generated tasks: the same everywhere, of every kind, and neither trivial nor hopeless."""
+"""Generated tasks: reproducible, of every kind of label, neither trivial nor hopeless."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from mednet_bench.tasks.task import TASKS, DataLocations, Split
 PHANTOMS = {name: task for name, task in TASKS.items() if task.family == "phantom"}
 
 # SHA-256 of all images and labels at 28 pixels. Records are kept under a fingerprint that holds VERSION:
-# whoever changes a pixel raises it, or old results would pass for new ones.
+# a change of a pixel must raise it, or old results would pass for new ones.
 CONTENT = {
     "phantom-nodule": "194160b71f4686d076b400570a1db3a68474a4a7b4f58db8b2d17e80ccc40cd4",
     "phantom-organ": "bd92fdb7d1a8eb6fa2ac377ad8d351cb082559d51407bae2b6c75d0c1c36ee1b",

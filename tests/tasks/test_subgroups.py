@@ -1,4 +1,4 @@
-"""Subgroup columns of an npz: text is read, an identifier is refused, and nobody's value is repeated."""
+"""Subgroup columns of an npz: text is read, identifiers are refused, and no value is repeated."""
 
 import re
 from pathlib import Path

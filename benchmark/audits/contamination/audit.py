@@ -10,7 +10,7 @@ from ....core.clock import utc_now
 from ....core.errors import UserError
 from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
-from ....tasks.images.bit_depth import eight_bits
+from ....tasks.images.bit_depth import to_uint8
 from ....tasks.task import UNDECLARED, DataLocations, Task
 from ...run.planner import build_plan, inits_of, stored_size
 from ...schema.records import RecordStore
@@ -88,7 +88,7 @@ def _audits(
         size = stored_size(task, wanted.request, places)
         measured = None
         if seen:
-            measured = search_near_duplicates(eight_bits(task.source.load(size, places)["test"].images), seen)
+            measured = search_near_duplicates(to_uint8(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
             yield _audit(wanted.init.name, task, size, each, measured)
 

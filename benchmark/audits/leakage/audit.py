@@ -12,7 +12,7 @@ from ....core.errors import UserError
 from ....core.toml_files import read_toml
 from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
-from ....tasks.images.bit_depth import Levels, eight_bits
+from ....tasks.images.bit_depth import Levels, to_uint8
 from ....tasks.images.perceptual_hash import BLANK, SMALLEST_HASHED, perceptual_hashes
 from ....tasks.pseudonymize import NO_GROUP
 from ....tasks.task import SPLITS, DataLocations, Split, Task
@@ -118,8 +118,8 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
 def _eight_bits(images: Levels) -> NDArray[np.uint8]:
     """Return images as uint8, converted some at a time: all at once takes eight times their memory."""
     if images.dtype == np.uint8:
-        return eight_bits(images)
-    return np.concatenate([eight_bits(images[at : at + 256]) for at in range(0, len(images), 256)])
+        return to_uint8(images)
+    return np.concatenate([to_uint8(images[at : at + 256]) for at in range(0, len(images), 256)])
 
 
 def _empty(

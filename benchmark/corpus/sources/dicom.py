@@ -123,7 +123,7 @@ def _place(each: Slice) -> tuple[float, str]:
 
 
 def _evenly(things: Sequence[Thing], most: int) -> Sequence[Thing]:
-    return [things[at] for at in ReaderTable(frames=most).chosen(len(things))] if most else things
+    return [things[at] for at in ReaderTable(frames=most).frame_indices(len(things))] if most else things
 
 
 def _entries(

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from ....core.errors import UserError
-from ....tasks.from_files.folders import class_folders, difference, files_below, split_called
-from ....tasks.patients import PatientMatcher, compile_pattern, with_patients
+from ....tasks.from_files.folders import class_folders, describe_class_mismatch, files_below, parse_split_name
+from ....tasks.patients import PatientMatcher, compile_pattern, pair_with_patients
 from ..file_source import FileEntry, FileSource, entry_of, facts_of, folder_of
 from ..source import SOURCES, SourceCard, SourceKind
 
@@ -19,13 +19,13 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
     """
     root = folder_of(card, folder)
     found = class_folders(root)
-    if {"train", "test"} <= {split_called(name) for name in found}:
+    if {"train", "test"} <= {parse_split_name(name) for name in found}:
         raise UserError(
             f"{root}: its folders are called as splits are, and one of test is nothing to pretrain on: name "
             f"the folder to take by 'path' in the card of '{card.name}'."
         )
     classes = card.classes or found
-    if odd := difference(found, classes):
+    if odd := describe_class_mismatch(found, classes):
         raise UserError(f"{root}: its folders and the classes of the card of '{card.name}' differ ({odd}).")
     if len(classes) < 2:
         raise UserError(
@@ -44,7 +44,7 @@ def group_finder(card: SourceCard) -> PatientMatcher | None:
 
 def _entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
     for index, name in enumerate(classes):
-        for path, patient in with_patients(files_below(root, name), str, find):
+        for path, patient in pair_with_patients(files_below(root, name), str, find):
             yield entry_of(root, path, (index,), patient)
 
 

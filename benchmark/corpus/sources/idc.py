@@ -13,7 +13,7 @@ import click
 
 from ....core.errors import UserError, clean, unknown_name_error
 from ....core.files import write_bytes
-from ....tasks.databases.tables import idc_collections, of_collection
+from ....tasks.databases.tables import collection_databases, idc_collections
 from ....tasks.task import DataLocations
 from ..source import SOURCES, SourceCard, SourceKind
 from .dicom import DicomSource, open_dicom
@@ -82,7 +82,7 @@ def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSour
             f"All of idc:{name} has one body part and one modality, which teaches nothing: write a source "
             f"card of the kind dicom with path '{folder}' and the labels of a CSV (docs/build-a-mednet.md)."
         )
-    database = of_collection().get(name, "")
+    database = collection_databases().get(name, "")
     card = SourceCard(
         name=name.replace("_", "-"),
         kind="dicom",

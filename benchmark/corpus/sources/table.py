@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ....core.errors import UserError
 from ....tasks.from_files.folders import check_header
-from ....tasks.patients import PatientMatcher, with_patients
+from ....tasks.patients import PatientMatcher, pair_with_patients
 from ..file_source import FileEntry, FileSource, entry_of, facts_of
 from ..source import SOURCES, SourceCard, SourceKind
 from .folder import group_finder
@@ -66,7 +66,7 @@ class _Listing:
 
     def __call__(self) -> Iterator[FileEntry]:
         table, find = self.table, None if self.table.group else self.find
-        for (line, row), patient in with_patients(rows_of(table.path), self._path, find):
+        for (line, row), patient in pair_with_patients(rows_of(table.path), self._path, find):
             group = row[table.group].strip() if table.group else patient
             yield entry_of(self.root, self._path((line, row)), self._label(line, row[table.label]), group)
 

@@ -69,7 +69,10 @@ def _by_modality(composition: plans.CorpusComposition) -> str:
 
 def _licenses(composition: plans.CorpusComposition) -> str:
     """Say what the licenses together leave, how much of that is from memory, and every trap."""
-    remembered, rest = composition.remembered, composition.images - composition.remembered
+    remembered, rest = (
+        composition.recalled_license_images,
+        composition.images - composition.recalled_license_images,
+    )
     lines = [
         f"Licenses, taken together: {implied_terms(share.license for share in composition.shares)}.",
         f"From memory, to be read before use: those of {remembered:,} images "
@@ -102,7 +105,7 @@ def _images(number: int) -> str:
 
 def _held_back(composition: plans.CorpusComposition) -> str:
     """Name what would spoil a test, and warn of what goes in although a task may be touched."""
-    rows = [catalog.databases()[id] for id in plans.held_back() if id in catalog.databases()]
+    rows = [catalog.databases()[id] for id in plans.held_out_ids() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
     names = ", ".join(f"{row.id}{_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id))
     lines = [f"Held back, because downstream tasks are made from it: {names}."]

@@ -15,7 +15,7 @@ from ...tasks.data_paths import data_locations
 from ...tasks.from_files.prepared import PreparedManifest, prepare_task
 from ...tasks.from_files.source import FilesSource
 from ...tasks.from_files.split import missing_classes
-from ...tasks.images.bit_depth import eight_bits
+from ...tasks.images.bit_depth import to_uint8
 from ...tasks.local_cards import local_task
 from ...tasks.patients import few_have_several
 from ...tasks.subgroups import check_subgroups
@@ -161,7 +161,7 @@ def sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
         sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP), "white")
         for at, chosen in enumerate(drawn):
             split, row = places[chosen]
-            tile = Image.fromarray(eight_bits(split.images[row])).resize((TILE, TILE))
+            tile = Image.fromarray(to_uint8(split.images[row])).resize((TILE, TILE))
             down, right = divmod(at, COLUMNS)
             sheet.paste(tile, (GAP + right * (TILE + GAP), GAP + down * (TILE + GAP)))
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

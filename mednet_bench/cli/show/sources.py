@@ -119,7 +119,7 @@ def commons(rows: Sequence[IdcCollection], detailed: bool) -> str:
                 *map(format_count, (row.series, row.patients, row.instances, row.gigabytes)),
                 row.license,
                 f"{row.use}: {row.reason}" if row.reason else row.use,
-                catalog.of_collection().get(row.collection, ""),
+                catalog.collection_databases().get(row.collection, ""),
             ]
             for row in rows
         ]

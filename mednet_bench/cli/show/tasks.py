@@ -11,10 +11,9 @@ from ...benchmark.training.protocol import PROTOCOLS
 from ...core.errors import one_line, unknown_name_error
 from ...core.plugins import installed_plugins
 from ...core.text_tables import tabulate
-from ...tasks.catalog import TASK_GROUPS, at_hand, catalog, megabytes
+from ...tasks.catalog import TASK_GROUPS, catalog, format_megabytes, is_available
 from ...tasks.data_paths import data_locations
-from ...tasks.from_files.cache_lookup import last_prepared
-from ...tasks.from_files.prepared import PreparedManifest
+from ...tasks.from_files.prepared import PreparedManifest, last_prepared
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import SPLITS, DataLocations, Task
 
@@ -107,11 +106,11 @@ def _files(task: Task, places: DataLocations) -> list[str]:
     sides = task.sizes or task.source.sizes(places)
     lines = []
     for side in sides:
-        if at_hand(task, side, places):
+        if is_available(task, side, places):
             lines.append(f"{side} px: at hand")
             continue
         names = ", ".join(
-            f"{file.name} (at most {megabytes(file.bytes_at_most)})"
+            f"{file.name} (at most {format_megabytes(file.bytes_at_most)})"
             for file in task.source.missing(side, places)
         )
         lines.append(f"{side} px: missing {names}")

@@ -10,7 +10,7 @@ from planted import Splits, audited, changed
 from mednet_bench.benchmark.overlap.groups import in_several
 from mednet_bench.cli.show.leakage import leakage_text
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.images.bit_depth import sixteen_bits
+from mednet_bench.tasks.images.bit_depth import to_uint16
 from mednet_bench.tasks.task import Split
 
 
@@ -122,7 +122,7 @@ def test_near_copies_within_a_split_are_counted_and_are_no_leak(clean: Splits) -
 
 
 def test_equality_is_judged_in_full_depth_and_looks_in_8_bits(clean: Splits) -> None:
-    deep = {name: Split(sixteen_bits(part.images), part.labels) for name, part in clean.items()}
+    deep = {name: Split(to_uint16(part.images), part.labels) for name, part in clean.items()}
     shallow = audited(clean)
     assert msgspec.structs.replace(audited(deep), made=shallow.made) == shallow
     images = deep["test"].images.copy()

@@ -17,7 +17,7 @@ from PIL import Image
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.training.device_data import as_stored, as_targets, epoch_order
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.task import Split
 
 IMAGENET = InputSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -139,7 +139,7 @@ def test_sixteen_bits_reach_the_network_as_eight_do_but_for_what_eight_round_awa
     prepare = InputPreparation(InputSpec(), 2)
     seen = prepare.resize(as_stored(Split(deep, labels), "cpu"))
     torch.testing.assert_close(seen, torch.tensor([[[[0.0, 1.0], [128 + 100 / 257, 255.0]]]]))
-    rounded = prepare.resize(as_stored(Split(eight_bits(deep), labels), "cpu"))
+    rounded = prepare.resize(as_stored(Split(to_uint8(deep), labels), "cpu"))
     assert torch.equal(rounded, seen.round())
 
 

@@ -1,4 +1,4 @@
-"""The facts of a card that tests add the tables of files to."""
+"""Facts of a card, to which tests add the tables of files."""
 
 CARD = """name = "ward"
 title = "A ward"

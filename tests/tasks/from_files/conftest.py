@@ -1,4 +1,4 @@
-"""What the tests of tasks from files share: a ward of DICOM files, and a cache of its own."""
+"""Fixtures of tasks from files: a ward of DICOM files, and a separate cache."""
 
 import csv
 import sys

@@ -1,4 +1,4 @@
-"""A leakage audit of a card of files, by the command line: what is planted is found, and no name goes out."""
+"""Leakage audit of a card of files from the command line, with planted leaks and names."""
 
 import csv
 import json
@@ -68,9 +68,9 @@ def test_a_run_says_what_of_the_files_test_shares(card: Path, tmp_path: Path) ->
 def test_what_is_planted_in_files_is_found_and_no_name_goes_out(card: Path, tmp_path: Path) -> None:
     from dicoms import SECRET
 
-    told = audit(card, "--size", 28, "--out", tmp_path / "found", "--pictures", 2)
+    leaky = audit(card, "--size", 28, "--out", tmp_path / "found", "--pictures", 2)
     asked = audit(card, "--size", 28, "--out", tmp_path / "found", "--pictures", 2, "--json", "--strict")
-    assert (told.return_value, asked.return_value) == (0, 3)
+    assert (leaky.return_value, asked.return_value) == (0, 3)
     (found,) = json.loads(asked.stdout)
     assert found["images"] == {"train": 27, "val": 15, "test": 16}
     (group,) = found["exact"]
@@ -84,8 +84,8 @@ def test_what_is_planted_in_files_is_found_and_no_name_goes_out(card: Path, tmp_
     header = hints["label", "header fields"]
     assert header["auc"] > 0.9 > header["chance"] and header["p"] == 0.005
     assert hints["label", "image size"]["reason"] == "the same in all images"
-    assert "1 group, 1 of 16 images" in " ".join(told.stdout.split())
-    outputs = [told.output, asked.output, told.stderr, asked.stderr]
+    assert "1 group, 1 of 16 images" in " ".join(leaky.stdout.split())
+    outputs = [leaky.output, asked.output, leaky.stderr, asked.stderr]
     outputs += [path.read_text() for path in (tmp_path / "found").iterdir()]
     assert len(outputs) == 5
     for text in outputs:

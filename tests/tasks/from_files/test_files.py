@@ -1,4 +1,4 @@
-"""Files become a task: whole patients, the same splits every time, and a sentence for whatever is wrong."""
+"""Tasks from files: whole patients, reproducible splits, one sentence per error."""
 
 import re
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from mednet_bench.tasks.from_files import prepared as preparing
 from mednet_bench.tasks.from_files.letterbox import letterbox
 from mednet_bench.tasks.from_files.source import FilesSource
 from mednet_bench.tasks.from_files.split import split_by_patient
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.images.reader import ReadImage
-from mednet_bench.tasks.local_cards import cards_in, local_task
+from mednet_bench.tasks.local_cards import find_cards, local_task
 from mednet_bench.tasks.task import DataLocations, Split
 
 Change = Callable[[Callable[[list[list[str]]], object]], Path]
@@ -34,7 +34,7 @@ def refusal(card: Path) -> str:
 
 
 def test_a_table_of_files_is_a_task(ward: Path) -> None:
-    assert cards_in(ward) == [ward / "ward.toml"]
+    assert find_cards(ward) == [ward / "ward.toml"]
     splits = loaded(ward / "ward.toml")
     assert {name: len(split) for name, split in splits.items()} == {"train": 24, "val": 8, "test": 8}
     for split in splits.values():
@@ -43,7 +43,7 @@ def test_a_table_of_files_is_a_task(ward: Path) -> None:
         assert set(split.columns) == {"sex"} and set(split.columns["sex"]) <= {"F", "M"}
         assert np.bincount(split.labels).tolist() == [len(split) // 2] * 2, "classes in proportion"
         # bright rows from 5 to 15 of 40 mark the ill, whichever order the files were decoded in
-        images = eight_bits(split.images)
+        images = to_uint8(split.images)
         bright = images[:, 3:5, 4:12].mean((1, 2)) > images[:, 9:14, 4:12].mean((1, 2)) + 50
         assert bright.tolist() == (split.labels == 1).tolist()
 
@@ -78,7 +78,7 @@ def test_processes_give_what_one_gives(ward: Path, monkeypatch: pytest.MonkeyPat
     alone = preparing.prepare_task(source.spec, 16).manifest.content
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(ward.parent / "another"))
     monkeypatch.setattr("mednet_bench.tasks.from_files.decode.FEW_FILES", 1)
-    monkeypatch.setattr("mednet_bench.tasks.from_files.decode.PER_PIECE", 3)
+    monkeypatch.setattr("mednet_bench.tasks.from_files.decode.FILES_PER_CHUNK", 3)
     assert preparing.prepare_task(source.spec, 16, jobs=2).manifest.content == alone
 
 
@@ -96,7 +96,7 @@ def test_folders_are_classes_and_headers_know_the_patients(ward: Path) -> None:
     assert "differ (1 called otherwise)" in refusal(card)
 
 
-def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None:
+def test_given_splits_are_kept_and_shared_patients_reported(changed: Change) -> None:
     card = changed(
         lambda rows: [row.insert(3, ("train", "Validation", "TEST")[n % 3]) for n, row in enumerate(rows)]
     )
@@ -107,7 +107,7 @@ def test_given_splits_are_kept_and_shared_patients_told(changed: Change) -> None
     source = local_task(card).source
     assert isinstance(source, FilesSource)
     assert (
-        "20 patients stand in more than one split"
+        "20 patients are in more than one split"
         in preparing.prepare_task(source.spec, 16).manifest.warnings[0]
     )
 
@@ -136,14 +136,8 @@ def test_several_labels_and_tables_of_any_kind(tmp_path: Path, separator: str) -
 
 WRONG: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
     "label missing": (lambda rows: rows[3].__setitem__(1, "NaN"), "line 5: it has no label (1 of 40 rows"),
-    "label unknown": (
-        lambda rows: rows[3].__setitem__(1, "il"),
-        "line 5: its label is none of the card's",
-    ),
-    "one class": (
-        lambda rows: [row.__setitem__(1, "ill") for row in rows],
-        "of the class 'ill'",
-    ),
+    "label unknown": (lambda rows: rows[3].__setitem__(1, "il"), "line 5: its label is none of the card's"),
+    "one class": (lambda rows: [row.__setitem__(1, "ill") for row in rows], "of the class 'ill'"),
     "row twice": (lambda rows: rows.append(rows[0]), "line 42: it names the same file as line 2"),
     "row twice in another spelling": (
         lambda rows: rows.append([f"./{rows[0][0]}", *rows[0][1:]]),
@@ -152,10 +146,7 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], object], str]] = {
     "no such file": (lambda rows: rows[0].__setitem__(0, "x.dcm"), "(1 of 40 rows name none)"),
     "out of the folder": (lambda rows: rows[0].__setitem__(0, "../x.dcm"), "leads out of its folder"),
     "absolute": (lambda rows: rows[0].__setitem__(0, "/etc/passwd"), "say allow_outside = true"),
-    "one patient": (
-        lambda rows: [row.__setitem__(2, "P") for row in rows],
-        "40 images are of one patient",
-    ),
+    "one patient": (lambda rows: [row.__setitem__(2, "P") for row in rows], "40 images are of one patient"),
     "few patients": (
         lambda rows: [row.__setitem__(2, f"P{n % 4}") for n, row in enumerate(rows)],
         "of 4 patients, and shares of 0.6, 0.2, 0.2 need 5",
@@ -172,7 +163,7 @@ def test_what_is_wrong_with_a_table_is_one_sentence(changed: Change, case: str) 
     assert "MUSTERMANN" not in said
 
 
-def test_a_broken_file_is_told_by_its_line(ward: Path) -> None:
+def test_a_broken_file_is_named_by_its_line(ward: Path) -> None:
     path = sorted(ward.rglob("*.dcm"))[0]
     path.write_bytes(path.read_bytes()[:500])
     said = refusal(ward / "ward.toml")

@@ -1,4 +1,4 @@
-"""What lies in a folder: everything that may be an image, and nothing else."""
+"""Candidate images in a folder."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`ls` and `info` say of a task from files what is prepared, without preparing anything."""
+"""`ls` and `info` report prepared sizes of a task from files without preparing anything."""
 
 import re
 from pathlib import Path

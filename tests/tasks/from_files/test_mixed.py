@@ -1,4 +1,4 @@
-"""Files of several images each, of every format, through one card: none is lost, none is cut apart."""
+"""Files with several images in every format, through one card: none lost, none separated."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ from dicoms import write
 from numpy.typing import NDArray
 from PIL import Image
 
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.task import DataLocations, Split
 
@@ -64,7 +64,7 @@ def loaded(folder: Path, files: str) -> dict[str, Split]:
 
 def numbers(split: Split) -> Counter[int]:
     """Count the images of each file."""
-    grays = np.median(eight_bits(split.images), axis=(1, 2))
+    grays = np.median(to_uint8(split.images), axis=(1, 2))
     return Counter(np.rint(grays / 8).astype(int).tolist())
 
 
@@ -79,7 +79,7 @@ def check_whole(splits: dict[str, Split]) -> None:
     assert sum(seen, Counter()) == {n: FRAMES[sorted(FRAMES)[n % len(FRAMES)]] for n in range(30)}
     assert sum(len(each) for each in seen) == 30
     for split in splits.values():
-        grays = np.median(eight_bits(split.images), axis=(1, 2))
+        grays = np.median(to_uint8(split.images), axis=(1, 2))
         assert (np.rint(grays / 8) % 2 == split.labels).all()
 
 
@@ -129,5 +129,5 @@ def test_what_is_twice_as_wide_in_millimeters_is_so_in_the_square(tmp_path: Path
             nibabel.save(volume, tmp_path / name)
         lines.append(f"{name},{('healthy', 'ill')[number % 2]}")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
-    image = eight_bits(loaded(tmp_path, FILES)["train"].images[0])
+    image = to_uint8(loaded(tmp_path, FILES)["train"].images[0])
     assert (image[5:11, 1:15] > 200).all() and not image[:4].any() and not image[12:].any()

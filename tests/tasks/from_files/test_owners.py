@@ -1,4 +1,4 @@
-"""Of whom an image is: patients are whole wherever one source knows them, and their numbers tell no name."""
+"""Patients stay whole if any source knows them, and their numbers reveal no name."""
 
 import csv
 from collections.abc import Callable
@@ -46,8 +46,8 @@ def test_a_patient_is_whole_where_columns_have_gaps(ward: Path, case: str) -> No
             for number, row in enumerate(cells):
                 path = f"{SECRET}{patient}/{SECRET}-{number}.dcm"
                 write(ward / path, dcmread(ward / path).pixel_array, **{"PatientID": f"H-{patient}", **lacks})
-                told = (f"{cell}-{patient}" if cell else "" for cell in row)
-                lines.writerow((path, ("healthy", "ill")[patient % 2], *told))
+                values = (f"{cell}-{patient}" if cell else "" for cell in row)
+                lines.writerow((path, ("healthy", "ill")[patient % 2], *values))
     card = ward / "ward.toml"
     card.write_text(card.read_text().replace('subgroups = ["sex"]\n', "") + 'study_column = "study"\n')
     groups = [set(split.groups.tolist()) for split in loaded(ward).values() if split.groups is not None]
@@ -82,22 +82,22 @@ def test_columns_called_as_people_are_patients_where_their_values_come_again(war
     assert "patient_column" not in draft_card(ward).content["files"]
 
 
-def test_numbers_of_studies_that_come_again_join_nobody() -> None:
+def test_repeated_study_numbers_join_no_patients() -> None:
     assert wider_ids(("A", "B", "", ""), ("1", "1", "1", "2")) == ("A", "B", "1", "2")
     assert wider_ids(("A", "A", "", ""), ("1", "1", "1", "")) == ("A", "A", "A", "")
 
 
 def test_numbers_of_patients_are_not_in_the_order_of_their_names(ward: Path) -> None:
-    """Salted hashes in order are nearly evenly spaced: in the order of names they tell who is who."""
+    """Salted hashes in order are nearly evenly spaced: in the order of names they reveal patients."""
     train = loaded(ward)["train"].groups
     assert train is not None and (np.diff(train) < 0).any(), "rows are in the order of their paths"
 
 
-def test_a_file_of_nobody_stands_for_itself_and_counts_as_not_known(ward: Path) -> None:
-    nobody = f"{SECRET}0/{SECRET}-0.dcm"
-    write(ward / nobody, np.stack([dcmread(ward / nobody).pixel_array] * 3), **HERS)
+def test_a_file_without_patient_is_its_own_group_and_counts_as_unknown(ward: Path) -> None:
+    unnamed = f"{SECRET}0/{SECRET}-0.dcm"
+    write(ward / unnamed, np.stack([dcmread(ward / unnamed).pixel_array] * 3), **HERS)
     table = ward / "labels.csv"
-    table.write_text(table.read_text().replace(f"{nobody},healthy,{SECRET}-0,", f"{nobody},healthy,,"))
+    table.write_text(table.read_text().replace(f"{unnamed},healthy,{SECRET}-0,", f"{unnamed},healthy,,"))
     splits = loaded(ward)
     unknown = [split.groups[split.groups < 0] for split in splits.values() if split.groups is not None]
     assert sorted(map(len, unknown)) == [0, 0, 3], "its frames are in one split"
@@ -105,8 +105,8 @@ def test_a_file_of_nobody_stands_for_itself_and_counts_as_not_known(ward: Path) 
     assert alone < -1 and sum(len(known_groups(split)) for split in splits.values()) == 39
 
 
-def test_a_patient_of_every_file_its_own_is_told_and_a_pattern_proposed(ward: Path) -> None:
-    """A column that numbers images keeps nobody whole, and no audit may call that clean."""
+def test_one_patient_per_file_is_reported_and_a_pattern_proposed(ward: Path) -> None:
+    """A column that numbers images keeps no patient whole, and no audit may call that clean."""
     table = ward / "labels.csv"
     head, *lines = table.read_text().splitlines()
     rows = [line.split(",") for line in lines]

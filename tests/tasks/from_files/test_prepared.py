@@ -1,4 +1,4 @@
-"""The cache of prepared files: 16 bits, folders named by their content; kills and damage cost nothing."""
+"""Cache of prepared files: 16 bits, content-addressed folders, kills and damage."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ from mednet_bench.tasks.from_files.file_traits import columns_of, join_columns
 from mednet_bench.tasks.from_files.letterbox import letterbox
 from mednet_bench.tasks.from_files.prepared import PreparedTask, prepare_task
 from mednet_bench.tasks.from_files.source import FilesSource
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.images.reader import ReadImage
 from mednet_bench.tasks.images.window import GrayWindow
 from mednet_bench.tasks.local_cards import local_task
@@ -54,7 +54,7 @@ def test_sixteen_bits_are_resized_before_they_are_rounded() -> None:
     np.testing.assert_allclose(deep, means / 4095 * 65535, atol=1)
     shallow = letterbox(picture, False, 16, bits=8)
     assert shallow.dtype == np.uint8
-    np.testing.assert_allclose(shallow, eight_bits(deep), atol=1)
+    np.testing.assert_allclose(shallow, to_uint8(deep), atol=1)
 
 
 def test_the_cache_has_as_many_bits_as_the_files_and_the_card_can_want_fewer(ward: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_cache_has_as_many_bits_as_the_files_and_the_card_can_want_fewer(war
     assert ready(card).manifest.bits == 8
     shallow = ready(card).folder.split("train").images
     assert shallow.dtype == np.uint8
-    np.testing.assert_allclose(shallow.astype(int), eight_bits(deep).astype(int), atol=1)
+    np.testing.assert_allclose(shallow.astype(int), to_uint8(deep).astype(int), atol=1)
     for path in ward.rglob("*.dcm"):  # the same paths, now PNGs of 8 bits
         Image.fromarray(np.full((9, 9), len(path.name), np.uint8)).save(path, "png")
     card.write_text(card.read_text().replace("bits = 8", "bits = 16"))
@@ -87,7 +87,7 @@ def test_what_was_touched_or_moved_is_kept_once(ward: Path, cache: Path) -> None
     assert other.manifest.split_hash == first.manifest.split_hash
 
 
-def test_what_a_killed_run_left_is_removed_and_damage_is_told(ward: Path, cache: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed_and_damage_is_reported(ward: Path, cache: Path) -> None:
     folder = ready(ward / "ward.toml").folder.path
     [note] = list((cache / "files").glob("*.json"))
     half, other, busy = (note.with_name(f"{name}.preparing") for name in (note.stem, "other", "busy"))
@@ -134,7 +134,7 @@ def test_what_files_say_beside_their_pixels_is_kept_for_the_audit(ward: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:The value length")
-def test_what_a_header_says_in_words_is_told_apart_and_not_read(ward: Path) -> None:
+def test_text_of_headers_is_distinguished_and_not_readable(ward: Path) -> None:
     from dicoms import SECRET, write
 
     for number, path in enumerate(sorted(ward.rglob("*.dcm"))):

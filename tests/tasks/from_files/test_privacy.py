@@ -1,4 +1,4 @@
-"""Phrases planted in every column, header, folder and file name: none is said or kept."""
+"""Phrases planted in every column, header, folder and file name are never printed or stored."""
 
 import csv
 import traceback
@@ -35,10 +35,10 @@ def desk(ward: Path) -> Path:
     rows: Table = []
     with (ward / "labels.csv").open(newline="") as file:
         for number, row in enumerate(csv.DictReader(file)):
-            told = (REMARK + str(number), f"Dr. {SECRET}-{number % 3}", f"{SECRET}, {1940 + number % 40}")
+            fields = (REMARK + str(number), f"Dr. {SECRET}-{number % 3}", f"{SECRET}, {1940 + number % 40}")
             split = ("train", "train", "train", "val", "test")[number // 2 % 5]
             kin = (f"{SECRET}-Stift", row["patient"], f"{SECRET}-S{number // 2}", f"{SECRET} {number // 2}")
-            cells = (*told, row["path"], row["label"], split, *kin)
+            cells = (*fields, row["path"], row["label"], split, *kin)
             rows.append(dict(zip(PLANTED, cells, strict=True)))
     write(ward, rows)
     (ward / "ward.toml").write_text(card_of(ward, ""))
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Callable[[Table], object], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_wrong_with_a_row_is_told_without_its_cells(desk: Path, case: str) -> None:
+def test_an_error_in_a_row_does_not_quote_its_cells(desk: Path, case: str) -> None:
     edit, words = REFUSED[case]
     with (desk / "ward" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""`task new` asks a person at a terminal for what no file tells, and nobody else."""
+"""`task new` asks for missing facts, at a terminal only."""
 
 import csv
 import os
@@ -76,7 +76,7 @@ def test_answers_stand_in_the_card(folder: Path) -> None:
     assert (task.name, task.kind) == ("my-gray", "ordinal"), "'gray' alone is a group of tasks"
 
 
-def test_whoever_agrees_to_everything_gets_what_nobody_is_asked_for(folder: Path) -> None:
+def test_accepting_every_default_equals_a_run_without_a_terminal(folder: Path) -> None:
     said, agreed = asked(folder, "\n" * (FACTS + 2))
     assert said.count("?") + said.count("[") >= FACTS
     (folder / "my-gray.toml").unlink()

@@ -1,4 +1,4 @@
-"""`validate` says what is wrong with a card or a table in one sentence that names the file."""
+"""`validate` reports each error of a card or table in one sentence that names the file."""
 
 import json
 import signal
@@ -18,17 +18,14 @@ from mednet_bench.core.errors import UserError
 from mednet_bench.core.process_pool import map_in_processes
 from mednet_bench.tasks import patients
 from mednet_bench.tasks.from_files import table
-from mednet_bench.tasks.patients import compile_pattern, with_patients
+from mednet_bench.tasks.patients import compile_pattern, pair_with_patients
 
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda card: card.replace(b"A ward", b"\xe4"), "it is no text in UTF-8: save it as that"),
     "UTF-16": (lambda card: card.decode().encode("utf-16"), "it is no text in UTF-8"),
     "no card": (lambda _: b"path,label\n", "is not valid TOML"),
     "empty": (lambda _: b"", "lacks the keys 'name', 'title'"),
-    "a group's name": (
-        lambda card: card.replace(b'"ward"', b'"gray"'),
-        "'gray' is the name of a group",
-    ),
+    "a group's name": (lambda card: card.replace(b'"ward"', b'"gray"'), "'gray' is the name of a group"),
     "a taken name": (
         lambda card: card.replace(b'"ward"', b'"breastmnist"'),
         "by mednet-bench itself: rename",
@@ -104,7 +101,7 @@ def test_tables_too_large_for_memory_are_refused_unread(ward: Path, monkeypatch:
         table.read_table(ward / "rows.parquet")
 
 
-def test_one_patient_who_has_most_of_the_images_is_told(changed: Callable[..., Path]) -> None:
+def test_one_patient_with_most_of_the_images_is_reported(changed: Callable[..., Path]) -> None:
     def one_patient(rows: list[list[str]]) -> None:
         for row in rows[:30]:
             row[2] = "the same"
@@ -164,7 +161,7 @@ def test_a_pattern_that_never_ends_does_not_hold_workers(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not hasattr(signal, "alarm"), reason="the system has no alarm")
-def test_a_search_ends_though_nobody_waits_for_it_any_more() -> None:
+def test_a_search_ends_after_its_parent_was_killed() -> None:
     asked = json.dumps([0, "(x+x+)+y", ["x" * 60]]).encode()
     command = (sys.executable, "-I", "-S", "-c", patients._MATCHER)
     assert subprocess.run(command, input=asked, capture_output=True).returncode == -signal.SIGALRM
@@ -174,6 +171,6 @@ def test_patients_are_found_as_python_finds_them(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(patients, "AT_ONCE", 2)
     paths = ["P-1/a.png", "Pß/é\u2028.png", "P-3/\udc80", "Q/a", "P/"]
     find = compile_pattern(r"^P-?(\w)?.*/", "key")
-    found = with_patients(iter(paths), str, find)
+    found = pair_with_patients(iter(paths), str, find)
     assert list(found) == list(zip(paths, ["1", "ß", "3", "", ""], strict=True))
-    assert list(with_patients(paths, str, compile_pattern("", "key"))) == [(path, "") for path in paths]
+    assert list(pair_with_patients(paths, str, compile_pattern("", "key"))) == [(path, "") for path in paths]

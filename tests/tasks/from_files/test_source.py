@@ -1,4 +1,4 @@
-"""A task from files pretrains for others by its train split alone, unless its card says that it does not."""
+"""A task from files pretrains for others with its train split only, unless its card differs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Splits that a table or folders give are kept and said; those that are made part no equal images."""
+"""Given splits are kept and reported; generated splits never separate equal images."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from mednet_bench.cli.main import cli
 from mednet_bench.cli.show.files import validate_card
 from mednet_bench.core.errors import UserError
 from mednet_bench.tasks.from_files.card_draft import draft_card
-from mednet_bench.tasks.images.bit_depth import eight_bits
+from mednet_bench.tasks.images.bit_depth import to_uint8
 from mednet_bench.tasks.local_cards import local_task
 from mednet_bench.tasks.task import DataLocations, Split
 
@@ -23,7 +23,7 @@ SIDE = 16
 
 
 def picture(path: Path, number: int) -> Path:
-    """Write an image that its number can be told from: its gray, but for a black and a white row."""
+    """Write an image whose gray is its number, but for a black and a white row."""
     values = np.full((SIDE, SIDE), number, np.uint8)
     values[0], values[1] = 0, 255
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def picture(path: Path, number: int) -> Path:
 
 
 def numbers(split: Split) -> set[int]:
-    return set(np.rint(np.median(eight_bits(split.images), axis=(1, 2))).astype(int).tolist())
+    return set(np.rint(np.median(to_uint8(split.images), axis=(1, 2))).astype(int).tolist())
 
 
 def label(number: int) -> str:
@@ -190,7 +190,7 @@ def test_folders_called_as_splits_are_splits_and_no_classes(tmp_path: Path, case
         assert len(splits["val"]) == 6 and cut in said and cut in said_of(card), "no patient is known"
     assert "splits are taken from the names of the folders" in said
     for split in splits.values():
-        odd = np.median(eight_bits(split.images), axis=(1, 2)).astype(int) % 2
+        odd = np.median(to_uint8(split.images), axis=(1, 2)).astype(int) % 2
         assert odd.tolist() == split.labels.tolist(), "every image has the class of its folder"
     assert "as the names of the folders say" in said_of(card)
 
@@ -289,7 +289,7 @@ def test_folders_of_a_table_without_splits_are_splits(tmp_path: Path) -> None:
     assert words in draft_card(tmp_path / "scans").splits[0] and words in said_of(card)
 
 
-def test_a_column_of_splits_overrules_folders_and_the_difference_is_told(tmp_path: Path) -> None:
+def test_a_column_of_splits_overrides_folders_and_the_difference_is_reported(tmp_path: Path) -> None:
     card, said = drafted(tabled(tmp_path / "scans", lambda n: "train" if n < 20 else "test"))
     assert said.startswith("splits are taken from the column 'split'")
     assert numbers(loaded(card)["test"]) == set(range(20, 32))
@@ -305,14 +305,14 @@ def test_one_folder_called_train_above_all_files_tells_nothing(tmp_path: Path) -
     assert not said and [len(split) for split in loaded(card).values()] == [12, 4, 4]
 
 
-def test_patients_and_equal_images_that_given_splits_share_are_told(tmp_path: Path) -> None:
+def test_patients_and_equal_images_shared_by_given_splits_are_reported(tmp_path: Path) -> None:
     cells = {"patient": lambda n: f"P{n % 40}", "split": lambda n: ("train", "test")[n >= 40]}
     folder = ward_of(tmp_path / "scans", cells)
     for number in range(5):
         picture(folder / f"{40 + number}.png", number)
     said = said_of(drafted(folder)[0])
-    assert "20 patients stand in more than one split" in said
-    assert "5 of 20 test images stand in train or val, equal in every pixel" in said
+    assert "20 patients are in more than one split" in said
+    assert "5 of 20 test images are in train or val, equal in every pixel" in said
     assert "5 equal another in every pixel" in said
 
 
@@ -337,18 +337,18 @@ def test_splits_that_are_made_keep_equal_images_together(tmp_path: Path, by: str
     card.write_text(f'{content}\n[split]\nby = "{by}"\n')
     splits = loaded(card)
     held = [numbers(split) for split in splits.values()]
-    assert sum(map(len, held)) == 40 == len(set.union(*held)), "no image stands in two splits"
+    assert sum(map(len, held)) == 40 == len(set.union(*held)), "no image is in two splits"
     assert sum(len(split) for split in splits.values()) == 60
     assert len(held[2]) == 9 if given else len(held[2]) >= 4
     groups = [split.groups for split in splits.values()]
     assert sum(len(set(each.tolist())) for each in groups if each is not None) == 40, "copies are one group"
     said = said_of(card)
     assert "equal images  20 equal another in every pixel; splits that are made keep them" in said
-    assert "stand in train or val, equal" not in said
+    assert "are in train or val, equal" not in said
 
 
-def test_blank_images_join_nobody(tmp_path: Path) -> None:
-    """A black first slice would else make one group of all volumes."""
+def test_blank_images_join_no_patients(tmp_path: Path) -> None:
+    """A black first slice would otherwise merge all volumes into one group."""
     folder = tmp_path / "scans"
     folder.mkdir()
     rows = ["path,label"]
@@ -364,7 +364,7 @@ def test_blank_images_join_nobody(tmp_path: Path) -> None:
     assert splits["train"].groups is None and "equal another" not in said_of(card)
 
 
-def test_copies_of_files_of_nobody_are_one_group_and_no_known_patient(tmp_path: Path) -> None:
+def test_copies_of_files_without_patient_are_one_group_and_no_known_patient(tmp_path: Path) -> None:
     folder = ward_of(tmp_path / "scans", {}, 30)
     with (folder / "list.csv").open("a") as file:
         for number in range(10):

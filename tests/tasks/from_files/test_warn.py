@@ -1,4 +1,4 @@
-"""Images that differ in size, proportions, color or window are told, and those that do not are not."""
+"""Differences of images in size, proportions, color or window are reported, and nothing else."""
 
 import pytest
 
@@ -22,6 +22,8 @@ ALIKE = {("pixels", "512 x 512"): 9, ("color", "gray"): 9, ("window", "header: 4
         ({("window", "percentiles"): 3}, "gray", ["windows come from header and percentiles"]),
     ],
 )
-def test_what_differs_is_told(facts: dict[tuple[str, str], int], variant: Variant, words: list[str]) -> None:
+def test_differences_are_reported(
+    facts: dict[tuple[str, str], int], variant: Variant, words: list[str]
+) -> None:
     found = split_differences({**ALIKE, **facts}, variant, 224)
     assert all(word in clause for word, clause in zip(words, found, strict=True))

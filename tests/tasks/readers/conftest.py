@@ -1,4 +1,4 @@
-"""What the tests of the readers share: a writer of DICOM files."""
+"""Fixture of the readers' tests: a writer of DICOM files."""
 
 import sys
 from pathlib import Path

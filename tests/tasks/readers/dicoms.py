@@ -1,4 +1,4 @@
-"""DICOM files that tests write: small, whole, and full of names that must not be seen again."""
+"""Small DICOM files that tests write, full of names that must not reappear."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 BUNDLED = Path(pydicom.data.__file__).parent
 SECRET = "MUSTERMANN"
-"""Stands in every element that could identify a patient."""
+"""Value of every element that could identify a patient."""
 
 
 def bundled(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Mutate real files with a seed and read each, in limited memory: `python fuzz.py FOLDER CASES`."""
+"""Mutate real files by seed and read each in limited memory: `python fuzz.py FOLDER CASES`."""
 
 import json
 import signal

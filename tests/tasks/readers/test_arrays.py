@@ -1,4 +1,4 @@
-"""numpy's own files: shapes and types that are images, and what is refused before it is loaded."""
+"""numpy files: accepted shapes and types, and refusals before loading."""
 
 import io
 import zipfile
@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
+from mednet_bench.tasks.images.reader import (
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    read_images,
+    readable_suffixes,
+)
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -45,7 +51,7 @@ def test_what_an_array_is_its_shape_says(
     tmp_path: Path, suffix: str, values: np.ndarray, frames: list[np.ndarray]
 ) -> None:
     found = read(saved(tmp_path / f"x{suffix}", values))
-    assert [each.frame for each in found] == list(range(len(frames))) and suffix in suffixes()
+    assert [each.frame for each in found] == list(range(len(frames))) and suffix in readable_suffixes()
     for each, wanted in zip(found, frames, strict=True):
         np.testing.assert_array_equal(each.pixels, wanted)
 

@@ -91,9 +91,9 @@ def test_the_window_is_the_cards_then_the_headers_then_the_percentiles(tmp_path:
     stored = np.arange(1000, dtype=np.int16).reshape(20, 50)
     scaled = {"RescaleSlope": 2, "RescaleIntercept": -100}
     bare = write(tmp_path / "bare.dcm", stored, **scaled)
-    told = write(tmp_path / "told.dcm", stored, **scaled, WindowCenter=[300, 7], WindowWidth=[201, 7])
-    card = one(told, window=(300, 200))
-    header, percentiles = one(told), one(bare)
+    windowed = write(tmp_path / "windowed.dcm", stored, **scaled, WindowCenter=[300, 7], WindowWidth=[201, 7])
+    card = one(windowed, window=(300, 200))
+    header, percentiles = one(windowed), one(bare)
     assert [each.facts["window"] for each in (card, header, percentiles)] == [
         "card", "header: 300, 201 LINEAR", "percentiles",
     ]  # fmt: skip

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mednet_bench.tasks.images.reader import ReaderTable, ReadImage, UnreadableError, read_images, suffixes
+from mednet_bench.tasks.images.reader import (
+    ReaderTable,
+    ReadImage,
+    UnreadableError,
+    read_images,
+    readable_suffixes,
+)
 from mednet_bench.tasks.images.window import to_levels
 
 GRAY = np.arange(600, dtype=np.uint8).reshape(20, 30)
@@ -30,7 +36,7 @@ def one(path: Path, **reading: Any) -> ReadImage:
 def test_eight_bits_are_read_as_they_stand(tmp_path: Path, suffix: str, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(tmp_path / f"x{suffix}")
     np.testing.assert_array_equal(one(tmp_path / f"x{suffix}").pixels, pixels)
-    assert suffix in suffixes()
+    assert suffix in readable_suffixes()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -155,7 +161,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, reason: s
     with pytest.raises(UnreadableError, match="its format is not known"):
         one(tmp_path / "x.docx")
     with pytest.raises(UnreadableError, match=r"it cannot be opened \(No such file"):
-        one(tmp_path / "nobody.png")
+        one(tmp_path / "missing.png")
 
 
 def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_labels_come_from_a_table_by_any_key(tmp_path: Path, column: str, keys: 
     card = SourceCard(name="x", kind="dicom", path="scans", labels_from="labels.csv", **FACTS)
     items, problems = read(card, tmp_path)
     assert {item.label: item.group for item in items} == {(0,): "P0", (1,): "P1"}
-    if column == "SeriesInstanceUID":  # what is not in the table is told and counted
+    if column == "SeriesInstanceUID":  # series missing from the table are reported and counted
         assert len(items) == 12
         assert {each.reason for each in problems} == {"its series has no label in the table"}
         assert len(problems) == 12
@@ -133,7 +133,7 @@ def test_volumes_become_slices_that_share_a_group(tmp_path: Path) -> None:
 
 @pytest.fixture
 def commons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Stand in for idc-index 0.13 and its index; returns the downloads that were asked for."""
+    """Replace idc-index 0.13 and its index; returns the downloads that were asked for."""
     row = {
         "collection_id": "toy", "SeriesInstanceUID": "1", "PatientID": "P0", "Modality": "CT",
         "BodyPartExamined": "CHEST", "instanceCount": 6, "license_short_name": "CC BY 4.0",
@@ -167,9 +167,9 @@ def test_a_collection_is_planned_and_downloaded_only_after_a_yes(
     places = DataLocations(roots=(tmp_path,))
     with pytest.raises(UserError, match=r"Nothing was downloaded of idc:toy: repeat with --yes .* 2.5 GB"):
         open_collection("toy", places, False)
-    told = capsys.readouterr().err
-    assert "CT: 1 series of 1 patients, 6 files, 1.5 GB" in told and "SEG" not in told
-    assert f"--collection-id toy --analysis-results exclude --download-dir {tmp_path}" in told
+    report = capsys.readouterr().err
+    assert "CT: 1 series of 1 patients, 6 files, 1.5 GB" in report and "SEG" not in report
+    assert f"--collection-id toy --analysis-results exclude --download-dir {tmp_path}" in report
     with pytest.raises(UserError, match="downloads are switched off"):
         open_collection("toy", DataLocations(roots=(tmp_path,), download=False), True)
     assert commons == []
