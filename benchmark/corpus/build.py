@@ -59,12 +59,12 @@ def build_corpus(
             raise UserError(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."
             )
-        survey = _survey(sources, settings)
-        done = _begun(folder, survey.request)
-        return done or _build(folder, sources, settings, survey, jobs)
+        survey = _survey_sources(sources, settings)
+        done = _open_existing(folder, survey.request)
+        return done or _build_parts(folder, sources, settings, survey, jobs)
 
 
-def _build(
+def _build_parts(
     folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, survey: _Survey, jobs: int
 ) -> Corpus:
     parts = [
@@ -75,25 +75,27 @@ def _build(
     waiting = sum(not part.table.exists() for part in parts)
     with show_count("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
         images = problems = 0
-        work = partial(_work, folder=folder, settings=settings)
-        for made, failed in map_in_processes(work, _waiting(folder, sources), jobs):
+        work = partial(_build_unit, folder=folder, settings=settings)
+        for made, failed in map_in_processes(work, _pending_units(folder, sources), jobs):
             images, problems = images + made, problems + failed
             step(f"{images:,} images, {problems:,} problems")
     return finish_corpus(folder, [source.facts for source in sources], parts, settings, survey.request)
 
 
-def _work(piece: tuple[CorpusSource, WorkUnit], folder: Path, settings: CorpusSettings) -> tuple[int, int]:
+def _build_unit(
+    piece: tuple[CorpusSource, WorkUnit], folder: Path, settings: CorpusSettings
+) -> tuple[int, int]:
     return make_part(*piece, folder, settings)
 
 
-def _waiting(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tuple[CorpusSource, WorkUnit]]:
+def _pending_units(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tuple[CorpusSource, WorkUnit]]:
     for source in sources:
         for unit in source.units():
             if not CorpusPart(folder, source.facts.name, unit.number).table.exists():
                 yield source, unit
 
 
-def _survey(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
+def _survey_sources(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
     """Go over the units without reading them."""
     digest = hashlib.sha256()
     digest.update(repr((CORPUS_FORMAT, settings.variant, settings.side, salt_trace(settings.salt))).encode())
@@ -108,7 +110,7 @@ def _survey(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Surve
     return _Survey(tuple(counts), digest.hexdigest())
 
 
-def _begun(folder: Path, request: str) -> Corpus | None:
+def _open_existing(folder: Path, request: str) -> Corpus | None:
     """Take up what is there: a finished corpus is returned, another build is refused."""
     if (folder / CORPUS).exists():
         corpus = read_corpus(folder)

@@ -110,7 +110,7 @@ def make_part(
 
     def write(file: BinaryIO) -> None:
         shard = ShardWriter(file)
-        for row in _rows(source, unit, part, settings, shard, problems):
+        for row in _index_rows(source, unit, part, settings, shard, problems):
             for name, value in zip(INDEX_COLUMNS, row, strict=True):
                 columns[name].append(value)
         shard.close()
@@ -122,7 +122,7 @@ def make_part(
     return len(table), len(problems)
 
 
-def _rows(
+def _index_rows(
     source: CorpusSource,
     unit: WorkUnit,
     part: CorpusPart,

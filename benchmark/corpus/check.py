@@ -41,7 +41,7 @@ def _check_shard(folder: Path, number: int) -> tuple[int, str]:
     path = folder / SHARDS / rows[0]["shard"]
     try:
         with path.open("rb") as shard:
-            wrong = [row["key"] for row in rows if not _agrees(shard, row)]
+            wrong = [row["key"] for row in rows if not _matches_hash(shard, row)]
     except OSError as error:
         return len(rows), f"{path} cannot be read ({error.strerror})."
     if not wrong:
@@ -49,7 +49,7 @@ def _check_shard(folder: Path, number: int) -> tuple[int, str]:
     return len(rows), f"{path} holds other images than the index says: {len(wrong)}, the first is {wrong[0]}."
 
 
-def _agrees(shard: Any, row: dict[str, Any]) -> bool:
+def _matches_hash(shard: Any, row: dict[str, Any]) -> bool:
     try:
         return pixel_hash(read_image(shard, row)) == row["sha256"]
     except Exception:  # a decoder raises anything at broken bytes

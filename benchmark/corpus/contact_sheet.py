@@ -22,7 +22,7 @@ def write_sheet(folder: Path, corpus: Corpus) -> Path:
 
     width = COLUMNS * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, len(corpus.sources) * (CAPTION + TILE + GAP) + GAP), "white")
-    starts = _starts(corpus)
+    starts = _first_rows(corpus)
     for number, source in enumerate(corpus.sources):
         _draw_row(sheet, folder, source, starts[source.name], number * (CAPTION + TILE + GAP) + GAP)
     path = folder / SHEET
@@ -30,7 +30,7 @@ def write_sheet(folder: Path, corpus: Corpus) -> Path:
     return path
 
 
-def _starts(corpus: Corpus) -> dict[str, int]:
+def _first_rows(corpus: Corpus) -> dict[str, int]:
     """Find the first row of each source: the index is sorted by their names."""
     starts, row = {}, 0
     for source in sorted(corpus.sources, key=lambda source: source.name):

@@ -21,10 +21,10 @@ def corpus_facts(folder: Path) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(corpus),
         "images": corpus.images,
-        "modalities": dict(_modalities(corpus)),
+        "modalities": dict(_modality_counts(corpus)),
         "license": str(license),
-        "bytes": _bytes(folder),
-        "contact_sheet": str(_sheet(folder, corpus)),
+        "bytes": _folder_bytes(folder),
+        "contact_sheet": str(_sheet_path(folder, corpus)),
     }
 
 
@@ -36,7 +36,7 @@ def describe_corpus(folder: Path) -> str:
         f"pixels a side, {megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
         f"{corpus.identity[:12]}",
         "",
-        format_table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
+        format_table([_table_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
         "",
     ]
     for source in corpus.sources:
@@ -44,7 +44,9 @@ def describe_corpus(folder: Path) -> str:
         lines.append(one_line(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}"))
         origin = ", ".join(source.parents) or "no named database"
         lines.append(one_line(f"  from {origin}; {source.license}"))
-    shares = (f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
+    shares = (
+        f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modality_counts(corpus)
+    )
     lines += ["", f"modalities: {', '.join(shares)}", f"licenses together: {found['license']}"]
     conflicts = sum(source.conflicts for source in corpus.sources)
     if conflicts:
@@ -67,22 +69,22 @@ _HEAD = (
 )
 
 
-def _row(source: SourceFacts) -> tuple[str, ...]:
+def _table_row(source: SourceFacts) -> tuple[str, ...]:
     counts = (source.duplicates, source.conflicts, source.capped, source.problems)
     groups = f"{source.groups:,}" if source.groups else "not known"
     return (source.name, source.modality, f"{source.images:,}", groups, *(f"{count:,}" for count in counts))
 
 
-def _modalities(corpus: Corpus) -> list[tuple[str, int]]:
+def _modality_counts(corpus: Corpus) -> list[tuple[str, int]]:
     counts = Counter[str]()
     for source in corpus.sources:
         counts[source.modality] += source.images
     return counts.most_common()
 
 
-def _bytes(folder: Path) -> int:
+def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _sheet(folder: Path, corpus: Corpus) -> Path:
+def _sheet_path(folder: Path, corpus: Corpus) -> Path:
     return folder / SHEET if (folder / SHEET).is_file() else write_sheet(folder, corpus)

@@ -60,7 +60,7 @@ def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
         sources: the names of the sources.
     """
     nothing = (np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
-    columns = [nothing, *map(_deciding, parts)]
+    columns = [nothing, *map(_read_part, parts)]
     digests, labels, groups = map(np.concatenate, zip(*columns, strict=True))
     lengths = [len(column[2]) for column in columns[1:]]
     positions = np.array([sources.index(part.source) for part in parts], np.int32)
@@ -68,7 +68,7 @@ def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
     return RowFacts(digests, labels, groups, np.repeat(positions, lengths), starts)
 
 
-def _deciding(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+def _read_part(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
     from pyarrow import parquet
 
     table = parquet.read_table(part.table, columns=["sha256", "label", "group"]).combine_chunks()
@@ -96,11 +96,13 @@ def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
     first[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
     of = np.full(n, -1, np.int64)
     of[order[~first]] = order[first][np.cumsum(first) - 1][~first]
-    capped = _beyond(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
-    return RowDecision((of < 0) & ~capped, of, _compared(rows, of, sources), capped)
+    capped = _rows_beyond_cap(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
+    return RowDecision((of < 0) & ~capped, of, _label_agreement(rows, of, sources), capped)
 
 
-def _compared(rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]) -> NDArray[np.int8]:
+def _label_agreement(
+    rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]
+) -> NDArray[np.int8]:
     """Compare each copy's label with that of the image that stays; equal classes are comparable."""
     spaces = [(source.kind, source.classes) for source in sources]
     space = np.array([spaces.index(each) for each in spaces])[rows.sources]
@@ -111,7 +113,9 @@ def _compared(rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFac
     return result
 
 
-def _beyond(rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _rows_beyond_cap(
+    rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     beyond = np.zeros(len(unique), bool)
     at = np.flatnonzero(unique & (rows.groups != NO_GROUP) & (limits[rows.sources] > 0))
     if not len(at):
@@ -129,12 +133,12 @@ def list_copies(
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """Give (key, source, key that stays, its source, do the labels agree) of each copy."""
     for row in np.flatnonzero(decision.of >= 0):
-        copy, place = _at(parts, rows, int(row))
-        original, first = _at(parts, rows, int(decision.of[row]))
+        copy, place = _part_and_row(parts, rows, int(row))
+        original, first = _part_and_row(parts, rows, int(decision.of[row]))
         words = AGREEMENT_WORDS[decision.labels[row]]
         yield copy.key(place), copy.source, original.key(first), original.source, words
 
 
-def _at(parts: Sequence[CorpusPart], rows: RowFacts, row: int) -> tuple[CorpusPart, int]:
+def _part_and_row(parts: Sequence[CorpusPart], rows: RowFacts, row: int) -> tuple[CorpusPart, int]:
     part = int(np.searchsorted(rows.starts, row, side="right")) - 1
     return parts[part], row - int(rows.starts[part])

@@ -26,17 +26,17 @@ def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.
         table: columns of the whole index, with `source`.
 
     Raises:
-        UserError: as `equal_to`.
+        UserError: as `copies_in_other_sources`.
     """
     if not sources:
         return table
     kept = ~np.isin(table["source"].to_numpy(), list(sources))
-    if twins := equal_to(folder, sources):
+    if twins := copies_in_other_sources(folder, sources):
         kept &= ~np.isin(read_index_columns(folder, ["key"])["key"].to_numpy(), list(twins))
     return table.filter(kept)
 
 
-def equal_to(folder: Path, sources: Collection[str]) -> frozenset[str]:
+def copies_in_other_sources(folder: Path, sources: Collection[str]) -> frozenset[str]:
     """Return the keys of the images that stayed of other sources and equal one that these sources held.
 
     Of equal images a corpus keeps the first source's. Without a source, what it shared with others must be

@@ -49,14 +49,14 @@ def finish_corpus(
     rows = read_rows(parts, [each.name for each in facts])
     decision = choose_rows(rows, facts)
     identity = _write_index(folder, parts, rows, decision.keep)
-    removed, unread = _list_what_is_left_out(folder, parts, rows, decision)
+    removed, unread = _write_exclusions(folder, parts, rows, decision)
     sources = tuple(
         msgspec.structs.replace(
             each,
             duplicates=sum(count for (name, _), count in removed.items() if name == each.name),
             conflicts=removed[each.name, CONFLICT],
             problems=unread[each.name],
-            **_kept(rows, decision, position),
+            **_kept_counts(rows, decision, position),
         )
         for position, each in enumerate(facts)
     )
@@ -70,7 +70,7 @@ def finish_corpus(
     return corpus
 
 
-def _list_what_is_left_out(
+def _write_exclusions(
     folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> tuple[Counter[tuple[str, str]], Counter[str]]:
     """Write the copies and the problems; counts them by (source, how the labels compare) and by source."""
@@ -78,17 +78,17 @@ def _list_what_is_left_out(
     _write_csv(
         folder / DUPLICATES,
         ("key", "source", "of key", "of source", "labels"),
-        _counting(list_copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
+        _count_rows(list_copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
     )
     _write_csv(
         folder / PROBLEMS,
         ("source", "file", "reason"),
-        _counting(_problems(parts), unread, lambda row: row[0]),
+        _count_rows(_problem_rows(parts), unread, lambda row: row[0]),
     )
     return removed, unread
 
 
-def _kept(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int]:
+def _kept_counts(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int]:
     mine = rows.sources == position
     groups = rows.groups[mine & decision.keep]
     return {
@@ -111,7 +111,7 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
             for part, start, stop in in_order:
                 if stop == start:
                     continue
-                table = _settled(part, keep[start:stop])
+                table = _finish_shard(part, keep[start:stop])
                 if len(table):
                     writer.write_table(table, row_group_size=len(table))
                     _add_identity(identity, table)
@@ -120,7 +120,7 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
     return identity.hexdigest()
 
 
-def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
+def _finish_shard(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     """Put a part's shard where it stays, without the rows that do not; returns the rows that do."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -129,14 +129,14 @@ def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     part.final.parent.mkdir(exist_ok=True)
     if keep.all():
         if not part.final.exists():
-            _present(part)
+            _require_shard(part)
             part.shard.replace(part.final)
         return table
     table = table.filter(pa.array(keep))
     if not len(table):
         return table
     if not part.final.exists():  # else an earlier try was killed after it, and wrote the same
-        _present(part)
+        _require_shard(part)
         with part.shard.open("rb") as shard:
             write_atomic(part.final, lambda file: copy_rows(shard, keep, file))
     with part.final.open("rb") as shard:
@@ -144,7 +144,7 @@ def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     return table.set_column(table.schema.get_field_index("offset"), "offset", moved)
 
 
-def _present(part: CorpusPart) -> None:
+def _require_shard(part: CorpusPart) -> None:
     if not part.shard.is_file():
         raise UserError(f"{part.shard} is missing: delete {part.folder} and build the corpus anew.")
 
@@ -155,13 +155,13 @@ def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
         identity.update(repr(row).encode())
 
 
-def _problems(parts: Iterable[CorpusPart]) -> Iterator[tuple[str, ...]]:
+def _problem_rows(parts: Iterable[CorpusPart]) -> Iterator[tuple[str, ...]]:
     for part in parts:
         for problem in read_problems(part):
             yield (part.source, problem.name, problem.reason)
 
 
-def _counting(rows: Iterable[tuple[str, ...]], counts: Counter, key) -> Iterator[tuple[str, ...]]:
+def _count_rows(rows: Iterable[tuple[str, ...]], counts: Counter, key) -> Iterator[tuple[str, ...]]:
     for row in rows:
         counts[key(row)] += 1
         yield row

@@ -47,7 +47,7 @@ def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _damage_as_error(path: Path) -> Iterator[None]:
     """Turn what a file raises in the block that is absent or not what the index says into a `UserError`."""
     try:
         yield
@@ -66,10 +66,10 @@ def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]
         stop = start + index.metadata.row_group(number).num_rows
         here = [row - start for row in waiting if start <= row < stop]
         if here:
-            with _damage_told(folder / INDEX):
+            with _damage_as_error(folder / INDEX):
                 table = index.read_row_group(number, columns=["shard", "offset", "size"])
                 rows = table.take(here).to_pylist()
                 path = folder / SHARDS / rows[0]["shard"]
-            with _damage_told(path), path.open("rb") as shard:
+            with _damage_as_error(path), path.open("rb") as shard:
                 yield from (read_image(shard, row) for row in rows)
         start = stop

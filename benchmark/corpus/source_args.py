@@ -45,7 +45,7 @@ def open_sources(
     Raises:
         UserError: a word means nothing, a card is wrong, data are missing, or two sources have one name.
     """
-    sources = [_open(word, places, splits, side, agreed) for word in words]
+    sources = [_open_source(word, places, splits, side, agreed) for word in words]
     names = [source.facts.name for source in sources]
     for name in names:
         if names.count(name) > 1:
@@ -56,14 +56,14 @@ def open_sources(
     return sources
 
 
-def _open(word: str, places: DataLocations, splits: Splits, side: int, agreed: bool) -> CorpusSource:
+def _open_source(word: str, places: DataLocations, splits: Splits, side: int, agreed: bool) -> CorpusSource:
     path = Path(word)
     if path.suffix == ".npz":
         if not path.with_suffix(".toml").is_file():
             raise UserError(f"{path} has no card {path.stem}.toml beside it: write one (docs/tasks.md).")
         return _task_source(local_task(path.with_suffix(".toml")), places, splits, side)
     if path.suffix == ".toml":
-        return _from_card(path, places, splits, side)
+        return _open_card(path, places, splits, side)
     kind, colon, name = word.partition(":")
     if colon and kind in SOURCES:
         named = SOURCES[kind].named
@@ -74,10 +74,10 @@ def _open(word: str, places: DataLocations, splits: Splits, side: int, agreed: b
         raise UserError(
             f"{path} is a folder: write a source card for it (docs/build-a-mednet.md) and name that."
         )
-    return _task_source(_named(word, places), places, splits, side)
+    return _task_source(_find_task(word, places), places, splits, side)
 
 
-def _from_card(path: Path, places: DataLocations, splits: Splits, side: int) -> CorpusSource:
+def _open_card(path: Path, places: DataLocations, splits: Splits, side: int) -> CorpusSource:
     content = read_toml(path)
     if str(content.get("path", "")).endswith(".npz"):
         return _task_source(local_task(path), places, splits, side)
@@ -90,7 +90,7 @@ def _from_card(path: Path, places: DataLocations, splits: Splits, side: int) -> 
     return SOURCES[card.kind].open(card, path.parent)
 
 
-def _named(word: str, places: DataLocations) -> Task:
+def _find_task(word: str, places: DataLocations) -> Task:
     """Find a task; `bccd_cells` finds bccd-cells, and `mednist` the only one whose name it begins."""
     tasks = catalog(places)
     name = word.lower().replace("_", "-")

@@ -49,7 +49,7 @@ class TaskSource:
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
         for split in self.splits:
-            length = len(_rows(content, self, split))
+            length = len(_split_rows(content, self, split))
             for start in range(0, length, self.per_unit):
                 stop = min(start + self.per_unit, length)
                 yield WorkUnit(number, (content, split, start, stop))
@@ -58,7 +58,7 @@ class TaskSource:
     def read(self, unit: WorkUnit) -> Iterator[SourceItem]:
         """Give the images of a piece of a split."""
         content, split, start, stop = unit.what
-        rows = _rows(content, self, split).read(start, stop)
+        rows = _split_rows(content, self, split).read(start, stop)
         multilabel = self.task.kind == "multilabel"
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
@@ -86,7 +86,7 @@ class StreamedSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Loaded:
+class _InMemoryRows:
     """A split in memory: of images that are drawn, not read."""
 
     split: Split
@@ -98,15 +98,15 @@ class _Loaded:
         return self.split.at(slice(start, stop))
 
 
-def _rows(content: str, source: TaskSource, split: str) -> SplitRows:
-    return _opened(content, source.task, source.places, source.size, split)
+def _split_rows(content: str, source: TaskSource, split: str) -> SplitRows:
+    return _open_rows(content, source.task, source.places, source.size, split)
 
 
 @lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
-def _opened(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
+def _open_rows(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
     if isinstance(task.source, StreamedSource):
         return task.source.rows(split, size, places)
     splits = task.source.load(size, places)
     if split not in splits:
         raise UserError(f"{task.name} has no split '{split}': it has {', '.join(splits)}.")
-    return _Loaded(splits[split])
+    return _InMemoryRows(splits[split])

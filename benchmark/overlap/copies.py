@@ -54,13 +54,13 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Spli
     try:
         found = msgspec.json.decode(read_regular(note), type=SplitCopies)
     except (OSError, ValueError, RecursionError):
-        found = _counted(splits)
+        found = _count_copies(splits)
         with suppress(UserError, DiskFullError):  # without the note it is counted again next time
             write_json(note, found)
-    return msgspec.structs.replace(found, copies=_grouped(found.copies, splits))
+    return msgspec.structs.replace(found, copies=_add_shared_groups(found.copies, splits))
 
 
-def _counted(splits: Mapping[str, Split]) -> SplitCopies:
+def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
     ordered = {name: splits[name] for name in SPLITS}
     groups = equal_groups(ordered, {name: image_digests(split.images) for name, split in ordered.items()})
     crossing = [group for group in groups if len(group.splits) > 1]
@@ -92,7 +92,7 @@ def _counted(splits: Mapping[str, Split]) -> SplitCopies:
     )
 
 
-def _grouped(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
+def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
     """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
@@ -115,18 +115,18 @@ def without_copies(
     Raises:
         UserError: a split would keep no image of a class.
     """
-    lost = tuple(_emptied(task, splits, found, dedupe))
+    lost = tuple(_lost_classes(task, splits, found, dedupe))
     if lost:
         other: Dedupe = "train" if dedupe == "test" else "test"
         kind = "the copies in train and val" if dedupe == "test" else "the images of test"
         cure = f"pass {_OPTION[other]}, which drops {kind} instead"
-        if any(_emptied(task, splits, found, other)):
+        if any(_lost_classes(task, splits, found, other)):
             cure = f"{_OPTION[other]} would empty a class too, so make other splits"
         raise UserError(
             f"Task '{task.name}': {_OPTION[dedupe]} would leave {' and '.join(lost)}, since all of them also "
             f"stand in {_BESIDE[dedupe]}: {cure}."
         )
-    return {**splits, **{name: _kept(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
+    return {**splits, **{name: _drop_rows(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
 
 
 def dropped_copies(
@@ -134,7 +134,7 @@ def dropped_copies(
 ) -> Iterator[str]:
     """Say what `without_copies` dropped of each split, per class."""
     for name in _FROM[dedupe]:
-        had, has = _per_class(task, before[name]), _per_class(task, after[name])
+        had, has = _class_counts(task, before[name]), _class_counts(task, after[name])
         less = [
             f"{many - has[which]:,} of the {many:,} {which}"
             for which, many in had.items()
@@ -145,20 +145,22 @@ def dropped_copies(
         yield f"{task.name}: {_OPTION[dedupe]} drops {told}{': ' if less else ''}{', '.join(less)}"
 
 
-def _emptied(task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe) -> Iterator[str]:
+def _lost_classes(
+    task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
+) -> Iterator[str]:
     """Name what a split would lose all images of."""
     for name in _FROM[dedupe]:
-        has = _per_class(task, _kept(splits[name], found.rows[name]))
-        for which, many in _per_class(task, splits[name]).items():
+        has = _class_counts(task, _drop_rows(splits[name], found.rows[name]))
+        for which, many in _class_counts(task, splits[name]).items():
             if many and not has[which]:
                 yield f"no {name} image {which}"
 
 
-def _kept(split: Split, lost: tuple[int, ...]) -> Split:
+def _drop_rows(split: Split, lost: tuple[int, ...]) -> Split:
     return split.at(np.setdiff1d(np.arange(len(split)), lost)) if lost else split
 
 
-def _per_class(task: Task, split: Split) -> dict[str, int]:
+def _class_counts(task: Task, split: Split) -> dict[str, int]:
     """Count the images of each class; of a finding those with and those without it."""
     held = one_hot(split.labels, len(task.classes)).sum(axis=0).tolist()
     counts = {f"of '{name}'": many for name, many in zip(task.classes, held, strict=True)}

@@ -15,7 +15,7 @@ _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 def shared_groups(splits: Mapping[str, Split]) -> tuple[SharedGroups, ...] | None:
     """Count the groups that pairs of splits share; None where no two splits know any of theirs."""
     known = {name: known_groups(split) for name, split in splits.items()}
-    return tuple(_shared(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
+    return tuple(_shared_pairs(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
 
 
 def in_several(splits: Mapping[str, Split]) -> int:
@@ -48,7 +48,7 @@ def _patients_known(split: Split) -> int:
     return int((split.patient_known & (split.groups >= 0)).sum())
 
 
-def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[SharedGroups]:
+def _shared_pairs(known: Mapping[str, NDArray[np.int64]]) -> Iterator[SharedGroups]:
     for split, against in _PAIRS:
         if split not in known or against not in known:
             continue

@@ -64,7 +64,7 @@ class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
     def table(self, form: str) -> str:
         """Return the rows as a table in one of tabulate's forms."""
         return tabulate(
-            [_cells(row) for row in self.rows], headers=HEADERS, tablefmt=form, disable_numparse=True
+            [_table_cells(row) for row in self.rows], headers=HEADERS, tablefmt=form, disable_numparse=True
         )
 
 
@@ -138,7 +138,7 @@ def _values(records: Sequence[Record | None], metric: str) -> dict[str, list[flo
     }
 
 
-def _cells(row: ParityRow) -> Sequence[object]:
+def _table_cells(row: ParityRow) -> Sequence[object]:
     published = f"{row.published:.3f}" + ("" if row.published_sd is None else f" ± {row.published_sd:.3f}")
     if row.ours is None or row.difference is None or row.tolerance is None:
         ours, difference, allowed = row.reason, "", ""

@@ -76,7 +76,7 @@ def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
             )
         init = f"imagenet={values['imagenet']}"
     elif study.init == "imagenet":
-        _insist_on_weights(archs, tasks[0], values)
+        _require_weights(archs, tasks[0], values)
     given = {
         "--tasks": ",".join(tasks),
         "--inits": init,
@@ -137,7 +137,7 @@ def _tasks(study: ParityStudy, known: list[str], values: Mapping[str, Any]) -> l
     return list(dict.fromkeys(found))
 
 
-def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
+def _require_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
     """Prove that ImageNet weights can be had; the init's own message proposes other networks."""
     from ...baselines.init import INITS, InitRequest
     from ...core.files import cache_folder

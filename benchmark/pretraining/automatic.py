@@ -52,14 +52,14 @@ def pretrain_automatic(
         if (already := read_pretrain_facts(weights)) is not None:
             return already
         started = time.perf_counter()
-        result, parts = _trained(plan, recipe, places, device, check)
+        result, parts = _train_in_parts(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},
             draws=sum(source.draws for source in result.sources),
             side=plan.input_size,
             scores={source.name: source.score for source in result.sources},
-            curve=tuple(_points(result)),
+            curve=tuple(_validation_points(result)),
             seconds=time.perf_counter() - started,
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
@@ -69,7 +69,7 @@ def pretrain_automatic(
         return facts
 
 
-def _points(result: PretrainOutcome) -> list[ValidationPoint]:
+def _validation_points(result: PretrainOutcome) -> list[ValidationPoint]:
     """Return the validations of a curve."""
     return [
         ValidationPoint(
@@ -84,7 +84,7 @@ def _points(result: PretrainOutcome) -> list[ValidationPoint]:
     ]
 
 
-def _trained(
+def _train_in_parts(
     plan: PretrainPlan,
     recipe: TrainingConfig,
     places: DataLocations,
@@ -96,7 +96,7 @@ def _trained(
     Returns:
         The result, and the parts that it took.
     """
-    pools, images = _load(plan, recipe, places, device)
+    pools, images = _load_pools(plan, recipe, places, device)
     check()
     settings = PretrainSettings(
         variant=plan.variant,
@@ -112,14 +112,14 @@ def _trained(
 
     def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
-        job = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
+        config = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
         with asking_for_parts(parts, cut.batch_size):
-            return train(job, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
+            return train(config, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
 
     return in_parts(attempt)
 
 
-def _load(
+def _load_pools(
     plan: PretrainPlan, recipe: TrainingConfig, places: DataLocations, device: str
 ) -> tuple[list[SourcePool], Tensor]:
     """Load the allowed splits of every source, at most as many images as the budget can show.
@@ -132,19 +132,21 @@ def _load(
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)
     for task, side in zip(plan.sources, plan.sizes, strict=True):
         splits = task.source.load(side, places)
-        whole = _joined([splits[name] for name in task.pretrain_splits])
+        whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
         rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
         kept = rng.permutation(len(whole))[: recipe.pretrain_images]
         groups = whole.groups[kept] if whole.groups is not None else None
-        train, held = hold_out(len(kept), groups, rng)
+        train, held_out = hold_out(len(kept), groups, rng)
         pools.append(
-            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held)
+            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held_out)
         )
-        images.append(_resized(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare))
+        images.append(
+            _resize_images(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare)
+        )
     return pools, torch.cat(images)
 
 
-def _joined(parts: list[Split]) -> Split:
+def _concatenate_splits(parts: list[Split]) -> Split:
     """Put splits into one; a number means the same group in all of them, below 0 where none is known."""
     alone = len(parts) == 1  # it may be larger than the memory, of which only some rows are wanted
     return Split(
@@ -154,6 +156,6 @@ def _joined(parts: list[Split]) -> Split:
     )
 
 
-def _resized(images: Tensor, prepare: InputPreparation) -> Tensor:
+def _resize_images(images: Tensor, prepare: InputPreparation) -> Tensor:
     """Bring a source to the side of the network; still bytes."""
     return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])

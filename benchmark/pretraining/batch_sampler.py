@@ -38,13 +38,13 @@ class BatchSampler:
         self.phases = np.random.default_rng([seed, _PHASE]).random(len(pools))
         self.flips = np.array([pool.flips for pool in pools])
         # an epoch may end inside a batch: the order of the next one is kept beside it
-        self._order = functools.lru_cache(maxsize=2 * len(pools))(self._shuffled)
+        self._order = functools.lru_cache(maxsize=2 * len(pools))(self._epoch_order)
 
-    def before(self, draws: int) -> _Rows:
+    def counts_before(self, draws: int) -> _Rows:
         """Return how many images of each source are among the first `draws` of all, repetitions counted."""
         sources = len(self.trains)
         # by time t, each source has shown less than one image more or less than t times its share
-        low, high = self._due(draws - sources), self._due(draws + sources)
+        low, high = self._images_due(draws - sources), self._images_due(draws + sources)
         whose = np.repeat(np.arange(sources), high - low)
         number = np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)])
         times = (number + self.phases[whose]) / self.shares[whose]
@@ -53,16 +53,18 @@ class BatchSampler:
 
     def rows(self, step: int) -> _Rows:
         """Return the rows of a step, numbered over all pools, in random order: [batch]."""
-        low, high = self.before(step * self.batch), self.before((step + 1) * self.batch)
+        low, high = self.counts_before(step * self.batch), self.counts_before((step + 1) * self.batch)
         spans = enumerate(zip(low.tolist(), high.tolist(), strict=True))
-        parts = [self.starts[at] + self._shown(at, first, end) for at, (first, end) in spans if end > first]
+        parts = [
+            self.starts[at] + self._source_rows(at, first, end) for at, (first, end) in spans if end > first
+        ]
         return np.random.default_rng([self.seed, _MIX, step]).permutation(np.concatenate(parts))
 
-    def whose(self, rows: _Rows) -> _Rows:
+    def pool_numbers(self, rows: _Rows) -> _Rows:
         """Return the number of the pool of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def changes(self, step: int, whose: _Rows) -> NDArray[np.float32]:
+    def augmentation_draws(self, step: int, whose: _Rows) -> NDArray[np.float32]:
         """Return the random numbers of a step's augmentation, [batch, DRAWS].
 
         Those that mirror or turn are set to what leaves an image as it is where its source does not
@@ -75,15 +77,15 @@ class BatchSampler:
         numbers[~invert, 1] = 0
         return numbers
 
-    def _due(self, time: float) -> _Rows:
+    def _images_due(self, time: float) -> _Rows:
         return np.maximum(0, np.ceil(time * self.shares - self.phases)).astype(np.int64)
 
-    def _shown(self, source: int, low: int, high: int) -> _Rows:
+    def _source_rows(self, source: int, low: int, high: int) -> _Rows:
         """Return the rows of a source's images number `low` to `high`."""
         epoch, place = np.divmod(np.arange(low, high), len(self.trains[source]))
         parts = [self._order(source, number)[place[epoch == number]] for number in np.unique(epoch).tolist()]
         return np.concatenate(parts)
 
-    def _shuffled(self, source: int, epoch: int) -> _Rows:
+    def _epoch_order(self, source: int, epoch: int) -> _Rows:
         own = np.random.SeedSequence([self.seed, _ORDER, source]).generate_state(1)  # not all sources alike
         return block_shuffle(self.trains[source], int(own[0]), epoch)

@@ -15,7 +15,7 @@ class BatchNormStats:
         norms = (module for module in network.modules() if isinstance(module, _BatchNorm))
         self.norms = [(norm, norm.momentum) for norm in norms if norm.momentum]
 
-    def share(self, at: int, parts: int) -> None:
+    def weight_part(self, at: int, parts: int) -> None:
         """Let part number `at` of `parts` count as much in the step's update as each of the others.
 
         Updated one after another with the module's own momentum m, the last part would count most. Here

@@ -38,7 +38,7 @@ class CardContent:
 
 def model_card(of: CardContent) -> str:
     """Return the whole text."""
-    parts = (_details, _use, _data, _training, _scores, _overlap, _license, _how)
+    parts = (_details, _use, _data, _training, _scores, _overlap, _license, _usage)
     return "\n\n".join(part(of) for part in parts) + "\n"
 
 
@@ -132,7 +132,7 @@ One head per source; cross-entropy, or binary cross-entropy where a source has s
 
 def _scores(of: CardContent) -> str:
     rows = [
-        (source.name, f"{source.held:,}", "undefined" if source.score is None else f"{source.score:.3f}")
+        (source.name, f"{source.held_out:,}", "undefined" if source.score is None else f"{source.score:.3f}")
         for source in of.finished.sources
     ]
     warning = "\nThe weights that it began with may have been trained on them." if of.finished.start else ""
@@ -172,10 +172,10 @@ def _overlap(of: CardContent) -> str:
 {table}
 
 Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
-{_strangers(of)}{index}"""
+{_unknown_sources(of)}{index}"""
 
 
-def _strangers(of: CardContent) -> str:
+def _unknown_sources(of: CardContent) -> str:
     """Name the sources that declare nothing that the catalog knows: for them, clean is no finding."""
     strange = [facts.name for facts in of.facts.values() if not any(map(is_known, words_of(facts)))]
     if not strange:
@@ -198,7 +198,7 @@ The strictest of the sources' terms is **{licenses.strictest.word}**. All that o
 This is a summary of what the sources state and no legal advice."""
 
 
-def _how(of: CardContent) -> str:
+def _usage(of: CardContent) -> str:
     settings, contract = of.finished.settings, of.finished.contract
     tasks = [task for task in _tasks(settings.variant) if not task.contamination(of.card.corpora).reasons]
     names = ",".join(task.name for task in tasks[:3]) or "TASK"
@@ -210,12 +210,12 @@ From the folder of this file:
 mednet-bench run --tasks {names} --inits mednet={of.path.name},imagenet,scratch \\
     --archs {settings.arch} --input-size {settings.input_size}
 ```
-{"" if settings.arch in CIFAR_STEMS else _in_python(of)}
+{"" if settings.arch in CIFAR_STEMS else _python_example(of)}
 Inputs are RGB (a gray image three times), scaled to 0..{contract.value_range}, less the mean
 {list(contract.mean)}, divided by {list(contract.std)}."""
 
 
-def _in_python(of: CardContent) -> str:
+def _python_example(of: CardContent) -> str:
     return f"""
 Or in Python, where every tensor must find its place:
 

@@ -33,16 +33,16 @@ Tensors = dict[str, Any]
 """Nested mappings and lists of tensors and numbers."""
 
 
-def save_checkpoint(folder: Path, progressed: TrainingState, tensors: Tensors) -> None:
+def save_checkpoint(folder: Path, progress: TrainingState, tensors: Tensors) -> None:
     """Write the checkpoint of a step and remove all but the last `KEPT_CHECKPOINTS`.
 
     Args:
         folder: of the checkpoints.
-        progressed: how far the training is.
+        progress: how far the training is.
         tensors: everything else that decides how it goes on.
     """
-    content = {"progressed": msgspec.json.encode(progressed).decode(), "tensors": tensors}
-    write_atomic(folder / f"step-{progressed.step:09}.pt", lambda file: torch.save(content, file))
+    content = {"progressed": msgspec.json.encode(progress).decode(), "tensors": tensors}
+    write_atomic(folder / f"step-{progress.step:09}.pt", lambda file: torch.save(content, file))
     for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
         old.unlink(missing_ok=True)
 

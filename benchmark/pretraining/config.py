@@ -47,18 +47,18 @@ class PretrainCallbacks:
         folder: of the checkpoints; None keeps none.
         checkpoint_every: steps between two of them; 0 writes one only when it is asked to stop.
         evaluate_every: steps between two validations; one is always at the end.
-        stopping: whether it is asked to stop.
-        live: is told at every reading, in the first process only: the point holds what happened since the
+        should_stop: whether it is asked to stop.
+        on_reading: is told at every reading, in the first process only: the point holds what happened since the
             last row of the curve.
-        row: is given the whole curve when it has a new row, likewise.
+        on_row: is given the whole curve when it has a new row, likewise.
     """
 
     folder: Path | None = None
     checkpoint_every: int = 0
     evaluate_every: int = sys.maxsize
-    stopping: Callable[[], bool] = lambda: False
-    live: Callable[[CurvePoint], None] = lambda point: None
-    row: Callable[[Sequence[CurvePoint]], None] = lambda curve: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_reading: Callable[[CurvePoint], None] = lambda point: None
+    on_row: Callable[[Sequence[CurvePoint]], None] = lambda curve: None
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ class RankGroup:
         distributed.all_gather_object(found, item)
         return found
 
-    def wrapped(self, network: nn.Module) -> nn.Module:
+    def wrap_model(self, network: nn.Module) -> nn.Module:
         """Return the network so that a backward pass averages its gradients over the processes.
 
         Batch norm's running statistics stay each process's own until they are used, and are then averaged
@@ -75,7 +75,7 @@ class RankGroup:
             warnings.simplefilter("ignore", FutureWarning)  # its successor is unknown to the oldest torch
             return DistributedDataParallel(network, broadcast_buffers=False)
 
-    def silent(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
+    def without_sync(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
         """Keep gradients to this process while `more` parts of the same step follow."""
         return network.no_sync() if more and isinstance(network, DistributedDataParallel) else nullcontext()
 

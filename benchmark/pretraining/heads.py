@@ -117,12 +117,12 @@ def score_source(
         place: number of the source.
     """
     pool = heads.pools[place]
-    if not len(pool.held):
+    if not len(pool.held_out):
         return None
-    rows = heads.starts[place] + pool.held
+    rows = heads.starts[place] + pool.held_out
     logits = torch.cat(list(_logits(network, images, prepare, rows)))[:, heads.slices[place]]
     scored = to_probabilities(logits, pool.kind)
-    truth = one_hot(pool.labels[pool.held], len(pool.classes))
+    truth = one_hot(pool.labels[pool.held_out], len(pool.classes))
     loss = float(-np.log(np.clip(np.where(truth, scored, 1 - scored), 1e-7, 1)).mean())
     return HeldOutScore(loss, primary_value(Predictions(pool.kind, truth, scored)))
 

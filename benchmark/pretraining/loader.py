@@ -33,7 +33,7 @@ AHEAD = 4
 """Batches that each worker decodes ahead of the training."""
 
 
-class _Orders:
+class _RowOrder:
     """The rows that a loader is to read next; exchanged between two uses of the same workers."""
 
     def __init__(self) -> None:
@@ -54,22 +54,22 @@ class ShardImages:
 
     def __init__(self, folder: Path, decoder: BatchDecoder, loading: LoaderConfig) -> None:
         self.folder, self.decoder, self.loading = folder, decoder, loading
-        self._idle: list[tuple[_Orders, DataLoader[Tensor]]] = []
+        self._idle: list[tuple[_RowOrder, DataLoader[Tensor]]] = []
 
     def batches(self, rows: Iterable[_Rows]) -> Generator[Tensor]:
         """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
 
         Raises:
             UserError: an image is damaged.
-            RuntimeError: a worker process died, see `told_of_deaths`.
+            RuntimeError: a worker process died, see `worker_death_as_error`.
         """
         # training and validation have workers of their own, which stay for the next validation
-        orders, loader = self._idle.pop() if self._idle else self._loader()
+        orders, loader = self._idle.pop() if self._idle else self._make_loader()
         orders.rows = rows
         try:
-            for batch in _begun(loader):
+            for batch in _start_reading(loader):
                 if isinstance(batch, DamagedBatch):
-                    raise self._told(batch)
+                    raise self._damage_error(batch)
                 yield batch.to(self.loading.device, non_blocking=True)
         finally:
             self._idle.append((orders, loader))
@@ -79,8 +79,8 @@ class ShardImages:
         self._idle.clear()
         self.decoder.close()
 
-    def _loader(self) -> tuple[_Orders, DataLoader[Tensor]]:
-        orders, workers = _Orders(), self.loading.workers
+    def _make_loader(self) -> tuple[_RowOrder, DataLoader[Tensor]]:
+        orders, workers = _RowOrder(), self.loading.workers
         loader = DataLoader(
             self.decoder,  # type: ignore[arg-type]  # whole batches by arrays of rows, which no stub knows
             batch_size=None,
@@ -96,7 +96,7 @@ class ShardImages:
         )
         return orders, loader
 
-    def _told(self, damaged: DamagedBatch) -> UserError:
+    def _damage_error(self, damaged: DamagedBatch) -> UserError:
         """Say which image cannot be read; its key is looked up only now."""
         import pyarrow.compute as pc
 
@@ -111,7 +111,7 @@ class ShardImages:
         )
 
 
-def _begun(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
+def _start_reading(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
     """Begin to read, without the signal handler that torch installs meanwhile.
 
     It would raise a worker's death in whatever line the caller is at, even while another error is told.
@@ -126,7 +126,7 @@ def _begun(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
 
 
 @contextmanager
-def told_of_deaths(folder: Path) -> Iterator[None]:
+def worker_death_as_error(folder: Path) -> Iterator[None]:
     """Turn the ways in which a worker's death shows into a `StoppedError`."""
     try:
         yield
@@ -156,18 +156,18 @@ def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool],
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
     table = read_index_columns(folder, ["source", "shard", "offset", "size", "label", "group"])
     table = rows_without(folder, loading.leave_out, table)
-    names, whose = _codes(table["source"])
+    names, whose = _category_codes(table["source"])
     chosen = {name: np.flatnonzero(whose == code) for code, name in enumerate(names) if name in facts}
     if not chosen:
         raise UserError(f"{folder} holds no source that may be used: leave fewer out, or add one.")
-    pools = [_pool(facts[name], table.take(rows), loading.seed) for name, rows in chosen.items()]
-    shards, shard = _codes(table["shard"])
+    pools = [_make_pool(facts[name], table.take(rows), loading.seed) for name, rows in chosen.items()]
+    shards, shard = _category_codes(table["shard"])
     places = PngOffsets(
         tuple(folder / SHARDS / name for name in shards),
         shard,
         table["offset"].to_numpy(),
         table["size"].to_numpy().astype(np.int32),
-    ).of(np.concatenate(list(chosen.values())))
+    ).select(np.concatenate(list(chosen.values())))
     contract = InputSpec(interpolation=loading.interpolation)
     return pools, ShardImages(
         folder, BatchDecoder(places, _channels(corpus), contract, loading.side), loading
@@ -178,13 +178,13 @@ def _channels(corpus: Corpus) -> int:
     return 3 if corpus.variant == "color" else 1
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+def _category_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
     """Return the different texts of a column, and for each row the number of its own."""
     whole = column.unify_dictionaries().combine_chunks()
     return whole.dictionary.to_pylist(), whole.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
-def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
+def _make_pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
     """Describe one source; its labels are class indices [n], or [n, classes] for multilabel."""
     labels = rows["label"].combine_chunks().flatten().to_numpy().astype(np.int64)
     width = len(facts.classes) if facts.kind == "multilabel" else 1
@@ -194,7 +194,7 @@ def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
             "build the corpus anew."
         )
     rng = np.random.default_rng([seed, *facts.name.encode()])  # the same images whatever is left out
-    train, held = hold_out(len(rows), rows["group"].to_numpy(), rng)
+    train, held_out = hold_out(len(rows), rows["group"].to_numpy(), rng)
     return SourcePool(
         name=facts.name,
         kind=facts.kind,
@@ -202,5 +202,5 @@ def _pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
         flips=plausible_flips(facts.modality, facts.classes),
         labels=labels.reshape(-1, width) if facts.kind == "multilabel" else labels,
         train=train,
-        held=held,
+        held_out=held_out,
     )

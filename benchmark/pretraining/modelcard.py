@@ -75,7 +75,9 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
         sha256: of the weights' file.
     """
     settings = finished.settings
-    seen = tuple(_seen(source.name, source.images, facts.get(source.name)) for source in finished.sources)
+    seen = tuple(
+        _seen_corpus(source.name, source.images, facts.get(source.name)) for source in finished.sources
+    )
     origins = {word for each in facts.values() for word in words_of(each)}
     begun = finished.start.corpora if finished.start else ()
     backbone = build_backbone(settings.arch, settings.input_size)
@@ -89,38 +91,38 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
         corpora=tuple(sorted({*origins, *begun, *(each.id for each in seen)})),
         corpus=seen,
         variant=settings.variant,
-        license=_license(seen, finished.start),
+        license=_license_text(seen, finished.start),
         citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
         input_size=settings.input_size,
         fingerprint=fingerprint(backbone, finished.contract, settings.input_size),
         hashes=HASHES if finished.corpus is not None else "",
         leave_out=finished.leave_out,
         label_spaces={source.name: list(source.classes) for source in finished.sources},
-        training=_training(finished),
+        training=_training_facts(finished),
     )
 
 
-def _license(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
+def _license_text(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
     own = f"; and the terms of what it began with, {start.label}" if start else ""
     return f"{implied_terms(each.license for each in seen)}{own}"
 
 
-def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
+def _seen_corpus(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
     database = facts.database if facts else ""
     return SeenCorpus(id=database or name, images=images, license=facts.license if facts else "")
 
 
-def _training(finished: PretrainResult) -> dict[str, object]:
+def _training_facts(finished: PretrainResult) -> dict[str, object]:
     """Return hyper-parameters and circumstances; TOML has no null, so that what is not known is left away."""
     shown = {source.name: source.draws for source in finished.sources}
     scores = {source.name: source.score for source in finished.sources if source.score is not None}
-    held = {source.name: source.held for source in finished.sources}
+    held_out = {source.name: source.held_out for source in finished.sources}
     return {
         **msgspec.to_builtins(finished.settings),
         "corpus": read_corpus(finished.corpus).identity if finished.corpus else "",
         "left_out": list(finished.left_out),
         "images_shown": shown,
-        "held_out_images": held,
+        "held_out_images": held_out,
         "held_out_auc": scores,
         "seconds": round(finished.seconds, 1),
         "processes": finished.processes,

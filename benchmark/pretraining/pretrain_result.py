@@ -80,7 +80,7 @@ class SourceUse:
         images: different images of it that were shown.
         draws: images of it that were shown, repetitions included.
         available: images of it that could be shown.
-        held: images kept back to score on.
+        held_out: images kept back to score on.
         score: primary metric (AUC) on these by the final weights, or None where it is undefined.
     """
 
@@ -90,7 +90,7 @@ class SourceUse:
     images: int
     draws: int
     available: int
-    held: int
+    held_out: int
     score: float | None
 
 

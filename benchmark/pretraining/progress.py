@@ -28,39 +28,39 @@ class PretrainDisplay:
         self.steps = steps
         self.console = console or to_person()
         self._first: tuple[int, float] | None = None
-        self._said, self._line = 0.0, ""
+        self._printed_at, self._line = 0.0, ""
         self._live: Live | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["PretrainDisplay"]:
+    def show_live(self) -> Iterator["PretrainDisplay"]:
         """Show the live line for the block, where the console is a terminal."""
         with live_line(self.console, lambda: self._line) as self._live:
             yield self
         self._live = None
 
-    def note(self, point: CurvePoint) -> None:
+    def show(self, point: CurvePoint) -> None:
         """Tell what a reading found."""
-        self._line = self.line(point)
+        self._line = self.format_line(point)
         now = time.monotonic()
-        if point.val_loss is not None or (self._live is None and now - self._said > QUIET_SECONDS):
+        if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
             self.console.print(as_told(self._line), soft_wrap=True)
-            self._said = now
+            self._printed_at = now
 
-    def line(self, point: CurvePoint) -> str:
+    def format_line(self, point: CurvePoint) -> str:
         """Return a reading in one line."""
         self._first = self._first or (point.step, point.seconds)
         steps, seconds = point.step - self._first[0], point.seconds - self._first[1]
         left = duration(seconds / steps * (self.steps - point.step)) if steps else ""
         parts = [
             f"[{point.step}/{self.steps}]{f' about {left} left' if left else ''}:",
-            f"loss {point.train_loss:.3f} ({_listed(point.losses)}),",
+            f"loss {point.train_loss:.3f} ({_format_values(point.losses)}),",
             f"{point.images_per_second:.0f} images/s, {point.data_wait:.1%} of the time waiting for data",
         ]
         if point.val_score is not None:
-            parts.append(f"held-out AUC {point.val_score:.3f} ({_listed(point.scores)})")
+            parts.append(f"held-out AUC {point.val_score:.3f} ({_format_values(point.scores)})")
         return " ".join(parts)
 
 
-def _listed(values: dict[str, float | None]) -> str:
+def _format_values(values: dict[str, float | None]) -> str:
     named = [f"{name} {value:.3f}" for name, value in values.items() if value is not None]
     return ", ".join(named[:NAMED_SOURCES]) + (", ..." if len(named) > NAMED_SOURCES else "")

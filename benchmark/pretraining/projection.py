@@ -17,7 +17,7 @@ from .leave_out import related_sources
 from .pretrain_result import CurvePoint
 from .run_pretraining import PretrainRequest, open_corpus
 from .shards import BatchDecoder
-from .start import start_of
+from .start import resolve_start
 from .train_loop import run_training
 
 WARM, TIMED = 4, 8
@@ -121,13 +121,15 @@ def measure_and_project(request: PretrainRequest) -> str:
         UserError: the corpus or the weights to begin with do not fit.
     """
     corpus = read_corpus(request.corpus)
-    start = start_of(request.settings, corpus, request.places)
+    start = resolve_start(request.settings, corpus, request.places)
     settings = msgspec.structs.replace(
         request.settings, steps=WARM + TIMED, accumulate=request.settings.accumulate or 1
     )
     left_out = frozenset(related_sources(corpus.sources, request.leave_out))
-    job, images = open_corpus(replace(request, settings=settings), start, left_out, RankGroup(request.device))
-    step, wait = step_rate(run_training(job, PretrainCallbacks()).curve, settings.batch_size)
+    config, images = open_corpus(
+        replace(request, settings=settings), start, left_out, RankGroup(request.device)
+    )
+    step, wait = step_rate(run_training(config, PretrainCallbacks()).curve, settings.batch_size)
     sizes = images.decoder.places.size
     rates = MeasuredRates(decode_rate(images.decoder), step, float(sizes.mean()))
     images.close()
@@ -136,11 +138,11 @@ def measure_and_project(request: PretrainRequest) -> str:
     return f"""\
 measured: {TIMED} steps of {settings.batch_size} on {request.device}, {step:.4g} images/s, waiting {wait:.1%}
 measured: {rates.decode:.4g} images/s decoded by one core, {rates.bytes_per_image / 1e3:.1f} kB each
-projected for {shown:,} images: {_said(project_cost(shown, rates))}
-projected on 8 such devices: {_said(project_cost(shown, rates, 8, EFFICIENCY))}; {spread}"""
+projected for {shown:,} images: {_format_projection(project_cost(shown, rates))}
+projected on 8 such devices: {_format_projection(project_cost(shown, rates, 8, EFFICIENCY))}; {spread}"""
 
 
-def _said(whole: CostProjection) -> str:
+def _format_projection(whole: CostProjection) -> str:
     return (
         f"{duration(whole.seconds)}, {whole.cores:.2g} cores decode for each device, "
         f"{whole.megabytes_per_second:.3g} MB/s are read"

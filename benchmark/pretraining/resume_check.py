@@ -24,7 +24,7 @@ class StoredConfig(msgspec.Struct, frozen=True, kw_only=True):
     leave_out: tuple[str, ...]
 
 
-def read_begun(out: Path) -> StoredConfig | None:
+def read_stored_config(out: Path) -> StoredConfig | None:
     """Return what a folder was begun with; None for a new one; `UserError` where that cannot be read."""
     path = out / SETTINGS_FILE
     try:
@@ -35,33 +35,35 @@ def read_begun(out: Path) -> StoredConfig | None:
         raise UserError(f"{path} cannot be read ({error}): choose another --out.") from error
 
 
-def check_resume(out: Path, begun: StoredConfig) -> None:
+def check_resume(out: Path, config: StoredConfig) -> None:
     """Begin in the folder `out`, or go on there.
 
     Raises:
         UserError: it was begun with other settings; every one that differs is named.
     """
-    earlier = read_begun(out)
+    earlier = read_stored_config(out)
     if earlier is None:
-        write_json(out / SETTINGS_FILE, begun)
+        write_json(out / SETTINGS_FILE, config)
         return
     pairs = [
         (OPTIONS.get(name, f"--{name.replace('_', '-')}"), getattr(earlier.settings, name), value)
-        for name, value in msgspec.structs.asdict(begun.settings).items()
+        for name, value in msgspec.structs.asdict(config.settings).items()
     ]
-    pairs.append(("--leave-out", " ".join(earlier.leave_out), " ".join(begun.leave_out)))
+    pairs.append(("--leave-out", " ".join(earlier.leave_out), " ".join(config.leave_out)))
     different = [
-        f"{option} {_word(before)} and not {_word(now)}" for option, before, now in pairs if before != now
+        f"{option} {_format_value(before)} and not {_format_value(now)}"
+        for option, before, now in pairs
+        if before != now
     ]
-    if earlier.corpus != begun.corpus:
+    if earlier.corpus != config.corpus:
         different.append("another content of --corpus")
-    elif earlier.sources != begun.sources and not different:
-        different.append(f"the sources {', '.join(earlier.sources)} and not {', '.join(begun.sources)}")
+    elif earlier.sources != config.sources and not different:
+        different.append(f"the sources {', '.join(earlier.sources)} and not {', '.join(config.sources)}")
     if different:
         raise UserError(
             f"{out} was begun with {'; '.join(different)}: pass what it was begun with, or another --out."
         )
 
 
-def _word(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "nothing"

@@ -15,20 +15,20 @@ from ...core.errors import StoppedError, UserError, one_line
 from ...core.files import claim_lock
 from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus, read_corpus
-from ..corpus.exact_duplicates import equal_to
+from ..corpus.exact_duplicates import copies_in_other_sources
 from ..schema.provenance import checkout_commit
 from ..training.loop import DivergedError, is_short_memory
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
 from .curve_plot import write_curve
 from .distributed import RankGroup, join_ranks
 from .leave_out import check_start, related_sources
-from .loader import ShardImages, corpus_pools, told_of_deaths
+from .loader import ShardImages, corpus_pools, worker_death_as_error
 from .modelcard import CARD, CURVE, write_results
 from .pretrain_result import PretrainResult, PretrainSettings
 from .progress import PretrainDisplay
-from .resume_check import StoredConfig, check_resume, read_begun
+from .resume_check import StoredConfig, check_resume, read_stored_config
 from .sources import LoaderConfig
-from .start import start_of
+from .start import resolve_start
 from .stopping import stop_on_signal
 from .train_loop import run_training
 
@@ -76,33 +76,33 @@ def run_pretraining(request: PretrainRequest) -> Path:
         raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
     with join_ranks(request.device) as ranks:
         if not ranks.first:
-            return _carry_out(request, ranks)
+            return _run_on_ranks(request, ranks)
         with claim_lock(request.out / ".lock") as mine:
             if not mine:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."
                 )
-            return _carry_out(request, ranks)
+            return _run_on_ranks(request, ranks)
 
 
-def _carry_out(request: PretrainRequest, ranks: RankGroup) -> Path:
+def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
     corpus = read_corpus(request.corpus)
     left_out = related_sources(corpus.sources, request.leave_out)
-    request, start = _settled(request, corpus, left_out, ranks)
+    request, start = _resolve_request(request, corpus, left_out, ranks)
     if (request.out / CARD).is_file():
-        _say(f"{request.out} is finished: nothing to do.", ranks)
+        _print_on_first(f"{request.out} is finished: nothing to do.", ranks)
         return request.out / CARD
     for name, reason in left_out.items():
-        _say(f"left out: {name}, for {reason}", ranks)
-    if twins := equal_to(request.corpus, left_out):
-        _say(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
-    result = _trained(request, start, frozenset(left_out), ranks)
+        _print_on_first(f"left out: {name}, for {reason}", ranks)
+    if twins := copies_in_other_sources(request.corpus, left_out):
+        _print_on_first(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
+    result = _train(request, start, frozenset(left_out), ranks)
     if ranks.first:
-        write_results(_finished(request, result, start, tuple(left_out), ranks), request.out)
+        write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
     return request.out / CARD
 
 
-def _settled(
+def _resolve_request(
     request: PretrainRequest, corpus: Corpus, left_out: Mapping[str, str], ranks: RankGroup
 ) -> tuple[PretrainRequest, InitCard | None]:
     """Resolve what the request leaves open, and hold it against what the folder was begun with."""
@@ -117,7 +117,7 @@ def _settled(
             f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
             "or leave fewer tasks out."
         )
-    earlier = read_begun(out)
+    earlier = read_stored_config(out)
     parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
     if parts % ranks.world or 2 * parts > settings.batch_size:  # batch norm needs two images to learn from
         raise UserError(
@@ -125,7 +125,7 @@ def _settled(
             f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
         )
     check_input_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
-    start = start_of(settings, corpus, request.places)
+    start = resolve_start(settings, corpus, request.places)
     check_start(start, request.leave_out)
     settings = msgspec.structs.replace(
         settings, accumulate=parts, start=start.identity if start else "scratch"
@@ -141,7 +141,7 @@ def _settled(
 def open_corpus(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> tuple[PretrainConfig, ShardImages]:
-    """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
+    """Open the corpus without the sources that are left out; the images are the config's, to be closed."""
     settings, contract = request.settings, contract_of(start)
     loading = LoaderConfig(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
@@ -150,24 +150,28 @@ def open_corpus(
     return PretrainConfig(settings, pools, images, ranks, start), images
 
 
-def _trained(
+def _train(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> PretrainOutcome:
     """Train; what stops it early is told with its cure."""
     settings, out = request.settings, request.out
-    job, images = open_corpus(request, start, left_out, ranks)
+    config, images = open_corpus(request, start, left_out, ranks)
     display = PretrainDisplay(settings.steps)
     try:
-        with stop_on_signal(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
-            keeping = PretrainCallbacks(
+        with (
+            stop_on_signal(request.minutes) as should_stop,
+            display.show_live(),
+            worker_death_as_error(request.corpus),
+        ):
+            callbacks = PretrainCallbacks(
                 folder=out / CHECKPOINTS,
                 checkpoint_every=request.checkpoint_every,
                 evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
-                stopping=stopping,
-                live=display.note,
-                row=lambda curve: write_curve(curve, out / CURVE),
+                should_stop=should_stop,
+                on_reading=display.show,
+                on_row=lambda curve: write_curve(curve, out / CURVE),
             )
-            return run_training(job, keeping)
+            return run_training(config, callbacks)
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
@@ -186,7 +190,7 @@ def _trained(
         images.close()
 
 
-def _finished(
+def _make_result(
     request: PretrainRequest,
     result: PretrainOutcome,
     start: InitCard | None,
@@ -211,6 +215,6 @@ def _finished(
     )
 
 
-def _say(text: str, ranks: RankGroup) -> None:
+def _print_on_first(text: str, ranks: RankGroup) -> None:
     if ranks.first:
         print(one_line(text), file=sys.stderr)

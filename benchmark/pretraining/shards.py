@@ -39,7 +39,7 @@ class PngOffsets:
     offset: NDArray[np.int64]
     size: NDArray[np.int32]
 
-    def of(self, rows: _Rows) -> PngOffsets:
+    def select(self, rows: _Rows) -> PngOffsets:
         """Return the places of some rows, in their order."""
         return PngOffsets(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
 

@@ -31,7 +31,7 @@ class SourcePool:
         flips: whether (left-right, upside-down) mirroring leaves its images plausible.
         labels: int [n] class indices, or [n, classes] of 0 and 1 for multilabel.
         train: rows in 0..n-1 to train on.
-        held: rows kept back to score on; no group has images in both.
+        held_out: rows kept back to score on; no group has images in both.
     """
 
     name: str
@@ -40,7 +40,7 @@ class SourcePool:
     flips: tuple[bool, bool]
     labels: NDArray[Any]
     train: _Rows
-    held: _Rows
+    held_out: _Rows
 
 
 @dataclass(frozen=True)
@@ -108,5 +108,5 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
         if taken + sizes[group] <= wanted:
             chosen[group] = True
             taken += int(sizes[group])
-    held = chosen[number] if count else np.zeros(0, bool)
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    held_out = chosen[number] if count else np.zeros(0, bool)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

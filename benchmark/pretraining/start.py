@@ -9,7 +9,7 @@ from ..corpus.corpus import Corpus
 from .pretrain_result import PretrainSettings
 
 
-def start_of(settings: PretrainSettings, corpus: Corpus, places: DataLocations) -> InitCard | None:
+def resolve_start(settings: PretrainSettings, corpus: Corpus, places: DataLocations) -> InitCard | None:
     """Return the init that `settings.start` names; None for random weights.
 
     Raises:

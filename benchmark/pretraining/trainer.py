@@ -29,7 +29,7 @@ class PretrainTrainer:
     """One process's network, optimizer and order of images.
 
     Args:
-        job: what is to be trained.
+        config: what is to be trained.
 
     Attributes:
         waited: seconds spent waiting for images so far.
@@ -37,12 +37,12 @@ class PretrainTrainer:
             reads them sets them to 0.
     """
 
-    def __init__(self, job: PretrainConfig) -> None:
-        settings, self.ranks, self.job = job.settings, job.ranks, job
-        self.settings, self.device = settings, job.ranks.device
-        self.prepare = InputPreparation(job.contract, settings.input_size)
-        self.heads = SourceHeads(job.pools, self.device, settings.smoothing)
-        self.draws = BatchSampler(job.pools, settings.batch_size, settings.seed, settings.temperature)
+    def __init__(self, config: PretrainConfig) -> None:
+        settings, self.ranks, self.config = config.settings, config.ranks, config
+        self.settings, self.device = settings, config.ranks.device
+        self.prepare = InputPreparation(config.contract, settings.input_size)
+        self.heads = SourceHeads(config.pools, self.device, settings.smoothing)
+        self.sampler = BatchSampler(config.pools, settings.batch_size, settings.seed, settings.temperature)
         self.augment = AugmentRule(  # which of a batch are mirrored or turned, their own numbers say
             mirror=True,
             invert=True,
@@ -53,19 +53,19 @@ class PretrainTrainer:
         self.hyper = OptimizerConfig(
             settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup
         )
-        network = PretrainModel(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
+        network = PretrainModel(_backbone(config), self.heads.outputs, settings.projection, settings.seed)
         self.network = place_model(network, self.device)
         self.norms = BatchNormStats(self.network)
         self.average = AveragedModel(self.network, settings.ema) if settings.ema else None
-        self.model = self.ranks.wrapped(self.network)
+        self.model = self.ranks.wrap_model(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
-        self.totals = torch.zeros(len(job.pools), 2, device=self.device)
-        self.waited = 0.0
+        self.totals = torch.zeros(len(config.pools), 2, device=self.device)
+        self.data_wait = 0.0
 
     @property
-    def judged(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """The network whose weights are kept: the moving average where there is one."""
         return self.average.network if self.average else self.network
 
@@ -76,7 +76,7 @@ class PretrainTrainer:
     def stream(self, first: int) -> Iterator[_Rows]:
         """Yield the rows of every part that this process shows from step number `first` on."""
         for step in range(first, self.settings.steps):
-            rows = self.draws.rows(step)
+            rows = self.sampler.rows(step)
             for _, places in self._parts():
                 yield rows[places]
 
@@ -90,32 +90,32 @@ class PretrainTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         self.optimizer.zero_grad(set_to_none=True)
-        rows = self.draws.rows(step)
-        whose = self.draws.whose(rows)
-        changes = self.draws.changes(step, whose)
+        rows = self.sampler.rows(step)
+        whose = self.sampler.pool_numbers(rows)
+        changes = self.sampler.augmentation_draws(step, whose)
         parts = list(self._parts())
         for at, (part, places) in enumerate(parts):
             begun = time.perf_counter()
             batch = next(images)
-            self.waited += time.perf_counter() - begun
+            self.data_wait += time.perf_counter() - begun
             targets = to_device(self.heads.targets(rows[places], whose[places]), self.device)
             numbers = to_device(torch.from_numpy(changes[places]), self.device)
-            self.norms.share(at, len(parts))
+            self.norms.weight_part(at, len(parts))
             # dropout too is the same whoever computes this part, interrupted before or not
             torch.manual_seed(_seed(self.settings.seed, step, part))
-            with self.ranks.silent(self.model, more=at + 1 < len(parts)):
-                self._learn(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
+            with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
+                self._backward(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
         self.optimizer.step()
         if self.average:
             self.average.update(step)
 
-    def settle(self) -> None:
+    def sync_batchnorm(self) -> None:
         """Bring batch norm's running statistics of all processes together before they are used."""
         self.ranks.average(self.network.buffers())
         if self.average:
             self.ranks.average(self.average.network.buffers())
 
-    def tensors(self) -> Tensors:
+    def state_tensors(self) -> Tensors:
         """Return everything that decides how the training goes on."""
         return {
             "network": self.network.state_dict(),
@@ -124,7 +124,7 @@ class PretrainTrainer:
             "average": self.average.network.state_dict() if self.average else {},
         }
 
-    def take(self, tensors: Tensors) -> None:
+    def load_tensors(self, tensors: Tensors) -> None:
         """Go on where `tensors` were taken."""
         self.network.load_state_dict(tensors["network"])
         self.optimizer.load_state_dict(tensors["optimizer"])
@@ -133,7 +133,7 @@ class PretrainTrainer:
         if self.ranks.first:  # they are the sum over all processes
             self.totals.copy_(tensors["totals"])
 
-    def _learn(self, inputs: Tensor, targets: Tensor) -> None:
+    def _backward(self, inputs: Tensor, targets: Tensor) -> None:
         """Add the gradients of one part of a batch."""
         with autocast_precision(inputs.device):
             logits = self.model(inputs)
@@ -159,8 +159,8 @@ def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def _backbone(job: PretrainConfig) -> nn.Module:
-    settings = job.settings
-    if job.start is None:
+def _backbone(config: PretrainConfig) -> nn.Module:
+    settings = config.settings
+    if config.start is None:
         return build_backbone(settings.arch, settings.input_size)
-    return load_backbone(job.start, settings.arch, settings.input_size, settings.seed).module
+    return load_backbone(config.start, settings.arch, settings.input_size, settings.seed).module

@@ -38,7 +38,7 @@ def correlations(pixels: NDArray[np.uint8], thumbnails: _Floats) -> _Floats:
     squares = thumbnails * thumbnails
     for sign in (1, -1):
         cuts = tuple((sign * low, sign * high) for low, high in product(_CUTS, _CUTS))
-        np.maximum(best, _correlated(_details(pixels, cuts), cuts, thumbnails, squares), out=best)
+        np.maximum(best, _best_window(_details(pixels, cuts), cuts, thumbnails, squares), out=best)
     return best
 
 
@@ -49,12 +49,12 @@ def plain_correlations(one: _Floats, other: _Floats) -> _Floats:
     return np.einsum("np,np->n", one, other) / np.sqrt(np.maximum(spread, 1e-6))
 
 
-def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
+def _best_window(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
     """Return [n]: the best correlation of each of `theirs` with `ours` [w, p], over the pixels inside.
 
     With m the mask: sum m a b - sum m a sum m b / sum m, over the roots of the same with a a and b b.
     """
-    masks, which = _inside(cuts)
+    masks, which = _window_masks(cuts)
     inside = masks[which]
     count = inside.sum(axis=1)
     own = ours * inside
@@ -68,23 +68,23 @@ def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) ->
 def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
     """Return an image, cropped in each way, without what a blur leaves of it: [len(cuts)**2, SIDE * SIDE]."""
     gray = luminance(pixels).astype(np.float32)
-    (down, blurred_down), (across, blurred_across) = (_weights(side, cuts) for side in gray.shape)
+    (down, blurred_down), (across, blurred_across) = (_reduction_weights(side, cuts) for side in gray.shape)
     fine = down @ gray @ across.T - blurred_down @ gray @ blurred_across.T
     parts = fine.reshape(len(cuts), THUMBNAIL_SIDE, len(cuts), THUMBNAIL_SIDE).transpose(0, 2, 1, 3)
     return parts.reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)
 
 
 @lru_cache(maxsize=64)
-def _weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
+def _reduction_weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
     """Return twice [len(cuts) * SIDE, side]: what reduces `side` pixels in each window, and blurs it too."""
     from scipy.ndimage import gaussian_filter1d
 
-    means = np.stack([_means(side, *cut) for cut in cuts])
+    means = np.stack([_area_weights(side, *cut) for cut in cuts])
     blurred = gaussian_filter1d(means, COARSE, axis=1, mode="nearest")
     return means.reshape(-1, side).astype(np.float32), blurred.reshape(-1, side).astype(np.float32)
 
 
-def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
+def _area_weights(side: int, low: float, high: float) -> NDArray[np.float64]:
     """Return [SIDE, side]: the weights of `side` pixels in each of SIDE equal parts of a window.
 
     Beyond the image its last pixels are repeated.
@@ -97,7 +97,7 @@ def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=2)
-def _inside(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
+def _window_masks(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
     """Return masks [k, SIDE * SIDE], 1 where a part lies inside of the image, and [windows] which is whose.
 
     All crops have one in common, since they lie inside; wider windows have 16.

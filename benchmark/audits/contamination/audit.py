@@ -68,20 +68,22 @@ def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationA
     fetch_tasks(targets, request.size, places)
     require_tasks(targets, request.size, places)
     for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each
-        yield from _audits(wanted, tuple(task for task in targets if task.variant == variant), known, places)
+        yield from _audit_variant(
+            wanted, tuple(task for task in targets if task.variant == variant), known, places
+        )
 
 
-def _audits(
+def _audit_variant(
     wanted: ContaminationRequest, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> Iterator[ContaminationAudit]:
     """Audit the tasks of one color."""
     path = wanted.card(targets[0].variant)
     card = read_checkpoint_card(path) if path else None
     if wanted.run and card is None:
-        weights = _of_run(wanted.run, wanted.init.name)
+        weights = _weights_of_run(wanted.run, wanted.init.name)
     else:
-        weights = _of_grid(_with_arch(wanted.request, card), targets, known, places)
-    seen = _seen(wanted.corpus, path, card)
+        weights = _weights_of_plan(_request_with_arch(wanted.request, card), targets, known, places)
+    seen = _seen_images(wanted.corpus, path, card)
     for task in targets:
         if task.name not in weights:
             raise UserError(f"{wanted.run} has no record of {wanted.init.name} on {task.name}: leave it out.")
@@ -90,10 +92,10 @@ def _audits(
         if seen:
             measured = search_near_duplicates(eight_bits(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
-            yield _audit(wanted.init.name, task, size, each, measured)
+            yield _make_audit(wanted.init.name, task, size, each, measured)
 
 
-def _audit(
+def _make_audit(
     init: str, task: Task, size: int, weights: _Weights, measured: SearchResult | None
 ) -> ContaminationAudit:
     declared = task.contamination(weights.corpora)
@@ -111,7 +113,7 @@ def _audit(
     )
 
 
-def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
+def _weights_of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     """Return the weights of an init by task, as the records of a run name them: one for each architecture."""
     found: dict[str, dict[str, _Weights]] = {}
     for record in RecordStore(run).read_all():
@@ -124,7 +126,7 @@ def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
     return {task: list(weights.values()) for task, weights in found.items()}
 
 
-def _of_grid(
+def _weights_of_plan(
     request: RunConfig, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> dict[str, list[_Weights]]:
     found: dict[str, list[_Weights]] = {}
@@ -134,14 +136,14 @@ def _of_grid(
     return found
 
 
-def _with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
+def _request_with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
     """Take the arch from the init's card, where there is one."""
     import msgspec
 
     return msgspec.structs.replace(request, archs=card.arch) if card else request
 
 
-def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
+def _seen_images(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
     """Return what can be searched: the corpus, else the hashes that the init's card names, else None.
 
     Raises:

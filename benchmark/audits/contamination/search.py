@@ -27,10 +27,10 @@ LARGEST_DISTANCE = 11
 """Bits: the distance up to which the search is exact; three rounds, of 0, 1 and 2 bits in a block."""
 
 _QUERIES = 1 << 16
-"""Queries that are looked up together; with `_PAIRS` and `_HELD` this bounds the memory."""
+"""Queries that are looked up together; with `_PAIRS` and `_MOST_HITS` this bounds the memory."""
 _PAIRS = 1 << 20
 """Pairs that are compared at once."""
-_HELD = 1 << 21
+_MOST_HITS = 1 << 21
 """Hits that are held before each query's nearest are kept and the rest dropped."""
 SCANNED = 1 << 18
 """Hashes up to which each query is compared with all of them."""
@@ -88,7 +88,7 @@ class HashIndex:
         self.size = len(hashes)
         self._scanned = hashes if self.size <= SCANNED else None
         self._blocks = (
-            () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
+            () if self.size <= SCANNED else tuple(_sorted_block(hashes, block) for block in range(BLOCKS))
         )
 
     def nearest(self, queries: _Hashes, radius: int, most: int = 64) -> NeighborHits:
@@ -108,7 +108,9 @@ class HashIndex:
             return _scan(self._scanned, queries, radius, most)
         starts = range(0, len(queries), _QUERIES)
         parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
-        return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
+        return _concatenate(
+            [replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)]
+        )
 
     def _search(self, queries: _Hashes, radius: int, most: int) -> NeighborHits:
         found = NeighborHits(_NONE, _NONE, _NONE)
@@ -135,10 +137,10 @@ def _scan(hashes: _Hashes, queries: _Hashes, radius: int, most: int) -> Neighbor
             order = np.argsort(distance[rows], kind="stable")[:most]
             rows = rows[order]
             found.append(NeighborHits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
-        return _joined(found)
+        return _concatenate(found)
 
     with ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
-        return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
+        return _concatenate(list(pool.map(share, range(0, len(queries), _SHARE))))
 
 
 def _keys(hashes: _Hashes, block: int) -> NDArray[np.uint16]:
@@ -150,7 +152,7 @@ def _keys(hashes: _Hashes, block: int) -> NDArray[np.uint16]:
     return keys
 
 
-def _sorted(hashes: _Hashes, block: int) -> _Block:
+def _sorted_block(hashes: _Hashes, block: int) -> _Block:
     keys = _keys(hashes, block)
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     start = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << WIDTH))])
@@ -180,7 +182,7 @@ def _look_up(
         ):
             held.append(hits)
             waiting += len(hits)
-            if waiting > _HELD:
+            if waiting > _MOST_HITS:
                 held = [_nearest(held, most)]
                 waiting = 0
     return _nearest(held, most)
@@ -207,10 +209,10 @@ def _compare(
 
 def _nearest(parts: list[NeighborHits], most: int) -> NeighborHits:
     """Unite hits and keep of each query the `most` nearest."""
-    return _joined(parts).nearest(most)
+    return _concatenate(parts).nearest(most)
 
 
-def _joined(parts: list[NeighborHits]) -> NeighborHits:
+def _concatenate(parts: list[NeighborHits]) -> NeighborHits:
     names = ("query", "row", "distance")
     return NeighborHits(
         *(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names)

@@ -96,7 +96,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     looks = SplitThumbnails(
         splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()}
     )
-    constant, blank = _empty(splits, hashes)
+    constant, blank = _empty_images(splits, hashes)
     found = LeakageAudit(
         task=task,
         size=size,
@@ -109,7 +109,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         patients=patients_known(splits),
         constant=constant,
         blank=blank,
-        hints=tuple(shortcut_hints(splits, images, _units(splits, marks))),
+        hints=tuple(shortcut_hints(splits, images, _independent_units(splits, marks))),
         made=utc_now(),
     )
     return add_pair_images(found, images, pairs) if pairs else found
@@ -122,7 +122,7 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
     return np.concatenate([eight_bits(images[at : at + 256]) for at in range(0, len(images), 256)])
 
 
-def _empty(
+def _empty_images(
     splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
     """Return the rows of one single value, and those of nothing but noise; splits without are left out."""
@@ -136,7 +136,9 @@ def _empty(
     return {name: rows for name, rows in constant.items() if rows}, {n: r for n, r in blank.items() if r}
 
 
-def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[str, NDArray[np.uint64]]:
+def _independent_units(
+    splits: Mapping[str, Split], marks: Mapping[str, Digests]
+) -> dict[str, NDArray[np.uint64]]:
     """Return of each image its group, or where that is not known its digest."""
     return {
         name: marks[name]

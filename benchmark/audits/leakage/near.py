@@ -58,20 +58,20 @@ def near_copies(looks: SplitThumbnails) -> Iterator[NearCopies]:
     """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
     for split, others in _LOOKED_FOR.items():
         if split in looks.splits:
-            yield from (_across(looks, split, other) for other in others if other in looks.splits)
+            yield from (_near_across(looks, split, other) for other in others if other in looks.splits)
 
 
-def _across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
+def _near_across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
     asked = np.flatnonzero(looks.hashes[split] != BLANK)
     images = looks.images[split][asked]
     hits = nearest_candidates(images, looks.hashes[other], RADIUS, CROPS)
-    correlation = _confirmed(images, hits, looks.thumbnails[other])
+    correlation = _correlate_pairs(images, hits, looks.thumbnails[other])
     return near_of(
         looks, (split, other), NeighborHits(asked[hits.query], hits.row, hits.distance), correlation
     )
 
 
-def _confirmed(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
+def _correlate_pairs(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
     """Correlate every pair, some images per thread: most of the time is spent outside of Python's lock."""
     from threadpoolctl import threadpool_limits
 

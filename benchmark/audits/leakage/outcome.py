@@ -124,13 +124,14 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def leaks(self) -> tuple[str, ...]:
         """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
-        return tuple(_leaks(self))
+        return tuple(_leak_clauses(self))
 
     @property
     def near_test(self) -> tuple[str, ...]:
         """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
         return tuple(
-            f"{_counted(near)} have a copy, or nearly one, in {near.against}" for near in self._leaking
+            f"{_matched_share(near)} have a copy, or nearly one, in {near.against}"
+            for near in self._test_leaks
         )
 
     def near_copies(self, unlike: bool) -> int:
@@ -139,12 +140,12 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             unlike: leave out those that are equal in every pixel.
         """
-        matches = [match for near in self._leaking for match in near.matches]
+        matches = [match for near in self._test_leaks for match in near.matches]
         equal = {match.row for match in matches if match.exact and unlike}
         return len({match.row for match in matches} - equal)
 
     @property
-    def _leaking(self) -> Iterator[NearCopies]:
+    def _test_leaks(self) -> Iterator[NearCopies]:
         found = (near for near in self.near if near.split == "test" and not near.within)
         return (near for near in found if near.means == "leak")
 
@@ -171,7 +172,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
     def _look_alikes(self) -> Iterator[str]:
         """Near copies across splits that are too few to be told from look-alikes, a clause each."""
         return (
-            f"{_counted(near)} have a near copy or a look-alike in {near.against}: "
+            f"{_matched_share(near)} have a near copy or a look-alike in {near.against}: "
             "only a look at the pairs (--pictures) can tell"
             for near in self.near
             if not near.within
@@ -180,7 +181,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def shortcut_clauses(self) -> tuple[str, ...]:
         """What can be told without a look at what images show, a clause for the split and for the label."""
         held: dict[str, list[str]] = {}
         for hint in self.hints:
@@ -195,19 +196,19 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _leaks(found: LeakageAudit) -> Iterator[str]:
+def _leak_clauses(found: LeakageAudit) -> Iterator[str]:
     if found.crossing:
         many = len(found.crossing)
         groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
         yield f"{many:,} {groups} in more than one split"
     for near in found.near:
         if near.beyond_look_alikes and not near.within:
-            yield f"{_counted(near)} have a copy, or nearly one, in {near.against}"
+            yield f"{_matched_share(near)} have a copy, or nearly one, in {near.against}"
     for shared in found.shared or ():
         yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
 
 
-def _counted(near: NearCopies) -> str:
+def _matched_share(near: NearCopies) -> str:
     return f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
 
 

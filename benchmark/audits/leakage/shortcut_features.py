@@ -29,10 +29,10 @@ def feature_families(splits: Mapping[str, Split], images: _Images, rows: _Rows) 
         images: of those rows, [n, h, w(, 3)].
         rows: of each split.
     """
-    return {**_of_pixels(images), **_of_columns(splits, rows), **_of_traits(splits, rows)}
+    return {**_pixel_features(images), **_column_features(splits, rows), **_trait_features(splits, rows)}
 
 
-def _of_pixels(images: _Images) -> dict[str, Figures]:
+def _pixel_features(images: _Images) -> dict[str, Figures]:
     channels = images[..., None] if images.ndim == 3 else images
     flat = channels.reshape(len(images), -1)
     edges = (channels[:, 0], channels[:, -1], channels[:, :, 0], channels[:, :, -1])
@@ -48,7 +48,7 @@ def _of_pixels(images: _Images) -> dict[str, Figures]:
     }
 
 
-def _of_columns(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
+def _column_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return one family of the subgroup columns that every split has, such as scanner or site."""
     first, *others = splits.values()
     shared = [name for name in first.columns if all(name in split.columns for split in others)]
@@ -56,13 +56,13 @@ def _of_columns(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     return {"subgroup columns": np.concatenate(coded, axis=1)} if coded else {}
 
 
-def _of_traits(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
+def _trait_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
     """Return the families of what the files say; that a file lacks something is a figure too."""
     names = dict.fromkeys(name for split in splits.values() for name in split.traits)
     found: dict[str, list[Figures]] = {}
     for name in names:
-        values = [_known(splits[split].traits.get(name), some) for split, some in rows.items()]
-        found.setdefault(_family(name), []).append(_coded(values))
+        values = [_trait_values(splits[split].traits.get(name), some) for split, some in rows.items()]
+        found.setdefault(_family(name), []).append(_encode(values))
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
 
 
@@ -75,18 +75,18 @@ def _family(trait: str) -> str:
     return "header fields" if trait[:1].isupper() else "bit depth and encoding"
 
 
-def _coded(parts: list[NDArray[Any]]) -> Figures:
+def _encode(parts: list[NDArray[Any]]) -> Figures:
     """Return numbers as they are, [n, 1], and words as a column for each."""
     if any(part.dtype.kind == "U" for part in parts):
-        return _one_hot(np.concatenate([_words(part) for part in parts]))
+        return _one_hot(np.concatenate([_as_text(part) for part in parts]))
     return np.concatenate(parts)[:, None]
 
 
-def _known(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:
+def _trait_values(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:
     return np.full(len(rows), np.nan) if values is None else np.asarray(values)[rows]
 
 
-def _words(values: NDArray[Any]) -> NDArray[np.str_]:
+def _as_text(values: NDArray[Any]) -> NDArray[np.str_]:
     """Return text, "" where a split of numbers knows none."""
     return values if values.dtype.kind == "U" else np.where(np.isnan(values), "", values.astype(np.str_))
 

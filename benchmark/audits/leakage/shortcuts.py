@@ -44,9 +44,9 @@ def shortcut_hints(
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
     labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
     for name, figures in feature_families(splits, shown, drawn).items():
-        yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
+        yield _make_hint("split", name, figures, (place == len(drawn) - 1)[:, None])
         truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
-        yield _hint("label", name, figures, truth)
+        yield _make_hint("label", name, figures, truth)
 
 
 def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArra
     return np.sort(order[np.unique(units[order], return_index=True)[1]])
 
 
-def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> ShortcutHint:
+def _make_hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> ShortcutHint:
     """Tell the columns of `truth` [n, classes] from `figures` [n, k]."""
     kept = (truth.sum(axis=0) >= FEWEST_IMAGES) & ((~truth).sum(axis=0) >= FEWEST_IMAGES)
     facts = {"target": target, "features": name, "images": len(truth)}
@@ -63,7 +63,7 @@ def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) ->
         return ShortcutHint(**facts, reason=f"fewer than two sides with {FEWEST_IMAGES} images")
     if np.all((figures == figures[0]) | (np.isnan(figures) & np.isnan(figures[0]))):
         return ShortcutHint(**facts, reason="the same in all images")
-    aucs = _aucs(figures, truth[:, kept])
+    aucs = _permutation_aucs(figures, truth[:, kept])
     return ShortcutHint(
         **facts,
         auc=round(float(aucs[0]), 4),
@@ -73,7 +73,7 @@ def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) ->
     )
 
 
-def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
+def _permutation_aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
     """Return [1 + PERMUTATIONS]: the cross-validated macro AUC of the target, then of its permutations."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import StratifiedKFold
@@ -86,26 +86,26 @@ def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
         warnings.simplefilter("ignore")  # of combinations of labels that are rarer than the folds
         folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED).split(figures, strata))
     for train, test in folds:
-        coded, asked = _binned(figures[train], figures[test])
+        coded, asked = _bin_features(figures[train], figures[test])
         for start in range(0, len(orders), _AT_ONCE):
             some = np.stack(orders[start : start + _AT_ONCE])
             wanted = truth[some[:, train]].transpose(1, 0, 2)  # [train, permutations, classes]
             scores = Ridge(1.0).fit(coded, wanted.reshape(len(train), -1)).predict(asked)
-            total[start : start + len(some)] += _macro(scores, truth[some[:, test]])
+            total[start : start + len(some)] += _macro_auc(scores, truth[some[:, test]])
     return total / FOLDS
 
 
-def _binned(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
+def _bin_features(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
     """Return both as 0 and 1 for each bin of each figure.
 
     Bins are quantiles of `known`; a figure that is anywhere unknown has one more for that.
     """
-    parts = [_one_binned(one, other) for one, other in zip(known.T, asked.T, strict=True)]
+    parts = [_bin_feature(one, other) for one, other in zip(known.T, asked.T, strict=True)]
     ours, theirs = zip(*parts, strict=True)
     return np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1)
 
 
-def _one_binned(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
+def _bin_feature(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
     told = known[np.isfinite(known)]
     cuts = np.unique(np.quantile(told, np.linspace(0.1, 0.9, 9))) if len(told) else told
     bins = len(cuts) + 1 + int(np.isnan(known).any() or np.isnan(asked).any())
@@ -117,7 +117,7 @@ def _one_binned(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple
     return coded(known), coded(asked)
 
 
-def _macro(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
+def _macro_auc(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
     """Return the mean one-vs-rest AUC of each permutation: scores [n, p * c], truth [p, n, c]."""
     from scipy.stats import rankdata
 

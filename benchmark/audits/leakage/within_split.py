@@ -24,13 +24,13 @@ def near_within(looks: SplitThumbnails) -> Iterator[NearCopies]:
         low, high = np.minimum(hits.query, hits.row), np.maximum(hits.query, hits.row)
         distinct = np.unique((low * len(shown) + high)[low != high])  # each pair once
         one, other = (shown[rows] for rows in np.divmod(distinct, max(1, len(shown))))
-        correlation = _correlated(looks.thumbnails[split], one, other)
+        correlation = _correlate_rows(looks.thumbnails[split], one, other)
         query, row = np.concatenate([one, other]), np.concatenate([other, one])
         both = NeighborHits(query, row, np.zeros_like(row))
         yield near_of(looks, (split, split), both, np.concatenate([correlation, correlation]))
 
 
-def _correlated(known: _Floats, one: Ints, other: Ints) -> _Floats:
+def _correlate_rows(known: _Floats, one: Ints, other: Ints) -> _Floats:
     """Return [pairs]: the correlation of the details of two rows each."""
     found = np.empty(len(one), np.float32)
     for start in range(0, len(one), _AT_ONCE):

@@ -29,7 +29,7 @@ FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "Pa
 """Header fields that may be labels: a few plain words each, none of which names a patient."""
 LEVELS = ("series", "study", "patient")
 
-Thing = TypeVar("Thing")
+_Item = TypeVar("_Item")
 Slice = tuple[str, DicomKeys | None]
 """A file relative to the root, and its header unless that is broken."""
 Labels = Callable[[Slice], tuple[str, ...]]
@@ -68,7 +68,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
         UserError: there is no such folder, or the labels are not where the card says, or of one class.
     """
     root = folder_of(card, folder)
-    labels, unlabeled, field = _labels(card, folder)
+    labels, unlabeled, field = _label_rule(card, folder)
     files = partial(scan_dicom, root, field, time.monotonic())
     found = {label for each in files() for label in labels(each)}
     classes = card.classes or tuple(sorted(found))
@@ -77,7 +77,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
             f"{root}: the labels of '{card.name}' ({card.labels_from}) name {known} of its classes, and at "
             "least two are needed: correct 'labels_from' or 'classes'."
         )
-    listing = partial(_entries, root, files, classes, labels, card)
+    listing = partial(_file_entries, root, files, classes, labels, card)
     return DicomSource(facts_of(card, classes), root, listing, reader_of(card), unlabeled=unlabeled)
 
 
@@ -112,21 +112,21 @@ def cap_series(slices: Iterable[Slice], per_series: int, per_patient: int) -> li
         # who has neither patient nor study is nobody's: its series do not share a cap
         of_patient[key[0] or key[1]].append(key)
     for keys in of_patient.values():
-        for key in _evenly(sorted(keys), per_patient):
+        for key in _evenly_spaced(sorted(keys), per_patient):
             # Header.number is the place in the series; the path decides where it is missing
-            kept += _evenly(sorted(series[key], key=_place), per_series)
+            kept += _evenly_spaced(sorted(series[key], key=_slice_order), per_series)
     return kept
 
 
-def _place(each: Slice) -> tuple[float, str]:
+def _slice_order(each: Slice) -> tuple[float, str]:
     return (each[1].number if each[1] else 0.0, each[0])
 
 
-def _evenly(things: Sequence[Thing], most: int) -> Sequence[Thing]:
+def _evenly_spaced(things: Sequence[_Item], most: int) -> Sequence[_Item]:
     return [things[at] for at in ReaderTable(frames=most).chosen(len(things))] if most else things
 
 
-def _entries(
+def _file_entries(
     root: Path,
     files: Callable[[], Iterable[Slice]],
     classes: tuple[str, ...],
@@ -148,42 +148,42 @@ def _entries(
             yield entry_of(root, each[0], label)
 
 
-def _labels(card: SourceCard, folder: Path) -> tuple[Labels, str, str]:
+def _label_rule(card: SourceCard, folder: Path) -> tuple[Labels, str, str]:
     """Return what labels a file, why a file has none, and the header field that has to be read for it."""
     if card.labels_from == "folder":
-        return _of_folder, "it lies in no folder that is a class", ""
+        return _folder_label, "it lies in no folder that is a class", ""
     if card.labels_from in FIELDS:
         reason = f"its header has no {card.labels_from}, or one that is no class"
-        return _of_header, reason, card.labels_from
+        return _header_label, reason, card.labels_from
     if not card.labels_from.lower().endswith(".csv"):
         fields = ", ".join(FIELDS)
         raise UserError(
             f"The card of '{card.name}', key 'labels_from': '{card.labels_from}' is neither 'folder', "
             f"nor a header field ({fields}), nor a .csv file."
         )
-    level, table = _table(folder / card.labels_from, card)
-    return partial(_of_table, level, table), f"its {level} has no label in the table", ""
+    level, table = _read_label_table(folder / card.labels_from, card)
+    return partial(_table_label, level, table), f"its {level} has no label in the table", ""
 
 
-def _of_folder(each: Slice) -> tuple[str, ...]:
+def _folder_label(each: Slice) -> tuple[str, ...]:
     first, _, rest = each[0].partition("/")
     return (first,) if rest else ()
 
 
-def _of_header(each: Slice) -> tuple[str, ...]:
+def _header_label(each: Slice) -> tuple[str, ...]:
     return (each[1].value,) if each[1] and each[1].value else ()
 
 
-def _of_table(level: str, table: Mapping[str, tuple[str, ...]], each: Slice) -> tuple[str, ...]:
+def _table_label(level: str, table: Mapping[str, tuple[str, ...]], each: Slice) -> tuple[str, ...]:
     return table.get(getattr(each[1], level), ()) if each[1] else ()
 
 
-def _table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+def _read_label_table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, ...]]]:
     """Read a CSV: at which level its keys stand, and the labels of each."""
     names = header_of(path)
-    usual = tuple(name for name in names if _level(name))
+    usual = tuple(name for name in names if _level_of(name))
     key = column_of(path, names, card.key_column, usual or ("series", "study", "patient"), "key_column")
-    level = _level(key)
+    level = _level_of(key)
     if not level:
         raise UserError(f"{path}: the name of the column '{key}' must hold series, study or patient.")
     label = column_of(path, names, card.label_column, LABELS, "label_column")
@@ -195,7 +195,7 @@ def _table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, .
     return level, {key: tuple(filter(None, labels)) for key, labels in table.items()}
 
 
-def _level(column: str) -> str:
+def _level_of(column: str) -> str:
     return next((level for level in LEVELS if level in column.lower()), "")
 
 

@@ -33,7 +33,7 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
         )
     if card.labels == "multilabel":
         raise UserError(f"The card of '{card.name}': a folder per class gives one label: use a table.")
-    listing = partial(_entries, root, classes, group_finder(card))
+    listing = partial(_file_entries, root, classes, group_finder(card))
     return FileSource(facts_of(card, classes), root, listing, card.reader)
 
 
@@ -42,7 +42,7 @@ def group_finder(card: SourceCard) -> PatientMatcher | None:
     return compile_pattern(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 
-def _entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
+def _file_entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
     for index, name in enumerate(classes):
         for path, patient in with_patients(files_below(root, name), str, find):
             yield entry_of(root, path, (index,), patient)

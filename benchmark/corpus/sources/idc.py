@@ -75,7 +75,7 @@ def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSour
     folder = (places.roots[0] if places.roots else Path()) / "idc" / name
     if not (folder / DONE).exists():
         click.echo(clean(describe_collections(plan, folder)), err=True)
-        _agree(plan, folder, places.download, agreed)
+        _confirm_download(plan, folder, places.download, agreed)
         _download(name, folder)
     if not plan.label:
         raise UserError(
@@ -105,8 +105,10 @@ def plan_of(name: str) -> CollectionPlan:
         UserError: idc-index is not installed (with the catalog's figures), or there is no such collection.
     """
     if importlib.util.find_spec("idc_index") is None:
-        raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogd(name)}")
-    index = _index(name)
+        raise UserError(
+            f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalog_summary(name)}"
+        )
+    index = _read_series(name)
     if index.empty:
         near = difflib.get_close_matches(name, {row.collection for row in idc_collections()}, n=5, cutoff=0.4)
         raise unknown_name_error("collection of the Imaging Data Commons", name, near)
@@ -126,11 +128,11 @@ def plan_of(name: str) -> CollectionPlan:
         float(index["series_size_MB"].sum()) / 1000,
         tuple(sorted(index["license_short_name"].dropna().unique())),
         str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
-        next((field for field in IDC_LABELS if len(set(_texts(images[field].tolist()))) > 1), ""),
+        next((field for field in IDC_LABELS if len(set(_known_texts(images[field].tolist()))) > 1), ""),
     )
 
 
-def _texts(values: list[object]) -> list[str]:
+def _known_texts(values: list[object]) -> list[str]:
     """Return the values that are there; pandas writes a missing text as a number."""
     return [value for value in values if isinstance(value, str)]
 
@@ -142,17 +144,17 @@ def describe_collections(plan: CollectionPlan, folder: Path) -> str:
             f"idc:{plan.collection} ({', '.join(plan.licenses) or 'license not stated'})",
             *(f"  {line}" for line in plan.lines),
             f"  in all {plan.gigabytes:.1f} GB into {folder}, by",
-            f"  {_command(plan.collection, folder)}",
+            f"  {_download_command(plan.collection, folder)}",
         ]
     )
 
 
-def _command(name: str, folder: Path) -> str:
+def _download_command(name: str, folder: Path) -> str:
     words = ("--collection-id", name, "--analysis-results", "exclude", "--download-dir", str(folder))
     return shlex.join(("idc", "download-from-selection", *words))
 
 
-def _agree(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
+def _confirm_download(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
     """Return if the download may begin; `UserError` where it may not."""
     if not allowed:
         raise UserError(f"idc:{plan.collection} is not in {folder}, and downloads are switched off.")
@@ -166,7 +168,7 @@ def _agree(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> N
     )
 
 
-def _index(name: str) -> "pd.DataFrame":
+def _read_series(name: str) -> "pd.DataFrame":
     """Read the series of a collection, without what others derived from it later."""
     import pandas as pd
 
@@ -190,7 +192,7 @@ def _download(name: str, folder: Path) -> None:
     write_bytes(folder / DONE, b"")
 
 
-def _catalogd(name: str) -> str:
+def _catalog_summary(name: str) -> str:
     """Return what the catalog knows of a collection."""
     parts = [
         f"{row.modality}: {row.series:,} series of {row.patients:,} patients, {row.instances:,} files, "
@@ -201,8 +203,8 @@ def _catalogd(name: str) -> str:
     return f"The catalog says: {'; '.join(parts)}." if parts else "The catalog knows no such collection."
 
 
-def _no_card(card: SourceCard, folder: Path) -> DicomSource:
+def _refuse_card(card: SourceCard, folder: Path) -> DicomSource:
     raise UserError(f"The card of '{card.name}': name the collection as idc:COLLECTION on the command line.")
 
 
-SOURCES.add("idc", SourceKind(_no_card, named=open_collection))
+SOURCES.add("idc", SourceKind(_refuse_card, named=open_collection))

@@ -28,11 +28,11 @@ def open_nifti(card: SourceCard, folder: Path) -> FileSource:
     if not path.exists():
         raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")
     source = open_folder(card, folder) if path.is_dir() else open_table(card, folder)
-    listing = partial(_volumes, source.listing)
+    listing = partial(_volume_entries, source.listing)
     return replace(source, listing=listing, reader=reader_of(card), per_unit=VOLUMES_PER_UNIT)
 
 
-def _volumes(listing: Callable[[], Iterable[FileEntry]]) -> Iterator[FileEntry]:
+def _volume_entries(listing: Callable[[], Iterable[FileEntry]]) -> Iterator[FileEntry]:
     """Leave out what stands beside the volumes (their notes in JSON); slices of one share a group."""
     for entry in listing():
         if entry.path.lower().endswith(_SUFFIXES):

@@ -45,7 +45,7 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
         column_of(path, header, card.group_column, GROUP_COLUMNS, "group_column", optional=True),
     )  # fmt: skip
     multilabel = card.labels == "multilabel"
-    classes = card.classes or _found(table, multilabel)
+    classes = card.classes or _label_names(table, multilabel)
     if len(classes) < 2:
         raise UserError(f"{path}: its labels name {len(classes)} class: at least two are needed.")
     index = {name: number for number, name in enumerate(classes)}
@@ -94,7 +94,7 @@ def names_of(text: str, multilabel: bool) -> list[str]:
     return [name.strip() for name in text.split(_SEPARATOR) if name.strip()]
 
 
-def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
+def _label_names(table: _Table, multilabel: bool) -> tuple[str, ...]:
     seen: set[str] = set()
     for _, row in rows_of(table.path):
         seen.update(names_of(row[table.label], multilabel))
@@ -118,13 +118,13 @@ def column_of(
 
 def header_of(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a CSV."""
-    with _opened(path) as reader:
+    with _open_csv(path) as reader:
         return tuple(reader.fieldnames or ())
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Give (line, row) of a CSV, one at a time; `UserError` where a row has not the cells of the header."""
-    with _opened(path) as reader:
+    with _open_csv(path) as reader:
         for row in reader:
             if None in row or None in row.values():
                 raise UserError(
@@ -135,7 +135,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
     """Open a CSV; `UserError` where it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark

@@ -73,8 +73,8 @@ def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clea
         return any(h.found for h in found.hints if (h.target, h.features) == ("label", "file size"))
 
     blind, knowing = audit(False), audit(True)
-    assert told_by_size(blind) and "unless several images of each patient" in blind.told[0]
-    assert not told_by_size(knowing) and not any("unless" in clause for clause in knowing.told)
+    assert told_by_size(blind) and "unless several images of each patient" in blind.shortcut_clauses[0]
+    assert not told_by_size(knowing) and not any("unless" in clause for clause in knowing.shortcut_clauses)
 
 
 def test_chance_is_rarely_called_a_hint() -> None:

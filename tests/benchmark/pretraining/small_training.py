@@ -107,7 +107,7 @@ def train(folder: Path, settings: PretrainSettings, every: int, killed: tuple[in
     torch.set_num_threads(1)
     with join_ranks("cpu") as ranks:
         result = run_training(
-            job(settings, ranks), PretrainCallbacks(folder, every, evaluate_every=20, row=watch)
+            job(settings, ranks), PretrainCallbacks(folder, every, evaluate_every=20, on_row=watch)
         )
         if ranks.first:
             rows = [(point.step, point.train_loss, point.val_loss) for point in result.curve]

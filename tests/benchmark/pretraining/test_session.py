@@ -12,7 +12,7 @@ from small_training import start
 
 from mednet_bench.benchmark.corpus.corpus import read_corpus
 from mednet_bench.benchmark.pretraining.leave_out import related_sources
-from mednet_bench.benchmark.pretraining.resume_check import read_begun
+from mednet_bench.benchmark.pretraining.resume_check import read_stored_config
 from mednet_bench.benchmark.pretraining.stopping import stop_on_signal
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import StoppedError, UserError
@@ -81,7 +81,7 @@ def test_what_is_finished_is_not_made_again(
     arguments = command(corpus, tmp_path, "--steps", "4", "--leave-out", "pneumoniamnist,bloodmnist")
     run(*arguments)
     made = (tmp_path / "card.toml").read_bytes()
-    begun = read_begun(tmp_path)
+    begun = read_stored_config(tmp_path)
     assert begun and begun.leave_out == ("bloodmnist", "pneumoniamnist") and "scans" in begun.sources
     capsys.readouterr()
     run(*arguments)
@@ -100,7 +100,7 @@ def test_a_source_that_may_hold_images_of_a_task_is_not_read(
         run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnits"))
     run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnist"))
     assert "left out: cells, for dermamnist" in capsys.readouterr().err
-    begun = read_begun(tmp_path)
+    begun = read_stored_config(tmp_path)
     assert begun and begun.sources == ("findings", "scans")
     assert '"cells"' not in (tmp_path / "card.toml").read_text().partition("[training]")[0]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.pretraining import shards
-from mednet_bench.benchmark.pretraining.loader import corpus_pools, told_of_deaths
+from mednet_bench.benchmark.pretraining.loader import corpus_pools, worker_death_as_error
 from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
 from mednet_bench.benchmark.pretraining.sources import LoaderConfig, pool_starts
 from mednet_bench.core.errors import StoppedError, UserError
@@ -110,9 +110,9 @@ def test_pools_hold_labels_by_kind_and_keep_groups_together(gray: tuple[Path, Sh
     assert findings.labels.tolist() == [[0, 1, 1], [1, 0, 1]] * 20
     assert (cells.flips, scans.flips) == ((True, True), (True, False))
     for pool in pools:
-        assert sorted([*pool.train, *pool.held]) == list(range(40))
-    assert len(scans.held) == 2  # 5 % of 40; the groups of `cells` are of 8 and fit no 2
-    assert len(cells.held) == 0
+        assert sorted([*pool.train, *pool.held_out]) == list(range(40))
+    assert len(scans.held_out) == 2  # 5 % of 40; the groups of `cells` are of 8 and fit no 2
+    assert len(cells.held_out) == 0
 
 
 def test_what_is_left_out_is_not_read_and_the_rest_stays_as_it_was(gray: tuple[Path, Shown]) -> None:
@@ -122,7 +122,7 @@ def test_what_is_left_out_is_not_read_and_the_rest_stays_as_it_was(gray: tuple[P
         folder, LoaderConfig(side=28, workers=0, leave_out=frozenset({"cells", "findings"}))
     )
     assert [pool.name for pool in pools] == ["scans"]
-    assert pools[0].held.tolist() == whole[2].held.tolist()
+    assert pools[0].held_out.tolist() == whole[2].held_out.tolist()
     (batch,) = images.batches([np.array([5])])
     assert torch.equal(batch[0], as_stored({"scans": shown["scans"]}, 5, 28))
     with pytest.raises(UserError, match="no source that may be used"):
@@ -194,6 +194,6 @@ def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> N
     for worker in multiprocessing.active_children():
         if worker.pid not in others:
             worker.kill()
-    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), told_of_deaths(gray[0]):
+    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), worker_death_as_error(gray[0]):
         list(stream)
     images.close()
