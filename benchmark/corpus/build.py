@@ -1,4 +1,4 @@
-"""Building a corpus: sources read in parallel, unit by unit, resumed after any kind of end."""
+"""Build a corpus: read its sources in parallel, unit by unit, and resume after any interruption."""
 
 import hashlib
 import shutil
@@ -20,12 +20,12 @@ from .finish import finish_corpus
 from .source import CorpusSource, WorkUnit
 
 PLAN = "plan.json"
-"""In the folder of the parts: what the build under way was asked for."""
+"""File in the folder of the parts: hash of the request of the unfinished build."""
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """What there is to do: units per source, and the hash of everything that decides the result."""
+    """Number of units of each source, and the hash of everything that decides the result."""
 
     units: tuple[int, ...]
     request: str
@@ -34,18 +34,18 @@ class _Survey:
 def build_corpus(
     folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, jobs: int = 1
 ) -> Corpus:
-    """Build a corpus, or go on with one that was interrupted; a finished one is left as it is.
+    """Build a corpus, or resume an interrupted build; a finished corpus is returned unchanged.
 
     Args:
-        folder: where it shall stand.
-        sources: in the order in which they keep an image that several of them hold.
-        settings: what is done to the images.
-        jobs: processes.
+        folder: of the corpus.
+        sources: an image that several of them hold is kept from the first.
+        settings: how images are stored.
+        jobs: number of processes.
 
     Raises:
         UserError: the folder holds another corpus or another build, a second process works on it, or a
             source is of the other variant.
-        StoppedError: no room on the disk, or a process died; running it again goes on.
+        StoppedError: the disk is full or a process died; the same call resumes.
     """
     for source in sources:
         if source.facts.variant != settings.variant:
@@ -60,8 +60,7 @@ def build_corpus(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."
             )
         survey = _survey_sources(sources, settings)
-        done = _open_existing(folder, survey.request)
-        return done or _build_parts(folder, sources, settings, survey, jobs)
+        return _open_existing(folder, survey.request) or _build_parts(folder, sources, settings, survey, jobs)
 
 
 def _build_parts(
@@ -76,8 +75,8 @@ def _build_parts(
     with show_count("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
         images = problems = 0
         work = partial(_build_unit, folder=folder, settings=settings)
-        for made, failed in map_in_processes(work, _pending_units(folder, sources), jobs):
-            images, problems = images + made, problems + failed
+        for image_count, problem_count in map_in_processes(work, _pending_units(folder, sources), jobs):
+            images, problems = images + image_count, problems + problem_count
             step(f"{images:,} images, {problems:,} problems")
     return finish_corpus(folder, [source.facts for source in sources], parts, settings, survey.request)
 
@@ -96,7 +95,7 @@ def _pending_units(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tu
 
 
 def _survey_sources(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
-    """Go over the units without reading them."""
+    """List the units without reading any image."""
     digest = hashlib.sha256()
     digest.update(repr((CORPUS_FORMAT, settings.variant, settings.side, salt_trace(settings.salt))).encode())
     counts = []
@@ -111,7 +110,7 @@ def _survey_sources(sources: Sequence[CorpusSource], settings: CorpusSettings) -
 
 
 def _open_existing(folder: Path, request: str) -> Corpus | None:
-    """Take up what is there: a finished corpus is returned, another build is refused."""
+    """Return the finished corpus of a folder, if any; `UserError` if it holds another build."""
     if (folder / CORPUS).exists():
         corpus = read_corpus(folder)
         if corpus.request != request:
@@ -130,6 +129,6 @@ def _open_existing(folder: Path, request: str) -> Corpus | None:
             "since: choose another folder, or delete it."
         )
     for inside in (folder, folder / PARTS, folder / SHARDS):
-        for left in inside.glob(".*.tmp"):  # what a kill -9 cut off
-            left.unlink(missing_ok=True)
+        for partial_file in inside.glob(".*.tmp"):  # left by kill -9
+            partial_file.unlink(missing_ok=True)
     return None

@@ -1,4 +1,4 @@
-"""Does every image of a corpus read back as the index says: the answer to a doubtful disk or copy."""
+"""Check that every image of a corpus reads back with the hash in the index."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,8 +17,8 @@ def check_corpus(folder: Path, jobs: int = 1) -> list[str]:
     """Read every image and compare its hash.
 
     Returns:
-        one sentence per shard that is missing or holds other images than the index says, and one if the
-        index holds another number of images than corpus.json; empty if all is well.
+        One sentence for each shard that is missing or differs from the index, and one if the index and
+        corpus.json disagree on the number of images.
 
     Raises:
         UserError: there is no finished corpus, or its index cannot be read.

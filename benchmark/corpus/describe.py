@@ -1,4 +1,4 @@
-"""What a corpus is made of, for a person and for a program."""
+"""Describe a corpus as text and as JSON."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpu
 
 
 def corpus_facts(folder: Path) -> dict[str, Any]:
-    """Return everything that is known of a corpus as plain data; `UserError` where there is none."""
+    """Return the facts of a corpus as plain data; `UserError` where there is no corpus."""
     corpus = read_corpus(folder)
     license = implied_terms(source.license for source in corpus.sources if source.images)
     return {
@@ -29,7 +29,7 @@ def corpus_facts(folder: Path) -> dict[str, Any]:
 
 
 def describe_corpus(folder: Path) -> str:
-    """Return the same as text; `UserError` as `facts`."""
+    """Return the facts of a corpus as text; errors as `corpus_facts`."""
     corpus, found = read_corpus(folder), corpus_facts(folder)
     lines = [
         f"{one_line(str(folder))}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} "

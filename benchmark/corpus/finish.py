@@ -1,4 +1,4 @@
-"""From finished parts to a corpus: duplicates out, one index, and the file that says that all is there."""
+"""Finish a corpus from its parts: remove duplicates, write the index, then `corpus.json`."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _T = TypeVar("_T")
-_ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # no other column repeats itself; ill typed
+_ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # other columns have few repeats; ill typed
 
 
 def finish_corpus(
@@ -37,12 +37,12 @@ def finish_corpus(
     settings: CorpusSettings,
     request: str,
 ) -> Corpus:
-    """Make a corpus of its parts; killed at any point, it can be called again.
+    """Make a corpus of its parts; may be repeated after being killed at any point.
 
     Args:
         folder: of the corpus.
-        facts: of the sources, in the order in which they keep what several of them hold.
-        parts: all of them, in the order of the sources and their numbers.
+        facts: of the sources; an image that several of them hold is kept from the first.
+        parts: all of them, sorted by source and number.
         settings: of the build.
         request: see `Corpus`.
     """
@@ -73,7 +73,7 @@ def finish_corpus(
 def _write_exclusions(
     folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """Write the copies and the problems; counts them by (source, how the labels compare) and by source."""
+    """Write both CSVs; returns copies by (source, label agreement), and problems by source."""
     removed, unread = Counter[tuple[str, str]](), Counter[str]()
     _write_csv(
         folder / DUPLICATES,
@@ -99,7 +99,7 @@ def _kept_counts(rows: RowFacts, decision: RowDecision, position: int) -> dict[s
 
 
 def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep: NDArray[np.bool_]) -> str:
-    """Settle every shard and write the rows that stay, a row group for each; returns the identity."""
+    """Write the final shards and the index, one row group per shard; returns the corpus's identity."""
     from pyarrow import parquet
 
     pieces = zip(parts, rows.starts[:-1], rows.starts[1:], strict=True)
@@ -121,7 +121,7 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
 
 
 def _finish_shard(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
-    """Put a part's shard where it stays, without the rows that do not; returns the rows that do."""
+    """Write a part's final shard without the rows that are dropped; returns the rows that stay."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -135,7 +135,7 @@ def _finish_shard(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     table = table.filter(pa.array(keep))
     if not len(table):
         return table
-    if not part.final.exists():  # else an earlier try was killed after it, and wrote the same
+    if not part.final.exists():  # else an earlier call was killed after writing the same bytes
         _require_shard(part)
         with part.shard.open("rb") as shard:
             write_atomic(part.final, lambda file: copy_rows(shard, keep, file))
@@ -150,7 +150,7 @@ def _require_shard(part: CorpusPart) -> None:
 
 
 def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
-    """Hash what makes a corpus the same corpus elsewhere: salted groups and offsets do not."""
+    """Hash keys, pixels and labels, but neither salted groups nor offsets, which differ between machines."""
     for row in zip(*(table[name].to_pylist() for name in ("key", "sha256", "label")), strict=True):
         identity.update(repr(row).encode())
 
@@ -173,6 +173,6 @@ def _write_csv(path: Path, names: tuple[str, ...], rows: Iterable[tuple[str, ...
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([*map(one_line, row)] for row in rows)
-        text.detach()  # flushes, and leaves the file to its owner
+        text.detach()  # flushes without closing the caller's file
 
     write_atomic(path, write)

@@ -1,4 +1,4 @@
-"""The rows of a corpus and the images they point to, a shard at a time."""
+"""Read the index of a corpus and the images that its rows point to."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_index(folder: Path) -> "ParquetFile":
-    """Open the index, whose row groups are the shards in order; `UserError` where it is damaged."""
+    """Open the index, which has one row group per shard, in order; `UserError` where it is damaged."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -48,23 +48,22 @@ def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _damage_as_error(path: Path) -> Iterator[None]:
-    """Turn what a file raises in the block that is absent or not what the index says into a `UserError`."""
+    """Convert any error of the block to a `UserError` that calls the file missing or damaged."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # foreign bytes break Pillow and Arrow in any way
+    except Exception as error:  # Pillow and Arrow raise anything on foreign bytes
         raise UserError(f"{path} is missing or damaged: build the corpus anew.") from error
 
 
 def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """Read the images of some rows of the index, given in rising order; `UserError` where one is damaged."""
+    """Yield the images of rows of the index, in ascending order; `UserError` where one is damaged."""
     index = open_index(folder)
-    waiting = list(wanted)
     start = 0
     for number in range(index.num_row_groups):
         stop = start + index.metadata.row_group(number).num_rows
-        here = [row - start for row in waiting if start <= row < stop]
+        here = [row - start for row in wanted if start <= row < stop]
         if here:
             with _damage_as_error(folder / INDEX):
                 table = index.read_row_group(number, columns=["shard", "offset", "size"])

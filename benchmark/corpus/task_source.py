@@ -1,4 +1,4 @@
-"""Tasks and npz sets as sources of a corpus: the splits that their card allows, read a thousand at a time."""
+"""Tasks and npz sets as sources of a corpus: the splits that their card allows for pretraining."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from .corpus import SourceFacts
 from .source import SourceItem, WorkUnit
 
 IMAGES_PER_UNIT = 1000
-"""Images that one process reads in one go."""
+"""Images that one process reads as one unit."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskSource:
-    """The images of a task, or of a set that only pretrains.
+    """Images of a task, or of a set for pretraining only.
 
     Attributes:
-        task: its card, which also knows how to load it.
-        places: where its file may stand.
-        splits: which of its splits are taken.
+        task: its card, which also loads it.
+        places: where its file may be.
+        splits: names of the splits that are used.
         size: side in pixels of the stored images.
         per_unit: images per unit.
     """
@@ -37,15 +37,15 @@ class TaskSource:
 
     @property
     def facts(self) -> SourceFacts:
-        """Take over the task's card."""
+        """Facts of the task's card."""
         same = ("name", "license", "source_group", "parents", "kind", "classes", "modality", "variant")
-        kept = {key: getattr(self.task, key) for key in (*same, "citation")}
+        fields = {key: getattr(self.task, key) for key in (*same, "citation")}
         words = (self.task.name, self.task.source_group)
         database = next((canonical_id(word) for word in words if is_known(word)), "")
-        return SourceFacts(database=database, splits=self.splits, **kept)
+        return SourceFacts(database=database, splits=self.splits, **fields)
 
     def units(self) -> Iterator[WorkUnit]:
-        """Cut the splits into pieces; each carries the hash of the file."""
+        """Yield ranges of rows of each split; a unit carries the hash of the file."""
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
         for split in self.splits:
@@ -56,7 +56,7 @@ class TaskSource:
                 number += 1
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem]:
-        """Give the images of a piece of a split."""
+        """Yield the images of a range of rows of a split."""
         content, split, start, stop = unit.what
         rows = _split_rows(content, self, split).read(start, stop)
         multilabel = self.task.kind == "multilabel"
@@ -67,27 +67,27 @@ class TaskSource:
 
 
 class SplitRows(Protocol):
-    """A split of which some rows can be read."""
+    """A split whose rows can be read by range."""
 
     def __len__(self) -> int: ...
 
     def read(self, start: int, stop: int) -> Split:
-        """Read some rows."""
+        """Read a range of rows."""
         ...
 
 
 @runtime_checkable
 class StreamedSource(Protocol):
-    """What a task's data source can be more: one that need not load all of a file."""
+    """A data source of a task that can read rows without loading the whole file."""
 
     def rows(self, split: str, size: int, places: DataLocations) -> SplitRows:
-        """Open one split; `UserError` names what is wrong with its file."""
+        """Open one split; `UserError` if its file is damaged or missing."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class _InMemoryRows:
-    """A split in memory: of images that are drawn, not read."""
+    """A split in memory, of a source that generates its images or loads whole files."""
 
     split: Split
 
@@ -102,7 +102,7 @@ def _split_rows(content: str, source: TaskSource, split: str) -> SplitRows:
     return _open_rows(content, source.task, source.places, source.size, split)
 
 
-@lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
+@lru_cache(maxsize=1)  # a process reads units in order, and so opens each file once
 def _open_rows(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
     if isinstance(task.source, StreamedSource):
         return task.source.rows(split, size, places)

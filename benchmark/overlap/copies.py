@@ -1,4 +1,4 @@
-"""The cheap part, for every run: test images and groups that stand in train or val, and images dropped."""
+"""Count test images and groups that also occur in train or val, and drop the images (`--dedupe`)."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -17,34 +17,34 @@ from .groups import known_groups, patients_known
 
 _FORMAT = 2
 _FROM: Mapping[Dedupe, tuple[str, ...]] = {"test": ("test",), "train": ("train", "val")}
-"""Which splits lose images."""
+"""Splits that lose images."""
 _OPTION: Mapping[Dedupe, str] = {"test": "--dedupe", "train": "--dedupe train"}
 _BESIDE: Mapping[Dedupe, str] = {"test": "train or val", "train": "test"}
 
 
 class SplitCopies(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of one content: the counts, and the rows on both sides that are copies."""
+    """Cached result for one content: the counts, and the rows that are copies."""
 
     copies: SplitOverlap
     rows: dict[str, tuple[int, ...]]
-    """By split: of test what stands in train or val, of train and val what stands in test."""
+    """By split: rows of test that also occur in train or val, rows of train and val that occur in test."""
 
     def after(self, dedupe: Dedupe | None) -> SplitOverlap:
-        """Return the counts, and what of the copies was dropped."""
+        """Return the counts, with the number of dropped images."""
         lost = {f"dropped_{name}": len(self.rows[name]) for name in _FROM["train"] if dedupe == "train"}
         return msgspec.structs.replace(self.copies, dropped=dedupe is not None, **lost)
 
 
 def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
-    """Return what identifies the data of a cell: without copies they are other data."""
+    """Return the identity of a cell's data, which depends on the dropped copies."""
     return f"{fingerprint}, without copies in {' and '.join(_FROM[dedupe])}" if dedupe else fingerprint
 
 
 def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
-    """Count the copies and shared groups of a task; copies are remembered, so that a content is hashed once.
+    """Count the copies and shared groups of a task; copies are cached, so that a content is hashed once.
 
     Args:
-        task: whose card says how the content is read.
+        task: its card decides how the content is read.
         splits: train, val and test as loaded.
         fingerprint: of the content.
     """
@@ -55,7 +55,7 @@ def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> Spli
         found = msgspec.json.decode(read_regular(note), type=SplitCopies)
     except (OSError, ValueError, RecursionError):
         found = _count_copies(splits)
-        with suppress(UserError, DiskFullError):  # without the note it is counted again next time
+        with suppress(UserError, DiskFullError):  # the cache is optional
             write_json(note, found)
     return msgspec.structs.replace(found, copies=_add_shared_groups(found.copies, splits))
 
@@ -93,7 +93,7 @@ def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
 
 
 def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
-    """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
+    """Add the groups that test shares with train or val; not cached, as group numbers depend on the salt."""
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
     of_shared = int(np.isin(test, both).sum())
@@ -104,12 +104,12 @@ def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> Spl
 def without_copies(
     task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
 ) -> dict[str, Split]:
-    """Return the splits without the test images that stand in train or val, or without their copies there.
+    """Return the splits without the test images that also occur in train or val, or without these copies.
 
     Args:
-        task: whose classes must all keep an image.
+        task: all its classes must keep an image.
         splits: as loaded.
-        found: what `copies_in` found in them.
+        found: result of `copies_in`.
         dedupe: where images are dropped.
 
     Raises:
@@ -132,7 +132,7 @@ def without_copies(
 def dropped_copies(
     task: Task, before: Mapping[str, Split], after: Mapping[str, Split], dedupe: Dedupe
 ) -> Iterator[str]:
-    """Say what `without_copies` dropped of each split, per class."""
+    """Describe the images that `without_copies` dropped from each split, per class."""
     for name in _FROM[dedupe]:
         had, has = _class_counts(task, before[name]), _class_counts(task, after[name])
         less = [
@@ -141,14 +141,14 @@ def dropped_copies(
             if has[which] < many and which.startswith("of ")
         ]
         count = len(before[name]) - len(after[name])
-        told = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"
-        yield f"{task.name}: {_OPTION[dedupe]} drops {told}{': ' if less else ''}{', '.join(less)}"
+        total = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"
+        yield f"{task.name}: {_OPTION[dedupe]} drops {total}{': ' if less else ''}{', '.join(less)}"
 
 
 def _lost_classes(
     task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
 ) -> Iterator[str]:
-    """Name what a split would lose all images of."""
+    """Name the classes (or absent findings) that would lose all images of a split."""
     for name in _FROM[dedupe]:
         has = _class_counts(task, _drop_rows(splits[name], found.rows[name]))
         for which, many in _class_counts(task, splits[name]).items():
@@ -161,11 +161,10 @@ def _drop_rows(split: Split, lost: tuple[int, ...]) -> Split:
 
 
 def _class_counts(task: Task, split: Split) -> dict[str, int]:
-    """Count the images of each class; of a finding those with and those without it."""
-    held = one_hot(split.labels, len(task.classes)).sum(axis=0).tolist()
-    counts = {f"of '{name}'": many for name, many in zip(task.classes, held, strict=True)}
-    if task.kind == "multilabel":
-        counts |= {
-            f"without '{name}'": len(split) - many for name, many in zip(task.classes, held, strict=True)
-        }
-    return counts
+    """Count the images of each class; for multi-label tasks also those without each finding."""
+    counts = dict(
+        zip(task.classes, one_hot(split.labels, len(task.classes)).sum(axis=0).tolist(), strict=True)
+    )
+    absent = {f"without '{name}'": len(split) - count for name, count in counts.items()}
+    present = {f"of '{name}'": count for name, count in counts.items()}
+    return present | absent if task.kind == "multilabel" else present

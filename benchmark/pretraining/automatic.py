@@ -1,4 +1,4 @@
-"""The MedNet that `run` makes by itself: sources in memory, weights cached by what decides them."""
+"""Pretraining of the MedNet that `run` needs: sources in memory, weights cached by plan and recipe."""
 
 import time
 from collections.abc import Callable
@@ -38,19 +38,19 @@ def pretrain_automatic(
     weights: Path,
     check: Callable[[], object] = lambda: None,
 ) -> PretrainFacts:
-    """Make the weights, or wait for the process that is making them, or take those that are there.
+    """Pretrain, or wait for the process that does, unless the weights exist already.
 
     Args:
         plan: sources and architecture.
         recipe: the budget.
         places: where the sources' images are.
-        device: as torch calls it.
+        device: torch device.
         weights: the `.safetensors` file to write.
-        check: called once the images have been read; what it raises leaves no weights.
+        check: called once the images have been read; if it raises, no weights are written.
     """
     with claim_lock(weights.with_suffix(".lock"), wait=True):
-        if (already := read_pretrain_facts(weights)) is not None:
-            return already
+        if (existing := read_pretrain_facts(weights)) is not None:
+            return existing
         started = time.perf_counter()
         result, parts = _train_in_parts(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
@@ -70,7 +70,7 @@ def pretrain_automatic(
 
 
 def _validation_points(result: PretrainOutcome) -> list[ValidationPoint]:
-    """Return the validations of a curve."""
+    """Return the rows of the curve with a validation."""
     return [
         ValidationPoint(
             step=point.step,
@@ -91,11 +91,7 @@ def _train_in_parts(
     device: str,
     check: Callable[[], object],
 ) -> tuple[PretrainOutcome, int]:
-    """Train; where memory is short, begin again with each batch in twice as many parts.
-
-    Returns:
-        The result, and the parts that it took.
-    """
+    """Train; on a lack of memory start over with each batch in twice as many parts, and return them."""
     pools, images = _load_pools(plan, recipe, places, device)
     check()
     settings = PretrainSettings(
@@ -125,7 +121,7 @@ def _load_pools(
     """Load the allowed splits of every source, at most as many images as the budget can show.
 
     Returns:
-        The pools, and their images as bytes on the device, all of one side so that they share batches.
+        The pools, and their images, uint8 on the device, all of one size so that they share batches.
     """
     pools: list[SourcePool] = []
     images: list[Tensor] = []
@@ -134,21 +130,21 @@ def _load_pools(
         splits = task.source.load(side, places)
         whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
         rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
-        kept = rng.permutation(len(whole))[: recipe.pretrain_images]
-        groups = whole.groups[kept] if whole.groups is not None else None
-        train, held_out = hold_out(len(kept), groups, rng)
+        rows = rng.permutation(len(whole))[: recipe.pretrain_images]
+        groups = whole.groups[rows] if whole.groups is not None else None
+        train, held_out = hold_out(len(rows), groups, rng)
         pools.append(
-            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held_out)
+            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[rows], train, held_out)
         )
         images.append(
-            _resize_images(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare)
+            _resize_images(as_stored(Split(whole.images[rows], whole.labels[rows]), device), prepare)
         )
     return pools, torch.cat(images)
 
 
 def _concatenate_splits(parts: list[Split]) -> Split:
-    """Put splits into one; a number means the same group in all of them, below 0 where none is known."""
-    alone = len(parts) == 1  # it may be larger than the memory, of which only some rows are wanted
+    """Concatenate splits, which share group numbers; an unknown group is -1."""
+    alone = len(parts) == 1  # not copied: it may be larger than memory, with only some rows needed
     return Split(
         parts[0].images if alone else np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
@@ -157,5 +153,5 @@ def _concatenate_splits(parts: list[Split]) -> Split:
 
 
 def _resize_images(images: Tensor, prepare: InputPreparation) -> Tensor:
-    """Bring a source to the side of the network; still bytes."""
+    """Resize images to the network's input size, as uint8."""
     return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])

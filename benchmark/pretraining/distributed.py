@@ -1,4 +1,4 @@
-"""The processes of one pretraining: alone, or as many as torchrun started, on any number of nodes."""
+"""The processes of one pretraining: a single one, or those that torchrun started on any number of nodes."""
 
 import os
 import warnings
@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 PATIENCE = timedelta(hours=1)
-"""How long a process waits for the others: they may be reading the first shards from a slow disk."""
+"""Timeout of a process that waits for the others, which may read their first shards from a slow disk."""
 
 _Item = TypeVar("_Item")
 
@@ -23,8 +23,8 @@ class RankGroup:
     """This process among those that share a pretraining.
 
     Attributes:
-        device: of this process, as torch calls it.
-        rank: number of this process; only number 0 writes and speaks.
+        device: torch device of this process.
+        rank: number of this process; only number 0 writes files and prints.
         world: number of processes.
     """
 
@@ -34,7 +34,7 @@ class RankGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class RankGroup:
         return values
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace floating tensors by their mean over the processes; others stay."""
+        """Replace floating-point tensors by their mean over the processes; others are unchanged."""
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.world == 1 or not floats:
             return
@@ -56,7 +56,7 @@ class RankGroup:
             tensor.copy_(mean.view_as(tensor))
 
     def gather(self, item: _Item) -> list[_Item]:
-        """Return what every process gave, in the order of their numbers."""
+        """Return the items of all processes, in the order of their ranks."""
         if self.world == 1:
             return [item]
         found: list[Any] = [None] * self.world
@@ -64,28 +64,28 @@ class RankGroup:
         return found
 
     def wrap_model(self, network: nn.Module) -> nn.Module:
-        """Return the network so that a backward pass averages its gradients over the processes.
+        """Wrap a network so that a backward pass averages its gradients over the processes.
 
-        Batch norm's running statistics stay each process's own until they are used, and are then averaged
-        (`average`): their update is linear, so that this is what averages after every step would be.
+        Each process keeps running statistics of batch norm of its own until they are used, then `average`
+        is called: their update is linear, so that averaging after every step would give the same.
         """
         if self.world == 1:
             return network
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # its successor is unknown to the oldest torch
+            warnings.simplefilter("ignore", FutureWarning)  # the oldest supported torch lacks the successor
             return DistributedDataParallel(network, broadcast_buffers=False)
 
     def without_sync(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
-        """Keep gradients to this process while `more` parts of the same step follow."""
+        """Do not average gradients while `more` parts of the same step follow."""
         return network.no_sync() if more and isinstance(network, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[RankGroup]:
-    """Join the processes that torchrun started; alone where it started none.
+    """Join the processes that torchrun started, if any.
 
     Args:
-        device: as torch calls it; of several GPUs each process takes its own.
+        device: torch device; with several GPUs each process takes the one of its local rank.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:

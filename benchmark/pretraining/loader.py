@@ -1,4 +1,4 @@
-"""The images of a corpus as a stream of batches, decoded by worker processes ahead of the training."""
+"""Load batches of a corpus, decoded by worker processes ahead of the training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AHEAD = 4
 
 
 class _RowOrder:
-    """The rows that a loader is to read next; exchanged between two uses of the same workers."""
+    """Rows that a loader reads next; replaced when idle workers are used again."""
 
     def __init__(self) -> None:
         self.rows: Iterable[_Rows] = ()
@@ -44,10 +44,10 @@ class _RowOrder:
 
 
 class ShardImages:
-    """Images of a corpus, decoded by worker processes; keeps `Images`' promises.
+    """An `ImageLoader` of a corpus, decoded by worker processes.
 
     Args:
-        folder: the corpus, for what is said of a damaged image.
+        folder: the corpus, for error messages.
         decoder: turns rows into batches.
         loading: device and number of workers.
     """
@@ -63,7 +63,7 @@ class ShardImages:
             UserError: an image is damaged.
             RuntimeError: a worker process died, see `worker_death_as_error`.
         """
-        # training and validation have workers of their own, which stay for the next validation
+        # training and validation have separate workers, which are kept for the next validation
         orders, loader = self._idle.pop() if self._idle else self._make_loader()
         orders.rows = rows
         try:
@@ -75,7 +75,7 @@ class ShardImages:
             self._idle.append((orders, loader))
 
     def close(self) -> None:
-        """End the workers that wait and close the files."""
+        """Stop the idle workers and close the files."""
         self._idle.clear()
         self.decoder.close()
 
@@ -91,13 +91,13 @@ class ShardImages:
             worker_init_fn=ignore_signals,
             pin_memory=self.loading.device.startswith("cuda"),
             generator=torch.Generator(),  # its own: no draw of the training may depend on the loader
-            # a forked worker shares the index; elsewhere each gets a copy, some 16 bytes an image
+            # a forked worker shares the index; otherwise each gets a copy of some 16 bytes an image
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
         return orders, loader
 
     def _damage_error(self, damaged: DamagedBatch) -> UserError:
-        """Say which image cannot be read; its key is looked up only now."""
+        """Return the error that names a damaged image by its key, which is looked up in the index."""
         import pyarrow.compute as pc
 
         places = self.decoder.places
@@ -107,15 +107,15 @@ class ShardImages:
         (key,) = table.filter(here)["key"].to_pylist()
         return UserError(
             f"{shard}: the image {key} cannot be read ({damaged.reason}); `mednet-bench corpus check "
-            f"{self.folder}` lists what is damaged, and building the corpus anew mends it."
+            f"{self.folder}` lists all damaged shards; build the corpus anew."
         )
 
 
 def _start_reading(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
-    """Begin to read, without the signal handler that torch installs meanwhile.
+    """Start the workers, and restore the signal handler that torch replaces.
 
-    It would raise a worker's death in whatever line the caller is at, even while another error is told.
-    Without it the loader finds a dead worker within five seconds, when it waits for a batch.
+    Torch's handler would raise a worker's death at any line of the caller, even during another error.
+    Without it the loader detects a dead worker within five seconds of waiting for a batch.
     """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         return iter(loader)
@@ -127,10 +127,10 @@ def _start_reading(loader: DataLoader[Tensor]) -> Iterator[Tensor]:
 
 @contextmanager
 def worker_death_as_error(folder: Path) -> Iterator[None]:
-    """Turn the ways in which a worker's death shows into a `StoppedError`."""
+    """Convert the errors that a dead worker causes to a `StoppedError`."""
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two: it died handing over a batch
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the last two: died while sending a batch
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         reason = (str(error).splitlines() or ["its connection ended"])[0]
@@ -141,16 +141,16 @@ def worker_death_as_error(folder: Path) -> Iterator[None]:
 
 
 def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool], ShardImages]:
-    """Open a corpus for a pretraining; pools and their rows stand in the order of its index.
+    """Open a corpus for a pretraining; pools and their rows are in the order of its index.
 
-    Images that equal one of a source that is left out are left out too, whichever source holds them.
+    Images that equal one of an excluded source are excluded too, whichever source stores them.
 
     Args:
-        folder: as `corpus build` made it.
-        loading: how images shall be shown, and which sources shall not.
+        folder: of the corpus.
+        loading: size and device of the images, and the excluded sources.
 
     Raises:
-        UserError: no finished corpus, an index that does not fit it, or nothing but what is left out.
+        UserError: there is no finished corpus, its index does not fit it, or all sources are excluded.
     """
     corpus = read_corpus(folder)
     facts = {source.name: source for source in corpus.sources if source.name not in loading.leave_out}
@@ -179,13 +179,13 @@ def _channels(corpus: Corpus) -> int:
 
 
 def _category_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
-    """Return the different texts of a column, and for each row the number of its own."""
+    """Return the distinct texts of a column, and the number of each row's text."""
     whole = column.unify_dictionaries().combine_chunks()
     return whole.dictionary.to_pylist(), whole.indices.to_numpy(zero_copy_only=False).astype(np.int32)
 
 
 def _make_pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
-    """Describe one source; its labels are class indices [n], or [n, classes] for multilabel."""
+    """Make the pool of one source; its labels are class indices [n], or [n, classes] for multilabel."""
     labels = rows["label"].combine_chunks().flatten().to_numpy().astype(np.int64)
     width = len(facts.classes) if facts.kind == "multilabel" else 1
     if len(labels) != width * len(rows):
@@ -193,7 +193,7 @@ def _make_pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
             f"The index of {facts.name} has {len(labels)} labels for {len(rows)} images of {width} each: "
             "build the corpus anew."
         )
-    rng = np.random.default_rng([seed, *facts.name.encode()])  # the same images whatever is left out
+    rng = np.random.default_rng([seed, *facts.name.encode()])  # independent of the excluded sources
     train, held_out = hold_out(len(rows), rows["group"].to_numpy(), rng)
     return SourcePool(
         name=facts.name,

@@ -1,4 +1,4 @@
-"""What a person sees of a pretraining: a live line in a terminal, a plain line now and then elsewhere."""
+"""Progress of a pretraining: a live line in a terminal, otherwise plain lines at intervals."""
 
 import time
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from ...core.progress import as_told, duration, live_line, to_person
 from .pretrain_result import CurvePoint
 
 QUIET_SECONDS = 30.0
-"""Between two plain lines that tell no validation."""
+"""Interval of plain lines without a validation."""
 NAMED_SOURCES = 4
-"""Sources whose losses stand in a line."""
+"""Number of sources whose losses are in a line."""
 
 
 class PretrainDisplay:
-    """Says how far a pretraining is, how fast, and how well.
+    """Prints the progress, speed and losses of a pretraining.
 
     Args:
         steps: of the whole training.
-        console: where to write; see `to_person`.
+        console: standard error by default.
     """
 
     def __init__(self, steps: int, console: Console | None = None) -> None:
@@ -33,13 +33,13 @@ class PretrainDisplay:
 
     @contextmanager
     def show_live(self) -> Iterator["PretrainDisplay"]:
-        """Show the live line for the block, where the console is a terminal."""
+        """Show the live line during the block, if the console is a terminal."""
         with live_line(self.console, lambda: self._line) as self._live:
             yield self
         self._live = None
 
     def show(self, point: CurvePoint) -> None:
-        """Tell what a reading found."""
+        """Update the live line; print a plain line at a validation or after `QUIET_SECONDS`."""
         self._line = self.format_line(point)
         now = time.monotonic()
         if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
@@ -47,7 +47,7 @@ class PretrainDisplay:
             self._printed_at = now
 
     def format_line(self, point: CurvePoint) -> str:
-        """Return a reading in one line."""
+        """Format a reading as one line."""
         self._first = self._first or (point.step, point.seconds)
         steps, seconds = point.step - self._first[0], point.seconds - self._first[1]
         left = duration(seconds / steps * (self.steps - point.step)) if steps else ""

@@ -1,4 +1,4 @@
-"""What a pretraining was begun with: the same command goes on, another one is told what differs."""
+"""Stored configuration of a pretraining; resuming with another one is an error that lists the differences."""
 
 from pathlib import Path
 
@@ -10,22 +10,22 @@ from .pretrain_result import PretrainSettings
 
 SETTINGS_FILE = "settings.json"
 OPTIONS = {"start": "--from", "smoothing": "--label-smoothing"}
-"""Settings that the command line calls otherwise than by their own names."""
+"""Settings whose option has another name."""
 
 
 class StoredConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides the weights."""
+    """Everything that decides the weights of a pretraining."""
 
     settings: PretrainSettings
     corpus: str
     """Identity of the corpus."""
     sources: tuple[str, ...]
-    """Its sources that are trained on."""
+    """Names of the sources that are trained on."""
     leave_out: tuple[str, ...]
 
 
 def read_stored_config(out: Path) -> StoredConfig | None:
-    """Return what a folder was begun with; None for a new one; `UserError` where that cannot be read."""
+    """Return the configuration stored in a folder; None for a new folder; `UserError` if unreadable."""
     path = out / SETTINGS_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=StoredConfig)
@@ -36,10 +36,10 @@ def read_stored_config(out: Path) -> StoredConfig | None:
 
 
 def check_resume(out: Path, config: StoredConfig) -> None:
-    """Begin in the folder `out`, or go on there.
+    """Store the configuration in a new folder, or compare it with the stored one.
 
     Raises:
-        UserError: it was begun with other settings; every one that differs is named.
+        UserError: they differ; every difference is named.
     """
     earlier = read_stored_config(out)
     if earlier is None:
@@ -61,7 +61,7 @@ def check_resume(out: Path, config: StoredConfig) -> None:
         different.append(f"the sources {', '.join(earlier.sources)} and not {', '.join(config.sources)}")
     if different:
         raise UserError(
-            f"{out} was begun with {'; '.join(different)}: pass what it was begun with, or another --out."
+            f"{out} was started with {'; '.join(different)}: pass the same options, or another --out."
         )
 
 

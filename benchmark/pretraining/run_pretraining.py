@@ -1,4 +1,4 @@
-"""`mednet-bench pretrain`: from a corpus to a folder with weights and their card."""
+"""`mednet-bench pretrain`: train on a corpus and write weights and their card."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True, eq=False)
 class PretrainRequest:
-    """What a person asked for.
+    """Request of the command line.
 
     Attributes:
-        settings: hyper-parameters; `start` is the word behind `--from`, and `accumulate` 0 stands for one
-            part for each process, or for what the folder was begun with.
+        settings: hyper-parameters; `start` is the value of `--from`, and `accumulate` 0 means the stored
+            value of a resumed pretraining, else one part per process.
         corpus: folder of the corpus.
         out: folder of the result.
-        leave_out: tasks that the weights shall be independent of.
-        places: where weights to begin with may be found.
-        device: as torch calls it.
-        workers: processes that decode images, for each process that trains.
+        leave_out: tasks to hold out.
+        places: where the initial weights may be found.
+        device: torch device.
+        workers: decoding processes for each process that trains.
         checkpoint_every: steps.
         evaluate_every: steps; 0 validates ten times.
-        minutes: after which it stops with a checkpoint; 0 is never.
+        minutes: limit after which it stops with a checkpoint; 0 is none.
     """
 
     settings: PretrainSettings
@@ -66,11 +66,11 @@ class PretrainRequest:
 
 
 def run_pretraining(request: PretrainRequest) -> Path:
-    """Pretrain, or go on with it, and write the result; returns the card's path.
+    """Pretrain, or resume, and write the result; returns the card's path.
 
     Raises:
         UserError: the corpus, the settings or the folder do not fit.
-        StoppedError: it was asked to stop, diverged, or had too little memory.
+        StoppedError: it was stopped on request, diverged, or ran out of memory.
     """
     if request.corpus.resolve() == request.out.resolve():
         raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
@@ -94,8 +94,8 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
         return request.out / CARD
     for name, reason in left_out.items():
         _print_on_first(f"left out: {name}, for {reason}", ranks)
-    if twins := copies_in_other_sources(request.corpus, left_out):
-        _print_on_first(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
+    if copies := copies_in_other_sources(request.corpus, left_out):
+        _print_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
     result = _train(request, start, frozenset(left_out), ranks)
     if ranks.first:
         write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
@@ -105,7 +105,7 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
 def _resolve_request(
     request: PretrainRequest, corpus: Corpus, left_out: Mapping[str, str], ranks: RankGroup
 ) -> tuple[PretrainRequest, InitCard | None]:
-    """Resolve what the request leaves open, and hold it against what the folder was begun with."""
+    """Resolve start and parts of a request, check it, and compare it with the folder's configuration."""
     settings, out = request.settings, request.out
     if corpus.variant != settings.variant:
         raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
@@ -124,16 +124,16 @@ def _resolve_request(
             f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
             f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
         )
-    check_input_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
+    check_input_size(settings.arch, settings.input_size)  # before anything is stored in the folder
     start = resolve_start(settings, corpus, request.places)
     check_start(start, request.leave_out)
     settings = msgspec.structs.replace(
         settings, accumulate=parts, start=start.identity if start else "scratch"
     )
     if ranks.first:
-        left = tuple(sorted(task.name for task in request.leave_out))
+        names = tuple(sorted(task.name for task in request.leave_out))
         check_resume(
-            out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left)
+            out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=names)
         )
     return replace(request, settings=settings), start
 
@@ -141,7 +141,7 @@ def _resolve_request(
 def open_corpus(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> tuple[PretrainConfig, ShardImages]:
-    """Open the corpus without the sources that are left out; the images are the config's, to be closed."""
+    """Open the corpus without the excluded sources; the caller closes the images."""
     settings, contract = request.settings, contract_of(start)
     loading = LoaderConfig(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
@@ -153,7 +153,7 @@ def open_corpus(
 def _train(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> PretrainOutcome:
-    """Train; what stops it early is told with its cure."""
+    """Train; convert the reasons of an early stop to a `StoppedError` with the cure."""
     settings, out = request.settings, request.out
     config, images = open_corpus(request, start, left_out, ranks)
     display = PretrainDisplay(settings.steps)
@@ -175,7 +175,7 @@ def _train(
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
-            f"{out / CHECKPOINTS}: run the same command again to go on."
+            f"{out / CHECKPOINTS}: run the same command again to resume."
         ) from stopped
     except DivergedError as error:
         raise StoppedError(f"{error}: pass a smaller --lr, and another --out.") from error

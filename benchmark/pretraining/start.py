@@ -1,4 +1,4 @@
-"""The weights that a pretraining begins with, from the word behind `--from`."""
+"""Resolve the initial weights of a pretraining from the value of `--from`."""
 
 from ...baselines.init import InitCard, InitRequest
 from ...baselines.naming import read_inits
@@ -13,13 +13,13 @@ def resolve_start(settings: PretrainSettings, corpus: Corpus, places: DataLocati
     """Return the init that `settings.start` names; None for random weights.
 
     Raises:
-        UserError: it names none, its weights cannot be had, or they do not fit the corpus's color.
+        UserError: the name is unknown, its weights are unavailable, or they do not fit the corpus's color.
     """
     word = settings.start
     if word == "scratch":
         return None
     facts = corpus.sources[0]
-    task = Task(  # an init is asked for on behalf of a task: this one has the corpus's color
+    task = Task(  # inits are requested for a task: this one has the corpus's color
         name="corpus",
         title="",
         kind=facts.kind,

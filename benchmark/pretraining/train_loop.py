@@ -1,4 +1,4 @@
-"""The training itself: steps, readings between them, and checkpoints from which it goes on exactly."""
+"""Training loop of a pretraining: steps, readings, validations, and checkpoints for an exact resume."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .pretrain_result import CurvePoint, SourceUse
 from .trainer import PretrainTrainer
 
 READ_EVERY = 10
-"""Steps between two looks at the losses, at which the host waits for the device."""
+"""Steps between readings of the losses, at which the host waits for the device."""
 CURVE_ROWS = 200
-"""Rows of the curve, validations apart."""
+"""Rows of the curve, without validations."""
 
 
 def run_training(config: PretrainConfig, callbacks: PretrainCallbacks) -> PretrainOutcome:
     """Train to the end, from the newest checkpoint if there is one.
 
-    The weights that are returned are the last ones: the rate has fallen to 0 by then, and a choice among
-    validations would make the score of the chosen look better than it is.
+    Returns the last weights: the learning rate is then 0, and choosing the best validation would bias its
+    score upwards.
 
     Raises:
         DivergedError: the loss was not a number.
-        StoppedAtError: it was asked to stop.
-        UserError: the weights to begin with do not fit.
+        StoppedAtError: a stop was requested.
+        UserError: the initial weights do not fit.
     """
     with seed_torch(config.ranks.device, config.settings.seed):
         return _Training(config, callbacks).run()
@@ -54,19 +54,19 @@ class _Training:
                 self.trainer.step(step, images)
                 self._after_step(step + 1)
         backbone = self.trainer.eval_model.get_submodule("backbone")
-        # cloned: on a CPU they would still be the network's own
+        # cloned: on a CPU they would share the network's memory
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
         return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds())
 
     def _after_step(self, done: int) -> None:
-        """Read, validate, tell and keep what is due after `done` steps."""
+        """Read losses, validate, report and save what is due after `done` steps."""
         steps, callbacks = self.config.settings.steps, self.callbacks
         last = done == steps
         validate = last or done % callbacks.evaluate_every == 0
         row = validate or done % max(1, steps // CURVE_ROWS) == 0
         keep = bool(callbacks.checkpoint_every) and done % callbacks.checkpoint_every == 0 and not last
         asked = callbacks.should_stop()
-        # several processes can only stop where all of them ask one another
+        # several processes must agree to stop, which takes a reading
         if not (row or keep or done % READ_EVERY == 0 or (asked and self.ranks.world == 1)):
             return
         asked = any(self.ranks.gather(asked)) and not last
@@ -83,7 +83,7 @@ class _Training:
             raise StoppedAtError(done)
 
     def _read_losses(self, done: int) -> CurvePoint:
-        """Return what happened since the last row; here alone the host waits for the device."""
+        """Return the averages since the last row; only here does the host wait for the device."""
         loss, count = self.ranks.sum(self.trainer.totals).cpu().double().numpy().T
         spent = max(time.perf_counter() - self.row_began, 1e-9)
         rate = self.trainer.rate(done - 1)
@@ -103,7 +103,7 @@ class _Training:
         )
 
     def _validate(self, point: CurvePoint) -> CurvePoint:
-        """Add the scores on the held-out images; the processes share the sources."""
+        """Add the scores on the held-out images; each process scores a share of the sources."""
         trainer = self.trainer
         trainer.sync_batchnorm()
         trainer.eval_model.eval()
@@ -147,7 +147,7 @@ class _Training:
         checkpoints.save_checkpoint(self.callbacks.folder, progress, tensors)
 
     def _resume(self) -> int:
-        """Take up the newest checkpoint; returns the step to begin with."""
+        """Load the newest checkpoint; returns the first step."""
         found = checkpoints.newest_checkpoint(self.callbacks.folder) if self.callbacks.folder else None
         self.began = self.row_began = time.perf_counter()
         if found is None:
@@ -163,7 +163,7 @@ class _Training:
         return self.before + time.perf_counter() - self.began
 
     def _source_uses(self) -> tuple[SourceUse, ...]:
-        """Count what each source gave; within a source no image is repeated before all were shown."""
+        """Return the use of each source, of which no image is repeated before all were shown."""
         settings = self.config.settings
         drawn = self.trainer.sampler.counts_before(settings.steps * settings.batch_size).tolist()
         return tuple(

@@ -1,4 +1,4 @@
-"""From a task, or the card of one, to what leaks between its splits."""
+"""Audit what leaks between the splits of a task, by name or by card."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ from .within_split import near_within
 
 @dataclass(frozen=True)
 class LeakageRequest:
-    """What is audited.
+    """Request of an audit.
 
     Attributes:
         target: names of tasks or sources, globs or groups as for run; or the path of a card.
-        request: the stored side, where data are, and cards beside them.
-        pictures: embed this many pairs of images.
+        request: the stored size, where data are, and cards beside them.
+        pictures: number of pairs of images to embed.
     """
 
     target: str
@@ -62,7 +62,7 @@ def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
 
 
 def _targets(wanted: LeakageRequest, places: DataLocations) -> tuple[Task, ...]:
-    """Find the tasks; a source that only pretrains may be named too, since its splits can leak as well."""
+    """Find the tasks; sources for pretraining are allowed too, since their splits can leak as well."""
     cards = [Path(path) for path in wanted.request.task_file]
     name = wanted.target
     if name.endswith(".toml"):
@@ -79,8 +79,8 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         task: the task's name.
         size: stored side in pixels.
         data: fingerprint of the content.
-        loaded: the splits by name; empty ones are passed over.
-        pairs: of images to embed side by side.
+        loaded: the splits by name; empty ones are skipped.
+        pairs: number of pairs of images to embed.
 
     Raises:
         UserError: the images are too small to hash.
@@ -116,7 +116,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
 
 
 def _eight_bits(images: Levels) -> NDArray[np.uint8]:
-    """Return images as uint8, converted some at a time: all at once takes eight times their memory."""
+    """Convert images to uint8 in chunks, since the conversion takes eight times their memory."""
     if images.dtype == np.uint8:
         return eight_bits(images)
     return np.concatenate([eight_bits(images[at : at + 256]) for at in range(0, len(images), 256)])
@@ -125,11 +125,11 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
 def _empty_images(
     splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
-    """Return the rows of one single value, and those of nothing but noise; splits without are left out."""
+    """Return the rows of constant images, and of images of mere noise, of the splits that have any."""
     constant: dict[str, _Rows] = {}
     blank: dict[str, _Rows] = {}
     for name, split in splits.items():
-        rows = np.flatnonzero(hashes[name] == BLANK)  # what has one value has no contrast
+        rows = np.flatnonzero(hashes[name] == BLANK)  # which constant images are, too
         flat = [int(row) for row in rows if np.ptp(split.images[row]) == 0]
         constant[name] = tuple(flat)
         blank[name] = tuple(int(row) for row in rows if int(row) not in set(flat))
@@ -139,7 +139,7 @@ def _empty_images(
 def _independent_units(
     splits: Mapping[str, Split], marks: Mapping[str, Digests]
 ) -> dict[str, NDArray[np.uint64]]:
-    """Return of each image its group, or where that is not known its digest."""
+    """Return the group of each image, or its digest where the group is unknown."""
     return {
         name: marks[name]
         if split.groups is None

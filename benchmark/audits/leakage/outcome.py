@@ -1,4 +1,4 @@
-"""What a leakage audit found of one task: plain data in a file, which the report reads."""
+"""Leakage audit of one task, stored as JSON for the report."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,24 +14,24 @@ from .match_types import NearCopies
 
 LEAKAGE_FORMAT = 1
 LEAKAGE_FOLDER = "leakage"
-"""Of the audits in a run directory."""
+"""Sub-folder of a run directory."""
 LEAST_AUC = 0.6
-"""Below it a hint is none: so little can be told that no network gains by it."""
+"""Smallest AUC of a shortcut; a weaker one is of no use to a network."""
 
 _Rows = tuple[int, ...]
 
 
 class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a few figures of an image, without what it shows, tell its split or its label.
+    """Whether a few features of an image, without its content, predict its split or its label.
 
     Attributes:
-        target: what was told: the label, or whether an image is of the last split, which is test.
-        features: from which figures.
-        images: one of each group, or of equal images.
-        auc: macro one-vs-rest, mean over the folds; None where it could not be computed.
-        chance: the highest AUC that the permutations gave; None likewise.
-        p: share of permutations, this order included, that gave as much; None likewise.
-        permutations: of the target over the images.
+        target: what is predicted: the label, or whether an image is of the last split, which is test.
+        features: name of the family of features.
+        images: number of images, one of each group, or of equal images.
+        auc: macro one-vs-rest, mean over the folds; None where it could not be computed, like `chance`, `p`.
+        chance: highest AUC of the permutations.
+        p: share of permutations, the true order included, with at least this AUC.
+        permutations: number of permutations of the target.
         reason: why there is no AUC, or "".
     """
 
@@ -46,22 +46,14 @@ class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def found(self) -> bool:
-        """Whether it is more than chance, and enough to matter."""
+        """Whether the AUC is above chance and at least `LEAST_AUC`."""
         if self.auc is None or self.chance is None:
             return False
         return self.auc > self.chance and self.auc >= LEAST_AUC
 
 
 class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two images side by side, only where the user asked for it.
-
-    Attributes:
-        left: what stands on the left.
-        right: what stands on the right.
-        png: both images, as base64.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
-    """
+    """Two images side by side, only on request: `png` is base64; `width`, `height` are in pixels."""
 
     left: ImagePlace
     right: ImagePlace
@@ -71,24 +63,24 @@ class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
-    """An audit of one task at one size.
+    """Audit of one task at one size.
 
     Attributes:
-        format: of the file.
-        task: the task's name.
+        format: version of the file format.
+        task: name of the task.
         size: side in pixels of the stored images.
         data: fingerprint of the content.
-        images: split -> how many.
+        images: split -> number of images.
         exact: groups of equal images, within splits and across.
-        near: per pair of splits, then within each.
-        shared: per pair of splits that share groups; None where no two splits know any of theirs.
-        grouped: split -> images whose group is known.
-        patients: split -> those of them whose group is known to be a patient; None in audits of version 0.1.
-        constant: split -> rows of images of one single value.
-        blank: split -> rows of images that show nothing but noise, constant ones left out.
-        hints: shortcuts.
-        pictures: pairs side by side, if they were asked for.
-        made: when, UTC.
+        near: near copies per pair of splits, then within each.
+        shared: per pair of splits that share groups; None where fewer than two splits have known groups.
+        grouped: split -> number of images with a known group.
+        patients: split -> number of these whose group is known to be a patient; None in version 0.1.
+        constant: split -> rows of constant images.
+        blank: split -> rows of images of mere noise, without constant ones.
+        hints: shortcuts to split and label.
+        pictures: pairs of images, on request.
+        made: time of the audit, UTC.
     """
 
     format: int = LEAKAGE_FORMAT
@@ -109,7 +101,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spans(self) -> dict[str, int]:
-        """Count the groups of equal images by the splits that they stand in, as "train and val"."""
+        """Number of groups of equal images by the splits they occur in, as "train and val"."""
         found: dict[str, int] = {}
         for group in self.exact:
             name = " and ".join(group.splits)
@@ -118,12 +110,12 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def crossing(self) -> tuple[EqualImages, ...]:
-        """The groups of equal images that stand in more than one split."""
+        """Groups of equal images that occur in more than one split."""
         return tuple(group for group in self.exact if len(group.splits) > 1)
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
+        """Violations of the separation of the splits, a clause each; without hints and look-alikes."""
         return tuple(_leak_clauses(self))
 
     @property
@@ -135,10 +127,10 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def near_copies(self, unlike: bool) -> int:
-        """Count the test images of which train or val hold a copy, or nearly one, beyond look-alikes.
+        """Count the test images with an exact or near copy in train or val, beyond look-alikes.
 
         Args:
-            unlike: leave out those that are equal in every pixel.
+            unlike: skip images that are equal in every pixel.
         """
         matches = [match for near in self._test_leaks for match in near.matches]
         equal = {match.row for match in matches if match.exact and unlike}
@@ -151,17 +143,17 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What no leak was found by but may be one, a clause each: few near copies, patients not known."""
+        """Possible leaks, a clause each: few near copies, unknown patients."""
         return (*self._look_alikes, *self._not_patients)
 
     @property
     def patients_known(self) -> int:
-        """Count the images whose group is known to be a patient."""
+        """Number of images whose group is known to be a patient."""
         return sum((self.grouped if self.patients is None else self.patients).values())
 
     @property
     def _not_patients(self) -> Iterator[str]:
-        """Say of how many images only a group is known that may be less than a patient."""
+        """Clause on images whose group may be smaller than a patient."""
         if self.shared is not None and (weak := sum(self.grouped.values()) - self.patients_known):
             yield (
                 f"the groups of {weak:,} images are studies, or nearly all of one image, and one patient may "
@@ -170,7 +162,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _look_alikes(self) -> Iterator[str]:
-        """Near copies across splits that are too few to be told from look-alikes, a clause each."""
+        """Near copies across splits that are too few to exclude look-alikes, a clause each."""
         return (
             f"{_matched_share(near)} have a near copy or a look-alike in {near.against}: "
             "only a look at the pairs (--pictures) can tell"
@@ -182,17 +174,18 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shortcut_clauses(self) -> tuple[str, ...]:
-        """What can be told without a look at what images show, a clause for the split and for the label."""
-        held: dict[str, list[str]] = {}
+        """Shortcuts that were found, a clause for the split and for the label."""
+        features: dict[str, list[str]] = {}
         for hint in self.hints:
             if hint.found:
-                held.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
-        # of 80 patients with 6 images each, taken for independent, 43 of 60 such sets gave a hint of nothing
+                features.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
+        # 43 of 60 simulated sets of 80 patients with 6 images each, taken as independent, gave a false hint
         unless = (
             "" if any(self.grouped.values()) else ", unless several images of each patient make it look so"
         )
         return tuple(
-            f"the {target} can be told from {' or '.join(each)}{unless}" for target, each in held.items()
+            f"the {target} can be predicted from {' or '.join(each)}{unless}"
+            for target, each in features.items()
         )
 
 
@@ -213,7 +206,7 @@ def _matched_share(near: NearCopies) -> str:
 
 
 def write_leakage(folder: Path, found: LeakageAudit) -> Path:
-    """Write an audit into a folder; a later one of the same task and size takes its place."""
+    """Write an audit into a folder; replaces one of the same task and size."""
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', found.task)}--{found.size}px.json"
     write_json(path, found)
     return path
@@ -223,7 +216,7 @@ def read_leakage(run: Path) -> Mapping[tuple[str, int, str], LeakageAudit]:
     """Read the audits of a run directory, by task, size and data.
 
     Raises:
-        UserError: a file is damaged or of another format: to pass over it would call the task not audited.
+        UserError: a file is damaged or of another format; skipping it would hide an audit.
     """
     audits = {}
     for path in sorted((run / LEAKAGE_FOLDER).glob("*.json")):

@@ -26,35 +26,31 @@ from ..source import SOURCES, ReadProblem, SourceCard, SourceItem, SourceKind, W
 from .table import LABELS, column_of, header_of, names_of, rows_of
 
 FIELDS = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PatientSex")
-"""Header fields that may be labels: a few plain words each, none of which names a patient."""
+"""Header fields that may be labels: each has few values, none of which identifies a patient."""
 LEVELS = ("series", "study", "patient")
 
 _Item = TypeVar("_Item")
 Slice = tuple[str, DicomKeys | None]
-"""A file relative to the root, and its header unless that is broken."""
+"""Path of a file relative to the root, and its header, None if broken."""
 Labels = Callable[[Slice], tuple[str, ...]]
-"""Gives the labels of a file, none where it has none."""
+"""Returns the labels of a file; empty where it has none."""
 
 
 @dataclass(frozen=True, eq=False)
 class DicomSource(FileSource):
-    """Files of which some may have no label, which is a problem that is counted.
-
-    Attributes:
-        unlabeled: why a file has none.
-    """
+    """DICOM files; one without a label is a problem, with the reason `unlabeled`."""
 
     unlabeled: str = ""
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
-        """Decode the files of a unit that have a label, and say of the others what is wrong with them."""
+        """Decode the labeled files of a unit, and yield a problem for each of the others."""
         yield from super().read(WorkUnit(unit.number, tuple(entry for entry in unit.what if entry.label)))
         reading = reading_of({**self.reader, "frames": 1}, self.facts.name)
         for entry in unit.what:
             if entry.label:
                 continue
             reason = self.unlabeled
-            try:  # what is no image lacks more than a label
+            try:  # a file that is no image has a better reason than its missing label
                 next(read_images(self.root / entry.path, reading), None)
             except UnreadableError as error:
                 reason = str(error)
@@ -65,7 +61,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
     """Open a folder of DICOM files.
 
     Raises:
-        UserError: there is no such folder, or the labels are not where the card says, or of one class.
+        UserError: the folder or the labels are missing, or fewer than two classes are found.
     """
     root = folder_of(card, folder)
     labels, unlabeled, field = _label_rule(card, folder)
@@ -81,23 +77,23 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
     return DicomSource(facts_of(card, classes), root, listing, reader_of(card), unlabeled=unlabeled)
 
 
-@lru_cache(maxsize=32)  # a build lists the files several times, and a million headers take minutes
+@lru_cache(maxsize=32)  # a build lists the files several times; a million headers take minutes
 def scan_dicom(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
-    """Read the headers below a folder, in the order of their paths; what is clearly no DICOM is left out.
+    """Read the headers below a folder, sorted by path; files that are clearly not DICOM are skipped.
 
     Args:
         root: the folder.
-        field: one more field to read, "" for none.
-        opened_at: when the source was opened, so that one that is opened later sees what has changed.
+        field: one more header field to read, "" for none.
+        opened_at: when the source was opened: a source opened later must not get this cached result.
     """
     paths = (path for path in files_below(root) if is_candidate(root / path))
     return tuple((path, read_keys(root / path, field)) for path in paths)
 
 
 def cap_series(slices: Iterable[Slice], per_series: int, per_patient: int) -> list[Slice]:
-    """Keep so many files of each series and so many series of each patient, evenly spaced; 0 keeps all.
+    """Limit the files of each series and the series of each patient, evenly spaced; 0 keeps all.
 
-    Files whose header is broken are kept, for the list of problems.
+    Files with a broken header stay, for the list of problems.
     """
     series: dict[tuple[str, str], list[Slice]] = defaultdict(list)
     kept: list[Slice] = []
@@ -109,16 +105,16 @@ def cap_series(slices: Iterable[Slice], per_series: int, per_patient: int) -> li
             series[about.patient or about.study, about.series].append(each)
     of_patient: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for key in series:
-        # who has neither patient nor study is nobody's: its series do not share a cap
+        # series without patient and study ids do not share a cap
         of_patient[key[0] or key[1]].append(key)
     for keys in of_patient.values():
         for key in _evenly_spaced(sorted(keys), per_patient):
-            # Header.number is the place in the series; the path decides where it is missing
             kept += _evenly_spaced(sorted(series[key], key=_slice_order), per_series)
     return kept
 
 
 def _slice_order(each: Slice) -> tuple[float, str]:
+    """Return the place in the series, then the path, for files whose header has no number."""
     return (each[1].number if each[1] else 0.0, each[0])
 
 
@@ -140,7 +136,7 @@ def _file_entries(
             label_of[each] = tuple(int(name in names) for name in classes)
         else:
             label_of[each] = (classes.index(names[0]),) if names else ()
-    # what has no label is a problem to report, and takes no other file's place
+    # a file without a label is reported as a problem and does not count towards the caps
     labeled = [each for each, label in label_of.items() if label]
     kept = set(cap_series(labeled, card.slices_per_series, card.series_per_patient))
     for each, label in label_of.items():
@@ -149,7 +145,7 @@ def _file_entries(
 
 
 def _label_rule(card: SourceCard, folder: Path) -> tuple[Labels, str, str]:
-    """Return what labels a file, why a file has none, and the header field that has to be read for it."""
+    """Return the labeling function, the reason for a missing label, and the header field to read."""
     if card.labels_from == "folder":
         return _folder_label, "it lies in no folder that is a class", ""
     if card.labels_from in FIELDS:
@@ -179,7 +175,7 @@ def _table_label(level: str, table: Mapping[str, tuple[str, ...]], each: Slice) 
 
 
 def _read_label_table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-    """Read a CSV: at which level its keys stand, and the labels of each."""
+    """Read a CSV of labels: the level of its keys (series, study, patient), and the labels of each key."""
     names = header_of(path)
     usual = tuple(name for name in names if _level_of(name))
     key = column_of(path, names, card.key_column, usual or ("series", "study", "patient"), "key_column")

@@ -12,10 +12,10 @@ from ..source import SOURCES, SourceCard, SourceKind
 
 
 def open_folder(card: SourceCard, folder: Path) -> FileSource:
-    """Open a folder whose folders are the classes; what lies beside them is no image of the source.
+    """Open a folder with one sub-folder per class; files beside the sub-folders are ignored.
 
     Raises:
-        UserError: there is no such folder, or its folders are splits or not the classes of the card.
+        UserError: the folder is missing, or its sub-folders are splits or not the classes of the card.
     """
     root = folder_of(card, folder)
     found = class_folders(root)
@@ -38,7 +38,7 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
 
 
 def group_finder(card: SourceCard) -> PatientMatcher | None:
-    """Check a card's `group_pattern`; errors as `finder`."""
+    """Compile a card's `group_pattern`; errors as `compile_pattern`."""
     return compile_pattern(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 

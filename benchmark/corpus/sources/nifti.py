@@ -1,4 +1,4 @@
-"""NIfTI volumes as slices, from a folder per class or a table of paths; a volume is its own group."""
+"""Slices of NIfTI volumes, from a folder per class or a table of paths; a volume is its own group."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -15,15 +15,11 @@ from .folder import open_folder
 from .table import open_table
 
 VOLUMES_PER_UNIT = 10
-"""Volumes that one process reads in one go: each holds hundreds of slices."""
+"""Volumes that one process reads as one unit: each holds hundreds of slices."""
 
 
 def open_nifti(card: SourceCard, folder: Path) -> FileSource:
-    """Open a folder whose folders are the classes, or a CSV of paths and labels.
-
-    Raises:
-        UserError: as a folder or a table.
-    """
+    """Open a folder with one sub-folder per class, or a CSV; errors as `open_folder` and `open_table`."""
     path = folder / card.path
     if not path.exists():
         raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")
@@ -33,7 +29,7 @@ def open_nifti(card: SourceCard, folder: Path) -> FileSource:
 
 
 def _volume_entries(listing: Callable[[], Iterable[FileEntry]]) -> Iterator[FileEntry]:
-    """Leave out what stands beside the volumes (their notes in JSON); slices of one share a group."""
+    """Skip files that are no volumes (their JSON sidecars); slices of a volume share a group."""
     for entry in listing():
         if entry.path.lower().endswith(_SUFFIXES):
             yield msgspec.structs.replace(entry, group=entry.group or entry.path)

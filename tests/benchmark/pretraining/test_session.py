@@ -61,17 +61,17 @@ def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
     os.killpg(process.pid, signal.SIGTERM)  # the processes that decode hear it too
     process.join()
     assert process.exitcode == 1, said.read_text()
-    assert "run the same command again to go on" in said.read_text()
+    assert "run the same command again to resume" in said.read_text()
     (kept,) = (out / "checkpoints").iterdir()
     with pytest.raises(StoppedError, match="Stopped after step") as stopped:
         run(*arguments, "--minutes", "0.0001", "--workers", "0")
     (later,) = sorted((out / "checkpoints").iterdir())[1:]
     assert int(kept.stem[5:]) < int(later.stem[5:]) and str(int(later.stem[5:])) in str(stopped.value)
     with pytest.raises(
-        UserError, match=r"begun with --steps 100000 and not 5; --lr 0.001 and not 0.01: pass"
+        UserError, match=r"started with --steps 100000 and not 5; --lr 0.001 and not 0.01: pass"
     ):
         run(*arguments, "--steps", "5", "--lr", "0.01")
-    with pytest.raises(UserError, match="begun with --leave-out nothing and not bloodmnist"):
+    with pytest.raises(UserError, match="started with --leave-out nothing and not bloodmnist"):
         run(*arguments, "--leave-out", "bloodmnist")
 
 
