@@ -1,4 +1,4 @@
-"""Build a corpus: read its sources in parallel, unit by unit, and resume after any interruption."""
+"""Build a corpus: read its sources in parallel, in units, and resume after interruptions."""
 
 import hashlib
 import shutil

@@ -35,7 +35,7 @@ INDEX_COLUMNS = (
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Settings of all images: gray or color, the longest side in pixels, and the salt of the group ids."""
+    """Gray or color, longest side of images in pixels, and salt of the group ids."""
 
     variant: Variant
     side: int

@@ -72,7 +72,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """Read `corpus.json`; `UserError` if it is missing, unfinished, damaged or of another format."""
+    """Read `corpus.json`; `UserError` if missing, unfinished, damaged or of another format."""
     path = folder / CORPUS
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Choose the rows of a corpus: the first of equal images, and at most `max_per_group` of a patient."""
+"""Remove duplicates, and images beyond `max_per_group` of a patient."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def _read_part(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64]
 
 
 def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
-    """Choose the rows that stay: the first of equal images, and at most `max_per_group` of a group.
+    """Choose the rows that stay: the first of equal images, up to `max_per_group` of a group.
 
     Images of a group are chosen by their hashes: at random, but reproducibly.
     """
@@ -98,7 +98,7 @@ def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
 def _label_agreement(
     rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]
 ) -> NDArray[np.int8]:
-    """Compare each copy's label with that of the image that stays, where their classes are the same."""
+    """Compare each copy's label with that of the image that stays, if their classes agree."""
     spaces = [(source.kind, source.classes) for source in sources]
     space = np.array([spaces.index(each) for each in spaces])[rows.sources]
     copied = of >= 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.Table:
-    """Return the rows of the index that neither belong to these sources nor equal one of their images.
+    """Return the rows of the index without these sources and copies of their images.
 
     Args:
         folder: of the corpus.

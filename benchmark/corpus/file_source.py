@@ -19,7 +19,7 @@ FILES_PER_UNIT = 1000
 
 
 class FileEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One file: path relative to the root, label, group, size in bytes and mtime in ns (-1: missing)."""
+    """One file: path relative to the root, label, group, bytes and mtime in ns (-1: missing)."""
 
     path: str
     label: tuple[int, ...]
@@ -69,7 +69,7 @@ class FileSource:
 
 
 def folder_of(card: SourceCard, folder: Path) -> Path:
-    """Return the folder that a card names, relative to `folder`; `UserError` if it does not exist."""
+    """Return the folder that a card in `folder` names; `UserError` if it does not exist."""
     root = folder / card.path
     if not root.is_dir():
         raise UserError(
@@ -130,5 +130,5 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
 
 
 def shown_name(path: str) -> str:
-    """Return the name of a file in the corpus: its path in the source, without folders outside of it."""
+    """Return a file's path in its source, without folders outside of it."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

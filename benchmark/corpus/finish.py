@@ -99,7 +99,7 @@ def _kept_counts(rows: RowFacts, decision: RowDecision, position: int) -> dict[s
 
 
 def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep: NDArray[np.bool_]) -> str:
-    """Write the final shards and the index, one row group per shard; returns the corpus's identity."""
+    """Write final shards and index, one row group per shard; returns the corpus's identity."""
     from pyarrow import parquet
 
     pieces = zip(parts, rows.starts[:-1], rows.starts[1:], strict=True)
@@ -150,7 +150,7 @@ def _require_shard(part: CorpusPart) -> None:
 
 
 def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
-    """Hash keys, pixels and labels, but neither salted groups nor offsets, which differ between machines."""
+    """Hash keys, pixels and labels; salted groups and offsets differ between machines."""
     for row in zip(*(table[name].to_pylist() for name in ("key", "sha256", "label")), strict=True):
         identity.update(repr(row).encode())
 

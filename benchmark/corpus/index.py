@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_index(folder: Path) -> "ParquetFile":
-    """Open the index, which has one row group per shard, in order; `UserError` where it is damaged."""
+    """Open the index, with one row group per shard, in order; `UserError` where it is damaged."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -30,7 +30,7 @@ def open_index(folder: Path) -> "ParquetFile":
 
 
 def read_index_columns(folder: Path, columns: list[str]) -> "pa.Table":
-    """Read some columns of all rows, `source` and `shard` as dictionaries; `UserError` as `open_index`."""
+    """Read columns of all rows, `source` and `shard` as dictionaries; errors as `open_index`."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -58,7 +58,7 @@ def _damage_as_error(path: Path) -> Iterator[None]:
 
 
 def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the images of rows of the index, in ascending order; `UserError` where one is damaged."""
+    """Yield the images of ascending rows of the index; `UserError` where one is damaged."""
     index = open_index(folder)
     start = 0
     for number in range(index.num_row_groups):

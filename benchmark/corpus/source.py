@@ -71,7 +71,7 @@ class SourceItem:
 
 @dataclass(frozen=True)
 class ReadProblem:
-    """A file that could not be read, relative to the source's root, and the reason, without patient data."""
+    """A file (relative to the root) that could not be read, and why, without patient data."""
 
     name: str
     reason: str

@@ -1,4 +1,4 @@
-"""Parse the SOURCE arguments of `corpus build`: tasks, npz sets, source cards, and `KIND:NAME`."""
+"""Parse the SOURCE arguments of `corpus build`: tasks, npz sets, cards, and `KIND:NAME`."""
 
 import re
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ def _open_card(path: Path, places: DataLocations, splits: Splits, side: int) -> 
 
 
 def _find_task(word: str, places: DataLocations) -> Task:
-    """Find a task by name, by its name with "_" for "-", or by a prefix up to "-" that only it has."""
+    """Find a task by name, "_" meaning "-", or by a unique prefix up to "-"."""
     tasks = catalog(places)
     name = word.lower().replace("_", "-")
     if word.lower() in tasks or name in tasks:

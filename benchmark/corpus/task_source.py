@@ -1,4 +1,4 @@
-"""Tasks and npz sets as sources of a corpus: the splits that their card allows for pretraining."""
+"""Tasks and npz sets as sources of a corpus: the splits allowed for pretraining."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

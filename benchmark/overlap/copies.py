@@ -1,4 +1,4 @@
-"""Count test images and groups that also occur in train or val, and drop the images (`--dedupe`)."""
+"""Count test images and groups that occur in train or val, and drop images (`--dedupe`)."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
 
 
 def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
-    """Count the copies and shared groups of a task; copies are cached, so that a content is hashed once.
+    """Count the copies and shared groups of a task; copies are cached by content.
 
     Args:
         task: its card decides how the content is read.
@@ -93,7 +93,7 @@ def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
 
 
 def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
-    """Add the groups that test shares with train or val; not cached, as group numbers depend on the salt."""
+    """Add the groups that test shares with train or val; numbers depend on the salt: no cache."""
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
     of_shared = int(np.isin(test, both).sum())
@@ -104,7 +104,7 @@ def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> Spl
 def without_copies(
     task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
 ) -> dict[str, Split]:
-    """Return the splits without the test images that also occur in train or val, or without these copies.
+    """Return the splits without test images that occur in train or val, or without the copies.
 
     Args:
         task: all its classes must keep an image.

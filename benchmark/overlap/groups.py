@@ -13,7 +13,7 @@ _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 
 
 def shared_groups(splits: Mapping[str, Split]) -> tuple[SharedGroups, ...] | None:
-    """Count the groups that pairs of splits share; None if fewer than two splits have known groups."""
+    """Count groups that pairs of splits share; None if fewer than two splits have groups."""
     known = {name: known_groups(split) for name, split in splits.items()}
     return tuple(_shared_pairs(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
 
@@ -31,7 +31,7 @@ def known_groups(split: Split) -> NDArray[np.int64]:
 
 
 def patients_known(splits: Mapping[str, Split]) -> dict[str, int]:
-    """Count the images of each split whose group is known to be a patient, not a study or series.
+    """Count the images of each split whose group is known to be a patient.
 
     A study or series is no patient. 0 where few groups have several images: these may number images.
     """

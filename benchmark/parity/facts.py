@@ -53,7 +53,7 @@ class StudyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class PublishedMean:
-    """A published mean in 0..1, its standard deviation over runs if stated, and the number of runs."""
+    """A published mean in 0..1, its standard deviation over runs if stated, number of runs."""
 
     metric: str
     value: float

@@ -1,4 +1,4 @@
-"""Test whether our mean over seeds agrees with a published mean, given the spread of the seeds."""
+"""Test whether our mean over seeds agrees with a published mean, given the seeds' spread."""
 
 import math
 import statistics

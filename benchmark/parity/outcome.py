@@ -77,7 +77,7 @@ PARITY_RULE = (
 
 
 def outcome_of(study: ParityStudy, folder: Path) -> ParityResult:
-    """Compare the records of a run directory with a study; `UserError` if the directory has no plan."""
+    """Compare the records of a run directory with a study; `UserError` if it has no plan."""
     plan, store = read_plan(folder), RecordStore(folder)
     if plan is None:
         raise UserError(f"There is no run directory {folder}: pass another --out.")

@@ -1,4 +1,4 @@
-"""Pretraining of the MedNet that `run` needs: sources in memory, weights cached by plan and recipe."""
+"""Pretraining of the MedNet that `run` needs, from sources in memory, with cached weights."""
 
 import time
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def _train_in_parts(
     device: str,
     check: Callable[[], object],
 ) -> tuple[PretrainOutcome, int]:
-    """Train; on a lack of memory start over with each batch in twice as many parts, and return them."""
+    """Train; if memory is short, start over with twice as many parts; returns their number, too."""
     pools, images = _load_pools(plan, recipe, places, device)
     check()
     settings = PretrainSettings(

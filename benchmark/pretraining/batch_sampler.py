@@ -1,4 +1,4 @@
-"""Images of every step, a pure function of seed and step, so that resuming needs only the step."""
+"""Images of every step, a pure function of seed and step: resuming needs only the step."""
 
 import functools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Checkpoints of a pretraining: written atomically, the last two kept, loaded without pickled code."""
+"""Checkpoints of a pretraining: atomic, the last two are kept, without pickled code."""
 
 import contextlib
 import re

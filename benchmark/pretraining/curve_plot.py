@@ -39,7 +39,7 @@ def write_curve(curve: Sequence[CurvePoint], path: Path) -> None:
 
 
 def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
-    """Plot loss and held-out score of each source against the step as PNG; errors as `write_atomic`."""
+    """Plot loss and held-out score of each source by step as PNG; errors as `write_atomic`."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The processes of one pretraining: a single one, or those that torchrun started on any number of nodes."""
+"""The processes of one pretraining: one, or those that torchrun started on any nodes."""
 
 import os
 import warnings

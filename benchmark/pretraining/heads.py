@@ -19,7 +19,7 @@ from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
 
 class PretrainModel(nn.Module):
-    """A backbone, an optional projection, and the heads of all sources; only the backbone is kept.
+    """A backbone, an optional projection, and all sources' heads; only the backbone is kept.
 
     Information that the sources' labels do not need is then lost in the projection, not in the backbone
     (Chen et al. 2020, arXiv 2002.05709; Bordes et al. 2022, arXiv 2206.13378).
@@ -69,7 +69,7 @@ class SourceHeads:
         self.multilabel = torch.tensor([pool.kind == "multilabel" for pool in pools], device=device)
 
     def targets(self, rows: _Rows, whose: _Rows) -> Tensor:
-        """Return the targets of all outputs, float32 [rows, outputs + 1]; the last column is `whose`."""
+        """Return the targets of all outputs, float32 [rows, outputs + 1]; last column `whose`."""
         truth = np.zeros((len(rows), self.outputs + 1), np.float32)
         for place in np.unique(whose).tolist():
             mine, pool = np.flatnonzero(whose == place), self.pools[place]
@@ -106,7 +106,7 @@ class HeldOutScore:
 def score_source(
     network: nn.Module, heads: SourceHeads, images: ImageLoader, prepare: InputPreparation, place: int
 ) -> HeldOutScore | None:
-    """Score a network in eval mode on the held-out images of source number `place`; None without any."""
+    """Score a network in eval mode on held-out images of source number `place`, if any."""
     pool = heads.pools[place]
     if not len(pool.held_out):
         return None

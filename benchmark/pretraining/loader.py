@@ -57,7 +57,7 @@ class ShardImages:
         self._idle: list[tuple[_RowOrder, DataLoader[Tensor]]] = []
 
     def batches(self, rows: Iterable[_Rows]) -> Generator[Tensor]:
-        """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
+        """Yield the images of each array of rows, uint8 [b, 3 or 1, side, side] on the device.
 
         Raises:
             UserError: an image is damaged.
@@ -185,7 +185,7 @@ def _category_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int3
 
 
 def _make_pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
-    """Make the pool of one source; its labels are class indices [n], or [n, classes] for multilabel."""
+    """Make the pool of a source, with labels [n], or [n, classes] of 0 and 1 for multilabel."""
     labels = rows["label"].combine_chunks().flatten().to_numpy().astype(np.int64)
     width = len(facts.classes) if facts.kind == "multilabel" else 1
     if len(labels) != width * len(rows):

@@ -1,4 +1,4 @@
-"""Write the results of a pretraining: weights, their card for `run`, and a model card as text."""
+"""Write the results of a pretraining: weights, their card for `run`, and a model card."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,7 +59,7 @@ def source_facts(finished: PretrainResult) -> dict[str, SourceFacts]:
 
 
 def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
-    """Return the card of the weights, for `read_checkpoint_card`; `sha256` is that of their file."""
+    """Return the card of the weights, with the SHA-256 of their file."""
     settings = finished.settings
     seen = tuple(
         _seen_corpus(source.name, source.images, facts.get(source.name)) for source in finished.sources

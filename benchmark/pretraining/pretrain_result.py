@@ -38,7 +38,7 @@ class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides the weights, apart from the images; named as the options of `pretrain`."""
+    """Everything that decides the weights but the images; named as the options of `pretrain`."""
 
     variant: str
     arch: str

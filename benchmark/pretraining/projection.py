@@ -1,4 +1,4 @@
-"""Project the duration of a pretraining from measured rates: decoding per core, steps per device."""
+"""Project the duration of a pretraining from measured rates of decoding and training."""
 
 import itertools
 import time
@@ -62,7 +62,7 @@ class CostProjection:
 def project_cost(
     shown: int, rates: MeasuredRates, devices: int = 1, efficiency: float = 1.0
 ) -> CostProjection:
-    """Return the cost of showing `shown` images, repetitions counted, provided that decoding keeps up.
+    """Return the cost of showing `shown` images, with repetitions, if decoding keeps up.
 
     Args:
         shown: number of images.
@@ -101,7 +101,7 @@ def decode_rate(decoder: BatchDecoder) -> float:
 
 
 def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
-    """Return images per second without waiting for data, and the share of the time spent waiting.
+    """Return images per second without waiting for data, and the share of time spent waiting.
 
     Args:
         curve: of a short training, with a row for every step.
@@ -113,7 +113,7 @@ def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
 
 
 def measure_and_project(request: PretrainRequest) -> str:
-    """Measure decoding and a few training steps; returns the projected cost as text. Writes nothing.
+    """Measure decoding and a few training steps; returns the projected cost as text.
 
     Raises:
         UserError: the corpus or the initial weights do not fit.

@@ -1,4 +1,4 @@
-"""Stored configuration of a pretraining; resuming with another one is an error that lists the differences."""
+"""Stored configuration of a pretraining; resuming with another one is an error."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class StoredConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_stored_config(out: Path) -> StoredConfig | None:
-    """Return the configuration stored in a folder; None for a new folder; `UserError` if unreadable."""
+    """Return the configuration stored in a folder; None if new; `UserError` if unreadable."""
     path = out / SETTINGS_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=StoredConfig)

@@ -105,7 +105,7 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
 def _resolve_request(
     request: PretrainRequest, corpus: Corpus, left_out: Mapping[str, str], ranks: RankGroup
 ) -> tuple[PretrainRequest, InitCard | None]:
-    """Resolve start and parts of a request, check it, and compare it with the folder's configuration."""
+    """Resolve and check a request, and compare it with the folder's configuration."""
     settings, out = request.settings, request.out
     if corpus.variant != settings.variant:
         raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")

@@ -46,7 +46,7 @@ class PngOffsets:
 
 @dataclass(frozen=True)
 class DamagedBatch:
-    """Result of a worker in place of a batch; an exception would lose its type between processes."""
+    """Result of a worker in place of a batch: an exception would lose its type on the way."""
 
     row: int
     reason: str

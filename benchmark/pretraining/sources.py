@@ -65,10 +65,10 @@ class LoaderConfig:
 
 
 class ImageLoader(Protocol):
-    """Yields batches of pixels. Rows are numbered over all pools: the pool's start plus the row in it."""
+    """Yields batches of pixels; a row's number is its pool's start plus the row in the pool."""
 
     def batches(self, rows: Iterable[_Rows]) -> "Generator[Tensor]":
-        """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
+        """Yield the images of each array of rows, uint8 [b, 3 or 1, side, side] on the device.
 
         May be called again while an earlier iterator is in use. `rows` may be read ahead of the yielded
         batches. Closing the iterator releases its workers.

@@ -44,7 +44,7 @@ def stop_on_signal(minutes: float = 0) -> Iterator[Callable[[], bool]]:
 
 
 def ignore_signals(worker: int) -> None:
-    """Keep a decoding process alive after a signal to its group, until its parent has saved a checkpoint.
+    """Keep a decoding process alive after a signal to its group, until its parent stops it.
 
     Clusters and terminals signal all processes at once; the parent stops this one afterwards.
     """

@@ -1,4 +1,4 @@
-"""Training loop of a pretraining: steps, readings, validations, and checkpoints for an exact resume."""
+"""Training loop of a pretraining: steps, readings, validations, and exact checkpoints."""
 
 from __future__ import annotations
 

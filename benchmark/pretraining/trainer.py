@@ -1,4 +1,4 @@
-"""Network, optimizer and batch order of a pretraining; a step's randomness depends on its number only."""
+"""Network, optimizer and batch order of a pretraining; a step depends on its number only."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
 
 
 def _is(hint: ShortcutHint) -> str:
-    return hint.reason or ("yes" if hint.found else "no")
+    return hint.reason or ("yes" if hint.exceeds_chance else "no")
 
 
 def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:

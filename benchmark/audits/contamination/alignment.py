@@ -1,4 +1,4 @@
-"""Correlation of the details of two images, over crops, to confirm that images with similar hashes are copies.
+"""Correlation of the details of two images, over crops, to confirm that they are copies.
 
 Chest radiographs, or retinas, differ in fine structure only. Each image is therefore reduced to 28 x 28 gray
 pixels, its coarse part (a blur) is subtracted, and the correlation is the best of 161 crops of one or the
@@ -32,7 +32,7 @@ def thumbnail(pixels: NDArray[np.uint8]) -> _Floats:
 
 
 def correlations(pixels: NDArray[np.uint8], thumbnails: _Floats) -> _Floats:
-    """Return the best correlation of an image with each thumbnail: [n] from [n, THUMBNAIL_SIDE ** 2]."""
+    """Return an image's best correlation with each thumbnail: [n] from [n, THUMBNAIL_SIDE ** 2]."""
     best = np.full(len(thumbnails), -1.0, np.float32)
     squares = thumbnails * thumbnails
     for sign in (1, -1):
@@ -49,7 +49,7 @@ def plain_correlations(one: _Floats, other: _Floats) -> _Floats:
 
 
 def _best_window(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
-    """Return the best correlation of each of `theirs` [n, p] with the windows `ours` [w, p]: [n].
+    """Return the best correlation of each of `theirs` [n, p] with windows `ours` [w, p]: [n].
 
     Only pixels inside count: with mask m, the covariance is sum(m a b) - sum(m a) sum(m b) / sum(m).
     """
@@ -75,7 +75,7 @@ def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
 
 @lru_cache(maxsize=64)
 def _reduction_weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
-    """Return two matrices [len(cuts) * THUMBNAIL_SIDE, side]: reduction of each window, without and with blur."""
+    """Return the reduction of each window, and with blur: [len(cuts) * THUMBNAIL_SIDE, side]."""
     from scipy.ndimage import gaussian_filter1d
 
     means = np.stack([_area_weights(side, *cut) for cut in cuts])
@@ -97,7 +97,7 @@ def _area_weights(side: int, low: float, high: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=2)
 def _window_masks(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
-    """Return masks [k, THUMBNAIL_SIDE ** 2], 1 inside the image, and the mask number of each window.
+    """Return masks [k, THUMBNAIL_SIDE ** 2], 1 inside the image, and each window's mask number.
 
     All crops share one mask, since they lie inside; wider windows have 16.
     """

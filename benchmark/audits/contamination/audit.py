@@ -1,4 +1,4 @@
-"""Audit an init on tasks: what its card declares, and what a search for near duplicates finds."""
+"""Audit an init on tasks: declared corpora, and a search for near duplicates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ContaminationRequest:
         return inits_of(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
-        """Return the init's card for tasks of a variant, if the user named one by --init or --init-file."""
+        """Return the init's card for a variant, if the user named one by --init or --init-file."""
         path = self.init.paths.get(self.init.base)
         return card_path(path, variant) if path else None
 
@@ -144,7 +144,7 @@ def _request_with_arch(request: RunConfig, card: CheckpointCard | None) -> RunCo
 
 
 def _seen_images(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
-    """Return the images to search: the corpus, else the hashes that the init's card names, else None.
+    """Return the images to search: the corpus, else the hashes of the init's card, else None.
 
     Raises:
         UserError: the card names another corpus.

@@ -122,7 +122,7 @@ def has_near_duplicate(images: NDArray[np.uint8], seen: SeenImages) -> NDArray[n
 
 
 def best_correlations(images: NDArray[np.uint8], seen: SeenImages) -> alignment._Floats:
-    """Return the highest correlation of each image's details with a candidate's, -1 without one: [n]."""
+    """Return the highest correlation of each image's details with a candidate, or -1: [n]."""
     if seen.thumbnails is None:
         raise ValueError("there are no pixels to compare")
     best = np.full(len(images), -1.0, np.float32)
@@ -134,7 +134,7 @@ def best_correlations(images: NDArray[np.uint8], seen: SeenImages) -> alignment.
 def pair_correlations(
     images: NDArray[np.uint8], hits: NeighborHits, thumbnails: Thumbnails
 ) -> alignment._Floats:
-    """Return the correlation of the details of each pair of an image [n, h, w(, 3)] and a row: [pairs].
+    """Return the correlation of details of each pair of image [n, h, w(, 3)] and row: [pairs].
 
     `hits` are the pairs, sorted by image; `thumbnails` gives those of the rows.
     """

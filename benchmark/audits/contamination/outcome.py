@@ -86,7 +86,7 @@ class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contaminated(self) -> bool:
-        """Whether contamination was declared or measured, which excludes verdicts on this init and task."""
+        """Whether contamination is declared or measured, which excludes verdicts."""
         return self.declared == "declared" or (self.measured is not None and self.measured.contaminated)
 
     @property

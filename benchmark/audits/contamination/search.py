@@ -1,4 +1,4 @@
-"""Nearest neighbors among millions of 64-bit hashes: exact, in bounded memory, without a full scan.
+"""Exact nearest neighbors among millions of 64-bit hashes, in bounded memory.
 
 Multi-index hashing (Norouzi, Punjani and Fleet 2012): hashes that differ in at most 4r + 3 bits differ in at
 most r bits in one of four blocks of 16 bits, so that only hashes with a near block need be compared. A block
@@ -69,7 +69,7 @@ class NeighborHits:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Hashes sorted by the 16 bits of a block: the rows of bucket k are order[start[k]:start[k + 1]]."""
+    """Hashes sorted by the bits of a block; bucket k is order[start[k]:start[k + 1]]."""
 
     hashes: _Hashes
     order: NDArray[np.uint32]
@@ -77,7 +77,7 @@ class _Block:
 
 
 class HashIndex:
-    """Search index of hashes [n] in any order; takes 50 bytes per hash, or 8 if few enough to scan."""
+    """Search index of hashes [n]; takes 50 bytes per hash, or 8 if few enough to scan."""
 
     def __init__(self, hashes: _Hashes) -> None:
         self.size = len(hashes)
@@ -87,7 +87,7 @@ class HashIndex:
         )
 
     def nearest(self, queries: _Hashes, radius: int, most: int = 64) -> NeighborHits:
-        """Return the `most` nearest rows of each query [q] within `radius` bits; ties go to the lower row.
+        """Return the `most` nearest rows of each query [q] within `radius` bits; ties: lower row.
 
         Raises:
             ValueError: the radius is not within 0 to `LARGEST_DISTANCE`.

@@ -1,1 +1,1 @@
-"""Audit of the splits of a task: copies and groups across splits, and shortcuts to split or label."""
+"""Audit of a task's splits: copies and groups across splits, shortcuts to split or label."""

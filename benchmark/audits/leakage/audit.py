@@ -62,7 +62,7 @@ def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
 
 
 def _targets(wanted: LeakageRequest, places: DataLocations) -> tuple[Task, ...]:
-    """Find the tasks; sources for pretraining are allowed too, since their splits can leak as well."""
+    """Find the tasks, sources for pretraining included, since their splits can leak as well."""
     cards = [Path(path) for path in wanted.request.task_file]
     name = wanted.target
     if name.endswith(".toml"):
@@ -125,7 +125,7 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
 def _empty_images(
     splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
-    """Return the rows of constant images, and of images of mere noise, of the splits that have any."""
+    """Return the rows of constant images and of mere noise, of the splits that have any."""
     constant: dict[str, _Rows] = {}
     blank: dict[str, _Rows] = {}
     for name, split in splits.items():

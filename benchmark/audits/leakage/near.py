@@ -1,4 +1,4 @@
-"""Find near copies across splits by perceptual hash, confirmed by the correlation of their details."""
+"""Find near copies across splits by perceptual hash, confirmed by correlation of details."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +55,7 @@ def thumbnails(images: NDArray[np.uint8]) -> _Floats:
 
 
 def near_copies(looks: SplitThumbnails) -> Iterator[NearCopies]:
-    """Search for test images in train and val, and for val images in train; a split may be missing."""
+    """Search for test images in train and val, and for val images in train, where present."""
     for split, others in _LOOKED_FOR.items():
         if split in looks.splits:
             yield from (_near_across(looks, split, other) for other in others if other in looks.splits)

@@ -45,7 +45,7 @@ class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
     @property
-    def found(self) -> bool:
+    def exceeds_chance(self) -> bool:
         """Whether the AUC is above chance and at least `LEAST_AUC`."""
         if self.auc is None or self.chance is None:
             return False
@@ -53,7 +53,7 @@ class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two images side by side, only on request: `png` is base64; `width`, `height` are in pixels."""
+    """Two images side by side, only on request: `png` is base64, sizes are in pixels."""
 
     left: ImagePlace
     right: ImagePlace
@@ -120,7 +120,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def near_test(self) -> tuple[str, ...]:
-        """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
+        """Near copies of test images in another split, beyond look-alikes; a clause each."""
         return tuple(
             f"{_matched_share(near)} have a copy, or nearly one, in {near.against}"
             for near in self._test_leaks
@@ -177,7 +177,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         """Shortcuts that were found, a clause for the split and for the label."""
         features: dict[str, list[str]] = {}
         for hint in self.hints:
-            if hint.found:
+            if hint.exceeds_chance:
                 features.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
         # 43 of 60 simulated sets of 80 patients with 6 images each, taken as independent, gave a false hint
         unless = (

@@ -1,4 +1,4 @@
-"""Shortcut hints: test whether features apart from an image's content predict its split or its label.
+"""Test whether features apart from an image's content predict its split or its label.
 
 The features of each family are cut into ten bins by quantiles, plus one for unknown values, for a ridge
 regression in five folds. Ridge fits many targets at once, so that all permutations of the target are fitted
@@ -74,7 +74,7 @@ def _make_hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_
 
 
 def _permutation_aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
-    """Return the cross-validated macro AUC of the target, then of its permutations: [1 + PERMUTATIONS]."""
+    """Return the macro AUC of the target, then of its permutations: [1 + PERMUTATIONS]."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import StratifiedKFold
 
@@ -96,7 +96,7 @@ def _permutation_aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
 
 
 def _bin_features(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
-    """Encode both one-hot by bins of each feature: quantiles of `known`, and one for unknown values."""
+    """Encode both one-hot by bins: quantiles of `known`, and one for unknown values."""
     parts = [_bin_feature(one, other) for one, other in zip(known.T, asked.T, strict=True)]
     ours, theirs = zip(*parts, strict=True)
     return np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1)

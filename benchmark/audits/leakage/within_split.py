@@ -1,4 +1,4 @@
-"""Find near copies within a split, which reduce its effective size; without crops, to be fast."""
+"""Find near copies within a split, which reduce its effective size; no crops, to be fast."""
 
 from collections.abc import Iterator
 

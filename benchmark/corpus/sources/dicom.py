@@ -1,4 +1,4 @@
-"""Folders of DICOM files, with or without suffixes: labels by series, study, patient, header or folder."""
+"""Folders of DICOM files, labeled by series, study, patient, header or folder."""
 
 import time
 from collections import defaultdict
@@ -79,7 +79,7 @@ def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
 
 @lru_cache(maxsize=32)  # a build lists the files several times; a million headers take minutes
 def scan_dicom(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
-    """Read the headers below a folder, sorted by path; files that are clearly not DICOM are skipped.
+    """Read the headers below a folder, sorted by path, without files that are not DICOM.
 
     Args:
         root: the folder.
@@ -145,7 +145,7 @@ def _file_entries(
 
 
 def _label_rule(card: SourceCard, folder: Path) -> tuple[Labels, str, str]:
-    """Return the labeling function, the reason for a missing label, and the header field to read."""
+    """Return the labeling function, the reason of a missing label, and the header field to read."""
     if card.labels_from == "folder":
         return _folder_label, "it lies in no folder that is a class", ""
     if card.labels_from in FIELDS:
@@ -175,7 +175,7 @@ def _table_label(level: str, table: Mapping[str, tuple[str, ...]], each: Slice) 
 
 
 def _read_label_table(path: Path, card: SourceCard) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-    """Read a CSV of labels: the level of its keys (series, study, patient), and the labels of each key."""
+    """Read a CSV: level of its keys (series, study, patient), and the labels of each key."""
     names = header_of(path)
     usual = tuple(name for name in names if _level_of(name))
     key = column_of(path, names, card.key_column, usual or ("series", "study", "patient"), "key_column")

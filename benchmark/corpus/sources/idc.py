@@ -155,7 +155,7 @@ def _download_command(name: str, folder: Path) -> str:
 
 
 def _confirm_download(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
-    """Ask for the download, unless agreed before; `UserError` where it is refused or not allowed."""
+    """Ask for the download, unless agreed before; `UserError` if refused or not allowed."""
     if not allowed:
         raise UserError(f"idc:{plan.collection} is not in {folder}, and downloads are switched off.")
     if agreed or (

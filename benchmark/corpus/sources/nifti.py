@@ -1,4 +1,4 @@
-"""Slices of NIfTI volumes, from a folder per class or a table of paths; a volume is its own group."""
+"""Slices of NIfTI volumes, from a folder per class or a table; a volume is its own group."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ VOLUMES_PER_UNIT = 10
 
 
 def open_nifti(card: SourceCard, folder: Path) -> FileSource:
-    """Open a folder with one sub-folder per class, or a CSV; errors as `open_folder` and `open_table`."""
+    """Open a folder with a sub-folder per class, or a CSV; errors as theirs."""
     path = folder / card.path
     if not path.exists():
         raise UserError(f"The card of '{card.name}' names {path}, which does not exist: correct 'path'.")

@@ -104,7 +104,7 @@ def _label_names(table: _Table, multilabel: bool) -> tuple[str, ...]:
 def column_of(
     path: Path, header: Iterable[str], given: str, usual: tuple[str, ...], key: str, optional: bool = False
 ) -> str:
-    """Return the column that a card names, else the first usual one; `UserError` if there is none."""
+    """Return the column that a card names, else the first usual one; `UserError` if missing."""
     names = tuple(header)
     chosen = [name for name in ((given,) if given else usual) if name in names]
     if chosen:
@@ -123,7 +123,7 @@ def header_of(path: Path) -> tuple[str, ...]:
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a CSV; `UserError` where a row's cells do not match the header."""
+    """Yield (line number, row) of a CSV; `UserError` where cells do not match the header."""
     with _open_csv(path) as reader:
         for row in reader:
             if None in row or None in row.values():

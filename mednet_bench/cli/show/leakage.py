@@ -74,7 +74,12 @@ def _hint(hint: ShortcutHint) -> _Line:
         return "shortcut", where, "not tried", hint.reason
     figures = f"AUC {hint.auc:.3f}, chance up to {hint.chance:.3f}, {hint.images:,} images"
     weak = hint.chance is not None and hint.auc > hint.chance
-    return "shortcut", where, figures, "hint" if hint.found else "hardly a hint" if weak else "no hint"
+    return (
+        "shortcut",
+        where,
+        figures,
+        "hint" if hint.exceeds_chance else "hardly a hint" if weak else "no hint",
+    )
 
 
 def _count(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Cards, tables and words: what a source may be, and one sentence for each way to get it wrong."""
+"""Sources from cards, tables and names, and one sentence for each mistake."""
 
 import json
 import os

@@ -294,12 +294,12 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
     assert doubts[1] == f"{patients}." and ": test-in-train 2, mostly-in-train 2, " in doubts[2]
     assert leaderboard_text(built.results, 200).startswith(f"{copies}.")
     for format in ("markdown", "latex"):
-        told = leaderboard_board([tmp_path], BoardRequest(), format)
-        assert copies in told and patients in told
-        assert told.startswith(copies) or r"\caption{finetune: " in told.split(copies)[0]
+        text = leaderboard_board([tmp_path], BoardRequest(), format)
+        assert copies in text and patients in text
+        assert text.startswith(copies) or r"\caption{finetune: " in text.split(copies)[0]
     rows = list(csv.DictReader(io.StringIO(leaderboard_board([tmp_path], BoardRequest(), "csv"))))
-    told = {f"{row['task']}: {row['leaks']}" for row in rows}
-    assert told == {copies, patients, "breastmnist: "}
+    lines = {f"{row['task']}: {row['leaks']}" for row in rows}
+    assert lines == {copies, patients, "breastmnist: "}
 
 
 def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(

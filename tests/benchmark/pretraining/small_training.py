@@ -40,7 +40,7 @@ SETTINGS = PretrainSettings(
 
 
 class Tiny(nn.Sequential):
-    """A backbone with everything that could differ after a resume: batch norm, dropout, several layers."""
+    """A backbone with all that could differ after a resume: batch norm, dropout, layers."""
 
     num_features = 8
 

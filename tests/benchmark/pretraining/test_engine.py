@@ -1,4 +1,4 @@
-"""The engine: pure draws, separate heads, exact resumes, and the same training on any number of processes."""
+"""Training loop: pure batch order, separate heads, exact resumes, any number of processes."""
 
 import signal
 from pathlib import Path
@@ -178,7 +178,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
     for least in (7, 90):
         (process,) = start(train, killed, settings, 7, (least, rng.uniform(0.0001, 0.03)))
         process.join()
-        assert process.exitcode == -signal.SIGALRM  # which nobody handles: as sudden as kill -9
+        assert process.exitcode == -signal.SIGALRM  # not handled: as sudden as kill -9
         assert len(list_checkpoints(killed)) <= 3  # it may die before it tidies up
     (process,) = start(train, killed, settings, 7)
     for each in (process, other):

@@ -1,4 +1,4 @@
-"""What a task is tested on reaches no MedNet by a side door, and no card is silent about what it has seen."""
+"""No test image reaches a MedNet indirectly, and cards name all that the weights have seen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_copy_of_what_is_left_out_is_left_out_too_whoever_holds_it(corpus: Path, tmp_path: Path) -> None:
+def test_a_copy_of_what_is_left_out_is_left_out_too_in_any_source(corpus: Path, tmp_path: Path) -> None:
     pools, _ = corpus_pools(corpus, LoaderConfig(side=28, leave_out=frozenset({"scans"})))
     assert [(pool.name, len(pool.labels)) for pool in pools] == [("cells", 39), ("findings", 40)]
     write_results(finished_on(corpus), tmp_path)

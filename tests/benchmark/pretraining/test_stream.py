@@ -1,4 +1,4 @@
-"""The images of a corpus reach the training whole, in order and in time, whatever the number of workers."""
+"""The loader yields a corpus's images complete and in order, for any number of workers."""
 
 import multiprocessing
 import os
@@ -139,10 +139,10 @@ def test_a_damaged_image_is_named_with_shard_and_key(tmp_path: Path, workers: in
     content[second + 40] ^= 0x55
     shard.write_bytes(content)
     pools, images = corpus_pools(folder, LoaderConfig(side=28, workers=workers))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         list(images.batches([np.arange(pool_starts(pools)[-1])]))
     images.close()
-    message = str(told.value)
+    message = str(caught.value)
     assert message.startswith(f"{shard}: the image findings-00001000001 cannot be read")
     assert f"mednet-bench corpus check {folder}" in message
     assert "\n" not in message
@@ -184,7 +184,7 @@ def test_a_block_shuffle_is_a_permutation_that_depends_on_seed_and_epoch_alone()
     assert max(touched) <= 20, "a thousand images in a row come from two windows of ten blocks at most"
 
 
-def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
+def test_a_dead_worker_is_an_error_with_its_cure(gray: tuple[Path, Shown]) -> None:
     others = {process.pid for process in multiprocessing.active_children()}
     handler = signal.getsignal(signal.SIGCHLD)
     _, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
