@@ -36,11 +36,7 @@ def build_corpus(
 ) -> Corpus:
     """Build a corpus, or resume an interrupted build; a finished corpus is returned unchanged.
 
-    Args:
-        folder: of the corpus.
-        sources: an image that several of them hold is kept from the first.
-        settings: how images are stored.
-        jobs: number of processes.
+    An image that several sources hold is kept from the first.
 
     Raises:
         UserError: the folder holds another corpus or another build, a second process works on it, or a

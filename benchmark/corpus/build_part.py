@@ -19,18 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_COLUMNS = (
-    "key",
-    "source",
-    "shard",
-    "offset",
-    "size",
-    "label",
-    "group",
-    "sha256",
-    "phash",
-    "height",
-    "width",
-)
+    "key", "source", "shard", "offset", "size", "label", "group", "sha256", "phash", "height", "width",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

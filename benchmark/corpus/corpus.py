@@ -48,13 +48,11 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
     """Content of `corpus.json`, which is written last: a folder that has it is finished.
 
     Attributes:
-        format: version of the folder's format.
         variant: gray stores one channel, color three.
         side: the longest side in pixels that an image may have.
         sources: in the order of the command line.
         identity: hash of the images, their labels and sources; independent of machine and time.
         request: hash of the settings and of the sources' content at build time.
-        made: time of the build, UTC.
     """
 
     format: int = CORPUS_FORMAT

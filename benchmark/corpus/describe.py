@@ -18,13 +18,14 @@ def corpus_facts(folder: Path) -> dict[str, Any]:
     """Return the facts of a corpus as plain data; `UserError` where there is no corpus."""
     corpus = read_corpus(folder)
     license = implied_terms(source.license for source in corpus.sources if source.images)
+    sheet = folder / SHEET
     return {
         **msgspec.to_builtins(corpus),
         "images": corpus.images,
         "modalities": dict(_modality_counts(corpus)),
         "license": str(license),
-        "bytes": _folder_bytes(folder),
-        "contact_sheet": str(_sheet_path(folder, corpus)),
+        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "contact_sheet": str(sheet if sheet.is_file() else write_sheet(folder, corpus)),
     }
 
 
@@ -58,15 +59,8 @@ def describe_corpus(folder: Path) -> str:
 
 
 _HEAD = (
-    "source",
-    "modality",
-    "images",
-    "patients or groups",
-    "duplicates",
-    "conflicts",
-    "capped",
-    "problems",
-)
+    "source", "modality", "images", "patients or groups", "duplicates", "conflicts", "capped", "problems",
+)  # fmt: skip
 
 
 def _table_row(source: SourceFacts) -> tuple[str, ...]:
@@ -80,11 +74,3 @@ def _modality_counts(corpus: Corpus) -> list[tuple[str, int]]:
     for source in corpus.sources:
         counts[source.modality] += source.images
     return counts.most_common()
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _sheet_path(folder: Path, corpus: Corpus) -> Path:
-    return folder / SHEET if (folder / SHEET).is_file() else write_sheet(folder, corpus)

@@ -23,7 +23,6 @@ class RowFacts:
         digests: uint64 [n, 2], first half of the SHA-256 of the pixels: the chance that two of 3 million
             different images collide is 10**-26.
         labels: hash of the label.
-        groups: group number.
         sources: position of the source.
         starts: [parts + 1], first row of each part.
     """
@@ -40,7 +39,6 @@ class RowDecision:
     """Decision on each row, [n] each.
 
     Attributes:
-        keep: whether the row stays.
         of: row of which this one is a copy, or -1.
         labels: for a copy, position in `AGREEMENT_WORDS`.
         capped: whether it exceeds its source's `max_per_group`.

@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 
 
 def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.Table:
-    """Return the rows of the index without these sources and copies of their images.
+    """Filter `table`, columns of the whole index with `source`, by source.
 
-    Args:
-        folder: of the corpus.
-        sources: names to exclude; may be empty.
-        table: columns of the whole index, with `source`.
-
-    Raises:
-        UserError: as `copies_in_other_sources`.
+    Rows of these sources and copies of their images are dropped; errors as `copies_in_other_sources`.
     """
     if not sources:
         return table

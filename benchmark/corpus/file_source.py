@@ -33,7 +33,6 @@ class FileSource:
     """Images in files.
 
     Attributes:
-        facts: of the source.
         root: folder to which the entries' paths are relative.
         listing: lists the files in a fixed order; a module's function or a `functools.partial` of one,
             so that it can be pickled.
@@ -105,11 +104,7 @@ def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> 
 
 
 def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
-    """Return the facts that a source's card states.
-
-    Args:
-        card: of the source.
-        classes: those of the card, else those found in the data, in alphabetical order.
+    """Return the facts of a card; `classes` are its own, else those found, alphabetically.
 
     Raises:
         UserError: `database` is not in the catalog, or the classes do not fit `labels`.

@@ -40,10 +40,8 @@ def finish_corpus(
     """Make a corpus of its parts; may be repeated after being killed at any point.
 
     Args:
-        folder: of the corpus.
         facts: of the sources; an image that several of them hold is kept from the first.
         parts: all of them, sorted by source and number.
-        settings: of the build.
         request: see `Corpus`.
     """
     rows = read_rows(parts, [each.name for each in facts])

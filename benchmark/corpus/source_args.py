@@ -37,10 +37,7 @@ def open_sources(
 
     Args:
         words: names of tasks, paths of npz files or cards, `KIND:NAME`.
-        places: where the data of named tasks may be.
-        splits: see `splits_of`.
         side: in pixels: the largest stored size up to it is taken, else the smallest above.
-        agreed: whether the user has agreed to downloads.
 
     Raises:
         UserError: a word names nothing, a card is wrong, data are missing, or two sources share a name.

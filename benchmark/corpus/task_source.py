@@ -19,15 +19,7 @@ IMAGES_PER_UNIT = 1000
 
 @dataclass(frozen=True, eq=False)
 class TaskSource:
-    """Images of a task, or of a set for pretraining only.
-
-    Attributes:
-        task: its card, which also loads it.
-        places: where its file may be.
-        splits: names of the splits that are used.
-        size: side in pixels of the stored images.
-        per_unit: images per unit.
-    """
+    """Images of a task, or of a set for pretraining only, stored with `size` pixels a side."""
 
     task: Task
     places: DataLocations = field(repr=False)

@@ -41,13 +41,7 @@ def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
 
 
 def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
-    """Count the copies and shared groups of a task; copies are cached by content.
-
-    Args:
-        task: its card decides how the content is read.
-        splits: train, val and test as loaded.
-        fingerprint: of the content.
-    """
+    """Count the copies and shared groups of a task; copies are cached by content and card."""
     counts = [len(splits[name]) for name in SPLITS]
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
@@ -105,12 +99,6 @@ def without_copies(
     task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
 ) -> dict[str, Split]:
     """Return the splits without test images that occur in train or val, or without the copies.
-
-    Args:
-        task: all its classes must keep an image.
-        splits: as loaded.
-        found: result of `copies_in`.
-        dedupe: where images are dropped.
 
     Raises:
         UserError: a split would keep no image of a class.

@@ -24,11 +24,9 @@ def image_digests(images: Levels) -> Digests:
 
 
 def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> tuple[EqualImages, ...]:
-    """Return every group of equal images, in the order of their first images.
+    """Return every group of equal images, by `image_digests` of each split, in order.
 
-    Args:
-        splits: by name; their order decides the order of places.
-        marks: `image_digests` of each.
+    The order of the splits decides the order of places.
     """
     places = [(name, row) for name in splits for row in range(len(splits[name]))]
     digests = np.concatenate([marks[name] for name in splits])
@@ -36,11 +34,11 @@ def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> t
     starts = np.flatnonzero(np.diff(digests[order], prepend=~digests[order][:1]))
     sets = (part for part in np.split(order, starts[1:]) if len(part) > 1)
     found = sorted(sets, key=lambda part: int(part[0]))
-    return tuple(_group(splits, tuple(places[at] for at in part)) for part in found)
-
-
-def _group(splits: Mapping[str, Split], places: tuple[ImagePlace, ...]) -> EqualImages:
-    return EqualImages(places=places, conflict=len({comparable_label(splits, place) for place in places}) > 1)
+    groups = (tuple(places[at] for at in part) for part in found)
+    return tuple(
+        EqualImages(places=group, conflict=len({comparable_label(splits, place) for place in group}) > 1)
+        for group in groups
+    )
 
 
 def comparable_label(splits: Mapping[str, Split], place: ImagePlace) -> tuple[int, ...]:

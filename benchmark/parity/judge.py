@@ -58,9 +58,7 @@ def check_tolerance(
 
     Args:
         place: task, arch and size of the stored images.
-        published: the published mean.
         values: ours, one per seed; None where a seed failed or the metric is undefined.
-        epoch: rule that chose the epoch.
         counts: whether the row decides the exit code.
     """
     found = [value for value in values if value is not None]
@@ -74,23 +72,11 @@ def check_tolerance(
         # a value at the limit must not depend on rounding errors
         verdict = "IN" if abs(difference) <= allowed + 1e-9 else "OUT"
     return ParityRow(
-        task=place[0],
-        arch=place[1],
-        size=place[2],
-        metric=published.metric,
-        epoch=epoch,
-        counts=counts,
-        published=published.value,
-        published_sd=published.sd,
-        published_runs=published.runs,
-        ours=ours,
-        sd=sd,
-        seeds=len(found),
-        difference=difference,
-        tolerance=allowed,
-        verdict=verdict,
+        task=place[0], arch=place[1], size=place[2], metric=published.metric, epoch=epoch, counts=counts,
+        published=published.value, published_sd=published.sd, published_runs=published.runs,
+        ours=ours, sd=sd, seeds=len(found), difference=difference, tolerance=allowed, verdict=verdict,
         reason="" if whole else f"{len(values) - len(found)} of {len(values)} seeds have no value",
-    )
+    )  # fmt: skip
 
 
 def tolerance(sd: float | None, seeds: int, published: PublishedMean) -> float:
@@ -100,7 +86,7 @@ def tolerance(sd: float | None, seeds: int, published: PublishedMean) -> float:
 
     Args:
         sd: ours over seeds; None for a single seed, which gives `PARITY_FLOOR`.
-        seeds: their number, S.
+        seeds: number S of our seeds.
         published: an unknown sd is taken as ours, and t has S - 1 degrees of freedom; with a known one t
             has Welch's degrees of freedom.
     """

@@ -15,17 +15,8 @@ from .judge import CAP, KEPT_EPOCH, PARITY_FLOOR, ParityRow, check_tolerance
 from .study import ParityStudy
 
 HEADERS = (
-    "task",
-    "arch",
-    "px",
-    "metric",
-    "epoch",
-    "published",
-    "ours ± sd (seeds)",
-    "difference",
-    "tolerance",
-    "",
-)
+    "task", "arch", "px", "metric", "epoch", "published", "ours ± sd (seeds)", "difference", "tolerance", "",
+)  # fmt: skip
 
 
 class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +62,7 @@ class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
 PARITY_RULE = (
     "IN where |ours - published| is within t(.975) x the standard error of the difference of the two means, "
     f"but at least {PARITY_FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as "
-    "ours; a "
-    f"single seed has only {PARITY_FLOOR:g}."
+    f"ours; a single seed has only {PARITY_FLOOR:g}."
 )
 
 

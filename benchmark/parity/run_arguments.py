@@ -15,14 +15,9 @@ from .study import ParityStudy
 
 
 def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the `run` that repeats a study.
+    """Return the arguments of the `run` that repeats a study, from `parity`'s options by name.
 
-    Args:
-        study: the study.
-        values: the options of `parity`, by name.
-
-    Raises:
-        UserError: nothing was published for the request, or its weights or data are unavailable.
+    `UserError` if nothing was published for them, or weights or data are unavailable.
     """
     facts, size = study.facts, values["size"]
     archs = _archs(study, facts, values)

@@ -15,8 +15,6 @@ class ParityStudy:
 
     Attributes:
         name: of the study and of its protocol.
-        init: initial weights of the networks.
-        arch: default architecture.
         input_size: of the networks, in pixels.
         light: default tasks: short enough for two CPU cores.
         more: further default tasks with a GPU.

@@ -41,10 +41,6 @@ def pretrain_automatic(
     """Pretrain, or wait for the process that does, unless the weights exist already.
 
     Args:
-        plan: sources and architecture.
-        recipe: the budget.
-        places: where the sources' images are.
-        device: torch device.
         weights: the `.safetensors` file to write.
         check: called once the images have been read; if it raises, no weights are written.
     """
@@ -71,17 +67,9 @@ def pretrain_automatic(
 
 def _validation_points(result: PretrainOutcome) -> list[ValidationPoint]:
     """Return the rows of the curve with a validation."""
-    return [
-        ValidationPoint(
-            step=point.step,
-            seconds=point.seconds,
-            train_loss=point.train_loss,
-            val_loss=point.val_loss,
-            val_score=point.val_score,
-        )
-        for point in result.curve
-        if point.val_loss is not None
-    ]
+    names = ("step", "seconds", "train_loss", "val_loss", "val_score")
+    points = (point for point in result.curve if point.val_loss is not None)
+    return [ValidationPoint(**{name: getattr(point, name) for name in names}) for point in points]
 
 
 def _train_in_parts(
@@ -118,11 +106,7 @@ def _train_in_parts(
 def _load_pools(
     plan: PretrainPlan, recipe: TrainingConfig, places: DataLocations, device: str
 ) -> tuple[list[SourcePool], Tensor]:
-    """Load the allowed splits of every source, at most as many images as the budget can show.
-
-    Returns:
-        The pools, and their images, uint8 on the device, all of one size so that they share batches.
-    """
+    """Load the allowed splits of every source, up to the budget's images, as pools and uint8."""
     pools: list[SourcePool] = []
     images: list[Tensor] = []
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)

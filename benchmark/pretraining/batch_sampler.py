@@ -24,7 +24,6 @@ class BatchSampler:
 
     Args:
         pools: the sources; each has images to train on.
-        batch: images of a step.
         seed: of phases, orders and augmentations.
         temperature: T of the shares.
     """

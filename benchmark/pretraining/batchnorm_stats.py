@@ -5,11 +5,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class BatchNormStats:
-    """Batch norms of a network; their momentum applies to a step, not to each part of its batch.
-
-    Args:
-        network: each part of a batch updates its norms once.
-    """
+    """Batch norms of a network; their momentum applies to a step, not to each part of its batch."""
 
     def __init__(self, network: nn.Module) -> None:
         norms = (module for module in network.modules() if isinstance(module, _BatchNorm))

@@ -21,14 +21,7 @@ from .pretrain_result import PretrainResult
 
 @dataclass(frozen=True, eq=False)
 class CardContent:
-    """Input of a model card.
-
-    Attributes:
-        finished: the result.
-        facts: of the corpus's sources, by name; empty where there is no corpus.
-        card: of the init.
-        path: of that card.
-    """
+    """Input of a model card; `facts` of the corpus's sources are by name, {} without a corpus."""
 
     finished: PretrainResult
     facts: Mapping[str, SourceFacts]

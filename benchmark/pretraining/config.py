@@ -20,10 +20,8 @@ class PretrainConfig:
     """Configuration of a pretraining.
 
     Attributes:
-        settings: hyper-parameters.
         pools: the sources; each has images to train on.
         images: their pixels, at the settings' input size.
-        ranks: this process among those that share the work.
         start: the initial weights; None is random.
     """
 
@@ -67,7 +65,6 @@ class PretrainOutcome:
 
     Attributes:
         state: tensors of the backbone on the CPU, of the moving average where there is one.
-        sources: use and score of each source.
         curve: the last row validates these weights.
         seconds: spent, without interruptions.
     """

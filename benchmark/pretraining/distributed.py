@@ -20,13 +20,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class RankGroup:
-    """This process among those that share a pretraining.
-
-    Attributes:
-        device: torch device of this process.
-        rank: number of this process; only number 0 writes files and prints.
-        world: number of processes.
-    """
+    """This process among those that share a pretraining; only rank 0 writes files and prints."""
 
     device: str
     rank: int = 0
@@ -82,11 +76,7 @@ class RankGroup:
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[RankGroup]:
-    """Join the processes that torchrun started, if any.
-
-    Args:
-        device: torch device; with several GPUs each process takes the one of its local rank.
-    """
+    """Join the processes that torchrun started, if any; each takes the GPU of its local rank."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield RankGroup(device)

@@ -9,10 +9,7 @@ from torch import nn
 class AveragedModel:
     """Averaged copy of a network, running statistics of batch norm included.
 
-    Args:
-        network: the network that is trained.
-        decay: share of the old average that a step keeps; smaller in the first steps, so that the initial
-            random weights are soon forgotten.
+    Each step keeps `decay` of the old average, less in the first steps, to forget the initial weights soon.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -28,7 +28,6 @@ class PretrainModel(nn.Module):
         backbone: maps [batch, 3, side, side] to [batch, features].
         outputs: number of logits of all heads.
         projection: width of the projection; 0 has none.
-        seed: of the weights of projection and heads.
     """
 
     def __init__(self, backbone: nn.Module, outputs: int, projection: int, seed: int) -> None:
@@ -49,13 +48,7 @@ class PretrainModel(nn.Module):
 
 
 class SourceHeads:
-    """Outputs, targets and losses of the heads of all sources.
-
-    Args:
-        pools: the sources.
-        device: where the loss is computed.
-        smoothing: label smoothing of single-label heads.
-    """
+    """Outputs, targets and losses of the heads of all sources."""
 
     def __init__(self, pools: Sequence[SourcePool], device: str, smoothing: float = 0.0) -> None:
         self.pools, self.starts, self.smoothing = pools, pool_starts(pools), smoothing
@@ -79,11 +72,9 @@ class SourceHeads:
         return torch.from_numpy(truth)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each image [batch]: cross-entropy, or mean BCE of a multi-label head.
+        """Return each image's cross-entropy, or mean BCE of a multi-label head, [batch].
 
-        Args:
-            logits: float32 [batch, outputs].
-            targets: as `targets` returns them, on the device.
+        `logits` are float32 [batch, outputs], `targets` as `targets` returns them, on the device.
         """
         truth, whose = targets[:, :-1], targets[:, -1].long()
         allowed = self.allowed[whose]

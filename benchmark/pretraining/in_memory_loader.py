@@ -9,11 +9,7 @@ from .sources import _Rows
 
 
 class MemoryImages:
-    """An `ImageLoader` of one tensor.
-
-    Args:
-        images: uint8 [n, 1 or 3, side, side] on the device, in the order of the pools.
-    """
+    """An `ImageLoader` of a tensor on the device, uint8 [n, 1 or 3, side, side], by pool."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images

@@ -29,10 +29,9 @@ def words_of(source: SourceFacts) -> tuple[str, ...]:
 
 
 def check_start(start: InitCard | None, tasks: Iterable[Task]) -> None:
-    """Check that the initial weights have seen none of the tasks to be held out.
+    """Check that the initial weights have seen none of the held-out tasks; `UserError` if so.
 
-    Raises:
-        UserError: they may have; no choice of sources could make the result independent of that task.
+    No choice of sources could make the result independent of such a task.
     """
     if start is None:
         return

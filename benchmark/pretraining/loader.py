@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ...baselines.init import InputSpec
 from ...core.errors import StoppedError, UserError
 from ...tasks.task import plausible_flips
-from ..corpus.corpus import SHARDS, Corpus, SourceFacts, read_corpus
+from ..corpus.corpus import SHARDS, SourceFacts, read_corpus
 from ..corpus.exact_duplicates import rows_without
 from ..corpus.index import read_index_columns
 from .shards import BatchDecoder, DamagedBatch, PngOffsets
@@ -44,13 +44,7 @@ class _RowOrder:
 
 
 class ShardImages:
-    """An `ImageLoader` of a corpus, decoded by worker processes.
-
-    Args:
-        folder: the corpus, for error messages.
-        decoder: turns rows into batches.
-        loading: device and number of workers.
-    """
+    """An `ImageLoader` of a corpus, decoded by worker processes."""
 
     def __init__(self, folder: Path, decoder: BatchDecoder, loading: LoaderConfig) -> None:
         self.folder, self.decoder, self.loading = folder, decoder, loading
@@ -145,10 +139,6 @@ def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool],
 
     Images that equal one of an excluded source are excluded too, whichever source stores them.
 
-    Args:
-        folder: of the corpus.
-        loading: size and device of the images, and the excluded sources.
-
     Raises:
         UserError: there is no finished corpus, its index does not fit it, or all sources are excluded.
     """
@@ -169,13 +159,8 @@ def corpus_pools(folder: Path, loading: LoaderConfig) -> tuple[list[SourcePool],
         table["size"].to_numpy().astype(np.int32),
     ).select(np.concatenate(list(chosen.values())))
     contract = InputSpec(interpolation=loading.interpolation)
-    return pools, ShardImages(
-        folder, BatchDecoder(places, _channels(corpus), contract, loading.side), loading
-    )
-
-
-def _channels(corpus: Corpus) -> int:
-    return 3 if corpus.variant == "color" else 1
+    decoder = BatchDecoder(places, 3 if corpus.variant == "color" else 1, contract, loading.side)
+    return pools, ShardImages(folder, decoder, loading)
 
 
 def _category_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
@@ -196,11 +181,8 @@ def _make_pool(facts: SourceFacts, rows: pa.Table, seed: int) -> SourcePool:
     rng = np.random.default_rng([seed, *facts.name.encode()])  # independent of the excluded sources
     train, held_out = hold_out(len(rows), rows["group"].to_numpy(), rng)
     return SourcePool(
-        name=facts.name,
-        kind=facts.kind,
-        classes=facts.classes,
+        name=facts.name, kind=facts.kind, classes=facts.classes,
         flips=plausible_flips(facts.modality, facts.classes),
         labels=labels.reshape(-1, width) if facts.kind == "multilabel" else labels,
-        train=train,
-        held_out=held_out,
-    )
+        train=train, held_out=held_out,
+    )  # fmt: skip

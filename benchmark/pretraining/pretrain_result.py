@@ -74,13 +74,11 @@ class SourceUse:
     """Use of one source, and the score of the network on it.
 
     Attributes:
-        name: of the source.
         kind: multiclass, multilabel, ordinal or binary.
         classes: names in label order.
         images: distinct images shown.
         draws: images shown, repetitions included.
         available: images to train on.
-        held_out: number of held-out images.
         score: primary metric (AUC) of the final weights on these; None where undefined.
     """
 
@@ -100,14 +98,10 @@ class PretrainResult:
 
     Attributes:
         state: tensors of the backbone by timm's names, on the CPU, contiguous.
-        settings: hyper-parameters.
-        sources: use and score of each source.
-        curve: rows of `curve.csv`.
         leave_out: names of the held-out tasks.
         left_out: sources of the corpus that were excluded because of these tasks.
         seconds: of training, over all resumed runs.
         processes: number of processes of the last run.
-        device: torch device.
         commit: of this program; "" for an installed package.
         dirty: whether the checkout had uncommitted changes.
         start: the init of the initial weights; None is random.

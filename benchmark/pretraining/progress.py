@@ -17,12 +17,7 @@ NAMED_SOURCES = 4
 
 
 class PretrainDisplay:
-    """Prints the progress, speed and losses of a pretraining.
-
-    Args:
-        steps: of the whole training.
-        console: standard error by default.
-    """
+    """Prints the progress, speed and losses of a pretraining."""
 
     def __init__(self, steps: int, console: Console | None = None) -> None:
         self.steps = steps

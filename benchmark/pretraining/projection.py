@@ -64,11 +64,7 @@ def project_cost(
 ) -> CostProjection:
     """Return the cost of showing `shown` images, with repetitions, if decoding keeps up.
 
-    Args:
-        shown: number of images.
-        rates: measured or assumed.
-        devices: number of devices that share every batch.
-        efficiency: rate of all devices relative to `devices` times that of one.
+    `efficiency` is the rate of all devices relative to `devices` times that of one.
     """
     together = rates.step * devices * efficiency
     return CostProjection(
@@ -101,12 +97,7 @@ def decode_rate(decoder: BatchDecoder) -> float:
 
 
 def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
-    """Return images per second without waiting for data, and the share of time spent waiting.
-
-    Args:
-        curve: of a short training, with a row for every step.
-        batch: images of a step.
-    """
+    """Return images per second without waiting, and the share of waiting, from every step's row."""
     spent = np.array([batch / point.images_per_second for point in curve[WARM:]])
     waited = spent * np.array([point.data_wait for point in curve[WARM:]])
     return float(len(spent) * batch / (spent - waited).sum()), float(waited.sum() / spent.sum())
@@ -115,8 +106,7 @@ def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
 def measure_and_project(request: PretrainRequest) -> str:
     """Measure decoding and a few training steps; returns the projected cost as text.
 
-    Raises:
-        UserError: the corpus or the initial weights do not fit.
+    `UserError` if the corpus or the initial weights do not fit.
     """
     corpus = read_corpus(request.corpus)
     start = resolve_start(request.settings, corpus, request.places)

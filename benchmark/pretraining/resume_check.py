@@ -36,11 +36,7 @@ def read_stored_config(out: Path) -> StoredConfig | None:
 
 
 def check_resume(out: Path, config: StoredConfig) -> None:
-    """Store the configuration in a new folder, or compare it with the stored one.
-
-    Raises:
-        UserError: they differ; every difference is named.
-    """
+    """Store the configuration in a new folder, else `UserError` that lists all differences."""
     earlier = read_stored_config(out)
     if earlier is None:
         write_json(out / SETTINGS_FILE, config)

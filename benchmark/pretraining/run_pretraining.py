@@ -42,13 +42,7 @@ class PretrainRequest:
     Attributes:
         settings: hyper-parameters; `start` is the value of `--from`, and `accumulate` 0 means the stored
             value of a resumed pretraining, else one part per process.
-        corpus: folder of the corpus.
-        out: folder of the result.
-        leave_out: tasks to hold out.
-        places: where the initial weights may be found.
-        device: torch device.
         workers: decoding processes for each process that trains.
-        checkpoint_every: steps.
         evaluate_every: steps; 0 validates ten times.
         minutes: limit after which it stops with a checkpoint; 0 is none.
     """
@@ -199,20 +193,11 @@ def _make_result(
 ) -> PretrainResult:
     head, dirty = checkout_commit()
     return PretrainResult(
-        state=result.state,
-        settings=request.settings,
-        sources=result.sources,
-        curve=result.curve,
-        leave_out=tuple(sorted(task.name for task in request.leave_out)),
-        left_out=left_out,
-        seconds=result.seconds,
-        processes=ranks.world,
-        device=ranks.device,
-        commit=head,
-        dirty=dirty,
-        start=start,
-        corpus=request.corpus,
-    )
+        state=result.state, settings=request.settings, sources=result.sources, curve=result.curve,
+        leave_out=tuple(sorted(task.name for task in request.leave_out)), left_out=left_out,
+        seconds=result.seconds, processes=ranks.world, device=ranks.device, commit=head, dirty=dirty,
+        start=start, corpus=request.corpus,
+    )  # fmt: skip
 
 
 def _print_on_first(text: str, ranks: RankGroup) -> None:

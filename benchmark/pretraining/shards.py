@@ -57,7 +57,6 @@ class BatchDecoder:
     """Map-style data set of whole batches for `torch.utils.data.DataLoader`.
 
     Attributes:
-        places: location of each row's PNG.
         channels: 1 or 3.
         contract: interpolation of the resizing.
         side: of the images that are returned, in pixels.

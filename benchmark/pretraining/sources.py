@@ -25,7 +25,6 @@ class SourcePool:
     """One source of a pretraining.
 
     Attributes:
-        name: of the source, as in every table.
         kind: multiclass, multilabel, ordinal or binary.
         classes: names in label order, one per output of its head.
         flips: whether (left-right, upside-down) mirroring leaves its images plausible.
@@ -50,9 +49,6 @@ class LoaderConfig:
     Attributes:
         side: of the square images that are yielded, in pixels.
         interpolation: of the resizing, as in the input specification.
-        device: torch device of the batches.
-        workers: number of decoding processes.
-        leave_out: names of sources to exclude.
         seed: of the choice of held-out images, see `hold_out`.
     """
 
@@ -90,7 +86,6 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
     Args:
         count: images of the source.
         groups: [count] patients, smears, ...; -1 is an image without a group. None: no image has one.
-        rng: of the order.
     """
     wanted = min(HELD_OUT_MOST, round(count * HELD_OUT))
     keys = np.full(count, NO_GROUP, np.int64) if groups is None else groups.astype(np.int64)

@@ -16,10 +16,7 @@ GRACE_SECONDS = 20
 def stop_on_signal(minutes: float = 0) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a stop was requested during the block.
 
-    The first Ctrl-C is a request; the second one interrupts at once.
-
-    Args:
-        minutes: time limit, which counts as a request; 0 is none.
+    The first Ctrl-C is a request; the second one interrupts at once. `minutes` is a time limit; 0 is none.
     """
     received: list[int] = []
     ends = time.monotonic() + 60 * minutes if minutes else float("inf")

@@ -78,12 +78,7 @@ class PretrainTrainer:
                 yield rows[places]
 
     def step(self, step: int, images: Iterator[Tensor]) -> None:
-        """Take one optimizer step; nothing in it waits for the device.
-
-        Args:
-            step: its number, from 0.
-            images: yields what `stream` asked for.
-        """
+        """Take one optimizer step; nothing in it waits for the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -99,7 +94,8 @@ class PretrainTrainer:
             numbers = to_device(torch.from_numpy(changes[places]), self.device)
             self.norms.weight_part(at, len(parts))
             # dropout must not depend on the process of this part, nor on earlier interruptions
-            torch.manual_seed(_seed(self.settings.seed, step, part))
+            seeds = np.random.SeedSequence((self.settings.seed, step, part))
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
             with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
                 self._backward(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
         self.optimizer.step()
@@ -149,10 +145,6 @@ class PretrainTrainer:
         places = np.array_split(np.arange(settings.batch_size), settings.accumulate)
         for part in range(self.ranks.rank, settings.accumulate, self.ranks.world):
             yield part, places[part]
-
-
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def _backbone(config: PretrainConfig) -> nn.Module:

@@ -56,11 +56,7 @@ class _Weights:
 
 
 def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationAudit]:
-    """Audit one init on each task.
-
-    Raises:
-        UserError: a name is unknown, data are missing, the run lacks the init, or there is no such corpus.
-    """
+    """Audit one init on each task; `UserError` for an unknown name, or missing data or corpus."""
     request = wanted.request
     if len(inits_of(request)) > 1:
         raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
@@ -102,17 +98,11 @@ def _make_audit(
 ) -> ContaminationAudit:
     declared = task.contamination(weights.corpora)
     return ContaminationAudit(
-        init=init,
-        identity=weights.identity,
-        task=task.name,
-        size=size,
-        corpora=weights.corpora,
+        init=init, identity=weights.identity, task=task.name, size=size, corpora=weights.corpora,
         declared=declared.level,
         evidence=tuple(f"{reason.corpus}: {reason}" for reason in declared.reasons),
-        unknown=declared.unknown,
-        measured=measured,
-        made=utc_now(),
-    )
+        unknown=declared.unknown, measured=measured, made=utc_now(),
+    )  # fmt: skip
 
 
 def _weights_of_run(run: Path, init: str) -> dict[str, list[_Weights]]:

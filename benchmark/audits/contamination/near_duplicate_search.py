@@ -43,13 +43,7 @@ Thumbnails = Callable[[Ints], alignment._Floats]
 
 @dataclass(frozen=True, eq=False)
 class SeenImages:
-    """Images that weights have seen, as far as available.
-
-    Attributes:
-        identity: of the corpus or the file of hashes.
-        hashes: [n] perceptual hashes.
-        thumbnails: of rows of the corpus; None where only hashes are available.
-    """
+    """Perceptual hashes [n] of the images seen, and thumbnails; None if only hashes are known."""
 
     identity: str
     hashes: _Hashes
@@ -57,11 +51,7 @@ class SeenImages:
 
 
 def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> SeenImages:
-    """Return the images of a corpus, without the sources `left_out` and copies of their images.
-
-    Raises:
-        UserError: the corpus is missing, unfinished or damaged.
-    """
+    """Return the images of a corpus without the sources `left_out`; errors as `read_corpus`."""
     corpus = read_corpus(folder)
     table = read_index_columns(folder, ["phash", "source"])
     table = rows_without(folder, left_out, table.append_column("row", [np.arange(len(table))]))

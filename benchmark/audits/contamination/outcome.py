@@ -59,17 +59,13 @@ class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
     """Audit of one init on one task.
 
     Attributes:
-        format: version of the file format.
-        init: name of the init.
         identity: of its weights: the audit does not apply to other weights of the same name.
-        task: name of the task.
         size: side in pixels of the test images.
         corpora: corpora that the weights are declared to have seen.
         declared: strongest relation of these corpora to the task in the catalog.
         evidence: a sentence for each corpus that is not clean.
         unknown: corpora that are not in the catalog.
         measured: result of the search; None where there was nothing to search.
-        made: time of the audit, UTC.
     """
 
     format: int = CONTAMINATION_FORMAT
@@ -120,11 +116,7 @@ def write_audit(folder: Path, audit: ContaminationAudit) -> Path:
 
 
 def read_audits(run: Path) -> Iterator[ContaminationAudit]:
-    """Read the audits of a run directory, sorted by file name.
-
-    Raises:
-        UserError: a file is damaged or of another format; skipping it would hide an audit.
-    """
+    """Read the audits of a run directory; `UserError` if one is damaged or of another format."""
     for path in sorted((run / CONTAMINATION_FOLDER).glob("*.json")):
         try:
             audit = msgspec.json.decode(read_regular(path), type=ContaminationAudit)

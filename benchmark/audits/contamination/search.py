@@ -89,8 +89,7 @@ class HashIndex:
     def nearest(self, queries: _Hashes, radius: int, most: int = 64) -> NeighborHits:
         """Return the `most` nearest rows of each query [q] within `radius` bits; ties: lower row.
 
-        Raises:
-            ValueError: the radius is not within 0 to `LARGEST_DISTANCE`.
+        `ValueError` where `radius` is not within 0 to `LARGEST_DISTANCE`.
         """
         if not 0 <= radius <= LARGEST_DISTANCE:
             raise ValueError(f"A radius is 0 to {LARGEST_DISTANCE} bits, not {radius}.")
@@ -109,7 +108,7 @@ class HashIndex:
             reach = min(radius, BLOCKS * flips + BLOCKS - 1)
             for number, block in enumerate(self._blocks):
                 hits = _look_up(block, number, queries, open_, flips, reach, most)
-                found = _nearest([found, hits], most)
+                found = _concatenate([found, hits]).nearest(most)
             full = np.bincount(found.query, minlength=len(queries)) >= most
             open_ = np.flatnonzero(~full)
         return found
@@ -173,9 +172,9 @@ def _look_up(
             hit_lists.append(hits)
             count += len(hits)
             if count > _MOST_HITS:
-                hit_lists = [_nearest(hit_lists, most)]
+                hit_lists = [_concatenate(hit_lists).nearest(most)]
                 count = 0
-    return _nearest(hit_lists, most)
+    return _concatenate(hit_lists).nearest(most)
 
 
 def _compare(
@@ -197,13 +196,6 @@ def _compare(
                 )
 
 
-def _nearest(parts: list[NeighborHits], most: int) -> NeighborHits:
-    """Merge hits and keep the `most` nearest of each query."""
-    return _concatenate(parts).nearest(most)
-
-
 def _concatenate(parts: list[NeighborHits]) -> NeighborHits:
-    names = ("query", "row", "distance")
-    return NeighborHits(
-        *(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names)
-    )
+    columns = [[_NONE, *(getattr(part, name) for part in parts)] for name in ("query", "row", "distance")]
+    return NeighborHits(*map(np.concatenate, columns))

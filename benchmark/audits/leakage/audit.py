@@ -35,7 +35,6 @@ class LeakageRequest:
     Attributes:
         target: names of tasks or sources, globs or groups as for run; or the path of a card.
         request: the stored size, where data are, and cards beside them.
-        pictures: number of pairs of images to embed.
     """
 
     target: str
@@ -44,11 +43,7 @@ class LeakageRequest:
 
 
 def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
-    """Audit each task.
-
-    Raises:
-        UserError: a name is unknown, a card is wrong, or data are missing.
-    """
+    """Audit each task; `UserError` for an unknown name, a wrong card or missing data."""
     request = wanted.request
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     targets = _targets(wanted, places)
@@ -76,7 +71,6 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     """Audit splits in memory.
 
     Args:
-        task: the task's name.
         size: stored side in pixels.
         data: fingerprint of the content.
         loaded: the splits by name; empty ones are skipped.

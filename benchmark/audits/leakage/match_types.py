@@ -12,8 +12,6 @@ class NearestCopy(msgspec.Struct, frozen=True, kw_only=True):
         row: of the image in its split.
         other: row of the copy in the split that was searched.
         correlation: of their details, 0.96 to 1.
-        exact: whether all pixels are equal.
-        conflict: whether their labels differ.
     """
 
     row: int

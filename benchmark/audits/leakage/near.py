@@ -35,7 +35,6 @@ class SplitThumbnails:
     """Images of each split and their hashes and details, by split name.
 
     Attributes:
-        splits: none of them empty.
         images: of 8 bits, [n, h, w(, 3)].
         hashes: [n] perceptual hashes.
         marks: [n] `image_digests`, equal for equal images.
@@ -92,9 +91,7 @@ def near_of(
     """Return the near copies of the images of one split in another, or in the same one.
 
     Args:
-        looks: of both splits.
         names: split whose images were searched for, and split that was searched.
-        pairs: pairs that were compared.
         correlation: [pairs] of their details; below `CORRELATION` they are no copies.
     """
     split, other = names

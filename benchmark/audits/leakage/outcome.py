@@ -26,12 +26,10 @@ class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: what is predicted: the label, or whether an image is of the last split, which is test.
-        features: name of the family of features.
         images: number of images, one of each group, or of equal images.
         auc: macro one-vs-rest, mean over the folds; None where it could not be computed, like `chance`, `p`.
         chance: highest AUC of the permutations.
         p: share of permutations, the true order included, with at least this AUC.
-        permutations: number of permutations of the target.
         reason: why there is no AUC, or "".
     """
 
@@ -66,8 +64,6 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
     """Audit of one task at one size.
 
     Attributes:
-        format: version of the file format.
-        task: name of the task.
         size: side in pixels of the stored images.
         data: fingerprint of the content.
         images: split -> number of images.
@@ -78,9 +74,6 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         patients: split -> number of these whose group is known to be a patient; None in version 0.1.
         constant: split -> rows of constant images.
         blank: split -> rows of images of mere noise, without constant ones.
-        hints: shortcuts to split and label.
-        pictures: pairs of images, on request.
-        made: time of the audit, UTC.
     """
 
     format: int = LEAKAGE_FORMAT
@@ -127,11 +120,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def near_copies(self, unlike: bool) -> int:
-        """Count the test images with an exact or near copy in train or val, beyond look-alikes.
-
-        Args:
-            unlike: skip images that are equal in every pixel.
-        """
+        """Count test images with a copy in train or val, without exact copies if `unlike`."""
         matches = [match for near in self._test_leaks for match in near.matches]
         equal = {match.row for match in matches if match.exact and unlike}
         return len({match.row for match in matches} - equal)
@@ -215,8 +204,7 @@ def write_leakage(folder: Path, found: LeakageAudit) -> Path:
 def read_leakage(run: Path) -> Mapping[tuple[str, int, str], LeakageAudit]:
     """Read the audits of a run directory, by task, size and data.
 
-    Raises:
-        UserError: a file is damaged or of another format; skipping it would hide an audit.
+    `UserError` where one is damaged or of another format: skipping it would hide an audit.
     """
     audits = {}
     for path in sorted((run / LEAKAGE_FOLDER).glob("*.json")):

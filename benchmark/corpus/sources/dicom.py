@@ -58,11 +58,7 @@ class DicomSource(FileSource):
 
 
 def open_dicom(card: SourceCard, folder: Path) -> DicomSource:
-    """Open a folder of DICOM files.
-
-    Raises:
-        UserError: the folder or the labels are missing, or fewer than two classes are found.
-    """
+    """Open a folder of DICOM files; `UserError` if folder, labels or a second class are missing."""
     root = folder_of(card, folder)
     labels, unlabeled, field = _label_rule(card, folder)
     files = partial(scan_dicom, root, field, time.monotonic())
@@ -82,7 +78,6 @@ def scan_dicom(root: Path, field: str, opened_at: float) -> tuple[Slice, ...]:
     """Read the headers below a folder, sorted by path, without files that are not DICOM.
 
     Args:
-        root: the folder.
         field: one more header field to read, "" for none.
         opened_at: when the source was opened: a source opened later must not get this cached result.
     """

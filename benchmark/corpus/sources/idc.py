@@ -41,10 +41,8 @@ class CollectionPlan:
     """Content of a collection.
 
     Attributes:
-        collection: id in the Imaging Data Commons.
         lines: one sentence for each modality.
         gigabytes: size of the download.
-        licenses: of its series.
         modality: the DICOM modality of most images.
         label: the header field with two or more values, "" if there is none.
     """
@@ -63,7 +61,6 @@ def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSour
     A missing collection is downloaded, after confirmation, to `idc/COLLECTION` in the data root.
 
     Args:
-        name: id of the collection in idc-index.
         places: data roots, and whether downloads are allowed.
         agreed: whether the user has already agreed to the download.
 

@@ -31,11 +31,7 @@ class _Table:
 
 
 def open_table(card: SourceCard, folder: Path) -> FileSource:
-    """Open a CSV of paths and labels.
-
-    Raises:
-        UserError: the CSV cannot be read, a column is missing, or a label is not a class of the card.
-    """
+    """Open a CSV; `UserError` if it is unreadable or lacks a column, or a label is no class."""
     path = folder / card.path
     header = header_of(path)
     table = _Table(

@@ -169,18 +169,8 @@ def test_the_command_audits_a_card(card: Path, tmp_path: Path) -> None:
 
 def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> None:
     small = ["run", "--task-file", card, "--tasks", "planted", "--inits", "scratch", "--protocols", "knn"]
-    small += [
-        "--input-size",
-        32,
-        "--seeds",
-        0,
-        "--fractions",
-        1.0,
-        "--device",
-        "cpu",
-        "--out",
-        tmp_path / "run",
-    ]
+    small += ["--input-size", 32, "--seeds", 0, "--fractions", 1.0, "--device", "cpu"]
+    small += ["--out", tmp_path / "run"]
     assert command(*small, "--no-report").return_value == 0
     result = command(*small, "--dedupe")
     assert result.return_value == 0, result.exception

@@ -94,8 +94,6 @@ def train(folder: Path, settings: PretrainSettings, every: int, killed: tuple[in
     """Train to the end; leaves `state.pt` and `curve.json` in the folder.
 
     Args:
-        folder: of the checkpoints too.
-        settings: of the training.
         every: steps from checkpoint to checkpoint.
         killed: a step, and after how many seconds from there a signal ends the process wherever it is.
     """
