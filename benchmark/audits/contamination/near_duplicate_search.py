@@ -43,7 +43,7 @@ Thumbnails = Callable[[Ints], alignment._Floats]
 
 @dataclass(frozen=True, eq=False)
 class SeenImages:
-    """Perceptual hashes [n] of the images seen, and thumbnails; None if only hashes are known."""
+    """Perceptual hashes [n] of the images seen; `thumbnails` is None if only hashes are known."""
 
     identity: str
     hashes: _Hashes
