@@ -1,1 +1,1 @@
-"""Checks of data and weights that stand beside a run."""
+"""Audits of data and weights, independent of a run."""

@@ -1,1 +1,1 @@
-"""From public or private image sets to shards that a pretraining can stream."""
+"""Convert public or private image sets to shards that a pretraining can stream."""

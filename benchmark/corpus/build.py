@@ -1,4 +1,4 @@
-"""Building a corpus: sources read in parallel, unit by unit, resumed after any kind of end."""
+"""Build a corpus: read its sources in parallel, in units, and resume after interruptions."""
 
 import hashlib
 import shutil
@@ -20,12 +20,12 @@ from .finish import finish_corpus
 from .source import CorpusSource, WorkUnit
 
 PLAN = "plan.json"
-"""In the folder of the parts: what the build under way was asked for."""
+"""File in the folder of the parts: hash of the request of the unfinished build."""
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """What there is to do: units per source, and the hash of everything that decides the result."""
+    """Number of units of each source, and the hash of everything that decides the result."""
 
     units: tuple[int, ...]
     request: str
@@ -34,18 +34,14 @@ class _Survey:
 def build_corpus(
     folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, jobs: int = 1
 ) -> Corpus:
-    """Build a corpus, or go on with one that was interrupted; a finished one is left as it is.
+    """Build a corpus, or resume an interrupted build; a finished corpus is returned unchanged.
 
-    Args:
-        folder: where it shall stand.
-        sources: in the order in which they keep an image that several of them hold.
-        settings: what is done to the images.
-        jobs: processes.
+    An image that several sources hold is kept from the first.
 
     Raises:
         UserError: the folder holds another corpus or another build, a second process works on it, or a
             source is of the other variant.
-        StoppedError: no room on the disk, or a process died; running it again goes on.
+        StoppedError: the disk is full or a process died; the same call resumes.
     """
     for source in sources:
         if source.facts.variant != settings.variant:
@@ -59,12 +55,11 @@ def build_corpus(
             raise UserError(
                 f"Another process builds {folder} just now: wait for it, or choose another folder."
             )
-        survey = _survey(sources, settings)
-        done = _begun(folder, survey.request)
-        return done or _build(folder, sources, settings, survey, jobs)
+        survey = _survey_sources(sources, settings)
+        return _open_existing(folder, survey.request) or _build_parts(folder, sources, settings, survey, jobs)
 
 
-def _build(
+def _build_parts(
     folder: Path, sources: Sequence[CorpusSource], settings: CorpusSettings, survey: _Survey, jobs: int
 ) -> Corpus:
     parts = [
@@ -75,26 +70,28 @@ def _build(
     waiting = sum(not part.table.exists() for part in parts)
     with show_count("units of up to a thousand files", len(parts), len(parts) - waiting) as step:
         images = problems = 0
-        work = partial(_work, folder=folder, settings=settings)
-        for made, failed in map_in_processes(work, _waiting(folder, sources), jobs):
-            images, problems = images + made, problems + failed
+        work = partial(_build_unit, folder=folder, settings=settings)
+        for image_count, problem_count in map_in_processes(work, _pending_units(folder, sources), jobs):
+            images, problems = images + image_count, problems + problem_count
             step(f"{images:,} images, {problems:,} problems")
     return finish_corpus(folder, [source.facts for source in sources], parts, settings, survey.request)
 
 
-def _work(piece: tuple[CorpusSource, WorkUnit], folder: Path, settings: CorpusSettings) -> tuple[int, int]:
+def _build_unit(
+    piece: tuple[CorpusSource, WorkUnit], folder: Path, settings: CorpusSettings
+) -> tuple[int, int]:
     return make_part(*piece, folder, settings)
 
 
-def _waiting(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tuple[CorpusSource, WorkUnit]]:
+def _pending_units(folder: Path, sources: Sequence[CorpusSource]) -> Iterator[tuple[CorpusSource, WorkUnit]]:
     for source in sources:
         for unit in source.units():
             if not CorpusPart(folder, source.facts.name, unit.number).table.exists():
                 yield source, unit
 
 
-def _survey(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
-    """Go over the units without reading them."""
+def _survey_sources(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Survey:
+    """List the units without reading any image."""
     digest = hashlib.sha256()
     digest.update(repr((CORPUS_FORMAT, settings.variant, settings.side, salt_trace(settings.salt))).encode())
     counts = []
@@ -108,8 +105,8 @@ def _survey(sources: Sequence[CorpusSource], settings: CorpusSettings) -> _Surve
     return _Survey(tuple(counts), digest.hexdigest())
 
 
-def _begun(folder: Path, request: str) -> Corpus | None:
-    """Take up what is there: a finished corpus is returned, another build is refused."""
+def _open_existing(folder: Path, request: str) -> Corpus | None:
+    """Return the finished corpus of a folder, if any; `UserError` if it holds another build."""
     if (folder / CORPUS).exists():
         corpus = read_corpus(folder)
         if corpus.request != request:
@@ -128,6 +125,6 @@ def _begun(folder: Path, request: str) -> Corpus | None:
             "since: choose another folder, or delete it."
         )
     for inside in (folder, folder / PARTS, folder / SHARDS):
-        for left in inside.glob(".*.tmp"):  # what a kill -9 cut off
-            left.unlink(missing_ok=True)
+        for partial_file in inside.glob(".*.tmp"):  # left by kill -9
+            partial_file.unlink(missing_ok=True)
     return None

@@ -1,4 +1,4 @@
-"""One unit of work on disk: a shard and its table, both whole or absent."""
+"""Write one unit of work to disk: a shard and its table, each complete or absent."""
 
 import json
 from collections.abc import Iterator
@@ -19,23 +19,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_COLUMNS = (
-    "key",
-    "source",
-    "shard",
-    "offset",
-    "size",
-    "label",
-    "group",
-    "sha256",
-    "phash",
-    "height",
-    "width",
-)
+    "key", "source", "shard", "offset", "size", "label", "group", "sha256", "phash", "height", "width",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """What is done to every image alike: gray or color, the longest side, and the salt of the groups."""
+    """Gray or color, longest side of images in pixels, and salt of the group ids."""
 
     variant: Variant
     side: int
@@ -44,13 +34,7 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class CorpusPart:
-    """Where a unit's results stand.
-
-    Attributes:
-        folder: of the corpus.
-        source: the source's name.
-        number: the unit's.
-    """
+    """Paths of a unit's results: `number` counts the units of a source, `folder` is the corpus."""
 
     folder: Path
     source: str
@@ -58,31 +42,31 @@ class CorpusPart:
 
     @property
     def name(self) -> str:
-        """Name the unit within the corpus."""
+        """Name of the unit, unique within the corpus."""
         return f"{self.source}-{self.number:05d}"
 
     @property
     def table(self) -> Path:
-        """The rows and problems; it is written after the shard, so that a unit with a table is finished."""
+        """Rows and problems; written after the shard, so that a unit with a table is finished."""
         return self.folder / PARTS / f"{self.name}.parquet"
 
     @property
     def shard(self) -> Path:
-        """The images as they were read, duplicates among them."""
+        """Shard of all images that were read, duplicates included."""
         return self.folder / PARTS / f"{self.name}.tar"
 
     @property
     def final(self) -> Path:
-        """The shard without duplicates."""
+        """Shard without duplicates."""
         return self.folder / SHARDS / f"{self.name}.tar"
 
     def key(self, row: int) -> str:
-        """Name the image in a row of this unit."""
+        """Return the key of the image in a row of this unit."""
         return f"{self.source}-{self.number:05d}{row:06d}"
 
 
 def index_schema() -> "pa.Schema":
-    """Return the columns of the index, as docs/build-a-mednet.md lists them."""
+    """Return the Arrow schema of the index; docs/build-a-mednet.md lists its columns."""
     import pyarrow as pa
 
     text, wide, side = pa.string(), pa.int64(), pa.int32()
@@ -96,10 +80,10 @@ def make_part(
     """Read a unit and write its shard, then its table.
 
     Returns:
-        how many images it gave, and how many problems.
+        Number of images, and of images that could not be read.
 
     Raises:
-        UserError, DiskFullError: as `write_atomic`; what is wrong with an image is a problem.
+        UserError, DiskFullError: as `write_atomic`; an unreadable image raises nothing.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -110,7 +94,7 @@ def make_part(
 
     def write(file: BinaryIO) -> None:
         shard = ShardWriter(file)
-        for row in _rows(source, unit, part, settings, shard, problems):
+        for row in _index_rows(source, unit, part, settings, shard, problems):
             for name, value in zip(INDEX_COLUMNS, row, strict=True):
                 columns[name].append(value)
         shard.close()
@@ -122,7 +106,7 @@ def make_part(
     return len(table), len(problems)
 
 
-def _rows(
+def _index_rows(
     source: CorpusSource,
     unit: WorkUnit,
     part: CorpusPart,
@@ -151,7 +135,7 @@ def _rows(
 
 
 def read_problems(part: CorpusPart) -> list[ReadProblem]:
-    """List what could not be read of a finished unit."""
+    """List the files of a finished unit that could not be read."""
     from pyarrow import parquet
 
     notes = parquet.read_schema(part.table).metadata

@@ -1,4 +1,4 @@
-"""Does every image of a corpus read back as the index says: the answer to a doubtful disk or copy."""
+"""Check that every image of a corpus reads back with the hash in the index."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,8 +17,8 @@ def check_corpus(folder: Path, jobs: int = 1) -> list[str]:
     """Read every image and compare its hash.
 
     Returns:
-        one sentence per shard that is missing or holds other images than the index says, and one if the
-        index holds another number of images than corpus.json; empty if all is well.
+        One sentence for each shard that is missing or differs from the index, and one if the index and
+        corpus.json disagree on the number of images.
 
     Raises:
         UserError: there is no finished corpus, or its index cannot be read.
@@ -41,7 +41,7 @@ def _check_shard(folder: Path, number: int) -> tuple[int, str]:
     path = folder / SHARDS / rows[0]["shard"]
     try:
         with path.open("rb") as shard:
-            wrong = [row["key"] for row in rows if not _agrees(shard, row)]
+            wrong = [row["key"] for row in rows if not _matches_hash(shard, row)]
     except OSError as error:
         return len(rows), f"{path} cannot be read ({error.strerror})."
     if not wrong:
@@ -49,7 +49,7 @@ def _check_shard(folder: Path, number: int) -> tuple[int, str]:
     return len(rows), f"{path} holds other images than the index says: {len(wrong)}, the first is {wrong[0]}."
 
 
-def _agrees(shard: Any, row: dict[str, Any]) -> bool:
+def _matches_hash(shard: Any, row: dict[str, Any]) -> bool:
     try:
         return pixel_hash(read_image(shard, row)) == row["sha256"]
     except Exception:  # a decoder raises anything at broken bytes

@@ -1,4 +1,4 @@
-"""A look at a corpus: some images of every source, drawn at random and the same every time."""
+"""Contact sheet of a corpus: random images of every source, the same in every call."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 COLUMNS, TILE, GAP, CAPTION = 12, 96, 4, 22
-"""Images per source, and pixels."""
+"""Images per source; sizes in pixels."""
 
 
 def write_sheet(folder: Path, corpus: Corpus) -> Path:
-    """Write the picture from the index and the shards; returns where it stands."""
+    """Write the contact sheet of a corpus as PNG; returns its path."""
     from PIL import Image
 
     width = COLUMNS * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, len(corpus.sources) * (CAPTION + TILE + GAP) + GAP), "white")
-    starts = _starts(corpus)
+    starts = _first_rows(corpus)
     for number, source in enumerate(corpus.sources):
         _draw_row(sheet, folder, source, starts[source.name], number * (CAPTION + TILE + GAP) + GAP)
     path = folder / SHEET
@@ -30,8 +30,8 @@ def write_sheet(folder: Path, corpus: Corpus) -> Path:
     return path
 
 
-def _starts(corpus: Corpus) -> dict[str, int]:
-    """Find the first row of each source: the index is sorted by their names."""
+def _first_rows(corpus: Corpus) -> dict[str, int]:
+    """Return the first row of each source; the index is sorted by source name."""
     starts, row = {}, 0
     for source in sorted(corpus.sources, key=lambda source: source.name):
         starts[source.name] = row

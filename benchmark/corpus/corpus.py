@@ -1,4 +1,4 @@
-"""A finished corpus on disk: what it is made of and where its parts stand."""
+"""A finished corpus on disk: its sources, its files, reading and writing `corpus.json`."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ DUPLICATES, PROBLEMS, SHEET = "duplicates.csv", "problems.csv", "contact-sheet.p
 class SourceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One source of a corpus.
 
-    The counts are those of the finished corpus: `images` that it holds, `duplicates` that were removed
-    (of them `conflicts` with another label in the same label space), `problems` that could not be read,
-    `capped` beyond `max_per_group`, and `groups` among the images that it holds.
+    Counts of the finished corpus: `images` in it, `duplicates` removed (`conflicts` of them with another
+    label in the same label space), `problems` that could not be read, images `capped` by `max_per_group`,
+    and `groups` among the images.
     """
 
     name: str
     database: str = ""
-    """Id in the catalog of databases, "" if it stands in none."""
+    """Id in the catalog of databases, "" if it is not listed."""
     license: str
     source_group: str
     """Sources of one group never pretrain for each other's tasks."""
@@ -34,7 +34,7 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     citation: str = ""
     splits: tuple[str, ...] = ()
-    """Which of a task's splits were used; empty where the source knows no splits."""
+    """Splits of a task that were used; empty where the source has no splits."""
     max_per_group: int = 0
     images: int = 0
     duplicates: int = 0
@@ -45,17 +45,14 @@ class SourceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Corpus(msgspec.Struct, frozen=True, kw_only=True):
-    """A corpus; it is written last, so that a folder with this file is finished.
+    """Content of `corpus.json`, which is written last: a folder that has it is finished.
 
     Attributes:
-        format: of the folder.
         variant: gray stores one channel, color three.
         side: the longest side in pixels that an image may have.
-        sources: in the order in which they were named.
-        identity: hash of the images that it holds, with their labels and sources; it depends on neither
-            the machine nor the time.
-        request: hash of the settings and of what the sources were when it was built.
-        made: when, UTC.
+        sources: in the order of the command line.
+        identity: hash of the images, their labels and sources; independent of machine and time.
+        request: hash of the settings and of the sources' content at build time.
     """
 
     format: int = CORPUS_FORMAT
@@ -68,23 +65,19 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def images(self) -> int:
-        """Count the images of all sources."""
+        """Number of images of all sources."""
         return sum(source.images for source in self.sources)
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """Read what a corpus is made of.
-
-    Raises:
-        UserError: there is none, it is not finished, it is damaged, or of another format.
-    """
+    """Read `corpus.json`; `UserError` if missing, unfinished, damaged or of another format."""
     path = folder / CORPUS
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         if (folder / PARTS).is_dir():
             raise UserError(
-                f"The corpus {folder} is not finished: run the same `corpus build` again to go on."
+                f"The corpus {folder} is not finished: run the same `corpus build` again to resume."
             ) from error
         raise UserError(f"{folder} holds no corpus: make one with `mednet-bench corpus build`.") from error
     except OSError as error:
@@ -101,5 +94,5 @@ def read_corpus(folder: Path) -> Corpus:
 
 
 def write_corpus(folder: Path, corpus: Corpus) -> None:
-    """Declare a corpus finished; errors as `write_atomic`."""
+    """Write `corpus.json`, which marks a corpus as finished; errors as `write_atomic`."""
     write_json(folder / CORPUS, corpus)

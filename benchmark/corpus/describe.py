@@ -1,4 +1,4 @@
-"""What a corpus is made of, for a person and for a program."""
+"""Describe a corpus as text and as JSON."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,28 +15,29 @@ from .corpus import DUPLICATES, PROBLEMS, SHEET, Corpus, SourceFacts, read_corpu
 
 
 def corpus_facts(folder: Path) -> dict[str, Any]:
-    """Return everything that is known of a corpus as plain data; `UserError` where there is none."""
+    """Return the facts of a corpus as plain data; `UserError` where there is no corpus."""
     corpus = read_corpus(folder)
     license = implied_terms(source.license for source in corpus.sources if source.images)
+    sheet = folder / SHEET
     return {
         **msgspec.to_builtins(corpus),
         "images": corpus.images,
-        "modalities": dict(_modalities(corpus)),
+        "modalities": dict(_modality_counts(corpus)),
         "license": str(license),
-        "bytes": _bytes(folder),
-        "contact_sheet": str(_sheet(folder, corpus)),
+        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "contact_sheet": str(sheet if sheet.is_file() else write_sheet(folder, corpus)),
     }
 
 
 def describe_corpus(folder: Path) -> str:
-    """Return the same as text; `UserError` as `facts`."""
+    """Return the facts of a corpus as text; errors as `corpus_facts`."""
     corpus, found = read_corpus(folder), corpus_facts(folder)
     lines = [
         f"{one_line(str(folder))}: {corpus.variant}, {corpus.images:,} images of at most {corpus.side} "
         f"pixels a side, {format_megabytes(found['bytes'])}, built {corpus.made[:10]}, identity "
         f"{corpus.identity[:12]}",
         "",
-        format_table([_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
+        format_table([_table_row(source) for source in corpus.sources], _HEAD, "ll" + "r" * (len(_HEAD) - 2)),
         "",
     ]
     for source in corpus.sources:
@@ -44,7 +45,9 @@ def describe_corpus(folder: Path) -> str:
         lines.append(one_line(f"{source.name}{splits}: {source.kind}, {', '.join(source.classes)}"))
         origin = ", ".join(source.parents) or "no named database"
         lines.append(one_line(f"  from {origin}; {source.license}"))
-    shares = (f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modalities(corpus))
+    shares = (
+        f"{one_line(name)} {count / max(corpus.images, 1):.0%}" for name, count in _modality_counts(corpus)
+    )
     lines += ["", f"modalities: {', '.join(shares)}", f"licenses together: {found['license']}"]
     conflicts = sum(source.conflicts for source in corpus.sources)
     if conflicts:
@@ -56,33 +59,18 @@ def describe_corpus(folder: Path) -> str:
 
 
 _HEAD = (
-    "source",
-    "modality",
-    "images",
-    "patients or groups",
-    "duplicates",
-    "conflicts",
-    "capped",
-    "problems",
-)
+    "source", "modality", "images", "patients or groups", "duplicates", "conflicts", "capped", "problems",
+)  # fmt: skip
 
 
-def _row(source: SourceFacts) -> tuple[str, ...]:
+def _table_row(source: SourceFacts) -> tuple[str, ...]:
     counts = (source.duplicates, source.conflicts, source.capped, source.problems)
     groups = f"{source.groups:,}" if source.groups else "not known"
     return (source.name, source.modality, f"{source.images:,}", groups, *(f"{count:,}" for count in counts))
 
 
-def _modalities(corpus: Corpus) -> list[tuple[str, int]]:
+def _modality_counts(corpus: Corpus) -> list[tuple[str, int]]:
     counts = Counter[str]()
     for source in corpus.sources:
         counts[source.modality] += source.images
     return counts.most_common()
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _sheet(folder: Path, corpus: Corpus) -> Path:
-    return folder / SHEET if (folder / SHEET).is_file() else write_sheet(folder, corpus)

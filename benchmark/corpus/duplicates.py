@@ -1,4 +1,4 @@
-"""Which rows of a corpus stay: the first of equal images, and no more of one patient than the card allows."""
+"""Remove duplicates, and images beyond `max_per_group` of a patient."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,19 @@ from .corpus import SourceFacts
 
 AGREEMENT_WORDS = ("agree", "conflict", "not comparable")
 CONFLICT = AGREEMENT_WORDS[1]
-"""Labels of equal images: the same, another one of the same classes, or of other classes."""
+"""Labels of equal images: the same, different in the same classes, or of different classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowFacts:
-    """What decides about each row of all parts, [n] each, in the order of the sources.
+    """Columns that decide which rows stay, [n] each, over all parts in the order of the sources.
 
     Attributes:
-        digests: uint64 [n, 2], the first half of the SHA-256 of the pixels: two of 3 million different
-            images agree in it by a chance of 10**-26.
-        labels: uint64, equal for equal labels.
-        groups: int64.
-        sources: int32, the source's position.
-        starts: int64 [parts + 1], where each part begins.
+        digests: uint64 [n, 2], first half of the SHA-256 of the pixels: the chance that two of 3 million
+            different images collide is 10**-26.
+        labels: hash of the label.
+        sources: position of the source.
+        starts: [parts + 1], first row of each part.
     """
 
     digests: NDArray[np.uint64]
@@ -37,13 +36,12 @@ class RowFacts:
 
 @dataclass(frozen=True, eq=False)
 class RowDecision:
-    """What becomes of each row, [n] each.
+    """Decision on each row, [n] each.
 
     Attributes:
-        keep: whether it stays.
-        of: the row that it is a copy of, or -1.
-        labels: of a copy, the position in `AGREEMENT_WORDS` of how its label compares.
-        capped: beyond what its source allows of one group.
+        of: row of which this one is a copy, or -1.
+        labels: for a copy, position in `AGREEMENT_WORDS`.
+        capped: whether it exceeds its source's `max_per_group`.
     """
 
     keep: NDArray[np.bool_]
@@ -53,14 +51,9 @@ class RowDecision:
 
 
 def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
-    """Read the deciding columns of all parts: 36 bytes an image.
-
-    Args:
-        parts: in the order of their sources and numbers.
-        sources: the names of the sources.
-    """
+    """Read the columns that decide of all parts, sorted by source and number: 36 bytes an image."""
     nothing = (np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
-    columns = [nothing, *map(_deciding, parts)]
+    columns = [nothing, *map(_read_part, parts)]
     digests, labels, groups = map(np.concatenate, zip(*columns, strict=True))
     lengths = [len(column[2]) for column in columns[1:]]
     positions = np.array([sources.index(part.source) for part in parts], np.int32)
@@ -68,7 +61,7 @@ def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
     return RowFacts(digests, labels, groups, np.repeat(positions, lengths), starts)
 
 
-def _deciding(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+def _read_part(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
     from pyarrow import parquet
 
     table = parquet.read_table(part.table, columns=["sha256", "label", "group"]).combine_chunks()
@@ -85,9 +78,9 @@ def _deciding(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64],
 
 
 def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
-    """Choose the rows that stay: of equal images the first, of a group no more than its source allows.
+    """Choose the rows that stay: the first of equal images, up to `max_per_group` of a group.
 
-    Which of a group's images stay is drawn by their hashes: at random, and the same every time.
+    Images of a group are chosen by their hashes: at random, but reproducibly.
     """
     n = len(rows.groups)
     order = np.lexsort((np.arange(n), rows.digests[:, 1], rows.digests[:, 0]))
@@ -96,12 +89,14 @@ def choose_rows(rows: RowFacts, sources: Sequence[SourceFacts]) -> RowDecision:
     first[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
     of = np.full(n, -1, np.int64)
     of[order[~first]] = order[first][np.cumsum(first) - 1][~first]
-    capped = _beyond(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
-    return RowDecision((of < 0) & ~capped, of, _compared(rows, of, sources), capped)
+    capped = _rows_beyond_cap(rows, of < 0, np.array([source.max_per_group for source in sources], np.int64))
+    return RowDecision((of < 0) & ~capped, of, _label_agreement(rows, of, sources), capped)
 
 
-def _compared(rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]) -> NDArray[np.int8]:
-    """Compare each copy's label with that of the image that stays; equal classes are comparable."""
+def _label_agreement(
+    rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFacts]
+) -> NDArray[np.int8]:
+    """Compare each copy's label with that of the image that stays, if their classes agree."""
     spaces = [(source.kind, source.classes) for source in sources]
     space = np.array([spaces.index(each) for each in spaces])[rows.sources]
     copied = of >= 0
@@ -111,7 +106,9 @@ def _compared(rows: RowFacts, of: NDArray[np.int64], sources: Sequence[SourceFac
     return result
 
 
-def _beyond(rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _rows_beyond_cap(
+    rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     beyond = np.zeros(len(unique), bool)
     at = np.flatnonzero(unique & (rows.groups != NO_GROUP) & (limits[rows.sources] > 0))
     if not len(at):
@@ -127,14 +124,14 @@ def _beyond(rows: RowFacts, unique: NDArray[np.bool_], limits: NDArray[np.int64]
 def list_copies(
     parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    """Give (key, source, key that stays, its source, do the labels agree) of each copy."""
+    """Yield (key, source, kept key, its source, label agreement) of each copy."""
     for row in np.flatnonzero(decision.of >= 0):
-        copy, place = _at(parts, rows, int(row))
-        original, first = _at(parts, rows, int(decision.of[row]))
+        copy, place = _part_and_row(parts, rows, int(row))
+        original, first = _part_and_row(parts, rows, int(decision.of[row]))
         words = AGREEMENT_WORDS[decision.labels[row]]
         yield copy.key(place), copy.source, original.key(first), original.source, words
 
 
-def _at(parts: Sequence[CorpusPart], rows: RowFacts, row: int) -> tuple[CorpusPart, int]:
+def _part_and_row(parts: Sequence[CorpusPart], rows: RowFacts, row: int) -> tuple[CorpusPart, int]:
     part = int(np.searchsorted(rows.starts, row, side="right")) - 1
     return parts[part], row - int(rows.starts[part])

@@ -1,4 +1,4 @@
-"""Which images of a corpus equal one of a source that shall not be used, though another source holds them."""
+"""Find images of a corpus that equal an image of an excluded source."""
 
 from __future__ import annotations
 
@@ -18,33 +18,23 @@ if TYPE_CHECKING:
 
 
 def rows_without(folder: Path, sources: Collection[str], table: pa.Table) -> pa.Table:
-    """Return the rows of a corpus's index that are neither of these sources nor equal to an image of theirs.
+    """Filter `table`, columns of the whole index with `source`, by source.
 
-    Args:
-        folder: of the corpus.
-        sources: names; without any, the table as it is.
-        table: columns of the whole index, with `source`.
-
-    Raises:
-        UserError: as `equal_to`.
+    Rows of these sources and copies of their images are dropped; errors as `copies_in_other_sources`.
     """
     if not sources:
         return table
-    kept = ~np.isin(table["source"].to_numpy(), list(sources))
-    if twins := equal_to(folder, sources):
-        kept &= ~np.isin(read_index_columns(folder, ["key"])["key"].to_numpy(), list(twins))
-    return table.filter(kept)
+    keep = ~np.isin(table["source"].to_numpy(), list(sources))
+    if copies := copies_in_other_sources(folder, sources):
+        keep &= ~np.isin(read_index_columns(folder, ["key"])["key"].to_numpy(), list(copies))
+    return table.filter(keep)
 
 
-def equal_to(folder: Path, sources: Collection[str]) -> frozenset[str]:
-    """Return the keys of the images that stayed of other sources and equal one that these sources held.
+def copies_in_other_sources(folder: Path, sources: Collection[str]) -> frozenset[str]:
+    """Return the keys of images of other sources that equal an image of these sources.
 
-    Of equal images a corpus keeps the first source's. Without a source, what it shared with others must be
-    left out too: the labels and the names say nothing of it.
-
-    Args:
-        folder: of the corpus.
-        sources: names; without any, nothing is read.
+    A corpus keeps only the first source's copy of equal images: to exclude a source, its images that are
+    stored under another source must be excluded too.
 
     Raises:
         UserError: the corpus's list of duplicates is missing or cannot be read.
@@ -60,6 +50,6 @@ def equal_to(folder: Path, sources: Collection[str]) -> frozenset[str]:
         )
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}), so that copies of what is left out cannot be told: build the "
+            f"{path} cannot be read ({error}), so that copies of excluded images cannot be found: build the "
             "corpus anew."
         ) from error

@@ -1,4 +1,4 @@
-"""Sources that are a listing of files: units of so many files, each decoded by the readers."""
+"""Sources that list files: units of up to `FILES_PER_UNIT` files, decoded by the readers."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -9,16 +9,17 @@ from typing import Any
 import msgspec
 
 from ...core.errors import UserError, unknown_name_error
-from ...tasks.databases.tables import find_database as catalogd
+from ...tasks.databases.tables import find_database
+from ...tasks.images.reader import ReaderTable, UnreadableError, read_images
 from .corpus import SourceFacts
 from .source import ReadProblem, SourceCard, SourceItem, WorkUnit
 
 FILES_PER_UNIT = 1000
-"""Files that one process reads in one go."""
+"""Files that one process reads as one unit."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One file: where it is relative to the root, its label and group, its size and time (-1: not there)."""
+    """One file: path relative to the root, label, group, bytes and mtime in ns (-1: missing)."""
 
     path: str
     label: tuple[int, ...]
@@ -32,8 +33,7 @@ class FileSource:
     """Images in files.
 
     Attributes:
-        facts: what is known of them.
-        root: what the entries are relative to.
+        root: folder to which the entries' paths are relative.
         listing: lists the files in a fixed order; a module's function or a `functools.partial` of one,
             so that it can be pickled.
         reader: fields of `ReaderTable`.
@@ -47,7 +47,7 @@ class FileSource:
     per_unit: int = FILES_PER_UNIT
 
     def units(self) -> Iterator[WorkUnit]:
-        """List the files, so many at a time."""
+        """Yield the files in chunks of `per_unit`."""
         entries = iter(self.listing())
         number = 0
         while chunk := tuple(islice(entries, self.per_unit)):
@@ -55,9 +55,7 @@ class FileSource:
             number += 1
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
-        """Decode the files of a unit; one that cannot be read is a problem and the others go on."""
-        from ...tasks.images.reader import UnreadableError, read_images
-
+        """Decode the files of a unit; one that cannot be read gives a `ReadProblem`."""
         reading = reading_of(self.reader, self.facts.name)
         for entry in unit.what:
             try:
@@ -70,7 +68,7 @@ class FileSource:
 
 
 def folder_of(card: SourceCard, folder: Path) -> Path:
-    """Return the folder that a card names, which lies in `folder`; `UserError` where there is none."""
+    """Return the folder that a card in `folder` names; `UserError` if it does not exist."""
     root = folder / card.path
     if not root.is_dir():
         raise UserError(
@@ -80,14 +78,12 @@ def folder_of(card: SourceCard, folder: Path) -> Path:
 
 
 def reader_of(card: SourceCard) -> dict[str, Any]:
-    """Return the fields of `ReaderTable` that a card sets, also by `slices_per_series`."""
+    """Return the fields of `ReaderTable` that a card sets, `slices_per_series` among them."""
     return {"frames": card.slices_per_series, **card.reader} if card.slices_per_series else card.reader
 
 
 def reading_of(given: dict[str, Any], source: str) -> Any:
-    """Build the readers' settings of a card's `reader` table; `UserError` names the field that is wrong."""
-    from ...tasks.images.reader import ReaderTable
-
+    """Convert a card's `reader` table to `ReaderTable`; `UserError` names a wrong field."""
     names = [field.name for field in fields(ReaderTable)]
     for name in given:
         if name not in names:
@@ -99,23 +95,19 @@ def reading_of(given: dict[str, Any], source: str) -> Any:
 
 
 def entry_of(root: Path, path: str, label: tuple[int, ...], group: str = "") -> FileEntry:
-    """Make an entry with the size and time that the file has now."""
+    """Return the entry of a file with its present size and mtime."""
     try:
         state = (root / path).stat()
-    except (OSError, ValueError):  # reading it will say why
+    except (OSError, ValueError):  # reported when the file is read
         return FileEntry(path, label, group)
     return FileEntry(path, label, group, state.st_size, state.st_mtime_ns)
 
 
 def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
-    """Take over what a card says.
-
-    Args:
-        card: of the source.
-        classes: those of the card, or where it names none those that were found, in alphabetical order.
+    """Return the facts of a card; `classes` are its own, else those found, alphabetically.
 
     Raises:
-        UserError: its `database` is none of the catalog's, or the classes do not fit its `labels`.
+        UserError: `database` is not in the catalog, or the classes do not fit `labels`.
     """
     classes = tuple(classes)
     if len(set(classes)) < len(classes):
@@ -126,12 +118,12 @@ def facts_of(card: SourceCard, classes: Iterable[str]) -> SourceFacts:
         raise UserError(
             f"The card of '{card.name}': name its 'classes' in their order: the labels are ordinal."
         )
-    database = catalogd(card.database).id if card.database else ""
+    database = find_database(card.database).id if card.database else ""
     same = ("name", "license", "source_group", "parents", "modality", "variant", "citation")
-    kept = {key: getattr(card, key) for key in (*same, "max_per_group")}
-    return SourceFacts(database=database, kind=card.labels, classes=classes, **kept)
+    fields_of_card = {key: getattr(card, key) for key in (*same, "max_per_group")}
+    return SourceFacts(database=database, kind=card.labels, classes=classes, **fields_of_card)
 
 
 def shown_name(path: str) -> str:
-    """Return how a file is named in the corpus: as the source names it, but no folder outside of it."""
+    """Return a file's path in its source, without folders outside of it."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

@@ -1,4 +1,4 @@
-"""From finished parts to a corpus: duplicates out, one index, and the file that says that all is there."""
+"""Finish a corpus from its parts: remove duplicates, write the index, then `corpus.json`."""
 
 import csv
 import hashlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _T = TypeVar("_T")
-_ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # no other column repeats itself; ill typed
+_ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # other columns have few repeats; ill typed
 
 
 def finish_corpus(
@@ -37,26 +37,24 @@ def finish_corpus(
     settings: CorpusSettings,
     request: str,
 ) -> Corpus:
-    """Make a corpus of its parts; killed at any point, it can be called again.
+    """Make a corpus of its parts; may be repeated after being killed at any point.
 
     Args:
-        folder: of the corpus.
-        facts: of the sources, in the order in which they keep what several of them hold.
-        parts: all of them, in the order of the sources and their numbers.
-        settings: of the build.
+        facts: of the sources; an image that several of them hold is kept from the first.
+        parts: all of them, sorted by source and number.
         request: see `Corpus`.
     """
     rows = read_rows(parts, [each.name for each in facts])
     decision = choose_rows(rows, facts)
     identity = _write_index(folder, parts, rows, decision.keep)
-    removed, unread = _list_what_is_left_out(folder, parts, rows, decision)
+    removed, unread = _write_exclusions(folder, parts, rows, decision)
     sources = tuple(
         msgspec.structs.replace(
             each,
             duplicates=sum(count for (name, _), count in removed.items() if name == each.name),
             conflicts=removed[each.name, CONFLICT],
             problems=unread[each.name],
-            **_kept(rows, decision, position),
+            **_kept_counts(rows, decision, position),
         )
         for position, each in enumerate(facts)
     )
@@ -70,25 +68,25 @@ def finish_corpus(
     return corpus
 
 
-def _list_what_is_left_out(
+def _write_exclusions(
     folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """Write the copies and the problems; counts them by (source, how the labels compare) and by source."""
+    """Write both CSVs; returns copies by (source, label agreement), and problems by source."""
     removed, unread = Counter[tuple[str, str]](), Counter[str]()
     _write_csv(
         folder / DUPLICATES,
         ("key", "source", "of key", "of source", "labels"),
-        _counting(list_copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
+        _count_rows(list_copies(parts, rows, decision), removed, lambda row: (row[1], row[4])),
     )
     _write_csv(
         folder / PROBLEMS,
         ("source", "file", "reason"),
-        _counting(_problems(parts), unread, lambda row: row[0]),
+        _count_rows(_problem_rows(parts), unread, lambda row: row[0]),
     )
     return removed, unread
 
 
-def _kept(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int]:
+def _kept_counts(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int]:
     mine = rows.sources == position
     groups = rows.groups[mine & decision.keep]
     return {
@@ -99,7 +97,7 @@ def _kept(rows: RowFacts, decision: RowDecision, position: int) -> dict[str, int
 
 
 def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep: NDArray[np.bool_]) -> str:
-    """Settle every shard and write the rows that stay, a row group for each; returns the identity."""
+    """Write final shards and index, one row group per shard; returns the corpus's identity."""
     from pyarrow import parquet
 
     pieces = zip(parts, rows.starts[:-1], rows.starts[1:], strict=True)
@@ -111,7 +109,7 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
             for part, start, stop in in_order:
                 if stop == start:
                     continue
-                table = _settled(part, keep[start:stop])
+                table = _finish_shard(part, keep[start:stop])
                 if len(table):
                     writer.write_table(table, row_group_size=len(table))
                     _add_identity(identity, table)
@@ -120,8 +118,8 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
     return identity.hexdigest()
 
 
-def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
-    """Put a part's shard where it stays, without the rows that do not; returns the rows that do."""
+def _finish_shard(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
+    """Write a part's final shard without the rows that are dropped; returns the rows that stay."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -129,14 +127,14 @@ def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     part.final.parent.mkdir(exist_ok=True)
     if keep.all():
         if not part.final.exists():
-            _present(part)
+            _require_shard(part)
             part.shard.replace(part.final)
         return table
     table = table.filter(pa.array(keep))
     if not len(table):
         return table
-    if not part.final.exists():  # else an earlier try was killed after it, and wrote the same
-        _present(part)
+    if not part.final.exists():  # else an earlier call was killed after writing the same bytes
+        _require_shard(part)
         with part.shard.open("rb") as shard:
             write_atomic(part.final, lambda file: copy_rows(shard, keep, file))
     with part.final.open("rb") as shard:
@@ -144,24 +142,24 @@ def _settled(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     return table.set_column(table.schema.get_field_index("offset"), "offset", moved)
 
 
-def _present(part: CorpusPart) -> None:
+def _require_shard(part: CorpusPart) -> None:
     if not part.shard.is_file():
         raise UserError(f"{part.shard} is missing: delete {part.folder} and build the corpus anew.")
 
 
 def _add_identity(identity: "hashlib._Hash", table: "pa.Table") -> None:
-    """Hash what makes a corpus the same corpus elsewhere: salted groups and offsets do not."""
+    """Hash keys, pixels and labels; salted groups and offsets differ between machines."""
     for row in zip(*(table[name].to_pylist() for name in ("key", "sha256", "label")), strict=True):
         identity.update(repr(row).encode())
 
 
-def _problems(parts: Iterable[CorpusPart]) -> Iterator[tuple[str, ...]]:
+def _problem_rows(parts: Iterable[CorpusPart]) -> Iterator[tuple[str, ...]]:
     for part in parts:
         for problem in read_problems(part):
             yield (part.source, problem.name, problem.reason)
 
 
-def _counting(rows: Iterable[tuple[str, ...]], counts: Counter, key) -> Iterator[tuple[str, ...]]:
+def _count_rows(rows: Iterable[tuple[str, ...]], counts: Counter, key) -> Iterator[tuple[str, ...]]:
     for row in rows:
         counts[key(row)] += 1
         yield row
@@ -173,6 +171,6 @@ def _write_csv(path: Path, names: tuple[str, ...], rows: Iterable[tuple[str, ...
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([*map(one_line, row)] for row in rows)
-        text.detach()  # flushes, and leaves the file to its owner
+        text.detach()  # flushes without closing the caller's file
 
     write_atomic(path, write)

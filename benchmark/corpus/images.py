@@ -1,4 +1,4 @@
-"""What is done to an image before it is stored: one channel or three, shrunk to the side, hashed, written."""
+"""Prepare an image for a corpus: convert its channels, shrink, hash, encode as PNG."""
 
 import hashlib
 import io
@@ -7,27 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 SMALLEST_SIDE = 16
-"""Sides below this many pixels show nothing that a network could learn from."""
+"""Pixels; images with a shorter side are too small to learn from."""
 
 _LEVEL = 1
-"""PNG's effort: 6 writes 13 % less in twice the time (2.3 and 5.0 ms per noisy slice of 224 pixels)."""
+"""PNG compression: 6 writes 13 % less in twice the time (2.3 and 5.0 ms per noisy slice of 224 pixels)."""
 
 
 class UnusableError(ValueError):
-    """An image that cannot be stored, with the reason as one sentence."""
+    """An image that cannot be stored; the message is the reason, in one sentence."""
 
 
 def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
-    """Return an image as a corpus holds it: never larger than it was, nothing changed that need not be.
+    """Return an image as a corpus stores it; it is never enlarged.
 
     Args:
         pixels: uint8, [h, w] or [h, w, 3] RGB.
         color: three channels (gray is repeated) instead of one (color becomes ITU-R 601 luma, which
-            leaves gray that was saved as RGB as it was).
-        side: the longest side in pixels that it may have.
+            leaves gray that was saved as RGB unchanged).
+        side: longest side allowed, in pixels.
 
     Raises:
-        UnusableError: it is no image of 8 bits, or too small.
+        UnusableError: the image is not 8 bits gray or RGB, or too small.
     """
     from PIL import Image
 
@@ -41,7 +41,7 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
     if (image.mode == "RGB") != color:
         image = image.convert("RGB" if color else "L")
     if max(image.size) > side:
-        # reducing_gap averages blocks first, which is as good from three times the size and much faster
+        # reducing_gap averages blocks first: much faster, and equally good from 3 times the size
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
         if min(image.size) < SMALLEST_SIDE:
             raise UnusableError(f"at {side} pixels it is {image.size[0]} x {image.size[1]}: too narrow")
@@ -49,7 +49,7 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write an image losslessly."""
+    """Encode an image as PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -58,7 +58,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def decode_png(content: bytes) -> NDArray[np.uint8]:
-    """Read back what `png` wrote: [h, w] or [h, w, 3]."""
+    """Decode a PNG of a corpus: uint8 [h, w] or [h, w, 3]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
@@ -66,7 +66,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 of shape and pixels: equal for equal images, however they were compressed."""
+    """Return the SHA-256 of shape and pixels, independent of compression."""
     digest = hashlib.sha256("x".join(map(str, pixels.shape)).encode())
     digest.update(pixels.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The rows of a corpus and the images they point to, a shard at a time."""
+"""Read the index of a corpus and the images that its rows point to."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_index(folder: Path) -> "ParquetFile":
-    """Open the index, whose row groups are the shards in order; `UserError` where it is damaged."""
+    """Open the index, with one row group per shard, in order; `UserError` where it is damaged."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -30,7 +30,7 @@ def open_index(folder: Path) -> "ParquetFile":
 
 
 def read_index_columns(folder: Path, columns: list[str]) -> "pa.Table":
-    """Read some columns of all rows, `source` and `shard` as dictionaries; `UserError` as `open_index`."""
+    """Read columns of all rows, `source` and `shard` as dictionaries; errors as `open_index`."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -47,29 +47,28 @@ def read_image(shard: BinaryIO, row: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    """Turn what a file raises in the block that is absent or not what the index says into a `UserError`."""
+def _damage_as_error(path: Path) -> Iterator[None]:
+    """Convert any error of the block to a `UserError` that calls the file missing or damaged."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # foreign bytes break Pillow and Arrow in any way
+    except Exception as error:  # Pillow and Arrow raise anything on foreign bytes
         raise UserError(f"{path} is missing or damaged: build the corpus anew.") from error
 
 
 def images_at(folder: Path, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """Read the images of some rows of the index, given in rising order; `UserError` where one is damaged."""
+    """Yield the images of ascending rows of the index; `UserError` where one is damaged."""
     index = open_index(folder)
-    waiting = list(wanted)
     start = 0
     for number in range(index.num_row_groups):
         stop = start + index.metadata.row_group(number).num_rows
-        here = [row - start for row in waiting if start <= row < stop]
+        here = [row - start for row in wanted if start <= row < stop]
         if here:
-            with _damage_told(folder / INDEX):
+            with _damage_as_error(folder / INDEX):
                 table = index.read_row_group(number, columns=["shard", "offset", "size"])
                 rows = table.take(here).to_pylist()
                 path = folder / SHARDS / rows[0]["shard"]
-            with _damage_told(path), path.open("rb") as shard:
+            with _damage_as_error(path), path.open("rb") as shard:
                 yield from (read_image(shard, row) for row in rows)
         start = stop

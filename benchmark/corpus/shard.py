@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout, byte for byte the same for the same images."""
+"""Tar shards in WebDataset's layout; the same images give the same bytes."""
 
 import io
 import tarfile
@@ -8,22 +8,18 @@ from typing import BinaryIO
 import msgspec
 
 HEADER = 512
-"""Bytes of a tar header: what stands between a member's start and its content."""
+"""Bytes of a tar header, before a member's content."""
 
 
 class ShardWriter:
-    """Writes images one after the other into an open file.
-
-    Args:
-        file: binary, empty.
-    """
+    """Writes images one after the other into an empty binary file."""
 
     def __init__(self, file: BinaryIO) -> None:
-        # USTAR has one header per member, so that offsets are known, and room for 100 characters of name
+        # USTAR has one header per member, so that offsets are known; names have up to 100 characters
         self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
 
     def add(self, key: str, image: bytes, facts: bytes) -> int:
-        """Add an image and the JSON beside it; returns at which byte of the shard the image begins."""
+        """Add an image and its JSON; returns the byte offset of the image in the shard."""
         offset = self._tar.offset + HEADER
         self._member(f"{key}.png", image)
         self._member(f"{key}.json", facts)
@@ -34,28 +30,28 @@ class ShardWriter:
         self._tar.close()
 
     def _member(self, name: str, content: bytes) -> None:
-        member = tarfile.TarInfo(name)  # time, owner and rights stay the same everywhere
+        member = tarfile.TarInfo(name)  # its default time, owner and rights are the same on all machines
         member.size = len(content)
         self._tar.addfile(member, io.BytesIO(content))
 
 
 def facts_json(source: str, label: Iterable[int], digest: str) -> bytes:
-    """Return what stands beside an image: its label as in the index, its source, its pixels' hash."""
+    """Return an image's JSON: label as in the index, source, hash of the pixels."""
     return msgspec.json.encode({"label": list(label), "source": source, "sha256": digest})
 
 
 def copy_rows(shard: BinaryIO, keep: Iterable[bool], out: BinaryIO) -> None:
-    """Copy the images of a shard that are to be kept, in their order, without decoding them."""
+    """Copy the images of a shard whose row is to be kept, in order, without decoding them."""
     writer = ShardWriter(out)
     with tarfile.open(fileobj=shard, mode="r:") as tar:
-        for kept, (image, facts) in zip(keep, _pairs(tar), strict=True):
-            if kept:
+        for stays, (image, facts) in zip(keep, _pairs(tar), strict=True):
+            if stays:
                 writer.add(image.name.removesuffix(".png"), _content(tar, image), _content(tar, facts))
     writer.close()
 
 
 def image_offsets(shard: BinaryIO) -> list[int]:
-    """List at which byte each image of a shard begins."""
+    """List the byte offset of each image of a shard."""
     with tarfile.open(fileobj=shard, mode="r:") as tar:
         return [image.offset_data for image, _ in _pairs(tar)]
 

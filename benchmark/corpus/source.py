@@ -1,4 +1,4 @@
-"""What a source of images is to a corpus: facts, units of work, and what reading one gives."""
+"""Interface of a source of images: its card, facts, units of work and items."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from .corpus import SourceFacts
 
 
 class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the TOML card of a source that is no npz; see `SourceFacts` for those not said here."""
+    """Keys of the TOML card of a source that is not an npz; `SourceFacts` describes the others."""
 
     name: str
     kind: str
-    """Of source: folder, table, dicom, nifti, ...: a name in `SOURCES`."""
+    """Kind of source, a name in `SOURCES`: folder, table, dicom, nifti, ..."""
     path: str = "."
     """The folder or table, relative to the card."""
     root: str = ""
-    """Where a table's paths begin, relative to the card; the table's folder if empty."""
+    """Folder of a table's paths, relative to the card; "" is the table's folder."""
     variant: Variant
     modality: str
     license: str
@@ -32,24 +32,24 @@ class SourceCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     citation: str = ""
     labels: Kind = "multiclass"
     classes: tuple[str, ...] = ()
-    """In label order; empty takes those that are found, in alphabetical order."""
+    """In label order; empty takes those found in the data, in alphabetical order."""
     path_column: str = ""
     label_column: str = ""
     group_column: str = ""
     group_pattern: str = ""
-    """A regular expression whose first parenthesis is the patient in a file's path below `path`."""
+    """Regular expression whose first group is the patient in a file's path below `path`."""
     max_per_group: int = 0
-    """Most images of one patient or study that are kept; 0 keeps all."""
+    """Largest number of images of one patient or study; 0 keeps all."""
     labels_from: str = "folder"
-    """Of a DICOM source: the first folder below `path`, a header field (Modality, BodyPartExamined), or a
-    CSV relative to the card, whose `key_column` holds series, studies or patients."""
+    """For DICOM: "folder" (the first below `path`), a header field (Modality, BodyPartExamined), or a CSV
+    relative to the card, whose `key_column` holds series, studies or patients."""
     key_column: str = ""
     slices_per_series: int = 0
-    """Most files of one DICOM series, or slices of one volume, evenly spaced; 0 keeps all."""
+    """Largest number of files of a DICOM series, or slices of a volume, evenly spaced; 0 keeps all."""
     series_per_patient: int = 0
-    """Most DICOM series of one patient, evenly spaced; 0 keeps all."""
+    """Largest number of DICOM series of one patient, evenly spaced; 0 keeps all."""
     reader: dict[str, Any] = {}
-    """Fields of `tasks.readers.reader.Reading`."""
+    """Fields of `tasks.images.reader.ReaderTable`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ class SourceItem:
     Attributes:
         pixels: uint8, [h, w] or [h, w, 3] RGB.
         label: the class index alone, or 0 and 1 per class.
-        group: the raw patient, study or smear, "" if not known; it never leaves the process unhashed.
-        name: the file relative to the source's root, in case that the image turns out to be unusable.
+        group: raw id of the patient, study or smear, "" if unknown; never stored unhashed.
+        name: file relative to the source's root, for the list of problems.
     """
 
     pixels: NDArray
@@ -71,7 +71,7 @@ class SourceItem:
 
 @dataclass(frozen=True)
 class ReadProblem:
-    """What could not be read: the file relative to the source's root, and why, without patient data."""
+    """A file (relative to the root) that could not be read, and why, without patient data."""
 
     name: str
     reason: str
@@ -79,12 +79,12 @@ class ReadProblem:
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """What one process does in one go, and what a killed build may lose.
+    """Smallest piece of work of one process; a killed build repeats its unfinished units.
 
     Attributes:
         number: counted from 0 within the source.
-        what: plain data that msgpack and pickle can write, and that changes whenever reading the unit
-            would give something else (so sizes and time stamps of files are part of it).
+        what: plain data for msgpack and pickle that changes whenever the unit's content does (sizes and
+            time stamps of files are therefore part of it).
     """
 
     number: int
@@ -92,15 +92,15 @@ class WorkUnit:
 
 
 class CorpusSource(Protocol):
-    """Images in a fixed order; an implementation must survive pickling, for reading is done in processes."""
+    """Images in a fixed order; must be picklable, since processes read them."""
 
     @property
     def facts(self) -> SourceFacts:
-        """Say what is known before an image is read; the counts are 0."""
+        """Facts that are known before any image is read; the counts are 0."""
         ...
 
     def units(self) -> Iterator[WorkUnit]:
-        """List the work without decoding any image, the same each time; it is iterated twice."""
+        """List the units without decoding any image; called twice, with the same result."""
         ...
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem | ReadProblem]:
@@ -110,11 +110,11 @@ class CorpusSource(Protocol):
 
 @dataclass(frozen=True)
 class SourceKind:
-    """How a kind of source is opened.
+    """Functions that open a kind of source.
 
     Attributes:
-        open: from a card and the folder that the card lies in.
-        named: from what stands behind ``KIND:`` on the command line, where data lie, and whether the user
+        open: takes a card and the card's folder.
+        named: takes NAME of `KIND:NAME` on the command line, the locations of data, and whether the user
             has agreed to a download; None where a card is needed.
     """
 

@@ -1,4 +1,4 @@
-"""What the words behind `corpus build` mean: known tasks, npz sets, source cards, and `KIND:NAME`."""
+"""Parse the SOURCE arguments of `corpus build`: tasks, npz sets, cards, and `KIND:NAME`."""
 
 import re
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from .source import SOURCES, CorpusSource, SourceCard
 from .task_source import TaskSource
 
 Splits = Mapping[str, tuple[str, ...]]
-"""Which splits to take, by source; "" is every source that is not named."""
+"""Splits to take, by source name; "" is the default of all other sources."""
 
 
 def splits_of(options: tuple[str, ...]) -> Splits:
-    """Read `--splits train,val` and `--splits NAME=train`; `UserError` for what is no split."""
+    """Parse `--splits train,val` and `--splits NAME=train`; `UserError` for an unknown split."""
     found: dict[str, tuple[str, ...]] = {}
     for option in options:
         name, _, text = option.rpartition("=")
@@ -33,19 +33,16 @@ def splits_of(options: tuple[str, ...]) -> Splits:
 def open_sources(
     words: tuple[str, ...], places: DataLocations, splits: Splits, side: int, agreed: bool = False
 ) -> list[CorpusSource]:
-    """Open what the words mean, in their order.
+    """Open the sources that the arguments name, in order.
 
     Args:
         words: names of tasks, paths of npz files or cards, `KIND:NAME`.
-        places: where named tasks are looked for.
-        splits: see `splits_of`.
-        side: of stored images, the largest size up to it is taken, else the smallest above.
-        agreed: the user has said yes to the downloads that a source asks about.
+        side: in pixels: the largest stored size up to it is taken, else the smallest above.
 
     Raises:
-        UserError: a word means nothing, a card is wrong, data are missing, or two sources have one name.
+        UserError: a word names nothing, a card is wrong, data are missing, or two sources share a name.
     """
-    sources = [_open(word, places, splits, side, agreed) for word in words]
+    sources = [_open_source(word, places, splits, side, agreed) for word in words]
     names = [source.facts.name for source in sources]
     for name in names:
         if names.count(name) > 1:
@@ -56,14 +53,14 @@ def open_sources(
     return sources
 
 
-def _open(word: str, places: DataLocations, splits: Splits, side: int, agreed: bool) -> CorpusSource:
+def _open_source(word: str, places: DataLocations, splits: Splits, side: int, agreed: bool) -> CorpusSource:
     path = Path(word)
     if path.suffix == ".npz":
         if not path.with_suffix(".toml").is_file():
             raise UserError(f"{path} has no card {path.stem}.toml beside it: write one (docs/tasks.md).")
         return _task_source(local_task(path.with_suffix(".toml")), places, splits, side)
     if path.suffix == ".toml":
-        return _from_card(path, places, splits, side)
+        return _open_card(path, places, splits, side)
     kind, colon, name = word.partition(":")
     if colon and kind in SOURCES:
         named = SOURCES[kind].named
@@ -74,31 +71,31 @@ def _open(word: str, places: DataLocations, splits: Splits, side: int, agreed: b
         raise UserError(
             f"{path} is a folder: write a source card for it (docs/build-a-mednet.md) and name that."
         )
-    return _task_source(_named(word, places), places, splits, side)
+    return _task_source(_find_task(word, places), places, splits, side)
 
 
-def _from_card(path: Path, places: DataLocations, splits: Splits, side: int) -> CorpusSource:
+def _open_card(path: Path, places: DataLocations, splits: Splits, side: int) -> CorpusSource:
     content = read_toml(path)
     if str(content.get("path", "")).endswith(".npz"):
         return _task_source(local_task(path), places, splits, side)
     if "kind" in content:
-        SOURCES[str(content["kind"])]  # says which kinds there are, before anything else is found wrong
+        SOURCES[str(content["kind"])]  # an unknown kind is reported before any other mistake
     card = as_card(path, content, SourceCard)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", card.name):  # a tar's names have 100 characters
         raise UserError(f"{path}: key 'name': use up to 60 lower-case letters, digits, '.', '_' and '-'.")
-    reading_of(card.reader, card.name)  # hours before the first file is read
+    reading_of(card.reader, card.name)  # checked now, since the first file may be read hours later
     return SOURCES[card.kind].open(card, path.parent)
 
 
-def _named(word: str, places: DataLocations) -> Task:
-    """Find a task; `bccd_cells` finds bccd-cells, and `mednist` the only one whose name it begins."""
+def _find_task(word: str, places: DataLocations) -> Task:
+    """Find a task by name, "_" meaning "-", or by a unique prefix up to "-"."""
     tasks = catalog(places)
     name = word.lower().replace("_", "-")
-    begun = [task for known, task in tasks.items() if known.startswith(f"{name}-")]
     if word.lower() in tasks or name in tasks:
         return tasks.get(word.lower()) or tasks[name]
-    if len(begun) == 1:
-        return begun[0]
+    matches = [task for known, task in tasks.items() if known.startswith(f"{name}-")]
+    if len(matches) == 1:
+        return matches[0]
     raise unknown_name_error(
         "source", word, [*tasks, *(f"{kind}:NAME" for kind, how in SOURCES.items() if how.named)]
     )

@@ -1,4 +1,4 @@
-"""Tasks and npz sets as sources of a corpus: the splits that their card allows, read a thousand at a time."""
+"""Tasks and npz sets as sources of a corpus: the splits allowed for pretraining."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,20 +14,12 @@ from .corpus import SourceFacts
 from .source import SourceItem, WorkUnit
 
 IMAGES_PER_UNIT = 1000
-"""Images that one process reads in one go."""
+"""Images that one process reads as one unit."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskSource:
-    """The images of a task, or of a set that only pretrains.
-
-    Attributes:
-        task: its card, which also knows how to load it.
-        places: where its file may stand.
-        splits: which of its splits are taken.
-        size: side in pixels of the stored images.
-        per_unit: images per unit.
-    """
+    """Images of a task, or of a set for pretraining only, stored with `size` pixels a side."""
 
     task: Task
     places: DataLocations = field(repr=False)
@@ -37,28 +29,28 @@ class TaskSource:
 
     @property
     def facts(self) -> SourceFacts:
-        """Take over the task's card."""
+        """Facts of the task's card."""
         same = ("name", "license", "source_group", "parents", "kind", "classes", "modality", "variant")
-        kept = {key: getattr(self.task, key) for key in (*same, "citation")}
+        fields = {key: getattr(self.task, key) for key in (*same, "citation")}
         words = (self.task.name, self.task.source_group)
         database = next((canonical_id(word) for word in words if is_known(word)), "")
-        return SourceFacts(database=database, splits=self.splits, **kept)
+        return SourceFacts(database=database, splits=self.splits, **fields)
 
     def units(self) -> Iterator[WorkUnit]:
-        """Cut the splits into pieces; each carries the hash of the file."""
+        """Yield ranges of rows of each split; a unit carries the hash of the file."""
         content = self.task.source.fingerprint(self.size, self.places)
         number = 0
         for split in self.splits:
-            length = len(_rows(content, self, split))
+            length = len(_split_rows(content, self, split))
             for start in range(0, length, self.per_unit):
                 stop = min(start + self.per_unit, length)
                 yield WorkUnit(number, (content, split, start, stop))
                 number += 1
 
     def read(self, unit: WorkUnit) -> Iterator[SourceItem]:
-        """Give the images of a piece of a split."""
+        """Yield the images of a range of rows of a split."""
         content, split, start, stop = unit.what
-        rows = _rows(content, self, split).read(start, stop)
+        rows = _split_rows(content, self, split).read(start, stop)
         multilabel = self.task.kind == "multilabel"
         for at in range(stop - start):
             label = tuple(map(int, rows.labels[at])) if multilabel else (int(rows.labels[at]),)
@@ -67,27 +59,27 @@ class TaskSource:
 
 
 class SplitRows(Protocol):
-    """A split of which some rows can be read."""
+    """A split whose rows can be read by range."""
 
     def __len__(self) -> int: ...
 
     def read(self, start: int, stop: int) -> Split:
-        """Read some rows."""
+        """Read a range of rows."""
         ...
 
 
 @runtime_checkable
 class StreamedSource(Protocol):
-    """What a task's data source can be more: one that need not load all of a file."""
+    """A data source of a task that can read rows without loading the whole file."""
 
     def rows(self, split: str, size: int, places: DataLocations) -> SplitRows:
-        """Open one split; `UserError` names what is wrong with its file."""
+        """Open one split; `UserError` if its file is damaged or missing."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class _Loaded:
-    """A split in memory: of images that are drawn, not read."""
+class _InMemoryRows:
+    """A split in memory, of a source that generates its images or loads whole files."""
 
     split: Split
 
@@ -98,15 +90,15 @@ class _Loaded:
         return self.split.at(slice(start, stop))
 
 
-def _rows(content: str, source: TaskSource, split: str) -> SplitRows:
-    return _opened(content, source.task, source.places, source.size, split)
+def _split_rows(content: str, source: TaskSource, split: str) -> SplitRows:
+    return _open_rows(content, source.task, source.places, source.size, split)
 
 
-@lru_cache(maxsize=1)  # a process reads piece after piece, and so each file once from end to end
-def _opened(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
+@lru_cache(maxsize=1)  # a process reads units in order, and so opens each file once
+def _open_rows(content: str, task: Task, places: DataLocations, size: int, split: str) -> SplitRows:
     if isinstance(task.source, StreamedSource):
         return task.source.rows(split, size, places)
     splits = task.source.load(size, places)
     if split not in splits:
         raise UserError(f"{task.name} has no split '{split}': it has {', '.join(splits)}.")
-    return _Loaded(splits[split])
+    return _InMemoryRows(splits[split])

@@ -1,1 +1,1 @@
-"""Images and patients that two splits share."""
+"""Images and patients that splits share."""

@@ -1,4 +1,4 @@
-"""The cheap part, for every run: test images and groups that stand in train or val, and images dropped."""
+"""Count test images and groups that occur in train or val, and drop images (`--dedupe`)."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -17,50 +17,44 @@ from .groups import known_groups, patients_known
 
 _FORMAT = 2
 _FROM: Mapping[Dedupe, tuple[str, ...]] = {"test": ("test",), "train": ("train", "val")}
-"""Which splits lose images."""
+"""Splits that lose images."""
 _OPTION: Mapping[Dedupe, str] = {"test": "--dedupe", "train": "--dedupe train"}
 _BESIDE: Mapping[Dedupe, str] = {"test": "train or val", "train": "test"}
 
 
 class SplitCopies(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of one content: the counts, and the rows on both sides that are copies."""
+    """Cached result for one content: the counts, and the rows that are copies."""
 
     copies: SplitOverlap
     rows: dict[str, tuple[int, ...]]
-    """By split: of test what stands in train or val, of train and val what stands in test."""
+    """By split: rows of test that also occur in train or val, rows of train and val that occur in test."""
 
     def after(self, dedupe: Dedupe | None) -> SplitOverlap:
-        """Return the counts, and what of the copies was dropped."""
+        """Return the counts, with the number of dropped images."""
         lost = {f"dropped_{name}": len(self.rows[name]) for name in _FROM["train"] if dedupe == "train"}
         return msgspec.structs.replace(self.copies, dropped=dedupe is not None, **lost)
 
 
 def data_identity(fingerprint: str, dedupe: Dedupe | None) -> str:
-    """Return what identifies the data of a cell: without copies they are other data."""
+    """Return the identity of a cell's data, which depends on the dropped copies."""
     return f"{fingerprint}, without copies in {' and '.join(_FROM[dedupe])}" if dedupe else fingerprint
 
 
 def copies_in(task: Task, splits: Mapping[str, Split], fingerprint: str) -> SplitCopies:
-    """Count the copies and shared groups of a task; copies are remembered, so that a content is hashed once.
-
-    Args:
-        task: whose card says how the content is read.
-        splits: train, val and test as loaded.
-        fingerprint: of the content.
-    """
+    """Count the copies and shared groups of a task; copies are cached by content and card."""
     counts = [len(splits[name]) for name in SPLITS]
     key = hashlib.sha256(msgspec.json.encode([_FORMAT, fingerprint, task.decisive, counts])).hexdigest()
     note = cache_folder() / "leakage" / f"{key[:32]}.json"
     try:
         found = msgspec.json.decode(read_regular(note), type=SplitCopies)
     except (OSError, ValueError, RecursionError):
-        found = _counted(splits)
-        with suppress(UserError, DiskFullError):  # without the note it is counted again next time
+        found = _count_copies(splits)
+        with suppress(UserError, DiskFullError):  # the cache is optional
             write_json(note, found)
-    return msgspec.structs.replace(found, copies=_grouped(found.copies, splits))
+    return msgspec.structs.replace(found, copies=_add_shared_groups(found.copies, splits))
 
 
-def _counted(splits: Mapping[str, Split]) -> SplitCopies:
+def _count_copies(splits: Mapping[str, Split]) -> SplitCopies:
     ordered = {name: splits[name] for name in SPLITS}
     groups = equal_groups(ordered, {name: image_digests(split.images) for name, split in ordered.items()})
     crossing = [group for group in groups if len(group.splits) > 1]
@@ -92,8 +86,8 @@ def _counted(splits: Mapping[str, Split]) -> SplitCopies:
     )
 
 
-def _grouped(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
-    """Add the groups that test shares with train or val: quick, and another salt numbers them otherwise."""
+def _add_shared_groups(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
+    """Add the groups that test shares with train or val; numbers depend on the salt: no cache."""
     test = known_groups(splits["test"])
     both = np.intersect1d(test, np.concatenate([known_groups(splits[name]) for name in ("train", "val")]))
     of_shared = int(np.isin(test, both).sum())
@@ -104,66 +98,61 @@ def _grouped(copies: SplitOverlap, splits: Mapping[str, Split]) -> SplitOverlap:
 def without_copies(
     task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
 ) -> dict[str, Split]:
-    """Return the splits without the test images that stand in train or val, or without their copies there.
-
-    Args:
-        task: whose classes must all keep an image.
-        splits: as loaded.
-        found: what `copies_in` found in them.
-        dedupe: where images are dropped.
+    """Return the splits without test images that occur in train or val, or without the copies.
 
     Raises:
         UserError: a split would keep no image of a class.
     """
-    lost = tuple(_emptied(task, splits, found, dedupe))
+    lost = tuple(_lost_classes(task, splits, found, dedupe))
     if lost:
         other: Dedupe = "train" if dedupe == "test" else "test"
         kind = "the copies in train and val" if dedupe == "test" else "the images of test"
         cure = f"pass {_OPTION[other]}, which drops {kind} instead"
-        if any(_emptied(task, splits, found, other)):
+        if any(_lost_classes(task, splits, found, other)):
             cure = f"{_OPTION[other]} would empty a class too, so make other splits"
         raise UserError(
             f"Task '{task.name}': {_OPTION[dedupe]} would leave {' and '.join(lost)}, since all of them also "
             f"stand in {_BESIDE[dedupe]}: {cure}."
         )
-    return {**splits, **{name: _kept(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
+    return {**splits, **{name: _drop_rows(splits[name], found.rows[name]) for name in _FROM[dedupe]}}
 
 
 def dropped_copies(
     task: Task, before: Mapping[str, Split], after: Mapping[str, Split], dedupe: Dedupe
 ) -> Iterator[str]:
-    """Say what `without_copies` dropped of each split, per class."""
+    """Describe the images that `without_copies` dropped from each split, per class."""
     for name in _FROM[dedupe]:
-        had, has = _per_class(task, before[name]), _per_class(task, after[name])
+        had, has = _class_counts(task, before[name]), _class_counts(task, after[name])
         less = [
             f"{many - has[which]:,} of the {many:,} {which}"
             for which, many in had.items()
             if has[which] < many and which.startswith("of ")
         ]
         count = len(before[name]) - len(after[name])
-        told = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"
-        yield f"{task.name}: {_OPTION[dedupe]} drops {told}{': ' if less else ''}{', '.join(less)}"
+        total = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"
+        yield f"{task.name}: {_OPTION[dedupe]} drops {total}{': ' if less else ''}{', '.join(less)}"
 
 
-def _emptied(task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe) -> Iterator[str]:
-    """Name what a split would lose all images of."""
+def _lost_classes(
+    task: Task, splits: Mapping[str, Split], found: SplitCopies, dedupe: Dedupe
+) -> Iterator[str]:
+    """Name the classes (or absent findings) that would lose all images of a split."""
     for name in _FROM[dedupe]:
-        has = _per_class(task, _kept(splits[name], found.rows[name]))
-        for which, many in _per_class(task, splits[name]).items():
+        has = _class_counts(task, _drop_rows(splits[name], found.rows[name]))
+        for which, many in _class_counts(task, splits[name]).items():
             if many and not has[which]:
                 yield f"no {name} image {which}"
 
 
-def _kept(split: Split, lost: tuple[int, ...]) -> Split:
+def _drop_rows(split: Split, lost: tuple[int, ...]) -> Split:
     return split.at(np.setdiff1d(np.arange(len(split)), lost)) if lost else split
 
 
-def _per_class(task: Task, split: Split) -> dict[str, int]:
-    """Count the images of each class; of a finding those with and those without it."""
-    held = one_hot(split.labels, len(task.classes)).sum(axis=0).tolist()
-    counts = {f"of '{name}'": many for name, many in zip(task.classes, held, strict=True)}
-    if task.kind == "multilabel":
-        counts |= {
-            f"without '{name}'": len(split) - many for name, many in zip(task.classes, held, strict=True)
-        }
-    return counts
+def _class_counts(task: Task, split: Split) -> dict[str, int]:
+    """Count the images of each class; for multi-label tasks also those without each finding."""
+    counts = dict(
+        zip(task.classes, one_hot(split.labels, len(task.classes)).sum(axis=0).tolist(), strict=True)
+    )
+    absent = {f"without '{name}'": len(split) - count for name, count in counts.items()}
+    present = {f"of '{name}'": count for name, count in counts.items()}
+    return present | absent if task.kind == "multilabel" else present

@@ -1,4 +1,4 @@
-"""Images that are equal in every pixel: within a split, and in two of them."""
+"""Find images that are equal in every pixel, within a split and across splits."""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -16,7 +16,7 @@ Digests = NDArray[np.uint64]
 def image_digests(images: Levels) -> Digests:
     """Return 64 bits of BLAKE2b of each image [n, h, w(, 3)]: [n].
 
-    Among a million different images two agree by chance in 1 of 37 million cases.
+    The chance of a collision among a million different images is 1 in 37 million.
     """
     shape = str(images.shape[1:]).encode()
     parts = (blake2b(image.tobytes(), digest_size=8, person=shape[:16]) for image in images)
@@ -24,26 +24,24 @@ def image_digests(images: Levels) -> Digests:
 
 
 def equal_groups(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> tuple[EqualImages, ...]:
-    """Return every group of equal images, in the order of their first.
+    """Return every group of equal images, by `image_digests` of each split, in order.
 
-    Args:
-        splits: by name; their order decides the order of places.
-        marks: `digests` of each.
+    The order of the splits decides the order of places.
     """
     places = [(name, row) for name in splits for row in range(len(splits[name]))]
-    joined = np.concatenate([marks[name] for name in splits])
-    order = np.argsort(joined, kind="stable")
-    starts = np.flatnonzero(np.diff(joined[order], prepend=~joined[order][:1]))
+    digests = np.concatenate([marks[name] for name in splits])
+    order = np.argsort(digests, kind="stable")
+    starts = np.flatnonzero(np.diff(digests[order], prepend=~digests[order][:1]))
     sets = (part for part in np.split(order, starts[1:]) if len(part) > 1)
     found = sorted(sets, key=lambda part: int(part[0]))
-    return tuple(_group(splits, tuple(places[at] for at in part)) for part in found)
-
-
-def _group(splits: Mapping[str, Split], places: tuple[ImagePlace, ...]) -> EqualImages:
-    return EqualImages(places=places, conflict=len({comparable_label(splits, place) for place in places}) > 1)
+    groups = (tuple(places[at] for at in part) for part in found)
+    return tuple(
+        EqualImages(places=group, conflict=len({comparable_label(splits, place) for place in group}) > 1)
+        for group in groups
+    )
 
 
 def comparable_label(splits: Mapping[str, Split], place: ImagePlace) -> tuple[int, ...]:
-    """Return an image's label, or its findings, as something that can be compared."""
+    """Return the label or findings of an image as a tuple, which can be compared."""
     name, row = place
     return tuple(np.atleast_1d(splits[name].labels[row]).tolist())

@@ -1,4 +1,4 @@
-"""Patients, studies or other groups of images that stand in more than one split."""
+"""Count patients, studies or other groups of images that occur in more than one split."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,27 +13,27 @@ _PAIRS = (("test", "train"), ("test", "val"), ("val", "train"))
 
 
 def shared_groups(splits: Mapping[str, Split]) -> tuple[SharedGroups, ...] | None:
-    """Count the groups that pairs of splits share; None where no two splits know any of theirs."""
+    """Count groups that pairs of splits share; None if fewer than two splits have groups."""
     known = {name: known_groups(split) for name, split in splits.items()}
-    return tuple(_shared(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
+    return tuple(_shared_pairs(known)) if sum(len(groups) > 0 for groups in known.values()) > 1 else None
 
 
 def in_several(splits: Mapping[str, Split]) -> int:
-    """Count the groups that stand in more than one split."""
+    """Count the groups that occur in more than one split."""
     known = [np.unique(known_groups(split)) for split in splits.values()]
     _, counts = np.unique(np.concatenate(known), return_counts=True)
     return int((counts > 1).sum())
 
 
 def known_groups(split: Split) -> NDArray[np.int64]:
-    """Return the group of each image of which it is known: [m], m at most the images."""
+    """Return the groups of the images with a known group: [m]."""
     return np.empty(0, np.int64) if split.groups is None else split.groups[split.groups >= 0]
 
 
 def patients_known(splits: Mapping[str, Split]) -> dict[str, int]:
     """Count the images of each split whose group is known to be a patient.
 
-    A study or series is none; and where few groups have several images, nothing shows that they are patients.
+    A study or series is no patient. 0 where few groups have several images: these may number images.
     """
     groups = np.concatenate([known_groups(split) for split in splits.values()])
     _, sizes = np.unique(groups, return_counts=True)
@@ -48,7 +48,7 @@ def _patients_known(split: Split) -> int:
     return int((split.patient_known & (split.groups >= 0)).sum())
 
 
-def _shared(known: Mapping[str, NDArray[np.int64]]) -> Iterator[SharedGroups]:
+def _shared_pairs(known: Mapping[str, NDArray[np.int64]]) -> Iterator[SharedGroups]:
     for split, against in _PAIRS:
         if split not in known or against not in known:
             continue

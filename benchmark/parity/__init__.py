@@ -1,1 +1,1 @@
-"""Published results, repeated by their own protocol and judged."""
+"""Repeat published results by their own protocol and compare."""

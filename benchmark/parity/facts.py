@@ -1,4 +1,4 @@
-"""The published values, as the data files beside this module state them."""
+"""Published values, read from the data files beside this module."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ PARITY_METRICS = ("auc", "accuracy")
 
 
 class PublishedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was published of one (task, arch, size), in the file's unit."""
+    """Published values of one (task, arch, size), in the file's unit."""
 
     auc: float
     accuracy: float
@@ -21,29 +21,29 @@ class PublishedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StudyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One data file."""
+    """Content of one data file."""
 
     source: str
     unit: float
-    """What a value of 1 in the file means: 0.01 where it is in percent."""
+    """Factor of the file's values: 0.01 if they are in percent."""
     runs: int
-    """How many runs a published mean is made of, at least."""
+    """Smallest number of runs of a published mean."""
     note: str
     rows: dict[str, dict[str, dict[str, PublishedValues]]]
     """Side of the stored images in pixels -> arch -> task -> values."""
     epoch: str = ""
-    """The rule, beside the script's own, whose test scores are compared; "" is the script's own."""
+    """Rule that chooses the epoch whose test scores are compared; "" is the rule of the authors' script."""
 
     def archs(self, size: int) -> tuple[str, ...]:
-        """Return the architectures with values for this side."""
+        """Return the architectures with values for this size."""
         return tuple(self.rows.get(str(size), {}))
 
     def tasks(self, size: int, arch: str) -> tuple[str, ...]:
-        """Return the tasks with values for this side and arch."""
+        """Return the tasks with values for this size and arch."""
         return tuple(self.rows.get(str(size), {}).get(arch, {}))
 
     def published(self, task: str, arch: str, size: int) -> Iterator["PublishedMean"]:
-        """Iterate over the metrics of one row."""
+        """Yield the mean of each metric of one row."""
         row = self.rows[str(size)][arch][task]
         for metric in PARITY_METRICS:
             sd = getattr(row, f"{metric}_sd")
@@ -53,7 +53,7 @@ class StudyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class PublishedMean:
-    """A published mean in 0..1, its standard deviation over runs where stated, and the number of runs."""
+    """A published mean in 0..1, its standard deviation over runs if stated, number of runs."""
 
     metric: str
     value: float
@@ -62,5 +62,5 @@ class PublishedMean:
 
 
 def read_facts(path: Path) -> StudyFacts:
-    """Read a data file; a mistake in it is a mistake in this package."""
+    """Read a data file."""
     return msgspec.convert(read_toml(path), StudyFacts)

@@ -1,4 +1,4 @@
-"""Whether our mean over seeds agrees with a published mean, given how much seeds differ."""
+"""Test whether our mean over seeds agrees with a published mean, given the seeds' spread."""
 
 import math
 import statistics
@@ -10,30 +10,28 @@ import msgspec
 from .facts import PublishedMean
 
 PARITY_FLOOR = 0.01
-"""Difference that always counts as agreement: the harness's own margin of equivalence. One of BreastMNIST's
-156 test images is .006 of accuracy, libraries have changed since, and three seeds that happen to agree
-understate their spread."""
-
+"""Difference that always counts as agreement, equal to the margin of equivalence: one of BreastMNIST's 156
+test images is .006 of accuracy, libraries have changed, and three seeds may understate their spread."""
 CAP = 0.03
-"""More than this never does, whatever the seeds say: with three seeds the t quantile is 4.3, and a tolerance
-that grows with our own scatter would forgive a training that is merely erratic."""
+"""Largest tolerance: with three seeds the t quantile is 4.3, so that the interval of an erratic training
+would cover any published value."""
 
 
 class ParityRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One published value beside ours; a row of the table."""
+    """One published value and ours; a row of the table."""
 
     task: str
     arch: str
     size: int
     metric: str
     epoch: str
-    """Whose test scores these are: "kept" is the epoch that the script keeps, else a rule beside it."""
+    """Rule that chose the epoch of the test scores; "kept" is the rule of the authors' script."""
     counts: bool
-    """Whether the value decides the exit code; the other rule is shown beside it."""
+    """Whether the value decides the exit code; other rules are only shown."""
     published: float
     published_sd: float | None
     published_runs: int
-    """At least."""
+    """Smallest number of runs."""
     ours: float | None
     """Mean over seeds; None where a seed has no value."""
     sd: float | None
@@ -56,14 +54,12 @@ def check_tolerance(
     epoch: str = KEPT_EPOCH,
     counts: bool = True,
 ) -> ParityRow:
-    """Judge one metric.
+    """Compare our values of one metric with a published mean.
 
     Args:
-        place: task, arch and side of the stored images.
-        published: what it is compared with.
+        place: task, arch and size of the stored images.
         values: ours, one per seed; None where a seed failed or the metric is undefined.
-        epoch: whose test scores they are.
-        counts: whether they decide the exit code.
+        counts: whether the row decides the exit code.
     """
     found = [value for value in values if value is not None]
     whole = len(found) == len(values) > 0
@@ -73,40 +69,28 @@ def check_tolerance(
     difference = None if ours is None else ours - published.value
     verdict: Literal["IN", "OUT", "FAILED"] = "FAILED"
     if difference is not None and allowed is not None:
-        # what is on the limit in the table's digits shall not depend on the last bit
+        # a value at the limit must not depend on rounding errors
         verdict = "IN" if abs(difference) <= allowed + 1e-9 else "OUT"
     return ParityRow(
-        task=place[0],
-        arch=place[1],
-        size=place[2],
-        metric=published.metric,
-        epoch=epoch,
-        counts=counts,
-        published=published.value,
-        published_sd=published.sd,
-        published_runs=published.runs,
-        ours=ours,
-        sd=sd,
-        seeds=len(found),
-        difference=difference,
-        tolerance=allowed,
-        verdict=verdict,
+        task=place[0], arch=place[1], size=place[2], metric=published.metric, epoch=epoch, counts=counts,
+        published=published.value, published_sd=published.sd, published_runs=published.runs,
+        ours=ours, sd=sd, seeds=len(found), difference=difference, tolerance=allowed, verdict=verdict,
         reason="" if whole else f"{len(values) - len(found)} of {len(values)} seeds have no value",
-    )
+    )  # fmt: skip
 
 
 def tolerance(sd: float | None, seeds: int, published: PublishedMean) -> float:
-    """Return how far two means may lie apart: a 95 % t interval, within `PARITY_FLOOR` and `CAP`.
+    """Return the largest allowed difference: a 95 % t interval, within `PARITY_FLOOR` and `CAP`.
 
-    The same test images are used, so that only the randomness of training counts.
+    Both use the same test images, so that only the randomness of training counts.
 
     Args:
-        sd: ours over seeds; None for a single seed, to which only `PARITY_FLOOR` is allowed.
-        seeds: their number, S.
-        published: R runs; where their sd is not known it is taken as ours, and t has S - 1 degrees of
-            freedom; where it is known both enter, with Welch's degrees of freedom.
+        sd: ours over seeds; None for a single seed, which gives `PARITY_FLOOR`.
+        seeds: number S of our seeds.
+        published: an unknown sd is taken as ours, and t has S - 1 degrees of freedom; with a known one t
+            has Welch's degrees of freedom.
     """
-    from scipy.stats import t
+    from scipy.stats import t  # slow to import
 
     if sd is None:
         return PARITY_FLOOR

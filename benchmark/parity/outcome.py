@@ -1,4 +1,4 @@
-"""From the records of a parity run to its table: judged, printed, and written beside the records."""
+"""Compare the records of a parity run with the published values, as a table and as files."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,21 +15,12 @@ from .judge import CAP, KEPT_EPOCH, PARITY_FLOOR, ParityRow, check_tolerance
 from .study import ParityStudy
 
 HEADERS = (
-    "task",
-    "arch",
-    "px",
-    "metric",
-    "epoch",
-    "published",
-    "ours ± sd (seeds)",
-    "difference",
-    "tolerance",
-    "",
-)
+    "task", "arch", "px", "metric", "epoch", "published", "ours ± sd (seeds)", "difference", "tolerance", "",
+)  # fmt: skip
 
 
 class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `parity.json` holds."""
+    """Content of `parity.json`."""
 
     format: int = 1
     study: str
@@ -38,50 +29,45 @@ class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     rows: tuple[ParityRow, ...]
     kept: tuple[str, ...]
-    """What each training says of the epoch that it kept."""
+    """Notes of each training on the epoch that it kept."""
 
     @property
     def exit_code(self) -> int:
-        """1 where a value is missing, 3 where one is OUT, otherwise 0."""
+        """Exit code: 1 if a value is missing, 3 if one is OUT, otherwise 0."""
         verdicts = {row.verdict for row in self.rows if row.counts}
         return 1 if "FAILED" in verdicts else 3 if "OUT" in verdicts else 0
 
     @property
     def summary(self) -> str:
-        """One sentence."""
-        said = []
+        """Number of values IN and OUT, as one sentence."""
+        clauses = []
         for epoch in dict.fromkeys(row.epoch for row in self.rows):
             rows = [row for row in self.rows if row.epoch == epoch]
             count = Counter(row.verdict for row in rows)
             failed = f", {count['FAILED']} without a value" if count["FAILED"] else ""
             beside = "" if rows[0].counts else " (beside: decides nothing)"
-            said.append(
+            clauses.append(
                 f"{epoch} epoch: {count['IN']} of {len(rows)} published values IN, {count['OUT']} OUT"
                 f"{failed}{beside}"
             )
-        return f"{'; '.join(said)}.".replace("epoch epoch", "epoch")
+        return f"{'; '.join(clauses)}.".replace("epoch epoch", "epoch")
 
     def table(self, form: str) -> str:
         """Return the rows as a table in one of tabulate's forms."""
         return tabulate(
-            [_cells(row) for row in self.rows], headers=HEADERS, tablefmt=form, disable_numparse=True
+            [_table_cells(row) for row in self.rows], headers=HEADERS, tablefmt=form, disable_numparse=True
         )
 
 
 PARITY_RULE = (
     "IN where |ours - published| is within t(.975) x the standard error of the difference of the two means, "
     f"but at least {PARITY_FLOOR:g} and at most {CAP:g}; where no published sd is known it is taken as "
-    "ours; a "
-    f"single seed has only {PARITY_FLOOR:g}."
+    f"ours; a single seed has only {PARITY_FLOOR:g}."
 )
 
 
 def outcome_of(study: ParityStudy, folder: Path) -> ParityResult:
-    """Judge the records of a run directory.
-
-    Raises:
-        UserError: there is no plan that can be read.
-    """
+    """Compare the records of a run directory with a study; `UserError` if it has no plan."""
     plan, store = read_plan(folder), RecordStore(folder)
     if plan is None:
         raise UserError(f"There is no run directory {folder}: pass another --out.")
@@ -122,23 +108,23 @@ def write_parity(outcome: ParityResult, folder: Path) -> None:
 
 
 def parity_text(outcome: ParityResult) -> str:
-    """Return what a terminal shows."""
+    """Return the text for a terminal."""
     head = f"{outcome.study}: {outcome.source}"
     return "\n\n".join([head, outcome.table("simple"), outcome.note, outcome.rule, outcome.summary])
 
 
 def _values(records: Sequence[Record | None], metric: str) -> dict[str, list[float | None]]:
-    """Return the values of one metric, a list with one per record for every rule that chooses an epoch."""
+    """Return the values of one metric by the rule that chooses the epoch, one per record."""
     done = [record if record and record.status == "ok" else None for record in records]
     rules = dict.fromkeys(name for record in done if record for name in record.beside)
-    kept = {KEPT_EPOCH: [record.metrics.get(metric) if record else None for record in done]}
-    return kept | {
+    of_script = {KEPT_EPOCH: [record.metrics.get(metric) if record else None for record in done]}
+    return of_script | {
         rule: [record.beside.get(rule, {}).get(metric) if record else None for record in done]
         for rule in rules
     }
 
 
-def _cells(row: ParityRow) -> Sequence[object]:
+def _table_cells(row: ParityRow) -> Sequence[object]:
     published = f"{row.published:.3f}" + ("" if row.published_sd is None else f" ± {row.published_sd:.3f}")
     if row.ours is None or row.difference is None or row.tolerance is None:
         ours, difference, allowed = row.reason, "", ""

@@ -1,11 +1,9 @@
-"""What `parity` can repeat, and how a request for it becomes the arguments of `run`."""
+"""Publications that `parity` can repeat."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ...core.errors import UserError, unknown_name_error
+from ...core.errors import unknown_name_error
 from .facts import StudyFacts, read_facts
 
 HERE = Path(__file__).parent
@@ -17,11 +15,9 @@ class ParityStudy:
 
     Attributes:
         name: of the study and of its protocol.
-        init: what the networks start from.
-        arch: the architecture by default.
-        input_size: side in pixels of what the networks see.
-        light: the tasks by default: short enough for two CPU cores.
-        more: those that come with a GPU.
+        input_size: of the networks, in pixels.
+        light: default tasks: short enough for two CPU cores.
+        more: further default tasks with a GPU.
     """
 
     name: str
@@ -33,7 +29,7 @@ class ParityStudy:
 
     @property
     def facts(self) -> StudyFacts:
-        """The published values."""
+        """Published values of the study."""
         return read_facts(HERE / f"{self.name.replace('-', '_')}.toml")
 
 
@@ -47,111 +43,7 @@ STUDIES = {
 
 
 def study_of(name: str) -> ParityStudy:
-    """Return a study; `UserError` for a name that is none."""
+    """Return a study; `UserError` for an unknown name."""
     if name not in STUDIES:
         raise unknown_name_error("study", name, STUDIES)
     return STUDIES[name]
-
-
-def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the `run` that repeats a study.
-
-    Args:
-        study: what is repeated.
-        values: the options of `parity`, by name.
-
-    Raises:
-        UserError: nothing was published for what is asked for, or it cannot be had.
-    """
-    facts, size = study.facts, values["size"]
-    archs = _archs(study, facts, values)
-    known = [task for task in facts.tasks(size, archs[0]) if all(task in facts.tasks(size, a) for a in archs)]
-    tasks = _tasks(study, known, values)
-    init = study.init
-    if values["imagenet"]:
-        if study.init != "imagenet" or len(archs) > 1:
-            raise UserError(
-                f"--imagenet brings weights of one arch to a study of ImageNet: {study.name} with "
-                f"--archs {','.join(archs)} cannot use it."
-            )
-        init = f"imagenet={values['imagenet']}"
-    elif study.init == "imagenet":
-        _insist_on_weights(archs, tasks[0], values)
-    given = {
-        "--tasks": ",".join(tasks),
-        "--inits": init,
-        "--archs": ",".join(archs),
-        "--protocols": study.name,
-        "--fractions": "1",
-        "--seeds": values["seeds"],
-        "--size": str(size),
-        "--input-size": str(study.input_size),
-        "--out": values["out"] or f"runs/parity-{study.name}",
-        "--device": values["device"],
-        "--jobs": str(values["jobs"]),
-        **({"--data-root": str(values["data_root"])} if values["data_root"] else {}),
-    }
-    switch = [] if values["download"] else ["--no-download"]
-    return [*(word for pair in given.items() for word in pair), *switch]
-
-
-def _archs(study: ParityStudy, facts: StudyFacts, values: Mapping[str, Any]) -> list[str]:
-    from ..schema.request import parse_names
-
-    known, sides = facts.archs(values["size"]), ", ".join(facts.rows)
-    if not known:
-        raise UserError(
-            f"{study.name} has nothing published at --size {values['size']}: pass one of {sides}."
-        )
-    wanted = parse_names(values["archs"] or study.arch, "archs")
-    for arch in wanted:
-        if arch not in known:
-            raise UserError(
-                f"{study.name} has nothing published for {arch}: pass --archs {' or '.join(known)}."
-            )
-    return wanted
-
-
-def _tasks(study: ParityStudy, known: list[str], values: Mapping[str, Any]) -> list[str]:
-    """Return the tasks asked for; groups and globs mean those of their members that were published."""
-    from ...tasks.catalog import TASK_GROUPS, catalog, select_tasks
-    from ...tasks.data_paths import data_locations
-    from ..run.preflight import resolve_device
-    from ..schema.request import parse_names
-
-    places = data_locations(values["data_root"], values["download"])
-    if not values["tasks"]:
-        return [*study.light, *(() if resolve_device(values["device"]) == "cpu" else study.more)]
-    tasks, found = catalog(places), []
-    for word in parse_names(values["tasks"].lower(), "tasks"):
-        chosen = [task.name for task in select_tasks(word, tasks, places, values["size"])]
-        several = word in TASK_GROUPS or any(sign in word for sign in "*?[")
-        if not several and chosen[0] not in known:
-            raise UserError(f"{study.name} has nothing published for {word}: pass one of {', '.join(known)}.")
-        found += [name for name in chosen if name in known]
-    if not found:
-        raise UserError(
-            f"--tasks {values['tasks']} holds no task of {study.name} at {values['size']} px: name one of "
-            f"{', '.join(known)}, and where its data are with --data-root."
-        )
-    return list(dict.fromkeys(found))
-
-
-def _insist_on_weights(archs: list[str], task: str, values: Mapping[str, Any]) -> None:
-    """Prove that ImageNet weights can be had; the init's own message proposes other networks."""
-    from ...baselines.init import INITS, InitRequest
-    from ...core.files import cache_folder
-    from ...tasks.catalog import catalog
-    from ...tasks.data_paths import data_locations
-
-    places = data_locations(values["data_root"], values["download"])
-    target = catalog(places)[task]
-    for arch in archs:
-        need = InitRequest(target, arch, 224, values["size"], (), places, None, "", cache_folder())
-        try:
-            INITS["imagenet"](need)
-        except UserError as error:
-            raise UserError(
-                f"The ImageNet weights of {arch} are neither in the model hub's local cache nor to be had "
-                f"from the hub: pass timm's file as --imagenet FILE with --archs {arch}."
-            ) from error

@@ -1,1 +1,1 @@
-"""The making of a MedNet: one backbone, one head per source, on one machine or many."""
+"""Pretraining of a MedNet: one backbone, one head per source, on one or several machines."""

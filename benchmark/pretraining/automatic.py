@@ -1,4 +1,4 @@
-"""The MedNet that `run` makes by itself: sources in memory, weights cached by what decides them."""
+"""Pretraining of the MedNet that `run` needs, from sources in memory, with cached weights."""
 
 import time
 from collections.abc import Callable
@@ -38,30 +38,26 @@ def pretrain_automatic(
     weights: Path,
     check: Callable[[], object] = lambda: None,
 ) -> PretrainFacts:
-    """Make the weights, or wait for the process that is making them, or take those that are there.
+    """Pretrain, or wait for the process that does, unless the weights exist already.
 
     Args:
-        plan: sources and architecture.
-        recipe: the budget.
-        places: where the sources' images are.
-        device: as torch calls it.
         weights: the `.safetensors` file to write.
-        check: called once the images have been read; what it raises leaves no weights.
+        check: called once the images have been read; if it raises, no weights are written.
     """
     with claim_lock(weights.with_suffix(".lock"), wait=True):
-        if (already := read_pretrain_facts(weights)) is not None:
-            return already
+        if (existing := read_pretrain_facts(weights)) is not None:
+            return existing
         started = time.perf_counter()
         if plan.images:
             recipe = msgspec.structs.replace(recipe, pretrain_images=plan.images)
-        result, parts = _trained(plan, recipe, places, device, check)
+        result, parts = _train_in_parts(plan, recipe, places, device, check)
         write_tensors(weights, result.state, ("identity", plan.identity))
         facts = PretrainFacts(
             images={source.name: source.images for source in result.sources},
             draws=sum(source.draws for source in result.sources),
             side=plan.input_size,
             scores={source.name: source.score for source in result.sources},
-            curve=tuple(_points(result)),
+            curve=tuple(_validation_points(result)),
             seconds=time.perf_counter() - started,
             sha256=sha256_file(weights),
             start=plan.start.name if plan.start else "",
@@ -71,34 +67,22 @@ def pretrain_automatic(
         return facts
 
 
-def _points(result: PretrainOutcome) -> list[ValidationPoint]:
-    """Return the validations of a curve."""
-    return [
-        ValidationPoint(
-            step=point.step,
-            seconds=point.seconds,
-            train_loss=point.train_loss,
-            val_loss=point.val_loss,
-            val_score=point.val_score,
-        )
-        for point in result.curve
-        if point.val_loss is not None
-    ]
+def _validation_points(result: PretrainOutcome) -> list[ValidationPoint]:
+    """Return the rows of the curve with a validation."""
+    names = ("step", "seconds", "train_loss", "val_loss", "val_score")
+    points = (point for point in result.curve if point.val_loss is not None)
+    return [ValidationPoint(**{name: getattr(point, name) for name in names}) for point in points]
 
 
-def _trained(
+def _train_in_parts(
     plan: PretrainPlan,
     recipe: TrainingConfig,
     places: DataLocations,
     device: str,
     check: Callable[[], object],
 ) -> tuple[PretrainOutcome, int]:
-    """Train; where memory is short, begin again with each batch in twice as many parts.
-
-    Returns:
-        The result, and the parts that it took.
-    """
-    pools, images = _load(plan, recipe, places, device)
+    """Train; if memory is short, start over with twice as many parts; returns their number, too."""
+    pools, images = _load_pools(plan, recipe, places, device)
     check()
     settings = PretrainSettings(
         variant=plan.variant,
@@ -114,41 +98,39 @@ def _trained(
 
     def attempt(parts: int) -> PretrainOutcome:
         cut = msgspec.structs.replace(settings, accumulate=parts)
-        job = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
+        config = PretrainConfig(cut, pools, MemoryImages(images), RankGroup(device), plan.start)
         with catch_short_memory(parts, cut.batch_size):
-            return train(job, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
+            return train(config, PretrainCallbacks(evaluate_every=-(-cut.steps // EVALUATIONS)))
 
     return retry_in_parts(attempt)
 
 
-def _load(
+def _load_pools(
     plan: PretrainPlan, recipe: TrainingConfig, places: DataLocations, device: str
 ) -> tuple[list[SourcePool], Tensor]:
-    """Load the allowed splits of every source, at most as many images as the budget can show.
-
-    Returns:
-        The pools, and their images as bytes on the device, all of one side so that they share batches.
-    """
+    """Load the allowed splits of every source, up to the budget's images, as pools and uint8."""
     pools: list[SourcePool] = []
     images: list[Tensor] = []
     prepare = InputPreparation(contract_of(plan.start), plan.input_size)
     for task, side in zip(plan.sources, plan.sizes, strict=True):
         splits = task.source.load(side, places)
-        whole = _joined([splits[name] for name in task.pretrain_splits])
+        whole = _concatenate_splits([splits[name] for name in task.pretrain_splits])
         rng = np.random.default_rng([PRETRAIN_SEED, len(pools)])
-        kept = rng.permutation(len(whole))[: recipe.pretrain_images]
-        groups = whole.groups[kept] if whole.groups is not None else None
-        train, held = hold_out(len(kept), groups, rng)
+        rows = rng.permutation(len(whole))[: recipe.pretrain_images]
+        groups = whole.groups[rows] if whole.groups is not None else None
+        train, held_out = hold_out(len(rows), groups, rng)
         pools.append(
-            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[kept], train, held)
+            SourcePool(task.name, task.kind, task.classes, task.flips, whole.labels[rows], train, held_out)
         )
-        images.append(_resized(as_stored(Split(whole.images[kept], whole.labels[kept]), device), prepare))
+        images.append(
+            _resize_images(as_stored(Split(whole.images[rows], whole.labels[rows]), device), prepare)
+        )
     return pools, torch.cat(images)
 
 
-def _joined(parts: list[Split]) -> Split:
-    """Put splits into one; a number means the same group in all of them, below 0 where none is known."""
-    alone = len(parts) == 1  # it may be larger than the memory, of which only some rows are wanted
+def _concatenate_splits(parts: list[Split]) -> Split:
+    """Concatenate splits, which share group numbers; an unknown group is -1."""
+    alone = len(parts) == 1  # not copied: it may be larger than memory, with only some rows needed
     return Split(
         parts[0].images if alone else np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
@@ -156,6 +138,6 @@ def _joined(parts: list[Split]) -> Split:
     )
 
 
-def _resized(images: Tensor, prepare: InputPreparation) -> Tensor:
-    """Bring a source to the side of the network; still bytes."""
+def _resize_images(images: Tensor, prepare: InputPreparation) -> Tensor:
+    """Resize images to the network's input size, as uint8."""
     return torch.cat([prepare.resize(part).round().to(torch.uint8) for part in images.split(4096)])

@@ -1,4 +1,4 @@
-"""Which images every step sees: a pure function of seed and step, so that a resume needs only the step."""
+"""Images of every step, a pure function of seed and step: resuming needs only the step."""
 
 import functools
 from collections.abc import Sequence
@@ -11,23 +11,21 @@ from .shuffle import block_shuffle
 from .sources import SourcePool, _Rows, pool_starts
 
 _PHASE, _ORDER, _MIX, _CHANGE = range(4)
-"""What a random stream is for; second part of its seed."""
+"""Purpose of a random stream; second part of its seed."""
 
 
 class BatchSampler:
-    """The order of all images of a pretraining.
+    """Order of all images of a pretraining.
 
-    Each source has its own pace, in proportion to the root of its size: its j-th image is due at the time
-    (j + phase) / share, and the images of all sources are shown in the order of these times. A step is the
-    next `batch` of them, so that every batch holds each source nearly in proportion, and how far a source
-    has come before any step is known without a walk through the steps before it. Within a source, every
-    image is shown once before any is shown again.
+    A source's share is proportional to size ** (1 / T). Its j-th image is due at time (j + phase) / share;
+    the images of all sources are shown in the order of these times, `batch` of them per step. Every batch
+    thus holds each source nearly in proportion, and the position of a source before any step is computed
+    directly. Within a source, every image is shown once before any is repeated.
 
     Args:
         pools: the sources; each has images to train on.
-        batch: images of a step.
-        seed: draws phases, orders and augmentations.
-        temperature: T of the shares, size ** (1 / T).
+        seed: of phases, orders and augmentations.
+        temperature: T of the shares.
     """
 
     def __init__(self, pools: Sequence[SourcePool], batch: int, seed: int, temperature: float) -> None:
@@ -37,14 +35,14 @@ class BatchSampler:
         self.shares = weights / weights.sum()
         self.phases = np.random.default_rng([seed, _PHASE]).random(len(pools))
         self.flips = np.array([pool.flips for pool in pools])
-        # an epoch may end inside a batch: the order of the next one is kept beside it
-        self._order = functools.lru_cache(maxsize=2 * len(pools))(self._shuffled)
+        # two per source, since an epoch may end inside a batch
+        self._order = functools.lru_cache(maxsize=2 * len(pools))(self._epoch_order)
 
-    def before(self, draws: int) -> _Rows:
-        """Return how many images of each source are among the first `draws` of all, repetitions counted."""
+    def counts_before(self, draws: int) -> _Rows:
+        """Return the number of images of each source, with repetitions, among the first `draws`."""
         sources = len(self.trains)
-        # by time t, each source has shown less than one image more or less than t times its share
-        low, high = self._due(draws - sources), self._due(draws + sources)
+        # by time t, each source has shown t times its share, give or take less than one image
+        low, high = self._images_due(draws - sources), self._images_due(draws + sources)
         whose = np.repeat(np.arange(sources), high - low)
         number = np.concatenate([np.arange(a, b) for a, b in zip(low, high, strict=True)])
         times = (number + self.phases[whose]) / self.shares[whose]
@@ -52,21 +50,23 @@ class BatchSampler:
         return low + np.bincount(among, minlength=sources)
 
     def rows(self, step: int) -> _Rows:
-        """Return the rows of a step, numbered over all pools, in random order: [batch]."""
-        low, high = self.before(step * self.batch), self.before((step + 1) * self.batch)
+        """Return the rows of a step, numbered over all pools, in random order, [batch]."""
+        low, high = self.counts_before(step * self.batch), self.counts_before((step + 1) * self.batch)
         spans = enumerate(zip(low.tolist(), high.tolist(), strict=True))
-        parts = [self.starts[at] + self._shown(at, first, end) for at, (first, end) in spans if end > first]
+        parts = [
+            self.starts[at] + self._source_rows(at, first, end) for at, (first, end) in spans if end > first
+        ]
         return np.random.default_rng([self.seed, _MIX, step]).permutation(np.concatenate(parts))
 
-    def whose(self, rows: _Rows) -> _Rows:
+    def pool_numbers(self, rows: _Rows) -> _Rows:
         """Return the number of the pool of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def changes(self, step: int, whose: _Rows) -> NDArray[np.float32]:
-        """Return the random numbers of a step's augmentation, [batch, DRAWS].
+    def augmentation_draws(self, step: int, whose: _Rows) -> NDArray[np.float32]:
+        """Return the uniforms of a step's augmentation, [batch, UNIFORMS_PER_IMAGE].
 
-        Those that mirror or turn are set to what leaves an image as it is where its source does not
-        bear it, so that one batch may hold cells and chests.
+        Mirroring is switched off for sources whose images it makes implausible, so that one batch may mix
+        sources.
         """
         size = (len(whose), UNIFORMS_PER_IMAGE)
         numbers = np.random.default_rng([self.seed, _CHANGE, step]).random(size, dtype=np.float32)
@@ -75,15 +75,15 @@ class BatchSampler:
         numbers[~invert, 1] = 0
         return numbers
 
-    def _due(self, time: float) -> _Rows:
+    def _images_due(self, time: float) -> _Rows:
         return np.maximum(0, np.ceil(time * self.shares - self.phases)).astype(np.int64)
 
-    def _shown(self, source: int, low: int, high: int) -> _Rows:
+    def _source_rows(self, source: int, low: int, high: int) -> _Rows:
         """Return the rows of a source's images number `low` to `high`."""
         epoch, place = np.divmod(np.arange(low, high), len(self.trains[source]))
         parts = [self._order(source, number)[place[epoch == number]] for number in np.unique(epoch).tolist()]
         return np.concatenate(parts)
 
-    def _shuffled(self, source: int, epoch: int) -> _Rows:
+    def _epoch_order(self, source: int, epoch: int) -> _Rows:
         own = np.random.SeedSequence([self.seed, _ORDER, source]).generate_state(1)  # not all sources alike
         return block_shuffle(self.trains[source], int(own[0]), epoch)

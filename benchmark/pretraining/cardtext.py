@@ -1,4 +1,4 @@
-"""The model card of a pretraining, in the form of Mitchell et al. 2019 (arXiv 1810.03993), as Markdown."""
+"""Model card of a pretraining as Markdown, after Mitchell et al. 2019 (arXiv 1810.03993)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,7 @@ from .pretrain_result import PretrainResult
 
 @dataclass(frozen=True, eq=False)
 class CardContent:
-    """What the text is made of.
-
-    Attributes:
-        finished: the result.
-        facts: of the corpus's sources, by name; empty where there is no corpus.
-        card: of the init.
-        path: where that card will stand.
-    """
+    """Input of a model card; `facts` of the corpus's sources are by name, {} without a corpus."""
 
     finished: PretrainResult
     facts: Mapping[str, SourceFacts]
@@ -37,21 +30,21 @@ class CardContent:
 
 
 def model_card(of: CardContent) -> str:
-    """Return the whole text."""
-    parts = (_details, _use, _data, _training, _scores, _overlap, _license, _how)
+    """Return the text of a model card."""
+    parts = (_details, _use, _data, _training, _scores, _overlap, _license, _usage)
     return "\n\n".join(part(of) for part in parts) + "\n"
 
 
 def _details(of: CardContent) -> str:
     settings, images = of.finished.settings, sum(source.images for source in of.finished.sources)
     side, tone = settings.input_size, "gray" if settings.variant == "gray" else "color"
-    begun = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
+    initial = f"the weights of {of.finished.start.label}" if of.finished.start else "random weights"
     return f"""# {settings.variant.capitalize()}-MedNet, {settings.arch}
 
 A backbone that turns {tone} medical images of {side} x {side} pixels into features, to be fine-tuned on tasks
 with few labels. It was trained with labels on {images:,} images of {len(of.finished.sources)} sources, from
-{begun}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
-It has no classifier: the heads of the training were thrown away.
+{initial}, by mednet-bench; the idea of a MedNet is from [arXiv 2110.06512](https://arxiv.org/abs/2110.06512).
+It has no classifier: the heads of the training were discarded.
 
 * Weights: `{of.card.path}`, sha256 `{of.card.sha256}`
 * Commit: {_commit(of.finished)}"""
@@ -66,8 +59,8 @@ def _commit(finished: PretrainResult) -> str:
 def _use(of: CardContent) -> str:
     return """## Intended use
 
-* To begin the training of a classifier of medical images, and to compare such a beginning with ImageNet's
-  weights and with none.
+* To initialize a classifier of medical images, and to compare this initialization with ImageNet's weights
+  and with random ones.
 * **Not for diagnosis, screening, triage or any other clinical decision**, alone or as a part: nothing here
   was tested for safety, on patients, or across hospitals, scanners and groups of people.
 * Not to recognize patients, and not for images of another kind than those below."""
@@ -96,7 +89,7 @@ def _data(of: CardContent) -> str:
     if of.facts:
         text += (
             "\n\nExact copies across sources were removed when the corpus was built; near copies were not.\n"
-            "Which patients and scanners the sources come from, and whom they leave out, their papers say."
+            "The sources' papers describe their patients and scanners, and which patients are missing."
         )
     return text
 
@@ -132,15 +125,15 @@ One head per source; cross-entropy, or binary cross-entropy where a source has s
 
 def _scores(of: CardContent) -> str:
     rows = [
-        (source.name, f"{source.held:,}", "undefined" if source.score is None else f"{source.score:.3f}")
+        (source.name, f"{source.held_out:,}", "undefined" if source.score is None else f"{source.score:.3f}")
         for source in of.finished.sources
     ]
-    warning = "\nThe weights that it began with may have been trained on them." if of.finished.start else ""
+    warning = "\nThe initial weights may have been trained on them." if of.finished.start else ""
     return f"""## Held-out scores
 
-AUC (one against rest, mean over classes) of the final weights on images of the same sources that were kept
-out of the training, whole groups together where the source names groups. They say that something was
-learned, not how well the features transfer, and with so few images they are rough.{warning}
+AUC (one against rest, mean over classes) of the final weights on images of the same sources that were held
+out of the training, by whole groups where the source names groups. They show that something was learned,
+not how well the features transfer, and with so few images they are rough.{warning}
 
 {_table(rows, ("source", "images (n)", "AUC"))}"""
 
@@ -158,12 +151,11 @@ def _overlap(of: CardContent) -> str:
             clean.append(task.name)
         else:
             rows.append((task.name, found.level, "; ".join(map(str, found.reasons))))
-    lines = "No test image of these tasks may be scored with these weights as if it were new:\n\n"
+    lines = "These weights may have seen test images of these tasks:\n\n"
     table = lines + _table(rows, ("task", "overlap", "why")) if rows else "None that is known."
-    begun = of.finished.start is not None
     index = (
         f"\n`{of.card.hashes}` has a perceptual hash of every image of the corpus, for `mednet-bench audit "
-        f"contamination`{', but of none that the weights it began with have seen' if begun else ''}."
+        f"contamination`{', but of none that the initial weights have seen' if of.finished.start else ''}."
         if of.card.hashes
         else ""
     )
@@ -172,33 +164,33 @@ def _overlap(of: CardContent) -> str:
 {table}
 
 Clean as far as the sources declare their parents: {", ".join(clean) or "none"}.
-{_strangers(of)}{index}"""
+{_unknown_sources(of)}{index}"""
 
 
-def _strangers(of: CardContent) -> str:
-    """Name the sources that declare nothing that the catalog knows: for them, clean is no finding."""
-    strange = [facts.name for facts in of.facts.values() if not any(map(is_known, words_of(facts)))]
-    if not strange:
+def _unknown_sources(of: CardContent) -> str:
+    """Name the sources whose origin is not in the catalog: "clean" is no evidence about them."""
+    unknown = [facts.name for facts in of.facts.values() if not any(map(is_known, words_of(facts)))]
+    if not unknown:
         return ""
-    return f"\nThe catalog knows nothing of {', '.join(strange)}: of them, that is not evidence.\n"
+    return f"\nThe catalog does not list {', '.join(unknown)}: their overlap is not known.\n"
 
 
 def _license(of: CardContent) -> str:
     licenses = implied_terms(source.license for source in of.card.corpus)
     binding = "\n".join(f"* {terms.word}: {MEANING[terms]}" for terms in licenses.terms)
     start = of.finished.start
-    begun = f"\n\nThe weights to begin with ({start.label}) have terms of their own, too." if start else ""
-    cited = f"\n\nTo be cited: {of.card.citation}" if of.card.citation else ""
+    initial = f"\n\nThe initial weights ({start.label}) have terms of their own, too." if start else ""
+    citation = f"\n\nPlease cite: {of.card.citation}" if of.card.citation else ""
     return f"""## License
 
 The strictest of the sources' terms is **{licenses.strictest.word}**. All that occur:
 
-{binding}{begun}{cited}
+{binding}{initial}{citation}
 
 This is a summary of what the sources state and no legal advice."""
 
 
-def _how(of: CardContent) -> str:
+def _usage(of: CardContent) -> str:
     settings, contract = of.finished.settings, of.finished.contract
     tasks = [task for task in _tasks(settings.variant) if not task.contamination(of.card.corpora).reasons]
     names = ",".join(task.name for task in tasks[:3]) or "TASK"
@@ -210,14 +202,14 @@ From the folder of this file:
 mednet-bench run --tasks {names} --inits mednet={of.path.name},imagenet,scratch \\
     --archs {settings.arch} --input-size {settings.input_size}
 ```
-{"" if settings.arch in CIFAR_STEMS else _in_python(of)}
+{"" if settings.arch in CIFAR_STEMS else _python_example(of)}
 Inputs are RGB (a gray image three times), scaled to 0..{contract.value_range}, less the mean
 {list(contract.mean)}, divided by {list(contract.std)}."""
 
 
-def _in_python(of: CardContent) -> str:
+def _python_example(of: CardContent) -> str:
     return f"""
-Or in Python, where every tensor must find its place:
+Or in Python, where `load_state_dict` checks that every tensor is used:
 
 ```python
 import timm

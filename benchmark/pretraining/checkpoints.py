@@ -1,4 +1,4 @@
-"""Checkpoints of a pretraining: whole or absent, the last two kept, and no code in them."""
+"""Checkpoints of a pretraining: atomic, the last two are kept, without pickled code."""
 
 import contextlib
 import re
@@ -12,18 +12,18 @@ from ...core.files import write_atomic
 from .pretrain_result import CurvePoint
 
 KEPT_CHECKPOINTS = 2
-"""The last may be on a disk that lost it; the one before it is still there."""
+"""The last one may be damaged after a crash; the one before it is the fallback."""
 
 
 class TrainingState(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a training is, apart from its tensors."""
+    """Progress of a training, apart from its tensors."""
 
     step: int
-    """Optimizer steps done: the next one's number."""
+    """Optimizer steps done, and the number of the next one."""
     seconds: float
-    """Spent so far, interruptions left out."""
+    """Time spent so far, without interruptions."""
     waited: float
-    """Seconds without images since the last row of the curve."""
+    """Seconds of waiting for images since the last row of the curve."""
     since: float
     """Seconds since the last row of the curve."""
     curve: tuple[CurvePoint, ...]
@@ -33,16 +33,10 @@ Tensors = dict[str, Any]
 """Nested mappings and lists of tensors and numbers."""
 
 
-def save_checkpoint(folder: Path, progressed: TrainingState, tensors: Tensors) -> None:
-    """Write the checkpoint of a step and remove all but the last `KEPT_CHECKPOINTS`.
-
-    Args:
-        folder: of the checkpoints.
-        progressed: how far the training is.
-        tensors: everything else that decides how it goes on.
-    """
-    content = {"progressed": msgspec.json.encode(progressed).decode(), "tensors": tensors}
-    write_atomic(folder / f"step-{progressed.step:09}.pt", lambda file: torch.save(content, file))
+def save_checkpoint(folder: Path, progress: TrainingState, tensors: Tensors) -> None:
+    """Write the checkpoint of a step and remove all but the last `KEPT_CHECKPOINTS`."""
+    content = {"progressed": msgspec.json.encode(progress).decode(), "tensors": tensors}
+    write_atomic(folder / f"step-{progress.step:09}.pt", lambda file: torch.save(content, file))
     for old in list_checkpoints(folder)[:-KEPT_CHECKPOINTS]:
         old.unlink(missing_ok=True)
 
@@ -53,9 +47,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[TrainingState, Tensors] | None:
-    """Return the last checkpoint that can be read whole; None where there is none."""
+    """Return the last complete checkpoint; None if there is none."""
     for path in reversed(list_checkpoints(folder)):
-        # bytes that are no checkpoint can break the reader in any way: the one before it counts then
+        # torch.load raises anything on damaged bytes: fall back to the checkpoint before
         with contextlib.suppress(Exception):
             content = torch.load(path, map_location="cpu", weights_only=True)
             return msgspec.json.decode(content["progressed"], type=TrainingState), content["tensors"]

@@ -1,4 +1,4 @@
-"""What is to be trained, what happens beside the training, and what comes out of it."""
+"""Configuration, callbacks and outcome of a pretraining."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from .sources import ImageLoader, SourcePool
 
 @dataclass(frozen=True, eq=False)
 class PretrainConfig:
-    """What is to be trained.
+    """Configuration of a pretraining.
 
     Attributes:
-        settings: hyper-parameters.
         pools: the sources; each has images to train on.
-        images: their pixels, at the side of the settings.
-        ranks: this process among those that share the work.
-        start: the init to begin with; None is random weights.
+        images: their pixels, at the settings' input size.
+        start: the initial weights; None is random.
     """
 
     settings: PretrainSettings
@@ -35,41 +33,40 @@ class PretrainConfig:
 
     @property
     def contract(self) -> InputSpec:
-        """How the network wants its images."""
+        """Input specification of the network."""
         return contract_of(self.start)
 
 
 @dataclass(frozen=True)
 class PretrainCallbacks:
-    """What happens beside the training; none of it changes the weights.
+    """Checkpoints, validations and callbacks; none of them changes the weights.
 
     Attributes:
-        folder: of the checkpoints; None keeps none.
-        checkpoint_every: steps between two of them; 0 writes one only when it is asked to stop.
-        evaluate_every: steps between two validations; one is always at the end.
-        stopping: whether it is asked to stop.
-        live: is told at every reading, in the first process only: the point holds what happened since the
-            last row of the curve.
-        row: is given the whole curve when it has a new row, likewise.
+        folder: of the checkpoints; None writes none.
+        checkpoint_every: steps between checkpoints; 0 writes one only on a request to stop.
+        evaluate_every: steps between validations; the last step is always validated.
+        should_stop: returns whether a stop was requested.
+        on_reading: called at every reading of the losses, in the first process only, with the averages
+            since the last row of the curve.
+        on_row: called with the whole curve at every new row, in the first process only.
     """
 
     folder: Path | None = None
     checkpoint_every: int = 0
     evaluate_every: int = sys.maxsize
-    stopping: Callable[[], bool] = lambda: False
-    live: Callable[[CurvePoint], None] = lambda point: None
-    row: Callable[[Sequence[CurvePoint]], None] = lambda curve: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_reading: Callable[[CurvePoint], None] = lambda point: None
+    on_row: Callable[[Sequence[CurvePoint]], None] = lambda curve: None
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainOutcome:
-    """A training's outcome.
+    """Outcome of a pretraining.
 
     Attributes:
-        state: tensors of the backbone on the CPU: the moving average's where there is one.
-        sources: what each source gave.
-        curve: the last row is the validation of these weights.
-        seconds: spent, interruptions left out.
+        state: tensors of the backbone on the CPU, of the moving average where there is one.
+        curve: the last row validates these weights.
+        seconds: spent, without interruptions.
     """
 
     state: dict[str, Tensor]
@@ -79,7 +76,7 @@ class PretrainOutcome:
 
 
 class StoppedAtError(Exception):
-    """The training was asked to stop and did, after the step that it names; a checkpoint is written."""
+    """The training stopped on request after a step, with a checkpoint."""
 
     def __init__(self, step: int) -> None:
         super().__init__(f"stopped after step {step}")

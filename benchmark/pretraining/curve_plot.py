@@ -1,4 +1,4 @@
-"""The learning curve of a pretraining as a table and as a picture."""
+"""Learning curve of a pretraining as CSV and PNG."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOURCE_HUES = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#949494", "#56b4e9")
-"""Of seaborn's "colorblind" palette, without its pink and yellow, which are faint on white."""
+"""Colors of seaborn's "colorblind" palette, without pink and yellow, which are faint on white."""
 MARKERS, DASHES = "osD^vPX<>", ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
-"""With the color, any of the two tells the lines apart: for print, and for eyes that see few colors."""
+"""Either distinguishes the lines without color: for print, and for color-blind readers."""
 NAMED_MOST = 12
-"""Sources that get a name and a color of their own; more would be told apart by nobody."""
+"""Number of sources with a name and color of their own; more cannot be distinguished."""
 
 
 def write_curve(curve: Sequence[CurvePoint], path: Path) -> None:
-    """Write one line per row of the curve; what was not measured is empty.
-
-    Raises:
-        DiskFullError, UserError: as `write_atomic`.
-    """
+    """Write one CSV line per row of the curve, missing values as ""; errors as `write_atomic`."""
     plain = [name for name in CurvePoint.__struct_fields__ if name not in ("losses", "scores")]
     sources = list(dict.fromkeys(name for point in curve for name in (*point.losses, *point.scores)))
     text = io.StringIO()
@@ -43,7 +39,7 @@ def write_curve(curve: Sequence[CurvePoint], path: Path) -> None:
 
 
 def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
-    """Draw loss and held-out score of each source against the step, as a PNG; errors as `write_atomic`."""
+    """Plot loss and held-out score of each source by step as PNG; errors as `write_atomic`."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The processes of one pretraining: alone, or as many as torchrun started, on any number of nodes."""
+"""The processes of one pretraining: one, or those that torchrun started on any nodes."""
 
 import os
 import warnings
@@ -13,20 +13,14 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 PATIENCE = timedelta(hours=1)
-"""How long a process waits for the others: they may be reading the first shards from a slow disk."""
+"""Timeout of a process that waits for the others, which may read their first shards from a slow disk."""
 
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class RankGroup:
-    """This process among those that share a pretraining.
-
-    Attributes:
-        device: of this process, as torch calls it.
-        rank: number of this process; only number 0 writes and speaks.
-        world: number of processes.
-    """
+    """This process among those that share a pretraining; only rank 0 writes files and prints."""
 
     device: str
     rank: int = 0
@@ -34,7 +28,7 @@ class RankGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -45,7 +39,7 @@ class RankGroup:
         return values
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace floating tensors by their mean over the processes; others stay."""
+        """Replace floating-point tensors by their mean over the processes; others are unchanged."""
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.world == 1 or not floats:
             return
@@ -56,37 +50,33 @@ class RankGroup:
             tensor.copy_(mean.view_as(tensor))
 
     def gather(self, item: _Item) -> list[_Item]:
-        """Return what every process gave, in the order of their numbers."""
+        """Return the items of all processes, in the order of their ranks."""
         if self.world == 1:
             return [item]
         found: list[Any] = [None] * self.world
         distributed.all_gather_object(found, item)
         return found
 
-    def wrapped(self, network: nn.Module) -> nn.Module:
-        """Return the network so that a backward pass averages its gradients over the processes.
+    def wrap_model(self, network: nn.Module) -> nn.Module:
+        """Wrap a network so that a backward pass averages its gradients over the processes.
 
-        Batch norm's running statistics stay each process's own until they are used, and are then averaged
-        (`average`): their update is linear, so that this is what averages after every step would be.
+        Each process keeps running statistics of batch norm of its own until they are used, then `average`
+        is called: their update is linear, so that averaging after every step would give the same.
         """
         if self.world == 1:
             return network
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # its successor is unknown to the oldest torch
+            warnings.simplefilter("ignore", FutureWarning)  # the oldest supported torch lacks the successor
             return DistributedDataParallel(network, broadcast_buffers=False)
 
-    def silent(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
-        """Keep gradients to this process while `more` parts of the same step follow."""
+    def without_sync(self, network: nn.Module, more: bool) -> AbstractContextManager[object]:
+        """Do not average gradients while `more` parts of the same step follow."""
         return network.no_sync() if more and isinstance(network, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[RankGroup]:
-    """Join the processes that torchrun started; alone where it started none.
-
-    Args:
-        device: as torch calls it; of several GPUs each process takes its own.
-    """
+    """Join the processes that torchrun started, if any; each takes the GPU of its local rank."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield RankGroup(device)

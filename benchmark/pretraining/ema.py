@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, kept beside them."""
+"""Exponential moving average of the weights."""
 
 import copy
 
@@ -7,19 +7,16 @@ from torch import nn
 
 
 class AveragedModel:
-    """The averaged copy of a network, batch norm's running statistics included.
+    """Averaged copy of a network, running statistics of batch norm included.
 
-    Args:
-        network: what is trained.
-        decay: share of the old average that each step keeps; less in the first steps, so that the random
-            weights of the beginning are soon forgotten.
+    Each step keeps `decay` of the old average, less in the first steps, to forget the initial weights soon.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        live, kept = network.state_dict(keep_vars=True), self.network.state_dict(keep_vars=True)
-        pairs = [(kept[name], value) for name, value in live.items()]
+        live, average = network.state_dict(keep_vars=True), self.network.state_dict(keep_vars=True)
+        pairs = [(average[name], value) for name, value in live.items()]
         self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
         self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
@@ -27,8 +24,8 @@ class AveragedModel:
     def update(self, step: int) -> None:
         """Move the average towards the weights after step number `step`."""
         keep = min(self.decay, (1 + step) / (10 + step))
-        kept, live = map(list, zip(*self._floats, strict=True))
-        # what torch's own AveragedModel calls; that one would wait for the device at every step
-        torch._foreach_lerp_(kept, live, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+        average, live = map(list, zip(*self._floats, strict=True))
+        # as torch's own AveragedModel, which would wait for the device at every step
+        torch._foreach_lerp_(average, live, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
         for count, value in self._counts:
             count.copy_(value)

@@ -1,4 +1,4 @@
-"""One backbone, one head per source: the outputs of all heads are one layer, cut into slices."""
+"""One backbone with one head per source; all heads are slices of one linear layer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,15 @@ from .sources import ImageLoader, SourcePool, _Rows, pool_starts
 
 
 class PretrainModel(nn.Module):
-    """A backbone, what is thrown away of the layers behind it, and the outputs of all heads.
+    """A backbone, an optional projection, and all sources' heads; only the backbone is kept.
 
-    Between backbone and heads may stand a projection, which is thrown away with them: what the features
-    lose because the sources' labels do not need it is then lost behind the backbone and not inside it
+    Information that the sources' labels do not need is then lost in the projection, not in the backbone
     (Chen et al. 2020, arXiv 2002.05709; Bordes et al. 2022, arXiv 2206.13378).
 
     Args:
         backbone: maps [batch, 3, side, side] to [batch, features].
         outputs: number of logits of all heads.
         projection: width of the projection; 0 has none.
-        seed: draws projection and heads.
     """
 
     def __init__(self, backbone: nn.Module, outputs: int, projection: int, seed: int) -> None:
@@ -50,13 +48,7 @@ class PretrainModel(nn.Module):
 
 
 class SourceHeads:
-    """Which outputs belong to which source, what they should say, and how wrong they are.
-
-    Args:
-        pools: the sources.
-        device: where the loss is computed.
-        smoothing: share of the truth of a single-label head that is spread over its classes.
-    """
+    """Outputs, targets and losses of the heads of all sources."""
 
     def __init__(self, pools: Sequence[SourcePool], device: str, smoothing: float = 0.0) -> None:
         self.pools, self.starts, self.smoothing = pools, pool_starts(pools), smoothing
@@ -70,7 +62,7 @@ class SourceHeads:
         self.multilabel = torch.tensor([pool.kind == "multilabel" for pool in pools], device=device)
 
     def targets(self, rows: _Rows, whose: _Rows) -> Tensor:
-        """Return what the outputs should say, float32 [rows, outputs + 1]; the last column is `whose`."""
+        """Return the targets of all outputs, float32 [rows, outputs + 1]; last column `whose`."""
         truth = np.zeros((len(rows), self.outputs + 1), np.float32)
         for place in np.unique(whose).tolist():
             mine, pool = np.flatnonzero(whose == place), self.pools[place]
@@ -80,11 +72,9 @@ class SourceHeads:
         return torch.from_numpy(truth)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each image [batch]: cross-entropy in its head, or the mean BCE of its findings.
+        """Return each image's cross-entropy, or mean BCE of a multi-label head, [batch].
 
-        Args:
-            logits: float32 [batch, outputs].
-            targets: as `targets` returns them, on the device.
+        `logits` are float32 [batch, outputs], `targets` as `targets` returns them, on the device.
         """
         truth, whose = targets[:, :-1], targets[:, -1].long()
         allowed = self.allowed[whose]
@@ -98,7 +88,7 @@ class SourceHeads:
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """How well a network does on the held-out images of one source; None where that is undefined."""
+    """Loss and score on the held-out images of one source; the score is None where undefined."""
 
     loss: float
     score: float | None
@@ -107,24 +97,16 @@ class HeldOutScore:
 def score_source(
     network: nn.Module, heads: SourceHeads, images: ImageLoader, prepare: InputPreparation, place: int
 ) -> HeldOutScore | None:
-    """Score a source on its held-out images; None where it has none.
-
-    Args:
-        network: in eval mode.
-        heads: of all sources.
-        images: of all sources.
-        prepare: the input contract.
-        place: number of the source.
-    """
+    """Score a network in eval mode on held-out images of source number `place`, if any."""
     pool = heads.pools[place]
-    if not len(pool.held):
+    if not len(pool.held_out):
         return None
-    rows = heads.starts[place] + pool.held
+    rows = heads.starts[place] + pool.held_out
     logits = torch.cat(list(_logits(network, images, prepare, rows)))[:, heads.slices[place]]
-    scored = to_probabilities(logits, pool.kind)
-    truth = one_hot(pool.labels[pool.held], len(pool.classes))
-    loss = float(-np.log(np.clip(np.where(truth, scored, 1 - scored), 1e-7, 1)).mean())
-    return HeldOutScore(loss, primary_value(Predictions(pool.kind, truth, scored)))
+    p = to_probabilities(logits, pool.kind)
+    truth = one_hot(pool.labels[pool.held_out], len(pool.classes))
+    loss = float(-np.log(np.clip(np.where(truth, p, 1 - p), 1e-7, 1)).mean())
+    return HeldOutScore(loss, primary_value(Predictions(pool.kind, truth, p)))
 
 
 @torch.inference_mode()
@@ -138,14 +120,14 @@ def _logits(
         yield logits.float()
 
 
-def mean_score(judged: Sequence[HeldOutScore | None]) -> ValidationResult:
+def mean_score(results: Sequence[HeldOutScore | None]) -> ValidationResult:
     """Return the mean over the sources that could be scored."""
-    losses = [found.loss for found in judged if found]
-    scores = [found.score for found in judged if found and found.score is not None]
+    losses = [found.loss for found in results if found]
+    scores = [found.score for found in results if found and found.score is not None]
     loss = float(np.mean(losses)) if losses else 0.0
     return ValidationResult(loss, float(np.mean(scores)) if scores else None)
 
 
-def as_scores(names: Sequence[str], judged: Sequence[HeldOutScore | None]) -> dict[str, float | None]:
+def as_scores(names: Sequence[str], results: Sequence[HeldOutScore | None]) -> dict[str, float | None]:
     """Return the scores by the names of the sources."""
-    return {name: found.score if found else None for name, found in zip(names, judged, strict=True)}
+    return {name: found.score if found else None for name, found in zip(names, results, strict=True)}

@@ -1,4 +1,4 @@
-"""Images that are all in memory on the device."""
+"""Loader of images that are all in memory on the device."""
 
 from collections.abc import Generator, Iterable
 
@@ -9,11 +9,7 @@ from .sources import _Rows
 
 
 class MemoryImages:
-    """Keeps `Images`' promises from one tensor.
-
-    Args:
-        images: uint8 [n, 1 or 3, side, side] on the device, in the order of the pools.
-    """
+    """An `ImageLoader` of a tensor on the device, uint8 [n, 1 or 3, side, side], by pool."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -25,7 +21,7 @@ class MemoryImages:
 
 
 def to_device(values: Tensor, device: torch.device | str) -> Tensor:
-    """Return values of the host on the device; a GPU is not waited for."""
+    """Copy values from the host to the device, without waiting for a GPU."""
     if torch.device(device).type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)

@@ -1,4 +1,4 @@
-"""Which sources of a corpus may hold images of the tasks that a MedNet shall later be compared on."""
+"""Find sources of a corpus that may hold images of the tasks to be held out."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from ..corpus.corpus import SourceFacts
 def related_sources(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> dict[str, str]:
     """Return the sources that are not independent of all tasks, each with the reason.
 
-    What the catalog holds only possible counts too: a MedNet that is fair for certain is worth a source.
+    A relation that the catalog calls only possible counts too: certain independence is worth a source.
     """
     found: dict[str, str] = {}
     for task in tasks:
@@ -23,16 +23,15 @@ def related_sources(sources: Iterable[SourceFacts], tasks: Iterable[Task]) -> di
 
 
 def words_of(source: SourceFacts) -> tuple[str, ...]:
-    """Return every name under which the catalog may know the images of a source."""
+    """Return all names under which the catalog may list the images of a source."""
     words = (source.name, source.database, source.source_group, *source.parents)
     return tuple(dict.fromkeys(word for word in words if word))
 
 
 def check_start(start: InitCard | None, tasks: Iterable[Task]) -> None:
-    """Refuse to begin with weights that may have seen a task that shall be left out.
+    """Check that the initial weights have seen none of the held-out tasks; `UserError` if so.
 
-    Raises:
-        UserError: they may; no choice of sources could make the result independent of that task.
+    No choice of sources could make the result independent of such a task.
     """
     if start is None:
         return
@@ -41,5 +40,5 @@ def check_start(start: InitCard | None, tasks: Iterable[Task]) -> None:
         if reasons:
             raise UserError(
                 f"--from: {start.label} may have seen {task.name} ({reasons[0]}), which --leave-out names: "
-                "begin with other weights, or leave it out of --leave-out."
+                "start from other weights, or remove the task from --leave-out."
             )

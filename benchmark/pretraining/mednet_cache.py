@@ -1,4 +1,4 @@
-"""The MedNets in the cache: what is known of each, and whether its weights are still those that were made."""
+"""MedNets in the cache: the facts of each, and a check that its weights are unchanged."""
 
 import functools
 from pathlib import Path
@@ -10,36 +10,36 @@ from ..schema.records import ValidationPoint
 
 
 class PretrainFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside the weights: how they were made. Also the label of every table."""
+    """JSON file beside the weights: how they were made."""
 
     images: dict[str, int]
-    """Different images of each source that the network was trained on."""
+    """Distinct images of each source that the network was trained on."""
     draws: int
     """Images shown in all, repetitions included."""
     side: int
-    """Side in pixels at which they were shown."""
+    """Input size in pixels."""
     scores: dict[str, float | None]
     """Primary metric on the held-out images of each source."""
     curve: tuple[ValidationPoint, ...]
     seconds: float
     sha256: str
     start: str = ""
-    """Name of the init that it began with; "" is random weights."""
+    """Name of the init of its initial weights; "" is random."""
     parts: int = 1
-    """Parts of each batch that the network saw one after the other, since memory was short."""
+    """Parts of each batch, processed one after the other to save memory."""
 
     def label(self, variant: str) -> str:
-        """Return the phrase that every table shows."""
+        """Return the label of the MedNet in tables."""
         count, names = f"{sum(self.images.values()):,}", ", ".join(self.images)
-        begun = f" from {self.start}" if self.start else ""
-        made = f"{variant.capitalize()}-MedNet pretrained here{begun}"
-        return f"{made} on {count} images at {self.side} px ({names})"
+        initial = f" from {self.start}" if self.start else ""
+        mednet = f"{variant.capitalize()}-MedNet pretrained here{initial}"
+        return f"{mednet} on {count} images at {self.side} px ({names})"
 
 
 def read_pretrain_facts(weights: Path) -> PretrainFacts | None:
-    """Return what is known of finished weights; None where they have yet to be made, or made anew.
+    """Return the facts of finished weights; None where these must be made (again).
 
-    Weights without their facts, or of another hash than there, cannot be trusted: nothing says what they are.
+    Weights without facts, or with another hash than in the facts, are not trusted: their origin is unknown.
     """
     try:
         found = weights.stat()
@@ -50,7 +50,7 @@ def read_pretrain_facts(weights: Path) -> PretrainFacts | None:
     return facts if intact else None
 
 
-@functools.lru_cache(maxsize=64)  # every cell asks; whoever loads the weights compares their hash once more
+@functools.lru_cache(maxsize=64)  # every cell asks; loading the weights compares their hash once more
 def _digest(weights: Path, _modified: int, _size: int) -> str:
     return sha256_file(weights)
 

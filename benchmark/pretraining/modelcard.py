@@ -1,4 +1,4 @@
-"""What a pretraining leaves behind: weights, the card by which a run takes them, and a text about them."""
+"""Write the results of a pretraining: weights, their card for `run`, and a model card."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,19 +28,12 @@ WEIGHTS, CARD, TEXT, PICTURE, CURVE, HASHES = (
 
 
 def write_results(finished: PretrainResult, out: Path) -> Path:
-    """Write everything that a finished pretraining leaves behind.
+    """Write all results of a pretraining into `out`, replacing files; returns the card's path.
 
-    The card for `--inits mednet=...` is written last, so that a folder with one is whole.
-
-    Args:
-        finished: the result.
-        out: folder; files of these names are replaced.
-
-    Returns:
-        the card's path.
+    The card for `--inits mednet=...` is written last, so that a folder with a card is complete.
 
     Raises:
-        DiskFullError, UserError: as `write_atomic`; the corpus is gone.
+        DiskFullError, UserError: as `write_atomic`; or the corpus is missing.
     """
     write_tensors(out / WEIGHTS, finished.state, ("format", "pt"))
     write_curve(finished.curve, out / CURVE)
@@ -49,16 +42,15 @@ def write_results(finished: PretrainResult, out: Path) -> Path:
         _write_hashes(finished.corpus, finished.left_out, out / HASHES)
     facts = source_facts(finished)
     card = init_card(finished, facts, sha256_file(out / WEIGHTS))
-    described = CardContent(finished, facts, card, out / CARD)
-    write_bytes(out / TEXT, clean(model_card(described)).encode())
+    write_bytes(out / TEXT, clean(model_card(CardContent(finished, facts, card, out / CARD))).encode())
     write_card(card, out / CARD, (f"{card.name}, made by mednet-bench pretrain; {TEXT} describes it.",))
     return out / CARD
 
 
 def source_facts(finished: PretrainResult) -> dict[str, SourceFacts]:
-    """Return what the corpus says of each source that was not left out, by name; empty without a corpus.
+    """Return the facts of the sources that were not excluded, by name; empty without a corpus.
 
-    A source of which no image stayed is among them: other sources hold copies of all of its images.
+    A source without images is included: other sources hold copies of all of its images.
     """
     if finished.corpus is None:
         return {}
@@ -67,17 +59,13 @@ def source_facts(finished: PretrainResult) -> dict[str, SourceFacts]:
 
 
 def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256: str) -> CheckpointCard:
-    """Describe the weights as `baselines.checkpoint` reads them back.
-
-    Args:
-        finished: the result.
-        facts: of the corpus's sources, by name.
-        sha256: of the weights' file.
-    """
+    """Return the card of the weights, with the SHA-256 of their file."""
     settings = finished.settings
-    seen = tuple(_seen(source.name, source.images, facts.get(source.name)) for source in finished.sources)
+    seen = tuple(
+        _seen_corpus(source.name, source.images, facts.get(source.name)) for source in finished.sources
+    )
     origins = {word for each in facts.values() for word in words_of(each)}
-    begun = finished.start.corpora if finished.start else ()
+    seen_before = finished.start.corpora if finished.start else ()
     backbone = build_backbone(settings.arch, settings.input_size)
     backbone.load_state_dict(dict(finished.state))
     return CheckpointCard(
@@ -86,41 +74,41 @@ def init_card(finished: PretrainResult, facts: Mapping[str, SourceFacts], sha256
         sha256=sha256,
         arch=settings.arch,
         input=finished.contract,
-        corpora=tuple(sorted({*origins, *begun, *(each.id for each in seen)})),
+        corpora=tuple(sorted({*origins, *seen_before, *(each.id for each in seen)})),
         corpus=seen,
         variant=settings.variant,
-        license=_license(seen, finished.start),
+        license=_license_text(seen, finished.start),
         citation="; ".join(dict.fromkeys(each.citation for each in facts.values() if each.citation)),
         input_size=settings.input_size,
         fingerprint=fingerprint(backbone, finished.contract, settings.input_size),
         hashes=HASHES if finished.corpus is not None else "",
         leave_out=finished.leave_out,
         label_spaces={source.name: list(source.classes) for source in finished.sources},
-        training=_training(finished),
+        training=_training_facts(finished),
     )
 
 
-def _license(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
-    own = f"; and the terms of what it began with, {start.label}" if start else ""
-    return f"{implied_terms(each.license for each in seen)}{own}"
+def _license_text(seen: Iterable[SeenCorpus], start: InitCard | None) -> str:
+    more = f"; and the terms of the initial weights, {start.label}" if start else ""
+    return f"{implied_terms(each.license for each in seen)}{more}"
 
 
-def _seen(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
+def _seen_corpus(name: str, images: int, facts: SourceFacts | None) -> SeenCorpus:
     database = facts.database if facts else ""
     return SeenCorpus(id=database or name, images=images, license=facts.license if facts else "")
 
 
-def _training(finished: PretrainResult) -> dict[str, object]:
-    """Return hyper-parameters and circumstances; TOML has no null, so that what is not known is left away."""
+def _training_facts(finished: PretrainResult) -> dict[str, object]:
+    """Return hyper-parameters and results; unknown values are omitted, since TOML has no null."""
     shown = {source.name: source.draws for source in finished.sources}
     scores = {source.name: source.score for source in finished.sources if source.score is not None}
-    held = {source.name: source.held for source in finished.sources}
+    held_out = {source.name: source.held_out for source in finished.sources}
     return {
         **msgspec.to_builtins(finished.settings),
         "corpus": read_corpus(finished.corpus).identity if finished.corpus else "",
         "left_out": list(finished.left_out),
         "images_shown": shown,
-        "held_out_images": held,
+        "held_out_images": held_out,
         "held_out_auc": scores,
         "seconds": round(finished.seconds, 1),
         "processes": finished.processes,
@@ -131,7 +119,7 @@ def _training(finished: PretrainResult) -> dict[str, object]:
 
 
 def _write_hashes(corpus: Path, left_out: tuple[str, ...], path: Path) -> None:
-    """Write the sorted perceptual hashes of all images that could be shown, uint64 [n]."""
+    """Write the sorted perceptual hashes of all images that were not excluded, uint64 [n]."""
     table = rows_without(corpus, left_out, read_index_columns(corpus, ["source", "phash"]))
     hashes = np.sort(table["phash"].to_numpy())
     write_atomic(path, lambda file: np.save(file, hashes))

@@ -1,4 +1,4 @@
-"""What a finished pretraining leaves behind: weights, and everything that a card must say of them."""
+"""Settings and result of a pretraining: weights, and all facts for their card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `curve.csv`: what happened since the row before, and the scores where it was validated."""
+    """One row of `curve.csv`: averages since the row before, and scores if it has a validation."""
 
     step: int
     """Optimizer steps done."""
     seconds: float
-    """Since the start, interruptions left out."""
+    """Since the start, without interruptions."""
     rate: float
     """Learning rate of the last step."""
     train_loss: float
     """Mean over the images shown since the row before."""
     losses: dict[str, float | None]
-    """The same per source; None where none of its images was shown."""
+    """Training loss of each source; None where none of its images was shown."""
     images_per_second: float
     data_wait: float
-    """Share of the time that was spent waiting for images."""
+    """Share of the time spent waiting for images."""
     val_loss: float | None = None
-    """Mean over sources on their held-out images; None where this row has no validation."""
+    """Mean over sources on their held-out images; None without validation."""
     val_score: float | None = None
-    """Mean over sources of the primary metric, likewise."""
+    """Mean over sources of the primary metric; None without validation."""
     scores: dict[str, float | None] = {}
-    """The same per source."""
+    """Primary metric of each source."""
 
 
 class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides the weights, apart from the images; on the command line by these names."""
+    """Everything that decides the weights but the images; named as the options of `pretrain`."""
 
     variant: str
     arch: str
     start: str = "scratch"
-    """What stood behind `--from`, or the identity of the weights it began with."""
+    """Value of `--from`, or the identity of the initial weights."""
     steps: int
     batch_size: int
     """Images of one optimizer step, over all processes."""
@@ -55,15 +55,15 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     warmup: float = 0.1
     """Share of the steps during which the rate rises."""
     ema: float = 0.0
-    """Decay of the moving average of the weights that is kept in the end; 0 keeps the last weights."""
+    """Decay of the moving average of the weights, which is the result; 0 takes the last weights."""
     projection: int = 0
-    """Width of the layers between the backbone and the heads, which are thrown away; 0 has none."""
+    """Width of the layers between backbone and heads, which are discarded; 0 has none."""
     smoothing: float = 0.0
     """Label smoothing of the single-label heads."""
     zoom: float = 0.1
-    """Largest change of scale of the augmentation, as a share."""
+    """Largest change of scale in the augmentation, as a share."""
     shift: float = 0.08
-    """Its largest translation, as a share of the side."""
+    """Largest translation in the augmentation, as a share of the side."""
     temperature: float = 2.0
     """Sources are drawn in proportion to (their size) ** (1 / temperature)."""
     seed: int = 0
@@ -71,17 +71,15 @@ class PretrainSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class SourceUse:
-    """What one source gave, and how well the network learned it.
+    """Use of one source, and the score of the network on it.
 
     Attributes:
-        name: of the source.
         kind: multiclass, multilabel, ordinal or binary.
         classes: names in label order.
-        images: different images of it that were shown.
-        draws: images of it that were shown, repetitions included.
-        available: images of it that could be shown.
-        held: images kept back to score on.
-        score: primary metric (AUC) on these by the final weights, or None where it is undefined.
+        images: distinct images shown.
+        draws: images shown, repetitions included.
+        available: images to train on.
+        score: primary metric (AUC) of the final weights on these; None where undefined.
     """
 
     name: str
@@ -90,27 +88,23 @@ class SourceUse:
     images: int
     draws: int
     available: int
-    held: int
+    held_out: int
     score: float | None
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainResult:
-    """The result of a pretraining.
+    """Result of a pretraining.
 
     Attributes:
         state: tensors of the backbone by timm's names, on the CPU, contiguous.
-        settings: hyper-parameters; architecture, input size and variant among them.
-        sources: what each source gave.
-        curve: rows of `curve.csv`.
-        leave_out: tasks whose images, and relatives, the corpus may not hold.
-        left_out: sources of the corpus that were not read because of these tasks.
-        seconds: of training, over all its continuations.
-        processes: that shared the work in the end.
-        device: as torch calls it.
-        commit: of this program; "" for an installed one.
-        dirty: whether the checkout had changes.
-        start: the init that it began with; None is random weights.
+        leave_out: names of the held-out tasks.
+        left_out: sources of the corpus that were excluded because of these tasks.
+        seconds: of training, over all resumed runs.
+        processes: number of processes of the last run.
+        commit: of this program; "" for an installed package.
+        dirty: whether the checkout had uncommitted changes.
+        start: the init of the initial weights; None is random.
         corpus: folder of the corpus; None where the sources are tasks in memory.
     """
 
@@ -130,7 +124,7 @@ class PretrainResult:
 
     @property
     def contract(self) -> InputSpec:
-        """How the network wants its images."""
+        """Input specification of the network."""
         return contract_of(self.start)
 
     @property

@@ -1,4 +1,4 @@
-"""How long a pretraining would take, from its measured parts: decoding per core, and steps per device."""
+"""Project the duration of a pretraining from measured rates of decoding and training."""
 
 import itertools
 import time
@@ -17,26 +17,26 @@ from .leave_out import related_sources
 from .pretrain_result import CurvePoint
 from .run_pretraining import PretrainRequest, open_corpus
 from .shards import BatchDecoder
-from .start import start_of
+from .start import resolve_start
 from .train_loop import run_training
 
 WARM, TIMED = 4, 8
-"""Steps that do not count, because workers and device begin, and those that do."""
+"""Steps of warm-up, which are not counted, and steps that are timed."""
 CPU_SECONDS, BATCH = 2.0, 64
-"""How long, and in what portions, decoding is measured."""
+"""Duration of the measurement of decoding, and its batch size."""
 EFFICIENCY = 0.96
-"""Of 8 GPUs that share every batch: 6,889 of 8 x 893 images/s, ResNet-50 in mixed precision on a DGX-1
+"""Scaling efficiency of 8 GPUs: 6,889 of 8 x 893 images/s, ResNet-50 in mixed precision on a DGX-1
 (NVIDIA/DeepLearningExamples, README of PyTorch/Classification/ConvNets/resnet50v1.5). Not measured here."""
 
 
 @dataclass(frozen=True)
 class MeasuredRates:
-    """What one core and one device do.
+    """Rates of one core and one device.
 
     Attributes:
-        decode: images per second of CPU time that one core decodes.
-        step: images per second that one device trains on, waiting left out.
-        bytes_per_image: of the stored PNG files, mean.
+        decode: images that one core decodes per second of CPU time.
+        step: images per second that one device trains on, without waiting for data.
+        bytes_per_image: mean size of the stored PNG files.
     """
 
     decode: float
@@ -46,11 +46,11 @@ class MeasuredRates:
 
 @dataclass(frozen=True)
 class CostProjection:
-    """What showing some images would take.
+    """Projected cost of a pretraining.
 
     Attributes:
-        seconds: from the first image to the last; validations and checkpoints left out.
-        cores: that decoding keeps busy for each device.
+        seconds: without validations and checkpoints.
+        cores: busy with decoding, for each device.
         megabytes_per_second: read by all devices together.
     """
 
@@ -62,13 +62,9 @@ class CostProjection:
 def project_cost(
     shown: int, rates: MeasuredRates, devices: int = 1, efficiency: float = 1.0
 ) -> CostProjection:
-    """Return what showing `shown` images takes, repetitions counted, as long as decoding keeps up.
+    """Return the cost of showing `shown` images, with repetitions, if decoding keeps up.
 
-    Args:
-        shown: images.
-        rates: measured or assumed.
-        devices: that share every batch.
-        efficiency: share of `devices` times the rate of one that they reach together.
+    `efficiency` is the rate of all devices relative to `devices` times that of one.
     """
     together = rates.step * devices * efficiency
     return CostProjection(
@@ -79,9 +75,9 @@ def project_cost(
 
 
 def decode_rate(decoder: BatchDecoder) -> float:
-    """Decode in this process, in random order; returns images per second of CPU time on one core.
+    """Decode images in random order; returns images per second of CPU time on one core.
 
-    CPU time, because other work on the machine says nothing about the core.
+    CPU time does not depend on other work on the machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a worker does
@@ -89,10 +85,10 @@ def decode_rate(decoder: BatchDecoder) -> float:
     batches = np.array_split(order, -(-len(order) // BATCH))
     try:
         decoder[batches[0]]
-        shown, begun, spent = 0, time.process_time(), 0.0
+        shown, started, spent = 0, time.process_time(), 0.0
         for rows in itertools.cycle(batches):
             decoder[rows]
-            shown, spent = shown + len(rows), time.process_time() - begun
+            shown, spent = shown + len(rows), time.process_time() - started
             if spent >= CPU_SECONDS:
                 break
         return shown / spent
@@ -101,33 +97,27 @@ def decode_rate(decoder: BatchDecoder) -> float:
 
 
 def step_rate(curve: Sequence[CurvePoint], batch: int) -> tuple[float, float]:
-    """Return images per second without the waiting, and the share of the time that was waiting.
-
-    Args:
-        curve: of a short training, which has a row for every step.
-        batch: images of a step.
-    """
+    """Return images per second without waiting, and the share of waiting, from every step's row."""
     spent = np.array([batch / point.images_per_second for point in curve[WARM:]])
     waited = spent * np.array([point.data_wait for point in curve[WARM:]])
     return float(len(spent) * batch / (spent - waited).sum()), float(waited.sum() / spent.sum())
 
 
 def measure_and_project(request: PretrainRequest) -> str:
-    """Measure the parts of a pretraining in this process, and say what the whole would take.
+    """Measure decoding and a few training steps; returns the projected cost as text.
 
-    A few steps are trained and thrown away; nothing is written.
-
-    Raises:
-        UserError: the corpus or the weights to begin with do not fit.
+    `UserError` if the corpus or the initial weights do not fit.
     """
     corpus = read_corpus(request.corpus)
-    start = start_of(request.settings, corpus, request.places)
+    start = resolve_start(request.settings, corpus, request.places)
     settings = msgspec.structs.replace(
         request.settings, steps=WARM + TIMED, accumulate=request.settings.accumulate or 1
     )
     left_out = frozenset(related_sources(corpus.sources, request.leave_out))
-    job, images = open_corpus(replace(request, settings=settings), start, left_out, RankGroup(request.device))
-    step, wait = step_rate(run_training(job, PretrainCallbacks()).curve, settings.batch_size)
+    config, images = open_corpus(
+        replace(request, settings=settings), start, left_out, RankGroup(request.device)
+    )
+    step, wait = step_rate(run_training(config, PretrainCallbacks()).curve, settings.batch_size)
     sizes = images.decoder.places.size
     rates = MeasuredRates(decode_rate(images.decoder), step, float(sizes.mean()))
     images.close()
@@ -136,11 +126,11 @@ def measure_and_project(request: PretrainRequest) -> str:
     return f"""\
 measured: {TIMED} steps of {settings.batch_size} on {request.device}, {step:.4g} images/s, waiting {wait:.1%}
 measured: {rates.decode:.4g} images/s decoded by one core, {rates.bytes_per_image / 1e3:.1f} kB each
-projected for {shown:,} images: {_said(project_cost(shown, rates))}
-projected on 8 such devices: {_said(project_cost(shown, rates, 8, EFFICIENCY))}; {spread}"""
+projected for {shown:,} images: {_format_projection(project_cost(shown, rates))}
+projected on 8 such devices: {_format_projection(project_cost(shown, rates, 8, EFFICIENCY))}; {spread}"""
 
 
-def _said(whole: CostProjection) -> str:
+def _format_projection(whole: CostProjection) -> str:
     return (
         f"{duration(whole.seconds)}, {whole.cores:.2g} cores decode for each device, "
         f"{whole.megabytes_per_second:.3g} MB/s are read"

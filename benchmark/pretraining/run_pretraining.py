@@ -1,4 +1,4 @@
-"""`mednet-bench pretrain`: from a corpus to a folder with weights and their card."""
+"""`mednet-bench pretrain`: train on a corpus and write weights and their card."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ...core.errors import StoppedError, UserError, one_line
 from ...core.files import claim_lock
 from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus, read_corpus
-from ..corpus.exact_duplicates import equal_to
+from ..corpus.exact_duplicates import copies_in_other_sources
 from ..schema.provenance import checkout_commit
 from ..training.loop import DivergedError, is_short_memory
 from .config import PretrainCallbacks, PretrainConfig, PretrainOutcome, StoppedAtError
 from .curve_plot import write_curve
 from .distributed import RankGroup, join_ranks
 from .leave_out import check_start, related_sources
-from .loader import ShardImages, corpus_pools, told_of_deaths
+from .loader import ShardImages, corpus_pools, worker_death_as_error
 from .modelcard import CARD, CURVE, write_results
 from .pretrain_result import PretrainResult, PretrainSettings
 from .progress import PretrainDisplay
-from .resume_check import StoredConfig, check_resume, read_begun
+from .resume_check import StoredConfig, check_resume, read_stored_config
 from .sources import LoaderConfig
-from .start import start_of
+from .start import resolve_start
 from .stopping import stop_on_signal
 from .train_loop import run_training
 
@@ -37,20 +37,14 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True, eq=False)
 class PretrainRequest:
-    """What a person asked for.
+    """Request of the command line.
 
     Attributes:
-        settings: hyper-parameters; `start` is the word behind `--from`, and `accumulate` 0 stands for one
-            part for each process, or for what the folder was begun with.
-        corpus: folder of the corpus.
-        out: folder of the result.
-        leave_out: tasks that the weights shall be independent of.
-        places: where weights to begin with may be found.
-        device: as torch calls it.
-        workers: processes that decode images, for each process that trains.
-        checkpoint_every: steps.
+        settings: hyper-parameters; `start` is the value of `--from`, and `accumulate` 0 means the stored
+            value of a resumed pretraining, else one part per process.
+        workers: decoding processes for each process that trains.
         evaluate_every: steps; 0 validates ten times.
-        minutes: after which it stops with a checkpoint; 0 is never.
+        minutes: limit after which it stops with a checkpoint; 0 is none.
     """
 
     settings: PretrainSettings
@@ -66,46 +60,46 @@ class PretrainRequest:
 
 
 def run_pretraining(request: PretrainRequest) -> Path:
-    """Pretrain, or go on with it, and write the result; returns the card's path.
+    """Pretrain, or resume, and write the result; returns the card's path.
 
     Raises:
         UserError: the corpus, the settings or the folder do not fit.
-        StoppedError: it was asked to stop, diverged, or had too little memory.
+        StoppedError: it was stopped on request, diverged, or ran out of memory.
     """
     if request.corpus.resolve() == request.out.resolve():
         raise UserError(f"--out is the corpus itself ({request.out}): choose another folder.")
     with join_ranks(request.device) as ranks:
         if not ranks.first:
-            return _carry_out(request, ranks)
+            return _run_on_ranks(request, ranks)
         with claim_lock(request.out / ".lock") as mine:
             if not mine:
                 raise UserError(
                     f"Another process is pretraining in {request.out}: wait, or choose another --out."
                 )
-            return _carry_out(request, ranks)
+            return _run_on_ranks(request, ranks)
 
 
-def _carry_out(request: PretrainRequest, ranks: RankGroup) -> Path:
+def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
     corpus = read_corpus(request.corpus)
     left_out = related_sources(corpus.sources, request.leave_out)
-    request, start = _settled(request, corpus, left_out, ranks)
+    request, start = _resolve_request(request, corpus, left_out, ranks)
     if (request.out / CARD).is_file():
-        _say(f"{request.out} is finished: nothing to do.", ranks)
+        _print_on_first(f"{request.out} is finished: nothing to do.", ranks)
         return request.out / CARD
     for name, reason in left_out.items():
-        _say(f"left out: {name}, for {reason}", ranks)
-    if twins := equal_to(request.corpus, left_out):
-        _say(f"left out: {len(twins):,} images of other sources that equal one of these", ranks)
-    result = _trained(request, start, frozenset(left_out), ranks)
+        _print_on_first(f"left out: {name}, for {reason}", ranks)
+    if copies := copies_in_other_sources(request.corpus, left_out):
+        _print_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
+    result = _train(request, start, frozenset(left_out), ranks)
     if ranks.first:
-        write_results(_finished(request, result, start, tuple(left_out), ranks), request.out)
+        write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
     return request.out / CARD
 
 
-def _settled(
+def _resolve_request(
     request: PretrainRequest, corpus: Corpus, left_out: Mapping[str, str], ranks: RankGroup
 ) -> tuple[PretrainRequest, InitCard | None]:
-    """Resolve what the request leaves open, and hold it against what the folder was begun with."""
+    """Resolve and check a request, and compare it with the folder's configuration."""
     settings, out = request.settings, request.out
     if corpus.variant != settings.variant:
         raise UserError(f"{request.corpus} is a {corpus.variant} corpus: pass --variant {corpus.variant}.")
@@ -117,23 +111,23 @@ def _settled(
             f"No source of {request.corpus} is independent of what is left out: add others to the corpus, "
             "or leave fewer tasks out."
         )
-    earlier = read_begun(out)
+    earlier = read_stored_config(out)
     parts = settings.accumulate or (earlier.settings.accumulate if earlier else ranks.world)
     if parts % ranks.world or 2 * parts > settings.batch_size:  # batch norm needs two images to learn from
         raise UserError(
             f"{settings.batch_size} images in {parts} parts cannot be shared by {ranks.world} processes: "
             f"pass --accumulate with a multiple of {ranks.world}, at most half of --batch-size."
         )
-    check_input_size(settings.arch, settings.input_size)  # before the folder is begun with what cannot be
-    start = start_of(settings, corpus, request.places)
+    check_input_size(settings.arch, settings.input_size)  # before anything is stored in the folder
+    start = resolve_start(settings, corpus, request.places)
     check_start(start, request.leave_out)
     settings = msgspec.structs.replace(
         settings, accumulate=parts, start=start.identity if start else "scratch"
     )
     if ranks.first:
-        left = tuple(sorted(task.name for task in request.leave_out))
+        names = tuple(sorted(task.name for task in request.leave_out))
         check_resume(
-            out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=left)
+            out, StoredConfig(settings=settings, corpus=corpus.identity, sources=sources, leave_out=names)
         )
     return replace(request, settings=settings), start
 
@@ -141,7 +135,7 @@ def _settled(
 def open_corpus(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> tuple[PretrainConfig, ShardImages]:
-    """Open the corpus without the sources that are left out; the images are the job's, to be closed."""
+    """Open the corpus without the excluded sources; the caller closes the images."""
     settings, contract = request.settings, contract_of(start)
     loading = LoaderConfig(
         settings.input_size, contract.interpolation, ranks.device, request.workers, left_out, settings.seed
@@ -150,28 +144,32 @@ def open_corpus(
     return PretrainConfig(settings, pools, images, ranks, start), images
 
 
-def _trained(
+def _train(
     request: PretrainRequest, start: InitCard | None, left_out: frozenset[str], ranks: RankGroup
 ) -> PretrainOutcome:
-    """Train; what stops it early is told with its cure."""
+    """Train; convert the reasons of an early stop to a `StoppedError` with the cure."""
     settings, out = request.settings, request.out
-    job, images = open_corpus(request, start, left_out, ranks)
+    config, images = open_corpus(request, start, left_out, ranks)
     display = PretrainDisplay(settings.steps)
     try:
-        with stop_on_signal(request.minutes) as stopping, display.shown(), told_of_deaths(request.corpus):
-            keeping = PretrainCallbacks(
+        with (
+            stop_on_signal(request.minutes) as should_stop,
+            display.show_live(),
+            worker_death_as_error(request.corpus),
+        ):
+            callbacks = PretrainCallbacks(
                 folder=out / CHECKPOINTS,
                 checkpoint_every=request.checkpoint_every,
                 evaluate_every=request.evaluate_every or max(1, -(-settings.steps // 10)),
-                stopping=stopping,
-                live=display.note,
-                row=lambda curve: write_curve(curve, out / CURVE),
+                should_stop=should_stop,
+                on_reading=display.show,
+                on_row=lambda curve: write_curve(curve, out / CURVE),
             )
-            return run_training(job, keeping)
+            return run_training(config, callbacks)
     except StoppedAtError as stopped:
         raise StoppedError(
             f"Stopped after step {stopped.step} of {settings.steps}; its checkpoint is in "
-            f"{out / CHECKPOINTS}: run the same command again to go on."
+            f"{out / CHECKPOINTS}: run the same command again to resume."
         ) from stopped
     except DivergedError as error:
         raise StoppedError(f"{error}: pass a smaller --lr, and another --out.") from error
@@ -186,7 +184,7 @@ def _trained(
         images.close()
 
 
-def _finished(
+def _make_result(
     request: PretrainRequest,
     result: PretrainOutcome,
     start: InitCard | None,
@@ -195,22 +193,13 @@ def _finished(
 ) -> PretrainResult:
     head, dirty = checkout_commit()
     return PretrainResult(
-        state=result.state,
-        settings=request.settings,
-        sources=result.sources,
-        curve=result.curve,
-        leave_out=tuple(sorted(task.name for task in request.leave_out)),
-        left_out=left_out,
-        seconds=result.seconds,
-        processes=ranks.world,
-        device=ranks.device,
-        commit=head,
-        dirty=dirty,
-        start=start,
-        corpus=request.corpus,
-    )
+        state=result.state, settings=request.settings, sources=result.sources, curve=result.curve,
+        leave_out=tuple(sorted(task.name for task in request.leave_out)), left_out=left_out,
+        seconds=result.seconds, processes=ranks.world, device=ranks.device, commit=head, dirty=dirty,
+        start=start, corpus=request.corpus,
+    )  # fmt: skip
 
 
-def _say(text: str, ranks: RankGroup) -> None:
+def _print_on_first(text: str, ranks: RankGroup) -> None:
     if ranks.first:
         print(one_line(text), file=sys.stderr)

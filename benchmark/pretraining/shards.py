@@ -1,4 +1,4 @@
-"""Images read out of a corpus's shards: one positioned read and one decoding each, in whatever process."""
+"""Read and decode images of a corpus's shards, one positioned read each, in any process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..corpus.images import decode_png
 from .sources import _Rows
 
 OPEN_MOST = 256
-"""Shards held open per process; systems allow 1,024 files and the workers need some of them."""
+"""Open shards per process; systems allow 1,024 files, some of which the workers need."""
 
 
 @dataclass(frozen=True, eq=False)
 class PngOffsets:
-    """Where the PNG bytes of each row lie: arrays alone, so that forked workers share their memory.
+    """Location of the PNG of each row; arrays, so that forked workers share their memory.
 
     Attributes:
         shards: files.
@@ -39,14 +39,14 @@ class PngOffsets:
     offset: NDArray[np.int64]
     size: NDArray[np.int32]
 
-    def of(self, rows: _Rows) -> PngOffsets:
-        """Return the places of some rows, in their order."""
+    def select(self, rows: _Rows) -> PngOffsets:
+        """Return the locations of some rows, in their order."""
         return PngOffsets(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
 
 
 @dataclass(frozen=True)
 class DamagedBatch:
-    """What a worker hands back instead of a batch; an exception would lose its kind on the way."""
+    """Result of a worker in place of a batch: an exception would lose its type on the way."""
 
     row: int
     reason: str
@@ -54,13 +54,12 @@ class DamagedBatch:
 
 @dataclass(eq=False)
 class BatchDecoder:
-    """Turns rows into batches; a data set of whole batches, as `torch.utils.data.DataLoader` calls it.
+    """Map-style data set of whole batches for `torch.utils.data.DataLoader`.
 
     Attributes:
-        places: where the bytes lie.
         channels: 1 or 3.
-        contract: says how images are resized.
-        side: of the square that is returned.
+        contract: interpolation of the resizing.
+        side: of the images that are returned, in pixels.
     """
 
     places: PngOffsets
@@ -75,20 +74,20 @@ class BatchDecoder:
         prepare = InputPreparation(self.contract, self.side)
         places = self.places
         by_shape: dict[tuple[int, ...], list[tuple[int, Tensor]]] = {}
-        for at in np.lexsort((places.offset[rows], places.shard[rows])):  # as they lie on the disk
+        for at in np.lexsort((places.offset[rows], places.shard[rows])):  # in the order of the disk
             try:
                 image = self.image(int(rows[at]))
             except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:
                 return DamagedBatch(int(rows[at]), f"{type(error).__name__}: {error}")
             by_shape.setdefault(image.shape, []).append((int(at), image))
-        for images in by_shape.values():  # of one shape they are resized together, as images in memory are
+        for images in by_shape.values():  # images of one shape are resized together, as those in memory
             where = torch.tensor([at for at, _ in images])
             stacked = torch.stack([image for _, image in images])
             batch[where] = prepare.resize(stacked).round().to(torch.uint8)
         return batch
 
     def image(self, row: int) -> Tensor:
-        """Return one image as it is stored, uint8 [channels, h, w]; errors are PIL's or the system's."""
+        """Return one stored image, uint8 [channels, h, w]; raises errors of PIL or the system."""
         size = int(self.places.size[row])
         content = os.pread(self._descriptor(int(self.places.shard[row])), size, int(self.places.offset[row]))
         if len(content) != size:
@@ -103,7 +102,7 @@ class BatchDecoder:
         return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
     def _descriptor(self, shard: int) -> int:
-        """Return an open file of a shard; the one used longest ago is closed where too many are."""
+        """Return the open file of a shard; closes the least recently used one if too many are open."""
         if shard not in self._open:
             if len(self._open) >= OPEN_MOST:
                 os.close(self._open.popitem(last=False)[1])
@@ -117,4 +116,4 @@ class BatchDecoder:
             os.close(self._open.popitem()[1])
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": OrderedDict()}  # where workers are not forked, theirs are their own
+        return {**self.__dict__, "_open": OrderedDict()}  # workers that are not forked open files themselves

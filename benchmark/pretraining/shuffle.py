@@ -1,28 +1,21 @@
-"""The order in which an epoch reads a large source: random enough to train, and near to the disk's own."""
+"""Order of an epoch over a large source: random enough to train, with few seeks on the disk."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1024
-"""Neighbors that stay together until the last step: at 224 px some 20 MB of a shard."""
+"""Neighboring rows that are read together: at 224 px some 20 MB of a shard."""
 WINDOW = 32
-"""Blocks that are mixed with one another: what a file system's cache should hold."""
+"""Blocks whose rows are shuffled together: they should fit the file system's cache."""
 
 
 def block_shuffle(
     rows: NDArray[np.int64], seed: int, epoch: int, block: int = BLOCK, window: int = WINDOW
 ) -> NDArray[np.int64]:
-    """Return `rows` in the order of an epoch, a pure function of the arguments.
+    """Return `rows` [n], given in the order of the disk, in the order of an epoch (from 0).
 
-    Blocks of neighbors are drawn in random order; the rows of each `window` blocks are then shuffled among
-    themselves. A source of at most `block * window` rows gets a plain permutation.
-
-    Args:
-        rows: in the order of the disk, [n].
-        seed: of the pretraining, not negative.
-        epoch: pass over this source, from 0.
-        block: rows that lie side by side on the disk.
-        window: blocks that are mixed.
+    A pure function of its arguments. Blocks of `block` neighbors are put in random order; the rows of each
+    `window` blocks are then shuffled. At most `block * window` rows get a plain permutation.
     """
     rng = np.random.default_rng([seed, epoch])
     if len(rows) <= block * window:

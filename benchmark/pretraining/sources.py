@@ -1,4 +1,4 @@
-"""What a pretraining learns from: sources with their labels, and where the pixels of their rows come from."""
+"""Sources of a pretraining with their labels, and the interface of loaders of their images."""
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 _Rows = NDArray[np.int64]
 
 HELD_OUT = 0.05
-"""Share of a source's images kept back to score the network on."""
+"""Share of a source's images that is held out to score the network."""
 HELD_OUT_MOST = 256
-"""And the largest number of them: enough for an AUC, and little to wait for."""
+"""Largest number of held-out images: enough for an AUC, and fast."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +25,12 @@ class SourcePool:
     """One source of a pretraining.
 
     Attributes:
-        name: of the source, as in every table.
         kind: multiclass, multilabel, ordinal or binary.
-        classes: names in label order; as many outputs has its head.
+        classes: names in label order, one per output of its head.
         flips: whether (left-right, upside-down) mirroring leaves its images plausible.
         labels: int [n] class indices, or [n, classes] of 0 and 1 for multilabel.
         train: rows in 0..n-1 to train on.
-        held: rows kept back to score on; no group has images in both.
+        held_out: rows to score on; no group has images in both.
     """
 
     name: str
@@ -40,20 +39,17 @@ class SourcePool:
     flips: tuple[bool, bool]
     labels: NDArray[Any]
     train: _Rows
-    held: _Rows
+    held_out: _Rows
 
 
 @dataclass(frozen=True)
 class LoaderConfig:
-    """How a loader shall show the images of a corpus.
+    """Configuration of a loader of a corpus.
 
     Attributes:
-        side: in pixels of the square that is yielded.
-        interpolation: how images are brought to it, as the input contract says.
-        device: where the batches shall be, as torch calls it.
-        workers: processes that decode.
-        leave_out: names of sources that shall not be read at all.
-        seed: draws the held-out images, by `hold_out`.
+        side: of the square images that are yielded, in pixels.
+        interpolation: of the resizing, as in the input specification.
+        seed: of the choice of held-out images, see `hold_out`.
     """
 
     side: int
@@ -65,32 +61,31 @@ class LoaderConfig:
 
 
 class ImageLoader(Protocol):
-    """Where pixels come from. Rows are numbered over all pools: `starts` of the pool plus its own row."""
+    """Yields batches of pixels; a row's number is its pool's start plus the row in the pool."""
 
     def batches(self, rows: Iterable[_Rows]) -> "Generator[Tensor]":
-        """Yield the images of each array of rows, in order, uint8 [b, 3 or 1, side, side] on the device.
+        """Yield the images of each array of rows, uint8 [b, 3 or 1, side, side] on the device.
 
-        May be called again, and for another purpose, while an earlier iterator is still in use. `rows` may
-        be read ahead of what is yielded. Closing the iterator lets go of what reads ahead for it.
+        May be called again while an earlier iterator is in use. `rows` may be read ahead of the yielded
+        batches. Closing the iterator releases its workers.
         """
         ...
 
 
 def pool_starts(pools: Sequence[SourcePool]) -> _Rows:
-    """Return the number of the first row of each pool, and of the row after the last: [pools + 1]."""
+    """Return the first row of each pool, and the number of all rows: [pools + 1]."""
     return np.cumsum([0, *(len(pool.labels) for pool in pools)])
 
 
 def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tuple[_Rows, _Rows]:
-    """Split the rows of a source into those to train on and those to score on, both ascending.
+    """Split the rows of a source into rows to train on and held-out rows, both ascending.
 
-    Groups join the held-out rows whole and in random order, as long as they fit into `HELD_OUT` of the
-    images and into `HELD_OUT_MOST`; a source of one large group has none.
+    Whole groups are held out in random order, as long as they fit into `HELD_OUT` of the images and into
+    `HELD_OUT_MOST`; a source of one large group has no held-out rows.
 
     Args:
         count: images of the source.
-        groups: [count] patients, smears, ...; -1 where an image stands for itself. None: all do.
-        rng: draws the order.
+        groups: [count] patients, smears, ...; -1 is an image without a group. None: no image has one.
     """
     wanted = min(HELD_OUT_MOST, round(count * HELD_OUT))
     keys = np.full(count, NO_GROUP, np.int64) if groups is None else groups.astype(np.int64)
@@ -108,5 +103,5 @@ def hold_out(count: int, groups: _Rows | None, rng: np.random.Generator) -> tupl
         if taken + sizes[group] <= wanted:
             chosen[group] = True
             taken += int(sizes[group])
-    held = chosen[number] if count else np.zeros(0, bool)
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    held_out = chosen[number] if count else np.zeros(0, bool)
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

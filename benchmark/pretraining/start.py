@@ -1,4 +1,4 @@
-"""The weights that a pretraining begins with, from the word behind `--from`."""
+"""Resolve the initial weights of a pretraining from the value of `--from`."""
 
 from ...baselines.init import InitCard, InitRequest
 from ...baselines.naming import read_inits
@@ -9,29 +9,20 @@ from ..corpus.corpus import Corpus
 from .pretrain_result import PretrainSettings
 
 
-def start_of(settings: PretrainSettings, corpus: Corpus, places: DataLocations) -> InitCard | None:
+def resolve_start(settings: PretrainSettings, corpus: Corpus, places: DataLocations) -> InitCard | None:
     """Return the init that `settings.start` names; None for random weights.
 
-    Raises:
-        UserError: it names none, its weights cannot be had, or they do not fit the corpus's color.
+    `UserError` for an unknown name, unavailable weights, or weights for another color.
     """
     word = settings.start
     if word == "scratch":
         return None
     facts = corpus.sources[0]
-    task = Task(  # an init is asked for on behalf of a task: this one has the corpus's color
-        name="corpus",
-        title="",
-        kind=facts.kind,
-        classes=facts.classes,
-        modality=facts.modality,
-        variant=corpus.variant,
-        source_group="",
-        parents=(),
-        license="",
-        citation="",
+    task = Task(  # inits are requested for a task: this one has the corpus's color
+        name="corpus", title="", kind=facts.kind, classes=facts.classes, modality=facts.modality,
+        variant=corpus.variant, source_group="", parents=(), license="", citation="",
         source=None,  # type: ignore[arg-type]  # nothing is loaded for it
-    )
+    )  # fmt: skip
     (named,) = read_inits([word])
     if named.base != "imagenet" and named.base not in named.paths:
         raise UserError(f"--from {word}: it names no weights: pass scratch, imagenet or NAME=CARD.toml.")

@@ -1,4 +1,4 @@
-"""How a training is asked to stop: by the cluster, by Ctrl-C, or by a limit of time."""
+"""Requests to stop a training: by signals of a cluster, by Ctrl-C, or by a time limit."""
 
 import signal
 import threading
@@ -9,44 +9,41 @@ from types import FrameType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 20
-"""How long a process that decodes images outlives a signal to its group."""
+"""Seconds that a decoding process survives a signal to its group."""
 
 
 @contextmanager
 def stop_on_signal(minutes: float = 0) -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether the training was asked to stop while the block lasts.
+    """Yield a function that returns whether a stop was requested during the block.
 
-    Ctrl-C asks too; the second one interrupts at once.
-
-    Args:
-        minutes: after which it counts as asked; 0 is never.
+    The first Ctrl-C is a request; the second one interrupts at once. `minutes` is a time limit; 0 is none.
     """
-    came: list[int] = []
+    received: list[int] = []
     ends = time.monotonic() + 60 * minutes if minutes else float("inf")
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if came and number == signal.SIGINT:
+    def handle_signal(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        came.append(number)
+        received.append(number)
 
-    def asked() -> bool:
-        return bool(came) or time.monotonic() > ends
+    def should_stop() -> bool:
+        return bool(received) or time.monotonic() > ends
 
-    if threading.current_thread() is not threading.main_thread():  # the main one's business
-        yield asked
+    if threading.current_thread() is not threading.main_thread():  # only the main one can set handlers
+        yield should_stop
         return
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handle_signal) for number in STOP_SIGNALS}
     try:
-        yield asked
+        yield should_stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def ignore_signals(worker: int) -> None:
-    """Let a process that decodes images outlive the signals of its group, until its parent has kept its work.
+    """Keep a decoding process alive after a signal to its group, until its parent stops it.
 
-    Clusters and terminals signal all processes at once; the parent ends this one in order.
+    Clusters and terminals signal all processes at once; the parent stops this one afterwards.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_SECONDS) and None)

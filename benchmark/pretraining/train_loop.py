@@ -1,4 +1,4 @@
-"""The training itself: steps, readings between them, and checkpoints from which it goes on exactly."""
+"""Training loop of a pretraining: steps, readings, validations, and exact checkpoints."""
 
 from __future__ import annotations
 
@@ -17,79 +17,79 @@ from .pretrain_result import CurvePoint, SourceUse
 from .trainer import PretrainTrainer
 
 READ_EVERY = 10
-"""Steps between two looks at the losses, at which the host waits for the device."""
+"""Steps between readings of the losses, at which the host waits for the device."""
 CURVE_ROWS = 200
-"""Rows of the curve, validations apart."""
+"""Rows of the curve, without validations."""
 
 
-def run_training(job: PretrainConfig, keeping: PretrainCallbacks) -> PretrainOutcome:
+def run_training(config: PretrainConfig, callbacks: PretrainCallbacks) -> PretrainOutcome:
     """Train to the end, from the newest checkpoint if there is one.
 
-    The weights that are returned are the last ones: the rate has fallen to 0 by then, and a choice among
-    validations would make the score of the chosen look better than it is.
+    Returns the last weights: the learning rate is then 0, and choosing the best validation would bias its
+    score upwards.
 
     Raises:
         DivergedError: the loss was not a number.
-        StoppedAtError: it was asked to stop.
-        UserError: the weights to begin with do not fit.
+        StoppedAtError: a stop was requested.
+        UserError: the initial weights do not fit.
     """
-    with seed_torch(job.ranks.device, job.settings.seed):
-        return _Training(job, keeping).run()
+    with seed_torch(config.ranks.device, config.settings.seed):
+        return _Training(config, callbacks).run()
 
 
 class _Training:
-    def __init__(self, job: PretrainConfig, keeping: PretrainCallbacks) -> None:
-        self.job, self.keeping, self.ranks = job, keeping, job.ranks
-        self.learner = PretrainTrainer(job)
-        self.names = [pool.name for pool in job.pools]
+    def __init__(self, config: PretrainConfig, callbacks: PretrainCallbacks) -> None:
+        self.config, self.callbacks, self.ranks = config, callbacks, config.ranks
+        self.trainer = PretrainTrainer(config)
+        self.names = [pool.name for pool in config.pools]
         self.curve: list[CurvePoint] = []
         self.before = 0.0  # seconds spent before the last interruption
         self.began = self.row_began = time.perf_counter()
 
     def run(self) -> PretrainOutcome:
-        first = self._resumed()
-        self.learner.network.train()
-        with closing(self.job.images.batches(self.learner.stream(first))) as images:
-            for step in range(first, self.job.settings.steps):
-                self.learner.step(step, images)
-                self._between(step + 1)
-        backbone = self.learner.judged.get_submodule("backbone")
-        # cloned: on a CPU they would still be the network's own
+        first = self._resume()
+        self.trainer.network.train()
+        with closing(self.config.images.batches(self.trainer.stream(first))) as images:
+            for step in range(first, self.config.settings.steps):
+                self.trainer.step(step, images)
+                self._after_step(step + 1)
+        backbone = self.trainer.eval_model.get_submodule("backbone")
+        # cloned: on a CPU they would share the network's memory
         state = {name: value.cpu().contiguous().clone() for name, value in backbone.state_dict().items()}
-        return PretrainOutcome(state, self._used(), tuple(self.curve), self._seconds())
+        return PretrainOutcome(state, self._source_uses(), tuple(self.curve), self._seconds())
 
-    def _between(self, done: int) -> None:
-        """Read, validate, tell and keep what is due after `done` steps."""
-        steps, keeping = self.job.settings.steps, self.keeping
+    def _after_step(self, done: int) -> None:
+        """Read losses, validate, report and save what is due after `done` steps."""
+        steps, callbacks = self.config.settings.steps, self.callbacks
         last = done == steps
-        validate = last or done % keeping.evaluate_every == 0
+        validate = last or done % callbacks.evaluate_every == 0
         row = validate or done % max(1, steps // CURVE_ROWS) == 0
-        keep = bool(keeping.checkpoint_every) and done % keeping.checkpoint_every == 0 and not last
-        asked = keeping.stopping()
-        # several processes can only stop where all of them ask one another
+        keep = bool(callbacks.checkpoint_every) and done % callbacks.checkpoint_every == 0 and not last
+        asked = callbacks.should_stop()
+        # several processes must agree to stop, which takes a reading
         if not (row or keep or done % READ_EVERY == 0 or (asked and self.ranks.world == 1)):
             return
         asked = any(self.ranks.gather(asked)) and not last
-        point = self._read(done)
+        point = self._read_losses(done)
         if validate:
-            point = self._validated(point)
+            point = self._validate(point)
         if self.ranks.first:
-            keeping.live(point)
+            callbacks.on_reading(point)
         if row:
-            self._add(point)
+            self._add_row(point)
         if keep or asked:
-            self._keep(done)
+            self._save(done)
         if asked:
             raise StoppedAtError(done)
 
-    def _read(self, done: int) -> CurvePoint:
-        """Return what happened since the last row; here alone the host waits for the device."""
-        loss, count = self.ranks.sum(self.learner.totals).cpu().double().numpy().T
+    def _read_losses(self, done: int) -> CurvePoint:
+        """Return the averages since the last row; only here does the host wait for the device."""
+        loss, count = self.ranks.sum(self.trainer.totals).cpu().double().numpy().T
         spent = max(time.perf_counter() - self.row_began, 1e-9)
-        rate = self.learner.rate(done - 1)
+        rate = self.trainer.rate(done - 1)
         if not math.isfinite(loss.sum()):
             raise DivergedError(
-                f"the loss was not a number by step {done} with learning rate {self.job.settings.lr:g}"
+                f"the loss was not a number by step {done} with learning rate {self.config.settings.lr:g}"
             )
         means = [float(total / n) if n else None for total, n in zip(loss, count, strict=True)]
         return CurvePoint(
@@ -99,73 +99,73 @@ class _Training:
             train_loss=float(loss.sum() / max(count.sum(), 1)),
             losses=dict(zip(self.names, means, strict=True)),
             images_per_second=float(count.sum() / spent),
-            data_wait=min(1.0, self.learner.waited / spent),
+            data_wait=min(1.0, self.trainer.data_wait / spent),
         )
 
-    def _validated(self, point: CurvePoint) -> CurvePoint:
-        """Add the scores on the held-out images; the processes share the sources."""
-        learner = self.learner
-        learner.settle()
-        learner.judged.eval()
+    def _validate(self, point: CurvePoint) -> CurvePoint:
+        """Add the scores on the held-out images; each process scores a share of the sources."""
+        trainer = self.trainer
+        trainer.sync_batchnorm()
+        trainer.eval_model.eval()
         places = range(self.ranks.rank, len(self.names), self.ranks.world)
         mine = {
-            at: score_source(learner.judged, learner.heads, self.job.images, learner.prepare, at)
+            at: score_source(trainer.eval_model, trainer.heads, self.config.images, trainer.prepare, at)
             for at in places
         }
-        learner.network.train()
+        trainer.network.train()
         found: dict[int, HeldOutScore | None] = {}
         for part in self.ranks.gather(mine):
             found |= part
-        judged = [found[at] for at in range(len(self.names))]
-        mean = mean_score(judged)
+        results = [found[at] for at in range(len(self.names))]
+        mean = mean_score(results)
         return msgspec.structs.replace(
             point,
             val_loss=min(mean.loss, sys.float_info.max),
             val_score=mean.score,
-            scores=as_scores(self.names, judged),
+            scores=as_scores(self.names, results),
         )
 
-    def _add(self, point: CurvePoint) -> None:
+    def _add_row(self, point: CurvePoint) -> None:
         self.curve.append(point)
-        self.learner.totals.zero_()
-        self.learner.waited, self.row_began = 0.0, time.perf_counter()
+        self.trainer.totals.zero_()
+        self.trainer.data_wait, self.row_began = 0.0, time.perf_counter()
         if self.ranks.first:
-            self.keeping.row(self.curve)
+            self.callbacks.on_row(self.curve)
 
-    def _keep(self, done: int) -> None:
-        self.learner.settle()
-        tensors = self.learner.tensors()
-        if self.keeping.folder is None or not self.ranks.first:
+    def _save(self, done: int) -> None:
+        self.trainer.sync_batchnorm()
+        tensors = self.trainer.state_tensors()
+        if self.callbacks.folder is None or not self.ranks.first:
             return
-        progressed = checkpoints.TrainingState(
+        progress = checkpoints.TrainingState(
             step=done,
             seconds=self._seconds(),
-            waited=self.learner.waited,
+            waited=self.trainer.data_wait,
             since=time.perf_counter() - self.row_began,
             curve=tuple(self.curve),
         )
-        checkpoints.save_checkpoint(self.keeping.folder, progressed, tensors)
+        checkpoints.save_checkpoint(self.callbacks.folder, progress, tensors)
 
-    def _resumed(self) -> int:
-        """Take up the newest checkpoint; returns the step to begin with."""
-        found = checkpoints.newest_checkpoint(self.keeping.folder) if self.keeping.folder else None
+    def _resume(self) -> int:
+        """Load the newest checkpoint; returns the first step."""
+        found = checkpoints.newest_checkpoint(self.callbacks.folder) if self.callbacks.folder else None
         self.began = self.row_began = time.perf_counter()
         if found is None:
             return 0
-        progressed, tensors = found
-        self.learner.take(tensors)
-        self.learner.waited = progressed.waited
-        self.row_began -= progressed.since
-        self.before, self.curve = progressed.seconds, list(progressed.curve)
-        return progressed.step
+        progress, tensors = found
+        self.trainer.load_tensors(tensors)
+        self.trainer.data_wait = progress.waited
+        self.row_began -= progress.since
+        self.before, self.curve = progress.seconds, list(progress.curve)
+        return progress.step
 
     def _seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
 
-    def _used(self) -> tuple[SourceUse, ...]:
-        """Count what each source gave; within a source no image is repeated before all were shown."""
-        settings = self.job.settings
-        drawn = self.learner.draws.before(settings.steps * settings.batch_size).tolist()
+    def _source_uses(self) -> tuple[SourceUse, ...]:
+        """Return the use of each source, of which no image is repeated before all were shown."""
+        settings = self.config.settings
+        drawn = self.trainer.sampler.counts_before(settings.steps * settings.batch_size).tolist()
         return tuple(
             SourceUse(
                 name=pool.name,
@@ -174,8 +174,8 @@ class _Training:
                 images=min(count, len(pool.train)),
                 draws=count,
                 available=len(pool.train),
-                held=len(pool.held),
+                held_out=len(pool.held_out),
                 score=self.curve[-1].scores[pool.name],
             )
-            for pool, count in zip(self.job.pools, drawn, strict=True)
+            for pool, count in zip(self.config.pools, drawn, strict=True)
         )

@@ -1,4 +1,4 @@
-"""The network that is pretrained, with all that moves it; a step depends on nothing but its number."""
+"""Network, optimizer and batch order of a pretraining; a step depends on its number only."""
 
 from __future__ import annotations
 
@@ -26,24 +26,21 @@ from .sources import _Rows
 
 
 class PretrainTrainer:
-    """One process's network, optimizer and order of images.
-
-    Args:
-        job: what is to be trained.
+    """Network, optimizer and batch order of one process.
 
     Attributes:
-        waited: seconds spent waiting for images so far.
-        totals: loss and number of the images of each source that this process showed, [sources, 2]; whoever
-            reads them sets them to 0.
+        data_wait: seconds spent waiting for images; the reader resets it.
+        totals: sum of losses and number of images of each source in this process, [sources, 2]; the reader
+            resets them.
     """
 
-    def __init__(self, job: PretrainConfig) -> None:
-        settings, self.ranks, self.job = job.settings, job.ranks, job
-        self.settings, self.device = settings, job.ranks.device
-        self.prepare = InputPreparation(job.contract, settings.input_size)
-        self.heads = SourceHeads(job.pools, self.device, settings.smoothing)
-        self.draws = BatchSampler(job.pools, settings.batch_size, settings.seed, settings.temperature)
-        self.augment = AugmentRule(  # which of a batch are mirrored or turned, their own numbers say
+    def __init__(self, config: PretrainConfig) -> None:
+        settings, self.ranks, self.config = config.settings, config.ranks, config
+        self.settings, self.device = settings, config.ranks.device
+        self.prepare = InputPreparation(config.contract, settings.input_size)
+        self.heads = SourceHeads(config.pools, self.device, settings.smoothing)
+        self.sampler = BatchSampler(config.pools, settings.batch_size, settings.seed, settings.temperature)
+        self.augment = AugmentRule(  # `augmentation_draws` switches mirroring off where implausible
             mirror=True,
             invert=True,
             color=settings.variant == "color",
@@ -53,20 +50,20 @@ class PretrainTrainer:
         self.hyper = OptimizerConfig(
             settings.lr, settings.weight_decay, every=0, patience=0, warmup=settings.warmup
         )
-        network = PretrainModel(_backbone(job), self.heads.outputs, settings.projection, settings.seed)
+        network = PretrainModel(_backbone(config), self.heads.outputs, settings.projection, settings.seed)
         self.network = place_model(network, self.device)
         self.norms = BatchNormStats(self.network)
         self.average = AveragedModel(self.network, settings.ema) if settings.ema else None
-        self.model = self.ranks.wrapped(self.network)
+        self.model = self.ranks.wrap_model(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
-        self.totals = torch.zeros(len(job.pools), 2, device=self.device)
-        self.waited = 0.0
+        self.totals = torch.zeros(len(config.pools), 2, device=self.device)
+        self.data_wait = 0.0
 
     @property
-    def judged(self) -> nn.Module:
-        """The network whose weights are kept: the moving average where there is one."""
+    def eval_model(self) -> nn.Module:
+        """Network that is validated and saved: the moving average where there is one."""
         return self.average.network if self.average else self.network
 
     def rate(self, step: int) -> float:
@@ -74,49 +71,45 @@ class PretrainTrainer:
         return self.hyper.rate(step, self.settings.steps)
 
     def stream(self, first: int) -> Iterator[_Rows]:
-        """Yield the rows of every part that this process shows from step number `first` on."""
+        """Yield the rows of each part of this process, from step number `first` on."""
         for step in range(first, self.settings.steps):
-            rows = self.draws.rows(step)
+            rows = self.sampler.rows(step)
             for _, places in self._parts():
                 yield rows[places]
 
     def step(self, step: int, images: Iterator[Tensor]) -> None:
-        """Take one optimizer step; nothing in it waits for the device.
-
-        Args:
-            step: its number, from 0.
-            images: yields what `stream` asked for.
-        """
+        """Take one optimizer step; nothing in it waits for the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         self.optimizer.zero_grad(set_to_none=True)
-        rows = self.draws.rows(step)
-        whose = self.draws.whose(rows)
-        changes = self.draws.changes(step, whose)
+        rows = self.sampler.rows(step)
+        whose = self.sampler.pool_numbers(rows)
+        changes = self.sampler.augmentation_draws(step, whose)
         parts = list(self._parts())
         for at, (part, places) in enumerate(parts):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             batch = next(images)
-            self.waited += time.perf_counter() - begun
+            self.data_wait += time.perf_counter() - started
             targets = to_device(self.heads.targets(rows[places], whose[places]), self.device)
             numbers = to_device(torch.from_numpy(changes[places]), self.device)
-            self.norms.share(at, len(parts))
-            # dropout too is the same whoever computes this part, interrupted before or not
-            torch.manual_seed(_seed(self.settings.seed, step, part))
-            with self.ranks.silent(self.model, more=at + 1 < len(parts)):
-                self._learn(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
+            self.norms.weight_part(at, len(parts))
+            # dropout must not depend on the process of this part, nor on earlier interruptions
+            seeds = np.random.SeedSequence((self.settings.seed, step, part))
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+            with self.ranks.without_sync(self.model, more=at + 1 < len(parts)):
+                self._backward(self.prepare.normalize(self.augment(batch.float(), numbers)), targets)
         self.optimizer.step()
         if self.average:
             self.average.update(step)
 
-    def settle(self) -> None:
-        """Bring batch norm's running statistics of all processes together before they are used."""
+    def sync_batchnorm(self) -> None:
+        """Average the running statistics of batch norm over processes, before they are used."""
         self.ranks.average(self.network.buffers())
         if self.average:
             self.ranks.average(self.average.network.buffers())
 
-    def tensors(self) -> Tensors:
-        """Return everything that decides how the training goes on."""
+    def state_tensors(self) -> Tensors:
+        """Return the tensors that a resumed training needs."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -124,30 +117,29 @@ class PretrainTrainer:
             "average": self.average.network.state_dict() if self.average else {},
         }
 
-    def take(self, tensors: Tensors) -> None:
-        """Go on where `tensors` were taken."""
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Load the tensors of a checkpoint."""
         self.network.load_state_dict(tensors["network"])
         self.optimizer.load_state_dict(tensors["optimizer"])
         if self.average:
             self.average.network.load_state_dict(tensors["average"])
-        if self.ranks.first:  # they are the sum over all processes
+        if self.ranks.first:  # the checkpoint has the sum over all processes
             self.totals.copy_(tensors["totals"])
 
-    def _learn(self, inputs: Tensor, targets: Tensor) -> None:
-        """Add the gradients of one part of a batch."""
+    def _backward(self, inputs: Tensor, targets: Tensor) -> None:
+        """Accumulate the gradients of one part of a batch."""
         with autocast_precision(inputs.device):
             logits = self.model(inputs)
         losses = self.heads.losses(logits.float(), targets)
-        # the processes' gradients are averaged: each counts as if its share were the whole
+        # gradients are averaged over processes, so that each is scaled up by their number
         (losses.sum() * (self.ranks.world / self.settings.batch_size)).backward()
         counted = torch.stack([losses.detach(), torch.ones_like(losses)], dim=1)
         self.totals.index_add_(0, targets[:, -1].long(), counted)
 
     def _parts(self) -> Iterator[tuple[int, _Rows]]:
-        """Yield this process's parts of a batch: the number of the part, and its places in the batch.
+        """Yield the number and the positions in the batch of each part of this process.
 
-        The parts are the same however many processes share them, and so are the images that batch norm
-        sees together.
+        The parts, and so the images that batch norm sees together, do not depend on the number of processes.
         """
         settings = self.settings
         places = np.array_split(np.arange(settings.batch_size), settings.accumulate)
@@ -155,12 +147,8 @@ class PretrainTrainer:
             yield part, places[part]
 
 
-def _seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _backbone(job: PretrainConfig) -> nn.Module:
-    settings = job.settings
-    if job.start is None:
+def _backbone(config: PretrainConfig) -> nn.Module:
+    settings = config.settings
+    if config.start is None:
         return build_backbone(settings.arch, settings.input_size)
-    return load_backbone(job.start, settings.arch, settings.input_size, settings.seed).module
+    return load_backbone(config.start, settings.arch, settings.input_size, settings.seed).module

@@ -34,7 +34,7 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
     records = {record.key: record for record in results.counted}
     known = score_evidence(results)
     audited = {audit.task for audit in results.leakage_audits if audit.near_test}
-    doubted = {audit.task for audit in results.leakage_audits if audit.doubts or audit.told}
+    doubted = {audit.task for audit in results.leakage_audits if audit.doubts or audit.shortcut_clauses}
     lost = {visible_fields(item.cell) for item in results.missing}
 
     def edge(row: LeaderboardRow) -> bool:

@@ -44,7 +44,7 @@ def leakage_section(results: Results) -> SectionContent | None:
     if not points:
         doubted = any(audit.doubts for audit in audits)
         points = [f"No test image was {'shown' if doubted else 'found'} to leak, as far as was looked."]
-    clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.told)]
+    clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.shortcut_clauses)]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
     return SectionContent(
         "Leakage", 68, (SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),)
@@ -148,7 +148,7 @@ def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
 
 
 def _is(hint: ShortcutHint) -> str:
-    return hint.reason or ("yes" if hint.found else "no")
+    return hint.reason or ("yes" if hint.exceeds_chance else "no")
 
 
 def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:

@@ -1,1 +1,1 @@
-"""Whether weights have seen the images on which they are judged: by declaration and by measurement."""
+"""Audit whether weights have seen a task's test images: by declaration and by measurement."""

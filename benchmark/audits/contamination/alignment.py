@@ -1,9 +1,8 @@
-"""Whether two images that a hash finds alike are copies: the correlation of their details, crops allowed for.
+"""Correlation of the details of two images, over crops, to confirm that they are copies.
 
-Chest radiographs all look alike from afar, and so do retinas; what tells two of them apart is fine structure.
-Each image is therefore reduced to 28 x 28 pixels of gray, its coarse part is taken away, and the correlation
-is the best over 161 ways to crop the one or the other by up to 5 % per side. Reducing and blurring are sums
-over rows and over columns, so that all crops of an image are two matrix products for each.
+Chest radiographs, or retinas, differ in fine structure only. Each image is therefore reduced to 28 x 28 gray
+pixels, its coarse part (a blur) is subtracted, and the correlation is the best of 161 crops of one or the
+other by up to 5 % per side. Reduction and blur are separable, so that all crops take two matrix products.
 """
 
 from functools import lru_cache
@@ -18,43 +17,43 @@ _Floats = NDArray[np.float32]
 
 THUMBNAIL_SIDE = 28
 COARSE = 3.0
-"""Standard deviation, in pixels of the thumbnail, of the blur that is the coarse part."""
+"""Standard deviation of the blur that is subtracted, in pixels of the thumbnail."""
 _CUTS = (0.0, 0.025, 0.05)
-"""What is tried to cut off at each side, as a share of it; the same, negative, where the other was cut."""
+"""Crops of each side, as a share of it; negative for crops of the other image."""
 _WHOLE = ((0.0, 0.0),)
 
 Cuts = tuple[tuple[float, float], ...]
-"""Windows along one side: what is cut off at its begin and at its end."""
+"""Windows along one axis: shares that are cut off at its start and end."""
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> _Floats:
-    """Return the details of a whole image: [SIDE * SIDE]."""
+    """Return the details of an uncropped image: [THUMBNAIL_SIDE ** 2]."""
     return _details(pixels, _WHOLE)[0]
 
 
 def correlations(pixels: NDArray[np.uint8], thumbnails: _Floats) -> _Floats:
-    """Return the best correlation of an image with each of some thumbnails: [n] from [n, SIDE * SIDE]."""
+    """Return an image's best correlation with each thumbnail: [n] from [n, THUMBNAIL_SIDE ** 2]."""
     best = np.full(len(thumbnails), -1.0, np.float32)
     squares = thumbnails * thumbnails
     for sign in (1, -1):
         cuts = tuple((sign * low, sign * high) for low, high in product(_CUTS, _CUTS))
-        np.maximum(best, _correlated(_details(pixels, cuts), cuts, thumbnails, squares), out=best)
+        np.maximum(best, _best_window(_details(pixels, cuts), cuts, thumbnails, squares), out=best)
     return best
 
 
 def plain_correlations(one: _Floats, other: _Floats) -> _Floats:
-    """Return the correlation of each thumbnail with its counterpart: [n] from two [n, SIDE * SIDE]."""
+    """Return the correlation of each pair of thumbnails: [n] from two [n, THUMBNAIL_SIDE ** 2]."""
     one, other = (each - each.mean(axis=1, keepdims=True) for each in (one, other))
     spread = np.einsum("np,np->n", one, one) * np.einsum("np,np->n", other, other)
     return np.einsum("np,np->n", one, other) / np.sqrt(np.maximum(spread, 1e-6))
 
 
-def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
-    """Return [n]: the best correlation of each of `theirs` with `ours` [w, p], over the pixels inside.
+def _best_window(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) -> _Floats:
+    """Return the best correlation of each of `theirs` [n, p] with windows `ours` [w, p]: [n].
 
-    With m the mask: sum m a b - sum m a sum m b / sum m, over the roots of the same with a a and b b.
+    Only pixels inside count: with mask m, the covariance is sum(m a b) - sum(m a) sum(m b) / sum(m).
     """
-    masks, which = _inside(cuts)
+    masks, which = _window_masks(cuts)
     inside = masks[which]
     count = inside.sum(axis=1)
     own = ours * inside
@@ -66,28 +65,28 @@ def _correlated(ours: _Floats, cuts: Cuts, theirs: _Floats, squares: _Floats) ->
 
 
 def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
-    """Return an image, cropped in each way, without what a blur leaves of it: [len(cuts)**2, SIDE * SIDE]."""
+    """Return every crop of an image minus its blur: [len(cuts) ** 2, THUMBNAIL_SIDE ** 2]."""
     gray = luminance(pixels).astype(np.float32)
-    (down, blurred_down), (across, blurred_across) = (_weights(side, cuts) for side in gray.shape)
+    (down, blurred_down), (across, blurred_across) = (_reduction_weights(side, cuts) for side in gray.shape)
     fine = down @ gray @ across.T - blurred_down @ gray @ blurred_across.T
     parts = fine.reshape(len(cuts), THUMBNAIL_SIDE, len(cuts), THUMBNAIL_SIDE).transpose(0, 2, 1, 3)
     return parts.reshape(-1, THUMBNAIL_SIDE * THUMBNAIL_SIDE)
 
 
 @lru_cache(maxsize=64)
-def _weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
-    """Return twice [len(cuts) * SIDE, side]: what reduces `side` pixels in each window, and blurs it too."""
+def _reduction_weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
+    """Return the reduction of each window, and with blur: [len(cuts) * THUMBNAIL_SIDE, side]."""
     from scipy.ndimage import gaussian_filter1d
 
-    means = np.stack([_means(side, *cut) for cut in cuts])
+    means = np.stack([_area_weights(side, *cut) for cut in cuts])
     blurred = gaussian_filter1d(means, COARSE, axis=1, mode="nearest")
     return means.reshape(-1, side).astype(np.float32), blurred.reshape(-1, side).astype(np.float32)
 
 
-def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
-    """Return [SIDE, side]: the weights of `side` pixels in each of SIDE equal parts of a window.
+def _area_weights(side: int, low: float, high: float) -> NDArray[np.float64]:
+    """Return the weights of `side` pixels in each part of a window: [THUMBNAIL_SIDE, side].
 
-    Beyond the image its last pixels are repeated.
+    Outside the image its border pixels are repeated.
     """
     edges = np.linspace(low, 1 - high, THUMBNAIL_SIDE + 1)[:, None] * side
     left, right = np.arange(side, dtype=float), np.arange(1, side + 1, dtype=float)
@@ -97,10 +96,10 @@ def _means(side: int, low: float, high: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=2)
-def _inside(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
-    """Return masks [k, SIDE * SIDE], 1 where a part lies inside of the image, and [windows] which is whose.
+def _window_masks(cuts: Cuts) -> tuple[_Floats, NDArray[np.intp]]:
+    """Return masks [k, THUMBNAIL_SIDE ** 2], 1 inside the image, and each window's mask number.
 
-    All crops have one in common, since they lie inside; wider windows have 16.
+    All crops share one mask, since they lie inside; wider windows have 16.
     """
     middles = (np.arange(THUMBNAIL_SIDE) + 0.5) / THUMBNAIL_SIDE
     at = np.stack([low + middles * (1 - low - high) for low, high in cuts])

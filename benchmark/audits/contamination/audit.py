@@ -1,8 +1,10 @@
-"""From an init and some tasks to their audits: what is declared, and what a search finds."""
+"""Audit an init on tasks: declared corpora, and a search for near duplicates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ....baselines.naming import NamedInit
 from ....baselines.weights.checkpoint import CheckpointCard, card_path, read_checkpoint_card
@@ -21,12 +23,12 @@ from .outcome import ContaminationAudit, SearchResult
 
 @dataclass(frozen=True)
 class ContaminationRequest:
-    """What is audited.
+    """Request of an audit.
 
     Attributes:
-        request: the tasks, one init, its arch, the stored side and where data are.
-        run: a run directory whose weights of that init are meant; None where the request says which.
-        corpus: what the weights have seen; None where the init's card names hashes, or nothing is at hand.
+        request: the tasks, one init, its arch, the stored size and where data are.
+        run: run directory whose weights of that init are audited; None takes those of the request.
+        corpus: the corpus that the weights have seen; None takes the hashes of the init's card, if any.
     """
 
     request: RunConfig
@@ -35,18 +37,18 @@ class ContaminationRequest:
 
     @property
     def init(self) -> NamedInit:
-        """The init."""
+        """The init that is audited."""
         return inits_of(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
-        """The init's card for tasks of a color, where the user named one, by --init or --init-file."""
+        """Return the init's card for a variant, if the user named one by --init or --init-file."""
         path = self.init.paths.get(self.init.base)
         return card_path(path, variant) if path else None
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Which weights an init means for one task, and what they declare to have seen."""
+    """The weights of an init for one task, and the corpora that they declare to have seen."""
 
     identity: str
     corpora: tuple[str, ...]
@@ -54,11 +56,7 @@ class _Weights:
 
 
 def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationAudit]:
-    """Audit one init on each task.
-
-    Raises:
-        UserError: a name is unknown, data are missing, the run does not hold the init, or the corpus is none.
-    """
+    """Audit one init on each task; `UserError` for an unknown name, or missing data or corpus."""
     request = wanted.request
     if len(inits_of(request)) > 1:
         raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
@@ -68,20 +66,22 @@ def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationA
     fetch_tasks(targets, request.size, places)
     require_tasks(targets, request.size, places)
     for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each
-        yield from _audits(wanted, tuple(task for task in targets if task.variant == variant), known, places)
+        yield from _audit_variant(
+            wanted, tuple(task for task in targets if task.variant == variant), known, places
+        )
 
 
-def _audits(
+def _audit_variant(
     wanted: ContaminationRequest, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> Iterator[ContaminationAudit]:
-    """Audit the tasks of one color."""
+    """Audit the tasks of one variant."""
     path = wanted.card(targets[0].variant)
     card = read_checkpoint_card(path) if path else None
     if wanted.run and card is None:
-        weights = _of_run(wanted.run, wanted.init.name)
+        weights = _weights_of_run(wanted.run, wanted.init.name)
     else:
-        weights = _of_grid(_with_arch(wanted.request, card), targets, known, places)
-    seen = _seen(wanted.corpus, path, card)
+        weights = _weights_of_plan(_request_with_arch(wanted.request, card), targets, known, places)
+    seen = _seen_images(wanted.corpus, path, card)
     for task in targets:
         if task.name not in weights:
             raise UserError(f"{wanted.run} has no record of {wanted.init.name} on {task.name}: leave it out.")
@@ -90,62 +90,54 @@ def _audits(
         if seen:
             measured = search_near_duplicates(to_uint8(task.source.load(size, places)["test"].images), seen)
         for each in weights[task.name]:
-            yield _audit(wanted.init.name, task, size, each, measured)
+            yield _make_audit(wanted.init.name, task, size, each, measured)
 
 
-def _audit(
+def _make_audit(
     init: str, task: Task, size: int, weights: _Weights, measured: SearchResult | None
 ) -> ContaminationAudit:
     declared = task.contamination(weights.corpora)
     return ContaminationAudit(
-        init=init,
-        identity=weights.identity,
-        task=task.name,
-        size=size,
-        corpora=weights.corpora,
+        init=init, identity=weights.identity, task=task.name, size=size, corpora=weights.corpora,
         declared=declared.level,
         evidence=tuple(f"{reason.corpus}: {reason}" for reason in declared.reasons),
-        unknown=declared.unknown,
-        measured=measured,
-        made=utc_now(),
-    )
+        unknown=declared.unknown, measured=measured, made=utc_now(),
+    )  # fmt: skip
 
 
-def _of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
-    """Return the weights of an init by task, as the records of a run name them: one for each architecture."""
+def _weights_of_run(run: Path, init: str) -> dict[str, list[_Weights]]:
+    """Return the weights of an init by task, one per architecture, from the records of a run."""
     found: dict[str, dict[str, _Weights]] = {}
     for record in RecordStore(run).read_all():
         if record.cell.init == init and record.init:
-            silent = (UNDECLARED,) if record.init.possible else ()
-            weights = _Weights(record.init.identity, record.init.corpora or silent)
+            undeclared = (UNDECLARED,) if record.init.possible else ()
+            weights = _Weights(record.init.identity, record.init.corpora or undeclared)
             found.setdefault(record.cell.task, {})[weights.identity] = weights
     if not found:
         raise UserError(f"{run} holds no finished record of the init '{init}': name one that it compares.")
     return {task: list(weights.values()) for task, weights in found.items()}
 
 
-def _of_grid(
+def _weights_of_plan(
     request: RunConfig, targets: tuple[Task, ...], known: dict[str, Task], places: DataLocations
 ) -> dict[str, list[_Weights]]:
     found: dict[str, list[_Weights]] = {}
     for (task, _, _), card in build_plan(request, targets, tuple(known.values()), places).cards.items():
-        silent = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
-        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or silent))
+        undeclared = (UNDECLARED,) if card.file else ()  # random weights have seen nothing
+        found.setdefault(task, []).append(_Weights(card.identity, card.corpora or undeclared))
     return found
 
 
-def _with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
-    """Take the arch from the init's card, where there is one."""
-    import msgspec
-
+def _request_with_arch(request: RunConfig, card: CheckpointCard | None) -> RunConfig:
+    """Take the arch from the init's card, if there is one."""
     return msgspec.structs.replace(request, archs=card.arch) if card else request
 
 
-def _seen(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
-    """Return what can be searched: the corpus, else the hashes that the init's card names, else None.
+def _seen_images(corpus: Path | None, path: Path | None, card: CheckpointCard | None) -> SeenImages | None:
+    """Return the images to search: the corpus, else the hashes of the init's card, else None.
 
     Raises:
-        UserError: the card says that the weights were trained on another corpus.
+        UserError: the card names another corpus.
     """
     if corpus:
         training = card.training if card else {}

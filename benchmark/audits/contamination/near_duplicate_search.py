@@ -1,4 +1,4 @@
-"""Which test images of a task have a near copy among the images that weights have seen."""
+"""Find test images of a task with a near copy among the images that weights have seen."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,17 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import UserError
+from ....core.files import sha256_file
 from ....tasks.images.perceptual_hash import BLANK, WHOLE, CropWindow, perceptual_hashes
+from ...corpus.corpus import read_corpus
+from ...corpus.exact_duplicates import rows_without
+from ...corpus.index import images_at, read_index_columns
 from . import alignment
 from .outcome import SearchResult
 from .search import HashIndex, Ints, NeighborHits, _Hashes
 
 RADIUS = 11
-"""Unlike bits up to which an image of the corpus is a candidate, where its pixels can be compared."""
+"""Largest Hamming distance of a candidate, if its pixels can be compared."""
 CORRELATION = 0.96
-"""Of details, from which on a candidate is a copy; docs/contamination.md derives it."""
+"""Smallest correlation of the details of a copy; docs/contamination.md derives it."""
 ALONE = 1
-"""Unlike bits up to which a hash alone is a copy, where there are no pixels to compare."""
+"""Largest Hamming distance of a copy, if there are only hashes to compare."""
 CANDIDATES = 16
 """Nearest images of the corpus that are compared with a test image; 32 find no more planted copies."""
 
@@ -28,24 +32,18 @@ CROPS = (
     *(CropWindow(cut, cut, cut, cut) for cut in (0.0175, 0.035, -0.0175, -0.035)),
     *(CropWindow(x, y, -x, -y) for x, y in ((_SOME, 0.0), (-_SOME, 0.0), (0.0, _SOME), (0.0, -_SOME))),
 )
-"""What is looked for of each test image, since it or its copy may have been cropped by up to 5 % per side."""
+"""Crops of a test image to search for: it or its copy may have been cropped by up to 5 % per side."""
 
 _BATCH = 1000
-"""Test images whose candidates' thumbnails are held at once: at most 100 MB."""
+"""Test images whose candidates' thumbnails are in memory at once: at most 100 MB."""
 
 Thumbnails = Callable[[Ints], alignment._Floats]
-"""From rows of the corpus, ascending, to their `thumbnail`s."""
+"""Maps ascending rows of the corpus to their `thumbnail`s."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeenImages:
-    """The images that weights have seen, as far as they are at hand.
-
-    Attributes:
-        identity: of the corpus or the file.
-        hashes: [n] perceptual hashes.
-        thumbnails: of rows of the corpus; None where only hashes are at hand.
-    """
+    """Perceptual hashes [n] of the images seen; `thumbnails` is None if only hashes are known."""
 
     identity: str
     hashes: _Hashes
@@ -53,22 +51,14 @@ class SeenImages:
 
 
 def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> SeenImages:
-    """Return what a corpus holds, but for sources that were left out of a training, and copies of them.
-
-    Raises:
-        UserError: it is none, not finished or damaged.
-    """
-    from ...corpus.corpus import read_corpus
-    from ...corpus.exact_duplicates import rows_without
-    from ...corpus.index import images_at, read_index_columns
-
+    """Return the images of a corpus without the sources `left_out`; errors as `read_corpus`."""
     corpus = read_corpus(folder)
     table = read_index_columns(folder, ["phash", "source"])
     table = rows_without(folder, left_out, table.append_column("row", [np.arange(len(table))]))
-    kept = table["row"].to_numpy()
+    index_rows = table["row"].to_numpy()
 
     def thumbnails(rows: Ints) -> alignment._Floats:
-        images = images_at(folder, kept[rows].tolist())
+        images = images_at(folder, index_rows[rows].tolist())
         return np.stack([alignment.thumbnail(image) for image in images])
 
     hashes = table["phash"].to_numpy()
@@ -76,9 +66,7 @@ def seen_in_corpus(folder: Path, left_out: frozenset[str] = frozenset()) -> Seen
 
 
 def seen_in_hashes(path: Path) -> SeenImages:
-    """Return what a file of hashes holds; `UserError` where it is not a one-dimensional .npy of uint64."""
-    from ....core.files import sha256_file
-
+    """Read a file of hashes; `UserError` where it is not a one-dimensional .npy of uint64."""
     try:
         hashes = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -89,7 +77,7 @@ def seen_in_hashes(path: Path) -> SeenImages:
 
 
 def search_near_duplicates(images: NDArray[np.uint8], seen: SeenImages) -> SearchResult:
-    """Look for each image of a test split [n, h, w(, 3)] among what was seen."""
+    """Search for each image of a test split [n, h, w(, 3)] among the images seen."""
     shown = perceptual_hashes(images) != BLANK
     rows = np.flatnonzero(shown)
     matched = tuple(int(row) for row in np.sort(rows[has_near_duplicate(images[rows], seen)]))
@@ -105,7 +93,7 @@ def search_near_duplicates(images: NDArray[np.uint8], seen: SeenImages) -> Searc
 
 
 def share_interval(found: int, of: int) -> tuple[float, float]:
-    """Return the 95 % Clopper-Pearson interval of a share; (0, 1) of nothing."""
+    """Return the 95 % Clopper-Pearson interval of `found` / `of`; (0, 1) if `of` is 0."""
     from scipy.stats import binomtest
 
     if not of:
@@ -115,7 +103,7 @@ def share_interval(found: int, of: int) -> tuple[float, float]:
 
 
 def has_near_duplicate(images: NDArray[np.uint8], seen: SeenImages) -> NDArray[np.bool_]:
-    """Return [n]: whether each image has a copy among what was seen."""
+    """Return whether each image has a copy among the images seen: [n]."""
     if seen.thumbnails is None:
         found = np.zeros(len(images), bool)
         found[nearest_candidates(images, seen.hashes, ALONE, (WHOLE,)).query] = True
@@ -124,7 +112,7 @@ def has_near_duplicate(images: NDArray[np.uint8], seen: SeenImages) -> NDArray[n
 
 
 def best_correlations(images: NDArray[np.uint8], seen: SeenImages) -> alignment._Floats:
-    """Return [n]: the highest correlation of each image's details with a candidate's; -1 without one."""
+    """Return the highest correlation of each image's details with a candidate, or -1: [n]."""
     if seen.thumbnails is None:
         raise ValueError("there are no pixels to compare")
     best = np.full(len(images), -1.0, np.float32)
@@ -136,12 +124,9 @@ def best_correlations(images: NDArray[np.uint8], seen: SeenImages) -> alignment.
 def pair_correlations(
     images: NDArray[np.uint8], hits: NeighborHits, thumbnails: Thumbnails
 ) -> alignment._Floats:
-    """Return the correlation of the details of each pair of an image and a row: [pairs].
+    """Return the correlation of details of each pair of image [n, h, w(, 3)] and row: [pairs].
 
-    Args:
-        images: [n, h, w(, 3)].
-        hits: the pairs, sorted by image.
-        thumbnails: of the rows.
+    `hits` are the pairs, sorted by image; `thumbnails` gives those of the rows.
     """
     found = np.empty(len(hits), np.float32)
     for part in _batches(hits):
@@ -156,7 +141,7 @@ def pair_correlations(
 def nearest_candidates(
     images: NDArray[np.uint8], hashes: _Hashes, radius: int, crops: tuple[CropWindow, ...]
 ) -> NeighborHits:
-    """Return the nearest rows of each image, over all its crops; a query is an image, blank rows are none."""
+    """Return the nearest rows of each image over all its crops, without blank rows and images."""
     rows = np.flatnonzero(hashes != BLANK)
     index = HashIndex(hashes[rows])
     queries = np.concatenate([perceptual_hashes(images, crop) for crop in crops])
@@ -167,7 +152,7 @@ def nearest_candidates(
 
 
 def _batches(hits: NeighborHits) -> Iterator[slice]:
-    """Yield the hits of some images after the others."""
+    """Yield slices of the hits, each of up to `_BATCH` images."""
     last = int(hits.query[-1]) + 1 if len(hits) else 0
     for start in range(0, last, _BATCH):
         low, high = np.searchsorted(hits.query, (start, start + _BATCH)).tolist()

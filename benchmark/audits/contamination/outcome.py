@@ -1,4 +1,4 @@
-"""What an audit found of one init and one task: plain data in a file, which the report reads."""
+"""Contamination audit of one init on one task, stored as JSON for the report."""
 
 import hashlib
 import re
@@ -13,27 +13,26 @@ from ....core.files import read_regular, write_json
 
 CONTAMINATION_FORMAT = 1
 CONTAMINATION_FOLDER = "contamination"
-"""Of the audits in a run directory."""
+"""Sub-folder of a run directory."""
 
 FALSE_SHARE = 0.11
-"""The share of test images that an audit may find by error, among images that all look alike.
+"""Largest share of false matches, measured on images that all look alike.
 
-Of the retinas of docs/contamination.md, the worst source, 7 % are found that are not there (95 % interval
-up to 10.3 %); a share of matches whose interval does not lie above it is no sign that weights have seen the
-test set.
+The worst source of docs/contamination.md, retinas, has 7 % false matches (95 % interval up to 10.3 %). A
+share of matches whose interval includes `FALSE_SHARE` is no evidence that weights have seen the test set.
 """
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search for a task's test images among a corpus found.
+    """Result of a search for a task's test images in a corpus.
 
     Attributes:
         corpus: identity of the corpus, or of the file of hashes.
-        images: how many images were searched.
-        checked: test images that were looked for.
-        blank: test images that show nothing and cannot be looked for; not among `checked`.
-        matched: rows of the test split of which a copy was found.
-        by: "pixels" where each match was confirmed by its details, "hash" where only hashes were at hand.
+        images: number of images in the corpus.
+        checked: number of test images searched for.
+        blank: number of test images without content, which are not `checked`.
+        matched: rows of the test split with a copy.
+        by: "pixels" if matches were confirmed by their details, "hash" if only hashes were available.
         interval: 95 % Clopper-Pearson interval of the share that matched.
     """
 
@@ -47,30 +46,26 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float:
-        """Matches per image that was checked; 0 where none was."""
+        """Share of checked images that matched; 0 if none was checked."""
         return len(self.matched) / self.checked if self.checked else 0.0
 
     @property
     def contaminated(self) -> bool:
-        """Whether there are more matches than look-alikes explain."""
+        """Whether there are more matches than look-alike images explain."""
         return self.interval[0] > FALSE_SHARE
 
 
 class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
-    """An audit of one init on one task.
+    """Audit of one init on one task.
 
     Attributes:
-        format: of the file.
-        init: the init's name, as in tables.
-        identity: of its weights: other weights under the same name are not judged by this audit.
-        task: the task's name.
-        size: side in pixels of the test images that were looked for.
-        corpora: what the weights are declared to have seen.
-        declared: what the catalog makes of these corpora: the strongest relation to the task.
+        identity: of its weights: the audit does not apply to other weights of the same name.
+        size: side in pixels of the test images.
+        corpora: corpora that the weights are declared to have seen.
+        declared: strongest relation of these corpora to the task in the catalog.
         evidence: a sentence for each corpus that is not clean.
-        unknown: corpora of which the catalog knows nothing.
-        measured: what was found; None where there was nothing to search.
-        made: when, UTC.
+        unknown: corpora that are not in the catalog.
+        measured: result of the search; None where there was nothing to search.
     """
 
     format: int = CONTAMINATION_FORMAT
@@ -87,31 +82,32 @@ class ContaminationAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contaminated(self) -> bool:
-        """Whether no verdict shall rest on this init and task: declared, or measured."""
+        """Whether contamination is declared or measured, which excludes verdicts."""
         return self.declared == "declared" or (self.measured is not None and self.measured.contaminated)
 
     @property
     def doubtful(self) -> bool:
-        """Whether something speaks for contamination, although not enough to exclude a verdict."""
+        """Whether there is weak evidence of contamination, which does not exclude a verdict."""
         matched = self.measured.matched if self.measured else ()
         return not self.contaminated and (self.declared == "possible" or bool(matched))
 
     @property
     def sentence(self) -> str:
-        """What was found, without a full stop."""
-        told = [f"the catalog calls {self.init} {self.declared}: {'; '.join(self.evidence)}"]
-        told = told if self.declared != "clean" else []
+        """Findings as one sentence, without a full stop."""
+        clauses = []
+        if self.declared != "clean":
+            clauses.append(f"the catalog calls {self.init} {self.declared}: {'; '.join(self.evidence)}")
         if self.measured and self.measured.matched:
             found = f"{len(self.measured.matched):,} of {self.measured.checked:,} test images"
             low, high = self.measured.interval
             by = {"pixels": "copies", "hash": "near-equal hashes"}[self.measured.by]
             where = f"among the {self.measured.images:,} images searched for {self.init}"
-            told.append(f"{found} ({low:.1%} to {high:.1%}) have {by} {where}")
-        return "; ".join(told) or f"nothing was found of what {self.init} has seen"
+            clauses.append(f"{found} ({low:.1%} to {high:.1%}) have {by} {where}")
+        return "; ".join(clauses) or f"nothing was found of what {self.init} has seen"
 
 
 def write_audit(folder: Path, audit: ContaminationAudit) -> Path:
-    """Write an audit into a folder; a later one of the same init, weights and task takes its place."""
+    """Write an audit into a folder; replaces one of the same init, weights and task."""
     weights = hashlib.sha256(audit.identity.encode()).hexdigest()[:8]
     plain = (re.sub(r"[^\w.+=-]", "_", name) for name in (audit.init, audit.task, weights))
     path = folder / f"{'--'.join(plain)}.json"
@@ -120,11 +116,7 @@ def write_audit(folder: Path, audit: ContaminationAudit) -> Path:
 
 
 def read_audits(run: Path) -> Iterator[ContaminationAudit]:
-    """Read the audits of a run directory, by name.
-
-    Raises:
-        UserError: a file is damaged or of another format: to pass over it would call the cell not audited.
-    """
+    """Read the audits of a run directory; `UserError` if one is damaged or of another format."""
     for path in sorted((run / CONTAMINATION_FOLDER).glob("*.json")):
         try:
             audit = msgspec.json.decode(read_regular(path), type=ContaminationAudit)

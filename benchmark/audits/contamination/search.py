@@ -1,10 +1,9 @@
-"""Every near neighbor among millions of 64-bit hashes: exact, in bounded memory, without a full scan.
+"""Exact nearest neighbors among millions of 64-bit hashes, in bounded memory.
 
 Multi-index hashing (Norouzi, Punjani and Fleet 2012): hashes that differ in at most 4r + 3 bits differ in at
-most r bits in one of four blocks of 16 bits, so that only hashes with a near block need be compared. Blocks
-take every fourth bit, because neighboring frequencies of one kind of image are alike, which would crowd a
-few buckets. A query that has found `most` neighbors is not taken on to the next, wider round: among images
-that all look alike nobody needs a million of them.
+most r bits in one of four blocks of 16 bits, so that only hashes with a near block need be compared. A block
+is every fourth bit: neighboring frequencies of one kind of image are alike, which would crowd a few buckets.
+A query with `most` neighbors is left out of the next, wider round, since similar images have very many.
 
 Up to a quarter of a million hashes a full scan is faster, above all where they are crowded.
 """
@@ -24,18 +23,18 @@ Ints = NDArray[np.int64]
 
 BLOCKS, WIDTH = 4, 16
 LARGEST_DISTANCE = 11
-"""Bits: the distance up to which the search is exact; three rounds, of 0, 1 and 2 bits in a block."""
+"""Largest distance in bits of an exact search; three rounds, of 0, 1 and 2 bits in a block."""
 
 _QUERIES = 1 << 16
-"""Queries that are looked up together; with `_PAIRS` and `_HELD` this bounds the memory."""
+"""Queries per call; with `_PAIRS` and `_MOST_HITS` this bounds the memory."""
 _PAIRS = 1 << 20
 """Pairs that are compared at once."""
-_HELD = 1 << 21
-"""Hits that are held before each query's nearest are kept and the rest dropped."""
+_MOST_HITS = 1 << 21
+"""Hits in memory before all but each query's nearest are dropped."""
 SCANNED = 1 << 18
-"""Hashes up to which each query is compared with all of them."""
+"""Number of hashes up to which each query is compared with all of them."""
 _SHARE = 1000
-"""Queries that one thread scans at a time."""
+"""Queries per thread."""
 
 _NONE = np.empty(0, np.int64)
 
@@ -45,9 +44,9 @@ class NeighborHits:
     """Near neighbors, sorted by query, then distance, then row.
 
     Attributes:
-        query: [n] which query.
-        row: [n] which row of the index.
-        distance: [n] unlike bits.
+        query: [n] number of the query.
+        row: [n] row of the index.
+        distance: [n] in bits.
     """
 
     query: Ints
@@ -58,7 +57,7 @@ class NeighborHits:
         return len(self.query)
 
     def nearest(self, most: int) -> "NeighborHits":
-        """Return each pair once, and of each query the `most` nearest; ties go to the lower row."""
+        """Return the `most` nearest distinct rows of each query; ties go to the lower row."""
         order = np.lexsort((self.distance, self.row, self.query))
         query, row = self.query[order], self.row[order]
         order = order[(np.diff(query, prepend=-1) != 0) | (np.diff(row, prepend=-1) != 0)]
@@ -70,7 +69,7 @@ class NeighborHits:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """The index sorted by 16 of its bits: the rows of bucket k are order[start[k]:start[k + 1]]."""
+    """Hashes sorted by the bits of a block; bucket k is order[start[k]:start[k + 1]]."""
 
     hashes: _Hashes
     order: NDArray[np.uint32]
@@ -78,29 +77,19 @@ class _Block:
 
 
 class HashIndex:
-    """Hashes that can be searched; takes 50 bytes for each, or 8 where they are few enough to scan.
-
-    Args:
-        hashes: [n] in any order, repetitions allowed.
-    """
+    """Search index of hashes [n]; takes 50 bytes per hash, or 8 if few enough to scan."""
 
     def __init__(self, hashes: _Hashes) -> None:
         self.size = len(hashes)
         self._scanned = hashes if self.size <= SCANNED else None
         self._blocks = (
-            () if self.size <= SCANNED else tuple(_sorted(hashes, block) for block in range(BLOCKS))
+            () if self.size <= SCANNED else tuple(_sorted_block(hashes, block) for block in range(BLOCKS))
         )
 
     def nearest(self, queries: _Hashes, radius: int, most: int = 64) -> NeighborHits:
-        """Return for each query the `most` nearest rows within `radius` bits; ties go to the lower row.
+        """Return the `most` nearest rows of each query [q] within `radius` bits; ties: lower row.
 
-        Args:
-            queries: [q].
-            radius: 0 to `LARGEST_DISTANCE`.
-            most: neighbors per query that are wanted.
-
-        Raises:
-            ValueError: the radius is outside of what is searched exactly.
+        `ValueError` where `radius` is not within 0 to `LARGEST_DISTANCE`.
         """
         if not 0 <= radius <= LARGEST_DISTANCE:
             raise ValueError(f"A radius is 0 to {LARGEST_DISTANCE} bits, not {radius}.")
@@ -108,7 +97,9 @@ class HashIndex:
             return _scan(self._scanned, queries, radius, most)
         starts = range(0, len(queries), _QUERIES)
         parts = [self._search(queries[at : at + _QUERIES], radius, most) for at in starts]
-        return _joined([replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)])
+        return _concatenate(
+            [replace(part, query=part.query + at) for part, at in zip(parts, starts, strict=True)]
+        )
 
     def _search(self, queries: _Hashes, radius: int, most: int) -> NeighborHits:
         found = NeighborHits(_NONE, _NONE, _NONE)
@@ -117,16 +108,16 @@ class HashIndex:
             reach = min(radius, BLOCKS * flips + BLOCKS - 1)
             for number, block in enumerate(self._blocks):
                 hits = _look_up(block, number, queries, open_, flips, reach, most)
-                found = _nearest([found, hits], most)
+                found = _concatenate([found, hits]).nearest(most)
             full = np.bincount(found.query, minlength=len(queries)) >= most
             open_ = np.flatnonzero(~full)
         return found
 
 
 def _scan(hashes: _Hashes, queries: _Hashes, radius: int, most: int) -> NeighborHits:
-    """Compare every query with every hash, some queries per thread: numpy works outside of Python's lock."""
+    """Compare every query with every hash, in threads, since numpy releases Python's lock."""
 
-    def share(start: int) -> NeighborHits:
+    def scan_share(start: int) -> NeighborHits:
         unlike, distance = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint8)
         found = []
         for query in range(start, min(start + _SHARE, len(queries))):
@@ -135,14 +126,14 @@ def _scan(hashes: _Hashes, queries: _Hashes, radius: int, most: int) -> Neighbor
             order = np.argsort(distance[rows], kind="stable")[:most]
             rows = rows[order]
             found.append(NeighborHits(np.full(len(rows), query), rows, distance[rows].astype(np.int64)))
-        return _joined(found)
+        return _concatenate(found)
 
     with ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
-        return _joined(list(pool.map(share, range(0, len(queries), _SHARE))))
+        return _concatenate(list(pool.map(scan_share, range(0, len(queries), _SHARE))))
 
 
 def _keys(hashes: _Hashes, block: int) -> NDArray[np.uint16]:
-    """Return every fourth bit, beginning with bit `block`, packed: [n]."""
+    """Pack every fourth bit, from bit `block` on: [n]."""
     keys = np.zeros(len(hashes), np.uint16)
     for bit in range(WIDTH):
         shift = np.uint64(BLOCKS * bit + block)
@@ -150,7 +141,7 @@ def _keys(hashes: _Hashes, block: int) -> NDArray[np.uint16]:
     return keys
 
 
-def _sorted(hashes: _Hashes, block: int) -> _Block:
+def _sorted_block(hashes: _Hashes, block: int) -> _Block:
     keys = _keys(hashes, block)
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     start = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << WIDTH))])
@@ -158,7 +149,7 @@ def _sorted(hashes: _Hashes, block: int) -> _Block:
 
 
 def _masks(flips: int) -> NDArray[np.uint16]:
-    """Return every 16-bit word with exactly `flips` bits."""
+    """Return all 16-bit words with exactly `flips` bits set."""
     words = [sum(1 << bit for bit in bits) for bits in combinations(range(WIDTH), flips)]
     return np.array(words, np.uint16)
 
@@ -166,30 +157,30 @@ def _masks(flips: int) -> NDArray[np.uint16]:
 def _look_up(
     block: _Block, number: int, queries: _Hashes, open_: Ints, flips: int, reach: int, most: int
 ) -> NeighborHits:
-    """Compare each open query with the buckets that differ from it by `flips` bits or fewer."""
+    """Compare each open query with the buckets that differ from it by up to `flips` bits."""
     masks = np.concatenate([_masks(few) for few in range(flips + 1)])
     probed = (_keys(queries[open_], number)[:, None] ^ masks).ravel()
     asker = np.repeat(open_.astype(np.int32), len(masks))[np.argsort(probed, kind="stable")]
     ends = np.cumsum(np.bincount(probed, minlength=1 << WIDTH))
-    held: list[NeighborHits] = []
-    waiting = 0
+    hit_lists: list[NeighborHits] = []
+    count = 0
     for bucket in np.flatnonzero(np.diff(ends, prepend=0) * np.diff(block.start)):
         askers = asker[ends[bucket - 1] if bucket else 0 : ends[bucket]]
         for hits in _compare(
             block, int(block.start[bucket]), int(block.start[bucket + 1]), queries, askers, reach
         ):
-            held.append(hits)
-            waiting += len(hits)
-            if waiting > _HELD:
-                held = [_nearest(held, most)]
-                waiting = 0
-    return _nearest(held, most)
+            hit_lists.append(hits)
+            count += len(hits)
+            if count > _MOST_HITS:
+                hit_lists = [_concatenate(hit_lists).nearest(most)]
+                count = 0
+    return _concatenate(hit_lists).nearest(most)
 
 
 def _compare(
     block: _Block, low: int, high: int, queries: _Hashes, askers: NDArray[np.int32], reach: int
 ) -> Iterator[NeighborHits]:
-    """Yield the pairs of a bucket's rows and its askers that are near enough."""
+    """Yield the pairs of a bucket's rows and its queries within `reach` bits."""
     width = min(high - low, _PAIRS)
     for left in range(low, high, width):
         rows = block.hashes[left : min(left + width, high)]
@@ -205,13 +196,6 @@ def _compare(
                 )
 
 
-def _nearest(parts: list[NeighborHits], most: int) -> NeighborHits:
-    """Unite hits and keep of each query the `most` nearest."""
-    return _joined(parts).nearest(most)
-
-
-def _joined(parts: list[NeighborHits]) -> NeighborHits:
-    names = ("query", "row", "distance")
-    return NeighborHits(
-        *(np.concatenate([_NONE, *(getattr(part, name) for part in parts)]) for name in names)
-    )
+def _concatenate(parts: list[NeighborHits]) -> NeighborHits:
+    columns = [[_NONE, *(getattr(part, name) for part in parts)] for name in ("query", "row", "distance")]
+    return NeighborHits(*map(np.concatenate, columns))

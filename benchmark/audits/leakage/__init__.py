@@ -1,11 +1,1 @@
-"""Leakage audit: what of a task's test split its training could already know.
-
-A module builds only on those of its own line, or of one above it:
-
-    matches, outcome, counted            what is found, as plain data
-    equal, groups, near, within          images and groups that stand in two places
-    figures, shortcuts                   what tells split or label without the content of an image
-    pictures                             pairs side by side
-    copies                               the cheap part, for every run
-    audit                                all of it, for a task or a card
-"""
+"""Audit of a task's splits: copies and groups across splits, shortcuts to split or label."""

@@ -1,4 +1,4 @@
-"""From a task, or the card of one, to what leaks between its splits."""
+"""Audit what leaks between the splits of a task, by name or by card."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,12 +30,11 @@ from .within_split import near_within
 
 @dataclass(frozen=True)
 class LeakageRequest:
-    """What is audited.
+    """Request of an audit.
 
     Attributes:
         target: names of tasks or sources, globs or groups as for run; or the path of a card.
-        request: the stored side, where data are, and cards beside them.
-        pictures: embed this many pairs of images.
+        request: the stored size, where data are, and cards beside them.
     """
 
     target: str
@@ -44,11 +43,7 @@ class LeakageRequest:
 
 
 def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
-    """Audit each task.
-
-    Raises:
-        UserError: a name is unknown, a card is wrong, or data are missing.
-    """
+    """Audit each task; `UserError` for an unknown name, a wrong card or missing data."""
     request = wanted.request
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     targets = _targets(wanted, places)
@@ -62,7 +57,7 @@ def audit_leakage(wanted: LeakageRequest) -> Iterator[LeakageAudit]:
 
 
 def _targets(wanted: LeakageRequest, places: DataLocations) -> tuple[Task, ...]:
-    """Find the tasks; a source that only pretrains may be named too, since its splits can leak as well."""
+    """Find the tasks, sources for pretraining included, since their splits can leak as well."""
     cards = [Path(path) for path in wanted.request.task_file]
     name = wanted.target
     if name.endswith(".toml"):
@@ -76,11 +71,10 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     """Audit splits in memory.
 
     Args:
-        task: the task's name.
         size: stored side in pixels.
         data: fingerprint of the content.
-        loaded: the splits by name; empty ones are passed over.
-        pairs: of images to embed side by side.
+        loaded: the splits by name; empty ones are skipped.
+        pairs: number of pairs of images to embed.
 
     Raises:
         UserError: the images are too small to hash.
@@ -96,7 +90,7 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
     looks = SplitThumbnails(
         splits, images, hashes, marks, {name: thumbnails(each) for name, each in images.items()}
     )
-    constant, blank = _empty(splits, hashes)
+    constant, blank = _empty_images(splits, hashes)
     found = LeakageAudit(
         task=task,
         size=size,
@@ -109,35 +103,37 @@ def leakage_of(task: str, size: int, data: str, loaded: Mapping[str, Split], pai
         patients=patients_known(splits),
         constant=constant,
         blank=blank,
-        hints=tuple(shortcut_hints(splits, images, _units(splits, marks))),
+        hints=tuple(shortcut_hints(splits, images, _independent_units(splits, marks))),
         made=utc_now(),
     )
     return add_pair_images(found, images, pairs) if pairs else found
 
 
 def _eight_bits(images: Levels) -> NDArray[np.uint8]:
-    """Return images as uint8, converted some at a time: all at once takes eight times their memory."""
+    """Convert images to uint8 in chunks, since the conversion takes eight times their memory."""
     if images.dtype == np.uint8:
         return to_uint8(images)
     return np.concatenate([to_uint8(images[at : at + 256]) for at in range(0, len(images), 256)])
 
 
-def _empty(
+def _empty_images(
     splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
-    """Return the rows of one single value, and those of nothing but noise; splits without are left out."""
+    """Return the rows of constant images and of mere noise, of the splits that have any."""
     constant: dict[str, _Rows] = {}
     blank: dict[str, _Rows] = {}
     for name, split in splits.items():
-        rows = np.flatnonzero(hashes[name] == BLANK)  # what has one value has no contrast
+        rows = np.flatnonzero(hashes[name] == BLANK)  # which constant images are, too
         flat = [int(row) for row in rows if np.ptp(split.images[row]) == 0]
         constant[name] = tuple(flat)
         blank[name] = tuple(int(row) for row in rows if int(row) not in set(flat))
     return {name: rows for name, rows in constant.items() if rows}, {n: r for n, r in blank.items() if r}
 
 
-def _units(splits: Mapping[str, Split], marks: Mapping[str, Digests]) -> dict[str, NDArray[np.uint64]]:
-    """Return of each image its group, or where that is not known its digest."""
+def _independent_units(
+    splits: Mapping[str, Split], marks: Mapping[str, Digests]
+) -> dict[str, NDArray[np.uint64]]:
+    """Return the group of each image, or its digest where the group is unknown."""
     return {
         name: marks[name]
         if split.groups is None

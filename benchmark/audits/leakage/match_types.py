@@ -1,4 +1,4 @@
-"""Which images of a split have a near copy, and what that means: plain data."""
+"""Images of a split with a near copy, as plain data, and their interpretation."""
 
 import msgspec
 
@@ -10,10 +10,8 @@ class NearestCopy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         row: of the image in its split.
-        other: row of the copy in the split where it was looked for.
+        other: row of the copy in the split that was searched.
         correlation: of their details, 0.96 to 1.
-        exact: they are equal in every pixel.
-        conflict: their labels differ.
     """
 
     row: int
@@ -27,9 +25,9 @@ class NearCopies(msgspec.Struct, frozen=True, kw_only=True):
     """The images of one split that have a near copy in another, or in the same one.
 
     Attributes:
-        split: whose images were looked for.
-        against: where they were looked for; the same split where its images were looked for among each other.
-        checked: images that were looked for; those that show nothing cannot be.
+        split: whose images were searched for.
+        against: the split that was searched; may be the same.
+        checked: number of images searched for, without blank ones.
         matches: each image at most once, by row.
         interval: 95 % Clopper-Pearson interval of the share that matched.
     """
@@ -42,22 +40,22 @@ class NearCopies(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def beyond_look_alikes(self) -> bool:
-        """Whether there are more than images of one kind that merely look alike would give."""
+        """Whether there are more matches than look-alike images explain."""
         return self.interval[0] > FALSE_SHARE
 
     @property
     def within(self) -> bool:
-        """Whether images of one split were looked for among each other: their copies are no leak."""
+        """Whether a split was searched for copies of its own images, which are no leak."""
         return self.split == self.against
 
     @property
     def where(self) -> str:
-        """What was looked for where, e.g. "test in train" or "within train"."""
+        """Splits of the search, e.g. "test in train" or "within train"."""
         return f"within {self.split}" if self.within else f"{self.split} in {self.against}"
 
     @property
     def means(self) -> str:
-        """What that says of the splits."""
+        """Interpretation of the matches in one phrase."""
         if not self.matches:
             return "clean" if self.checked else "not looked"
         if all(match.exact for match in self.matches):

@@ -1,4 +1,4 @@
-"""Near copies across splits: found by perceptual hash, confirmed by the correlation of their details."""
+"""Find near copies across splits by perceptual hash, confirmed by correlation of details."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,20 +25,19 @@ from ..contamination.search import NeighborHits, _Hashes
 from .match_types import NearCopies, NearestCopy
 
 _LOOKED_FOR = {"test": ("train", "val"), "val": ("train",)}
-"""In which splits the images of a split are looked for."""
+"""Splits that are searched for the images of a split."""
 _SHARE = 250
-"""Images that one thread compares at a time."""
+"""Images per thread."""
 
 
 @dataclass(frozen=True)
 class SplitThumbnails:
-    """What is compared of the images of each split, by its name.
+    """Images of each split and their hashes and details, by split name.
 
     Attributes:
-        splits: none of them empty.
         images: of 8 bits, [n, h, w(, 3)].
         hashes: [n] perceptual hashes.
-        marks: [n] `digests`, which tell equal images.
+        marks: [n] `image_digests`, equal for equal images.
         thumbnails: [n, 784] details; 3 KiB for each image.
     """
 
@@ -55,24 +54,24 @@ def thumbnails(images: NDArray[np.uint8]) -> _Floats:
 
 
 def near_copies(looks: SplitThumbnails) -> Iterator[NearCopies]:
-    """Look for the images of test in train and val, and for those of val in train; a split may be missing."""
+    """Search for test images in train and val, and for val images in train, where present."""
     for split, others in _LOOKED_FOR.items():
         if split in looks.splits:
-            yield from (_across(looks, split, other) for other in others if other in looks.splits)
+            yield from (_near_across(looks, split, other) for other in others if other in looks.splits)
 
 
-def _across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
+def _near_across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
     asked = np.flatnonzero(looks.hashes[split] != BLANK)
     images = looks.images[split][asked]
     hits = nearest_candidates(images, looks.hashes[other], RADIUS, CROPS)
-    correlation = _confirmed(images, hits, looks.thumbnails[other])
+    correlation = _correlate_pairs(images, hits, looks.thumbnails[other])
     return near_of(
         looks, (split, other), NeighborHits(asked[hits.query], hits.row, hits.distance), correlation
     )
 
 
-def _confirmed(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
-    """Correlate every pair, some images per thread: most of the time is spent outside of Python's lock."""
+def _correlate_pairs(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
+    """Correlate every pair, in threads, since numpy releases Python's lock."""
     from threadpoolctl import threadpool_limits
 
     cuts = np.searchsorted(hits.query, np.arange(0, len(images) + _SHARE, _SHARE))
@@ -80,7 +79,7 @@ def _confirmed(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) ->
         NeighborHits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])
         for low, high in pairwise(cuts)
     ]
-    # the products are small: threads of their own would only wait for each other
+    # the matrix products are small: threads inside BLAS would only wait for each other
     with threadpool_limits(1), ThreadPoolExecutor(min(4, allowed_cpus())) as pool:
         found = list(pool.map(lambda part: pair_correlations(images, part, lambda rows: known[rows]), parts))
     return np.concatenate([np.empty(0, np.float32), *found])
@@ -89,13 +88,11 @@ def _confirmed(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) ->
 def near_of(
     looks: SplitThumbnails, names: tuple[str, str], pairs: NeighborHits, correlation: _Floats
 ) -> NearCopies:
-    """Return what was found of the images of one split in another, or in the same one.
+    """Return the near copies of the images of one split in another, or in the same one.
 
     Args:
-        looks: of both.
-        names: whose images were looked for, and where.
-        pairs: that were compared.
-        correlation: [pairs] of their details; those below the threshold are no copies.
+        names: split whose images were searched for, and split that was searched.
+        correlation: [pairs] of their details; below `CORRELATION` they are no copies.
     """
     split, other = names
     exact = looks.marks[split][pairs.query] == looks.marks[other][pairs.row]

@@ -1,4 +1,4 @@
-"""What a leakage audit found of one task: plain data in a file, which the report reads."""
+"""Leakage audit of one task, stored as JSON for the report."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,24 +14,22 @@ from .match_types import NearCopies
 
 LEAKAGE_FORMAT = 1
 LEAKAGE_FOLDER = "leakage"
-"""Of the audits in a run directory."""
+"""Sub-folder of a run directory."""
 LEAST_AUC = 0.6
-"""Below it a hint is none: so little can be told that no network gains by it."""
+"""Smallest AUC of a shortcut; a weaker one is of no use to a network."""
 
 _Rows = tuple[int, ...]
 
 
 class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a few figures of an image, without what it shows, tell its split or its label.
+    """Whether a few features of an image, without its content, predict its split or its label.
 
     Attributes:
-        target: what was told: the label, or whether an image is of the last split, which is test.
-        features: from which figures.
-        images: one of each group, or of equal images.
-        auc: macro one-vs-rest, mean over the folds; None where it could not be computed.
-        chance: the highest AUC that the permutations gave; None likewise.
-        p: share of permutations, this order included, that gave as much; None likewise.
-        permutations: of the target over the images.
+        target: what is predicted: the label, or whether an image is of the last split, which is test.
+        images: number of images, one of each group, or of equal images.
+        auc: macro one-vs-rest, mean over the folds; None where it could not be computed, like `chance`, `p`.
+        chance: highest AUC of the permutations.
+        p: share of permutations, the true order included, with at least this AUC.
         reason: why there is no AUC, or "".
     """
 
@@ -45,23 +43,15 @@ class ShortcutHint(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
     @property
-    def found(self) -> bool:
-        """Whether it is more than chance, and enough to matter."""
+    def exceeds_chance(self) -> bool:
+        """Whether the AUC is above chance and at least `LEAST_AUC`."""
         if self.auc is None or self.chance is None:
             return False
         return self.auc > self.chance and self.auc >= LEAST_AUC
 
 
 class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two images side by side, only where the user asked for it.
-
-    Attributes:
-        left: what stands on the left.
-        right: what stands on the right.
-        png: both images, as base64.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
-    """
+    """Two images side by side, only on request: `png` is base64, sizes are in pixels."""
 
     left: ImagePlace
     right: ImagePlace
@@ -71,24 +61,19 @@ class ImagePair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
-    """An audit of one task at one size.
+    """Audit of one task at one size.
 
     Attributes:
-        format: of the file.
-        task: the task's name.
         size: side in pixels of the stored images.
         data: fingerprint of the content.
-        images: split -> how many.
+        images: split -> number of images.
         exact: groups of equal images, within splits and across.
-        near: per pair of splits, then within each.
-        shared: per pair of splits that share groups; None where no two splits know any of theirs.
-        grouped: split -> images whose group is known.
-        patients: split -> those of them whose group is known to be a patient; None in audits of version 0.1.
-        constant: split -> rows of images of one single value.
-        blank: split -> rows of images that show nothing but noise, constant ones left out.
-        hints: shortcuts.
-        pictures: pairs side by side, if they were asked for.
-        made: when, UTC.
+        near: near copies per pair of splits, then within each.
+        shared: per pair of splits that share groups; None where fewer than two splits have known groups.
+        grouped: split -> number of images with a known group.
+        patients: split -> number of these whose group is known to be a patient; None in version 0.1.
+        constant: split -> rows of constant images.
+        blank: split -> rows of images of mere noise, without constant ones.
     """
 
     format: int = LEAKAGE_FORMAT
@@ -109,7 +94,7 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spans(self) -> dict[str, int]:
-        """Count the groups of equal images by the splits that they stand in, as "train and val"."""
+        """Number of groups of equal images by the splits they occur in, as "train and val"."""
         found: dict[str, int] = {}
         for group in self.exact:
             name = " and ".join(group.splits)
@@ -118,49 +103,46 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def crossing(self) -> tuple[EqualImages, ...]:
-        """The groups of equal images that stand in more than one split."""
+        """Groups of equal images that occur in more than one split."""
         return tuple(group for group in self.exact if len(group.splits) > 1)
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What breaks the separation of the splits, a clause each; hints and look-alikes are none."""
-        return tuple(_leaks(self))
+        """Violations of the separation of the splits, a clause each; without hints and look-alikes."""
+        return tuple(_leak_clauses(self))
 
     @property
     def near_test(self) -> tuple[str, ...]:
-        """Near copies of test images in another split, beyond look-alikes and equal images; a clause each."""
+        """Near copies of test images in another split, beyond look-alikes; a clause each."""
         return tuple(
-            f"{_counted(near)} have a copy, or nearly one, in {near.against}" for near in self._leaking
+            f"{_matched_share(near)} have a copy, or nearly one, in {near.against}"
+            for near in self._test_leaks
         )
 
     def near_copies(self, unlike: bool) -> int:
-        """Count the test images of which train or val hold a copy, or nearly one, beyond look-alikes.
-
-        Args:
-            unlike: leave out those that are equal in every pixel.
-        """
-        matches = [match for near in self._leaking for match in near.matches]
+        """Count test images with a copy in train or val, without exact copies if `unlike`."""
+        matches = [match for near in self._test_leaks for match in near.matches]
         equal = {match.row for match in matches if match.exact and unlike}
         return len({match.row for match in matches} - equal)
 
     @property
-    def _leaking(self) -> Iterator[NearCopies]:
+    def _test_leaks(self) -> Iterator[NearCopies]:
         found = (near for near in self.near if near.split == "test" and not near.within)
         return (near for near in found if near.means == "leak")
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What no leak was found by but may be one, a clause each: few near copies, patients not known."""
+        """Possible leaks, a clause each: few near copies, unknown patients."""
         return (*self._look_alikes, *self._not_patients)
 
     @property
     def patients_known(self) -> int:
-        """Count the images whose group is known to be a patient."""
+        """Number of images whose group is known to be a patient."""
         return sum((self.grouped if self.patients is None else self.patients).values())
 
     @property
     def _not_patients(self) -> Iterator[str]:
-        """Say of how many images only a group is known that may be less than a patient."""
+        """Clause on images whose group may be smaller than a patient."""
         if self.shared is not None and (weak := sum(self.grouped.values()) - self.patients_known):
             yield (
                 f"the groups of {weak:,} images are studies, or nearly all of one image, and one patient may "
@@ -169,9 +151,9 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _look_alikes(self) -> Iterator[str]:
-        """Near copies across splits that are too few to be told from look-alikes, a clause each."""
+        """Near copies across splits that are too few to exclude look-alikes, a clause each."""
         return (
-            f"{_counted(near)} have a near copy or a look-alike in {near.against}: "
+            f"{_matched_share(near)} have a near copy or a look-alike in {near.against}: "
             "only a look at the pairs (--pictures) can tell"
             for near in self.near
             if not near.within
@@ -180,39 +162,40 @@ class LeakageAudit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What can be told without a look at what images show, a clause for the split and for the label."""
-        held: dict[str, list[str]] = {}
+    def shortcut_clauses(self) -> tuple[str, ...]:
+        """Shortcuts that were found, a clause for the split and for the label."""
+        features: dict[str, list[str]] = {}
         for hint in self.hints:
-            if hint.found:
-                held.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
-        # of 80 patients with 6 images each, taken for independent, 43 of 60 such sets gave a hint of nothing
+            if hint.exceeds_chance:
+                features.setdefault(hint.target, []).append(f"{hint.features} (AUC {hint.auc:.3f})")
+        # 43 of 60 simulated sets of 80 patients with 6 images each, taken as independent, gave a false hint
         unless = (
             "" if any(self.grouped.values()) else ", unless several images of each patient make it look so"
         )
         return tuple(
-            f"the {target} can be told from {' or '.join(each)}{unless}" for target, each in held.items()
+            f"the {target} can be predicted from {' or '.join(each)}{unless}"
+            for target, each in features.items()
         )
 
 
-def _leaks(found: LeakageAudit) -> Iterator[str]:
+def _leak_clauses(found: LeakageAudit) -> Iterator[str]:
     if found.crossing:
         many = len(found.crossing)
         groups = "group of equal images stands" if many == 1 else "groups of equal images stand"
         yield f"{many:,} {groups} in more than one split"
     for near in found.near:
         if near.beyond_look_alikes and not near.within:
-            yield f"{_counted(near)} have a copy, or nearly one, in {near.against}"
+            yield f"{_matched_share(near)} have a copy, or nearly one, in {near.against}"
     for shared in found.shared or ():
         yield f"{shared.images:,} images of {shared.split} are of groups that also stand in {shared.against}"
 
 
-def _counted(near: NearCopies) -> str:
+def _matched_share(near: NearCopies) -> str:
     return f"{len(near.matches):,} of {near.checked:,} images of {near.split}"
 
 
 def write_leakage(folder: Path, found: LeakageAudit) -> Path:
-    """Write an audit into a folder; a later one of the same task and size takes its place."""
+    """Write an audit into a folder; replaces one of the same task and size."""
     path = folder / f"{re.sub(r'[^A-Za-z0-9_.+=-]', '_', found.task)}--{found.size}px.json"
     write_json(path, found)
     return path
@@ -221,8 +204,7 @@ def write_leakage(folder: Path, found: LeakageAudit) -> Path:
 def read_leakage(run: Path) -> Mapping[tuple[str, int, str], LeakageAudit]:
     """Read the audits of a run directory, by task, size and data.
 
-    Raises:
-        UserError: a file is damaged or of another format: to pass over it would call the task not audited.
+    `UserError` where one is damaged or of another format: skipping it would hide an audit.
     """
     audits = {}
     for path in sorted((run / LEAKAGE_FOLDER).glob("*.json")):

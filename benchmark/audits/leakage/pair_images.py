@@ -1,4 +1,4 @@
-"""Pairs of images side by side, only where the user asks: images of patients do not go out unasked."""
+"""Pairs of images side by side, only on request, since they show patients."""
 
 import base64
 import io
@@ -12,11 +12,11 @@ from ...schema.split_overlap import ImagePlace
 from .outcome import ImagePair, LeakageAudit
 
 PAIR_SIDE = 96
-"""In pixels, of each of the two images."""
+"""Side of each of the two images, in pixels."""
 
 
 _Images = Mapping[str, NDArray[np.uint8]]
-"""Of each split."""
+"""Images of each split."""
 
 
 def add_pair_images(found: LeakageAudit, images: _Images, most: int) -> LeakageAudit:

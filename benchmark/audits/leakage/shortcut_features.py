@@ -1,4 +1,4 @@
-"""Figures of an image that say nothing of what it shows: of its pixels, its subgroup, and its file."""
+"""Features of an image apart from its content: of its pixels, its subgroup, and its file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,30 +9,27 @@ from numpy.typing import NDArray
 from ....tasks.task import Split
 
 Figures = NDArray[np.float64]
-"""[n, k]; NaN where not known."""
+"""Features [n, k]; NaN where unknown."""
 _Images = NDArray[np.uint8]
 _Rows = Mapping[str, NDArray[np.int64]]
-"""Of each split, those that are looked at."""
+"""Rows of each split that are examined."""
 
 FEWEST_IMAGES = 10
-"""Images of a value, a class or a split, below which nothing is told."""
+"""Smallest number of images of a value, class or split that is used."""
 _MOST = 50
-"""Values of one text that are told apart; the others count as one."""
+"""Number of distinct values of a text that are used; the others count as one."""
 _SIZES = ("height", "width", "mm down", "mm right")
 
 
 def feature_families(splits: Mapping[str, Split], images: _Images, rows: _Rows) -> dict[str, Figures]:
-    """Return the figures of some images, of one split after the other: family -> [n, figures].
+    """Return the features of rows of all splits, in order: family -> [n, features].
 
-    Args:
-        splits: by name.
-        images: of those rows, [n, h, w(, 3)].
-        rows: of each split.
+    `images` [n, h, w(, 3)] are those of the rows.
     """
-    return {**_of_pixels(images), **_of_columns(splits, rows), **_of_traits(splits, rows)}
+    return {**_pixel_features(images), **_column_features(splits, rows), **_trait_features(splits, rows)}
 
 
-def _of_pixels(images: _Images) -> dict[str, Figures]:
+def _pixel_features(images: _Images) -> dict[str, Figures]:
     channels = images[..., None] if images.ndim == 3 else images
     flat = channels.reshape(len(images), -1)
     edges = (channels[:, 0], channels[:, -1], channels[:, :, 0], channels[:, :, -1])
@@ -48,26 +45,26 @@ def _of_pixels(images: _Images) -> dict[str, Figures]:
     }
 
 
-def _of_columns(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
-    """Return one family of the subgroup columns that every split has, such as scanner or site."""
+def _column_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
+    """Return one family of the subgroup columns that all splits have, such as scanner or site."""
     first, *others = splits.values()
     shared = [name for name in first.columns if all(name in split.columns for split in others)]
     coded = [_one_hot(np.concatenate([splits[n].columns[name][rows[n]] for n in rows])) for name in shared]
     return {"subgroup columns": np.concatenate(coded, axis=1)} if coded else {}
 
 
-def _of_traits(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
-    """Return the families of what the files say; that a file lacks something is a figure too."""
+def _trait_features(splits: Mapping[str, Split], rows: _Rows) -> dict[str, Figures]:
+    """Return the families of the files' properties; a missing one is a feature, too."""
     names = dict.fromkeys(name for split in splits.values() for name in split.traits)
     found: dict[str, list[Figures]] = {}
     for name in names:
-        values = [_known(splits[split].traits.get(name), some) for split, some in rows.items()]
-        found.setdefault(_family(name), []).append(_coded(values))
+        values = [_trait_values(splits[split].traits.get(name), some) for split, some in rows.items()]
+        found.setdefault(_family(name), []).append(_encode(values))
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
 
 
 def _family(trait: str) -> str:
-    """Name the family; elements of a DICOM header are written with a capital, nothing else is."""
+    """Name the family of a property; only elements of a DICOM header begin with a capital."""
     if trait == "bytes":
         return "file size"
     if trait in _SIZES:
@@ -75,24 +72,24 @@ def _family(trait: str) -> str:
     return "header fields" if trait[:1].isupper() else "bit depth and encoding"
 
 
-def _coded(parts: list[NDArray[Any]]) -> Figures:
-    """Return numbers as they are, [n, 1], and words as a column for each."""
+def _encode(parts: list[NDArray[Any]]) -> Figures:
+    """Return numbers as they are, [n, 1], and texts one-hot encoded."""
     if any(part.dtype.kind == "U" for part in parts):
-        return _one_hot(np.concatenate([_words(part) for part in parts]))
+        return _one_hot(np.concatenate([_as_text(part) for part in parts]))
     return np.concatenate(parts)[:, None]
 
 
-def _known(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:
+def _trait_values(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any]:
     return np.full(len(rows), np.nan) if values is None else np.asarray(values)[rows]
 
 
-def _words(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Return text, "" where a split of numbers knows none."""
+def _as_text(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Convert numbers to text, NaN to ""."""
     return values if values.dtype.kind == "U" else np.where(np.isnan(values), "", values.astype(np.str_))
 
 
 def _one_hot(values: NDArray[np.str_]) -> Figures:
-    """Return 1 in the column of each value: [n, values], the last column for all rare ones together."""
+    """Encode texts one-hot, [n, values]; the last column is for all rare values."""
     distinct, code, counts = np.unique(values, return_inverse=True, return_counts=True)
     common = np.argsort(-counts, kind="stable")[:_MOST]
     common = common[counts[common] >= FEWEST_IMAGES]

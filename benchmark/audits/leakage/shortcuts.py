@@ -1,8 +1,8 @@
-"""Shortcut hints: whether figures that say nothing of what an image shows tell its split or its label.
+"""Test whether features apart from an image's content predict its split or its label.
 
-The figures of each family are cut into ten bins by their quantiles, with one more for what is not known, and
-go into a ridge regression, in five folds. Ridge takes many targets at once, so that every permutation of the
-target is fitted anew, by the same folds, for next to nothing; they say what chance gives on these images.
+The features of each family are cut into ten bins by quantiles, plus one for unknown values, for a ridge
+regression in five folds. Ridge fits many targets at once, so that all permutations of the target are fitted
+on the same folds at little cost; they give the AUC of chance on these images.
 """
 
 import warnings
@@ -18,21 +18,21 @@ from .shortcut_features import FEWEST_IMAGES, Figures, _Images, feature_families
 PERMUTATIONS = 199
 FOLDS = 5
 MOST_IMAGES = 4_000
-"""Images that are looked at; more would find weaker hints, which matter less."""
+"""Images that are examined; more would find weaker hints, which matter less."""
 _SEED = 0
 _AT_ONCE = 25
-"""Permutations whose scores are ranked together, for the memory's sake."""
+"""Permutations whose scores are ranked together; bounds the memory."""
 
 
 def shortcut_hints(
     splits: Mapping[str, Split], images: Mapping[str, _Images], units: Mapping[str, NDArray[np.generic]]
 ) -> Iterator[ShortcutHint]:
-    """Try every family of figures on the split and on the label.
+    """Test every family of features on the split and on the label.
 
     Args:
-        splits: by name; the last, which is test, is told from the others.
+        splits: by name; the last, which is test, is predicted against the others.
         images: of each, [n, h, w(, 3)].
-        units: what is independent: of each image its group, or its digest where no groups are known.
+        units: independent unit of each image: its group, or its digest where groups are unknown.
     """
     rng = np.random.default_rng(_SEED)
     drawn = {name: _one_of_each(units[name], rng) for name in splits}
@@ -44,26 +44,26 @@ def shortcut_hints(
     place = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn.values()])
     labels = np.concatenate([splits[name].labels[rows] for name, rows in drawn.items()])
     for name, figures in feature_families(splits, shown, drawn).items():
-        yield _hint("split", name, figures, (place == len(drawn) - 1)[:, None])
+        yield _make_hint("split", name, figures, (place == len(drawn) - 1)[:, None])
         truth = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
-        yield _hint("label", name, figures, truth)
+        yield _make_hint("label", name, figures, truth)
 
 
 def _one_of_each(units: NDArray[np.generic], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the rows of one image of each unit; images of one patient are not independent."""
+    """Return the row of one image of each unit; images of one patient are not independent."""
     order = rng.permutation(len(units))
     return np.sort(order[np.unique(units[order], return_index=True)[1]])
 
 
-def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> ShortcutHint:
-    """Tell the columns of `truth` [n, classes] from `figures` [n, k]."""
-    kept = (truth.sum(axis=0) >= FEWEST_IMAGES) & ((~truth).sum(axis=0) >= FEWEST_IMAGES)
+def _make_hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) -> ShortcutHint:
+    """Predict the columns of `truth` [n, classes] from `figures` [n, k]."""
+    usable = (truth.sum(axis=0) >= FEWEST_IMAGES) & ((~truth).sum(axis=0) >= FEWEST_IMAGES)
     facts = {"target": target, "features": name, "images": len(truth)}
-    if not kept.any():
+    if not usable.any():
         return ShortcutHint(**facts, reason=f"fewer than two sides with {FEWEST_IMAGES} images")
     if np.all((figures == figures[0]) | (np.isnan(figures) & np.isnan(figures[0]))):
         return ShortcutHint(**facts, reason="the same in all images")
-    aucs = _aucs(figures, truth[:, kept])
+    aucs = _permutation_aucs(figures, truth[:, usable])
     return ShortcutHint(
         **facts,
         auc=round(float(aucs[0]), 4),
@@ -73,8 +73,8 @@ def _hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_]) ->
     )
 
 
-def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
-    """Return [1 + PERMUTATIONS]: the cross-validated macro AUC of the target, then of its permutations."""
+def _permutation_aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
+    """Return the macro AUC of the target, then of its permutations: [1 + PERMUTATIONS]."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import StratifiedKFold
 
@@ -83,41 +83,38 @@ def _aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
     total = np.zeros(len(orders))
     strata = truth[:, 0] if truth.shape[1] == 1 else truth.argmax(axis=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of combinations of labels that are rarer than the folds
+        warnings.simplefilter("ignore")  # about combinations of labels that are rarer than the folds
         folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=_SEED).split(figures, strata))
     for train, test in folds:
-        coded, asked = _binned(figures[train], figures[test])
+        coded, asked = _bin_features(figures[train], figures[test])
         for start in range(0, len(orders), _AT_ONCE):
             some = np.stack(orders[start : start + _AT_ONCE])
             wanted = truth[some[:, train]].transpose(1, 0, 2)  # [train, permutations, classes]
             scores = Ridge(1.0).fit(coded, wanted.reshape(len(train), -1)).predict(asked)
-            total[start : start + len(some)] += _macro(scores, truth[some[:, test]])
+            total[start : start + len(some)] += _macro_auc(scores, truth[some[:, test]])
     return total / FOLDS
 
 
-def _binned(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
-    """Return both as 0 and 1 for each bin of each figure.
-
-    Bins are quantiles of `known`; a figure that is anywhere unknown has one more for that.
-    """
-    parts = [_one_binned(one, other) for one, other in zip(known.T, asked.T, strict=True)]
+def _bin_features(known: Figures, asked: Figures) -> tuple[Figures, Figures]:
+    """Encode both one-hot by bins: quantiles of `known`, and one for unknown values."""
+    parts = [_bin_feature(one, other) for one, other in zip(known.T, asked.T, strict=True)]
     ours, theirs = zip(*parts, strict=True)
     return np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1)
 
 
-def _one_binned(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
-    told = known[np.isfinite(known)]
-    cuts = np.unique(np.quantile(told, np.linspace(0.1, 0.9, 9))) if len(told) else told
+def _bin_feature(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tuple[Figures, Figures]:
+    finite = known[np.isfinite(known)]
+    cuts = np.unique(np.quantile(finite, np.linspace(0.1, 0.9, 9))) if len(finite) else finite
     bins = len(cuts) + 1 + int(np.isnan(known).any() or np.isnan(asked).any())
 
-    def coded(figure: NDArray[np.float64]) -> Figures:
+    def encode(figure: NDArray[np.float64]) -> Figures:
         place = np.where(np.isnan(figure), len(cuts) + 1, np.searchsorted(cuts, figure, "left"))
         return (place[:, None] == np.arange(bins)).astype(float)
 
-    return coded(known), coded(asked)
+    return encode(known), encode(asked)
 
 
-def _macro(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
+def _macro_auc(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
     """Return the mean one-vs-rest AUC of each permutation: scores [n, p * c], truth [p, n, c]."""
     from scipy.stats import rankdata
 

@@ -1,4 +1,4 @@
-"""Near copies within a split, which make it smaller than it looks: whole images only, so that it is cheap."""
+"""Find near copies within a split, which reduce its effective size; no crops, to be fast."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from .match_types import NearCopies
 from .near import SplitThumbnails, near_of
 
 _AT_ONCE = 4096
-"""Pairs whose details are held at once: some 50 MB."""
+"""Pairs whose details are in memory at once: some 50 MB."""
 
 
 def near_within(looks: SplitThumbnails) -> Iterator[NearCopies]:
-    """Look for the images of each split among its others; both images of a pair are matches."""
+    """Search each split for near copies of its own images; both images of a pair are matches."""
     for split in looks.splits:
         shown = np.flatnonzero(looks.hashes[split] != BLANK)
         hashes = looks.hashes[split][shown]
@@ -24,14 +24,14 @@ def near_within(looks: SplitThumbnails) -> Iterator[NearCopies]:
         low, high = np.minimum(hits.query, hits.row), np.maximum(hits.query, hits.row)
         distinct = np.unique((low * len(shown) + high)[low != high])  # each pair once
         one, other = (shown[rows] for rows in np.divmod(distinct, max(1, len(shown))))
-        correlation = _correlated(looks.thumbnails[split], one, other)
+        correlation = _correlate_rows(looks.thumbnails[split], one, other)
         query, row = np.concatenate([one, other]), np.concatenate([other, one])
         both = NeighborHits(query, row, np.zeros_like(row))
         yield near_of(looks, (split, split), both, np.concatenate([correlation, correlation]))
 
 
-def _correlated(known: _Floats, one: Ints, other: Ints) -> _Floats:
-    """Return [pairs]: the correlation of the details of two rows each."""
+def _correlate_rows(known: _Floats, one: Ints, other: Ints) -> _Floats:
+    """Return the correlation of the details of each pair of rows: [pairs]."""
     found = np.empty(len(one), np.float32)
     for start in range(0, len(one), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)

@@ -1,1 +1,1 @@
-"""Where the images of a corpus come from; one module per kind of source."""
+"""Kinds of sources of a corpus, one module each."""

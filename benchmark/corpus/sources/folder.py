@@ -12,10 +12,10 @@ from ..source import SOURCES, SourceCard, SourceKind
 
 
 def open_folder(card: SourceCard, folder: Path) -> FileSource:
-    """Open a folder whose folders are the classes; what lies beside them is no image of the source.
+    """Open a folder with one sub-folder per class; files beside the sub-folders are ignored.
 
     Raises:
-        UserError: there is no such folder, or its folders are splits or not the classes of the card.
+        UserError: the folder is missing, or its sub-folders are splits or not the classes of the card.
     """
     root = folder_of(card, folder)
     found = class_folders(root)
@@ -33,16 +33,16 @@ def open_folder(card: SourceCard, folder: Path) -> FileSource:
         )
     if card.labels == "multilabel":
         raise UserError(f"The card of '{card.name}': a folder per class gives one label: use a table.")
-    listing = partial(_entries, root, classes, group_finder(card))
+    listing = partial(_file_entries, root, classes, group_finder(card))
     return FileSource(facts_of(card, classes), root, listing, card.reader)
 
 
 def group_finder(card: SourceCard) -> PatientMatcher | None:
-    """Check a card's `group_pattern`; errors as `finder`."""
+    """Compile a card's `group_pattern`; errors as `compile_pattern`."""
     return compile_pattern(card.group_pattern, f"The card of '{card.name}', key 'group_pattern'")
 
 
-def _entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
+def _file_entries(root: Path, classes: tuple[str, ...], find: PatientMatcher | None) -> Iterator[FileEntry]:
     for index, name in enumerate(classes):
         for path, patient in pair_with_patients(files_below(root, name), str, find):
             yield entry_of(root, path, (index,), patient)

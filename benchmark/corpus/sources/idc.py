@@ -1,4 +1,4 @@
-"""`idc:COLLECTION` of the NCI Imaging Data Commons: its plan, and its download after a yes."""
+"""`idc:COLLECTION` of the NCI Imaging Data Commons: plan, and download after confirmation."""
 
 import difflib
 import importlib
@@ -26,25 +26,23 @@ IDC_MODALITIES = {
     "PT": "pet", "NM": "nuclear medicine", "US": "ultrasound", "SM": "histopathology", "XC": "photograph",
     "OP": "fundus", "ES": "endoscopy",
 }  # fmt: skip
-"""Those of DICOM that are images; what else a collection holds (reports, segmentations) is not counted."""
+"""DICOM modalities that are images; reports and segmentations of a collection do not count."""
 COLOR_MODALITIES = {"SM", "XC", "OP", "ES"}
 IDC_COLUMNS = ("SeriesInstanceUID", "PatientID", "Modality", "BodyPartExamined", "instanceCount")
 IDC_LABELS = ("BodyPartExamined", "Modality")
 SLICES = 16
-"""Of one series: neighbors look alike, and there are thousands of series."""
+"""Slices per series: neighbors look alike, and there are thousands of series."""
 DONE = ".downloaded"
-"""Written into the folder of a collection when all of it is there."""
+"""File in the folder of a collection that marks a complete download."""
 
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What a collection would bring.
+    """Content of a collection.
 
     Attributes:
-        collection: as the Imaging Data Commons calls it.
         lines: one sentence for each modality.
-        gigabytes: of all that is downloaded.
-        licenses: of its series.
+        gigabytes: size of the download.
         modality: the DICOM modality of most images.
         label: the header field with two or more values, "" if there is none.
     """
@@ -60,22 +58,21 @@ class CollectionPlan:
 def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSource:
     """Open a collection as a source whose labels are body parts, or else modalities.
 
-    What is not on the disk is planned and, after a yes, downloaded to `idc/COLLECTION` in the data root.
+    A missing collection is downloaded, after confirmation, to `idc/COLLECTION` in the data root.
 
     Args:
-        name: of the collection, as idc-index calls it.
-        places: where data lie, and whether anything may be downloaded.
-        agreed: the user has said yes beforehand.
+        places: data roots, and whether downloads are allowed.
+        agreed: whether the user has already agreed to the download.
 
     Raises:
-        UserError: idc-index is not installed, there is no such collection, nobody said yes, or all of it
-            has one body part and one modality, so that nothing could be learnt from such labels.
+        UserError: idc-index is not installed, the collection does not exist, the download was not
+            confirmed, or the collection has a single body part and modality, and so no labels.
     """
     plan = plan_of(name)
     folder = (places.roots[0] if places.roots else Path()) / "idc" / name
     if not (folder / DONE).exists():
         click.echo(clean(describe_collections(plan, folder)), err=True)
-        _agree(plan, folder, places.download, agreed)
+        _confirm_download(plan, folder, places.download, agreed)
         _download(name, folder)
     if not plan.label:
         raise UserError(
@@ -99,14 +96,16 @@ def open_collection(name: str, places: DataLocations, agreed: bool) -> DicomSour
 
 
 def plan_of(name: str) -> CollectionPlan:
-    """Say what a collection holds by the index of idc-index; nothing is fetched.
+    """Summarize a collection from the index of idc-index, without any download.
 
     Raises:
-        UserError: idc-index is not installed (with the catalog's figures), or there is no such collection.
+        UserError: idc-index is not installed (with the catalog's numbers), or there is no such collection.
     """
     if importlib.util.find_spec("idc_index") is None:
-        raise UserError(f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalogd(name)}")
-    index = _index(name)
+        raise UserError(
+            f"idc:{name} needs a package: pip install mednet-bench[idc]. {_catalog_summary(name)}"
+        )
+    index = _read_series(name)
     if index.empty:
         near = difflib.get_close_matches(name, {row.collection for row in idc_collections()}, n=5, cutoff=0.4)
         raise unknown_name_error("collection of the Imaging Data Commons", name, near)
@@ -126,34 +125,34 @@ def plan_of(name: str) -> CollectionPlan:
         float(index["series_size_MB"].sum()) / 1000,
         tuple(sorted(index["license_short_name"].dropna().unique())),
         str(images.groupby("Modality")["instanceCount"].sum().idxmax()),
-        next((field for field in IDC_LABELS if len(set(_texts(images[field].tolist()))) > 1), ""),
+        next((field for field in IDC_LABELS if len(set(_known_texts(images[field].tolist()))) > 1), ""),
     )
 
 
-def _texts(values: list[object]) -> list[str]:
-    """Return the values that are there; pandas writes a missing text as a number."""
+def _known_texts(values: list[object]) -> list[str]:
+    """Return the values that are present; pandas writes a missing text as NaN."""
     return [value for value in values if isinstance(value, str)]
 
 
 def describe_collections(plan: CollectionPlan, folder: Path) -> str:
-    """Return the plan for a person, with the command that downloads it."""
+    """Return the plan as text, with the command that downloads the collection."""
     return "\n".join(
         [
             f"idc:{plan.collection} ({', '.join(plan.licenses) or 'license not stated'})",
             *(f"  {line}" for line in plan.lines),
             f"  in all {plan.gigabytes:.1f} GB into {folder}, by",
-            f"  {_command(plan.collection, folder)}",
+            f"  {_download_command(plan.collection, folder)}",
         ]
     )
 
 
-def _command(name: str, folder: Path) -> str:
+def _download_command(name: str, folder: Path) -> str:
     words = ("--collection-id", name, "--analysis-results", "exclude", "--download-dir", str(folder))
     return shlex.join(("idc", "download-from-selection", *words))
 
 
-def _agree(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
-    """Return if the download may begin; `UserError` where it may not."""
+def _confirm_download(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> None:
+    """Ask for the download, unless agreed before; `UserError` if refused or not allowed."""
     if not allowed:
         raise UserError(f"idc:{plan.collection} is not in {folder}, and downloads are switched off.")
     if agreed or (
@@ -166,8 +165,8 @@ def _agree(plan: CollectionPlan, folder: Path, allowed: bool, agreed: bool) -> N
     )
 
 
-def _index(name: str) -> "pd.DataFrame":
-    """Read the series of a collection, without what others derived from it later."""
+def _read_series(name: str) -> "pd.DataFrame":
+    """Read the series of a collection, without analysis results that were derived from it."""
     import pandas as pd
 
     data = importlib.import_module("idc_index_data")  # by name: the packages of the extra need not be there
@@ -182,7 +181,7 @@ def _index(name: str) -> "pd.DataFrame":
 
 
 def _download(name: str, folder: Path) -> None:
-    """Fetch a collection by idc-index, which goes on where it was stopped."""
+    """Download a collection by idc-index, which resumes an interrupted download."""
     folder.mkdir(parents=True, exist_ok=True)
     importlib.import_module("idc_index").IDCClient().download_from_selection(
         downloadDir=str(folder), collection_id=name, analysis_results="exclude", use_s5cmd_sync=True
@@ -190,8 +189,8 @@ def _download(name: str, folder: Path) -> None:
     write_bytes(folder / DONE, b"")
 
 
-def _catalogd(name: str) -> str:
-    """Return what the catalog knows of a collection."""
+def _catalog_summary(name: str) -> str:
+    """Return a sentence on the collection from the catalog."""
     parts = [
         f"{row.modality}: {row.series:,} series of {row.patients:,} patients, {row.instances:,} files, "
         f"{row.gigabytes:,} GB, {row.license}"
@@ -201,8 +200,8 @@ def _catalogd(name: str) -> str:
     return f"The catalog says: {'; '.join(parts)}." if parts else "The catalog knows no such collection."
 
 
-def _no_card(card: SourceCard, folder: Path) -> DicomSource:
+def _refuse_card(card: SourceCard, folder: Path) -> DicomSource:
     raise UserError(f"The card of '{card.name}': name the collection as idc:COLLECTION on the command line.")
 
 
-SOURCES.add("idc", SourceKind(_no_card, named=open_collection))
+SOURCES.add("idc", SourceKind(_refuse_card, named=open_collection))

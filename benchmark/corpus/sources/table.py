@@ -1,4 +1,4 @@
-"""Images that a CSV lists with their labels and, where it knows them, their patients."""
+"""Images that a CSV lists, with their labels and, where known, their patients."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,12 +16,12 @@ from .folder import group_finder
 PATHS, LABELS = ("path", "file", "filename"), ("label", "labels", "class")
 GROUP_COLUMNS = ("patient", "patient_id", "study", "group")
 _SEPARATOR = "|"
-"""Between the labels of one image."""
+"""Separates the labels of one image."""
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A CSV and which of its columns mean what; `group` is "" where none does."""
+    """A CSV and the names of its columns; `group` is "" where there is none."""
 
     path: Path
     source: str
@@ -31,11 +31,7 @@ class _Table:
 
 
 def open_table(card: SourceCard, folder: Path) -> FileSource:
-    """Open a CSV of paths and labels.
-
-    Raises:
-        UserError: it cannot be read, a column is missing, or a label is none of the card's classes.
-    """
+    """Open a CSV; `UserError` if it is unreadable or lacks a column, or a label is no class."""
     path = folder / card.path
     header = header_of(path)
     table = _Table(
@@ -45,7 +41,7 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
         column_of(path, header, card.group_column, GROUP_COLUMNS, "group_column", optional=True),
     )  # fmt: skip
     multilabel = card.labels == "multilabel"
-    classes = card.classes or _found(table, multilabel)
+    classes = card.classes or _label_names(table, multilabel)
     if len(classes) < 2:
         raise UserError(f"{path}: its labels name {len(classes)} class: at least two are needed.")
     index = {name: number for number, name in enumerate(classes)}
@@ -56,7 +52,7 @@ def open_table(card: SourceCard, folder: Path) -> FileSource:
 
 @dataclass(frozen=True)
 class _Listing:
-    """Lists the images of a table; the classes are checked at every row."""
+    """Lists the images of a table; checks the label of every row."""
 
     table: _Table
     root: Path
@@ -88,13 +84,13 @@ class _Listing:
 
 
 def names_of(text: str, multilabel: bool) -> list[str]:
-    """Return the labels in a cell."""
+    """Return the labels in a cell of the table."""
     if not multilabel:
         return [text.strip()]
     return [name.strip() for name in text.split(_SEPARATOR) if name.strip()]
 
 
-def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
+def _label_names(table: _Table, multilabel: bool) -> tuple[str, ...]:
     seen: set[str] = set()
     for _, row in rows_of(table.path):
         seen.update(names_of(row[table.label], multilabel))
@@ -104,7 +100,7 @@ def _found(table: _Table, multilabel: bool) -> tuple[str, ...]:
 def column_of(
     path: Path, header: Iterable[str], given: str, usual: tuple[str, ...], key: str, optional: bool = False
 ) -> str:
-    """Return the column that a card names, else the first usual one; `UserError` says what there is."""
+    """Return the column that a card names, else the first usual one; `UserError` if missing."""
     names = tuple(header)
     chosen = [name for name in ((given,) if given else usual) if name in names]
     if chosen:
@@ -118,13 +114,13 @@ def column_of(
 
 def header_of(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a CSV."""
-    with _opened(path) as reader:
+    with _open_csv(path) as reader:
         return tuple(reader.fieldnames or ())
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give (line, row) of a CSV, one at a time; `UserError` where a row has not the cells of the header."""
-    with _opened(path) as reader:
+    """Yield (line number, row) of a CSV; `UserError` where cells do not match the header."""
+    with _open_csv(path) as reader:
         for row in reader:
             if None in row or None in row.values():
                 raise UserError(
@@ -135,14 +131,14 @@ def rows_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
     """Open a CSV; `UserError` where it cannot be read."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins its CSV with a mark
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
             yield csv.DictReader(file)
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
-    except (ValueError, csv.Error) as error:  # no UTF-8, or a path that is none
+    except (ValueError, csv.Error) as error:  # not UTF-8, or an invalid path
         raise UserError(f"{path} is no CSV in UTF-8 ({error}): save it again.") from error
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...benchmark.parity import study as studies
+from ...benchmark.parity.study import study_of
 from ...core.errors import StoppedError
 from .. import options
 from .command import BenchCommand, ParsedValues, download_display, echo, say
@@ -101,9 +101,10 @@ def plan_command(values: ParsedValues) -> int:
 def parity_command(values: ParsedValues) -> int:
     """Repeat what a STUDY (medmnist-v2, medmnist-plus) published, and judge each value as IN or OUT."""
     from ...benchmark.parity import outcome
+    from ...benchmark.parity.run_arguments import run_arguments
 
-    study = studies.study_of(values["study"])
-    arguments = studies.run_arguments(study, values)
+    study = study_of(values["study"])
+    arguments = run_arguments(study, values)
     say(f"Parity is this run: mednet-bench run {shlex.join(arguments)}")
     run_values = RUN.make_context("run", arguments).params
     run_command(run_values)  # a cell that failed is a value that is missing below

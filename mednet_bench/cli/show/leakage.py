@@ -15,7 +15,9 @@ def leakage_text(found: LeakageAudit) -> str:
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
     none = "no leak is shown" if found.doubts else "no leak as far as was looked"
     verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
-    hinted = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
+    hinted = "".join(
+        f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.shortcut_clauses)
+    )
     table = tabulate(_lines(found), HEADS)
     return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
 
@@ -72,7 +74,12 @@ def _hint(hint: ShortcutHint) -> _Line:
         return "shortcut", where, "not tried", hint.reason
     figures = f"AUC {hint.auc:.3f}, chance up to {hint.chance:.3f}, {hint.images:,} images"
     weak = hint.chance is not None and hint.auc > hint.chance
-    return "shortcut", where, figures, "hint" if hint.found else "hardly a hint" if weak else "no hint"
+    return (
+        "shortcut",
+        where,
+        figures,
+        "hint" if hint.exceeds_chance else "hardly a hint" if weak else "no hint",
+    )
 
 
 def _count(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of corpora share: a cache of their own, so that no salt of this machine is used."""
+"""Fixtures of the corpus tests: a cache of their own, without this machine's salt."""
 
 import sys
 from pathlib import Path

@@ -62,7 +62,7 @@ def table(place: Path, name: str, rows: list[tuple[str, ...]], /, **changes: Any
 
 
 def npz(root: Path, name: str, numbers: range, **changes: Any) -> Path:
-    """Write a set in MedMNIST's layout with its card; its validation split is no source by default."""
+    """Write a set in MedMNIST's layout with its card; val is no source by default."""
     channels = 3 if changes.get("variant") == "color" else 1
     images = np.stack([picture(number, channels=channels) for number in numbers])
     labels = np.array([[number % 2] for number in numbers], np.uint8)

@@ -1,4 +1,4 @@
-"""What is built is what the sources hold: lossless, once, in order, and without a patient's name."""
+"""A corpus holds its sources' images: lossless, once, in order, without patient names."""
 
 import hashlib
 import io

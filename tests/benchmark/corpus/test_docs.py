@@ -1,4 +1,4 @@
-"""Every `corpus` command of docs/build-a-mednet.md is run, word by word, in the order of the page."""
+"""Every `corpus` command of docs/build-a-mednet.md is run, in the order of the page."""
 
 import os
 import re
@@ -21,7 +21,7 @@ COMMANDS = [line for line in LINES if line.startswith("mednet-bench corpus ")]
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: real MedMNIST files, sets under the names of the page, and its two source cards."""
+    """A reader's folder: MedMNIST files, sets with the page's names, and its two source cards."""
     real = DATA / "medmnist"
     if not (real / "retinamnist.npz").is_file():
         pytest.skip(

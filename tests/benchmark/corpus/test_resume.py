@@ -30,7 +30,7 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 
 def killed(place: Path, cards: tuple[Path, ...], writes: int) -> bool:
-    """Build in a process that kills itself after so many files were renamed into place; was it killed?"""
+    """Build in a process that kills itself after `writes` renamed files; returns whether it did."""
 
     def work() -> None:
         left, rename = writes, Path.replace
@@ -129,7 +129,7 @@ def test_a_failing_source_leaves_a_build_that_goes_on(
 
 
 def living() -> dict[int, int]:
-    """Return the parent of every process that runs; one that has ended may wait for an init to note it."""
+    """Return the parent of every running process, without zombies."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,4 +1,4 @@
-"""Cards, tables and words: what a source may be, and one sentence for each way to get it wrong."""
+"""Sources from cards, tables and names, and one sentence for each mistake."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_a_row_without_its_file_is_a_problem(tmp_path: Path) -> None:
         ([("path", "label")], {"database": "nih-chestxray41"}, "did you mean 'nih-chestxray14'"),
         ([("path", "label")], {"path": "none.csv"}, "none.csv (No such file"),
         ([("path", "label")], {"licenses": "CC0"}, "no key 'licenses'; did you mean 'license'"),
-        ([("path", "label")], {"variant": "gray"}, "c.toml: Invalid enum value 'gray' - at `$.variant`"),
+        ([("path", "label")], {"variant": "grey"}, "c.toml: Invalid enum value 'grey' - at `$.variant`"),
         ([("path", "label")], {"name": "My set"}, "use up to 60 lower-case letters"),
         ([("path", "label"), ("0.png", "a"), ("1.png", "b")], {"reader": {"widow": 1}}, "'reader'"),
     ],

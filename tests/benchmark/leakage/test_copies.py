@@ -169,18 +169,8 @@ def test_the_command_audits_a_card(card: Path, tmp_path: Path) -> None:
 
 def test_run_counts_copies_and_dedupe_drops_them(card: Path, tmp_path: Path) -> None:
     small = ["run", "--task-file", card, "--tasks", "planted", "--inits", "scratch", "--protocols", "knn"]
-    small += [
-        "--input-size",
-        32,
-        "--seeds",
-        0,
-        "--fractions",
-        1.0,
-        "--device",
-        "cpu",
-        "--out",
-        tmp_path / "run",
-    ]
+    small += ["--input-size", 32, "--seeds", 0, "--fractions", 1.0, "--device", "cpu"]
+    small += ["--out", tmp_path / "run"]
     assert command(*small, "--no-report").return_value == 0
     result = command(*small, "--dedupe")
     assert result.return_value == 0, result.exception
@@ -294,12 +284,12 @@ def test_a_leak_is_the_first_doubt_everywhere_and_most_of_a_test_set_in_train_ba
     assert doubts[1] == f"{patients}." and ": test-in-train 2, mostly-in-train 2, " in doubts[2]
     assert leaderboard_text(built.results, 200).startswith(f"{copies}.")
     for format in ("markdown", "latex"):
-        told = leaderboard_board([tmp_path], BoardRequest(), format)
-        assert copies in told and patients in told
-        assert told.startswith(copies) or r"\caption{finetune: " in told.split(copies)[0]
+        text = leaderboard_board([tmp_path], BoardRequest(), format)
+        assert copies in text and patients in text
+        assert text.startswith(copies) or r"\caption{finetune: " in text.split(copies)[0]
     rows = list(csv.DictReader(io.StringIO(leaderboard_board([tmp_path], BoardRequest(), "csv"))))
-    told = {f"{row['task']}: {row['leaks']}" for row in rows}
-    assert told == {copies, patients, "breastmnist: "}
+    lines = {f"{row['task']}: {row['leaks']}" for row in rows}
+    assert lines == {copies, patients, "breastmnist: "}
 
 
 def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(

@@ -17,7 +17,7 @@ from mednet_bench.tasks.task import Split
 def test_clean_splits_are_called_clean(clean: Splits) -> None:
     found = audited(clean)
     assert (found.exact, found.shared, found.constant, found.blank, found.leaks) == ((), None, {}, {}, ())
-    assert not any(hint.found for hint in found.hints if hint.target == "split")
+    assert not any(hint.exceeds_chance for hint in found.hints if hint.target == "split")
 
 
 def test_equal_images_are_found_as_groups_with_their_labels(clean: Splits) -> None:
@@ -84,7 +84,7 @@ def test_groups_of_which_nothing_is_known_are_not_called_clean(clean: Splits) ->
 
 
 def test_groups_of_one_image_and_studies_are_no_patients(clean: Splits) -> None:
-    """Whoever numbers images, or studies, has shown of no patient that he is whole."""
+    """Numbers of images or studies do not show which images are of one patient."""
     starts = np.cumsum([0, *map(len, clean.values())]).tolist()
     numbers = [np.arange(len(part)) + start for part, start in zip(clean.values(), starts, strict=False)]
     single = {n: replace(part, groups=at) for (n, part), at in zip(clean.items(), numbers, strict=True)}
@@ -175,4 +175,4 @@ def test_groups_that_leak_between_splits_are_counted() -> None:
 
     assert in_several({"train": split([1, 1, 2, 3]), "val": split([4]), "test": split([3, 2, 9])}) == 2
     assert in_several({"train": split([1, 2]), "test": split(None)}) == 0
-    assert in_several({"train": split([1, -5]), "test": split([-5])}) == 0, "below 0 nobody knows"
+    assert in_several({"train": split([1, -5]), "test": split([-5])}) == 0, "below 0 is unknown"

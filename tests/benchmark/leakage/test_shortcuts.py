@@ -30,13 +30,15 @@ def test_what_files_say_is_tried_as_shortcut(clean: Splits) -> None:
     hints = {(hint.target, hint.features): hint for hint in found.hints}
     for family in ("file size", "bit depth and encoding", "header fields"):
         auc = hints["label", family].auc
-        assert hints["label", family].found and auc and auc > 0.8, family
-    assert not hints["split", "file size"].found
+        assert hints["label", family].exceeds_chance and auc and auc > 0.8, family
+    assert not hints["split", "file size"].exceeds_chance
     assert hints["label", "image size"].reason == "the same in all images"
     assert "ACME" not in str(msgspec.json.encode(found)), "what a header says stays where it is"
     found = audited({name: with_traits(part, False) for name, part in clean.items()})
     assert not [
-        hint for hint in found.hints if hint.found and hint.features in ("file size", "header fields")
+        hint
+        for hint in found.hints
+        if hint.exceeds_chance and hint.features in ("file size", "header fields")
     ]
 
 
@@ -44,7 +46,9 @@ def test_a_trait_that_one_split_lacks_tells_the_split(clean: Splits) -> None:
     splits = {name: replace(part, traits={"KVP": np.full(len(part), 80.0)}) for name, part in clean.items()}
     splits["test"] = clean["test"]
     hints = {(hint.target, hint.features): hint for hint in audited(splits).hints}
-    assert hints["split", "header fields"].found and not hints["label", "header fields"].found
+    assert (
+        hints["split", "header fields"].exceeds_chance and not hints["label", "header fields"].exceeds_chance
+    )
 
 
 def test_a_split_that_betrays_itself_by_its_border_is_a_hint(clean: Splits) -> None:
@@ -52,11 +56,11 @@ def test_a_split_that_betrays_itself_by_its_border_is_a_hint(clean: Splits) -> N
     images[:, 0] = 255
     found = audited({**clean, "test": Split(images, clean["test"].labels)})
     border = next(h for h in found.hints if (h.target, h.features) == ("split", "border pixels"))
-    assert border.found and border.auc is not None and border.auc > 0.8
+    assert border.exceeds_chance and border.auc is not None and border.auc > 0.8
 
 
 def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clean: Splits) -> None:
-    """What a patient's images have in common tells their label by heart, though nothing is to be told."""
+    """Features that a patient's images share predict their label without any real shortcut."""
     rng = np.random.default_rng(2)
 
     def of_patients(part: Split, first: int, known: bool) -> Split:
@@ -69,12 +73,14 @@ def test_patients_of_several_images_count_once_and_not_knowing_them_is_said(clea
     def audit(known: bool) -> LeakageAudit:
         return audited({n: of_patients(part, 1000 * at, known) for at, (n, part) in enumerate(clean.items())})
 
-    def told_by_size(found: LeakageAudit) -> bool:
-        return any(h.found for h in found.hints if (h.target, h.features) == ("label", "file size"))
+    def predicted_by_size(found: LeakageAudit) -> bool:
+        return any(h.exceeds_chance for h in found.hints if (h.target, h.features) == ("label", "file size"))
 
     blind, knowing = audit(False), audit(True)
-    assert told_by_size(blind) and "unless several images of each patient" in blind.told[0]
-    assert not told_by_size(knowing) and not any("unless" in clause for clause in knowing.told)
+    assert predicted_by_size(blind) and "unless several images of each patient" in blind.shortcut_clauses[0]
+    assert not predicted_by_size(knowing) and not any(
+        "unless" in clause for clause in knowing.shortcut_clauses
+    )
 
 
 def test_chance_is_rarely_called_a_hint() -> None:
@@ -86,5 +92,5 @@ def test_chance_is_rarely_called_a_hint() -> None:
             name: Split(rng.integers(0, 256, (count, 8, 8), dtype=np.uint8), rng.integers(0, 2, count))
             for name, count in (("train", 60), ("test", 40))
         }
-        wrong += sum(hint.found for hint in audited(splits).hints)
+        wrong += sum(hint.exceeds_chance for hint in audited(splits).hints)
     assert wrong <= 5  # more has a probability of 0.2 % where 1 in 200 holds

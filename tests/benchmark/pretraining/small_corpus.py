@@ -17,7 +17,7 @@ LICENSES = {"cells": "CC0", "findings": "CC BY 4.0", "scans": "CC BY-NC-SA 4.0"}
 
 
 def make_corpus(folder: Path, variant: str = "gray", images: int = 40) -> dict[str, list[NDArray[np.uint8]]]:
-    """Write three sources of two shards each; returns the pixels of each in the order of the index.
+    """Write three sources of two shards each; returns their pixels in the order of the index.
 
     A bright spot in one quarter, which differs between the classes, lets a network learn something. The
     images of `scans` are no squares.

@@ -40,7 +40,7 @@ SETTINGS = PretrainSettings(
 
 
 class Tiny(nn.Sequential):
-    """A backbone with everything that could differ after a resume: batch norm, dropout, several layers."""
+    """A backbone with all that could differ after a resume: batch norm, dropout, layers."""
 
     num_features = 8
 
@@ -94,8 +94,6 @@ def train(folder: Path, settings: PretrainSettings, every: int, killed: tuple[in
     """Train to the end; leaves `state.pt` and `curve.json` in the folder.
 
     Args:
-        folder: of the checkpoints too.
-        settings: of the training.
         every: steps from checkpoint to checkpoint.
         killed: a step, and after how many seconds from there a signal ends the process wherever it is.
     """
@@ -107,7 +105,7 @@ def train(folder: Path, settings: PretrainSettings, every: int, killed: tuple[in
     torch.set_num_threads(1)
     with join_ranks("cpu") as ranks:
         result = run_training(
-            job(settings, ranks), PretrainCallbacks(folder, every, evaluate_every=20, row=watch)
+            job(settings, ranks), PretrainCallbacks(folder, every, evaluate_every=20, on_row=watch)
         )
         if ranks.first:
             rows = [(point.step, point.train_loss, point.val_loss) for point in result.curve]

@@ -1,4 +1,4 @@
-"""The pretraining half of docs/build-a-mednet.md: its commands work, and its projection adds up."""
+"""The pretraining half of docs/build-a-mednet.md: commands work, the projection adds up."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The engine: pure draws, separate heads, exact resumes, and the same training on any number of processes."""
+"""Training loop: pure batch order, separate heads, exact resumes, any number of processes."""
 
 import signal
 from pathlib import Path
@@ -33,16 +33,16 @@ def test_sources_are_drawn_by_the_root_of_their_size_and_every_batch_holds_its_s
     assert large.sum() == pytest.approx(50 * 64 * 3 / 4, abs=1)  # by the roots: 30 to 10
     assert np.abs(large - 48).max() <= 1
     even = BatchSampler([pool_of(900), pool_of(100)], 64, seed=3, temperature=1)
-    assert even.before(1000).tolist() == pytest.approx([900, 100], abs=1)
+    assert even.counts_before(1000).tolist() == pytest.approx([900, 100], abs=1)
 
 
 def test_no_image_is_repeated_before_all_of_its_source_were_shown() -> None:
     sources = [pool_of(70), pool_of(9), pool_of(31)]
     draws = BatchSampler(sources, 16, seed=1, temperature=2)
     rows = np.concatenate([draws.rows(step) for step in range(60)])
-    assert draws.before(len(rows)).tolist() == np.bincount(draws.whose(rows)).tolist()
+    assert draws.counts_before(len(rows)).tolist() == np.bincount(draws.pool_numbers(rows)).tolist()
     for place, pool in enumerate(sources):
-        mine = rows[draws.whose(rows) == place] - pool_starts(sources)[place]
+        mine = rows[draws.pool_numbers(rows) == place] - pool_starts(sources)[place]
         full, rest = divmod(len(mine), len(pool.labels))
         counts = np.bincount(mine, minlength=len(pool.labels))
         assert full > 3 and set(counts) <= {full, full + 1} and (counts == full + 1).sum() == rest
@@ -55,9 +55,9 @@ def test_any_step_can_be_asked_for_alone() -> None:
     again = BatchSampler(pools(), 12, seed=7, temperature=2)
     for step in (39, 0, 17):
         assert again.rows(step).tolist() == order[step]
-        whose = again.whose(np.array(order[step]))
+        whose = again.pool_numbers(np.array(order[step]))
         fresh = BatchSampler(pools(), 12, seed=7, temperature=2)
-        assert np.array_equal(again.changes(step, whose), fresh.changes(step, whose))
+        assert np.array_equal(again.augmentation_draws(step, whose), fresh.augmentation_draws(step, whose))
     assert BatchSampler(pools(), 12, seed=8, temperature=2).rows(5).tolist() != order[5]
     # the same images in the same order, however they are cut into batches
     halves = BatchSampler(pools(), 6, seed=7, temperature=2)
@@ -75,12 +75,12 @@ def test_groups_are_held_out_whole() -> None:
 
 
 def test_a_source_moves_the_outputs_of_its_own_head_only() -> None:
-    learner = PretrainTrainer(job())
+    trainer = PretrainTrainer(job())
     for place, own in enumerate(((0, 3), (3, 5), (5, 9))):
-        rows = learner.heads.starts[place] + np.arange(4)
+        rows = trainer.heads.starts[place] + np.arange(4)
         logits = torch.randn(4, 9, requires_grad=True)
-        targets = learner.heads.targets(rows, np.full(4, place))
-        learner.heads.losses(logits, targets).sum().backward()
+        targets = trainer.heads.targets(rows, np.full(4, place))
+        trainer.heads.losses(logits, targets).sum().backward()
         assert logits.grad is not None
         inside = torch.zeros(9, dtype=torch.bool)
         inside[slice(*own)] = True
@@ -88,11 +88,11 @@ def test_a_source_moves_the_outputs_of_its_own_head_only() -> None:
 
 
 def test_smoothing_keeps_to_the_classes_of_the_source() -> None:
-    learner = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, smoothing=0.3)))
+    trainer = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, smoothing=0.3)))
     logits = torch.randn(4, 9)
-    rows = learner.heads.starts[2] + np.arange(4)
-    ours = learner.heads.losses(logits, learner.heads.targets(rows, np.full(4, 2)))
-    truth = torch.from_numpy(learner.job.pools[2].labels[:4])
+    rows = trainer.heads.starts[2] + np.arange(4)
+    ours = trainer.heads.losses(logits, trainer.heads.targets(rows, np.full(4, 2)))
+    truth = torch.from_numpy(trainer.config.pools[2].labels[:4])
     theirs = torch.nn.functional.cross_entropy(logits[:, 5:], truth, label_smoothing=0.3, reduction="none")
     assert torch.allclose(ours, theirs, atol=1e-6)
 
@@ -100,13 +100,13 @@ def test_smoothing_keeps_to_the_classes_of_the_source() -> None:
 def gradients(settings: PretrainSettings) -> dict[str, torch.Tensor]:
     """The gradients of the first step of a network whose images do not see one another."""
     torch.manual_seed(0)
-    learner = PretrainTrainer(job(settings))
-    learner.network.eval()  # no batch norm over the part, no dropout
-    learner.optimizer.step = lambda *_: None  # type: ignore[method-assign]
-    learner.step(0, learner.job.images.batches(learner.stream(0)))
+    trainer = PretrainTrainer(job(settings))
+    trainer.network.eval()  # no batch norm over the part, no dropout
+    trainer.optimizer.step = lambda *_: None  # type: ignore[method-assign]
+    trainer.step(0, trainer.config.images.batches(trainer.stream(0)))
     return {
         name: value.grad.clone()
-        for name, value in learner.network.named_parameters()
+        for name, value in trainer.network.named_parameters()
         if value.grad is not None
     }
 
@@ -120,28 +120,28 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole() -> None:
 
 
 def test_parts_count_alike_in_the_running_statistics() -> None:
-    learner = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, accumulate=3, projection=0)))
-    norm = learner.network.get_submodule("backbone.1")
+    trainer = PretrainTrainer(job(msgspec.structs.replace(SETTINGS, accumulate=3, projection=0)))
+    norm = trainer.network.get_submodule("backbone.1")
     seen: list[torch.Tensor] = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].mean(dim=(0, 2, 3))))
-    learner.network.train()
-    learner.step(0, learner.job.images.batches(learner.stream(0)))
+    trainer.network.train()
+    trainer.step(0, trainer.config.images.batches(trainer.stream(0)))
     expected = 0.1 * torch.stack(seen).mean(dim=0)  # from 0, with a momentum of 0.1
     assert len(seen) == 3
     assert torch.allclose(norm.get_buffer("running_mean"), expected, atol=1e-6)
 
 
 def test_the_moving_average_follows_the_weights_and_is_what_is_kept() -> None:
-    learner = PretrainTrainer(job())
-    assert learner.average is not None
-    kept = {name: value.clone() for name, value in learner.network.state_dict().items()}
-    images = learner.job.images.batches(learner.stream(0))
+    trainer = PretrainTrainer(job())
+    assert trainer.average is not None
+    kept = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    images = trainer.config.images.batches(trainer.stream(0))
     for step in range(30):
-        learner.step(step, images)
+        trainer.step(step, images)
         share = 1 - min(0.9, (1 + step) / (10 + step))
-        for name, value in learner.network.state_dict().items():
+        for name, value in trainer.network.state_dict().items():
             kept[name] = torch.lerp(kept[name], value, share) if value.is_floating_point() else value.clone()
-    averaged = learner.average.network.state_dict()
+    averaged = trainer.average.network.state_dict()
     assert all(torch.allclose(averaged[name], value, atol=1e-6) for name, value in kept.items())
     result = run_training(job(msgspec.structs.replace(SETTINGS, ema=0.0)), PretrainCallbacks())
     assert not torch.equal(
@@ -152,7 +152,7 @@ def test_the_moving_average_follows_the_weights_and_is_what_is_kept() -> None:
 def test_the_curve_tells_losses_and_scores_of_every_source() -> None:
     rows: list[CurvePoint] = []
     result = run_training(
-        job(), PretrainCallbacks(evaluate_every=25, row=lambda curve: rows.append(curve[-1]))
+        job(), PretrainCallbacks(evaluate_every=25, on_row=lambda curve: rows.append(curve[-1]))
     )
     assert [point.step for point in result.curve] == list(range(1, 61)) and rows == list(result.curve)
     assert [point.step for point in rows if point.scores] == [25, 50, 60]
@@ -161,7 +161,7 @@ def test_the_curve_tells_losses_and_scores_of_every_source() -> None:
     by_source = {source.name: source for source in result.sources}
     assert sum(source.draws for source in result.sources) == 60 * 12
     assert by_source["grades"].images == by_source["grades"].available == 19
-    assert by_source["large"].held == 4  # whole groups of 4, at most 5 % of 120
+    assert by_source["large"].held_out == 4  # whole groups of 4, at most 5 % of 120
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -178,7 +178,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
     for least in (7, 90):
         (process,) = start(train, killed, settings, 7, (least, rng.uniform(0.0001, 0.03)))
         process.join()
-        assert process.exitcode == -signal.SIGALRM  # which nobody handles: as sudden as kill -9
+        assert process.exitcode == -signal.SIGALRM  # not handled: as sudden as kill -9
         assert len(list_checkpoints(killed)) <= 3  # it may die before it tidies up
     (process,) = start(train, killed, settings, 7)
     for each in (process, other):
@@ -192,7 +192,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
 def test_a_damaged_checkpoint_counts_as_absent_and_is_no_code(tmp_path: Path) -> None:
     asked = iter([False] * 30 + [True] * 99)
     with pytest.raises(StoppedAtError, match="stopped after step 31"):
-        run_training(job(), PretrainCallbacks(tmp_path, checkpoint_every=20, stopping=lambda: next(asked)))
+        run_training(job(), PretrainCallbacks(tmp_path, checkpoint_every=20, should_stop=lambda: next(asked)))
     last, before = list_checkpoints(tmp_path)[::-1]
     assert (last.stem, before.stem) == ("step-000000031", "step-000000020")
     last.write_bytes(last.read_bytes()[:-200])

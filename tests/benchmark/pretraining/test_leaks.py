@@ -1,4 +1,4 @@
-"""What a task is tested on reaches no MedNet by a side door, and no card is silent about what it has seen."""
+"""No test image reaches a MedNet indirectly, and cards name all that the weights have seen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_copy_of_what_is_left_out_is_left_out_too_whoever_holds_it(corpus: Path, tmp_path: Path) -> None:
+def test_a_copy_of_what_is_left_out_is_left_out_too_in_any_source(corpus: Path, tmp_path: Path) -> None:
     pools, _ = corpus_pools(corpus, LoaderConfig(side=28, leave_out=frozenset({"scans"})))
     assert [(pool.name, len(pool.labels)) for pool in pools] == [("cells", 39), ("findings", 40)]
     write_results(finished_on(corpus), tmp_path)
@@ -63,7 +63,7 @@ def test_weights_that_saw_a_task_begin_no_pretraining_that_leaves_it_out(corpus:
     start = InitCard(name="lab", label="checkpoint lab", identity="1", corpora=("BUSI",))
     check_start(start, [known["retinamnist"]])
     check_start(None, [known["breastmnist"]])
-    with pytest.raises(UserError, match=r"checkpoint lab may have seen breastmnist .* begin with other"):
+    with pytest.raises(UserError, match=r"checkpoint lab may have seen breastmnist .* start from other"):
         check_start(start, [known["retinamnist"], known["breastmnist"]])
 
 
@@ -71,10 +71,12 @@ def test_the_card_names_strangers_and_the_terms_of_its_beginning(corpus: Path, t
     start = InitCard(name="lab", label="checkpoint lab", identity="1", corpora=("radimagenet",))
     write_results(replace(finished_on(corpus), start=start), tmp_path)
     text = (tmp_path / "MODEL_CARD.md").read_text()
-    assert "The catalog knows nothing of findings: of them, that is not evidence." in text
-    assert "The weights that it began with may have been trained on them." in text
-    assert "but of none that the weights it began with have seen." in text
-    assert read_checkpoint_card(tmp_path / "card.toml").license.endswith("what it began with, checkpoint lab")
+    assert "The catalog does not list findings: their overlap is not known." in text
+    assert "The initial weights may have been trained on them." in text
+    assert "but of none that the initial weights have seen." in text
+    assert read_checkpoint_card(tmp_path / "card.toml").license.endswith(
+        "the initial weights, checkpoint lab"
+    )
 
 
 def test_an_audit_searches_what_the_card_says_was_seen_and_no_other_corpus(

@@ -1,4 +1,4 @@
-"""What a pretraining leaves behind can be read, judged and used without knowing anything of its making."""
+"""The results of a pretraining can be read, checked and used on their own."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""`mednet-bench pretrain`: what is begun goes on, what differs is named, and related sources stay out."""
+"""`mednet-bench pretrain`: resume, report differing options, exclude related sources."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from small_training import start
 
 from mednet_bench.benchmark.corpus.corpus import read_corpus
 from mednet_bench.benchmark.pretraining.leave_out import related_sources
-from mednet_bench.benchmark.pretraining.resume_check import read_begun
+from mednet_bench.benchmark.pretraining.resume_check import read_stored_config
 from mednet_bench.benchmark.pretraining.stopping import stop_on_signal
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import StoppedError, UserError
@@ -38,10 +38,10 @@ def run(*arguments: str) -> None:
     cli.main([*arguments], standalone_mode=False)
 
 
-def as_leader(arguments: list[str], said: Path) -> None:
+def as_leader(arguments: list[str], stderr: Path) -> None:
     """Run a command as the leader of a process group, as a shell would."""
     os.setpgrp()
-    sys.stderr = said.open("w", buffering=1)
+    sys.stderr = stderr.open("w", buffering=1)
     sys.argv = ["mednet-bench", *arguments]
     from mednet_bench.cli.main import main
 
@@ -51,27 +51,27 @@ def as_leader(arguments: list[str], said: Path) -> None:
 def test_a_signal_to_the_group_leaves_a_checkpoint_and_the_same_command_goes_on(
     corpus: Path, tmp_path: Path
 ) -> None:
-    out, said = tmp_path / "out", tmp_path / "said"
+    out, stderr = tmp_path / "out", tmp_path / "stderr"
     arguments = command(corpus, out, "--steps", "100000", "--checkpoint-every", "100000", "--workers", "1")
-    (process,) = start(as_leader, arguments, said)
+    (process,) = start(as_leader, arguments, stderr)
     assert process.pid is not None
-    while not (said.exists() and "loss" in said.read_text()):  # the first reading
-        assert process.is_alive(), said.read_text()
+    while not (stderr.exists() and "loss" in stderr.read_text()):  # the first reading
+        assert process.is_alive(), stderr.read_text()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # the processes that decode hear it too
     process.join()
-    assert process.exitcode == 1, said.read_text()
-    assert "run the same command again to go on" in said.read_text()
+    assert process.exitcode == 1, stderr.read_text()
+    assert "run the same command again to resume" in stderr.read_text()
     (kept,) = (out / "checkpoints").iterdir()
     with pytest.raises(StoppedError, match="Stopped after step") as stopped:
         run(*arguments, "--minutes", "0.0001", "--workers", "0")
     (later,) = sorted((out / "checkpoints").iterdir())[1:]
     assert int(kept.stem[5:]) < int(later.stem[5:]) and str(int(later.stem[5:])) in str(stopped.value)
     with pytest.raises(
-        UserError, match=r"begun with --steps 100000 and not 5; --lr 0.001 and not 0.01: pass"
+        UserError, match=r"started with --steps 100000 and not 5; --lr 0.001 and not 0.01: pass"
     ):
         run(*arguments, "--steps", "5", "--lr", "0.01")
-    with pytest.raises(UserError, match="begun with --leave-out nothing and not bloodmnist"):
+    with pytest.raises(UserError, match="started with --leave-out nothing and not bloodmnist"):
         run(*arguments, "--leave-out", "bloodmnist")
 
 
@@ -81,8 +81,8 @@ def test_what_is_finished_is_not_made_again(
     arguments = command(corpus, tmp_path, "--steps", "4", "--leave-out", "pneumoniamnist,bloodmnist")
     run(*arguments)
     made = (tmp_path / "card.toml").read_bytes()
-    begun = read_begun(tmp_path)
-    assert begun and begun.leave_out == ("bloodmnist", "pneumoniamnist") and "scans" in begun.sources
+    stored = read_stored_config(tmp_path)
+    assert stored and stored.leave_out == ("bloodmnist", "pneumoniamnist") and "scans" in stored.sources
     capsys.readouterr()
     run(*arguments)
     assert "is finished: nothing to do" in capsys.readouterr().err
@@ -100,8 +100,8 @@ def test_a_source_that_may_hold_images_of_a_task_is_not_read(
         run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnits"))
     run(*command(corpus, tmp_path, "--steps", "2", "--leave-out", "dermamnist"))
     assert "left out: cells, for dermamnist" in capsys.readouterr().err
-    begun = read_begun(tmp_path)
-    assert begun and begun.sources == ("findings", "scans")
+    stored = read_stored_config(tmp_path)
+    assert stored and stored.sources == ("findings", "scans")
     assert '"cells"' not in (tmp_path / "card.toml").read_text().partition("[training]")[0]
 
 

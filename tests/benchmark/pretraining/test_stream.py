@@ -1,4 +1,4 @@
-"""The images of a corpus reach the training whole, in order and in time, whatever the number of workers."""
+"""The loader yields a corpus's images complete and in order, for any number of workers."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from torch import Tensor
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.pretraining import shards
-from mednet_bench.benchmark.pretraining.loader import corpus_pools, told_of_deaths
+from mednet_bench.benchmark.pretraining.loader import corpus_pools, worker_death_as_error
 from mednet_bench.benchmark.pretraining.shuffle import block_shuffle
 from mednet_bench.benchmark.pretraining.sources import LoaderConfig, pool_starts
 from mednet_bench.core.errors import StoppedError, UserError
@@ -110,9 +110,9 @@ def test_pools_hold_labels_by_kind_and_keep_groups_together(gray: tuple[Path, Sh
     assert findings.labels.tolist() == [[0, 1, 1], [1, 0, 1]] * 20
     assert (cells.flips, scans.flips) == ((True, True), (True, False))
     for pool in pools:
-        assert sorted([*pool.train, *pool.held]) == list(range(40))
-    assert len(scans.held) == 2  # 5 % of 40; the groups of `cells` are of 8 and fit no 2
-    assert len(cells.held) == 0
+        assert sorted([*pool.train, *pool.held_out]) == list(range(40))
+    assert len(scans.held_out) == 2  # 5 % of 40; the groups of `cells` are of 8 and fit no 2
+    assert len(cells.held_out) == 0
 
 
 def test_what_is_left_out_is_not_read_and_the_rest_stays_as_it_was(gray: tuple[Path, Shown]) -> None:
@@ -122,7 +122,7 @@ def test_what_is_left_out_is_not_read_and_the_rest_stays_as_it_was(gray: tuple[P
         folder, LoaderConfig(side=28, workers=0, leave_out=frozenset({"cells", "findings"}))
     )
     assert [pool.name for pool in pools] == ["scans"]
-    assert pools[0].held.tolist() == whole[2].held.tolist()
+    assert pools[0].held_out.tolist() == whole[2].held_out.tolist()
     (batch,) = images.batches([np.array([5])])
     assert torch.equal(batch[0], as_stored({"scans": shown["scans"]}, 5, 28))
     with pytest.raises(UserError, match="no source that may be used"):
@@ -139,10 +139,10 @@ def test_a_damaged_image_is_named_with_shard_and_key(tmp_path: Path, workers: in
     content[second + 40] ^= 0x55
     shard.write_bytes(content)
     pools, images = corpus_pools(folder, LoaderConfig(side=28, workers=workers))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         list(images.batches([np.arange(pool_starts(pools)[-1])]))
     images.close()
-    message = str(told.value)
+    message = str(caught.value)
     assert message.startswith(f"{shard}: the image findings-00001000001 cannot be read")
     assert f"mednet-bench corpus check {folder}" in message
     assert "\n" not in message
@@ -184,7 +184,7 @@ def test_a_block_shuffle_is_a_permutation_that_depends_on_seed_and_epoch_alone()
     assert max(touched) <= 20, "a thousand images in a row come from two windows of ten blocks at most"
 
 
-def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> None:
+def test_a_dead_worker_is_an_error_with_its_cure(gray: tuple[Path, Shown]) -> None:
     others = {process.pid for process in multiprocessing.active_children()}
     handler = signal.getsignal(signal.SIGCHLD)
     _, images = corpus_pools(gray[0], LoaderConfig(side=28, workers=1))
@@ -194,6 +194,6 @@ def test_a_worker_that_dies_is_told_with_its_cure(gray: tuple[Path, Shown]) -> N
     for worker in multiprocessing.active_children():
         if worker.pid not in others:
             worker.kill()
-    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), told_of_deaths(gray[0]):
+    with pytest.raises(StoppedError, match=r"died .* fewer --workers"), worker_death_as_error(gray[0]):
         list(stream)
     images.close()

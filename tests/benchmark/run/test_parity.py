@@ -12,6 +12,7 @@ from processes import CommandLine
 from mednet_bench.benchmark.parity import study as studies
 from mednet_bench.benchmark.parity.facts import PARITY_METRICS, PublishedMean
 from mednet_bench.benchmark.parity.judge import CAP, PARITY_FLOOR, check_tolerance, tolerance
+from mednet_bench.benchmark.parity.run_arguments import run_arguments
 from mednet_bench.benchmark.parity.study import STUDIES, ParityStudy
 from mednet_bench.benchmark.protocols.published import LAST_EPOCH, MEDMNIST_V2, PublishedProtocol
 from mednet_bench.benchmark.run.cell_runner import CellRunner
@@ -128,7 +129,7 @@ def test_a_wrong_request_is_answered_with_its_cure(name: str, mednet_bench: Comm
 def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
     values = {"tasks": "organ?mnist,breastmnist", "archs": "densenet121", "size": 64, "seeds": "3", "out": ""}
     values |= {"imagenet": Path("w"), "data_root": None, "download": False, "device": "cpu", "jobs": 2}
-    given = studies.run_arguments(STUDIES["medmnist-plus"], values)
+    given = run_arguments(STUDIES["medmnist-plus"], values)
     options = dict(zip(given[:-1:2], given[1::2], strict=True))
     assert (
         options.items()

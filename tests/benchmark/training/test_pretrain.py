@@ -22,7 +22,7 @@ from mednet_bench.baselines.sources.mednet import resolve_mednet
 from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.pretraining import automatic as module
-from mednet_bench.benchmark.pretraining import trainer as learners
+from mednet_bench.benchmark.pretraining import trainer as trainer_module
 from mednet_bench.benchmark.pretraining.automatic import pretrain_automatic
 from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, PretrainConfig, PretrainOutcome
 from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
@@ -90,12 +90,12 @@ def pixels(job: PretrainConfig) -> Tensor:
 
 def seen(job: PretrainConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """The inputs and targets of each step, as they reach the network."""
-    learner = PretrainTrainer(job)
+    trainer = PretrainTrainer(job)
     found: list[tuple[Tensor, Tensor]] = []
-    learner._learn = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
-    images = job.images.batches(learner.stream(0))
+    trainer._backward = lambda inputs, targets: found.append((inputs, targets))  # type: ignore[method-assign]
+    images = job.images.batches(trainer.stream(0))
     for step in range(job.settings.steps):
-        learner.step(step, images)
+        trainer.step(step, images)
         yield found[-1]
 
 
@@ -127,8 +127,8 @@ class Dropping(nn.Module):
 def test_a_backbone_with_dropout_is_made_the_same_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = learners.build_backbone
-    monkeypatch.setattr(learners, "build_backbone", lambda *args: Dropping(build(*args)))
+    build = trainer_module.build_backbone
+    monkeypatch.setattr(trainer_module, "build_backbone", lambda *args: Dropping(build(*args)))
     hashes = set()
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -194,14 +194,14 @@ def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
 def test_images_that_change_while_they_are_read_give_no_weights(
     grid: ResolvedPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, first = module._load, grid.plan.cells[0]
+    load, first = module._load_pools, grid.plan.cells[0]
 
     def change(plan: PretrainPlan, *rest: Any) -> object:
         found = load(plan, *rest)
         object.__setattr__(plan.sources[0].source, "digest", "sha256:other")
         return found
 
-    monkeypatch.setattr(module, "_load", change)
+    monkeypatch.setattr(module, "_load_pools", change)
     with pytest.raises(StoppedError, match="changed after this run was planned"):
         CellRunner(grid, "cpu").compute(first, [])
     file = grid.pretraining(first.cell).file
@@ -284,7 +284,7 @@ def target_of(task: Task, card: InitCard, places: DataLocations) -> Tensor:
     size = task.source.sizes(places)[0]
     prepare = InputPreparation(card.contract, card.pretraining.input_size)
     parts = [as_stored(split, "cpu") for split in task.source.load(size, places).values()]
-    return torch.cat([module._resized(part, prepare).expand(-1, 3, -1, -1) for part in parts])
+    return torch.cat([module._resize_images(part, prepare).expand(-1, 3, -1, -1) for part in parts])
 
 
 def disjoint(target: Task, known: dict[str, Task], places: DataLocations) -> tuple[int, int]:
@@ -364,7 +364,7 @@ def test_every_batch_pairs_an_image_with_its_own_label_and_source() -> None:
         assert np.array_equal(target[:-1], expected)
     # and the held-out images, on which the network is scored, are not among them
     starts = (0, len(ready.pools[0].labels))
-    rows = [first + row for first, pool in zip(starts, ready.pools, strict=True) for row in pool.held]
+    rows = [first + row for first, pool in zip(starts, ready.pools, strict=True) for row in pool.held_out]
     held = {int(value) for value in pixels(ready)[rows, 0, 0, 0]}
     assert len(held) == 6 and not held & set(trained)
     assert len(trained) == 120 - 6
@@ -443,11 +443,11 @@ def test_sources_of_several_sizes_share_a_batch() -> None:
 
 def test_a_step_never_waits() -> None:
     job = caught(plan_of(), TrainingConfig(pretrain_images=320, pretrain_batch=32))
-    learner = PretrainTrainer(job)
-    images = job.images.batches(learner.stream(0))
-    learner.step(0, images)  # the contract's mean and std go to the device once
+    trainer = PretrainTrainer(job)
+    images = job.images.batches(trainer.stream(0))
+    trainer.step(0, images)  # the contract's mean and std go to the device once
     with watched() as (waits, _):
         for step in range(1, job.settings.steps):
-            learner.step(step, images)
+            trainer.step(step, images)
     # what the host brings in a step: rows, targets and the numbers of the augmentation, pinned on a GPU
     assert waits.seen == ["lift_fresh"] * 3 * (job.settings.steps - 1)

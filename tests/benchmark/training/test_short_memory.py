@@ -249,8 +249,8 @@ def test_a_pretraining_begins_again_until_a_part_has_two_images(monkeypatch: pyt
 
     plan = SimpleNamespace(variant="gray", arch=toys.ARCH, start=None, input_size=16)
     monkeypatch.setattr(automatic, "train", full)
-    monkeypatch.setattr(automatic, "_load", lambda *_: ([], torch.zeros(1)))
+    monkeypatch.setattr(automatic, "_load_pools", lambda *_: ([], torch.zeros(1)))
     recipe = msgspec.structs.replace(toys.QUICK, pretrain_batch=11)
     with pytest.raises(RuntimeError, match="ALLOCATION_FAILED"):
-        automatic._trained(plan, recipe, toys.NOWHERE, "cpu", lambda: None)  # type: ignore[arg-type]
+        automatic._train_in_parts(plan, recipe, toys.NOWHERE, "cpu", lambda: None)  # type: ignore[arg-type]
     assert tried == [1, 2, 4, 5]
