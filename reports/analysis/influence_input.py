@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
-from ..statistics.influence import _Floats, macro_auc_influence, summed_within
+from ..statistics.influence import _Floats, macro_auc_influence, sum_within_groups
 from .results import LeaderboardRow, Results
 
 METRIC = "auc"
@@ -89,7 +89,7 @@ def _of_row(results: Results, row: LeaderboardRow, members: Sequence[Record]) ->
     return ScoreEvidence(
         seeds=row.seeds,
         values=values,
-        influence=summed_within(influence, first[1]),
+        influence=sum_within_groups(influence, first[1]),
         images=images.pop(),
         n_test=len(truth),
         groups=0 if first[1] is None else len(np.unique(first[1])),

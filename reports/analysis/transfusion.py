@@ -16,7 +16,7 @@ from ..statistics.paired import ALPHA, PairedDifference, paired_difference
 from .feature_reuse import FinetunePlace, most_labels
 from .influence_input import score_evidence
 from .results import BASELINE, Results
-from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts, holm_adjusted
+from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts, adjust_by_holm
 
 REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "undecided", "not tested"
 OUTCOMES = (REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED)
@@ -95,8 +95,8 @@ def weigh_contrasts(
     if not several:
         return TransfusionFinding(claim, UNCLEAR, "one seed shows no spread: run more with --seeds 0..2.")
     measured = [each.measured for each in several]
-    above = holm_adjusted([m.p_value() if m.difference > 0 else 1.0 for m in measured])
-    below = holm_adjusted([m.p_value(least) if m.difference < least else 1.0 for m in measured])
+    above = adjust_by_holm([m.p_value() if m.difference > 0 else 1.0 for m in measured])
+    below = adjust_by_holm([m.p_value(least) if m.difference < least else 1.0 for m in measured])
     against = [p < ALPHA for p in below]
     favor = [p < ALPHA and not no for p, no in zip(above, against, strict=True)]
     values = [m.difference for m in measured]

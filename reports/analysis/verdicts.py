@@ -218,8 +218,8 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
             families[(*family, verdict.generated)].append(place)
     decided = list(found)
     for members in families.values():
-        differ = holm_adjusted([found[place].p[0] for place in members])
-        equal = holm_adjusted([found[place].p_equivalent[0] for place in members])
+        differ = adjust_by_holm([found[place].p[0] for place in members])
+        equal = adjust_by_holm([found[place].p_equivalent[0] for place in members])
         for place, p, q in zip(members, differ, equal, strict=True):
             decided[place] = _decided(found[place], p, q, ALPHA / len(members))
     return tuple(decided)
@@ -243,7 +243,7 @@ def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     return replace(known, seeds_needed=seeds_needed(verdict.paired, wanted, alpha))
 
 
-def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values after Holm's step-down correction (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     corrected, highest = [0.0] * len(p_values), 0.0

@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from mednet_bench.reports.statistics.calibration import LEAST_COVERAGE, MOST_WRONG, error_rates
+from mednet_bench.reports.statistics.calibration import (
+    LEAST_COVERAGE,
+    MOST_WRONG,
+    SimulatedTruth,
+    class_distance,
+    draw_scores,
+    error_rates,
+)
 from mednet_bench.reports.statistics.influence import auc_influence
-from mednet_bench.reports.statistics.simulation import SimulatedTruth, class_distance, draw_scores
 
 EXPERIMENTS = 400
 CHANCE = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)

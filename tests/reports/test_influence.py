@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mednet_bench.reports.statistics.influence import auc_influence, macro_auc_influence, summed_within
+from mednet_bench.reports.statistics.influence import auc_influence, macro_auc_influence, sum_within_groups
 
 
 def sample(rng, n=200, classes=1, networks=2, decimals=2):
@@ -48,7 +48,7 @@ def test_the_variance_is_what_a_bootstrap_converges_to(grouped):
         truth, scores = truth[::4].repeat(4, axis=0), scores[:, ::4].repeat(4, axis=1)
         scores = scores + rng.normal(0, 0.1, scores.shape)
     _, influence = macro_auc_influence(truth, scores)
-    units = summed_within(influence[0] - influence[1], groups)
+    units = sum_within_groups(influence[0] - influence[1], groups)
     drawn = []
     for _ in range(600):
         chosen = rng.integers(0, len(units), len(units))

@@ -15,9 +15,9 @@ from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED
 from mednet_bench.reports.answers.labels import saving_sentence
 from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
+from mednet_bench.reports.statistics.calibration import class_distance
 from mednet_bench.reports.statistics.influence import auc_influence
 from mednet_bench.reports.statistics.labels_saved import SavedLabels, crossover, labels_needed, labels_saved
-from mednet_bench.reports.statistics.simulation import class_distance
 
 LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.analysis.verdicts import detectable_difference, holm_adjusted, seeds_needed
+from mednet_bench.reports.analysis.verdicts import detectable_difference, adjust_by_holm, seeds_needed
 from mednet_bench.reports.statistics.paired import (
     TRUST,
     PairedDifference,
@@ -107,4 +107,4 @@ def test_a_difference_at_the_detectable_size_is_found_four_times_in_five():
 
 @pytest.mark.parametrize("p_values", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9], [0.6, 0.7]])
 def test_holm_is_that_of_statsmodels(p_values):
-    assert holm_adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)
+    assert adjust_by_holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)

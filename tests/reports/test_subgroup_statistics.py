@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from mednet_bench.reports.statistics.influence import auc_influence, summed_within
-from mednet_bench.reports.statistics.subgroups import SubgroupScore, against_the_others, measure_gap
+from mednet_bench.reports.statistics.influence import auc_influence, sum_within_groups
+from mednet_bench.reports.statistics.subgroups import SubgroupScore, contrast_with_others, measure_gap
 
 EXPERIMENTS = 200
 SEEDS = 3
@@ -47,7 +47,7 @@ def test_the_intervals_hold_the_true_gap_and_the_true_contrast(aucs, sizes):
     found = [measure_gap(parts) for parts in drawn]
     truth = max(aucs) - min(aucs)
     assert np.mean([each.low <= truth <= each.high for each in found]) >= LEAST
-    contrasts = [against_the_others(parts)[0].measured().interval() for parts in drawn]
+    contrasts = [contrast_with_others(parts)[0].measured().interval() for parts in drawn]
     true_contrast = aucs[0] - np.mean(aucs[1:])
     assert np.mean([low <= true_contrast <= high for low, high in contrasts]) >= LEAST
     if truth == 0:  # the gap is there all the same, and its reference says how much of it is chance
@@ -65,7 +65,7 @@ def patients(aucs: tuple[float, ...], many: int, each: int, rng: np.random.Gener
         scores = np.sqrt(0.8) * alike + np.sqrt(0.2) * own + np.sqrt(2) * ndtri(auc) * truth
         values, influence = auc_influence(truth, scores)
         placed = np.zeros((SEEDS, many * len(aucs)))
-        placed[:, number * many : (number + 1) * many] = summed_within(influence, of)
+        placed[:, number * many : (number + 1) * many] = sum_within_groups(influence, of)
         parts.append(SubgroupScore(values, placed))
     return parts
 
