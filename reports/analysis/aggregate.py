@@ -1,4 +1,4 @@
-"""From rows to what may be compared over tasks: scores per independent task, init and seed, gathered once."""
+"""Scores per independent task, init and seed, their differences and ranks over tasks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ Seeds = dict[int, float]
 
 @dataclass(frozen=True)
 class ComparableSetting:
-    """What tasks must share to be averaged over; generated images never mix with real ones."""
+    """Fields that tasks must share to be averaged; generated images never mix with real ones."""
 
     protocol: str
     arch: str
@@ -29,14 +29,13 @@ class ComparableSetting:
 
 @dataclass(frozen=True, eq=False)
 class SettingScores:
-    """The scores of one setting.
+    """Scores of one setting.
 
     Attributes:
-        setting: what they share.
         units: independent tasks: name -> task -> init -> scores by seed. Tasks of one source group are one
             unit, since their images have one origin.
-        keys: of the records behind, by (task, init).
-        left_out: tasks of which two rows of one init would have to be mixed.
+        keys: (task, init) -> record keys.
+        left_out: tasks where rows that must not be mixed share an init.
     """
 
     setting: ComparableSetting
@@ -46,20 +45,19 @@ class SettingScores:
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """Every init of any task, in the order of the rows."""
+        """Inits of all tasks, in the order of the rows."""
         return tuple(dict.fromkeys(i for tasks in self.units.values() for t in tasks.values() for i in t))
 
     def differences(self, a: str, b: str) -> dict[str, float]:
         """Return unit -> mean over its tasks of the mean of a - b over their common seeds."""
-        found = {}
-        for unit, tasks in self.units.items():
-            means = [m for scores in tasks.values() if (m := _difference(scores, a, b)) is not None]
-            if means:
-                found[unit] = float(np.mean(means))
-        return found
+        by_unit = {
+            unit: [m for scores in tasks.values() if (m := _difference(scores, a, b)) is not None]
+            for unit, tasks in self.units.items()
+        }
+        return {unit: float(np.mean(means)) for unit, means in by_unit.items() if means}
 
     def tasks_of(self, *inits: str) -> tuple[str, ...]:
-        """Name the tasks that all of `inits` share a seed on."""
+        """Return the tasks on which all of `inits` have a seed in common."""
         return tuple(
             task
             for tasks in self.units.values()
@@ -68,7 +66,7 @@ class SettingScores:
         )
 
     def matrix(self, inits: Sequence[str]) -> _Floats:
-        """Return the scores [units, inits], over the seeds that all share, of the units that have all."""
+        """Return the scores [units, inits] over common seeds, for the units that have all of `inits`."""
         lines = []
         for tasks in self.units.values():
             shared = [(scores, seeds) for scores in tasks.values() if (seeds := common_seeds(scores, inits))]
@@ -81,15 +79,12 @@ class SettingScores:
 
 @dataclass(frozen=True, eq=False)
 class OverallDifference:
-    """The difference of two inits over the tasks of one setting.
+    """Difference a - b of two inits over the tasks of one setting.
 
     Attributes:
-        setting: what the tasks share.
-        a: init whose difference is stated; stands before `b` in the run.
-        b: init that is subtracted.
-        tasks: those that both share a seed on.
+        tasks: those on which both have a seed in common.
         mean: difference over independent tasks.
-        keys: of the records behind.
+        keys: record keys.
     """
 
     setting: ComparableSetting
@@ -102,14 +97,7 @@ class OverallDifference:
 
 @dataclass(frozen=True, eq=False)
 class InitRanking:
-    """The ranks of all inits over the tasks of one setting that all of them share.
-
-    Attributes:
-        setting: what the tasks share.
-        inits: in the order of the run.
-        tasks: those that all inits share a seed on.
-        ranks: in the order of `inits`.
-    """
+    """Ranks of all inits, in the order of the run, over the tasks of one setting that all of them share."""
 
     setting: ComparableSetting
     inits: tuple[str, ...]
@@ -117,15 +105,12 @@ class InitRanking:
     ranks: RankTable
 
 
-@lru_cache(maxsize=4)  # several sections of a report ask
+@lru_cache(maxsize=4)  # several sections need it
 def overall_differences(results: Results) -> tuple[OverallDifference, ...]:
-    """Compare every two inits over tasks, in every setting.
+    """Compare every two inits over tasks, in every setting, in the order of the rows.
 
-    Tasks that the weights of an init have seen, as declared or as found, do not count for that init; those
-    whose test images mostly stand in train or val count for none.
-
-    Returns:
-        In the order of the rows' settings; within one, of the inits.
+    Tasks that the weights of an init have seen, as declared or as found, do not count for that init; tasks
+    whose test images are mostly in train or val count for none.
     """
     found = []
     for each in gather_scores(results):
@@ -162,13 +147,13 @@ def gather_scores(results: Results) -> tuple[SettingScores, ...]:
         lambda: defaultdict(list)
     )
     for row in results.rows:
-        made = results.generated(row.task)
-        where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, made)
+        generated = results.generated(row.task)
+        where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, generated)
         settings[where][row.task].append(row)
-    return tuple(_gathered(results, where, tasks, scores) for where, tasks in settings.items())
+    return tuple(_gather_setting(results, where, tasks, scores) for where, tasks in settings.items())
 
 
-def _gathered(
+def _gather_setting(
     results: Results,
     where: ComparableSetting,
     tasks: dict[str, list[LeaderboardRow]],

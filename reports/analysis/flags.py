@@ -1,4 +1,4 @@
-"""What makes a comparison doubtful, each with its reason."""
+"""Flags: reasons to doubt a comparison."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +18,10 @@ FEW_PER_CLASS = 5
 FEW_TEST = 10
 FEW_GROUPS = 10
 LEAKS = ("test-in-train", "mostly-in-train", "groups-in-train", "near-copies-in-train")
-"""Flags of a test set that the training knew in part: they are named before every other doubt."""
+"""Flags of a test set that the training partly knew; listed before all others."""
 
 ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
-"""In the label of weights of which others of their kind could be made: a MedNet from here or from a card."""
+"""Matches the label of weights that another pretraining would change: a MedNet from here or from a card."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DoubtFlag:
 
     Attributes:
         name: short and stable, for tables and files.
-        reason: one sentence with the numbers.
+        reason: a clause with the numbers.
     """
 
     name: str
@@ -39,10 +39,10 @@ class DoubtFlag:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonSide:
-    """One of the two inits of a comparison: its row, what its predictions show, its records.
+    """One of the two inits of a comparison.
 
     Attributes:
-        leakage: the audit of the splits that it was scored on; None where nobody made one.
+        leakage: audit of the splits that it was scored on; None without an audit.
     """
 
     row: LeaderboardRow
@@ -55,7 +55,7 @@ Check = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
 
 
 def flags_of(a: ComparisonSide, b: ComparisonSide) -> tuple[DoubtFlag, ...]:
-    """Return every flag of the comparison of `a` with `b`."""
+    """Return all flags of the comparison of `a` with `b`."""
     return tuple(flag for check in CHECKS for flag in check(a, b))
 
 
@@ -66,7 +66,7 @@ def generated_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag
 
 
 def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Weights that may have seen the task's images compete unfairly."""
+    """Weights that may have seen images of the task have an unfair advantage."""
     for side in (a, b):
         if side.row.overlap:
             seen = ", ".join(side.row.overlap)
@@ -83,7 +83,7 @@ def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def other_than_imagenet(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """What timm calls the weights of an arch need not be ImageNet's, whatever the init is called."""
+    """The default timm weights of an architecture need not be from ImageNet, despite the name of the init."""
     for side in (a, b):
         init = side.records[-1].init
         if init and init.not_imagenet:
@@ -91,7 +91,7 @@ def other_than_imagenet(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Test images that stand in train too are no new images for either side, nor their patients new ones."""
+    """Test images, or patients, that are also in train are not new for either side."""
     copies = a.records[-1].copies
     if copies and copies.either and not copies.dropped:
         yield DoubtFlag("test-in-train", copies.equal)
@@ -105,9 +105,9 @@ def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def leaks(results: Results) -> tuple[str, ...]:
-    """Say of every task which test images, or whose patients, its training knew; a clause each."""
+    """Return a clause per task and kind of leak from test to train or val, the worst tasks first."""
     records = {record.key: record for record in results.counted}
-    rows = sorted(results.rows, key=lambda row: not row.leaked)  # the worst first: the top names a few
+    rows = sorted(results.rows, key=lambda row: not row.leaked)  # the page's first lines name only a few
     counted = ((row.task, records[key].copies) for row in rows for key in row.keys)
     found = [f"{task}: {copies.leaks}" for task, copies in counted if copies and copies.leaks]
     found += [f"{audit.task}: {near}" for audit in results.leakage_audits for near in audit.near_test]
@@ -115,13 +115,13 @@ def leaks(results: Results) -> tuple[str, ...]:
 
 
 def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
-    """Return of every row which of its test images, or whose patients, its training knew; a clause each."""
+    """Return row -> a clause per kind of leak of its test images or patients to train or val."""
     records = {record.key: record for record in results.counted}
     found = {}
     for row in results.rows:
-        held = [records[key] for key in row.keys]
-        clauses = [record.copies.leaks for record in held if record.copies]
-        data = {record.hashes.data.partition(", ")[0] for record in held}
+        members = [records[key] for key in row.keys]
+        clauses = [record.copies.leaks for record in members if record.copies]
+        data = {record.hashes.data.partition(", ")[0] for record in members}
         for audit in results.leakage_audits:
             if (audit.task, audit.size) == (row.task, row.size) and audit.data in data:
                 clauses += audit.near_test
@@ -130,14 +130,14 @@ def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
 
 
 def unpaired_seeds(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Seeds that only one of the two has are left out."""
+    """Seeds that only one of the two inits has are left out."""
     alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))
     if alone:
-        yield DoubtFlag("unpaired", f"left out, since only one of the two has them: seeds {_listed(alone)}")
+        yield DoubtFlag("unpaired", f"left out, since only one of the two has them: seeds {_join(alone)}")
 
 
 def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """One seed shows no spread, and identical seeds show none either."""
+    """One seed, or seeds with identical results, show no spread."""
     both = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
     if len(both) == 1:
         yield DoubtFlag("single-seed", "one seed in common: the spread over trainings is unknown")
@@ -151,7 +151,7 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 
 
 def one_pretraining(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Another pretraining of the same kind would give other weights."""
+    """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
         if ONCE.search(side.row.label):
             yield DoubtFlag(
@@ -161,7 +161,7 @@ def one_pretraining(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]
 
 
 def no_headroom(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Two scores at the ceiling cannot differ."""
+    """Scores at the ceiling cannot differ."""
     if max(mean_auc(a.row), mean_auc(b.row)) >= CEILING:
         yield DoubtFlag(
             "near-ceiling", f"one of the two reaches {CEILING}: its errors rest on very few images"
@@ -173,7 +173,7 @@ def no_headroom(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 
 
 def perfect_score(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """A perfect score is more often a leak than a triumph."""
+    """A perfect score is usually a leak."""
     for side in (a, b):
         if side.evidence.values.size and side.evidence.values.max() == 1:
             yield DoubtFlag(
@@ -182,7 +182,7 @@ def perfect_score(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 
 
 def below_chance(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """An AUC below that of chance is more often one of inverted labels than of a network that learned."""
+    """An AUC below chance is usually due to inverted labels."""
     for side in (a, b):
         if mean_auc(side.row) < CHANCE_AUC:
             seen = f"the AUC of {side.row.init}, {mean_auc(side.row):.3f}, is below that of chance"
@@ -190,7 +190,7 @@ def below_chance(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 
 
 def majority_accuracy(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """An accuracy that the most frequent answer alone would reach."""
+    """An accuracy not above that of always predicting the most frequent class shows no learning."""
     for side in (a, b):
         accuracy, share = side.row.stats.get("accuracy"), side.evidence.majority
         if accuracy and accuracy.mean <= share + 1e-9:
@@ -202,11 +202,11 @@ def majority_accuracy(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFla
 
 
 def grid_edge(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """A choice on the edge of its grid: a wider grid might do better."""
+    """A hyper-parameter on the edge of its grid: a wider grid might do better."""
     for side in (a, b):
         edges = [choice for record in side.records for choice in record.choices if choice.at_edge]
         if edges:
-            chosen = _listed(sorted({f"{choice.name} {choice.value:g}" for choice in edges}))
+            chosen = _join(sorted({f"{choice.name} {choice.value:g}" for choice in edges}))
             yield DoubtFlag("grid-edge", f"{side.row.init} chose from the edge of its grid: {chosen}")
 
 
@@ -224,7 +224,7 @@ def still_improving(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]
 
 
 def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Classes with so few images that chance decides."""
+    """With so few images of a class, or so few groups, chance decides."""
     train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
     if train and min(train) < FEW_PER_CLASS:
         yield DoubtFlag("few-train", f"a class has only {min(train)} training images")
@@ -239,7 +239,7 @@ CHECKS: tuple[Check, ...] = (
     seed_flags, one_pretraining, no_headroom,
     perfect_score, below_chance, majority_accuracy, grid_edge, still_improving, few_images,
 )  # fmt: skip
-"""In the order in which flags are shown."""
+"""In display order."""
 
 
 def mean_auc(row: LeaderboardRow) -> float:
@@ -248,5 +248,5 @@ def mean_auc(row: LeaderboardRow) -> float:
     return stat.mean if stat else float("nan")
 
 
-def _listed(items: Sequence[object]) -> str:
+def _join(items: Sequence[object]) -> str:
     return ", ".join(map(str, items))

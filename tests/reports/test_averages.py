@@ -1,4 +1,4 @@
-"""Averages against numbers worked out by hand, and records that must never be averaged together."""
+"""Averages against values computed by hand, and records that must not be averaged together."""
 
 import math
 from pathlib import Path
@@ -35,7 +35,7 @@ def keep(folder: Path, *records: Record) -> Path:
     return folder
 
 
-def test_mean_sd_and_n_are_those_worked_out_by_hand():
+def test_mean_sd_and_n_are_those_computed_by_hand():
     # 0.80, 0.82, 0.87: mean 0.83, squares .0009 + .0001 + .0016 = .0026, sd sqrt(.0026 / 2) = 0.0360555
     stat = describe_values(np.array([0.80, 0.82, 0.87, np.nan]))
     assert stat.n == 3
@@ -171,7 +171,7 @@ def test_a_folder_without_any_record_gives_one_sentence_with_its_cure(tmp_path: 
         load_results([folder])
 
 
-def test_rows_stand_in_the_order_of_the_plan(tmp_path: Path):
+def test_rows_are_in_the_order_of_the_plan(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "breastmnist"), inits=("scratch", "imagenet")))
     rows = load_results([tmp_path]).rows
     assert list(dict.fromkeys(row.task for row in rows)) == ["retinamnist", "breastmnist"]

@@ -1,4 +1,4 @@
-"""Labels saved: curves whose answer is known, the ends of what was measured, how often intervals hold."""
+"""Labels saved: curves with a known answer, limits of the measured range, coverage of intervals."""
 
 import math
 from pathlib import Path
@@ -23,12 +23,12 @@ LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 
 
 def rising(labels: np.ndarray) -> np.ndarray:
-    """A curve that gains as much with every doubling."""
+    """Return a curve with the same gain for every doubling."""
     return 0.65 + 0.05 * np.log2(labels / 50)
 
 
 def test_a_curve_shifted_by_a_factor_of_two_needs_exactly_twice_the_labels():
-    # The reference has at n what the init has at 2 n; at 400 that lies beyond what was measured.
+    # The reference has at n the score of the init at 2 n; 800 is not measured.
     needed = labels_needed(LABELS, rising(LABELS), rising(2 * LABELS))
     assert needed == pytest.approx([100, 200, 400, math.inf])
 
@@ -40,7 +40,7 @@ def test_between_budgets_the_curve_is_straight_over_the_logarithm_of_the_labels(
 
 def test_a_score_that_the_smallest_budget_has_needs_at_most_that_budget():
     needed = labels_needed(LABELS, rising(LABELS), np.array([0.3, rising(LABELS)[0]]))
-    assert needed.tolist() == [50, 50]  # exactly: equality is how "at most" is told
+    assert needed.tolist() == [50, 50]  # exactly: equality means "at most"
 
 
 def test_a_curve_that_falls_keeps_what_it_had():
@@ -129,9 +129,10 @@ def test_labels_are_saved_only_where_interval_and_verdict_say_so(
 
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
     fewer, more = SavedLabels(400, 80, 50, 90, 100), SavedLabels(400, math.inf, 120, math.inf, 100)
-    told = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
-    assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the other one")
-    assert saving_sentence([saving(fewer, UNDECIDED)]).startswith("one cannot tell on 1 task")
+    text = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
+    assert text.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks")
+    undecided = saving_sentence([saving(fewer, UNDECIDED)])
+    assert " on 1 task" in undecided and "saves labels" not in undecided
     assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 

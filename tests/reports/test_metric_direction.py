@@ -1,4 +1,4 @@
-"""A metric of a plug-in says which end is better: whatever ranks, marks or judges by it follows."""
+"""Ranks, marks and judgments follow the direction that a plug-in declares for its metric."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_ranks_and_the_critical_difference_follow(tmp_path: Path):
     assert best == "imagenet"
 
 
-def test_a_metric_that_nobody_describes_counts_as_higher_is_better(tmp_path: Path):
+def test_a_metric_without_facts_counts_as_higher_is_better(tmp_path: Path):
     results = leading(write(tmp_path, facts=None))
     assert marked(results) == {"scratch"} and results.sign == 1
     assert [row.stats["missed"].n for row in results.rows] == [3] * 15
@@ -106,7 +106,7 @@ def test_a_rise_of_an_error_is_a_fall(tmp_path: Path):
 
 
 def test_the_smallest_fall_that_counts_is_a_share_of_the_range(tmp_path: Path):
-    """0.4 of 100 points is rounding, as 0.004 of an AUC is; without a range it would be a fall."""
+    """0.4 of 100 points is rounding, as 0.004 of an AUC is."""
     points = replace(ERROR, high=100.0)
     same = dict.fromkeys(VALUES, 50.0)
     update_baseline(write(tmp_path / "before", same, points), tmp_path / "points.json", ["missed"])
@@ -119,5 +119,5 @@ def test_the_smallest_fall_that_counts_is_a_share_of_the_range(tmp_path: Path):
 
 def test_compare_says_which_end_is_better(tmp_path: Path):
     write(tmp_path / "a")
-    told = comparison_markdown(tmp_path / "a", write(tmp_path / "b", {**VALUES, "scratch": 0.5}), "missed")
-    assert told.startswith("# Test Missed (lower is better): B minus A")
+    text = comparison_markdown(tmp_path / "a", write(tmp_path / "b", {**VALUES, "scratch": 0.5}), "missed")
+    assert text.startswith("# Test Missed (lower is better): B minus A")

@@ -1,4 +1,4 @@
-"""Statistics over tasks against a published example, scipy's and scikit-posthocs' own words, and by hand."""
+"""Statistics over tasks against a published example, scipy, scikit-posthocs and values by hand."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ from mednet_bench.reports.statistics.over_tasks import (
 )
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
-# Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.
+# Two ties of the printed values are none in the printed ranks: voting has one more digit here.
 DEMSAR = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],
@@ -63,7 +63,7 @@ def test_demsars_example_gives_the_published_ranks_statistics_and_critical_diffe
     assert uncorrected == pytest.approx(9.28, abs=0.005)
     assert (n - 1) * uncorrected / (n * (k - 1) - uncorrected) == pytest.approx(3.69, abs=0.005)
     assert ranks.critical == pytest.approx(1.25, abs=0.005)
-    # Ours is corrected for ties (Conover 1999): divided by one minus the share that ties take away.
+    # Ours is corrected for ties (Conover 1999).
     ties = sum((c**3 - c) for row in DEMSAR for c in np.unique(row, return_counts=True)[1])
     assert ranks.chi2 == pytest.approx(uncorrected / (1 - ties / (n * (k**3 - k))))
     assert ranks.p == pytest.approx(stats.chi2.sf(ranks.chi2, k - 1))
@@ -281,7 +281,7 @@ def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Pa
     assert after.sentence == before.sentence
 
 
-def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: Path):
+def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Path):
     write_run(tmp_path, alone("breastmnist", fractions=(1.0,)))
     for init, recipe in (("imagenet", TrainingConfig()), ("scratch", ANEW)):
         grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
@@ -293,13 +293,13 @@ def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: P
     assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
     answer, none = main_answer(results, [compared, refused]), main_answer(results, [refused])
     assert " of 1 comparison;" in answer.sentence and "flagged not-comparable" in answer.sentence
-    assert "else one cannot tell" not in answer.sentence
+    assert "undecided" not in answer.sentence
     assert "of 0 comparisons; no verdict where flagged not-comparable" in none.sentence and not none.figure
     reached = by_modality_answer(results, [compared, refused])
     assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 
 
-def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path):
+def test_too_few_tasks_are_named_and_many_get_a_diagram(tmp_path: Path):
     few, many = tmp_path / "few", tmp_path / "many"
     write_run(few, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,)))
     tasks = ("breastmnist", "retinamnist", "bloodmnist", "dermamnist", "octmnist", "pathmnist")

@@ -1,4 +1,4 @@
-"""Intervals and p-values of paired differences, against scipy and statsmodels where these have an answer."""
+"""Intervals and p-values of paired differences, against scipy and statsmodels."""
 
 import math
 
@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.analysis.verdicts import detectable_difference, adjust_by_holm, seeds_needed
+from mednet_bench.reports.analysis.verdicts import adjust_by_holm, detectable_difference, seeds_needed
 from mednet_bench.reports.statistics.paired import (
     TRUST,
     PairedDifference,
@@ -24,7 +24,7 @@ FEW = [
 
 
 def of_seeds(differences):
-    """A comparison on so many test images that only the seeds are uncertain."""
+    """Return a difference whose only error is that of the seeds."""
     return paired_difference(differences, np.zeros((len(differences), 10)))
 
 

@@ -1,4 +1,4 @@
-"""`regress` on invented scores: tolerances against numbers worked out by hand, and every way to go red."""
+"""`regress` on synthetic scores: tolerances against values computed by hand, and every way to go red."""
 
 import os
 from pathlib import Path
@@ -51,7 +51,7 @@ def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgment]:
     return check_regression(read_baseline(path), load_results([after]))
 
 
-def test_the_tolerance_is_the_one_worked_out_by_hand():
+def test_the_tolerance_is_the_one_computed_by_hand():
     # t(3 df, 1 - .001/1) = 10.2145; sqrt(1/4 + 1/2) = .866025; sd of .70 .72 .74 .76 is .0258199
     assert REGRESSION_ALPHA == 0.001
     values = [0.70, 0.72, 0.74, 0.76]

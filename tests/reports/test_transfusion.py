@@ -1,4 +1,4 @@
-"""Each finding of Transfusion is reproduced, contradicted or left open as planted records have it."""
+"""Each finding of Transfusion is reproduced, contradicted or undecided, as in the synthetic records."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -58,7 +58,7 @@ def flat(cell: Cell) -> tuple[float, ...]:
 
 
 def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) -> Results:
-    """Write a run whose trainings reach their end after `steps`, and whose stages changed as `cka` says."""
+    """Write a run whose trainings converge after `steps`, with the CKA per stage of `cka`."""
     write_run(folder, grid)
     store = RecordStore(folder)
     for record in list(store.read_all()):
