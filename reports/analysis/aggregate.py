@@ -11,8 +11,9 @@ from ..statistics.influence import _Floats
 from ..statistics.over_tasks import MeanOverTasks, RankTable, mean_over, rank_scores
 from .results import LeaderboardRow, Results
 
-Seeds = dict[int, float]
+ScoresBySeed = dict[int, float]
 """Seed -> primary metric."""
+RowsByTask = dict[str, list[LeaderboardRow]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SettingScores:
     """
 
     setting: ComparableSetting
-    units: dict[str, dict[str, dict[str, Seeds]]]
+    units: dict[str, dict[str, dict[str, ScoresBySeed]]]
     keys: dict[tuple[str, str], tuple[str, ...]]
     left_out: tuple[str, ...]
 
@@ -66,14 +67,13 @@ class SettingScores:
         )
 
     def matrix(self, inits: Sequence[str]) -> _Floats:
-        """Return the scores [units, inits] over common seeds, for the units that have all of `inits`."""
+        """Return scores [units, inits] over common seeds, for units that have all of `inits`."""
         lines = []
         for tasks in self.units.values():
             shared = [(scores, seeds) for scores in tasks.values() if (seeds := common_seeds(scores, inits))]
             if shared:
-                lines.append(
-                    [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
-                )
+                means = [[np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared] for i in inits]
+                lines.append(np.mean(means, axis=1))
         return np.array(lines, dtype=float).reshape(len(lines), len(inits))
 
 
@@ -97,7 +97,7 @@ class OverallDifference:
 
 @dataclass(frozen=True, eq=False)
 class InitRanking:
-    """Ranks of all inits, in the order of the run, over the tasks of one setting that all of them share."""
+    """Ranks of inits, in the order of the run, over the common tasks of one setting."""
 
     setting: ComparableSetting
     inits: tuple[str, ...]
@@ -133,9 +133,8 @@ def rank_inits(results: Results) -> tuple[InitRanking, ...]:
         inits = each.inits
         scores = each.matrix(inits)
         if len(inits) > 1 and len(scores):
-            found.append(
-                InitRanking(each.setting, inits, each.tasks_of(*inits), rank_scores(results.sign * scores))
-            )
+            ranks = rank_scores(results.sign * scores)
+            found.append(InitRanking(each.setting, inits, each.tasks_of(*inits), ranks))
     return tuple(found)
 
 
@@ -143,9 +142,7 @@ def rank_inits(results: Results) -> tuple[InitRanking, ...]:
 def gather_scores(results: Results) -> tuple[SettingScores, ...]:
     """Gather the primary metric of every row that may be compared, setting by setting."""
     scores = results.scores_of(results.primary)
-    settings: dict[ComparableSetting, dict[str, list[LeaderboardRow]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    settings: dict[ComparableSetting, RowsByTask] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
         generated = results.generated(row.task)
         where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, generated)
@@ -154,12 +151,9 @@ def gather_scores(results: Results) -> tuple[SettingScores, ...]:
 
 
 def _gather_setting(
-    results: Results,
-    where: ComparableSetting,
-    tasks: dict[str, list[LeaderboardRow]],
-    scores: dict[str, float | None],
+    results: Results, where: ComparableSetting, tasks: RowsByTask, scores: dict[str, float | None]
 ) -> SettingScores:
-    units: dict[str, dict[str, dict[str, Seeds]]] = defaultdict(dict)
+    units: dict[str, dict[str, dict[str, ScoresBySeed]]] = defaultdict(dict)
     keys: dict[tuple[str, str], tuple[str, ...]] = {}
     left_out = []
     for task, rows in tasks.items():
@@ -174,12 +168,12 @@ def _gather_setting(
     return SettingScores(where, dict(units), keys, tuple(left_out))
 
 
-def common_seeds(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:
+def common_seeds(scores: dict[str, ScoresBySeed], inits: Iterable[str]) -> list[int]:
     """Return the seeds that all of `inits` have, ascending."""
     found = [set(scores.get(init, ())) for init in inits]
     return sorted(set.intersection(*found)) if found else []
 
 
-def _difference(scores: dict[str, Seeds], a: str, b: str) -> float | None:
+def _difference(scores: dict[str, ScoresBySeed], a: str, b: str) -> float | None:
     seeds = common_seeds(scores, (a, b))
     return float(np.mean([scores[a][seed] - scores[b][seed] for seed in seeds])) if seeds else None

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class ConvergencePace:
 def convergence_paces(results: Results) -> list[ConvergencePace]:
     """Measure every row with curves, in the order of `results.rows`."""
     records = {record.key: record for record in results.counted}
-    measured = {row: _measure_row(results.primary, row, records) for row in results.rows}
+    measured = {row: _row_pace(results.primary, row, records) for row in results.rows}
     scratch: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         if row.init == BASELINE:
@@ -51,32 +51,24 @@ def convergence_paces(results: Results) -> list[ConvergencePace]:
         theirs = measured[others[0]].gained if len(others) == 1 else {}
         keys = row.keys + (others[0].keys if theirs else ())
         if own.curved:
-            paces.append(ConvergencePace(row, **vars(own), ratio=speed_ratios(own.gained, theirs), keys=keys))
+            paces.append(replace(own, ratio=speed_ratios(own.gained, theirs), keys=keys))
     return paces
 
 
-@dataclass
-class _RowPace:
-    steps: dict[int, float]
-    gained: dict[int, float]
-    seconds: dict[int, float]
-    curved: int = 0
-
-
-def _measure_row(primary: str, row: LeaderboardRow, records: dict[str, Record]) -> _RowPace:
-    pace = _RowPace({}, {}, {})
+def _row_pace(primary: str, row: LeaderboardRow, records: dict[str, Record]) -> ConvergencePace:
+    curved, steps, gained, seconds = 0, {}, {}, {}
     for seed, key in zip(row.seeds, row.keys, strict=True):
         record = records[key]
         scores = [math.nan if p.val_score is None else p.val_score for p in record.curve]
         if not scores or all(map(math.isnan, scores)):
             continue
-        pace.curved += 1
+        curved += 1
         selected = record.val_metrics.get(primary)
         final = selected if selected is not None else float(np.nanmax(scores))
         at = first_within(scores, final)
         if at is not None:
-            pace.steps[seed] = float(record.curve[at].step)
+            steps[seed] = float(record.curve[at].step)
         at = first_within(scores, final, chance=CHANCE.get(primary, 0.0))
         if at is not None:
-            pace.gained[seed], pace.seconds[seed] = float(record.curve[at].step), record.curve[at].seconds
-    return pace
+            gained[seed], seconds[seed] = float(record.curve[at].step), record.curve[at].seconds
+    return ConvergencePace(row, steps, gained, seconds, curved, np.empty(0), row.keys)

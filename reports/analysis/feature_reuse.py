@@ -62,18 +62,17 @@ class FinetunePlace:
         return max(r.parameters for by_seed in self.records.values() for r in by_seed.values())
 
     def cka(self, init: str) -> tuple[list[str], _Floats]:
-        """Return the stages, and CKA of before and after training [seeds, stages]; NaN where undefined."""
+        """Return the stages, and CKA before and after training [seeds, stages], NaN if undefined."""
         stages = [r.similarity for r in self.records.get(init, {}).values() if r.similarity]
         names = [each.stage for each in stages[0]] if stages else []
-        values = [
-            [np.nan if s.cka is None else s.cka for s in each] for each in stages if len(each) == len(names)
-        ]
+        whole = [each for each in stages if len(each) == len(names)]
+        values = [[np.nan if s.cka is None else s.cka for s in each] for each in whole]
         return names, np.array(values, dtype=float).reshape(len(values), len(names))
 
 
 @lru_cache(maxsize=4)  # for the section and its answer
 def finetune_places(results: Results) -> tuple[FinetunePlace, ...]:
-    """Gather the fine-tunings by place; those on generated images only where there are no others."""
+    """Gather the fine-tunings by place, on generated images only where there are no others."""
     curved = {pace.row: pace for pace in convergence_paces(results)}
     records = {record.key: record for record in results.counted}
     blocks: dict[Block, list[LeaderboardRow]] = {}

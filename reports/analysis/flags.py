@@ -51,7 +51,7 @@ class ComparisonSide:
     leakage: LeakageAudit | None = None
 
 
-Check = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
+FlagCheck = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
 
 
 def flags_of(a: ComparisonSide, b: ComparisonSide) -> tuple[DoubtFlag, ...]:
@@ -59,7 +59,7 @@ def flags_of(a: ComparisonSide, b: ComparisonSide) -> tuple[DoubtFlag, ...]:
     return tuple(flag for check in CHECKS for flag in check(a, b))
 
 
-def generated_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def generated_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Generated images are no evidence about real ones."""
     if any(record.task and record.task.generated for record in a.records):
         yield DoubtFlag("phantom", "the images are generated: not evidence about real images")
@@ -69,10 +69,8 @@ def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
     """Weights that may have seen images of the task have an unfair advantage."""
     for side in (a, b):
         if side.row.overlap:
-            seen = ", ".join(side.row.overlap)
-            yield DoubtFlag(
-                "contaminated", f"the weights of {side.row.init} are declared to have seen {seen}"
-            )
+            seen = f"the weights of {side.row.init} are declared to have seen {', '.join(side.row.overlap)}"
+            yield DoubtFlag("contaminated", seen)
         audit, init = side.row.audit, side.records[-1].init
         if audit and audit.contaminated and not side.row.overlap:
             yield DoubtFlag("contaminated", audit.sentence)
@@ -82,8 +80,8 @@ def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
             yield DoubtFlag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
 
 
-def other_than_imagenet(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """The default timm weights of an architecture need not be from ImageNet, despite the name of the init."""
+def not_imagenet_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """Default timm weights of an architecture need not be from ImageNet, despite the name."""
     for side in (a, b):
         init = side.records[-1].init
         if init and init.not_imagenet:
@@ -105,7 +103,7 @@ def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def leaks(results: Results) -> tuple[str, ...]:
-    """Return a clause per task and kind of leak from test to train or val, the worst tasks first."""
+    """Return a clause per task and kind of leak from test to train or val, worst first."""
     records = {record.key: record for record in results.counted}
     rows = sorted(results.rows, key=lambda row: not row.leaked)  # the page's first lines name only a few
     counted = ((row.task, records[key].copies) for row in rows for key in row.keys)
@@ -129,7 +127,7 @@ def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
     return found
 
 
-def unpaired_seeds(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def unpaired_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Seeds that only one of the two inits has are left out."""
     alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))
     if alone:
@@ -150,38 +148,33 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("identical-seeds", f"{one}: nothing is known of other training images")
 
 
-def one_pretraining(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
         if ONCE.search(side.row.label):
-            yield DoubtFlag(
-                "one-pretraining",
-                f"{side.row.init} was pretrained once: what another pretraining would give is not known",
-            )
+            reason = f"{side.row.init} was pretrained once: what another pretraining would give is not known"
+            yield DoubtFlag("one-pretraining", reason)
 
 
-def no_headroom(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def headroom_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Scores at the ceiling cannot differ."""
     if max(mean_auc(a.row), mean_auc(b.row)) >= CEILING:
-        yield DoubtFlag(
-            "near-ceiling", f"one of the two reaches {CEILING}: its errors rest on very few images"
-        )
+        reason = f"one of the two reaches {CEILING}: its errors rest on very few images"
+        yield DoubtFlag("near-ceiling", reason)
     if min(mean_auc(a.row), mean_auc(b.row)) >= HEADROOM:
-        yield DoubtFlag(
-            "no-headroom", f"both reach {HEADROOM} or more: the task is too easy to tell them apart"
-        )
+        reason = f"both reach {HEADROOM} or more: the task is too easy to tell them apart"
+        yield DoubtFlag("no-headroom", reason)
 
 
-def perfect_score(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def perfect_score_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """A perfect score is usually a leak."""
     for side in (a, b):
         if side.evidence.values.size and side.evidence.values.max() == 1:
-            yield DoubtFlag(
-                "perfect", f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
-            )
+            reason = f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
+            yield DoubtFlag("perfect", reason)
 
 
-def below_chance(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def below_chance_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """An AUC below chance is usually due to inverted labels."""
     for side in (a, b):
         if mean_auc(side.row) < CHANCE_AUC:
@@ -189,19 +182,17 @@ def below_chance(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
             yield DoubtFlag("below-chance", f"{seen}: look for inverted labels")
 
 
-def majority_accuracy(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def majority_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """An accuracy not above that of always predicting the most frequent class shows no learning."""
     for side in (a, b):
         accuracy, share = side.row.stats.get("accuracy"), side.evidence.majority
         if accuracy and accuracy.mean <= share + 1e-9:
-            yield DoubtFlag(
-                "majority",
-                f"the accuracy of {side.row.init}, {accuracy.mean:.3f}, is not above that of always giving "
-                f"the most frequent answer, {share:.3f}",
-            )
+            ours = f"the accuracy of {side.row.init}, {accuracy.mean:.3f}"
+            frequent = f"always giving the most frequent answer, {share:.3f}"
+            yield DoubtFlag("majority", f"{ours}, is not above that of {frequent}")
 
 
-def grid_edge(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def grid_edge_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """A hyper-parameter on the edge of its grid: a wider grid might do better."""
     for side in (a, b):
         edges = [choice for record in side.records for choice in record.choices if choice.at_edge]
@@ -210,20 +201,17 @@ def grid_edge(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
             yield DoubtFlag("grid-edge", f"{side.row.init} chose from the edge of its grid: {chosen}")
 
 
-def still_improving(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def still_improving_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """The best validation was the last one: longer training might do better."""
     for side in (a, b):
         curves = [[p.val_score or 0.0 for p in r.curve] for r in side.records if len(r.curve) > 2]
         late = sum(max(curve) == curve[-1] > max(curve[:-1]) for curve in curves)
         if late * 2 > len(curves):
-            yield DoubtFlag(
-                "still-improving",
-                f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds: it may "
-                "be under-trained",
-            )
+            best = f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds"
+            yield DoubtFlag("still-improving", f"{best}: it may be under-trained")
 
 
-def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """With so few images of a class, or so few groups, chance decides."""
     train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
     if train and min(train) < FEW_PER_CLASS:
@@ -234,10 +222,10 @@ def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("few-groups", f"the test images are of only {a.evidence.groups} groups")
 
 
-CHECKS: tuple[Check, ...] = (
-    split_overlap_flags, generated_images, contamination_flags, other_than_imagenet, unpaired_seeds,
-    seed_flags, one_pretraining, no_headroom,
-    perfect_score, below_chance, majority_accuracy, grid_edge, still_improving, few_images,
+CHECKS: tuple[FlagCheck, ...] = (
+    split_overlap_flags, generated_flags, contamination_flags, not_imagenet_flags, unpaired_flags, seed_flags,
+    one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags, majority_flags,
+    grid_edge_flags, still_improving_flags, few_images_flags,
 )  # fmt: skip
 """In display order."""
 

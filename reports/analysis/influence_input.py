@@ -66,9 +66,8 @@ def _row_evidence(results: Results, row: LeaderboardRow, members: Sequence[Recor
         if read is None:
             return ScoreEvidence(problem=f"the predictions of record {record.key} are missing or damaged")
         labels, record_scores, groups = read
-        images.add(
-            hashlib.sha256(labels.tobytes() + (b"" if groups is None else groups.tobytes())).hexdigest()
-        )
+        group_bytes = b"" if groups is None else groups.tobytes()
+        images.add(hashlib.sha256(labels.tobytes() + group_bytes).hexdigest())
         scores.append(record_scores)
         first = first or (labels, groups)
     if len(images) > 1 or first is None:
@@ -105,21 +104,21 @@ def _majority(truth: NDArray[np.bool_], kind: str) -> float:
 
 
 def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
-    """Return booleans [n, classes] from class indices [n], or from 0/1 labels [n, classes] if multilabel."""
+    """Return booleans [n, classes] from class indices [n] or multilabel 0/1 [n, classes]."""
     return labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes)  # type: ignore[operator]
 
 
 def _has_one_group_side(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> bool:
-    """Whether all positive or all negative images of a class are of one group: no variance is known."""
+    """Whether all positives or all negatives of a class are of one group: no known variance."""
     sides = (side for column in truth.T for side in (column, ~column))
     return any(len(np.unique(groups[side])) < 2 for side in sides)
 
 
-Read = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]
+StoredPredictions = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]
 
 
-def read_predictions(path: Path | None) -> Read | None:
-    """Return labels, scores [n, classes] and groups [n] of one record; None where they cannot be read."""
+def read_predictions(path: Path | None) -> StoredPredictions | None:
+    """Return labels, scores [n, classes] and groups [n] of one record; None if unreadable."""
     if path is None:
         return None
     try:

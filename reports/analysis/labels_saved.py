@@ -51,7 +51,7 @@ class LabelSaving:
     keys: tuple[tuple[str, ...], ...]
 
     def claim(self, place: int) -> str:
-        """Return whether `FEWER` or `MORE` labels are needed at one fraction of the reference, or "".
+        """Return `FEWER` or `MORE` labels needed at one fraction of the reference, or "".
 
         A claim needs the agreement of the verdict, which is corrected for the number of tasks; the interval
         is not.
@@ -63,7 +63,7 @@ class LabelSaving:
 
 @lru_cache(maxsize=4)  # for the table, the answer and the learning curves
 def label_savings(results: Results) -> tuple[LabelSaving, ...]:
-    """Measure every pair of inits that was run at two fractions or more, in the order of `results.rows`."""
+    """Measure every pair of inits with two or more fractions, in the order of `results.rows`."""
     evidence = score_evidence(results)
     pairs = (
         pair for pair in _group_by_pair(compute_verdicts(results)) if len({v.a.fraction for v in pair}) > 1
@@ -95,14 +95,13 @@ def _saving(pair: Sequence[Verdict], evidence: Mapping[LeaderboardRow, ScoreEvid
     scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
     influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
     fractions = tuple(v.a.fraction for v in points)
+    rng = np.random.default_rng(INTERVAL_SEED)
     return LabelSaving(
         init=sides[-1][1],
         reference=sides[-1][0],
         fractions=fractions,
         scores=scores.mean(axis=2),
-        saved=labels_saved(
-            labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(INTERVAL_SEED)
-        ),
+        saved=labels_saved(labels, scores.transpose(2, 0, 1), influence, rng),
         verdicts=tuple(v.seen_from(init.init).verdict for v, (_, init) in zip(points, sides, strict=True)),
         seeds=seeds,
         crossover=crossover(fractions, [v.verdict in (BETTER, WORSE) for v in points]),

@@ -1,4 +1,4 @@
-"""Load run directories as `Results`: merge their records by key and average the comparable ones."""
+"""Load run directories as `Results`: merge records by key, average comparable ones."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class MergedRuns:
 
 
 def merge_runs(folders: Sequence[Path]) -> MergedRuns:
-    """Read run directories and merge their records by key: the latest one that is ok, else the latest.
+    """Merge the records of run directories by key: the latest that is ok, else the latest.
 
     Raises:
         UserError: a folder holds no readable record.
@@ -109,23 +109,14 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
     counted, repeated = _latest_per_seed(r for r in records if r.cell.step == "score" and r.status == "ok")
+    store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
     return Results(
-        folders=runs.folders,
-        places=runs.places,
-        differing=runs.differing,
-        plan=plan,
-        planless=runs.planless,
-        records=records,
+        **vars(runs),
         counted=counted,
         rows=_rows(counted, _row_sort_key(plan, counted), audits, leakage),
         failed=_lasting_failures(records),
         missing=tuple(_missing_cells(plan, records, {path.stem for path in runs.unreadable})) if plan else (),
-        unreadable=runs.unreadable,
-        damaged=frozenset(
-            record.key
-            for record in counted
-            if not RecordStore(runs.places[record.key][0]).has_predictions(record)
-        ),
+        damaged=frozenset(r.key for r in counted if not store_of[r.key].has_predictions(r)),
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
@@ -149,7 +140,7 @@ def setting_hash(record: Record) -> str:
 
 
 def variant_of(record: Record) -> str:
-    """Return what averaged seeds must share: the setting and a short hash of weights and input contract."""
+    """Return what averaged seeds must share: setting and hash of weights and input contract."""
     weights = "" if record.hashes.weights.startswith("random:") else record.hashes.weights
     init = (record.init.identity, json.dumps(record.init.contract, sort_keys=True)) if record.init else ()
     return f"{setting_hash(record)}-{_short(weights, *init)}"
@@ -160,7 +151,7 @@ def _short(*parts: str) -> str:
 
 
 def _latest_per_seed(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
-    """Return the latest record of each comparable cell and seed, and the number of dropped ones by task."""
+    """Return the latest record of each comparable cell and seed, and dropped ones by task."""
     latest: dict[tuple[object, ...], Record] = {}
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
@@ -203,7 +194,7 @@ def _rows(
 
 
 def _is_leaked(record: Record, leakage: LeakageAudits) -> bool:
-    """Whether train or val contain most test images, near copies of them or images of their groups."""
+    """Whether train or val contain most test images, near copies or images of their groups."""
     data = record.hashes.data.partition(", ")[0]
     audit, copies = leakage.get((record.cell.task, record.cell.size, data)), record.copies
     scored = copies.scored if copies else audit.images.get("test", 0) if audit else 0
@@ -310,7 +301,7 @@ def _missing_cells(
 
 
 def _metric_facts(records: Iterable[Record]) -> dict[str, MetricFacts]:
-    """Return each metric's facts from the latest record; without direction where records contradict."""
+    """Return the latest facts of each metric; without direction where records contradict."""
     found: dict[str, MetricFacts] = {}
     for record in sorted(records, key=lambda record: record.finished):
         for name, facts in record.metric_facts.items():

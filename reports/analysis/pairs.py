@@ -26,10 +26,11 @@ class PairedRows:
 
 
 def differences_to(results: Results, baseline: str, metric: str) -> list[PairedRows]:
-    """Pair every row with the row of init `baseline` in its block, by seed, in the order of `results.rows`.
+    """Pair every row with the row of init `baseline` in its block, by seed.
 
-    The baseline's own rows, rows without a common seed, and rows whose block has several baselines (of
-    different weights, so that the pairing is ambiguous) are left out.
+    Returns:
+        In the order of `results.rows`, without the baseline's own rows, rows without a common seed, and rows
+        whose block has several baselines (of different weights, so that the pairing is ambiguous).
     """
     blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:

@@ -97,7 +97,7 @@ def comparable_fields(of: object) -> tuple[str, int, int, str, str, float]:
 
 
 def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, float, str]:
-    """Return the fields that distinguish rows in tables; rows equal in them differ in their variant."""
+    """Return the fields that distinguish rows in tables; equal rows differ in their variant."""
     return *comparable_fields(of), of.init
 
 
@@ -191,7 +191,7 @@ class Results:
         )
 
     def generated(self, task: str) -> bool:
-        """Return whether the images of `task` are generated; by its name where no record has its facts."""
+        """Return whether the images of `task` are generated; by its name if no record says."""
         facts = self.tasks.get(task)
         return facts.generated if facts else task.startswith("phantom")
 

@@ -1,4 +1,4 @@
-"""Scores of the subgroups of a test set, the gap between them, and whether an init helps one more."""
+"""Subgroups of a test set: scores, gap between them, and gain of an init on each."""
 
 import hashlib
 import math
@@ -62,7 +62,7 @@ class SubgroupRow:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval over test images and seeds, within 0 to 1; NaN with one seed or a perfect score."""
+        """95 % interval over test images and seeds, 0 to 1; NaN if one seed or a perfect score."""
         if self.part is None or self.part.exact or len(self.part.values) < 2:
             return math.nan, math.nan
         low, high = self.part.measure().interval()
@@ -136,7 +136,7 @@ def _hash(*arrays: NDArray[np.generic] | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """Whole test set of one row and column: truth [n, classes], scores [seeds, n, classes], groups [n]."""
+    """Test set of one row and column: truth [n, classes], scores [seeds, n, classes]."""
 
     row: LeaderboardRow
     column: str
@@ -247,10 +247,8 @@ def subgroup_gaps(results: Results) -> tuple[RowGap, ...]:
 
     Inconclusive rows and perfect scores get the size of the gap only.
     """
-    return tuple(
-        _row_gap(row, column, found, results.margin)
-        for (row, column), found in split_subgroups(results).items()
-    )
+    split = split_subgroups(results)
+    return tuple(_row_gap(row, column, found, results.margin) for (row, column), found in split.items())
 
 
 def _row_gap(row: LeaderboardRow, column: str, found: tuple[SubgroupRow, ...], margin: float) -> RowGap:
@@ -260,9 +258,8 @@ def _row_gap(row: LeaderboardRow, column: str, found: tuple[SubgroupRow, ...], m
     measured = measure_gap([each.part for each in scored if each.part])
     worst, best = min(scored, key=lambda each: each.auc), max(scored, key=lambda each: each.auc)
     if row.inconclusive or any(each.part and each.part.exact for each in scored):
-        return RowGap(
-            row, column, found, worst, best, SubgroupGap(measured.size, math.nan, math.nan, math.nan)
-        )
+        size_only = SubgroupGap(measured.size, math.nan, math.nan, math.nan)
+        return RowGap(row, column, found, worst, best, size_only)
     shown = SHOWN if measured.low > 0 else UNDECIDED
     if measured.high < margin and not any(each.blunt for each in scored):
         shown = SMALL
@@ -303,9 +300,8 @@ def _compare_column(
     contrasts = _claims([e.measure() for e in extras], tests, [any(blunt)] * len(extras), pair.margin)
     words = {BETTER: MORE, WORSE: LESS, EQUIVALENT: ALIKE, UNDECIDED: UNDECIDED}
     rest = [(m, p, words[v]) for m, p, v in contrasts] or [(None, math.nan, UNDECIDED)] * len(both)
-    return [
-        SubgroupGain(pair, a, *claim, *extra) for (a, _), claim, extra in zip(both, claims, rest, strict=True)
-    ]
+    gains = zip(both, claims, rest, strict=True)
+    return [SubgroupGain(pair, a, *claim, *extra) for (a, _), claim, extra in gains]
 
 
 def _score_at(stratum: SubgroupRow, seeds: Sequence[int]) -> SubgroupScore:
@@ -318,7 +314,7 @@ def _score_at(stratum: SubgroupRow, seeds: Sequence[int]) -> SubgroupScore:
 def _claims(
     measured: Sequence[PairedDifference], questions: int, blunt: Sequence[bool], margin: float
 ) -> list[tuple[PairedDifference, float, str]]:
-    """Return each difference with its p-value and verdict, after Holm over the number of questions."""
+    """Return each difference with p-value and verdict, after Holm over so many questions."""
 
     def correct(p_values: list[float]) -> list[float]:
         return adjust_by_holm(p_values) if questions == len(p_values) else p_values

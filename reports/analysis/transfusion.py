@@ -1,4 +1,4 @@
-"""Which findings of Raghu et al. 2019 ("Transfusion") a run reproduces, contradicts, or leaves undecided.
+"""Findings of Raghu et al. 2019 ("Transfusion"): reproduced, contradicted or undecided.
 
 A finding is tested at every place, a task and a network, by a contrast paired by seed, with the errors and
 the correction of the verdicts; one seed never decides.
@@ -116,11 +116,8 @@ def _outcome(favor: bool, against: bool) -> str:
 
 def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     here = {row for p in most_labels(found) if p.labels >= MUCH for row in p.rows.values()}
-    pairs = [
-        v
-        for v in compute_verdicts(results)
-        if {v.a.init, v.b.init} == {source, BASELINE} and {v.a, v.b} <= here
-    ]
+    inits, verdicts = {source, BASELINE}, compute_verdicts(results)
+    pairs = [v for v in verdicts if {v.a.init, v.b.init} == inits and {v.a, v.b} <= here]
     judged = [v.verdict for v in pairs if not v.barred]
     if not judged:
         most = max((place.labels for place in found), default=0)
@@ -141,9 +138,8 @@ def _few_labels(results: Results, found: Sequence[FinetunePlace], source: str) -
         places = sorted(group, key=lambda place: place.fraction)
         if len(places) > 1 and places[0].labels <= LITTLE:
             contrasts += _gaps(results, places[0], places[-1], source)
-    lacking = (
-        f"it needs {source} and {BASELINE} with at most {LITTLE:,} labels and more: add --fractions 0.1,1.0."
-    )
+    pair = f"{source} and {BASELINE}"
+    lacking = f"it needs {pair} with at most {LITTLE:,} labels and more: add --fractions 0.1,1.0."
     return weigh_contrasts(FEW, contrasts, results.margin, lacking, "gap with few minus gap with all labels")
 
 
@@ -162,9 +158,8 @@ def _large_network(results: Results, found: Sequence[FinetunePlace], source: str
         f"it needs {source} and {BASELINE} with two networks, one {LARGER:g} times as large, on at most "
         f"{LITTLE:,} labels: add --archs resnet18,resnet50."
     )
-    return weigh_contrasts(
-        NETWORK, contrasts, results.margin, lacking, "gap of the large minus that of the small"
-    )
+    unit = "gap of the large minus that of the small"
+    return weigh_contrasts(NETWORK, contrasts, results.margin, lacking, unit)
 
 
 def _gaps(results: Results, a: FinetunePlace, b: FinetunePlace, source: str) -> Iterable[PlaceContrast]:
@@ -187,9 +182,8 @@ def _gap(of: Sequence[_Floats]) -> _Floats:
 
 def _speed(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     lacking = f"it needs {source} and {BASELINE}: add them to --inits with --protocols finetune."
-    return weigh_contrasts(
-        SPEED, speedups(found, source), -math.log(1 - QUICKER), lacking, "log of the steps saved"
-    )
+    contrasts, least = speedups(found, source), -math.log(1 - QUICKER)
+    return weigh_contrasts(SPEED, contrasts, least, lacking, "log of the steps saved")
 
 
 def speedups(found: Sequence[FinetunePlace], source: str) -> list[PlaceContrast]:
@@ -203,9 +197,8 @@ def _scale(results: Results, found: Sequence[FinetunePlace], source: str) -> Tra
     contrasts = [c for place in most_labels(found) if (c := _steps(place, weights))]
     lacking = f"the run lacks {name}: add --inits {source},{name},{BASELINE} with --protocols finetune."
     if contrasts and _speed(results, [c.place for c in contrasts], source).outcome != REPRODUCED:
-        return TransfusionFinding(
-            SCALE, UNCLEAR, f"{source} itself is not shown to be faster, so that there is no speed to keep."
-        )
+        reason = f"{source} itself is not shown to be faster, so that there is no speed to keep."
+        return TransfusionFinding(SCALE, UNCLEAR, reason)
     return weigh_contrasts(SCALE, contrasts, 0.0, lacking, "log of the steps saved beyond half")
 
 
@@ -223,11 +216,11 @@ def _steps(place: FinetunePlace, weights: dict[str, float]) -> PlaceContrast | N
     gaps = np.array([[place.records[init][seed].curve[0].step for seed in seeds] for init in weights])
     shares = np.array(list(weights.values()))
     rounding = float((shares**2 @ (gaps / steps) ** 2).mean() / 12)
-    return PlaceContrast(place, _mean_over_seeds(shares @ np.log(steps), rounding))
+    return PlaceContrast(place, _average_over_seeds(shares @ np.log(steps), rounding))
 
 
 def _lowest(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
-    """Test whether features change less in the first stage than in the last, beyond those of scratch.
+    """Test whether first-stage features change less than last-stage ones, beyond scratch.
 
     Lower stages change least from random weights too, which is no reuse of features.
     """
@@ -236,7 +229,7 @@ def _lowest(results: Results, found: Sequence[FinetunePlace], source: str) -> Tr
         ours, theirs = _cka_falls(place, source), _cka_falls(place, BASELINE)
         if seeds := sorted(set(ours) & set(theirs)):
             beyond = np.array([ours[seed] - theirs[seed] for seed in seeds])
-            contrasts.append(PlaceContrast(place, _mean_over_seeds(beyond, 0.0)))
+            contrasts.append(PlaceContrast(place, _average_over_seeds(beyond, 0.0)))
     lacking = (
         f"no records compare the features of {source} and {BASELINE} before and after: run both with "
         "--protocols finetune again."
@@ -255,7 +248,7 @@ def _cka_falls(place: FinetunePlace, init: str) -> dict[int, float]:
     return {s: first - last for s, (first, last) in ends.items() if first is not None and last is not None}
 
 
-def _mean_over_seeds(values: _Floats, least_variance: float) -> PairedDifference:
+def _average_over_seeds(values: _Floats, least_variance: float) -> PairedDifference:
     """Return the mean over seeds [n] of values without an error from test images."""
     mean = paired_difference(values, np.zeros((len(values), 1)))
     variance = max(mean.seed_variance, least_variance / len(values)) if len(values) > 1 else math.nan

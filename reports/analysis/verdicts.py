@@ -24,7 +24,7 @@ MOST_SEEDS_NEEDED = 1000
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags that exclude a verdict."""
 NEVER_EQUIVALENT = ("near-ceiling", "few-test", "few-groups")
-"""Flags that exclude equivalence: an error from few deciding images or patients is not reliable, and two perfect
+"""Flags that exclude equivalence: an error from few images or patients is not reliable, and two perfect
 scores have none at all."""
 
 
@@ -136,7 +136,7 @@ def _rows_by_place(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardR
 
 
 def _has_own_comparison(a: ComparisonSide, b: ComparisonSide, rows: Sequence[LeaderboardRow]) -> bool:
-    """Whether the settings differ and either side has a comparison with the other init in its own."""
+    """Whether settings differ and either side has the other init in its own setting."""
     settings = {(row.init, row.setting) for row in rows}
     apart = a.row.setting != b.row.setting
     return apart and not settings.isdisjoint({(a.row.init, b.row.setting), (b.row.init, a.row.setting)})
@@ -151,9 +151,8 @@ def _compare_pair(
     why = _obstacle(a, b, seeds, beside)
     if why:
         return _refuse(found, why)
-    values, influence = (
-        np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
-    )
+    sides = zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
+    values, influence = (np.subtract(ours, theirs) for ours, theirs in sides)
     measured = paired_difference(values, influence)
     if measured.test_variance == 0:  # DeLong's estimate fails there: the error is not 0
         reason = "no test image shows an error, so that the error of the difference is not known"
@@ -179,12 +178,8 @@ def _obstacle(
     if a.row.setting != b.row.setting:
         return DoubtFlag("not-comparable", "other data, protocol version, recipe or device kind: refused")
     for side in (a, b):
-        twins = [
-            other
-            for other in beside
-            if other.row.init == side.row.init and other.row.setting == side.row.setting
-        ]
-        if len(twins) > 1:
+        own = (side.row.init, side.row.setting)
+        if sum((other.row.init, other.row.setting) == own for other in beside) > 1:
             return DoubtFlag(
                 "not-comparable",
                 f"there are rows of {side.row.init} with different weights: the comparison is ambiguous",
@@ -205,7 +200,7 @@ def _obstacle(
 
 
 def _decide_families(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Decide the verdicts after Holm's correction within each family: one question over many tasks."""
+    """Decide the verdicts after Holm's correction over the tasks of each family."""
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, verdict in enumerate(found):
         if not math.isnan(verdict.p[0]) and not verdict.barred:

@@ -1,4 +1,4 @@
-"""Baseline file of `regress`: the scores of a good run, by seed, with the hashes of their inputs."""
+"""Baseline file of `regress`: scores of a good run by seed, with hashes of their inputs."""
 
 from collections.abc import Sequence
 from pathlib import Path

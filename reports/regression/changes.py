@@ -1,4 +1,4 @@
-"""Changes between two runs: rows of the same place, paired by seed where data and labels agree."""
+"""Changes between two runs: rows of the same place, paired by seed where labels agree."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -97,7 +97,7 @@ def _change(
 
 
 def _difference(a: Record, b: Record, metric: str) -> float | None:
-    """Return ``B - A`` of one seed; None where the label subsets differ or the metric is undefined."""
+    """Return ``B - A`` of one seed; None if label subsets differ or the metric is undefined."""
     if a.hashes.subset != b.hashes.subset:
         return None
     ours, theirs = a.metrics.get(metric), b.metrics.get(metric)

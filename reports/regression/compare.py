@@ -33,14 +33,11 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
         raise unknown_name_error("metric", name, known)
     found = pair_rows(ours, theirs, name)
     shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
+    damages = (("A", damage_notice(ours)), ("B", damage_notice(theirs)))
     parts = [
         f"# {escape_markdown(f'Test {shown.named}: B minus A')}",
         f"- A: {escape_markdown(str(a))}\n- B: {escape_markdown(str(b))}",
-        *(
-            escape_markdown(f"{run}: {damage}.")
-            for run, of in (("A", ours), ("B", theirs))
-            if (damage := damage_notice(of))
-        ),
+        *(escape_markdown(f"{run}: {damage}.") for run, damage in damages if damage),
         escape_markdown(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),
         *_explanations(found.both),
@@ -67,12 +64,10 @@ def _table(both: Sequence[RowChange], name: str) -> str:
     import tabulate
 
     networks = {place_label(c.a.arch, c.a.size, c.a.input_size) for c in both}
-    headers = [
-        "Task", "Init", "Protocol", "Labels", "A", "B", "B minus A", "sd", "n", "Unpaired", "Not alike",
-    ]  # fmt: skip
+    heads = ["Task", "Init", "Protocol", "Labels", "A", "B", "B minus A", "sd", "n", "Unpaired", "Not alike"]
     body = [[escape_markdown(cell) for cell in _line(change, name, len(networks) > 1)] for change in both]
     align = ("left",) * 4 + ("right",) * 6 + ("left",)
-    table = tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+    table = tabulate.tabulate(body, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
     return table if len(networks) > 1 else f"{escape_markdown(networks.pop())}\n\n{table}"
 
 

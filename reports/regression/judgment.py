@@ -76,12 +76,7 @@ class PooledSpread:
 def check_regression(
     baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
 ) -> list[RowJudgment]:
-    """Judge every row of a baseline.
-
-    Args:
-        baseline: a good run.
-        results: the run that is judged.
-        inits: judge only these inits; none means all.
+    """Judge a run by every row of a baseline, or by those of `inits` if there are any.
 
     Raises:
         UserError: the run has other data, recipe, protocol version or sources of weights.
@@ -116,7 +111,7 @@ def check_regression(
 def _metrics(
     baseline: BaselineFile, results: Results, lines: Sequence[BaselineRow]
 ) -> dict[str, MetricLabel]:
-    """Return the labels of the metrics of a baseline; `UserError` where the direction is not clear."""
+    """Return the labels of a baseline's metrics; `UserError` if a direction is not clear."""
     found = {}
     for name in {line.metric for line in lines}:
         before, now = (metric_label(name, of.metric_facts) for of in (baseline, results))
@@ -141,9 +136,8 @@ def _scores_by_seed(line: BaselineRow, records: Sequence[Record]) -> dict[int, S
     if records and not same:
         there, here = line.basis, basis_of(records[0])
         names = (name for name in there.__struct_fields__ if getattr(there, name) != getattr(here, name))
-        what = ", ".join(
-            f"{DIFFERENCE_WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names
-        )
+        differences = {n: f"{getattr(here, n)}, not {getattr(there, n)}" for n in names}
+        what = ", ".join(f"{DIFFERENCE_WORDS[n]} ({values})" for n, values in differences.items())
         raise UserError(
             f"The baseline cannot judge {row_name(line)}, since the run has {what}: use what the baseline "
             "was made with, judge other --inits, or write a new baseline with --update."
@@ -171,9 +165,8 @@ def _judge_row(
     line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricLabel
 ) -> RowJudgment:
     """Judge one row by the sharpest valid comparison."""
-    again = (
-        [] if line.trained else [s for s in line.values if s in now and _is_repeat(line.values[s], now[s])]
-    )
+    seeds = [] if line.trained else [s for s in line.values if s in now]
+    again = [s for s in seeds if _is_repeat(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
     after = [now[seed].value for seed in again or now]
     if again:

@@ -1,4 +1,4 @@
-"""Markdown of `regress`: what fell against a baseline, by how much and against which interval."""
+"""Markdown of `regress`: rows that fell against a baseline, with change and interval."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "
 
 
 def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, bool]:
-    """Judge a run directory against a baseline file; return the summary as Markdown, and whether it is red.
+    """Judge a run against a baseline file; return the Markdown summary and whether it is red.
 
     `inits` selects inits of the baseline; none means all.
 
@@ -34,7 +34,7 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
 
 
 def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
-    """Write the baseline file from a finished run; return a line to print. Errors as `baseline_of`."""
+    """Write the baseline file of a finished run, return a line to print; see `baseline_of`."""
     results = load_results([run])
     for name in metrics:
         if name not in results.metrics:
@@ -79,11 +79,8 @@ def regression_summary(
     title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
     if hidden and not red:
         title = f"Red: {rows}, none fell, but records are damaged"
-    parts = [
-        f"## Regression. {title}",
-        escape_markdown(_origin(baseline, path)),
-        escape_markdown(f"{damage}.") if damage else "",
-    ]
+    parts = [f"## Regression. {title}", escape_markdown(_origin(baseline, path))]
+    parts += [escape_markdown(f"{damage}.")] if damage else []
     parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
     parts += [f"<details><summary>All rows</summary>\n\n{_table(judgments)}\n\n</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -107,11 +104,10 @@ def _sentence(judgment: RowJudgment) -> str:
     if judgment.verdict == "missing":
         return f"{row_name(line)}: {title} is missing; {judgment.why}."
     old, new = judgment.seeds
+    before, now = format_number(judgment.before, ".4f"), format_number(judgment.now, ".4f")
     moved = (
-        f"{row_name(line)}: {title} went from {format_number(judgment.before, '.4f')} "
-        f"({count_noun(old, 'seed')}) to "
-        f"{format_number(judgment.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
-        f"{format_number(judgment.change, '+.4f')}"
+        f"{row_name(line)}: {title} went from {before} ({count_noun(old, 'seed')}) to {now} "
+        f"({count_noun(new, 'seed')}), a change of {format_number(judgment.change, '+.4f')}"
     )
     if judgment.verdict == "unsure":
         return f"{moved}; a baseline of a single seed cannot judge it."
@@ -139,15 +135,9 @@ def _table(judgments: Sequence[RowJudgment]) -> str:
 def _cells(judgment: RowJudgment) -> list[str]:
     line, (old, new) = judgment.line, judgment.seeds
     return [
-        MARKS[judgment.verdict],
-        line.task,
-        line.init,
-        line.protocol,
-        format_percent(line.fraction),
+        MARKS[judgment.verdict], line.task, line.init, line.protocol, format_percent(line.fraction),
         judgment.metric.named,
         f"{format_number(judgment.before, '.4f')} ({old})",
         f"{format_number(judgment.now, '.4f')} ({new})",
-        format_number(judgment.change, "+.4f"),
-        _interval(judgment),
-        judgment.why,
-    ]
+        format_number(judgment.change, "+.4f"), _interval(judgment), judgment.why,
+    ]  # fmt: skip

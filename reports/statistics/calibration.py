@@ -12,16 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from .influence import _Floats, auc_influence
-from .paired import (
-    ALPHA,
-    CEILING,
-    DIFFERENT,
-    MARGIN,
-    WITHIN,
-    PairedDifference,
-    decide,
-    paired_difference,
-)
+from .paired import ALPHA, CEILING, DIFFERENT, MARGIN, WITHIN, PairedDifference, decide, paired_difference
 
 SIMULATED_SEEDS = (3, 5, 10)
 SIMULATED_IMAGES = (150, 600, 2000)
@@ -83,9 +74,8 @@ def simulate_experiment(truth: SimulatedTruth, rng: np.random.Generator) -> Simu
     scores, labels = draw_scores(truth, rng)
     auc, influence = auc_influence(labels, scores)
     values, shares = auc[1] - auc[0], influence[1] - influence[0]
-    return SimulatedExperiment(
-        paired_difference(values, shares), values, shares, float(auc.mean(axis=1).max())
-    )
+    measured = paired_difference(values, shares)
+    return SimulatedExperiment(measured, values, shares, float(auc.mean(axis=1).max()))
 
 
 def draw_scores(truth: SimulatedTruth, rng: np.random.Generator) -> tuple[_Floats, np.ndarray]:
@@ -96,10 +86,7 @@ def draw_scores(truth: SimulatedTruth, rng: np.random.Generator) -> tuple[_Float
     """
     n, positives = truth.images, round(truth.images * truth.prevalence)
     labels = np.arange(n) < positives
-    inits = [
-        class_distance(truth.auc, truth.seed_sd),
-        class_distance(truth.auc + truth.difference, truth.seed_sd),
-    ]
+    inits = [class_distance(mean, truth.seed_sd) for mean in (truth.auc, truth.auc + truth.difference)]
     mean, luck = np.array(inits).T[..., None]
     apart = mean + luck * rng.standard_normal((2, truth.seeds))
     scores = (
@@ -140,7 +127,7 @@ def class_distance(auc: float, seed_sd: float) -> tuple[float, float]:
 def percentile_bootstrap(
     differences: _Floats, influences: _Floats, rng: np.random.Generator, draws: int = 500
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval over resampled seeds and images, which verdicts do not use.
+    """Return the 95 % percentile bootstrap interval over seeds and images, unused by verdicts.
 
     Args:
         differences: [seeds].
@@ -185,7 +172,7 @@ class ErrorRates:
         return self.equivalent if abs(self.truth.difference) >= MARGIN else 0.0
 
     @property
-    def close(self) -> bool:
+    def near_limit(self) -> bool:
         """Whether a rate is so near its limit that more experiments are needed."""
         covers = self.covered >= LEAST_COVERAGE + 0.01 or self.truth.auc > PROMISED_AUC
         return max(self.wrong, self.wrong_equivalent) > REDRAW_RATE or not covers
@@ -245,7 +232,7 @@ def error_rates(
 def calibrate_verdicts(
     experiments: int, jobs: int, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[ErrorRates]:
-    """Estimate the error rates of every truth; those near a limit again, with more and fresh experiments.
+    """Estimate the error rates of every truth, again with more experiments near a limit.
 
     Args:
         experiments: number per truth.
@@ -254,7 +241,7 @@ def calibrate_verdicts(
     """
     grid = simulated_truths()
     rates = list(_run_parallel(grid, experiments, 0, jobs, lambda done: on_progress(done, len(grid))))
-    again = [place for place, rate in enumerate(rates) if rate.close]
+    again = [place for place, rate in enumerate(rates) if rate.near_limit]
     redrawn = [grid[place] for place in again]
     fresh = _run_parallel(redrawn, REDRAW_FACTOR * experiments, 1, jobs, lambda done: None)
     for place, rate in zip(again, fresh, strict=True):
@@ -294,7 +281,7 @@ def _shows_bootstrap(truth: SimulatedTruth) -> bool:
 
 
 def calibration_summary(found: Sequence[ErrorRates]) -> list[tuple[str, str, float, float, float]]:
-    """Return (seeds, images, least coverage, most wrong better or worse, most wrong equivalent) per group.
+    """Return (seeds, images, least coverage, most wrong, most wrong equivalent) per group.
 
     Coverage counts only the truths for which it is promised.
     """

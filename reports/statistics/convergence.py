@@ -12,7 +12,7 @@ SHARE = 0.95
 def first_within(
     scores: Sequence[float], final: float, share: float = SHARE, chance: float = 0.0
 ) -> int | None:
-    """Return the index of the first score that is at least `share` of the way from `chance` to `final`.
+    """Return the index of the first score at least `share` of the way from `chance` to `final`.
 
     Args:
         scores: validation scores in order; NaN where undefined.

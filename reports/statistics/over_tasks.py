@@ -1,4 +1,4 @@
-"""Statistics over tasks: mean difference with interval, Wilcoxon, ranks, Friedman and Nemenyi.
+"""Statistics over tasks: mean difference, interval, Wilcoxon, ranks, Friedman, Nemenyi.
 
 Sources: Demšar 2006, JMLR 7:1; Wilcoxon and Friedman by scipy, Nemenyi by scikit-posthocs.
 """
@@ -51,7 +51,7 @@ def mean_over(differences: _Floats) -> MeanOverTasks:
 
 
 def wilcoxon_p(differences: _Floats) -> float:
-    """Return the p-value of the signed-rank test on [units]; NaN for fewer than six, 1 where all are 0."""
+    """Return the signed-rank p-value of [units]; NaN for fewer than six, 1 where all are 0."""
     from scipy import stats
 
     if len(differences) < WILCOXON_UNITS:

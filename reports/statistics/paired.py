@@ -1,7 +1,7 @@
-"""Paired difference of two inits on the same test images and seeds: size, interval, p-values."""
+"""Paired difference of two inits on the same images and seeds: size, interval, p-values."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .influence import _Floats
 
@@ -57,7 +57,7 @@ class PairedDifference:
         return self.difference - reach, self.difference + reach
 
     def p_value(self, at: float = 0.0) -> float:
-        """Return the two-sided p-value of a true difference of `at`: the alpha whose interval ends at it."""
+        """Return the two-sided p-value of a true difference of `at`, where the interval then ends."""
         distance = abs(self.difference - at)
         if distance == 0 or self.half_width(0.999) >= distance:
             return 1.0
@@ -79,13 +79,9 @@ class PairedDifference:
         """Return the same difference as estimated for another number of seeds."""
         ratio = self.seeds / seeds
         own = self.test_variance - self.shared_variance
-        return PairedDifference(
-            self.difference,
-            seeds,
-            self.shared_variance + own * ratio,
-            self.test_freedom,
-            self.seed_variance * ratio,
-            self.shared_variance,
+        test_variance = self.shared_variance + own * ratio
+        return replace(
+            self, seeds=seeds, test_variance=test_variance, seed_variance=self.seed_variance * ratio
         )
 
 

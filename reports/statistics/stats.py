@@ -28,7 +28,7 @@ class MetricStat:
 
     @property
     def band(self) -> tuple[float, float]:
-        """Band (lower, upper) to shade in a figure: mean -+ sd, or the range for fewer than three values."""
+        """Band (lower, upper) for figures: mean -+ sd, or the range for fewer than three values."""
         if self.n < 3:
             return self.low, self.high
         return self.mean - self.sd, self.mean + self.sd

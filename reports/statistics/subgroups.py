@@ -1,4 +1,4 @@
-"""Scores of the parts of a test set: interval of each, gap between them, contrast of one with the others.
+"""Scores of the parts of a test set: intervals, gap between them, contrast with the others.
 
 The largest minus the smallest of several estimates is above 0 even where all parts are truly equal, the more
 so the smaller and the more numerous the parts. Therefore the interval of the gap comes from simultaneous

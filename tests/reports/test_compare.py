@@ -28,9 +28,8 @@ def keep(folder: Path, *records: Record) -> Path:
 
 
 def of(tmp_path: Path, a: list[Record], b: list[Record]):
-    return pair_rows(
-        load_results([keep(tmp_path / "a", *a)]), load_results([keep(tmp_path / "b", *b)]), "auc"
-    )
+    folders = keep(tmp_path / "a", *a), keep(tmp_path / "b", *b)
+    return pair_rows(*(load_results([folder]) for folder in folders), "auc")
 
 
 def test_differences_are_b_minus_a_seed_by_seed(tmp_path: Path):

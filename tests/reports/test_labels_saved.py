@@ -57,9 +57,8 @@ def test_many_draws_at_once_give_what_each_gives_alone():
     rng = np.random.default_rng(3)
     scores, targets = rng.random((20, 4)), rng.random((20, 4))
     together = labels_needed(LABELS, scores, targets)
-    assert together.tolist() == [
-        labels_needed(LABELS, s, t).tolist() for s, t in zip(scores, targets, strict=True)
-    ]
+    alone = [labels_needed(LABELS, s, t).tolist() for s, t in zip(scores, targets, strict=True)]
+    assert together.tolist() == alone
 
 
 def experiment(rng: np.random.Generator, factor: float, seeds: int, images: int) -> tuple[SavedLabels, ...]:
@@ -82,10 +81,8 @@ def test_the_interval_holds_the_truth_in_nine_of_ten_experiments_at_least(seeds:
     rng = np.random.default_rng(11)
     truth = np.maximum(LABELS / 2, LABELS[0])  # at its smallest budget the init is there with fewer
     runs = [experiment(rng, 2.0, seeds, 600) for _ in range(100)]
-    inside = [
-        [s.low <= t * (1 + 1e-9) and t <= s.high * (1 + 1e-9) for s, t in zip(run, truth, strict=True)]
-        for run in runs
-    ]
+    near = 1 + 1e-9
+    inside = [[s.low <= t * near and t <= s.high * near for s, t in zip(r, truth, strict=True)] for r in runs]
     assert np.mean(inside, axis=0).min() >= 0.9
 
 
@@ -94,9 +91,8 @@ def test_a_plateau_of_the_reference_is_no_merit_of_the_init():
     scores = np.array([[plateau, plateau]] * 3) + np.array([-0.001, 0.0, 0.001])[:, None, None]
     saved = labels_saved(LABELS, scores, np.full((2, 4, 10), 1e-9), np.random.default_rng(1))[-1]
     assert saved.needed == saved.own == pytest.approx(100) and saved.share == 1
-    steep = labels_saved(
-        LABELS, np.array([[rising(LABELS)] * 2] * 3), np.zeros((2, 4, 9)), np.random.default_rng(1)
-    )
+    rises = np.array([[rising(LABELS)] * 2] * 3)
+    steep = labels_saved(LABELS, rises, np.zeros((2, 4, 9)), np.random.default_rng(1))
     assert [each.own for each in steep] == pytest.approx(LABELS)
 
 

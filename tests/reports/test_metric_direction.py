@@ -54,12 +54,9 @@ def test_the_best_is_the_lowest_where_lower_is_better(tmp_path: Path):
     assert strong == {"imagenet"}
     (column,) = [column for column in table.columns if column.title == "Missed"]
     assert column.help == "share of lesions missed, lower is better"
-    assert "Missed (lower is better)" in leaderboard_board(
-        [tmp_path], BoardRequest(metric="missed"), "markdown"
-    )
-    unbroken = " ".join(
-        leaderboard_board([tmp_path], BoardRequest(metric="missed"), "table").split()
-    )  # without line breaks
+    board = BoardRequest(metric="missed")
+    assert "Missed (lower is better)" in leaderboard_board([tmp_path], board, "markdown")
+    unbroken = " ".join(leaderboard_board([tmp_path], board, "table").split())  # without line breaks
     assert "Missed (lower is better)" in unbroken
 
 
@@ -112,9 +109,8 @@ def test_the_smallest_fall_that_counts_is_a_share_of_the_range(tmp_path: Path):
     update_baseline(write(tmp_path / "before", same, points), tmp_path / "points.json", ["missed"])
     moved = dict.fromkeys(VALUES, 50.4)
     assert not regression_outcome(write(tmp_path / "after", moved, points), tmp_path / "points.json")[1]
-    assert regression_outcome(
-        write(tmp_path / "far", dict.fromkeys(VALUES, 51.0), points), tmp_path / "points.json"
-    )[1]
+    far = write(tmp_path / "far", dict.fromkeys(VALUES, 51.0), points)
+    assert regression_outcome(far, tmp_path / "points.json")[1]
 
 
 def test_compare_says_which_end_is_better(tmp_path: Path):

@@ -16,11 +16,7 @@ from mednet_bench.reports.statistics.paired import (
     satterthwaite_dof,
 )
 
-FEW = [
-    np.array([0.01, 0.04, 0.03]),
-    np.array([0.02, 0.021, 0.018, 0.03, 0.0]),
-    np.array([-0.004, 0.001, 0.002, 0.0]),
-]
+FEW = list(map(np.array, ([0.01, 0.04, 0.03], [0.02, 0.021, 0.018, 0.03, 0.0], [-0.004, 0.001, 0.002, 0.0])))
 
 
 def of_seeds(differences):
@@ -83,11 +79,8 @@ def test_the_seeds_needed_are_the_fewest_that_suffice():
     found = PairedDifference(0.03, 3, 5e-5, 200.0, 1e-4, 4e-5)
     seeds = seeds_needed(found, 0.03)
     assert 3 < seeds < 30
-    assert (
-        detectable_difference(found.with_seeds(int(seeds)))
-        <= 0.03
-        < detectable_difference(found.with_seeds(int(seeds) - 1))
-    )
+    few, enough = (detectable_difference(found.with_seeds(int(n))) for n in (seeds - 1, seeds))
+    assert enough <= 0.03 < few
 
 
 def test_no_number_of_seeds_makes_up_for_too_few_test_images():

@@ -61,9 +61,8 @@ def test_runs_that_share_nothing_comparable_are_named(tmp_path: Path):
     write_run(tmp_path / "b", grid(data="other"))
     results = load_results([tmp_path / "a", tmp_path / "b"])
     assert len(results.rows) == 2 and all(row.ambiguous for row in results.rows)
-    assert f"Nothing in {tmp_path / 'a'}, {tmp_path / 'b'} can be compared" in " ".join(
-        merged_notices(results)
-    )
+    notices = " ".join(merged_notices(results))
+    assert f"Nothing in {tmp_path / 'a'}, {tmp_path / 'b'} can be compared" in notices
 
 
 def test_one_run_is_not_called_several(tmp_path: Path):
