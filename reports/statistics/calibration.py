@@ -6,6 +6,7 @@ An experiment is two inits, their seeds and a test set, drawn from a binormal mo
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
@@ -252,8 +253,6 @@ def calibrate_verdicts(
 def _run_parallel(
     grid: Sequence[SimulatedTruth], experiments: int, seed: int, jobs: int, on_done: Callable[[int], None]
 ) -> Iterator[ErrorRates]:
-    from concurrent.futures import ProcessPoolExecutor
-
     tasks = [(truth, experiments, seed, seed == 0 and _shows_bootstrap(truth)) for truth in grid]
     if jobs <= 1:
         yield from _report_each(map(_rates, tasks), on_done)
