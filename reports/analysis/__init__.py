@@ -1,1 +1,1 @@
-"""From records to what can be said of them: averages, pairs, verdicts."""
+"""Analysis of records: averages, pairs, verdicts."""

@@ -1,4 +1,4 @@
-"""From rows to what may be compared over tasks: scores per independent task, init and seed, gathered once."""
+"""Scores per independent task, init and seed, their differences and ranks over tasks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,14 @@ from ..statistics.influence import _Floats
 from ..statistics.over_tasks import MeanOverTasks, RankTable, mean_over, rank_scores
 from .results import LeaderboardRow, Results
 
-Seeds = dict[int, float]
+ScoresBySeed = dict[int, float]
 """Seed -> primary metric."""
+RowsByTask = dict[str, list[LeaderboardRow]]
 
 
 @dataclass(frozen=True)
 class ComparableSetting:
-    """What tasks must share to be averaged over; generated images never mix with real ones."""
+    """Fields that tasks must share to be averaged; generated images never mix with real ones."""
 
     protocol: str
     arch: str
@@ -29,37 +30,35 @@ class ComparableSetting:
 
 @dataclass(frozen=True, eq=False)
 class SettingScores:
-    """The scores of one setting.
+    """Scores of one setting.
 
     Attributes:
-        setting: what they share.
         units: independent tasks: name -> task -> init -> scores by seed. Tasks of one source group are one
             unit, since their images have one origin.
-        keys: of the records behind, by (task, init).
-        left_out: tasks of which two rows of one init would have to be mixed.
+        keys: (task, init) -> record keys.
+        left_out: tasks where rows that must not be mixed share an init.
     """
 
     setting: ComparableSetting
-    units: dict[str, dict[str, dict[str, Seeds]]]
+    units: dict[str, dict[str, dict[str, ScoresBySeed]]]
     keys: dict[tuple[str, str], tuple[str, ...]]
     left_out: tuple[str, ...]
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """Every init of any task, in the order of the rows."""
+        """Inits of all tasks, in the order of the rows."""
         return tuple(dict.fromkeys(i for tasks in self.units.values() for t in tasks.values() for i in t))
 
     def differences(self, a: str, b: str) -> dict[str, float]:
         """Return unit -> mean over its tasks of the mean of a - b over their common seeds."""
-        found = {}
-        for unit, tasks in self.units.items():
-            means = [m for scores in tasks.values() if (m := _difference(scores, a, b)) is not None]
-            if means:
-                found[unit] = float(np.mean(means))
-        return found
+        by_unit = {
+            unit: [m for scores in tasks.values() if (m := _difference(scores, a, b)) is not None]
+            for unit, tasks in self.units.items()
+        }
+        return {unit: float(np.mean(means)) for unit, means in by_unit.items() if means}
 
     def tasks_of(self, *inits: str) -> tuple[str, ...]:
-        """Name the tasks that all of `inits` share a seed on."""
+        """Return the tasks on which all of `inits` have a seed in common."""
         return tuple(
             task
             for tasks in self.units.values()
@@ -68,28 +67,24 @@ class SettingScores:
         )
 
     def matrix(self, inits: Sequence[str]) -> _Floats:
-        """Return the scores [units, inits], over the seeds that all share, of the units that have all."""
+        """Return scores [units, inits] over common seeds, for units that have all of `inits`."""
         lines = []
         for tasks in self.units.values():
             shared = [(scores, seeds) for scores in tasks.values() if (seeds := common_seeds(scores, inits))]
             if shared:
-                lines.append(
-                    [np.mean([np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared]) for i in inits]
-                )
+                means = [[np.mean([s[i][seed] for seed in seeds]) for s, seeds in shared] for i in inits]
+                lines.append(np.mean(means, axis=1))
         return np.array(lines, dtype=float).reshape(len(lines), len(inits))
 
 
 @dataclass(frozen=True, eq=False)
 class OverallDifference:
-    """The difference of two inits over the tasks of one setting.
+    """Difference a - b of two inits over the tasks of one setting.
 
     Attributes:
-        setting: what the tasks share.
-        a: init whose difference is stated; stands before `b` in the run.
-        b: init that is subtracted.
-        tasks: those that both share a seed on.
+        tasks: those on which both have a seed in common.
         mean: difference over independent tasks.
-        keys: of the records behind.
+        keys: record keys.
     """
 
     setting: ComparableSetting
@@ -102,14 +97,7 @@ class OverallDifference:
 
 @dataclass(frozen=True, eq=False)
 class InitRanking:
-    """The ranks of all inits over the tasks of one setting that all of them share.
-
-    Attributes:
-        setting: what the tasks share.
-        inits: in the order of the run.
-        tasks: those that all inits share a seed on.
-        ranks: in the order of `inits`.
-    """
+    """Ranks of inits, in the order of the run, over the common tasks of one setting."""
 
     setting: ComparableSetting
     inits: tuple[str, ...]
@@ -117,15 +105,12 @@ class InitRanking:
     ranks: RankTable
 
 
-@lru_cache(maxsize=4)  # several sections of a report ask
+@lru_cache(maxsize=4)  # several sections need it
 def overall_differences(results: Results) -> tuple[OverallDifference, ...]:
-    """Compare every two inits over tasks, in every setting.
+    """Compare every two inits over tasks, in every setting, in the order of the rows.
 
-    Tasks that the weights of an init have seen, as declared or as found, do not count for that init; those
-    whose test images mostly stand in train or val count for none.
-
-    Returns:
-        In the order of the rows' settings; within one, of the inits.
+    Tasks that the weights of an init have seen, as declared or as found, do not count for that init; tasks
+    whose test images are mostly in train or val count for none.
     """
     found = []
     for each in gather_scores(results):
@@ -148,9 +133,8 @@ def rank_inits(results: Results) -> tuple[InitRanking, ...]:
         inits = each.inits
         scores = each.matrix(inits)
         if len(inits) > 1 and len(scores):
-            found.append(
-                InitRanking(each.setting, inits, each.tasks_of(*inits), rank_scores(results.sign * scores))
-            )
+            ranks = rank_scores(results.sign * scores)
+            found.append(InitRanking(each.setting, inits, each.tasks_of(*inits), ranks))
     return tuple(found)
 
 
@@ -158,23 +142,18 @@ def rank_inits(results: Results) -> tuple[InitRanking, ...]:
 def gather_scores(results: Results) -> tuple[SettingScores, ...]:
     """Gather the primary metric of every row that may be compared, setting by setting."""
     scores = results.scores_of(results.primary)
-    settings: dict[ComparableSetting, dict[str, list[LeaderboardRow]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    settings: dict[ComparableSetting, RowsByTask] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
-        made = results.generated(row.task)
-        where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, made)
+        generated = results.generated(row.task)
+        where = ComparableSetting(row.protocol, row.arch, row.size, row.input_size, row.fraction, generated)
         settings[where][row.task].append(row)
-    return tuple(_gathered(results, where, tasks, scores) for where, tasks in settings.items())
+    return tuple(_gather_setting(results, where, tasks, scores) for where, tasks in settings.items())
 
 
-def _gathered(
-    results: Results,
-    where: ComparableSetting,
-    tasks: dict[str, list[LeaderboardRow]],
-    scores: dict[str, float | None],
+def _gather_setting(
+    results: Results, where: ComparableSetting, tasks: RowsByTask, scores: dict[str, float | None]
 ) -> SettingScores:
-    units: dict[str, dict[str, dict[str, Seeds]]] = defaultdict(dict)
+    units: dict[str, dict[str, dict[str, ScoresBySeed]]] = defaultdict(dict)
     keys: dict[tuple[str, str], tuple[str, ...]] = {}
     left_out = []
     for task, rows in tasks.items():
@@ -189,12 +168,12 @@ def _gathered(
     return SettingScores(where, dict(units), keys, tuple(left_out))
 
 
-def common_seeds(scores: dict[str, Seeds], inits: Iterable[str]) -> list[int]:
+def common_seeds(scores: dict[str, ScoresBySeed], inits: Iterable[str]) -> list[int]:
     """Return the seeds that all of `inits` have, ascending."""
     found = [set(scores.get(init, ())) for init in inits]
     return sorted(set.intersection(*found)) if found else []
 
 
-def _difference(scores: dict[str, Seeds], a: str, b: str) -> float | None:
+def _difference(scores: dict[str, ScoresBySeed], a: str, b: str) -> float | None:
     seeds = common_seeds(scores, (a, b))
     return float(np.mean([scores[a][seed] - scores[b][seed] for seed in seeds])) if seeds else None

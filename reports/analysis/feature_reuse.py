@@ -1,4 +1,4 @@
-"""What derived inits are compared by: the speed and the features of every fine-tuning, place by place."""
+"""Speed and features of every fine-tuning, by task, network and share of the labels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from .convergence import ConvergencePace, convergence_paces
 from .results import BASELINE, Block, LeaderboardRow, Results
 
 MAIN = "imagenet"
-"""The source that the findings of the paper are about; they are asked of every other too."""
+"""Init that the findings of the paper are about; they are tested on every other init too."""
 
 
 @dataclass(frozen=True, eq=False)
 class FinetunePlace:
-    """The fine-tunings of one task, network and share of the labels, by init.
+    """Fine-tunings of one task, network and share of the labels, by init.
 
     Attributes:
-        block: what they share, as `LeaderboardRow.block` has it.
-        rows: init -> its row; contaminated or leaked rows and those that stand twice are left out.
-        paces: init -> how fast it converged.
+        block: fields that they share, see `LeaderboardRow.block`.
+        rows: init -> row, without contaminated or leaked rows and without inits that have two rows.
+        paces: init -> convergence speed.
         records: init -> seed -> record.
     """
 
@@ -33,47 +33,46 @@ class FinetunePlace:
 
     @property
     def task(self) -> str:
-        """The target."""
+        """Target task."""
         return self.block[0]
 
     @property
     def arch(self) -> str:
-        """The network."""
+        """Architecture."""
         return self.block[3]
 
     @property
     def fraction(self) -> float:
-        """Share of the labels."""
+        """Share of the labels, 0 to 1."""
         return self.block[5]
 
     @property
     def rest(self) -> tuple[object, ...]:
-        """What two places share that differ in the labels only."""
+        """Fields of the block without the share of the labels."""
         return (*self.block[:5], self.block[6])
 
     @property
     def labels(self) -> float:
-        """Labeled training images."""
+        """Labeled training images, the fewest of any row."""
         return min(row.n_train for row in self.rows.values())
 
     @property
     def parameters(self) -> int:
-        """Weights of the network; 0 where no record says."""
-        return max(r.parameters for held in self.records.values() for r in held.values())
+        """Number of weights of the network; 0 where no record says."""
+        return max(r.parameters for by_seed in self.records.values() for r in by_seed.values())
 
     def cka(self, init: str) -> tuple[list[str], _Floats]:
-        """Return the stages, and CKA of before against after [seeds, stages]; NaN where undefined."""
-        held = [r.similarity for r in self.records.get(init, {}).values() if r.similarity]
-        names = [each.stage for each in held[0]] if held else []
-        values = [
-            [np.nan if s.cka is None else s.cka for s in each] for each in held if len(each) == len(names)
-        ]
+        """Return the stages, and CKA before and after training [seeds, stages], NaN if undefined."""
+        stages = [r.similarity for r in self.records.get(init, {}).values() if r.similarity]
+        names = [each.stage for each in stages[0]] if stages else []
+        whole = [each for each in stages if len(each) == len(names)]
+        values = [[np.nan if s.cka is None else s.cka for s in each] for each in whole]
         return names, np.array(values, dtype=float).reshape(len(values), len(names))
 
 
-@lru_cache(maxsize=4)  # the section and its answer ask
+@lru_cache(maxsize=4)  # for the section and its answer
 def finetune_places(results: Results) -> tuple[FinetunePlace, ...]:
-    """Gather every place where something was fine-tuned: on real images, where there are any."""
+    """Gather the fine-tunings by place, on generated images only where there are no others."""
     curved = {pace.row: pace for pace in convergence_paces(results)}
     records = {record.key: record for record in results.counted}
     blocks: dict[Block, list[LeaderboardRow]] = {}
@@ -91,7 +90,7 @@ def finetune_places(results: Results) -> tuple[FinetunePlace, ...]:
 
 
 def most_labels(found: Iterable[FinetunePlace]) -> list[FinetunePlace]:
-    """Return of each task and network the place with the most labels."""
+    """Return the place with the most labels for each task and network."""
     best: dict[tuple[object, ...], FinetunePlace] = {}
     for place in found:
         if place.rest not in best or place.fraction > best[place.rest].fraction:
@@ -102,5 +101,5 @@ def most_labels(found: Iterable[FinetunePlace]) -> list[FinetunePlace]:
 def learned_inits(found: Iterable[FinetunePlace]) -> list[str]:
     """Return the inits with learned weights, `MAIN` first."""
     rows = {init: row for place in found for init, row in place.rows.items()}
-    kept = [init for init, row in rows.items() if init != BASELINE and not row.derived_from]
-    return sorted(kept, key=lambda init: init != MAIN)
+    inits = [init for init, row in rows.items() if init != BASELINE and not row.derived_from]
+    return sorted(inits, key=lambda init: init != MAIN)

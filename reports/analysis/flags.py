@@ -1,4 +1,4 @@
-"""What makes a comparison doubtful, each with its reason."""
+"""Flags: reasons to doubt a comparison."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +18,10 @@ FEW_PER_CLASS = 5
 FEW_TEST = 10
 FEW_GROUPS = 10
 LEAKS = ("test-in-train", "mostly-in-train", "groups-in-train", "near-copies-in-train")
-"""Flags of a test set that the training knew in part: they are named before every other doubt."""
+"""Flags of a test set that the training partly knew; listed before all others."""
 
 ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
-"""In the label of weights of which others of their kind could be made: a MedNet from here or from a card."""
+"""Matches the label of weights that another pretraining would change: a MedNet from here or from a card."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DoubtFlag:
 
     Attributes:
         name: short and stable, for tables and files.
-        reason: one sentence with the numbers.
+        reason: a clause with the numbers.
     """
 
     name: str
@@ -39,10 +39,10 @@ class DoubtFlag:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonSide:
-    """One of the two inits of a comparison: its row, what its predictions show, its records.
+    """One of the two inits of a comparison.
 
     Attributes:
-        leakage: the audit of the splits that it was scored on; None where nobody made one.
+        leakage: audit of the splits that it was scored on; None without an audit.
     """
 
     row: LeaderboardRow
@@ -51,28 +51,26 @@ class ComparisonSide:
     leakage: LeakageAudit | None = None
 
 
-Check = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
+FlagCheck = Callable[[ComparisonSide, ComparisonSide], Iterator[DoubtFlag]]
 
 
 def flags_of(a: ComparisonSide, b: ComparisonSide) -> tuple[DoubtFlag, ...]:
-    """Return every flag of the comparison of `a` with `b`."""
+    """Return all flags of the comparison of `a` with `b`."""
     return tuple(flag for check in CHECKS for flag in check(a, b))
 
 
-def generated_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def generated_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Generated images are no evidence about real ones."""
     if any(record.task and record.task.generated for record in a.records):
         yield DoubtFlag("phantom", "the images are generated: not evidence about real images")
 
 
 def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Weights that may have seen the task's images compete unfairly."""
+    """Weights that may have seen images of the task have an unfair advantage."""
     for side in (a, b):
         if side.row.overlap:
-            seen = ", ".join(side.row.overlap)
-            yield DoubtFlag(
-                "contaminated", f"the weights of {side.row.init} are declared to have seen {seen}"
-            )
+            seen = f"the weights of {side.row.init} are declared to have seen {', '.join(side.row.overlap)}"
+            yield DoubtFlag("contaminated", seen)
         audit, init = side.row.audit, side.records[-1].init
         if audit and audit.contaminated and not side.row.overlap:
             yield DoubtFlag("contaminated", audit.sentence)
@@ -82,8 +80,8 @@ def contamination_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
             yield DoubtFlag("possibly-contaminated", f"of {side.row.init}, {'; '.join(init.possible)}")
 
 
-def other_than_imagenet(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """What timm calls the weights of an arch need not be ImageNet's, whatever the init is called."""
+def not_imagenet_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """Default timm weights of an architecture need not be from ImageNet, despite the name."""
     for side in (a, b):
         init = side.records[-1].init
         if init and init.not_imagenet:
@@ -91,7 +89,7 @@ def other_than_imagenet(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Test images that stand in train too are no new images for either side, nor their patients new ones."""
+    """Test images, or patients, that are also in train are not new for either side."""
     copies = a.records[-1].copies
     if copies and copies.either and not copies.dropped:
         yield DoubtFlag("test-in-train", copies.equal)
@@ -105,9 +103,9 @@ def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
 
 
 def leaks(results: Results) -> tuple[str, ...]:
-    """Say of every task which test images, or whose patients, its training knew; a clause each."""
+    """Return a clause per task and kind of leak from test to train or val, worst first."""
     records = {record.key: record for record in results.counted}
-    rows = sorted(results.rows, key=lambda row: not row.leaked)  # the worst first: the top names a few
+    rows = sorted(results.rows, key=lambda row: not row.leaked)  # the page's first lines name only a few
     counted = ((row.task, records[key].copies) for row in rows for key in row.keys)
     found = [f"{task}: {copies.leaks}" for task, copies in counted if copies and copies.leaks]
     found += [f"{audit.task}: {near}" for audit in results.leakage_audits for near in audit.near_test]
@@ -115,13 +113,13 @@ def leaks(results: Results) -> tuple[str, ...]:
 
 
 def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
-    """Return of every row which of its test images, or whose patients, its training knew; a clause each."""
+    """Return row -> a clause per kind of leak of its test images or patients to train or val."""
     records = {record.key: record for record in results.counted}
     found = {}
     for row in results.rows:
-        held = [records[key] for key in row.keys]
-        clauses = [record.copies.leaks for record in held if record.copies]
-        data = {record.hashes.data.partition(", ")[0] for record in held}
+        members = [records[key] for key in row.keys]
+        clauses = [record.copies.leaks for record in members if record.copies]
+        data = {record.hashes.data.partition(", ")[0] for record in members}
         for audit in results.leakage_audits:
             if (audit.task, audit.size) == (row.task, row.size) and audit.data in data:
                 clauses += audit.near_test
@@ -129,15 +127,15 @@ def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
     return found
 
 
-def unpaired_seeds(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Seeds that only one of the two has are left out."""
+def unpaired_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """Seeds that only one of the two inits has are left out."""
     alone = sorted(set(a.row.seeds) ^ set(b.row.seeds))
     if alone:
-        yield DoubtFlag("unpaired", f"left out, since only one of the two has them: seeds {_listed(alone)}")
+        yield DoubtFlag("unpaired", f"left out, since only one of the two has them: seeds {_join(alone)}")
 
 
 def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """One seed shows no spread, and identical seeds show none either."""
+    """One seed, or seeds with identical results, show no spread."""
     both = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
     if len(both) == 1:
         yield DoubtFlag("single-seed", "one seed in common: the spread over trainings is unknown")
@@ -150,81 +148,71 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("identical-seeds", f"{one}: nothing is known of other training images")
 
 
-def one_pretraining(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Another pretraining of the same kind would give other weights."""
+def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
         if ONCE.search(side.row.label):
-            yield DoubtFlag(
-                "one-pretraining",
-                f"{side.row.init} was pretrained once: what another pretraining would give is not known",
-            )
+            reason = f"{side.row.init} was pretrained once: what another pretraining would give is not known"
+            yield DoubtFlag("one-pretraining", reason)
 
 
-def no_headroom(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Two scores at the ceiling cannot differ."""
+def headroom_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """Scores at the ceiling cannot differ."""
     if max(mean_auc(a.row), mean_auc(b.row)) >= CEILING:
-        yield DoubtFlag(
-            "near-ceiling", f"one of the two reaches {CEILING}: its errors rest on very few images"
-        )
+        reason = f"one of the two reaches {CEILING}: its errors rest on very few images"
+        yield DoubtFlag("near-ceiling", reason)
     if min(mean_auc(a.row), mean_auc(b.row)) >= HEADROOM:
-        yield DoubtFlag(
-            "no-headroom", f"both reach {HEADROOM} or more: the task is too easy to tell them apart"
-        )
+        reason = f"both reach {HEADROOM} or more: the task is too easy to tell them apart"
+        yield DoubtFlag("no-headroom", reason)
 
 
-def perfect_score(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """A perfect score is more often a leak than a triumph."""
+def perfect_score_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """A perfect score is usually a leak."""
     for side in (a, b):
         if side.evidence.values.size and side.evidence.values.max() == 1:
-            yield DoubtFlag(
-                "perfect", f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
-            )
+            reason = f"{side.row.init} scores 1.0 with some seed: look for a leak, or a task too easy"
+            yield DoubtFlag("perfect", reason)
 
 
-def below_chance(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """An AUC below that of chance is more often one of inverted labels than of a network that learned."""
+def below_chance_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """An AUC below chance is usually due to inverted labels."""
     for side in (a, b):
         if mean_auc(side.row) < CHANCE_AUC:
             seen = f"the AUC of {side.row.init}, {mean_auc(side.row):.3f}, is below that of chance"
             yield DoubtFlag("below-chance", f"{seen}: look for inverted labels")
 
 
-def majority_accuracy(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """An accuracy that the most frequent answer alone would reach."""
+def majority_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """An accuracy not above that of always predicting the most frequent class shows no learning."""
     for side in (a, b):
         accuracy, share = side.row.stats.get("accuracy"), side.evidence.majority
         if accuracy and accuracy.mean <= share + 1e-9:
-            yield DoubtFlag(
-                "majority",
-                f"the accuracy of {side.row.init}, {accuracy.mean:.3f}, is not above that of always giving "
-                f"the most frequent answer, {share:.3f}",
-            )
+            ours = f"the accuracy of {side.row.init}, {accuracy.mean:.3f}"
+            frequent = f"always giving the most frequent answer, {share:.3f}"
+            yield DoubtFlag("majority", f"{ours}, is not above that of {frequent}")
 
 
-def grid_edge(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """A choice on the edge of its grid: a wider grid might do better."""
+def grid_edge_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """A hyper-parameter on the edge of its grid: a wider grid might do better."""
     for side in (a, b):
         edges = [choice for record in side.records for choice in record.choices if choice.at_edge]
         if edges:
-            chosen = _listed(sorted({f"{choice.name} {choice.value:g}" for choice in edges}))
+            chosen = _join(sorted({f"{choice.name} {choice.value:g}" for choice in edges}))
             yield DoubtFlag("grid-edge", f"{side.row.init} chose from the edge of its grid: {chosen}")
 
 
-def still_improving(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+def still_improving_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """The best validation was the last one: longer training might do better."""
     for side in (a, b):
         curves = [[p.val_score or 0.0 for p in r.curve] for r in side.records if len(r.curve) > 2]
         late = sum(max(curve) == curve[-1] > max(curve[:-1]) for curve in curves)
         if late * 2 > len(curves):
-            yield DoubtFlag(
-                "still-improving",
-                f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds: it may "
-                "be under-trained",
-            )
+            best = f"{side.row.init} was best at its last validation with {late} of {len(curves)} seeds"
+            yield DoubtFlag("still-improving", f"{best}: it may be under-trained")
 
 
-def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
-    """Classes with so few images that chance decides."""
+def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """With so few images of a class, or so few groups, chance decides."""
     train = [n for r in (*a.records, *b.records) if r.counts for n in r.counts.train_per_class]
     if train and min(train) < FEW_PER_CLASS:
         yield DoubtFlag("few-train", f"a class has only {min(train)} training images")
@@ -234,12 +222,12 @@ def few_images(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("few-groups", f"the test images are of only {a.evidence.groups} groups")
 
 
-CHECKS: tuple[Check, ...] = (
-    split_overlap_flags, generated_images, contamination_flags, other_than_imagenet, unpaired_seeds,
-    seed_flags, one_pretraining, no_headroom,
-    perfect_score, below_chance, majority_accuracy, grid_edge, still_improving, few_images,
+CHECKS: tuple[FlagCheck, ...] = (
+    split_overlap_flags, generated_flags, contamination_flags, not_imagenet_flags, unpaired_flags, seed_flags,
+    one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags, majority_flags,
+    grid_edge_flags, still_improving_flags, few_images_flags,
 )  # fmt: skip
-"""In the order in which flags are shown."""
+"""In display order."""
 
 
 def mean_auc(row: LeaderboardRow) -> float:
@@ -248,5 +236,5 @@ def mean_auc(row: LeaderboardRow) -> float:
     return stat.mean if stat else float("nan")
 
 
-def _listed(items: Sequence[object]) -> str:
+def _join(items: Sequence[object]) -> str:
     return ", ".join(map(str, items))

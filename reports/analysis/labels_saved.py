@@ -1,4 +1,4 @@
-"""From verdicts to the labels that one init saves against another, curve by curve."""
+"""Labels that one init saves against another, from verdicts and learning curves."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,30 +13,30 @@ from .results import LeaderboardRow, Results
 from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, compute_verdicts
 
 LATE = {"scratch": 2, "imagenet": 1}
-"""What others are measured against; scratch before imagenet before anything else."""
+"""Priority as the reference of a pair: scratch before imagenet before any other."""
 FEWER, MORE = "fewer", "more"
 AGREES = {FEWER: (BETTER, EQUIVALENT), MORE: (WORSE, EQUIVALENT)}
-"""Claim about labels -> the verdicts at the same share of the labels that it does not contradict."""
+"""Claim about labels -> verdicts at the same share of the labels that agree with it."""
 INTERVAL_SEED = 20211012
-"""Of the interval's draws, the same for every pair, so that the same records give the same report."""
+"""Seed of the interval's draws, fixed so that the same records give the same report."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSaving:
-    """The learning curves of two inits on one task, laid side by side.
+    """Learning curves of two inits on one task.
 
     Attributes:
-        init: row at the largest fraction of the init that is asked how many labels it needs.
-        reference: row at the largest fraction of the init whose scores are to be reached.
-        fractions: of the labels, ascending, where both were measured.
-        scores: [2, fractions] mean over the seeds: the reference, then the init.
-        saved: one for every fraction of the reference; empty where it cannot be told.
-        verdicts: on the init against the reference, at every fraction; corrected over tasks.
-        seeds: that all points of both curves share.
-        crossover: smallest measured fraction from which on no difference of the two is shown any more; None
-            where one is shown at the largest fraction, or where nothing could be told.
-        why: why it cannot be told, or "".
-        keys: of the records behind, for every fraction.
+        init: row, at the largest fraction, of the init whose labels are counted.
+        reference: row, at the largest fraction, of the init whose scores are to be reached.
+        fractions: shares of the labels at which both were measured, ascending.
+        scores: [2, fractions] mean over seeds: reference, then init.
+        saved: one per fraction of the reference; empty where undecided.
+        verdicts: on the init against the reference, per fraction; corrected over tasks.
+        seeds: common to all points of both curves.
+        crossover: smallest measured fraction from which on no difference is shown; None where one is shown
+            at the largest fraction, or where undecided.
+        why: why it is undecided, or "".
+        keys: record keys, per fraction.
     """
 
     init: LeaderboardRow
@@ -51,26 +51,28 @@ class LabelSaving:
     keys: tuple[tuple[str, ...], ...]
 
     def claim(self, place: int) -> str:
-        """Return whether `FEWER` or `MORE` labels are needed at one fraction of the reference, or "".
+        """Return `FEWER` or `MORE` labels needed at one fraction of the reference, or "".
 
-        The interval is not corrected for the number of tasks, the verdict is: without its consent nothing is
-        claimed.
+        A claim needs the agreement of the verdict, which is corrected for the number of tasks; the interval
+        is not.
         """
         saved = self.saved[place]
-        seen = FEWER if saved.high < saved.own else MORE if saved.low > saved.own else ""
-        return seen if seen and self.verdicts[place] in AGREES[seen] else ""
+        shown = FEWER if saved.high < saved.own else MORE if saved.low > saved.own else ""
+        return shown if shown and self.verdicts[place] in AGREES[shown] else ""
 
 
-@lru_cache(maxsize=4)  # the table, the answer and the arrows in the learning curves ask
+@lru_cache(maxsize=4)  # for the table, the answer and the learning curves
 def label_savings(results: Results) -> tuple[LabelSaving, ...]:
-    """Measure every pair of inits that was run at two fractions or more, in the order of `results.rows`."""
-    known = score_evidence(results)
-    pairs = (pair for pair in _pairs(compute_verdicts(results)) if len({v.a.fraction for v in pair}) > 1)
-    return tuple(_saving(pair, known) for pair in pairs)
+    """Measure every pair of inits with two or more fractions, in the order of `results.rows`."""
+    evidence = score_evidence(results)
+    pairs = (
+        pair for pair in _group_by_pair(compute_verdicts(results)) if len({v.a.fraction for v in pair}) > 1
+    )
+    return tuple(_saving(pair, evidence) for pair in pairs)
 
 
-def _pairs(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Gather the verdicts of each pair on each task; they come by fraction, as the rows do."""
+def _group_by_pair(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Group the verdicts by pair of inits and task; by fraction within a group, as the rows are."""
     pairs: dict[tuple[object, ...], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         a, b = verdict.a, verdict.b
@@ -79,28 +81,27 @@ def _pairs(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
     return list(pairs.values())
 
 
-def _saving(pair: Sequence[Verdict], known: Mapping[LeaderboardRow, ScoreEvidence]) -> LabelSaving:
-    """Compare two curves; a point without a verdict is left out."""
+def _saving(pair: Sequence[Verdict], evidence: Mapping[LeaderboardRow, ScoreEvidence]) -> LabelSaving:
+    """Compare two curves, without the points that have no verdict."""
     points = [v for v in pair if not v.barred]
     seeds = tuple(sorted(set.intersection(*(set(v.seeds) for v in points)))) if points else ()
-    sides = [_ordered(v) for v in points]
-    curves = [[known[row] for row in side] for side in zip(*sides, strict=True)]
+    sides = [_reference_and_init(v) for v in points]
+    curves = [[evidence[row] for row in side] for side in zip(*sides, strict=True)]
     labels = np.array([row.n_train for row, _ in sides])
     why = _obstacle(pair, curves, seeds, labels)
     if why:
-        reference, init = _ordered(pair[-1])
+        reference, init = _reference_and_init(pair[-1])
         return LabelSaving(init, reference, (), np.empty((2, 0)), (), (), seeds, None, why, ())
     scores = np.array([[each.at(seeds)[0] for each in curve] for curve in curves])
     influence = np.array([[each.at(seeds)[1].mean(axis=0) for each in curve] for curve in curves])
     fractions = tuple(v.a.fraction for v in points)
+    rng = np.random.default_rng(INTERVAL_SEED)
     return LabelSaving(
         init=sides[-1][1],
         reference=sides[-1][0],
         fractions=fractions,
         scores=scores.mean(axis=2),
-        saved=labels_saved(
-            labels, scores.transpose(2, 0, 1), influence, np.random.default_rng(INTERVAL_SEED)
-        ),
+        saved=labels_saved(labels, scores.transpose(2, 0, 1), influence, rng),
         verdicts=tuple(v.seen_from(init.init).verdict for v, (_, init) in zip(points, sides, strict=True)),
         seeds=seeds,
         crossover=crossover(fractions, [v.verdict in (BETTER, WORSE) for v in points]),
@@ -109,7 +110,7 @@ def _saving(pair: Sequence[Verdict], known: Mapping[LeaderboardRow, ScoreEvidenc
     )
 
 
-def _ordered(verdict: Verdict) -> tuple[LeaderboardRow, LeaderboardRow]:
+def _reference_and_init(verdict: Verdict) -> tuple[LeaderboardRow, LeaderboardRow]:
     """Return (reference, init): the later in `LATE` is the reference, else the later in the run."""
     a, b = verdict.a, verdict.b
     return (b, a) if LATE.get(b.init, 0) >= LATE.get(a.init, 0) else (a, b)

@@ -1,10 +1,11 @@
-"""From the records of run directories to `Results`: what is comparable is averaged, the rest kept apart."""
+"""Load run directories as `Results`: merge records by key, average comparable ones."""
 
 import hashlib
 import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,85 @@ import numpy as np
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit, read_audits
 from ...benchmark.audits.leakage.outcome import LeakageAudit, read_leakage
-from ...benchmark.schema.plan import Cell, Plan
+from ...benchmark.schema.plan import Cell, Plan, PlannedCell, read_plan
 from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordStore, TaskFacts
+from ...core.errors import UserError
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
-from .folders import merge_runs
 from .results import LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
+
+
+@dataclass(frozen=True, eq=False)
+class MergedRuns:
+    """Records and plans of several run directories; fields as in `Results`.
+
+    Attributes:
+        records: one per key, by key.
+        plan: every planned cell, with the request and recipe of the last folder.
+        unreadable: truncated or altered record files whose key no other folder holds.
+    """
+
+    folders: tuple[Path, ...]
+    records: tuple[Record, ...]
+    places: dict[str, tuple[Path, ...]]
+    differing: tuple[str, ...]
+    plan: Plan | None
+    planless: tuple[Path, ...]
+    unreadable: tuple[Path, ...]
+
+
+def merge_runs(folders: Sequence[Path]) -> MergedRuns:
+    """Merge the records of run directories by key: the latest that is ok, else the latest.
+
+    Raises:
+        UserError: a folder holds no readable record.
+    """
+    folders = tuple({folder.resolve(): folder for folder in folders}.values())
+    by_key: dict[str, list[tuple[Record, Path]]] = defaultdict(list)
+    broken: list[Path] = []
+    for folder in folders:
+        store = RecordStore(folder)
+        records = list(store.read_all())
+        keys = {record.key for record in records}
+        unreadable = [path for path in sorted(store.records.glob("*.json")) if path.stem not in keys]
+        if not records:
+            raise UserError(_no_records_message(folder, len(unreadable)))
+        broken += unreadable
+        for record in records:
+            by_key[record.key].append((record, folder))
+    for copies in by_key.values():
+        copies.sort(key=lambda pair: (pair[0].status == "ok", pair[0].finished), reverse=True)
+    plans = {folder: read_plan(folder) for folder in folders}
+    return MergedRuns(
+        folders=folders,
+        records=tuple(by_key[key][0][0] for key in sorted(by_key)),
+        places={key: tuple(folder for _, folder in copies) for key, copies in by_key.items()},
+        differing=tuple(key for key, copies in by_key.items() if _scores_differ([r for r, _ in copies])),
+        plan=_merge_plans([plan for plan in plans.values() if plan]),
+        planless=tuple(folder for folder, plan in plans.items() if plan is None),
+        unreadable=tuple(path for path in broken if path.stem not in by_key),
+    )
+
+
+def _no_records_message(folder: Path, unreadable: int) -> str:
+    if not folder.is_dir():
+        return f"There is no run directory {folder}: name the folder that was given to `run --out`."
+    if unreadable:
+        return f"None of the {unreadable} records in {folder} can be read: run the same command again."
+    return f"There is no record in {folder}: start `mednet-bench run --out {folder}`, or name another folder."
+
+
+def _scores_differ(records: Sequence[Record]) -> bool:
+    """Whether ok records of one key disagree, as two machines may in the last digits."""
+    scores = [record.metrics for record in records if record.status == "ok"]
+    return any(other != scores[0] for other in scores[1:])
+
+
+def _merge_plans(plans: Sequence[Plan]) -> Plan | None:
+    if not plans:
+        return None
+    cells: dict[str, PlannedCell] = {planned.key: planned for plan in plans for planned in plan.cells}
+    return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))
 
 
 def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
@@ -25,33 +99,24 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
 
     Args:
         folders: run directories.
-        margin: differences of the primary metric that are smaller than this count as none.
+        margin: of equivalence, in units of the primary metric.
 
     Raises:
         UserError: a folder holds no readable record, or an audit that cannot be read.
     """
-    found = merge_runs(folders)
-    records, plan = found.records, found.plan
-    audits = {(a.init, a.identity, a.task): a for folder in found.folders for a in read_audits(folder)}
-    leakage = {place: one for folder in found.folders for place, one in read_leakage(folder).items()}
-    counted, repeated = _each_seed_once(r for r in records if r.cell.step == "score" and r.status == "ok")
+    runs = merge_runs(folders)
+    records, plan = runs.records, runs.plan
+    audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
+    leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
+    counted, repeated = _latest_per_seed(r for r in records if r.cell.step == "score" and r.status == "ok")
+    store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
     return Results(
-        folders=found.folders,
-        places=found.places,
-        differing=found.differing,
-        plan=plan,
-        planless=found.planless,
-        records=records,
+        **vars(runs),
         counted=counted,
-        rows=_rows(counted, _order(plan, counted), audits, leakage),
-        failed=_failed(records),
-        missing=tuple(_missing(plan, records, {path.stem for path in found.unreadable})) if plan else (),
-        unreadable=found.unreadable,
-        damaged=frozenset(
-            record.key
-            for record in counted
-            if not RecordStore(found.places[record.key][0]).has_predictions(record)
-        ),
+        rows=_rows(counted, _row_sort_key(plan, counted), audits, leakage),
+        failed=_lasting_failures(records),
+        missing=tuple(_missing_cells(plan, records, {path.stem for path in runs.unreadable})) if plan else (),
+        damaged=frozenset(r.key for r in counted if not store_of[r.key].has_predictions(r)),
         repeated=repeated,
         tasks=_tasks(records),
         metrics=tuple(sorted({name for record in counted for name in record.metrics})),
@@ -62,10 +127,10 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
 
 
 def setting_hash(record: Record) -> str:
-    """Return the short hash of what two inits must share to be compared.
+    """Return a short hash of everything that two inits must share to be compared.
 
-    Data, the card's part in the result, protocol version, recipe, the kind of device (a GPU trains in another
-    precision), and how train and test or the labels were drawn, where not as usual.
+    Data, the part of the card that affects results, protocol version, recipe, kind of device (a GPU trains in
+    another precision), and non-default views and label budgets.
     """
     device = record.provenance.device.split(" ")[0].partition(":")[0]
     hashes = record.hashes
@@ -75,7 +140,7 @@ def setting_hash(record: Record) -> str:
 
 
 def variant_of(record: Record) -> str:
-    """Return what averaged seeds must share: the setting, and a short hash of the weights and their input."""
+    """Return what averaged seeds must share: setting and hash of weights and input contract."""
     weights = "" if record.hashes.weights.startswith("random:") else record.hashes.weights
     init = (record.init.identity, json.dumps(record.init.contract, sort_keys=True)) if record.init else ()
     return f"{setting_hash(record)}-{_short(weights, *init)}"
@@ -85,8 +150,8 @@ def _short(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
-def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
-    """Keep the latest record of each comparable cell and seed; count what that drops, by task."""
+def _latest_per_seed(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict[str, int]]:
+    """Return the latest record of each comparable cell and seed, and dropped ones by task."""
     latest: dict[tuple[object, ...], Record] = {}
     dropped: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
@@ -98,9 +163,9 @@ def _each_seed_once(records: Iterable[Record]) -> tuple[tuple[Record, ...], dict
 
 
 Audits = Mapping[tuple[str, str, str], ContaminationAudit]
-"""Of other weights under the same name an audit says nothing: by init, identity of its weights, and task."""
+"""By init, identity of its weights (an audit does not apply to other weights of that name), and task."""
 LeakageAudits = Mapping[tuple[str, int, str], LeakageAudit]
-"""By task, stored side and data."""
+"""By task, stored size and data."""
 
 
 def _rows(
@@ -112,24 +177,24 @@ def _rows(
     groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in counted:
         groups[(*visible_fields(record.cell), variant_of(record))].append(record)
-    settings: dict[tuple[object, ...], set[str]] = defaultdict(set)  # of all inits that stand side by side
+    settings: dict[tuple[object, ...], set[str]] = defaultdict(set)  # of all inits at one place
     variants: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for members in groups.values():
         cell = members[0].cell
         settings[comparable_fields(cell)].add(setting_hash(members[0]))
         variants[visible_fields(cell)].add(variant_of(members[0]))
     rows = []
-    for found, stats in zip(groups.values(), _stats(groups.values()), strict=True):
-        members = sorted(found, key=lambda record: record.cell.seed)
+    for group, stats in zip(groups.values(), _stats(groups.values()), strict=True):
+        members = sorted(group, key=lambda record: record.cell.seed)
         cell = members[0].cell
         ambiguous = len(settings[comparable_fields(cell)]) > 1 or len(variants[visible_fields(cell)]) > 1
-        leaked = any(_leaked(record, leakage) for record in members)
+        leaked = any(_is_leaked(record, leakage) for record in members)
         rows.append(_row(members, stats, ambiguous, audits, leaked))
     return tuple(sorted(rows, key=rank))  # type: ignore[arg-type]
 
 
-def _leaked(record: Record, leakage: LeakageAudits) -> bool:
-    """Whether train or val hold most of the test images, near copies of them or images of their groups."""
+def _is_leaked(record: Record, leakage: LeakageAudits) -> bool:
+    """Whether train or val contain most test images, near copies or images of their groups."""
     data = record.hashes.data.partition(", ")[0]
     audit, copies = leakage.get((record.cell.task, record.cell.size, data)), record.copies
     scored = copies.scored if copies else audit.images.get("test", 0) if audit else 0
@@ -167,13 +232,13 @@ def _row(
 
 
 def _audit(cell: Cell, init: InitFacts, audits: Audits) -> ContaminationAudit | None:
-    """Return the audit of an init, or else of the one that it derives from: what that has seen counts."""
+    """Return the audit of an init, else of the init from whose weights it is derived."""
     own = audits.get((cell.init, init.identity, cell.task))
     return own or audits.get((init.derived_from, init.source_identity, cell.task))
 
 
 def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, MetricStat]]:
-    """Describe every metric of each group; all at once, which is far faster than one by one."""
+    """Summarize every metric of each group, all at once, which is far faster than one by one."""
     found: list[dict[str, MetricStat]] = []
     values: list[float] = []
     number: list[int] = []
@@ -181,9 +246,9 @@ def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, MetricStat]]:
     for place, members in enumerate(groups):
         found.append({})
         for name in dict.fromkeys(name for record in members for name in record.metrics):
-            held = [record.metrics[name] for record in members if name in record.metrics]
-            values += [math.nan if value is None else value for value in held]
-            number += [len(names)] * len(held)
+            scores = [record.metrics[name] for record in members if name in record.metrics]
+            values += [math.nan if value is None else value for value in scores]
+            number += [len(names)] * len(scores)
             names.append((place, name))
     described = describe_groups(np.array(values, dtype=float), np.array(number, dtype=np.intp), len(names))
     for (place, name), stat in zip(names, described, strict=True):
@@ -191,8 +256,8 @@ def _stats(groups: Iterable[Sequence[Record]]) -> list[dict[str, MetricStat]]:
     return found
 
 
-def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[LeaderboardRow], object]:
-    """Order rows as the plan names things, then what only older records hold, by name."""
+def _row_sort_key(plan: Plan | None, counted: Sequence[Record]) -> Callable[[LeaderboardRow], object]:
+    """Return a sort key for rows: order of the plan, then by name for what only records hold."""
     planned = [p.cell for p in plan.cells if p.cell.step == "score"] if plan else []
     cells = planned + sorted((record.cell for record in counted), key=visible_fields)
 
@@ -211,13 +276,15 @@ def _order(plan: Plan | None, counted: Sequence[Record]) -> Callable[[Leaderboar
     return rank
 
 
-def _failed(records: Sequence[Record]) -> tuple[Record, ...]:
-    """List the failures that nothing has made good: a retry under another key may have succeeded."""
+def _lasting_failures(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the failed records whose cell did not succeed under another key."""
     good = {record.cell for record in records if record.status == "ok"}
     return tuple(r for r in records if r.status != "ok" and r.cell not in good)
 
 
-def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) -> Iterable[MissingCell]:
+def _missing_cells(
+    plan: Plan, records: Sequence[Record], unreadable: Container[str]
+) -> Iterable[MissingCell]:
     status = {record.key: record.status for record in records}
     for planned in plan.cells:
         if planned.cell.step != "score" or status.get(planned.key) == "ok":
@@ -234,7 +301,7 @@ def _missing(plan: Plan, records: Sequence[Record], unreadable: Container[str]) 
 
 
 def _metric_facts(records: Iterable[Record]) -> dict[str, MetricFacts]:
-    """Return each metric's facts as the latest record has them; what contradicts another ranks nothing."""
+    """Return the latest facts of each metric; without direction where records contradict."""
     found: dict[str, MetricFacts] = {}
     for record in sorted(records, key=lambda record: record.finished):
         for name, facts in record.metric_facts.items():
@@ -245,6 +312,6 @@ def _metric_facts(records: Iterable[Record]) -> dict[str, MetricFacts]:
 
 
 def _tasks(records: Iterable[Record]) -> dict[str, TaskFacts]:
-    """Return each task's card as the latest record has it."""
+    """Return the facts of each task from its latest record."""
     latest = sorted((r for r in records if r.task), key=lambda record: record.finished)
     return {record.cell.task: record.task for record in latest if record.task}

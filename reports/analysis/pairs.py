@@ -1,4 +1,4 @@
-"""Differences between two inits, seed by seed, and only where both saw the same."""
+"""Differences of every init to a baseline init, paired by seed within a block."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,13 +11,12 @@ from .results import LeaderboardRow, Results
 
 @dataclass(frozen=True, eq=False)
 class PairedRows:
-    """How far a row lies above the baseline, over the seeds that both have.
+    """Difference of a row to the baseline, over common seeds.
 
     Attributes:
-        row: the row that is compared.
         stat: statistics of ``row - baseline``, one difference per common seed.
-        unpaired: seeds that only one of the two has, or where the metric is undefined for one.
-        keys: of the records behind both.
+        unpaired: number of seeds that only one of the two has, or where the metric is undefined for one.
+        keys: record keys of both rows.
     """
 
     row: LeaderboardRow
@@ -29,16 +28,9 @@ class PairedRows:
 def differences_to(results: Results, baseline: str, metric: str) -> list[PairedRows]:
     """Pair every row with the row of init `baseline` in its block, by seed.
 
-    A row without a common seed is left out, and so is one whose block holds two baselines of different
-    weights: nobody could say which of them is meant.
-
-    Args:
-        results: the run.
-        baseline: name of an init.
-        metric: name of a metric.
-
     Returns:
-        In the order of `results.rows`, without the baseline's own rows.
+        In the order of `results.rows`, without the baseline's own rows, rows without a common seed, and rows
+        whose block has several baselines (of different weights, so that the pairing is ambiguous).
     """
     blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:

@@ -1,4 +1,4 @@
-"""What a report is made of: run directories, read once, as plain rows."""
+"""Input of all reports: the records of run directories, as rows of averaged seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from ..statistics.stats import MetricStat
 
 PRIMARY_NAME = "auc"
 ERRORS = ("ece", "brier")
-"""Our metrics of which lower is better; those of plug-ins say so in `MetricFacts`."""
+"""Built-in metrics where lower is better; plug-ins declare theirs in `MetricFacts`."""
 BASELINE = "scratch"
-"""The init that stands for no pretraining; differences are to it."""
+"""Init without pretraining, to which differences are measured."""
 
 Block = tuple[str, int, int, str, str, float, str]
-"""Task, stored side, input side, network, protocol, share of the labels, and setting."""
+"""Task, size, input size, architecture, protocol, fraction and setting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,28 +27,23 @@ class LeaderboardRow:
     """One row of a leaderboard: the seeds of one cell that may be averaged.
 
     Attributes:
-        task: target.
-        size: side in pixels of the images as stored.
-        input_size: side in pixels of what the network saw.
-        arch: architecture.
-        init: pretraining source.
-        protocol: how the init met the task.
+        size: stored image size in pixels.
+        input_size: image size in pixels as the network sees it.
         fraction: share of the labels, 0 to 1.
-        setting: short hash of what inits must share to be compared: data, protocol version, recipe.
-        variant: the setting and a short hash of the init's identity; only equal variants are averaged.
-        ambiguous: the visible columns alone do not say what may be compared: show the variant.
-        label: the init's phrase for tables, e.g. "pretrained here on 7,308 images".
+        setting: short hash that inits must share to be compared, see `setting_hash`.
+        variant: setting and a short hash of the init's identity; only equal variants are averaged.
+        ambiguous: the visible columns do not say which rows may be compared: show the variant.
+        label: short description of the init, e.g. "pretrained here on 7,308 images".
         overlap: declared corpora of the init that share a parent data set with the task.
-        audit: what was searched and found of the task's images among what the init has seen; None where
-            nobody looked.
+        audit: search for the task's images among those that the init has seen; None without one.
         n_train: labeled training images, mean over seeds; NaN where no record counts them.
-        n_val: labeled validation images, likewise.
-        seeds: the seeds, each once, ascending.
-        keys: of the records behind the row, one per seed, in the same order.
+        n_val: labeled validation images, mean over seeds; NaN where no record counts them.
+        seeds: unique, ascending.
+        keys: record keys, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
-        derived_from: name of the init from whose weights this one is derived; "" where it is none.
-        leaked: train or val hold most of the test images, near copies of them or images of their patients:
-            its scores say little of new images.
+        derived_from: name of the init from whose weights this one is derived; "" if none.
+        leaked: train or val contain most test images, near copies of them or images of their patients, so
+            that scores do not apply to new images.
     """
 
     task: str
@@ -74,21 +69,21 @@ class LeaderboardRow:
 
     @property
     def block(self) -> Block:
-        """Within one block inits may be compared with each other; across blocks never."""
+        """Fields that rows must share to be compared with each other."""
         return *comparable_fields(self), self.setting
 
     @property
     def contaminated(self) -> bool:
-        """Whether the weights have seen images of the task, as declared or as found."""
+        """Whether the weights have seen images of the task, as declared or as found by an audit."""
         return bool(self.overlap) or (self.audit is not None and self.audit.contaminated)
 
     @property
     def inconclusive(self) -> bool:
-        """Whether nothing may be concluded from its scores: contaminated or leaked."""
+        """Whether its scores allow no conclusion: contaminated or leaked."""
         return self.contaminated or self.leaked
 
     def by_seed(self, scores: Mapping[str, float | None]) -> dict[int, float]:
-        """Return seed -> score from the scores by key; a seed whose score is undefined is left out."""
+        """Return seed -> score from scores by key, without seeds whose score is undefined."""
         pairs = ((seed, scores.get(key)) for seed, key in zip(self.seeds, self.keys, strict=True))
         return {seed: value for seed, value in pairs if value is not None}
 
@@ -97,18 +92,18 @@ _comparable = attrgetter("task", "size", "input_size", "arch", "protocol", "frac
 
 
 def comparable_fields(of: object) -> tuple[str, int, int, str, str, float]:
-    """Return the visible fields of a cell or row that inits share if they are compared with each other."""
+    """Return the visible fields of a cell or row that inits must share to be compared."""
     return _comparable(of)
 
 
 def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, float, str]:
-    """Return the fields by which tables tell rows apart; any other difference is one of variants."""
+    """Return the fields that distinguish rows in tables; equal rows differ in their variant."""
     return *comparable_fields(of), of.init
 
 
 @dataclass(frozen=True)
 class MissingCell:
-    """A planned score cell without an ok record, and why it has none."""
+    """Planned score cell without an ok record, with the reason."""
 
     cell: Cell
     reason: str
@@ -116,26 +111,26 @@ class MissingCell:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Everything a report is made of.
+    """Records, rows and audits of one or several run directories.
 
     Attributes:
-        folders: the run directories, each once.
-        places: key -> the folders that hold a record of it; the one whose record counts is first.
-        differing: keys whose records hold other scores in one folder than in another.
-        plan: of the last invocation in each folder, united; None where no folder has a readable one.
+        folders: run directories, each once, in the order given.
+        places: key -> folders that contain its record; the one whose record counts is first.
+        differing: keys whose records have different scores in two folders.
+        plan: merged plans of the last invocation in each folder; None where none is readable.
         planless: folders without a readable plan.
         records: every readable record of every step, by key.
-        counted: the score records behind `rows`: ok, and every seed once.
-        rows: the averages, in the order in which tables show them.
-        failed: failed records of every step whose cell did not succeed otherwise.
+        counted: the score records of `rows`: ok, and every seed once.
+        rows: averages, in display order.
+        failed: failed records of every step whose cell did not succeed under another key.
         missing: planned score cells without an ok record.
-        unreadable: record files that are not whole, or were altered.
-        damaged: keys of counted records whose predictions are missing, or not those that they were made with.
-        repeated: task -> records that repeat a seed and were left out in favor of a later one.
-        tasks: task -> facts, where any record holds them.
-        metrics: every metric that a counted record holds, sorted.
-        metric_facts: how the metrics that plug-ins describe are to be read, by name.
-        leakage: (task, stored side, data) -> the audit of its splits, where one was made.
+        unreadable: truncated or altered record files.
+        damaged: keys of counted records whose predictions are missing or were altered.
+        repeated: task -> number of records that repeat a seed and were dropped for a later one.
+        tasks: task -> facts, where any record has them.
+        metrics: every metric of a counted record, sorted.
+        metric_facts: metric of a plug-in -> its title, direction and range.
+        leakage: (task, size, data) -> audit of its splits, if any.
         margin: of equivalence, in units of the primary metric.
     """
 
@@ -160,12 +155,12 @@ class Results:
 
     @property
     def primary(self) -> str:
-        """The metric that leads: AUC where any record holds it, else the first by name."""
+        """Primary metric: AUC where any record has it, else the first by name."""
         return PRIMARY_NAME if PRIMARY_NAME in self.metrics or not self.metrics else self.metrics[0]
 
     @property
     def derived_inits(self) -> frozenset[str]:
-        """The inits made from another's weights, which explain that one and are not for use."""
+        """Inits derived from another's weights, which serve to explain that one."""
         return frozenset(row.init for row in self.rows if row.derived_from)
 
     @property
@@ -180,13 +175,13 @@ class Results:
 
     @property
     def leakage_audits(self) -> tuple[LeakageAudit, ...]:
-        """The audits of just the data that the records were computed on, with or without copies."""
+        """Leakage audits of the data that the records were computed on, with or without copies."""
         used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in self.counted}
-        return tuple(found for place, found in sorted(self.leakage.items()) if place in used)
+        return tuple(audit for place, audit in sorted(self.leakage.items()) if place in used)
 
     @property
     def strays(self) -> tuple[Path, ...]:
-        """The damaged record files that no run makes anew: no plan names them, or they are folders."""
+        """Damaged record files that no run replaces: not in any plan, or folders."""
         planned = {planned.key for planned in self.plan.cells} if self.plan else None
         damaged = (RecordStore(self.places[key][0]).path(key) for key in sorted(self.damaged))
         return tuple(
@@ -196,10 +191,7 @@ class Results:
         )
 
     def generated(self, task: str) -> bool:
-        """Tell whether a program made the images of `task`.
-
-        Of a task without any record only the name is known; the name of every phantom begins alike.
-        """
+        """Return whether the images of `task` are generated; by its name if no record says."""
         facts = self.tasks.get(task)
         return facts.generated if facts else task.startswith("phantom")
 
@@ -208,7 +200,7 @@ class Results:
         return tuple(r for r in self.records if r.cell.step == step and r.status == "ok")
 
     def predictions_of(self, key: str) -> Path | None:
-        """Return the file with the predictions behind the record `key`; None where none can be trusted."""
-        held = self.places.get(key, ())
-        path = RecordStore(held[0]).predictions_of(key) if held and key not in self.damaged else None
+        """Return the file with the predictions of record `key`; None where missing or damaged."""
+        folders = self.places.get(key, ())
+        path = RecordStore(folders[0]).predictions_of(key) if folders and key not in self.damaged else None
         return path if path and path.is_file() else None

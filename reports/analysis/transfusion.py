@@ -1,7 +1,7 @@
-"""Which findings of Raghu et al. 2019 ("Transfusion") a run reproduces, contradicts, or cannot judge.
+"""Findings of Raghu et al. 2019 ("Transfusion"): reproduced, contradicted or undecided.
 
-A finding is asked of every place of a run: a task and a network. In each a contrast is measured seed by seed,
-with the errors and the correction that the verdicts have; one seed never decides.
+A finding is tested at every place, a task and a network, by a contrast paired by seed, with the errors and
+the correction of the verdicts; one seed never decides.
 """
 
 import itertools
@@ -16,30 +16,30 @@ from ..statistics.paired import ALPHA, PairedDifference, paired_difference
 from .feature_reuse import FinetunePlace, most_labels
 from .influence_input import score_evidence
 from .results import BASELINE, Results
-from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts, holm_adjusted
+from .verdicts import BETTER, EQUIVALENT, WORSE, adjust_by_holm, compute_verdicts
 
 REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "undecided", "not tested"
 OUTCOMES = (REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED)
 MUCH, LITTLE = 50_000, 5_000
-"""Labeled training images. The paper's large sets have more than 200,000, its small ones 5,000."""
+"""Labeled training images; the paper's large sets have more than 200,000, its small ones 5,000."""
 QUICKER = 0.1
-"""A start that saves a smaller share of the steps is no faster in any way that matters."""
+"""Saving a smaller share of the steps does not count as faster."""
 HALF = 0.5
-"""Share of the speed-up, of the logarithm of the steps, that counts as much of it."""
+"""Share of the speed-up (of the logarithm of the steps) that counts as much of it."""
 DROP = 0.05
-"""A fall of CKA from the first stage to the last that exceeds that of scratch by less is none."""
+"""Least excess over scratch of the fall of CKA from first to last stage that counts."""
 LARGER = 2.0
-"""Times as many weights make a larger network."""
+"""Least ratio of the numbers of weights of a larger and a smaller network."""
 
 
 @dataclass(frozen=True)
 class TransfusionFinding:
-    """What a run says to one finding.
+    """Outcome of one finding in a run.
 
     Attributes:
-        claim: the finding, so that "the run reproduces ..." can stand before it.
+        claim: the finding, as the object of "the run reproduces ...".
         outcome: one of `OUTCOMES`.
-        reason: with its numbers and n, or what to add to the run.
+        reason: numbers and n, or what to add to the run.
     """
 
     claim: str
@@ -49,7 +49,7 @@ class TransfusionFinding:
 
 @dataclass(frozen=True, eq=False)
 class PlaceContrast:
-    """What is known of one contrast in one place; above 0 speaks for the finding."""
+    """A contrast at one place; above 0 supports the finding."""
 
     place: FinetunePlace
     measured: PairedDifference
@@ -63,31 +63,31 @@ GAP, FEW, NETWORK, SPEED, SCALE, LOWEST = (
     "that mean and variance keep much of the speed",
     "reuse in the lowest stages",
 )
-Ask = Callable[[Results, Sequence[FinetunePlace], str], TransfusionFinding]
+FindingTest = Callable[[Results, Sequence[FinetunePlace], str], TransfusionFinding]
 
 
 def transfusion_findings(
     results: Results, found: Sequence[FinetunePlace], source: str
 ) -> tuple[TransfusionFinding, ...]:
-    """Judge every finding for one source of weights."""
-    asked: tuple[Ask, ...] = (_no_gap, _few_labels, _large_network, _speed, _scale, _lowest)
-    return tuple(ask(results, found, source) for ask in asked)
+    """Test every finding for the init `source`."""
+    tests: tuple[FindingTest, ...] = (_no_gap, _few_labels, _large_network, _speed, _scale, _lowest)
+    return tuple(test(results, found, source) for test in tests)
 
 
 def weigh_contrasts(
     claim: str, contrasts: Sequence[PlaceContrast], least: float, lacking: str, unit: str
 ) -> TransfusionFinding:
-    """Judge contrasts over their places, corrected for how many they are.
+    """Test contrasts over their places, with Holm's correction.
 
-    A place speaks for the finding where the contrast is shown to be above 0, and against it where it is shown
-    to be below `least`. The finding is reproduced where some places speak for it and none against.
+    A place supports the finding where the contrast is shown to be above 0, and contradicts it where it is
+    shown to be below `least`. The finding is reproduced where some places support it and none contradicts it.
 
     Args:
         claim: the finding.
         contrasts: one per place.
-        least: what matters; a smaller contrast counts as none.
-        lacking: what to add where there is no contrast.
-        unit: what the contrast counts.
+        least: smallest contrast that counts.
+        lacking: what to add to the run where there is no contrast.
+        unit: meaning of the contrast, for the reason.
     """
     if not contrasts:
         return TransfusionFinding(claim, UNTESTED, lacking)
@@ -95,8 +95,8 @@ def weigh_contrasts(
     if not several:
         return TransfusionFinding(claim, UNCLEAR, "one seed shows no spread: run more with --seeds 0..2.")
     measured = [each.measured for each in several]
-    above = holm_adjusted([m.p_value() if m.difference > 0 else 1.0 for m in measured])
-    below = holm_adjusted([m.p_value(least) if m.difference < least else 1.0 for m in measured])
+    above = adjust_by_holm([m.p_value() if m.difference > 0 else 1.0 for m in measured])
+    below = adjust_by_holm([m.p_value(least) if m.difference < least else 1.0 for m in measured])
     against = [p < ALPHA for p in below]
     favor = [p < ALPHA and not no for p, no in zip(above, against, strict=True)]
     values = [m.difference for m in measured]
@@ -116,11 +116,8 @@ def _outcome(favor: bool, against: bool) -> str:
 
 def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     here = {row for p in most_labels(found) if p.labels >= MUCH for row in p.rows.values()}
-    pairs = [
-        v
-        for v in compute_verdicts(results)
-        if {v.a.init, v.b.init} == {source, BASELINE} and {v.a, v.b} <= here
-    ]
+    inits, verdicts = {source, BASELINE}, compute_verdicts(results)
+    pairs = [v for v in verdicts if {v.a.init, v.b.init} == inits and {v.a, v.b} <= here]
     judged = [v.verdict for v in pairs if not v.barred]
     if not judged:
         most = max((place.labels for place in found), default=0)
@@ -138,12 +135,11 @@ def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> Tr
 def _few_labels(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     contrasts = []
     for _, group in itertools.groupby(sorted(found, key=lambda p: repr(p.rest)), key=lambda p: p.rest):
-        held = sorted(group, key=lambda place: place.fraction)
-        if len(held) > 1 and held[0].labels <= LITTLE:
-            contrasts += _gaps(results, held[0], held[-1], source)
-    lacking = (
-        f"it needs {source} and {BASELINE} with at most {LITTLE:,} labels and more: add --fractions 0.1,1.0."
-    )
+        places = sorted(group, key=lambda place: place.fraction)
+        if len(places) > 1 and places[0].labels <= LITTLE:
+            contrasts += _gaps(results, places[0], places[-1], source)
+    pair = f"{source} and {BASELINE}"
+    lacking = f"it needs {pair} with at most {LITTLE:,} labels and more: add --fractions 0.1,1.0."
     return weigh_contrasts(FEW, contrasts, results.margin, lacking, "gap with few minus gap with all labels")
 
 
@@ -154,29 +150,29 @@ def _large_network(results: Results, found: Sequence[FinetunePlace], source: str
         return place.block[:3] + place.block[4:]
 
     for _, group in itertools.groupby(sorted(found, key=lambda p: repr(alike(p))), key=alike):
-        held = sorted(group, key=lambda place: place.parameters)
-        few = held[0].labels <= LITTLE and held[0].parameters
-        if few and held[-1].parameters >= LARGER * held[0].parameters:
-            contrasts += _gaps(results, held[-1], held[0], source)
+        places = sorted(group, key=lambda place: place.parameters)
+        small, large = places[0], places[-1]
+        if small.labels <= LITTLE and 0 < LARGER * small.parameters <= large.parameters:
+            contrasts += _gaps(results, large, small, source)
     lacking = (
         f"it needs {source} and {BASELINE} with two networks, one {LARGER:g} times as large, on at most "
         f"{LITTLE:,} labels: add --archs resnet18,resnet50."
     )
-    return weigh_contrasts(
-        NETWORK, contrasts, results.margin, lacking, "gap of the large minus that of the small"
-    )
+    unit = "gap of the large minus that of the small"
+    return weigh_contrasts(NETWORK, contrasts, results.margin, lacking, unit)
 
 
 def _gaps(results: Results, a: FinetunePlace, b: FinetunePlace, source: str) -> Iterable[PlaceContrast]:
-    """Yield the difference of the gaps of two places, with the errors of seeds and test images."""
+    """Yield the gap of `a` minus that of `b`, with the errors of seeds and test images."""
     sides = [(place.rows.get(source), place.rows.get(BASELINE)) for place in (a, b)]
     rows = [row for pair in sides for row in pair if row is not None]
-    known = score_evidence(results)
-    if len(rows) < 4 or len({known[row].images for row in rows}) > 1 or any(known[r].problem for r in rows):
+    evidence = score_evidence(results)
+    scores = [evidence[row] for row in rows]
+    if len(scores) < 4 or len({each.images for each in scores}) > 1 or any(each.problem for each in scores):
         return
-    seeds = sorted(set.intersection(*(set(known[row].seeds) for row in rows)))
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in scores)))
     if seeds:
-        values, influence = (_gap([known[row].at(seeds)[part] for row in rows]) for part in (0, 1))
+        values, influence = (_gap([each.at(seeds)[part] for each in scores]) for part in (0, 1))
         yield PlaceContrast(a, paired_difference(values, influence))
 
 
@@ -186,13 +182,12 @@ def _gap(of: Sequence[_Floats]) -> _Floats:
 
 def _speed(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     lacking = f"it needs {source} and {BASELINE}: add them to --inits with --protocols finetune."
-    return weigh_contrasts(
-        SPEED, speedups(found, source), -math.log(1 - QUICKER), lacking, "log of the steps saved"
-    )
+    contrasts, least = speedups(found, source), -math.log(1 - QUICKER)
+    return weigh_contrasts(SPEED, contrasts, least, lacking, "log of the steps saved")
 
 
 def speedups(found: Sequence[FinetunePlace], source: str) -> list[PlaceContrast]:
-    """Return by how much `source` is faster than scratch: the logarithm of the ratio of the steps."""
+    """Return the log ratio of the steps of scratch to those of `source`, by place."""
     return [c for place in most_labels(found) if (c := _steps(place, {BASELINE: 1.0, source: -1.0}))]
 
 
@@ -202,40 +197,39 @@ def _scale(results: Results, found: Sequence[FinetunePlace], source: str) -> Tra
     contrasts = [c for place in most_labels(found) if (c := _steps(place, weights))]
     lacking = f"the run lacks {name}: add --inits {source},{name},{BASELINE} with --protocols finetune."
     if contrasts and _speed(results, [c.place for c in contrasts], source).outcome != REPRODUCED:
-        return TransfusionFinding(
-            SCALE, UNCLEAR, f"{source} itself is not shown to be faster, so that there is no speed to keep."
-        )
+        reason = f"{source} itself is not shown to be faster, so that there is no speed to keep."
+        return TransfusionFinding(SCALE, UNCLEAR, reason)
     return weigh_contrasts(SCALE, contrasts, 0.0, lacking, "log of the steps saved beyond half")
 
 
 def _steps(place: FinetunePlace, weights: dict[str, float]) -> PlaceContrast | None:
-    """Return a weighted sum of the logarithms of steps to convergence, seed by seed.
+    """Return a weighted sum, over inits, of the log steps to convergence, paired by seed.
 
-    Steps are known to the gap between two validations only, so that identical seeds are not taken for no
-    spread: the variance is at least that of the rounding.
+    Steps are rounded up to a validation, so that the variance is at least that of this rounding, even where
+    all seeds are identical.
     """
-    held = [place.paces[init].gained if init in place.paces else {} for init in weights]
-    seeds = sorted(set.intersection(*(set(each) for each in held)))
+    gained = [place.paces[init].gained if init in place.paces else {} for init in weights]
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in gained)))
     if not seeds:
         return None
-    steps = np.array([[each[seed] for seed in seeds] for each in held])
+    steps = np.array([[by_seed[seed] for seed in seeds] for by_seed in gained])
     gaps = np.array([[place.records[init][seed].curve[0].step for seed in seeds] for init in weights])
     shares = np.array(list(weights.values()))
     rounding = float((shares**2 @ (gaps / steps) ** 2).mean() / 12)
-    return PlaceContrast(place, _over_seeds(shares @ np.log(steps), rounding))
+    return PlaceContrast(place, _average_over_seeds(shares @ np.log(steps), rounding))
 
 
 def _lowest(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
-    """Ask whether features stay in the first stage more than in the last, beyond what those of scratch do.
+    """Test whether first-stage features change less than last-stage ones, beyond scratch.
 
-    Lower stages change least from random weights too, and that is no reuse of anything.
+    Lower stages change least from random weights too, which is no reuse of features.
     """
     contrasts = []
     for place in most_labels(found):
-        ours, theirs = _falls(place, source), _falls(place, BASELINE)
+        ours, theirs = _cka_falls(place, source), _cka_falls(place, BASELINE)
         if seeds := sorted(set(ours) & set(theirs)):
             beyond = np.array([ours[seed] - theirs[seed] for seed in seeds])
-            contrasts.append(PlaceContrast(place, _over_seeds(beyond, 0.0)))
+            contrasts.append(PlaceContrast(place, _average_over_seeds(beyond, 0.0)))
     lacking = (
         f"no records compare the features of {source} and {BASELINE} before and after: run both with "
         "--protocols finetune again."
@@ -244,8 +238,8 @@ def _lowest(results: Results, found: Sequence[FinetunePlace], source: str) -> Tr
     return weigh_contrasts(LOWEST, contrasts, DROP, lacking, unit)
 
 
-def _falls(place: FinetunePlace, init: str) -> dict[int, float]:
-    """Return by seed how much CKA falls from the first stage to the last."""
+def _cka_falls(place: FinetunePlace, init: str) -> dict[int, float]:
+    """Return seed -> CKA of the first stage minus that of the last."""
     ends = {
         seed: (record.similarity[0].cka, record.similarity[-1].cka)
         for seed, record in place.records.get(init, {}).items()
@@ -254,8 +248,8 @@ def _falls(place: FinetunePlace, init: str) -> dict[int, float]:
     return {s: first - last for s, (first, last) in ends.items() if first is not None and last is not None}
 
 
-def _over_seeds(values: _Floats, least_variance: float) -> PairedDifference:
-    """Measure a mean over seeds [n] that has no error from test images."""
-    found = paired_difference(values, np.zeros((len(values), 1)))
-    variance = max(found.seed_variance, least_variance / len(values)) if len(values) > 1 else math.nan
-    return PairedDifference(found.difference, found.seeds, 0.0, found.test_freedom, variance, 0.0)
+def _average_over_seeds(values: _Floats, least_variance: float) -> PairedDifference:
+    """Return the mean over seeds [n] of values without an error from test images."""
+    mean = paired_difference(values, np.zeros((len(values), 1)))
+    variance = max(mean.seed_variance, least_variance / len(values)) if len(values) > 1 else math.nan
+    return PairedDifference(mean.difference, mean.seeds, 0.0, mean.test_freedom, variance, 0.0)

@@ -18,36 +18,32 @@ BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecid
 VERDICTS = (BETTER, EQUIVALENT, UNDECIDED, WORSE)
 POWER = 0.8
 LARGEST_DIFFERENCE = 1.0
-"""Difference of two AUCs."""
+"""Of two AUCs."""
 MOST_SEEDS_NEEDED = 1000
-"""More seeds than these count as no number of seeds."""
+"""A need for more seeds than this counts as infinite."""
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
-"""Flags with which no verdict is given."""
+"""Flags that exclude a verdict."""
 NEVER_EQUIVALENT = ("near-ceiling", "few-test", "few-groups")
-"""Flags with which two inits are not called equivalent: an error that so few deciding images, or patients,
-show is no error that one may rely on. Two perfect scores have none at all."""
+"""Flags that exclude equivalence: an error from few images or patients is not reliable, and two perfect
+scores have none at all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What can be said of init `a` against init `b` in one place.
+    """Comparison of row `a` with row `b` at one place.
 
     Attributes:
-        a: the row whose difference is stated.
-        b: the row that is subtracted.
-        seeds: those that both have.
-        paired: the difference and its errors; None where it cannot be measured.
-        margin: differences smaller than this count as none.
-        n_test: test images.
+        seeds: common seeds.
+        paired: difference a - b with its errors; None where it cannot be measured.
+        margin: of equivalence, in units of the metric.
+        n_test: number of test images.
         verdict: one of `VERDICTS`, after Holm's correction over the tasks of the family.
-        p: two-sided p-value of no difference, as it is and after Holm.
-        p_equivalent: p-value of a difference of `margin` or more, as it is and after Holm.
-        mde: least true difference that so many seeds and images show with power 0.8, at the error rate that
-            Holm asks of the first task of the family; infinite where not even `LARGEST_DIFFERENCE` would be
-            shown, NaN
-            if unknown.
-        seeds_needed: seeds with which a difference as large as the one seen, but at least the margin, is
-            shown with power 0.8; infinite where only more test images would help, NaN where not asked.
+        p: two-sided p-value of no difference, before and after Holm.
+        p_equivalent: p-value of a difference of `margin` or more, before and after Holm.
+        mde: minimum detectable difference at power 0.8, these seeds and images, and the error rate of Holm's
+            first step; infinite above `LARGEST_DIFFERENCE`, NaN if unknown.
+        seeds_needed: seeds that show the observed difference, or the margin if larger, with power 0.8;
+            infinite where only more test images would help, NaN where decided.
         flags: reasons to doubt.
     """
 
@@ -71,7 +67,7 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference, uncorrected, within what is possible; NaN where there is none."""
+        """95 % interval of the difference, uncorrected, clipped to possible values; NaN if unknown."""
         if self.paired is None or self.paired.seeds < 2:
             return math.nan, math.nan
         low, high = self.paired.interval()
@@ -79,12 +75,12 @@ class Verdict:
 
     @property
     def generated(self) -> bool:
-        """Whether a program made the images."""
+        """Whether the images are generated."""
         return self.has("phantom")
 
     @property
     def barred(self) -> DoubtFlag | None:
-        """The flag that forbids a verdict, if there is one."""
+        """First flag that excludes a verdict; None if there is none."""
         return next((flag for flag in self.flags if flag.name in EXCLUDING), None)
 
     def has(self, *names: str) -> bool:
@@ -92,7 +88,7 @@ class Verdict:
         return any(flag.name in names for flag in self.flags)
 
     def seen_from(self, init: str) -> "Verdict":
-        """Return the comparison with `init` first, as it is or turned round.
+        """Return the comparison with `init` as `a`, swapped if necessary.
 
         Raises:
             ValueError: `init` is neither of the two.
@@ -101,67 +97,66 @@ class Verdict:
             raise ValueError(f"{init} is not compared here")
         if self.a.init == init:
             return self
-        turned = {BETTER: WORSE, WORSE: BETTER}.get(self.verdict, self.verdict)
-        measured = self.paired and replace(self.paired, difference=-self.paired.difference)
-        return replace(self, a=self.b, b=self.a, paired=measured, verdict=turned)
+        verdict = {BETTER: WORSE, WORSE: BETTER}.get(self.verdict, self.verdict)
+        swapped = self.paired and replace(self.paired, difference=-self.paired.difference)
+        return replace(self, a=self.b, b=self.a, paired=swapped, verdict=verdict)
 
 
-@lru_cache(maxsize=4)  # every section of a report asks
+@lru_cache(maxsize=4)  # all sections need it
 def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
     """Compare every two inits wherever both saw the same task, labels and settings.
 
-    Args:
-        results: the run, with the margin of equivalence.
-
-    Returns:
-        In the order of `results.rows`; in each pair `a` is the init that stands first.
+    In the order of `results.rows`; in each pair `a` is the init that comes first.
     """
     records = {record.key: record for record in results.counted}
-    known = score_evidence(results)
+    evidence = score_evidence(results)
     audits = {(audit.task, audit.size, audit.data): audit for audit in results.leakage_audits}
     found: list[Verdict] = []
-    for rows in _places(results.rows):
+    for rows in _rows_by_place(results.rows):
         sides = []
         for row in rows:
-            held = tuple(records[key] for key in row.keys)
-            data = held[-1].hashes.data.partition(", ")[0]
-            sides.append(ComparisonSide(row, known[row], held, audits.get((row.task, row.size, data))))
+            members = tuple(records[key] for key in row.keys)
+            data = members[-1].hashes.data.partition(", ")[0]
+            sides.append(ComparisonSide(row, evidence[row], members, audits.get((row.task, row.size, data))))
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
-        found += (_compared(a, b, results.margin, sides) for a, b in pairs if not _compared_apart(a, b, rows))
-    return _corrected(found)
+        found += (
+            _compare_pair(a, b, results.margin, sides)
+            for a, b in pairs
+            if not _has_own_comparison(a, b, rows)
+        )
+    return _decide_families(found)
 
 
-def _places(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardRow]]:
-    """Gather the rows that stand side by side, whether or not they may be compared."""
+def _rows_by_place(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardRow]]:
+    """Group the rows by place, whether or not their settings allow a comparison."""
     places: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         places[comparable_fields(row)].append(row)
     return places.values()
 
 
-def _compared_apart(a: ComparisonSide, b: ComparisonSide, rows: Sequence[LeaderboardRow]) -> bool:
-    """Whether the settings differ and either of the two has its own comparison with the other's init."""
-    held = {(row.init, row.setting) for row in rows}
+def _has_own_comparison(a: ComparisonSide, b: ComparisonSide, rows: Sequence[LeaderboardRow]) -> bool:
+    """Whether settings differ and either side has the other init in its own setting."""
+    settings = {(row.init, row.setting) for row in rows}
     apart = a.row.setting != b.row.setting
-    return apart and not held.isdisjoint({(a.row.init, b.row.setting), (b.row.init, a.row.setting)})
+    return apart and not settings.isdisjoint({(a.row.init, b.row.setting), (b.row.init, a.row.setting)})
 
 
-def _compared(
+def _compare_pair(
     a: ComparisonSide, b: ComparisonSide, margin: float, beside: Sequence[ComparisonSide]
 ) -> Verdict:
-    """Measure one pair; where that cannot be done a flag says why."""
+    """Measure one pair, or flag why that is not possible."""
     seeds = tuple(sorted(set(a.evidence.seeds) & set(b.evidence.seeds)))
     found = Verdict(a.row, b.row, seeds, None, margin, a.evidence.n_test, flags=flags_of(a, b))
     why = _obstacle(a, b, seeds, beside)
     if why:
-        return _refused(found, why)
-    values, influence = (
-        np.subtract(*pair) for pair in zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
-    )
+        return _refuse(found, why)
+    sides = zip(a.evidence.at(seeds), b.evidence.at(seeds), strict=True)
+    values, influence = (np.subtract(ours, theirs) for ours, theirs in sides)
     measured = paired_difference(values, influence)
-    if measured.test_variance == 0:  # DeLong's estimate breaks down there: it is no error of 0
+    if measured.test_variance == 0:  # DeLong's estimate fails there: the error is not 0
         reason = "no test image shows an error, so that the error of the difference is not known"
-        return _refused(found, DoubtFlag("no-evidence", reason))
+        return _refuse(found, DoubtFlag("no-evidence", reason))
     if len(seeds) < 2:
         return replace(found, paired=measured)
     return replace(
@@ -172,7 +167,7 @@ def _compared(
     )
 
 
-def _refused(found: Verdict, why: DoubtFlag) -> Verdict:
+def _refuse(found: Verdict, why: DoubtFlag) -> Verdict:
     flags = sorted((why, *found.flags), key=lambda flag: flag.name not in LEAKS)  # a leak comes first
     return replace(found, flags=tuple(flags))
 
@@ -183,15 +178,11 @@ def _obstacle(
     if a.row.setting != b.row.setting:
         return DoubtFlag("not-comparable", "other data, protocol version, recipe or device kind: refused")
     for side in (a, b):
-        twins = [
-            other
-            for other in beside
-            if other.row.init == side.row.init and other.row.setting == side.row.setting
-        ]
-        if len(twins) > 1:
+        own = (side.row.init, side.row.setting)
+        if sum((other.row.init, other.row.setting) == own for other in beside) > 1:
             return DoubtFlag(
                 "not-comparable",
-                f"there are rows of {side.row.init} with different weights: nobody can say which is meant",
+                f"there are rows of {side.row.init} with different weights: the comparison is ambiguous",
             )
     problem = a.evidence.problem or b.evidence.problem
     if problem:
@@ -201,15 +192,15 @@ def _obstacle(
     if not seeds:
         return DoubtFlag("no-evidence", "the two have no seed in common")
     n, rarer = a.evidence.n_test, a.evidence.fewest
-    if 2 / math.comb(n, min(rarer, 4)) >= ALPHA:  # 4 and 4 are enough; more have far too many orders to count
+    if 2 / math.comb(n, min(rarer, 4)) >= ALPHA:  # 4 and 4 suffice; comb is slow for more
         few = f"{n} test images, {rarer} of the rarer side of a class, are too few"
         reason = f"{few}: not even a perfect order of them has an exact p-value below {ALPHA:g}"
         return DoubtFlag("no-evidence", reason)
     return None
 
 
-def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Give the verdicts after Holm's correction within each family: one question asked of many tasks."""
+def _decide_families(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Decide the verdicts after Holm's correction over the tasks of each family."""
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, verdict in enumerate(found):
         if not math.isnan(verdict.p[0]) and not verdict.barred:
@@ -218,16 +209,16 @@ def _corrected(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
             families[(*family, verdict.generated)].append(place)
     decided = list(found)
     for members in families.values():
-        differ = holm_adjusted([found[place].p[0] for place in members])
-        equal = holm_adjusted([found[place].p_equivalent[0] for place in members])
+        differ = adjust_by_holm([found[place].p[0] for place in members])
+        equal = adjust_by_holm([found[place].p_equivalent[0] for place in members])
         for place, p, q in zip(members, differ, equal, strict=True):
-            decided[place] = _decided(found[place], p, q, ALPHA / len(members))
+            decided[place] = _decide_verdict(found[place], p, q, ALPHA / len(members))
     return tuple(decided)
 
 
-def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
+def _decide_verdict(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     if verdict.paired is None:
-        raise AssertionError("what has a p-value has been measured")
+        raise AssertionError("a verdict with a p-value has a difference")
     least = detectable_difference(verdict.paired, alpha)
     known = replace(
         verdict,
@@ -243,7 +234,7 @@ def _decided(verdict: Verdict, p: float, q: float, alpha: float) -> Verdict:
     return replace(known, seeds_needed=seeds_needed(verdict.paired, wanted, alpha))
 
 
-def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values after Holm's step-down correction (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     corrected, highest = [0.0] * len(p_values), 0.0
@@ -254,14 +245,14 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(measured: PairedDifference, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the least true difference that a two-sided test at `alpha` finds with this power."""
+    """Return the minimum difference that a two-sided test at `alpha` detects with this power."""
     return measured.half_width(alpha) + measured.half_width(2 * (1 - power))
 
 
 def seeds_needed(
     measured: PairedDifference, difference: float, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """Return with how many seeds a true difference of this size is found; infinite if with none."""
+    """Return the fewest seeds that find a true difference of this size; infinite if none do."""
     if detectable_difference(measured.with_seeds(MOST_SEEDS_NEEDED), alpha, power) > difference:
         return math.inf
     few, many = 2, MOST_SEEDS_NEEDED

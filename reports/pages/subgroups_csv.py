@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator
 
 from ..analysis.results import LeaderboardRow, Results
-from ..analysis.subgroup_split import SubgroupRow
-from ..analysis.subgroups import RowGap, SubgroupGain, subgroup_gains, subgroup_gaps
+from ..analysis.subgroups import RowGap, SubgroupGain, SubgroupRow, subgroup_gains, subgroup_gaps
 from ..statistics.paired import PairedDifference
 from .csv_table import csv_text
 

@@ -1,1 +1,1 @@
-"""What changed between two runs, and whether a run is worse than a baseline."""
+"""Changes between two runs, and judgment of a run against a baseline."""

@@ -1,4 +1,4 @@
-"""The file that `regress` judges against: a good run's scores, seed by seed, and what they rest on."""
+"""Baseline file of `regress`: scores of a good run by seed, with hashes of their inputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from .changes import ComparisonPlace
 
 BASELINE_FORMAT = 1
 DIGITS = 16
-"""Digits of a hash that are kept: enough to tell hashes apart, few enough to read a change in a review."""
+"""Stored digits of a hash: enough to be unique, few enough to review."""
 
 
 class ComparisonBasis(msgspec.Struct, frozen=True, kw_only=True):
-    """What must be the same for a comparison with the baseline to mean anything.
+    """What run and baseline must share to be comparable.
 
-    The input contract is not part of it: images that reach the network in another way are what a
-    regression test must notice.
+    The input contract is not part of it: a regression test must notice if images reach the network in
+    another way.
     """
 
     data: str
@@ -31,7 +31,7 @@ class ComparisonBasis(msgspec.Struct, frozen=True, kw_only=True):
     protocol_version: int
     recipe: str
     identity: str
-    """What decides the weights; of a MedNet made in the run, its sources and budget, not its tensors."""
+    """Identity of the weights; for a MedNet pretrained in the run its sources and budget, not its tensors."""
 
 
 class SeedScore(msgspec.Struct, frozen=True, array_like=True):
@@ -57,18 +57,18 @@ class BaselineRow(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     n_seeds: int
     mean: float
-    """For a reader; judgments use `values`."""
+    """For readers; judgments use `values`."""
     sd: float | None
-    """Over seeds, likewise; None for a single one."""
+    """Over seeds, for readers; None for a single seed."""
     basis: ComparisonBasis
     trained: bool
-    """The network was trained in every cell, so that another machine repeats no score exactly."""
+    """Whether the cells trained the network, so that another machine does not repeat scores exactly."""
     values: dict[int, SeedScore]
     """Seed -> score."""
 
     @property
     def place(self) -> ComparisonPlace:
-        """What makes a row of a run the same question."""
+        """Fields that the matching row of a run has, too."""
         return *comparable_fields(self), self.init
 
 
@@ -77,35 +77,31 @@ class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = BASELINE_FORMAT
     made: str
-    """UTC, when the last of its cells was finished."""
+    """UTC time at which its last cell was finished."""
     commit: str
     dirty: bool
     device: str
     versions: dict[str, str]
     metric_facts: dict[str, MetricFacts] = {}
-    """How the metrics that plug-ins describe are to be read."""
+    """Metric of a plug-in -> its title, direction and range."""
     lines: tuple[BaselineRow, ...]
 
     def write(self, path: Path) -> None:
-        """Write the file whole or not at all; every row on a line of its own, so that a review shows it."""
+        """Write the file atomically, one line per row, so that reviews show changed rows."""
         write_bytes(path, msgspec.json.encode(self).replace(b'{"task":', b'\n{"task":') + b"\n")
 
 
 def read_baseline(path: Path) -> BaselineFile:
-    """Read a baseline file; `UserError` says what is wrong with it."""
+    """Read a baseline file; `UserError` if it is missing or invalid."""
     try:
         baseline = msgspec.json.decode(path.read_bytes(), type=BaselineFile)
     except FileNotFoundError:
         raise UserError(f"There is no baseline {path}: make one from a good run with --update.") from None
     except (OSError, msgspec.DecodeError) as error:
-        raise UserError(
-            f"The baseline {path} cannot be read ({error}): make it anew with --update."
-        ) from error
-    if (
-        baseline.format != BASELINE_FORMAT
-        or not baseline.lines
-        or not all(line.values for line in baseline.lines)
-    ):
+        why = f"The baseline {path} cannot be read ({error}): make it anew with --update."
+        raise UserError(why) from error
+    full = bool(baseline.lines) and all(line.values for line in baseline.lines)
+    if baseline.format != BASELINE_FORMAT or not full:
         raise UserError(f"The baseline {path} is of another format, or empty: make it anew with --update.")
     return baseline
 
@@ -114,8 +110,8 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> BaselineFile:
     """Make a baseline of a finished run.
 
     Raises:
-        UserError: cells are missing, rows cannot be told apart, or a metric is undefined for a seed or has
-            no better end.
+        UserError: cells are missing, rows are ambiguous, or a metric is undefined for a seed or has no
+            direction.
     """
     run = ", ".join(map(str, results.folders))
     if results.missing or not results.rows:
@@ -165,7 +161,7 @@ def _line(row: LeaderboardRow, records: Sequence[Record], name: str) -> Baseline
 
 
 def basis_of(record: Record) -> ComparisonBasis:
-    """Return what a record rests on."""
+    """Return what a record must share with a baseline row."""
     hashes = record.hashes
     return ComparisonBasis(
         data=hashes.data,
@@ -177,12 +173,12 @@ def basis_of(record: Record) -> ComparisonBasis:
 
 
 def seed_score(record: Record, name: str) -> SeedScore | None:
-    """Return what a baseline keeps of a record; None where the metric is undefined."""
+    """Return the baseline entry of a record; None where the metric is undefined."""
     value = record.metrics.get(name)
     if value is None:
         return None
     weights = _short(record.hashes.weights)
-    if weights.startswith("random:"):  # another PyTorch may draw others from the same seed
+    if weights.startswith("random:"):  # another PyTorch version may draw other weights from the same seed
         weights += f", torch {record.provenance.versions.get('torch', 'unknown')}"
     return SeedScore(value, _short(record.hashes.subset), weights)
 

@@ -1,4 +1,4 @@
-"""What changed between two runs: rows of the same place, paired by seed where their cells agree."""
+"""Changes between two runs: rows of the same place, paired by seed where labels agree."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,15 +15,13 @@ ComparisonPlace = tuple[str, int, int, str, str, float, str]
 
 @dataclass(frozen=True, eq=False)
 class RowChange:
-    """A row of run A beside the row of run B at the same place.
+    """Row of run A and row of run B at the same place.
 
     Attributes:
-        a: row of the first run.
-        b: row of the second run.
         stat: statistics of ``B - A``, one difference per seed whose cells agree in data and labels; None
-            where there is no such seed.
-        unpaired: seeds of either row without such a partner.
-        differs: what -> (in A, in B), of everything that may explain a difference.
+            without such a seed.
+        unpaired: number of seeds of either row without such a partner.
+        differs: name -> (value in A, value in B) of everything that may explain a difference.
         obstacle: why the rows cannot be compared, or "".
     """
 
@@ -37,7 +35,7 @@ class RowChange:
 
 @dataclass(frozen=True, eq=False)
 class RunChanges:
-    """All that two runs have in common, and what only one of them has."""
+    """Rows that two runs have in common, and rows of only one of them."""
 
     both: tuple[RowChange, ...]
     only_a: tuple[LeaderboardRow, ...]
@@ -47,8 +45,8 @@ class RunChanges:
 def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
     """Pair the rows of run `a` with those of run `b`.
 
-    Where a run holds several rows at a place (other data, recipe or weights), equal variants are paired
-    first, then what is left, in the order of the tables.
+    Where a run has several rows at a place (other data, recipe or weights), equal variants are paired
+    first, then the others in display order.
     """
     pairs = list(_pairs(a, b))
     in_a, in_b = ({record.key: record for record in run.counted} for run in (a, b))
@@ -82,7 +80,7 @@ def _change(
 ) -> RowChange:
     ours = {seed: in_a[key] for seed, key in zip(a.seeds, a.keys, strict=True)}
     theirs = {seed: in_b[key] for seed, key in zip(b.seeds, b.keys, strict=True)}
-    differs = _differs(list(ours.values()), list(theirs.values()))
+    differs = _find_differences(list(ours.values()), list(theirs.values()))
     unlike = [name for name in ("data", "card") if name in differs]
     common = [
         difference
@@ -99,7 +97,7 @@ def _change(
 
 
 def _difference(a: Record, b: Record, metric: str) -> float | None:
-    """Return ``B - A`` of one seed; None where the label subsets differ or the metric is undefined."""
+    """Return ``B - A`` of one seed; None if label subsets differ or the metric is undefined."""
     if a.hashes.subset != b.hashes.subset:
         return None
     ours, theirs = a.metrics.get(metric), b.metrics.get(metric)
@@ -110,8 +108,8 @@ def _values(records: list[Record], of: Callable[[Record], object]) -> str:
     return ", ".join(sorted({str(of(record)) for record in records}))
 
 
-def _differs(ours: list[Record], theirs: list[Record]) -> dict[str, tuple[str, str]]:
-    """Name everything that is not the same in both rows; weights drawn per seed count as one."""
+def _find_differences(ours: list[Record], theirs: list[Record]) -> dict[str, tuple[str, str]]:
+    """Return name -> values of everything that differs; all random weights count as one value."""
     facts: dict[str, Callable[[Record], object]] = {
         "data": lambda r: r.hashes.data,
         "card": lambda r: r.hashes.card,
@@ -125,5 +123,5 @@ def _differs(ours: list[Record], theirs: list[Record]) -> dict[str, tuple[str, s
     }
     names = sorted({name for record in (*ours, *theirs) for name in record.provenance.versions})
     facts |= {name: lambda r, name=name: r.provenance.versions.get(name, "absent") for name in names}
-    found = {what: (_values(ours, of), _values(theirs, of)) for what, of in facts.items()}
-    return {what: sides for what, sides in found.items() if sides[0] != sides[1]}
+    sides = {name: (_values(ours, of), _values(theirs, of)) for name, of in facts.items()}
+    return {name: (here, there) for name, (here, there) in sides.items() if here != there}

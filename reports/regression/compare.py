@@ -1,4 +1,4 @@
-"""`compare`: the changes between two runs as Markdown, with everything that may explain them."""
+"""Markdown of `compare`: the changes between two runs, and what may explain them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..pages.overview import damage_notice
 from .changes import RowChange, RunChanges, pair_rows
 
 SHOWN_DIGITS = 12
-"""Digits of a hash or commit that are shown."""
+"""Displayed digits of a hash or commit."""
 
 
 def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
@@ -22,7 +22,7 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     Args:
         a: run directory of the first run.
         b: of the second; every difference is B - A.
-        name: a metric; "" is the one that leads in A.
+        name: metric; "" is the primary metric of A.
 
     Raises:
         UserError: a folder holds no readable record, or neither run knows the metric.
@@ -33,32 +33,29 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
         raise unknown_name_error("metric", name, known)
     found = pair_rows(ours, theirs, name)
     shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
+    damages = (("A", damage_notice(ours)), ("B", damage_notice(theirs)))
     parts = [
         f"# {escape_markdown(f'Test {shown.named}: B minus A')}",
         f"- A: {escape_markdown(str(a))}\n- B: {escape_markdown(str(b))}",
-        *(
-            escape_markdown(f"{run}: {damage}.")
-            for run, of in (("A", ours), ("B", theirs))
-            if (damage := damage_notice(of))
-        ),
+        *(escape_markdown(f"{run}: {damage}.") for run, damage in damages if damage),
         escape_markdown(_summary(found)),
         *([_table(found.both, name)] if found.both else ()),
         *_explanations(found.both),
-        *_alone("A", found.only_a),
-        *_alone("B", found.only_b),
+        *_list_unmatched("A", found.only_a),
+        *_list_unmatched("B", found.only_b),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _summary(found: RunChanges) -> str:
     stats = [change.stat for change in found.both if change.stat]
-    told = f"{count_noun(len(found.both), 'row')} in both runs, {len(stats)} of them with seeds to pair."
+    rows = f"{count_noun(len(found.both), 'row')} in both runs, {len(stats)} of them with seeds to pair."
     if not stats:
-        return told
+        return rows
     same = sum(stat.low == stat.high == 0 for stat in stats)
     most = max((stat.mean for stat in stats), key=abs)
     return (
-        f"{told} In {same} every paired seed scores exactly the same; the largest mean difference is "
+        f"{rows} In {same} every paired seed scores exactly the same; the largest mean difference is "
         f"{format_number(most, '+.4f')}."
     )
 
@@ -67,22 +64,10 @@ def _table(both: Sequence[RowChange], name: str) -> str:
     import tabulate
 
     networks = {place_label(c.a.arch, c.a.size, c.a.input_size) for c in both}
-    headers = [
-        "Task",
-        "Init",
-        "Protocol",
-        "Labels",
-        "A",
-        "B",
-        "B minus A",
-        "sd",
-        "n",
-        "Unpaired",
-        "Not alike",
-    ]
+    heads = ["Task", "Init", "Protocol", "Labels", "A", "B", "B minus A", "sd", "n", "Unpaired", "Not alike"]
     body = [[escape_markdown(cell) for cell in _line(change, name, len(networks) > 1)] for change in both]
     align = ("left",) * 4 + ("right",) * 6 + ("left",)
-    table = tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+    table = tabulate.tabulate(body, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
     return table if len(networks) > 1 else f"{escape_markdown(networks.pop())}\n\n{table}"
 
 
@@ -94,16 +79,8 @@ def _line(change: RowChange, name: str, network: bool) -> list[str]:
         paired = [format_number(stat.mean, "+.4f"), format_number(stat.sd, ".4f"), str(stat.n)]
     where = f"{row.protocol}, {place_label(row.arch, row.size, row.input_size)}" if network else row.protocol
     why = "; ".join(filter(None, (change.obstacle, ", ".join(change.differs))))
-    return [
-        row.task,
-        row.init,
-        where,
-        format_percent(row.fraction),
-        *means,
-        *paired,
-        str(change.unpaired),
-        why,
-    ]
+    unpaired = str(change.unpaired)
+    return [row.task, row.init, where, format_percent(row.fraction), *means, *paired, unpaired, why]
 
 
 def _mean(row: LeaderboardRow, name: str) -> str:
@@ -112,14 +89,11 @@ def _mean(row: LeaderboardRow, name: str) -> str:
 
 
 def _explanations(both: Sequence[RowChange]) -> list[str]:
-    """List once what differs in which rows, with both sides."""
+    """Return a list of the differences, each once with both sides and the number of rows."""
     found = Counter((what, *sides) for change in both for what, sides in change.differs.items())
     if not found:
-        return (
-            ["Data, recipe, weights, packages, device and commit are the same in all of them."]
-            if both
-            else []
-        )
+        same = "Data, recipe, weights, packages, device and commit are the same in all of them."
+        return [same] if both else []
     lines = [
         f"- {escape_markdown(what)}: {escape_markdown(_short(a))} in A, {escape_markdown(_short(b))} in B "
         f"({count_noun(rows, 'row')})"
@@ -129,7 +103,7 @@ def _explanations(both: Sequence[RowChange]) -> list[str]:
 
 
 def _short(value: str) -> str:
-    """Leave a hash its first digits; several values of one row stay several."""
+    """Shorten each hash in a comma-separated list to its first digits."""
     parts = []
     for part in value.split(", "):
         kind, colon, digits = part.rpartition(":")
@@ -137,7 +111,7 @@ def _short(value: str) -> str:
     return ", ".join(parts) or "none"
 
 
-def _alone(run: str, rows: Sequence[LeaderboardRow]) -> list[str]:
+def _list_unmatched(run: str, rows: Sequence[LeaderboardRow]) -> list[str]:
     if not rows:
         return []
     names = (

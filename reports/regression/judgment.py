@@ -1,4 +1,4 @@
-"""Judges a run against a baseline, with tolerances that know what the seeds alone can do."""
+"""Judgment of a run against a baseline, with tolerances for the variation over seeds."""
 
 import math
 from collections import defaultdict
@@ -17,33 +17,32 @@ from .baseline import BaselineFile, BaselineRow, SeedScore, basis_of, seed_score
 from .changes import ComparisonPlace
 
 REGRESSION_FLOOR = 0.005
-"""Smallest fall that counts, in ranges of the metric: below it lies what another processor's rounding can do
+"""Smallest fall that counts, as a share of the metric's range; another processor's rounding stays below it
 (docs/regression.md)."""
 REMADE = 0.15
-"""The same for weights that were pretrained anew: another processor ends at other weights, and the scores of
-two such differ with a standard deviation of a third of this (measured, docs/regression.md)."""
+"""The same for weights pretrained again: another processor ends at other weights, whose scores differ with a
+standard deviation of a third of this (measured, docs/regression.md)."""
 REGRESSION_ALPHA = 0.001
-"""Share of reruns, seeds drawn anew, in which any row at all may go red without a change, if the spread over
-seeds is normal; a tenth of what is promised, since it need not be."""
+"""Rate of reruns with new seeds in which any row goes red without a change, for a normal spread over seeds; a
+tenth of `PROMISED_RATE`, since it need not be normal."""
 PROMISED_RATE = 0.01
-"""The same, as it is told to a reader."""
+"""Rate of false alarms stated to readers."""
 
 RegressionVerdict = Literal["fell", "missing", "unsure", "rose", "held"]
 
 
 @dataclass(frozen=True)
 class RowJudgment:
-    """What became of one row of the baseline.
+    """Judgment of one row of the baseline.
 
     Attributes:
-        line: the row.
         verdict: fell and missing are red; unsure could not be judged; rose and held are green.
-        before: mean of the baseline, over the seeds that the judgment uses.
+        before: mean of the baseline over the seeds that the judgment uses.
         now: mean of the run; NaN where missing.
-        seeds: how many seeds of (baseline, run) the judgment uses.
+        seeds: number of seeds of (baseline, run) that the judgment uses.
         allowed: largest change that counts as none, in units of the metric.
-        why: how the tolerance was come by, or why there is no judgment.
-        metric: how the row's metric is shown and read.
+        why: source of the tolerance, or why there is no judgment.
+        metric: label, direction and range of the row's metric.
     """
 
     line: BaselineRow
@@ -68,7 +67,7 @@ class RowJudgment:
 
 @dataclass(frozen=True)
 class PooledSpread:
-    """A standard deviation over seeds, and from how many degrees of freedom it is known."""
+    """Standard deviation over seeds, with its degrees of freedom."""
 
     sd: float
     freedom: int
@@ -77,15 +76,10 @@ class PooledSpread:
 def check_regression(
     baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
 ) -> list[RowJudgment]:
-    """Judge every row of a baseline.
-
-    Args:
-        baseline: a good run.
-        results: the run that is judged.
-        inits: judge only these inits; none means all.
+    """Judge a run by every row of a baseline, or by those of `inits` if there are any.
 
     Raises:
-        UserError: the run rests on other data, recipe, protocol version or sources of weights.
+        UserError: the run has other data, recipe, protocol version or sources of weights.
     """
     for name in inits:
         if name not in (known := {line.init for line in baseline.lines}):
@@ -101,24 +95,23 @@ def check_regression(
     spreads, metrics = pool_spreads(lines), _metrics(baseline, results, lines)
     judgments = []
     for line in lines:
-        now = _comparable(line, found[line.place])
+        now = _scores_by_seed(line, found[line.place])
         if now:
-            pool = spreads.get(_beside(line))
-            judgment = _judged(line, now, pool, len(lines), metrics[line.metric])
-            if (
-                seeds := lost[line.place]
-            ) and not judgment.red:  # the seeds that are left may be the good ones
+            pool = spreads.get(_pool_key(line))
+            judgment = _judge_row(line, now, pool, len(lines), metrics[line.metric])
+            seeds = lost[line.place]
+            if seeds and not judgment.red:  # the remaining seeds may be the good ones
                 judgment = replace(judgment, verdict="missing", why=", ".join(seeds))
             judgments.append(judgment)
         else:
-            judgments.append(_missing(line, errors.get(line.place, ""), metrics[line.metric]))
+            judgments.append(_missing_row(line, errors.get(line.place, ""), metrics[line.metric]))
     return judgments
 
 
 def _metrics(
     baseline: BaselineFile, results: Results, lines: Sequence[BaselineRow]
 ) -> dict[str, MetricLabel]:
-    """Return how the metrics of a baseline are read; `UserError` where that is not clear."""
+    """Return the labels of a baseline's metrics; `UserError` if a direction is not clear."""
     found = {}
     for name in {line.metric for line in lines}:
         before, now = (metric_label(name, of.metric_facts) for of in (baseline, results))
@@ -133,27 +126,25 @@ def _metrics(
 
 
 def row_name(line: BaselineRow) -> str:
-    """Name a row in a sentence."""
+    """Return the name of a row for a sentence."""
     return f"{line.task}, {line.init}, {line.protocol}, {format_percent(line.fraction)} of the labels"
 
 
-def _comparable(line: BaselineRow, records: Sequence[Record]) -> dict[int, SeedScore]:
-    """Return the run's scores of a row by seed, or refuse a run that rests on something else."""
+def _scores_by_seed(line: BaselineRow, records: Sequence[Record]) -> dict[int, SeedScore]:
+    """Return seed -> score of a row; `UserError` if its records have another basis."""
     same = [record for record in records if basis_of(record) == line.basis]
     if records and not same:
         there, here = line.basis, basis_of(records[0])
         names = (name for name in there.__struct_fields__ if getattr(there, name) != getattr(here, name))
-        what = ", ".join(
-            f"{DIFFERENCE_WORDS[n]} ({getattr(here, n)}, not {getattr(there, n)})" for n in names
-        )
+        differences = {n: f"{getattr(here, n)}, not {getattr(there, n)}" for n in names}
+        what = ", ".join(f"{DIFFERENCE_WORDS[n]} ({values})" for n, values in differences.items())
         raise UserError(
             f"The baseline cannot judge {row_name(line)}, since the run has {what}: use what the baseline "
-            "was "
-            "made with, judge other --inits, or write a new baseline with --update."
+            "was made with, judge other --inits, or write a new baseline with --update."
         )
     same.sort(key=lambda record: record.finished)
-    kept = {record.cell.seed: seed_score(record, line.metric) for record in same}
-    return {seed: value for seed, value in kept.items() if value is not None}
+    scores = {record.cell.seed: seed_score(record, line.metric) for record in same}
+    return {seed: score for seed, score in scores.items() if score is not None}
 
 
 DIFFERENCE_WORDS = {
@@ -165,16 +156,17 @@ DIFFERENCE_WORDS = {
 }
 
 
-def _missing(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgment:
+def _missing_row(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgment:
     why = f"failed: {error}" if error else "the run has no score"
     return RowJudgment(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
 
 
-def _judged(
+def _judge_row(
     line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricLabel
 ) -> RowJudgment:
-    """Judge one row by the sharpest comparison that is fair to it."""
-    again = [] if line.trained else [s for s in line.values if s in now and _repeats(line.values[s], now[s])]
+    """Judge one row by the sharpest valid comparison."""
+    seeds = [] if line.trained else [s for s in line.values if s in now]
+    again = [s for s in seeds if _is_repeat(line.values[s], now[s])]
     before = [line.values[seed].value for seed in again or line.values]
     after = [now[seed].value for seed in again or now]
     if again:
@@ -183,11 +175,9 @@ def _judged(
     else:
         spread = seed_tolerance(before, pool, len(after), rows)
         allowed, why = max(REGRESSION_FLOOR * shown.span, spread), "what other seeds may change"
-        if _remade(line, now):
-            allowed, why = (
-                math.hypot(REMADE * shown.span, spread),
-                "weights pretrained anew, and what other seeds may change",
-            )
+        if _is_remade(line, now):
+            allowed = math.hypot(REMADE * shown.span, spread)
+            why = "weights pretrained anew, and what other seeds may change"
     old, new = float(np.mean(before)), float(np.mean(after))
     verdict = _verdict(shown.sign * (new - old), allowed)
     return RowJudgment(line, verdict, old, new, (len(before), len(after)), allowed, why, shown)
@@ -199,13 +189,13 @@ def _verdict(rise: float, allowed: float) -> RegressionVerdict:
     return "fell" if rise < -allowed else "rose" if rise > allowed else "held"
 
 
-def _repeats(before: SeedScore, now: SeedScore) -> bool:
+def _is_repeat(before: SeedScore, now: SeedScore) -> bool:
     return before.subset == now.subset and before.weights == now.weights
 
 
-def _remade(line: BaselineRow, now: dict[int, SeedScore]) -> bool:
-    """Whether the weights are other ones of the same origin: a MedNet that was pretrained anew."""
-    if line.basis.identity.startswith("sha256:"):  # a file that may have one content only
+def _is_remade(line: BaselineRow, now: dict[int, SeedScore]) -> bool:
+    """Whether the weights differ but have the same origin: a MedNet that was pretrained again."""
+    if line.basis.identity.startswith("sha256:"):  # a file with fixed content
         return False
     loaded = {each.weights for each in line.values.values() if not each.weights.startswith("random:")}
     return bool(loaded) and not {each.weights for each in now.values()} <= loaded
@@ -214,41 +204,41 @@ def _remade(line: BaselineRow, now: dict[int, SeedScore]) -> bool:
 def pool_spreads(lines: Sequence[BaselineRow]) -> dict[object, PooledSpread]:
     """Pool the spread over seeds of the inits of one task, network, protocol and fraction.
 
-    They share the draw of labels and the test set, so that their standard deviations are alike, while
-    those of two tasks differ several-fold. Rows in which no seed changes anything have no part in it.
+    They share label subsets and test set, so that their standard deviations are similar, while those of two
+    tasks differ several-fold. Rows without a spread are left out.
     """
     groups: dict[object, list[NDArray[np.float64]]] = defaultdict(list)
     for line in lines:
         values = np.array([each.value for each in line.values.values()])
         if np.ptp(values) > 0:
-            groups[_beside(line)].append(values)
-    found: dict[object, PooledSpread] = {}
+            groups[_pool_key(line)].append(values)
+    spreads: dict[object, PooledSpread] = {}
     for group, rows in groups.items():
         freedom = sum(len(values) - 1 for values in rows)
         squares = sum(float(((values - values.mean()) ** 2).sum()) for values in rows)
-        found[group] = PooledSpread(math.sqrt(squares / freedom), freedom)
-    return found
+        spreads[group] = PooledSpread(math.sqrt(squares / freedom), freedom)
+    return spreads
 
 
-def _beside(line: BaselineRow) -> object:
+def _pool_key(line: BaselineRow) -> object:
     return *comparable_fields(line), line.metric
 
 
 def seed_tolerance(before: Sequence[float], pool: PooledSpread | None, now: int, rows: int) -> float:
-    """Return how far the mean of new seeds may lie from that of the old ones by the draw of seeds alone.
+    """Return the largest difference of the means of old and new seeds that seeds alone explain.
 
-    The bound is the one-sided prediction limit of a t distribution at level ``ALPHA / rows`` (Bonferroni).
-    Its standard deviation is the pool's, or the row's own where that is larger, so that a noisy row among
-    quiet ones does not cry wolf.
+    The bound is the one-sided prediction limit of a t distribution at ``REGRESSION_ALPHA / rows``
+    (Bonferroni). Its standard deviation is the pool's, or the row's own if larger, to avoid false alarms of a
+    noisy row among quiet ones.
 
     Args:
         before: scores of the baseline's seeds.
-        pool: of the rows beside it; None where none of them has a spread.
+        pool: spread of the rows with the same task, network, protocol and fraction; None if they have none.
         now: number of new seeds.
-        rows: how many rows are judged together.
+        rows: number of rows that are judged together.
 
     Returns:
-        In units of the metric; 0 where no seed changes anything; infinite where no spread is known.
+        In units of the metric; 0 where all seeds are equal; infinite where no spread is known.
     """
     from scipy.special import stdtrit  # scipy.stats takes seconds to import
 

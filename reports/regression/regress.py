@@ -1,4 +1,4 @@
-"""`regress`: what fell against a baseline, by how much and against which interval, as Markdown."""
+"""Markdown of `regress`: rows that fell against a baseline, with change and interval."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,9 @@ MARKS = {"fell": "fell", "missing": "missing", "unsure": "not judged", "rose": "
 
 
 def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> tuple[str, bool]:
-    """Judge a run.
+    """Judge a run against a baseline file; return the Markdown summary and whether it is red.
 
-    Args:
-        run: run directory.
-        against: baseline file.
-        inits: judge only these; none means all of the baseline.
-
-    Returns:
-        The summary as Markdown, and whether it is red.
+    `inits` selects inits of the baseline; none means all.
 
     Raises:
         UserError: run or baseline cannot be read, or do not fit each other.
@@ -33,14 +27,14 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
     baseline = read_baseline(against)
     results = load_results([run])
     judgments = check_regression(baseline, results, inits)
-    # the score of a record that no plan names may be that of any row
+    # a damaged record that is in no plan may belong to any row
     hidden = not set(results.unreadable).isdisjoint(results.strays)
     summary = regression_summary(judgments, baseline, against, damage_notice(results), hidden)
     return summary, hidden or any(judgment.red for judgment in judgments)
 
 
 def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
-    """Write the baseline file from a finished run and say so in one line; errors as `baseline_of`."""
+    """Write the baseline file of a finished run, return a line to print; see `baseline_of`."""
     results = load_results([run])
     for name in metrics:
         if name not in results.metrics:
@@ -54,7 +48,7 @@ def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> st
 
 
 def append_summary(summary: Path, words: str) -> None:
-    """Append to a file as a continuous integration's page is written; `UserError` where it cannot be."""
+    """Append to the summary file of a continuous integration; `UserError` if it is not writable."""
     try:
         with summary.open("a", encoding="utf-8") as file:
             file.write(words)
@@ -69,13 +63,13 @@ def regression_summary(
     damage: str = "",
     hidden: bool = False,
 ) -> str:
-    """Return the summary for a terminal and for a continuous integration's page.
+    """Return the Markdown summary for a terminal or the page of a continuous integration.
 
     Args:
-        judgments: of every row.
+        judgments: one per row.
         baseline: what they are judged against.
-        path: its file.
-        damage: what is said of damaged records, without a full stop.
+        path: file of the baseline.
+        damage: notice of damaged records, without a full stop; "" if none.
         hidden: a damaged record may belong to any row, so that none is green.
     """
     red = [judgment for judgment in judgments if judgment.red]
@@ -85,11 +79,8 @@ def regression_summary(
     title = f"Red: {len(red)} of {rows} fell or are missing" if red else f"Green: {rows}, none fell"
     if hidden and not red:
         title = f"Red: {rows}, none fell, but records are damaged"
-    parts = [
-        f"## Regression. {title}",
-        escape_markdown(_origin(baseline, path)),
-        escape_markdown(f"{damage}.") if damage else "",
-    ]
+    parts = [f"## Regression. {title}", escape_markdown(_origin(baseline, path))]
+    parts += [escape_markdown(f"{damage}.")] if damage else []
     parts += [_list("", red), _list("Rose: consider --update.", rose), _list("Not judged:", unsure)]
     parts += [f"<details><summary>All rows</summary>\n\n{_table(judgments)}\n\n</details>"]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -99,8 +90,7 @@ def _origin(baseline: BaselineFile, path: Path) -> str:
     commit = f", commit {baseline.commit[:12]}" if baseline.commit else ""
     return (
         f"Against {path} of {baseline.made[:10]}{commit}. Without any change, fewer than "
-        f"{format_percent(PROMISED_RATE)} "
-        "of reruns with other seeds go red."
+        f"{format_percent(PROMISED_RATE)} of reruns with other seeds go red."
     )
 
 
@@ -114,14 +104,13 @@ def _sentence(judgment: RowJudgment) -> str:
     if judgment.verdict == "missing":
         return f"{row_name(line)}: {title} is missing; {judgment.why}."
     old, new = judgment.seeds
+    before, now = format_number(judgment.before, ".4f"), format_number(judgment.now, ".4f")
     moved = (
-        f"{row_name(line)}: {title} went from {format_number(judgment.before, '.4f')} "
-        f"({count_noun(old, 'seed')}) to "
-        f"{format_number(judgment.now, '.4f')} ({count_noun(new, 'seed')}), a change of "
-        f"{format_number(judgment.change, '+.4f')}"
+        f"{row_name(line)}: {title} went from {before} ({count_noun(old, 'seed')}) to {now} "
+        f"({count_noun(new, 'seed')}), a change of {format_number(judgment.change, '+.4f')}"
     )
     if judgment.verdict == "unsure":
-        return f"{moved}; a baseline of a single seed does not tell what that means."
+        return f"{moved}; a baseline of a single seed cannot judge it."
     return f"{moved}; allowed is {_interval(judgment)} ({judgment.why})."
 
 
@@ -136,18 +125,8 @@ def _table(judgments: Sequence[RowJudgment]) -> str:
     import tabulate
 
     headers = [
-        "",
-        "Task",
-        "Init",
-        "Protocol",
-        "Labels",
-        "Metric",
-        "Baseline",
-        "Now",
-        "Change",
-        "Allowed",
-        "Why",
-    ]
+        "", "Task", "Init", "Protocol", "Labels", "Metric", "Baseline", "Now", "Change", "Allowed", "Why",
+    ]  # fmt: skip
     body = [[escape_markdown(cell) for cell in _cells(judgment)] for judgment in judgments]
     align = ("left",) * 6 + ("right",) * 4 + ("left",)
     return tabulate.tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)
@@ -156,15 +135,9 @@ def _table(judgments: Sequence[RowJudgment]) -> str:
 def _cells(judgment: RowJudgment) -> list[str]:
     line, (old, new) = judgment.line, judgment.seeds
     return [
-        MARKS[judgment.verdict],
-        line.task,
-        line.init,
-        line.protocol,
-        format_percent(line.fraction),
+        MARKS[judgment.verdict], line.task, line.init, line.protocol, format_percent(line.fraction),
         judgment.metric.named,
         f"{format_number(judgment.before, '.4f')} ({old})",
         f"{format_number(judgment.now, '.4f')} ({new})",
-        format_number(judgment.change, "+.4f"),
-        _interval(judgment),
-        judgment.why,
-    ]
+        format_number(judgment.change, "+.4f"), _interval(judgment), judgment.why,
+    ]  # fmt: skip

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 
 from ..analysis.results import LeaderboardRow, Results
-from ..analysis.subgroup_split import FEWEST_PER_SIDE, UNKNOWN_VALUE, SubgroupRow
-from ..analysis.subgroups import RowGap, SubgroupGain, subgroup_gains, subgroup_gaps
+from ..analysis.subgroups import (
+    FEWEST_PER_SIDE,
+    UNKNOWN_VALUE,
+    RowGap,
+    SubgroupGain,
+    SubgroupRow,
+    subgroup_gains,
+    subgroup_gaps,
+)
 from ..answers.subgroups import subgroups_answer
 from ..elements.format import (
     NBSP,

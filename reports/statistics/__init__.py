@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: no module here knows a record."""
+"""Statistics on arrays; no module here reads records."""

@@ -1,4 +1,4 @@
-"""How fast a training converges: where its validation score first comes close to what it ends with."""
+"""Convergence speed: the first validation score close to the final one."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ SHARE = 0.95
 def first_within(
     scores: Sequence[float], final: float, share: float = SHARE, chance: float = 0.0
 ) -> int | None:
-    """Return the place of the first score that is at least `share` of the way from `chance` to `final`.
+    """Return the index of the first score at least `share` of the way from `chance` to `final`.
 
     Args:
-        scores: of the validations in their order; NaN where undefined.
-        final: what the training ended with.
-        share: how close is close.
-        chance: where the way begins: 0 for a share of the score itself.
+        scores: validation scores in order; NaN where undefined.
+        final: score that the training ended with.
+        share: 0 to 1.
+        chance: start of the way; 0 for a share of the score itself.
 
     Returns:
-        None where there is none, or where `final` is not above `chance`.
+        None where no score qualifies, or where `final` is not above `chance`.
     """
     if final <= chance:
         return None
@@ -30,6 +30,6 @@ def first_within(
 
 
 def speed_ratios(ours: dict[int, float], theirs: dict[int, float]) -> _Floats:
-    """Return ours / theirs for each seed [n] that both have, in the order of the seeds."""
+    """Return ours / theirs [n] for the seeds that both have, by ascending seed."""
     both = sorted(ours.keys() & theirs.keys())
     return np.array([ours[seed] / theirs[seed] for seed in both if theirs[seed] > 0])

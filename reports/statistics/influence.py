@@ -1,9 +1,9 @@
-"""How much each test image moves the AUC: its sampling error without a single resample.
+"""Influence of each test image on the AUC: its sampling error without resampling.
 
-The AUC is a mean over pairs of images, and the share of each image in it, its placement, is known from one
-sort. The sum of squared shares is DeLong's variance; that of the difference of two networks on the same
-images is DeLong's paired variance; summed within groups first, it is Obuchowski's for clustered data. It is
-what a bootstrap of the images converges to, and a test holds it against one.
+The AUC is a mean over pairs of images; one sort gives each image's share in it, its placement. The sum of
+squared influences is DeLong's variance, that of the difference of two networks on the same images DeLong's
+paired variance, and summed within groups first, Obuchowski's variance for clustered data. A bootstrap of the
+images converges to the same value, which a test checks.
 
 Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; Obuchowski 1997, Biometrics 53:567.
 """
@@ -15,22 +15,22 @@ _Floats = NDArray[np.float64]
 
 
 def auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
-    """Return the AUC of each network on the same images, and what each image adds to its error.
+    """Return the AUC of each network on the same images, and the influence of each image.
 
     Args:
-        truth: [n] booleans, true for the positive images; both classes occur.
+        truth: [n] booleans, true for the positive images; both classes must occur.
         scores: [..., n], higher is more positive; ties count half.
 
     Returns:
-        The AUC [...] in 0 to 1, and the influence [..., n], whose squares sum to the variance of the AUC
-        over draws of n images. A class with a single image has no variance: its influence is NaN.
+        AUC [...], 0 to 1, and influence [..., n], whose squares sum to the variance of the AUC over draws of
+        n images; NaN for a class with a single image, which has no variance.
     """
     placement = np.empty(scores.shape)
     networks = zip(scores.reshape(-1, len(truth)), placement.reshape(-1, len(truth)), strict=True)
     for ours, placed in networks:
         positive, negative = ours[truth], ours[~truth]
-        placed[truth] = _below(positive, negative)
-        placed[~truth] = 1 - _below(negative, positive)  # of a negative image, what lies above
+        placed[truth] = _share_below(positive, negative)
+        placed[~truth] = 1 - _share_below(negative, positive)  # a negative image counts the scores above it
     auc = placement[..., truth].mean(axis=-1)
     size = np.where(truth, truth.sum(), (~truth).sum()).astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -38,21 +38,21 @@ def auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _
     return auc, influence
 
 
-def _below(values: _Floats, others: _Floats) -> _Floats:
-    """Return which share of `others` lies below each of `values`, ties half."""
+def _share_below(values: _Floats, others: _Floats) -> _Floats:
+    """Return the share of `others` below each of `values`; ties count half."""
     others, order = np.sort(others), np.argsort(values)
-    ascending = values[order]  # neighbors are then looked up in the same place: far faster for many images
+    ascending = values[order]  # searchsorted is far faster on sorted values (memory locality)
     share = np.empty(len(values))
     share[order] = others.searchsorted(ascending, "left") + others.searchsorted(ascending, "right")
     return share / (2 * len(others))
 
 
 def macro_auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Floats, _Floats]:
-    """Do the same for the mean over classes, one against the rest.
+    """Return the same for the mean over classes, one against the rest.
 
     Args:
         truth: [n, classes] booleans.
-        scores: [..., n, classes]; of a binary task give the positive class alone.
+        scores: [..., n, classes]; a binary task passes the positive class alone.
 
     Raises:
         ValueError: a class has no positive or no negative image.
@@ -66,11 +66,11 @@ def macro_auc_influence(truth: NDArray[np.bool_], scores: _Floats) -> tuple[_Flo
     return np.asarray(auc / truth.shape[1]), np.asarray(influence / truth.shape[1])
 
 
-def summed_within(influence: _Floats, groups: NDArray[np.generic] | None) -> _Floats:
-    """Sum the influence [..., n] within groups: images of one patient are not independent draws.
+def sum_within_groups(influence: _Floats, groups: NDArray[np.generic] | None) -> _Floats:
+    """Sum the influence [..., n] within groups, since images of one patient are not independent.
 
     Returns:
-        [..., groups], widened for estimating a variance from that many groups; unchanged without groups.
+        [..., groups], scaled for estimating a variance from that many groups; unchanged without groups.
     """
     if groups is None:
         return influence

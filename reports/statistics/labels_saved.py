@@ -1,4 +1,4 @@
-"""How many labels one init saves against another: where its learning curve reaches what the other has."""
+"""Labels saved: the budget at which one init reaches the score of another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class SavedLabels:
-    """With how many labels an init reaches what the reference has.
+    """Labels with which an init reaches the reference's score at one budget.
 
     Attributes:
-        labels: of the reference.
-        needed: labels with which the init reaches that score: infinite where it does not within what was
-            measured, its smallest budget where it is there with that many "at most".
-        low: lower end of the 95 % interval, to be read likewise.
-        high: upper end, likewise.
-        own: labels with which the reference itself has its score on its own curve, read likewise: fewer than
-            `labels` where that curve is flat, which is no merit of the init.
+        labels: budget of the reference.
+        needed: labels that the init needs: infinite where it does not reach the score at any measured
+            budget; its smallest budget means "at most".
+        low: lower end of the 95 % interval of `needed`, with the same two limits.
+        high: upper end.
+        own: labels at which the reference reaches this score on its own curve: fewer than `labels` where that
+            curve is flat, which is no merit of the init.
     """
 
     labels: float
@@ -33,20 +33,20 @@ class SavedLabels:
 
     @property
     def share(self) -> float:
-        """Labels that the init needs for each that the reference itself needs; below 1 saves labels."""
+        """Labels that the init needs per label that the reference needs; below 1 saves labels."""
         return self.needed / self.own
 
 
 def labels_needed(labels: _Floats, scores: _Floats, targets: _Floats) -> _Floats:
-    """Return with how many labels a learning curve reaches each target.
+    """Return the number of labels at which a learning curve reaches each target.
 
-    Between the budgets the curve is straight over the logarithm of the labels. More labels are not taken to
-    harm: a curve that falls stays at the highest score so far. Nothing is extrapolated.
+    The curve is interpolated linearly over the logarithm of the labels, never extrapolated. A curve that
+    falls stays at its highest score so far: more labels are assumed not to harm.
 
     Args:
         labels: [F] budgets, ascending.
         scores: [..., F] at these budgets.
-        targets: [..., K].
+        targets: [..., K] scores to reach.
 
     Returns:
         [..., K] labels; `labels[0]` where the smallest budget suffices, infinite where the largest does not.
@@ -60,7 +60,7 @@ def labels_needed(labels: _Floats, scores: _Floats, targets: _Floats) -> _Floats
     share = np.where(after > before, (targets - start) / np.where(rise > 0, rise, 1.0), 0.0)
     log = np.log(labels)
     needed = np.exp(log[before] + share * (log[after] - log[before]))
-    needed = np.where(after > before, needed, labels[0])  # exactly, not by way of its logarithm
+    needed = np.where(after > before, needed, labels[0])  # exact: exp(log(x)) rounds
     return np.where(reached.any(axis=-1), needed, np.inf)
 
 
@@ -73,17 +73,16 @@ def labels_saved(
 ) -> tuple[SavedLabels, ...]:
     """Compare a reference with an init, at every budget of the reference.
 
-    The interval is that of curves drawn around the measured ones with the errors of both: other test images,
-    which all points of both curves share, and other seeds, whose few degrees of freedom make the tails of a
-    t distribution. In simulations with a known answer it holds that answer in about the share that
-    docs/labels-saved.md states.
+    The interval comes from curves drawn around the measured ones with two errors: test images, which all
+    points of both curves share, and seeds, with the t distribution of their few degrees of freedom.
+    docs/labels-saved.md states its coverage in simulations.
 
     Args:
         labels: [F] budgets, ascending, at least two.
-        scores: [S, 2, F]: seeds, at least two; the reference, then the init; budgets.
-        influence: [2, F, units] of the mean over seeds, see `influence`.
-        rng: of the draws.
-        draws: how many.
+        scores: [S, 2, F]: at least two seeds; reference, then init; budgets.
+        influence: [2, F, units], mean over seeds.
+        rng: random numbers.
+        draws: number of curves to draw.
 
     Returns:
         One per budget of the reference.
@@ -105,11 +104,11 @@ def labels_saved(
 
 
 def crossover(fractions: Sequence[float], differs: Sequence[bool]) -> float | None:
-    """Return the smallest measured fraction from which on two inits no longer differ.
+    """Return the smallest measured fraction above which two inits no longer differ.
 
     Args:
         fractions: ascending.
-        differs: whether a difference was shown at each.
+        differs: whether a difference was shown at each fraction.
 
     Returns:
         None where they still differ at the largest fraction.

@@ -1,4 +1,4 @@
-"""What holds over tasks: mean difference and its interval, Wilcoxon, ranks, Friedman and Nemenyi.
+"""Statistics over tasks: mean difference, interval, Wilcoxon, ranks, Friedman, Nemenyi.
 
 Sources: Demšar 2006, JMLR 7:1; Wilcoxon and Friedman by scipy, Nemenyi by scikit-posthocs.
 """
@@ -12,8 +12,8 @@ from .influence import _Floats
 from .paired import ALPHA, t_quantile
 
 MEAN_UNITS, WILCOXON_UNITS, RANK_UNITS, RANK_INITS = 3, 6, 5, 3
-"""Fewest independent tasks for an interval, for Wilcoxon (which cannot reach p < 0.05 below), and for
-Friedman and Nemenyi, which also need three inits to be more than a comparison of two."""
+"""Fewest independent tasks for an interval, for Wilcoxon (which cannot reach p < 0.05 with fewer), and for
+Friedman and Nemenyi; fewest inits for these two, which are tests of more than one pair."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,10 @@ class MeanOverTasks:
     """A mean difference over independent tasks.
 
     Attributes:
-        difference: mean over tasks.
         low: lower end of the 95 % interval over tasks; NaN for fewer than three.
-        high: upper end, likewise.
-        units: independent tasks.
-        positive: how many of them have a difference above 0.
+        high: upper end; NaN for fewer than three.
+        units: number of independent tasks.
+        positive: number of tasks with a difference above 0.
         p: two-sided p-value of Wilcoxon's signed-rank test; NaN for fewer than six.
     """
 
@@ -38,10 +37,9 @@ class MeanOverTasks:
 
 
 def mean_over(differences: _Floats) -> MeanOverTasks:
-    """Describe the differences [units] of two inits, one per independent task, at least one.
+    """Summarize the differences [units] of two inits, one per independent task, at least one.
 
-    The interval is Student's over the tasks: each difference has its own noise of seeds and test images, so
-    that their spread holds that noise too.
+    The interval is Student's over the tasks, whose spread includes the noise of seeds and test images.
     """
     units = len(differences)
     mean = float(differences.mean())
@@ -53,7 +51,7 @@ def mean_over(differences: _Floats) -> MeanOverTasks:
 
 
 def wilcoxon_p(differences: _Floats) -> float:
-    """Return the p-value of the signed-rank test on [units]; NaN for fewer than six, 1 where all are 0."""
+    """Return the signed-rank p-value of [units]; NaN for fewer than six, 1 where all are 0."""
     from scipy import stats
 
     if len(differences) < WILCOXON_UNITS:
@@ -63,16 +61,16 @@ def wilcoxon_p(differences: _Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class RankTable:
-    """How inits rank over independent tasks.
+    """Ranks of inits over independent tasks.
 
     Attributes:
         mean: [inits] mean rank, 1 is best; ties share a rank.
-        borda: [inits] how many other inits each beats, summed over tasks; a tie counts half.
-        units: independent tasks.
+        borda: [inits] number of other inits that each beats, summed over tasks; a tie counts half.
+        units: number of independent tasks.
         chi2: Friedman's statistic, corrected for ties; NaN for too few tasks or inits.
-        p: its p-value, 1 where all inits tie everywhere; NaN likewise.
-        critical: Nemenyi's critical difference of two mean ranks at 0.05; NaN likewise.
-        nemenyi: [inits, inits] p-values of every pair; empty likewise.
+        p: its p-value; 1 where all inits tie everywhere, NaN as `chi2`.
+        critical: Nemenyi's critical difference of two mean ranks at 0.05; NaN as `chi2`.
+        nemenyi: [inits, inits] p-values of every pair; empty where `chi2` is NaN.
     """
 
     mean: _Floats
@@ -101,7 +99,7 @@ def rank_scores(scores: _Floats) -> RankTable:
 
 
 def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
-    """Return how far two mean ranks must lie apart to differ, after Nemenyi."""
+    """Return the distance of two mean ranks above which they differ (Nemenyi)."""
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - alpha, inits, np.inf)) / math.sqrt(2)

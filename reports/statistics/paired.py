@@ -1,34 +1,34 @@
-"""The difference of two inits on the same test images and seeds: how large, and how sure."""
+"""Paired difference of two inits on the same images and seeds: size, interval, p-values."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .influence import _Floats
 
 MARGIN = 0.01
-"""Differences that are smaller than this count as none, where nobody says otherwise."""
+"""Default margin of equivalence, in units of the metric."""
 CEILING = 0.99
-"""Where one of two scores reaches this, they are never called equivalent: too few images decide."""
+"""Two inits of which one reaches this AUC are never called equivalent: too few images decide."""
 TRUST = 2 / 3
-"""Share of the degrees of freedom estimated from test images that is used, see `freedom`."""
+"""Share used of the degrees of freedom estimated from test images, see `satterthwaite_dof`."""
 ALPHA = 0.05
 """Error rate of an interval, and of each kind of claim over a family of tasks."""
 
 DIFFERENT, WITHIN, NEITHER = "different", "within the margin", "neither"
-"""What the tests of a difference show."""
+"""Results of the tests of a difference."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """What is known of a mean difference over seeds and test images.
+    """Mean difference over seeds, with its errors from test images and seeds.
 
     Attributes:
         difference: mean over seeds, in units of the metric.
-        seeds: how many seeds were paired.
-        test_variance: of the mean, from drawing other test images.
-        test_freedom: degrees of freedom behind `test_variance`; few where few images decide.
-        seed_variance: of the mean, from training with other seeds.
-        shared_variance: the part of `test_variance` that more seeds would not lower.
+        seeds: number of paired seeds.
+        test_variance: variance of the mean over draws of test images.
+        test_freedom: degrees of freedom of `test_variance`; few where few images decide.
+        seed_variance: variance of the mean over draws of seeds.
+        shared_variance: part of `test_variance` that more seeds would not lower.
     """
 
     difference: float
@@ -39,12 +39,12 @@ class PairedDifference:
     shared_variance: float
 
     def half_width(self, alpha: float = ALPHA) -> float:
-        """Return how far the two-sided interval of confidence ``1 - alpha`` reaches to either side.
+        """Return the half-width of the two-sided interval of confidence ``1 - alpha``.
 
-        The two errors are independent, and each has a t distribution with few degrees of freedom of its
-        own. Their half-widths add like the sides of a right angle (Howe 1974, JASA 69:789): exact where one
-        of the two is all there is, and a little too wide between, never too narrow. A percentile bootstrap
-        over three seeds is far too narrow; docs/calibration.md shows both.
+        The two errors are independent, each with a t distribution of its own few degrees of freedom. The root
+        of their summed squared half-widths (Howe 1974, JASA 69:789) is exact where one error is 0 and
+        slightly too wide otherwise. A percentile bootstrap over three seeds is far too narrow;
+        docs/calibration.md shows both.
         """
         return math.hypot(
             t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance),
@@ -57,7 +57,7 @@ class PairedDifference:
         return self.difference - reach, self.difference + reach
 
     def p_value(self, at: float = 0.0) -> float:
-        """Return the two-sided p-value of a true difference of `at`, whose interval just ends there."""
+        """Return the two-sided p-value of a true difference of `at`, where the interval then ends."""
         distance = abs(self.difference - at)
         if distance == 0 or self.half_width(0.999) >= distance:
             return 1.0
@@ -70,40 +70,36 @@ class PairedDifference:
         return 10**high
 
     def p_equivalent(self, margin: float) -> float:
-        """Return the p-value of two one-sided tests: small where the difference is within it."""
+        """Return the p-value of two one-sided tests: small where the difference is within `margin`."""
         if abs(self.difference) >= margin:
             return 1.0
         return max(self.p_value(margin), self.p_value(-margin)) / 2
 
     def with_seeds(self, seeds: int) -> "PairedDifference":
-        """Return what the same difference would look like with another number of seeds."""
+        """Return the same difference as estimated for another number of seeds."""
         ratio = self.seeds / seeds
         own = self.test_variance - self.shared_variance
-        return PairedDifference(
-            self.difference,
-            seeds,
-            self.shared_variance + own * ratio,
-            self.test_freedom,
-            self.seed_variance * ratio,
-            self.shared_variance,
+        test_variance = self.shared_variance + own * ratio
+        return replace(
+            self, seeds=seeds, test_variance=test_variance, seed_variance=self.seed_variance * ratio
         )
 
 
 def decide(differs: bool, within: bool, blunt: bool) -> str:
-    """Return `DIFFERENT`, `WITHIN` or `NEITHER`: the one place where tests become a claim.
+    """Return `DIFFERENT`, `WITHIN` or `NEITHER` from the results of the tests.
 
     Args:
-        differs: the test of no difference rejects.
-        within: both tests of a difference as large as the margin reject.
-        blunt: the errors rest on too few images to call two inits equivalent.
+        differs: the test of no difference rejects it.
+        within: both one-sided tests of a difference as large as the margin reject it.
+        blunt: too few images decide to call two inits equivalent.
     """
-    if within and not blunt:  # what is surely smaller than the margin does not matter, sure or not
+    if within and not blunt:  # a difference below the margin does not matter, even if significant
         return WITHIN
     return DIFFERENT if differs else NEITHER
 
 
 def t_quantile(alpha: float, freedom: float) -> float:
-    """Return the two-sided quantile of Student's t; infinite for no degree of freedom."""
+    """Return the two-sided quantile of Student's t; infinite for 0 degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(-stdtrit(freedom, alpha / 2)) if freedom > 0 else math.inf
@@ -114,11 +110,10 @@ def paired_difference(differences: _Floats, influences: _Floats) -> PairedDiffer
 
     Args:
         differences: [seeds], metric of one minus metric of the other, on the same test images.
-        influences: [seeds, units], the difference of their influences, see `influence`; a unit is an image
-            or a group of images.
+        influences: [seeds, units], difference of their influences; a unit is an image or a group of images.
 
-    The variance from test images holds that of both inits' training noise on those images, which the
-    spread over seeds holds again: with seeds that disagree image by image the interval is a little wide.
+    The variance from test images includes the training noise on those images, which the spread over seeds
+    includes again: the interval is slightly wide where seeds disagree image by image.
     """
     seeds = len(differences)
     mean_influence = influences.mean(axis=0)
@@ -136,12 +131,12 @@ def paired_difference(differences: _Floats, influences: _Floats) -> PairedDiffer
 
 
 def satterthwaite_dof(influence: _Floats) -> float:
-    """Return the degrees of freedom of a sum of squares, matched to the spread of the squares.
+    """Return the degrees of freedom of the sum of squares of `influence` [units].
 
-    Satterthwaite's rule with the fourth moment taken from the data: n - 1 for n alike normal shares, few
-    where a handful of images decides, as at an AUC near 1 or with a rare class. Few images show too small a
-    fourth moment, so that only `TRUST` of the estimate is used: with all of it, the interval of 15 positive
-    images and an AUC of .98 held the truth in 92 % of the simulated experiments instead of 95 %.
+    Satterthwaite's rule with the fourth moment from the data: n - 1 for n equal normal influences, few where
+    few images decide, as at an AUC near 1 or with a rare class. A small sample underestimates the fourth
+    moment, so that only `TRUST` of the result is used: with all of it, the interval of 15 positive images at
+    an AUC of .98 covered the truth in 92 % of simulated experiments instead of 95 %.
     """
     squares = influence**2
     total, n = float(squares.sum()), len(influence)

@@ -1,4 +1,4 @@
-"""Statistics that take arrays and know no record."""
+"""Mean, standard deviation and range of repeated values, alone or by group."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetricStat:
-    """What is said of one set of repeated values.
+    """Summary of repeated values; NaN where undefined.
 
     Attributes:
-        mean: arithmetic mean of the defined values; NaN where none is defined.
-        sd: standard deviation of a sample (divided by ``n - 1``); NaN for fewer than two values.
-        n: how many values are defined.
-        low: the smallest defined value, or NaN.
-        high: the largest defined value, or NaN.
+        mean: arithmetic mean of the defined values.
+        sd: sample standard deviation (divided by ``n - 1``); NaN for fewer than two values.
+        n: number of defined values.
+        low: smallest defined value.
+        high: largest defined value.
     """
 
     mean: float
@@ -28,27 +28,24 @@ class MetricStat:
 
     @property
     def band(self) -> tuple[float, float]:
-        """Return (lower, upper) of what a figure may shade: mean -+ sd, or the range for fewer than three.
-
-        A standard deviation of two values says nothing that the two values do not say better.
-        """
+        """Band (lower, upper) for figures: mean -+ sd, or the range for fewer than three values."""
         if self.n < 3:
             return self.low, self.high
         return self.mean - self.sd, self.mean + self.sd
 
 
 def describe_values(values: _Floats) -> MetricStat:
-    """Describe `values`, any shape; NaN counts as undefined."""
+    """Summarize `values` of any shape; NaN counts as undefined."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return describe_groups(flat, np.zeros(flat.size, dtype=np.intp), 1)[0]
 
 
 def describe_groups(values: _Floats, groups: NDArray[np.intp], count: int) -> list[MetricStat]:
-    """Describe every group of `values` in two passes over the whole array.
+    """Summarize every group of `values` in two passes over the whole array.
 
     Args:
         values: [m]; NaN counts as undefined.
-        groups: [m], the index of each value's group, in ``0..count-1``.
+        groups: [m] index of each value's group, ``0..count-1``.
         count: number of groups; a group may be empty.
 
     Returns:
@@ -60,7 +57,7 @@ def describe_groups(values: _Floats, groups: NDArray[np.intp], count: int) -> li
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     np.minimum.at(low, g, x)
     np.maximum.at(high, g, x)
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is the NaN that an empty group shall have
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 gives the NaN of an empty group
         mean = np.bincount(g, weights=x, minlength=count) / n
         squares = np.bincount(g, weights=(x - mean[g]) ** 2, minlength=count)
         sd = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)

@@ -1,10 +1,9 @@
-"""Scores of parts of a test set: each with its interval, the gap between them, one against the others.
+"""Scores of the parts of a test set: intervals, gap between them, contrast with the others.
 
-The largest minus the smallest of several estimates is never negative, and is above 0 where all parts are
-truly alike: chance alone opens a gap, and the more so the smaller and the more numerous the parts are. Two
-things keep that honest here. The interval of the gap comes from simultaneous intervals of all pairs of parts
-(Bonferroni): it holds the true gap, whichever two parts lie farthest apart, and begins at 0 where no pair
-differs. Beside it stands the gap that chance alone would open on average.
+The largest minus the smallest of several estimates is above 0 even where all parts are truly equal, the more
+so the smaller and the more numerous the parts. Therefore the interval of the gap comes from simultaneous
+intervals of all pairs of parts (Bonferroni), so that it covers the true gap whichever two parts lie farthest
+apart and begins at 0 where no pair differs; and the mean gap by chance is given beside it.
 """
 
 import itertools
@@ -18,7 +17,7 @@ from .influence import _Floats
 from .paired import ALPHA, PairedDifference, paired_difference
 
 CHANCE_DRAWS = 2000
-"""Of the gap by chance, from a fixed seed: its mean is then known to 2 %."""
+"""Draws for the mean gap by chance, which is then known to 2 %; from a fixed seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,37 +26,37 @@ class SubgroupScore:
 
     Attributes:
         values: one per seed [seeds].
-        influence: [seeds, units] over the units of the whole test set, 0 outside of the part; two parts that
-            share a unit, as a patient with images of both, are then correlated as they should be.
+        influence: [seeds, units] over the units of the whole test set, 0 outside of the part, so that parts
+            that share a unit, such as a patient with images in both, are correlated.
     """
 
     values: _Floats
     influence: _Floats
 
     def minus(self, other: "SubgroupScore") -> "SubgroupScore":
-        """Return the difference of two parts or of two inits."""
+        """Return this score minus `other`, of another part or init."""
         return SubgroupScore(self.values - other.values, self.influence - other.influence)
 
-    def measured(self) -> PairedDifference:
-        """Return the mean over seeds and its errors; units that have no share in it do not count."""
+    def measure(self) -> PairedDifference:
+        """Return the mean over seeds and its errors; units without influence do not count."""
         used = self.influence.any(axis=0) | self.exact
         return paired_difference(self.values, self.influence[:, used])
 
     @property
     def exact(self) -> bool:
-        """Whether no image has a share in it, as in a perfect score: then its error is not known."""
+        """Whether no image has influence, as in a perfect score; its error is then unknown."""
         return not self.influence.any()
 
 
 @dataclass(frozen=True)
 class SubgroupGap:
-    """The largest minus the smallest of several scores.
+    """Largest minus smallest of several scores.
 
     Attributes:
         size: as measured; above 0 even where there is no true gap.
         low: lower end of the simultaneous 95 % interval of the true gap; 0 where none is shown.
         high: its upper end.
-        by_chance: mean gap that test images and seeds would open by chance if all parts were alike.
+        by_chance: mean gap due to test images and seeds if all parts were equal.
     """
 
     size: float
@@ -67,12 +66,12 @@ class SubgroupGap:
 
 
 def measure_gap(parts: Sequence[SubgroupScore], alpha: float = ALPHA) -> SubgroupGap:
-    """Measure the gap between parts, at least two; with one seed only its size is known."""
+    """Measure the gap between at least two parts; with one seed all but its size is NaN."""
     means = np.array([part.values.mean() for part in parts])
     size = float(np.ptp(means))
     if len(parts[0].values) < 2:
         return SubgroupGap(size, math.nan, math.nan, math.nan)
-    pairs = [a.minus(b).measured() for a, b in itertools.combinations(parts, 2)]
+    pairs = [a.minus(b).measure() for a, b in itertools.combinations(parts, 2)]
     reaches = [(abs(pair.difference), pair.half_width(alpha / len(pairs))) for pair in pairs]
     low = max(0.0, *(distance - reach for distance, reach in reaches))
     high = max(distance + reach for distance, reach in reaches)
@@ -80,7 +79,7 @@ def measure_gap(parts: Sequence[SubgroupScore], alpha: float = ALPHA) -> Subgrou
 
 
 def gap_by_chance(parts: Sequence[SubgroupScore]) -> float:
-    """Return the mean gap of so many parts with these errors and no true difference between them."""
+    """Return the mean gap of parts with these errors and no true difference."""
     values = np.stack([part.values for part in parts])
     images = np.stack([part.influence.mean(axis=0) for part in parts])
     covariance = images @ images.T + np.atleast_2d(np.cov(values)) / values.shape[1]
@@ -89,8 +88,8 @@ def gap_by_chance(parts: Sequence[SubgroupScore]) -> float:
     return float(np.ptp(normal @ (direction * np.sqrt(np.clip(size, 0, None))).T, axis=1).mean())
 
 
-def against_the_others(parts: Sequence[SubgroupScore]) -> list[SubgroupScore]:
-    """Return of each part its distance to the mean of the others; of two parts that is their difference."""
+def contrast_with_others(parts: Sequence[SubgroupScore]) -> list[SubgroupScore]:
+    """Return the difference of each part to the mean of the others."""
     values, influence = np.stack([p.values for p in parts]), np.stack([p.influence for p in parts])
     count = len(parts)
 

@@ -1,4 +1,4 @@
-"""Where the real data are, and runs of the carried regression that compute their features anew."""
+"""Real data and runs for the regression test, which compute their features anew."""
 
 import os
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from mednet_bench.tasks.data_paths import data_locations
 
 TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 PRETRAIN_IMAGES = 3000
-"""As the carried baseline was made (see README.md beside it)."""
+"""As in the stored baseline (README.md)."""
 
 Run = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def data() -> None:
-    """Skip where the three sets are not at hand; nothing is downloaded for a test."""
+    """Skip where the three data sets are missing; tests download nothing."""
     root = os.environ.get("MEDNET_BENCH_DATA")
     places = data_locations(download=False) if root and Path(root).is_dir() else None
     tasks = catalog(places) if places else {}
@@ -38,7 +38,7 @@ def data() -> None:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a part of the regression; all runs share one new cache, so that features are computed once."""
+    """Run a part of the regression; all runs share one new cache of features."""
     cache = tmp_path_factory.mktemp("cache")
 
     def start(tasks: str, inits: str, fractions: str, seeds: str) -> Path:
@@ -72,7 +72,7 @@ def carry_out(grid: ResolvedPlan) -> None:
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Callable[[InputSpec], None]:
-    """Give the ImageNet arm another input contract, as a slip in the code would."""
+    """Give the ImageNet init another input contract, as a bug would."""
 
     def change(contract: InputSpec) -> None:
         monkeypatch.setattr(source, "InputSpec", lambda **stated: contract)

@@ -1,6 +1,6 @@
-"""The carried baseline on real MedMNIST data: green as it is, red when images reach the network wrongly.
+"""Stored baseline on real MedMNIST data: green as it is, red when images reach the network wrongly.
 
-The whole baseline is judged by `make regress`; here stands what fits into a test: fewer tasks and seeds.
+`make regress` judges the whole baseline, these tests fewer tasks and seeds.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.regression.baseline import BaselineFile, read_baseline
 from mednet_bench.reports.regression.judgment import REGRESSION_FLOOR, RowJudgment, check_regression
 
-CARRIED = Path(__file__).parent / "medmnist-linear.json"
+STORED = Path(__file__).parent / "medmnist-linear.json"
 TASKS = "breastmnist,retinamnist"
 RIGHT = InputSpec(interpolation="bicubic")
 WRONG = {
@@ -31,12 +31,12 @@ Run = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def carried() -> BaselineFile:
-    return read_baseline(CARRIED)
+def stored() -> BaselineFile:
+    return read_baseline(STORED)
 
 
 def part(baseline: BaselineFile, folder: Path) -> list[RowJudgment]:
-    """Judge the rows that a run was asked for; tolerances are sharper than where more rows are judged."""
+    """Judge the rows of a run; tolerances are sharper for fewer rows."""
     asked = {
         (record.cell.task, record.cell.init, record.cell.fraction)
         for record in RecordStore(folder).read_all()
@@ -47,16 +47,16 @@ def part(baseline: BaselineFile, folder: Path) -> list[RowJudgment]:
     return check_regression(msgspec.structs.replace(baseline, lines=lines), load_results([folder]))
 
 
-def test_the_carried_baseline_covers_what_it_promises(carried: BaselineFile):
-    assert {line.task for line in carried.lines} == {"breastmnist", "pneumoniamnist", "retinamnist"}
-    assert {line.init for line in carried.lines} == {"mednet", "imagenet", "scratch"}
-    assert {line.protocol for line in carried.lines} == {"linear"}
-    assert len(carried.lines) == 27 and all(line.n_seeds == 10 for line in carried.lines)
-    assert not carried.dirty
+def test_the_stored_baseline_covers_its_tasks_and_seeds(stored: BaselineFile):
+    assert {line.task for line in stored.lines} == {"breastmnist", "pneumoniamnist", "retinamnist"}
+    assert {line.init for line in stored.lines} == {"mednet", "imagenet", "scratch"}
+    assert {line.protocol for line in stored.lines} == {"linear"}
+    assert len(stored.lines) == 27 and all(line.n_seeds == 10 for line in stored.lines)
+    assert not stored.dirty
 
 
-def test_a_rerun_repeats_the_scores_of_its_seeds(carried: BaselineFile, run: Run):
-    judgments = part(carried, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
+def test_a_rerun_repeats_the_scores_of_its_seeds(stored: BaselineFile, run: Run):
+    judgments = part(stored, run(TASKS, "imagenet,scratch", "0.1,0.5,1.0", "0..1"))
     assert [j for j in judgments if j.verdict != "held"] == []
     versions = "same labels and weights" if judgments[0].allowed == REGRESSION_FLOOR else "drawn anew"
     assert all(versions in j.why for j in judgments if j.line.init == "imagenet")
@@ -65,26 +65,26 @@ def test_a_rerun_repeats_the_scores_of_its_seeds(carried: BaselineFile, run: Run
 @pytest.mark.parametrize("fault", WRONG)
 @pytest.mark.parametrize("seeds", ["0..1", "100..101"], ids=["same seeds", "other seeds"])
 def test_images_that_reach_the_network_wrongly_make_it_red(
-    carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None], fault: str, seeds: str
+    stored: BaselineFile, run: Run, feed: Callable[[InputSpec], None], fault: str, seeds: str
 ):
     feed(WRONG[fault])
-    judgments = part(carried, run("retinamnist", "imagenet", "0.5,1.0", seeds))
+    judgments = part(stored, run("retinamnist", "imagenet", "0.5,1.0", seeds))
     assert [j.verdict for j in judgments if j.line.fraction == 1.0] == ["fell"], judgments
 
 
 def test_the_injection_itself_changes_nothing(
-    carried: BaselineFile, run: Run, feed: Callable[[InputSpec], None]
+    stored: BaselineFile, run: Run, feed: Callable[[InputSpec], None]
 ):
     feed(RIGHT)
-    judgments = part(carried, run("retinamnist", "imagenet", "0.5,1.0", "0..1"))
+    judgments = part(stored, run("retinamnist", "imagenet", "0.5,1.0", "0..1"))
     assert {j.verdict for j in judgments} == {"held"}
 
 
 @pytest.mark.parametrize(("task", "fractions"), [("breastmnist", "0.1,0.5"), ("retinamnist", "0.1")])
 def test_twenty_reruns_with_other_seeds_stay_green(
-    carried: BaselineFile, run: Run, tmp_path: Path, task: str, fractions: str
+    stored: BaselineFile, run: Run, tmp_path: Path, task: str, fractions: str
 ):
-    """Every seed is a run of its own as far as its result goes, so that one long run is cut into twenty."""
+    """Seeds do not affect each other, so that one long run is split into twenty."""
     last = 100 + RERUNS * SEEDS_EACH - 1
     whole = RecordStore(run(task, "imagenet", fractions, f"100..{last}"))
     for number in range(RERUNS):
@@ -92,6 +92,6 @@ def test_twenty_reruns_with_other_seeds_stay_green(
         for record in whole.read_all():
             if first <= record.cell.seed < first + SEEDS_EACH:
                 RecordStore(rerun).write(record)
-        judgments = part(carried, rerun)
+        judgments = part(stored, rerun)
         assert not [j for j in judgments if j.red], f"seeds from {first}"
         assert all(j.seeds == (10, SEEDS_EACH) for j in judgments)

@@ -1,4 +1,4 @@
-"""Averages against numbers worked out by hand, and records that must never be averaged together."""
+"""Averages against values computed by hand, and records that must not be averaged together."""
 
 import math
 from pathlib import Path
@@ -35,7 +35,7 @@ def keep(folder: Path, *records: Record) -> Path:
     return folder
 
 
-def test_mean_sd_and_n_are_those_worked_out_by_hand():
+def test_mean_sd_and_n_are_those_computed_by_hand():
     # 0.80, 0.82, 0.87: mean 0.83, squares .0009 + .0001 + .0016 = .0026, sd sqrt(.0026 / 2) = 0.0360555
     stat = describe_values(np.array([0.80, 0.82, 0.87, np.nan]))
     assert stat.n == 3
@@ -88,9 +88,8 @@ def test_records_that_differ_in_what_decides_them_are_never_averaged(tmp_path: P
 
 def test_inits_on_different_data_are_neither_compared_nor_subtracted(tmp_path: Path):
     other = one("b", 0.9, init="imagenet")
-    results = load_results(
-        [keep(tmp_path, one("a", 0.8), replace(other, hashes=replace(other.hashes, data="x")))]
-    )
+    other = replace(other, hashes=replace(other.hashes, data="x"))
+    results = load_results([keep(tmp_path, one("a", 0.8), other)])
     assert best_rows(results.rows, "auc") == set()
     assert differences_to(results, "scratch", "auc") == []
     assert all(row.ambiguous for row in results.rows)
@@ -98,11 +97,8 @@ def test_inits_on_different_data_are_neither_compared_nor_subtracted(tmp_path: P
 
 def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_path: Path):
     late, early = one("a", 0.9), one("b", 0.1)
-    keep(
-        tmp_path,
-        replace(late, finished="2026-05-02T00:00:00Z"),
-        replace(early, finished="2026-05-01T00:00:00Z"),
-    )
+    late = replace(late, finished="2026-05-02T00:00:00Z")
+    keep(tmp_path, late, replace(early, finished="2026-05-01T00:00:00Z"))
     results = load_results([tmp_path])
     assert [row.stats["auc"].mean for row in results.rows] == [0.9]
     assert results.repeated == {"breastmnist": 1}
@@ -139,11 +135,8 @@ def test_records_outside_the_plan_count_and_planned_cells_without_one_are_missin
     results = load_results([tmp_path])
     assert [row.keys for row in results.rows] == [("old",)]
     assert [record.error for record in results.failed] == ["no room"]
-    assert [item.reason for item in results.missing] == [
-        "failed",
-        "a step that it needs failed",
-        "not run yet",
-    ]
+    reasons = [item.reason for item in results.missing]
+    assert reasons == ["failed", "a step that it needs failed", "not run yet"]
 
 
 def test_a_failure_that_another_record_made_good_is_no_failure(tmp_path: Path):
@@ -171,7 +164,7 @@ def test_a_folder_without_any_record_gives_one_sentence_with_its_cure(tmp_path: 
         load_results([folder])
 
 
-def test_rows_stand_in_the_order_of_the_plan(tmp_path: Path):
+def test_rows_are_in_the_order_of_the_plan(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "breastmnist"), inits=("scratch", "imagenet")))
     rows = load_results([tmp_path]).rows
     assert list(dict.fromkeys(row.task for row in rows)) == ["retinamnist", "breastmnist"]

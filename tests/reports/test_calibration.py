@@ -1,15 +1,21 @@
-"""The error rates of the verdicts, in a reduced version of the simulation behind docs/calibration.md."""
+"""Error rates of the verdicts, in a reduced version of the simulation of docs/calibration.md."""
 
 import numpy as np
 import pytest
 
-from mednet_bench.reports.statistics.calibration import LEAST_COVERAGE, MOST_WRONG, error_rates
+from mednet_bench.reports.statistics.calibration import (
+    LEAST_COVERAGE,
+    MOST_WRONG,
+    SimulatedTruth,
+    class_distance,
+    draw_scores,
+    error_rates,
+)
 from mednet_bench.reports.statistics.influence import auc_influence
-from mednet_bench.reports.statistics.simulation import SimulatedTruth, class_distance, draw_scores
 
 EXPERIMENTS = 400
 CHANCE = 3 * np.sqrt(0.05 * 0.95 / EXPERIMENTS)
-"""Three standard errors: what chance may add to a rate of 5 % in so few experiments."""
+"""Three standard errors of a rate of 5 % in so few experiments."""
 
 CORNERS = [
     SimulatedTruth(seeds, images, prevalence, auc, 0.0, seed_sd)

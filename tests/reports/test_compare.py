@@ -1,4 +1,4 @@
-"""What changed between two runs, against differences worked out by hand."""
+"""Changes between two runs, against differences computed by hand."""
 
 from pathlib import Path
 
@@ -28,9 +28,8 @@ def keep(folder: Path, *records: Record) -> Path:
 
 
 def of(tmp_path: Path, a: list[Record], b: list[Record]):
-    return pair_rows(
-        load_results([keep(tmp_path / "a", *a)]), load_results([keep(tmp_path / "b", *b)]), "auc"
-    )
+    folders = keep(tmp_path / "a", *a), keep(tmp_path / "b", *b)
+    return pair_rows(*(load_results([folder]) for folder in folders), "auc")
 
 
 def test_differences_are_b_minus_a_seed_by_seed(tmp_path: Path):
@@ -74,16 +73,16 @@ def test_other_data_are_shown_side_by_side_and_not_subtracted(tmp_path: Path):
     other = replace(other, hashes=replace(other.hashes, data="sha256:other"))
     (change,) = of(tmp_path, [one(0.8, 0)], [other]).both
     assert change.stat is None
-    told = comparison_markdown(tmp_path / "a", tmp_path / "b")
-    assert "not comparable: other data" in told and "0.8000" in told and "0.9000" in told
+    text = comparison_markdown(tmp_path / "a", tmp_path / "b")
+    assert "not comparable: other data" in text and "0.8000" in text and "0.9000" in text
 
 
 def test_rows_of_one_run_alone_are_listed(tmp_path: Path):
     found = of(tmp_path, [one(0.8, 0), one(0.8, 0, init="x")], [one(0.8, 0), one(0.8, 0, labels=0.1)])
     assert [row.init for row in found.only_a] == ["x"]
     assert [row.fraction for row in found.only_b] == [0.1]
-    told = comparison_markdown(tmp_path / "a", tmp_path / "b")
-    assert "Only in A, 1 row" in told and "Only in B, 1 row" in told
+    text = comparison_markdown(tmp_path / "a", tmp_path / "b")
+    assert "Only in A, 1 row" in text and "Only in B, 1 row" in text
 
 
 def test_equal_variants_are_paired_first_where_a_run_holds_several(tmp_path: Path):
@@ -97,6 +96,6 @@ def test_equal_variants_are_paired_first_where_a_run_holds_several(tmp_path: Pat
 
 def test_a_run_compared_with_itself_has_not_changed(tmp_path: Path):
     write_run(tmp_path, Grid(protocols=("linear",)))
-    told = comparison_markdown(tmp_path, tmp_path)
-    assert "In 27 every paired seed scores exactly the same" in told
-    assert "are the same in all of them" in told
+    text = comparison_markdown(tmp_path, tmp_path)
+    assert "In 27 every paired seed scores exactly the same" in text
+    assert "are the same in all of them" in text

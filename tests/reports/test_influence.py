@@ -1,14 +1,14 @@
-"""The AUC and its sampling error, against scikit-learn, DeLong's definition and a bootstrap."""
+"""AUC and its sampling error, against scikit-learn, DeLong's definition and a bootstrap."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mednet_bench.reports.statistics.influence import auc_influence, macro_auc_influence, summed_within
+from mednet_bench.reports.statistics.influence import auc_influence, macro_auc_influence, sum_within_groups
 
 
 def sample(rng, n=200, classes=1, networks=2, decimals=2):
-    """Scores rounded so that many tie, of networks that share half of their noise."""
+    """Draw scores with many ties, of networks that share half of their noise."""
     truth = rng.random((n, classes)) < 0.3
     shared = rng.normal(size=(n, classes))
     scores = shared + rng.normal(size=(networks, n, classes)) + truth
@@ -44,11 +44,11 @@ def test_the_variance_is_what_a_bootstrap_converges_to(grouped):
     rng = np.random.default_rng(3)
     truth, scores = sample(rng, n=400, classes=3)
     groups = np.arange(400) // 4 if grouped else None
-    if grouped:  # images of one group are nearly copies, and so is what the networks think of them
+    if grouped:  # images of one group are near copies with similar scores
         truth, scores = truth[::4].repeat(4, axis=0), scores[:, ::4].repeat(4, axis=1)
         scores = scores + rng.normal(0, 0.1, scores.shape)
     _, influence = macro_auc_influence(truth, scores)
-    units = summed_within(influence[0] - influence[1], groups)
+    units = sum_within_groups(influence[0] - influence[1], groups)
     drawn = []
     for _ in range(600):
         chosen = rng.integers(0, len(units), len(units))
@@ -56,7 +56,7 @@ def test_the_variance_is_what_a_bootstrap_converges_to(grouped):
         first, second = (roc_auc_score(truth[images], s[images], average="macro") for s in scores)
         drawn.append(float(first) - float(second))
     assert np.sqrt((units**2).sum()) == pytest.approx(np.std(drawn), rel=0.12)
-    if grouped:  # taking copies for independent images would halve the error
+    if grouped:  # taken as independent, copies would halve the error
         assert np.sqrt((units**2).sum()) > 1.6 * np.sqrt(((influence[0] - influence[1]) ** 2).sum())
 
 

@@ -1,4 +1,4 @@
-"""Labels saved: curves whose answer is known, the ends of what was measured, how often intervals hold."""
+"""Labels saved: curves with a known answer, limits of the measured range, coverage of intervals."""
 
 import math
 from pathlib import Path
@@ -15,20 +15,20 @@ from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED
 from mednet_bench.reports.answers.labels import saving_sentence
 from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.sections.learning_curves import learning_curves
+from mednet_bench.reports.statistics.calibration import class_distance
 from mednet_bench.reports.statistics.influence import auc_influence
 from mednet_bench.reports.statistics.labels_saved import SavedLabels, crossover, labels_needed, labels_saved
-from mednet_bench.reports.statistics.simulation import class_distance
 
 LABELS = np.array([50.0, 100.0, 200.0, 400.0])
 
 
 def rising(labels: np.ndarray) -> np.ndarray:
-    """A curve that gains as much with every doubling."""
+    """Return a curve with the same gain for every doubling."""
     return 0.65 + 0.05 * np.log2(labels / 50)
 
 
 def test_a_curve_shifted_by_a_factor_of_two_needs_exactly_twice_the_labels():
-    # The reference has at n what the init has at 2 n; at 400 that lies beyond what was measured.
+    # The reference has at n the score of the init at 2 n; 800 is not measured.
     needed = labels_needed(LABELS, rising(LABELS), rising(2 * LABELS))
     assert needed == pytest.approx([100, 200, 400, math.inf])
 
@@ -40,7 +40,7 @@ def test_between_budgets_the_curve_is_straight_over_the_logarithm_of_the_labels(
 
 def test_a_score_that_the_smallest_budget_has_needs_at_most_that_budget():
     needed = labels_needed(LABELS, rising(LABELS), np.array([0.3, rising(LABELS)[0]]))
-    assert needed.tolist() == [50, 50]  # exactly: equality is how "at most" is told
+    assert needed.tolist() == [50, 50]  # exactly: equality means "at most"
 
 
 def test_a_curve_that_falls_keeps_what_it_had():
@@ -57,9 +57,8 @@ def test_many_draws_at_once_give_what_each_gives_alone():
     rng = np.random.default_rng(3)
     scores, targets = rng.random((20, 4)), rng.random((20, 4))
     together = labels_needed(LABELS, scores, targets)
-    assert together.tolist() == [
-        labels_needed(LABELS, s, t).tolist() for s, t in zip(scores, targets, strict=True)
-    ]
+    alone = [labels_needed(LABELS, s, t).tolist() for s, t in zip(scores, targets, strict=True)]
+    assert together.tolist() == alone
 
 
 def experiment(rng: np.random.Generator, factor: float, seeds: int, images: int) -> tuple[SavedLabels, ...]:
@@ -82,10 +81,8 @@ def test_the_interval_holds_the_truth_in_nine_of_ten_experiments_at_least(seeds:
     rng = np.random.default_rng(11)
     truth = np.maximum(LABELS / 2, LABELS[0])  # at its smallest budget the init is there with fewer
     runs = [experiment(rng, 2.0, seeds, 600) for _ in range(100)]
-    inside = [
-        [s.low <= t * (1 + 1e-9) and t <= s.high * (1 + 1e-9) for s, t in zip(run, truth, strict=True)]
-        for run in runs
-    ]
+    near = 1 + 1e-9
+    inside = [[s.low <= t * near and t <= s.high * near for s, t in zip(r, truth, strict=True)] for r in runs]
     assert np.mean(inside, axis=0).min() >= 0.9
 
 
@@ -94,9 +91,8 @@ def test_a_plateau_of_the_reference_is_no_merit_of_the_init():
     scores = np.array([[plateau, plateau]] * 3) + np.array([-0.001, 0.0, 0.001])[:, None, None]
     saved = labels_saved(LABELS, scores, np.full((2, 4, 10), 1e-9), np.random.default_rng(1))[-1]
     assert saved.needed == saved.own == pytest.approx(100) and saved.share == 1
-    steep = labels_saved(
-        LABELS, np.array([[rising(LABELS)] * 2] * 3), np.zeros((2, 4, 9)), np.random.default_rng(1)
-    )
+    rises = np.array([[rising(LABELS)] * 2] * 3)
+    steep = labels_saved(LABELS, rises, np.zeros((2, 4, 9)), np.random.default_rng(1))
     assert [each.own for each in steep] == pytest.approx(LABELS)
 
 
@@ -129,9 +125,10 @@ def test_labels_are_saved_only_where_interval_and_verdict_say_so(
 
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
     fewer, more = SavedLabels(400, 80, 50, 90, 100), SavedLabels(400, math.inf, 120, math.inf, 100)
-    told = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
-    assert told.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks; on the other one")
-    assert saving_sentence([saving(fewer, UNDECIDED)]).startswith("one cannot tell on 1 task")
+    text = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
+    assert text.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks")
+    undecided = saving_sentence([saving(fewer, UNDECIDED)])
+    assert " on 1 task" in undecided and "saves labels" not in undecided
     assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 

@@ -1,4 +1,4 @@
-"""A metric of a plug-in says which end is better: whatever ranks, marks or judges by it follows."""
+"""Ranks, marks and judgments follow the direction that a plug-in declares for its metric."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,12 +54,9 @@ def test_the_best_is_the_lowest_where_lower_is_better(tmp_path: Path):
     assert strong == {"imagenet"}
     (column,) = [column for column in table.columns if column.title == "Missed"]
     assert column.help == "share of lesions missed, lower is better"
-    assert "Missed (lower is better)" in leaderboard_board(
-        [tmp_path], BoardRequest(metric="missed"), "markdown"
-    )
-    unbroken = " ".join(
-        leaderboard_board([tmp_path], BoardRequest(metric="missed"), "table").split()
-    )  # without line breaks
+    board = BoardRequest(metric="missed")
+    assert "Missed (lower is better)" in leaderboard_board([tmp_path], board, "markdown")
+    unbroken = " ".join(leaderboard_board([tmp_path], board, "table").split())  # without line breaks
     assert "Missed (lower is better)" in unbroken
 
 
@@ -70,7 +67,7 @@ def test_ranks_and_the_critical_difference_follow(tmp_path: Path):
     assert best == "imagenet"
 
 
-def test_a_metric_that_nobody_describes_counts_as_higher_is_better(tmp_path: Path):
+def test_a_metric_without_facts_counts_as_higher_is_better(tmp_path: Path):
     results = leading(write(tmp_path, facts=None))
     assert marked(results) == {"scratch"} and results.sign == 1
     assert [row.stats["missed"].n for row in results.rows] == [3] * 15
@@ -106,18 +103,17 @@ def test_a_rise_of_an_error_is_a_fall(tmp_path: Path):
 
 
 def test_the_smallest_fall_that_counts_is_a_share_of_the_range(tmp_path: Path):
-    """0.4 of 100 points is rounding, as 0.004 of an AUC is; without a range it would be a fall."""
+    """0.4 of 100 points is rounding, as 0.004 of an AUC is."""
     points = replace(ERROR, high=100.0)
     same = dict.fromkeys(VALUES, 50.0)
     update_baseline(write(tmp_path / "before", same, points), tmp_path / "points.json", ["missed"])
     moved = dict.fromkeys(VALUES, 50.4)
     assert not regression_outcome(write(tmp_path / "after", moved, points), tmp_path / "points.json")[1]
-    assert regression_outcome(
-        write(tmp_path / "far", dict.fromkeys(VALUES, 51.0), points), tmp_path / "points.json"
-    )[1]
+    far = write(tmp_path / "far", dict.fromkeys(VALUES, 51.0), points)
+    assert regression_outcome(far, tmp_path / "points.json")[1]
 
 
 def test_compare_says_which_end_is_better(tmp_path: Path):
     write(tmp_path / "a")
-    told = comparison_markdown(tmp_path / "a", write(tmp_path / "b", {**VALUES, "scratch": 0.5}), "missed")
-    assert told.startswith("# Test Missed (lower is better): B minus A")
+    text = comparison_markdown(tmp_path / "a", write(tmp_path / "b", {**VALUES, "scratch": 0.5}), "missed")
+    assert text.startswith("# Test Missed (lower is better): B minus A")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mednet_bench.reports.analysis.flags import ComparisonSide, one_pretraining
+from mednet_bench.reports.analysis.flags import ComparisonSide, one_pretraining_flags
 from mednet_bench.reports.analysis.influence_input import ScoreEvidence
 from mednet_bench.reports.analysis.results import LeaderboardRow
 
@@ -28,5 +28,5 @@ def side(label: str) -> ComparisonSide:
 )
 def test_a_mednet_from_a_card_is_one_pretraining_too(label: str, once: bool) -> None:
     other = side("random weights")
-    assert [flag.name for flag in one_pretraining(side(label), other)] == ["one-pretraining"] * once
-    assert not list(one_pretraining(other, replace(other)))
+    assert [flag.name for flag in one_pretraining_flags(side(label), other)] == ["one-pretraining"] * once
+    assert not list(one_pretraining_flags(other, replace(other)))

@@ -1,4 +1,4 @@
-"""Statistics over tasks against a published example, scipy's and scikit-posthocs' own words, and by hand."""
+"""Statistics over tasks against a published example, scipy, scikit-posthocs and values by hand."""
 
 import itertools
 import math
@@ -12,10 +12,16 @@ import pytest
 from scipy import stats
 from synthetic import Grid, write_run
 
-from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.reports.analysis.aggregate import gather_scores, overall_differences, rank_inits
+from mednet_bench.reports.analysis.aggregate import (
+    OverallDifference,
+    gather_scores,
+    overall_differences,
+    rank_inits,
+)
 from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.cost_benefit import cost_benefit_answer
@@ -34,7 +40,7 @@ from mednet_bench.reports.statistics.over_tasks import (
 )
 
 # Demšar 2006, JMLR 7:1, Table 6: AUC of C4.5, with m tuned, with cf tuned, with both, on 14 data sets.
-# Two ties of the printed values are none in the printed ranks: voting is written with one more digit here.
+# Two ties of the printed values are none in the printed ranks: voting has one more digit here.
 DEMSAR = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],
@@ -63,7 +69,7 @@ def test_demsars_example_gives_the_published_ranks_statistics_and_critical_diffe
     assert uncorrected == pytest.approx(9.28, abs=0.005)
     assert (n - 1) * uncorrected / (n * (k - 1) - uncorrected) == pytest.approx(3.69, abs=0.005)
     assert ranks.critical == pytest.approx(1.25, abs=0.005)
-    # Ours is corrected for ties (Conover 1999): divided by one minus the share that ties take away.
+    # Ours is corrected for ties (Conover 1999).
     ties = sum((c**3 - c) for row in DEMSAR for c in np.unique(row, return_counts=True)[1])
     assert ranks.chi2 == pytest.approx(uncorrected / (1 - ties / (n * (k**3 - k))))
     assert ranks.p == pytest.approx(stats.chi2.sf(ranks.chi2, k - 1))
@@ -85,10 +91,9 @@ def test_the_critical_values_are_those_of_demsars_table_5(k: int, q: float):
 
 def test_borda_counts_the_beaten_and_half_of_the_ties():
     scores = np.array([[0.9, 0.8, 0.7], [0.5, 0.5, 0.4], [0.6, 0.7, 0.7]])
-    by_hand = [
-        sum((row[i] > row[j]) + 0.5 * (row[i] == row[j]) for row in scores for j in range(3) if j != i)
-        for i in range(3)
-    ]
+    pairs = list(itertools.permutations(range(3), 2))
+    wins = [(i, (row[i] > row[j]) + 0.5 * (row[i] == row[j])) for row in scores for i, j in pairs]
+    by_hand = [sum(win for place, win in wins if place == i) for i in range(3)]
     assert rank_scores(scores).borda.tolist() == by_hand == [3.5, 4.0, 1.5]
 
 
@@ -148,14 +153,16 @@ def _with_group(folder: Path, tasks: tuple[str, ...], group: str) -> None:
 ORGANS = ("organamnist", "organcmnist", "organsmnist")
 
 
+def mednet_over_scratch(results: Results) -> OverallDifference:
+    return next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
+
+
 def test_tasks_of_one_origin_count_once(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", *ORGANS), fractions=(1.0,)))
-    before = next(
-        e for e in overall_differences(load_results([tmp_path])) if (e.a, e.b) == ("mednet", "scratch")
-    )
+    before = mednet_over_scratch(load_results([tmp_path]))
     _with_group(tmp_path, ORGANS, "lits")
     results = load_results([tmp_path])
-    after = next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
+    after = mednet_over_scratch(results)
     assert (before.mean.units, after.mean.units) == (4, 2) and len(after.tasks) == 4
     answer = cost_benefit_answer(results)
     assert answer and "n = 2 origins of the images, each counted once" in answer.sentence
@@ -166,26 +173,21 @@ def test_tasks_of_one_origin_count_once(tmp_path: Path):
 def test_generated_images_never_mix_with_real_ones(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist", "phantom-thorax"), fractions=(1.0,)))
     found = overall_differences(load_results([tmp_path]))
-    assert {(e.setting.generated, e.tasks) for e in found} == {
-        (False, ("breastmnist", "retinamnist")),
-        (True, ("phantom-thorax",)),
-    }
+    real, generated = (False, ("breastmnist", "retinamnist")), (True, ("phantom-thorax",))
+    assert {(e.setting.generated, e.tasks) for e in found} == {real, generated}
 
 
 def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_rank(tmp_path: Path):
-    def skip(cell: object) -> bool:
-        init, task, seed = cell.init, cell.task, cell.seed  # type: ignore[attr-defined]
-        return init == "mednet" and (task == "retinamnist" or seed == 2)
+    def skip(cell: Cell) -> bool:
+        return cell.init == "mednet" and (cell.task == "retinamnist" or cell.seed == 2)
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,), skip=skip))
     results = load_results([tmp_path])
     assert [each.tasks for each in rank_inits(results)] == [("breastmnist",)]
-    scores = {
-        (r.cell.init, r.cell.seed): r.metrics["auc"] for r in results.counted if r.cell.task == "breastmnist"
-    }
+    records = [r for r in results.counted if r.cell.task == "breastmnist"]
+    scores = {(r.cell.init, r.cell.seed): r.metrics["auc"] for r in records}
     by_hand = np.mean([scores["mednet", s] - scores["scratch", s] for s in (0, 1)])  # type: ignore[operator]
-    found = next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
-    assert found.mean.difference == pytest.approx(by_hand)
+    assert mednet_over_scratch(results).mean.difference == pytest.approx(by_hand)
 
 
 def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
@@ -194,9 +196,8 @@ def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
 
 
 def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
-    def skip(cell: object) -> bool:
-        init, task, seed = cell.init, cell.task, cell.seed  # type: ignore[attr-defined]
-        return init == "scratch" and task == "breastmnist" and seed == 2
+    def skip(cell: Cell) -> bool:
+        return (cell.init, cell.task, cell.seed) == ("scratch", "breastmnist", 2)
 
     tasks, inits = ("breastmnist", "retinamnist"), ("imagenet", "scratch")
     write_run(tmp_path, Grid(tasks=tasks, inits=inits, fractions=(1.0,), skip=skip))
@@ -209,16 +210,14 @@ def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
 
 
 def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tmp_path: Path):
-    write_run(
-        tmp_path, Grid(tasks=("breastmnist", "retinamnist"), inits=("imagenet", "scratch"), fractions=(1.0,))
-    )
+    tasks, inits = ("breastmnist", "retinamnist"), ("imagenet", "scratch")
+    write_run(tmp_path, Grid(tasks=tasks, inits=inits, fractions=(1.0,)))
     store = RecordStore(tmp_path)
     for record in list(store.read_all()):
         if record.init and (record.cell.task, record.cell.init) == ("retinamnist", "imagenet"):
             init = msgspec.structs.replace(record.init, overlap=("imagenet-1k",))
-            store.path(record.key).write_bytes(
-                msgspec.json.encode(msgspec.structs.replace(record, init=init))
-            )
+            changed = msgspec.structs.replace(record, init=init)
+            store.path(record.key).write_bytes(msgspec.json.encode(changed))
     results = load_results([tmp_path])
     assert [each.tasks for each in overall_differences(results)] == [("breastmnist",)]
     answer = cost_benefit_answer(results)
@@ -281,34 +280,32 @@ def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Pa
     assert after.sentence == before.sentence
 
 
-def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: Path):
+def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Path):
     write_run(tmp_path, alone("breastmnist", fractions=(1.0,)))
     for init, recipe in (("imagenet", TrainingConfig()), ("scratch", ANEW)):
         grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
         write_run(tmp_path, replace(grid, inits=(init,)))
-    compared, refused = sorted(
-        compute_verdicts(results := load_results([tmp_path])), key=lambda v: v.has("not-comparable")
-    )
+    results = load_results([tmp_path])
+    compared, refused = sorted(compute_verdicts(results), key=lambda v: v.has("not-comparable"))
     assert refused.has("not-comparable") and sum(count_verdicts([compared, refused]).values()) == 1
     assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
     answer, none = main_answer(results, [compared, refused]), main_answer(results, [refused])
     assert " of 1 comparison;" in answer.sentence and "flagged not-comparable" in answer.sentence
-    assert "else one cannot tell" not in answer.sentence
+    assert "1 undecided" not in answer.sentence and "undecided 1" not in answer.sentence
     assert "of 0 comparisons; no verdict where flagged not-comparable" in none.sentence and not none.figure
     reached = by_modality_answer(results, [compared, refused])
     assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 
 
-def test_few_tasks_are_told_what_they_lack_and_many_get_a_diagram(tmp_path: Path):
+def test_too_few_tasks_are_named_and_many_get_a_diagram(tmp_path: Path):
     few, many = tmp_path / "few", tmp_path / "many"
     write_run(few, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,)))
     tasks = ("breastmnist", "retinamnist", "bloodmnist", "dermamnist", "octmnist", "pathmnist")
     write_run(many, Grid(tasks=tasks, fractions=(1.0,)))
     lacking, whole = over_tasks(load_results([few])), over_tasks(load_results([many]))
     assert lacking and whole
-    assert (
-        "interval needs 3" in lacking.parts[0].points[0] and "Nemenyi's need 5" in lacking.parts[0].points[0]
-    )
+    (point, *_) = lacking.parts[0].points
+    assert "interval needs 3" in point and "Nemenyi's need 5" in point
     assert not whole.parts[0].points
     (diagram,) = [block for block in whole.parts[0].blocks if isinstance(block, Figure)]
     assert "6 independent tasks" in diagram.panels[0].alt and "CD" in diagram.panels[0].svg

@@ -1,4 +1,4 @@
-"""Intervals and p-values of paired differences, against scipy and statsmodels where these have an answer."""
+"""Intervals and p-values of paired differences, against scipy and statsmodels."""
 
 import math
 
@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.analysis.verdicts import detectable_difference, holm_adjusted, seeds_needed
+from mednet_bench.reports.analysis.verdicts import adjust_by_holm, detectable_difference, seeds_needed
 from mednet_bench.reports.statistics.paired import (
     TRUST,
     PairedDifference,
@@ -16,15 +16,11 @@ from mednet_bench.reports.statistics.paired import (
     satterthwaite_dof,
 )
 
-FEW = [
-    np.array([0.01, 0.04, 0.03]),
-    np.array([0.02, 0.021, 0.018, 0.03, 0.0]),
-    np.array([-0.004, 0.001, 0.002, 0.0]),
-]
+FEW = list(map(np.array, ([0.01, 0.04, 0.03], [0.02, 0.021, 0.018, 0.03, 0.0], [-0.004, 0.001, 0.002, 0.0])))
 
 
 def of_seeds(differences):
-    """A comparison on so many test images that only the seeds are uncertain."""
+    """Return a difference whose only error is that of the seeds."""
     return paired_difference(differences, np.zeros((len(differences), 10)))
 
 
@@ -83,11 +79,8 @@ def test_the_seeds_needed_are_the_fewest_that_suffice():
     found = PairedDifference(0.03, 3, 5e-5, 200.0, 1e-4, 4e-5)
     seeds = seeds_needed(found, 0.03)
     assert 3 < seeds < 30
-    assert (
-        detectable_difference(found.with_seeds(int(seeds)))
-        <= 0.03
-        < detectable_difference(found.with_seeds(int(seeds) - 1))
-    )
+    few, enough = (detectable_difference(found.with_seeds(int(n))) for n in (seeds - 1, seeds))
+    assert enough <= 0.03 < few
 
 
 def test_no_number_of_seeds_makes_up_for_too_few_test_images():
@@ -107,4 +100,4 @@ def test_a_difference_at_the_detectable_size_is_found_four_times_in_five():
 
 @pytest.mark.parametrize("p_values", [[0.01, 0.04, 0.03, 0.005], [0.5], [0.02, 0.02, 0.9], [0.6, 0.7]])
 def test_holm_is_that_of_statsmodels(p_values):
-    assert holm_adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)
+    assert adjust_by_holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], rel=1e-12)

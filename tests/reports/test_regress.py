@@ -1,4 +1,4 @@
-"""`regress` on invented scores: tolerances against numbers worked out by hand, and every way to go red."""
+"""`regress` on synthetic scores: tolerances against values computed by hand, and every way to go red."""
 
 import os
 from pathlib import Path
@@ -51,16 +51,14 @@ def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgment]:
     return check_regression(read_baseline(path), load_results([after]))
 
 
-def test_the_tolerance_is_the_one_worked_out_by_hand():
+def test_the_tolerance_is_the_one_computed_by_hand():
     # t(3 df, 1 - .001/1) = 10.2145; sqrt(1/4 + 1/2) = .866025; sd of .70 .72 .74 .76 is .0258199
     assert REGRESSION_ALPHA == 0.001
     values = [0.70, 0.72, 0.74, 0.76]
-    assert seed_tolerance(values, PooledSpread(0.01, 3), 2, 1) == pytest.approx(0.22840, abs=2e-5), (
-        "own is larger"
-    )
-    assert seed_tolerance(values, PooledSpread(0.05, 3), 2, 1) == pytest.approx(0.44230, abs=2e-5), (
-        "pool's is larger"
-    )
+    own_is_larger = seed_tolerance(values, PooledSpread(0.01, 3), 2, 1)
+    assert own_is_larger == pytest.approx(0.22840, abs=2e-5)
+    pool_is_larger = seed_tolerance(values, PooledSpread(0.05, 3), 2, 1)
+    assert pool_is_larger == pytest.approx(0.44230, abs=2e-5)
     assert seed_tolerance([0.7, 0.7, 0.7], PooledSpread(0.05, 3), 5, 10) == 0, "no seed changes anything"
     assert seed_tolerance([0.7], None, 5, 10) == np.inf
 
@@ -90,11 +88,8 @@ def test_the_same_seeds_must_repeat_their_scores(tmp_path: Path):
     rose = judged(tmp_path, before, scored(tmp_path / "d", {"scratch": [0.606, 0.706]}))
     assert [j.verdict for j in (*fell, *held, *rose)] == ["fell", "held", "rose"]
     assert fell[0].red and not rose[0].red
-    assert (
-        fell[0].allowed == REGRESSION_FLOOR
-        and fell[0].seeds == (2, 2)
-        and fell[0].before == pytest.approx(0.65)
-    )
+    assert (fell[0].allowed, fell[0].seeds) == (REGRESSION_FLOOR, (2, 2))
+    assert fell[0].before == pytest.approx(0.65)
 
 
 def test_other_seeds_may_differ_as_seeds_do(tmp_path: Path):
@@ -162,15 +157,11 @@ def test_a_failed_row_is_red_with_its_error(tmp_path: Path):
 def test_a_seed_whose_record_was_altered_is_missing_and_named_as_damaged(tmp_path: Path):
     before = scored(tmp_path / "a", {"scratch": [0.8, 0.8]})
     after = scored(tmp_path / "b", {"scratch": [0.8, 0.8]})
-    (path,) = (
-        RecordStore(after).path(r.key)
-        for r in RecordStore(after).read_all()
-        if r.cell.seed == 1 and r.metrics
-    )
+    store = RecordStore(after)
+    (path,) = (store.path(r.key) for r in store.read_all() if r.cell.seed == 1 and r.metrics)
     path.write_bytes(path.read_bytes().replace(b'"auc":0.8', b'"auc":0.1', 1))
-    assert [(j.verdict, j.why) for j in judged(tmp_path, before, after)] == [
-        ("missing", "seed 1: its record is damaged")
-    ]
+    (row,) = judged(tmp_path, before, after)
+    assert (row.verdict, row.why) == ("missing", "seed 1: its record is damaged")
     summary, red = regression_outcome(after, tmp_path / "baseline.json")
     assert red and "1 record or its predictions are damaged: run the same command again" in summary
     assert "B: 1 record or its predictions are damaged" in comparison_markdown(before, after)
@@ -242,9 +233,8 @@ def test_the_summary_names_what_fell_by_how_much_and_against_which_interval(tmp_
     line = next(line for line in text.splitlines() if line.startswith("- breastmnist, scratch"))
     assert "0.8000 (2 seeds) to 0.7700 (2 seeds)" in line and "\u22120.0300" in line
     assert "0.7950 to 0.8050" in line
-    assert (
-        text.index("- breastmnist, scratch") < text.index("Rose: consider --update") < text.index("<details>")
-    )
+    parts = ("- breastmnist, scratch", "Rose: consider --update", "<details>")
+    assert [*map(text.index, parts)] == sorted(map(text.index, parts))
 
 
 def test_update_then_regress_is_green_and_the_file_is_read_back_as_written(tmp_path: Path):

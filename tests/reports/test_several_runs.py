@@ -1,4 +1,4 @@
-"""Several runs in one report: what is in two of them counts once, and what cannot be compared is said so."""
+"""Several runs in one report: shared records count once, and incomparable rows are named."""
 
 import shutil
 from pathlib import Path
@@ -29,8 +29,8 @@ def test_seeds_of_two_runs_are_averaged_and_a_record_in_both_counts_once(tmp_pat
     assert row.seeds == (0, 1, 2) and not row.ambiguous
     assert results.folders == (tmp_path / "a", tmp_path / "b")
     assert len(results.records) == 3 and results.missing == () and results.repeated == {}
-    told = " ".join(merged_notices(results))
-    assert "2 runs were merged" in told and "1 record stand" in told and "cannot" not in told
+    text = " ".join(merged_notices(results))
+    assert "2 runs were merged" in text and "1 record stand" in text and "cannot" not in text
 
 
 def test_predictions_are_found_in_the_run_that_holds_them(tmp_path: Path):
@@ -61,9 +61,8 @@ def test_runs_that_share_nothing_comparable_are_named(tmp_path: Path):
     write_run(tmp_path / "b", grid(data="other"))
     results = load_results([tmp_path / "a", tmp_path / "b"])
     assert len(results.rows) == 2 and all(row.ambiguous for row in results.rows)
-    assert f"Nothing in {tmp_path / 'a'}, {tmp_path / 'b'} can be compared" in " ".join(
-        merged_notices(results)
-    )
+    notices = " ".join(merged_notices(results))
+    assert f"Nothing in {tmp_path / 'a'}, {tmp_path / 'b'} can be compared" in notices
 
 
 def test_one_run_is_not_called_several(tmp_path: Path):

@@ -11,9 +11,17 @@ from synthetic import Grid, cells, write_run
 
 from mednet_bench.benchmark.schema.records import RecordStore, SplitOverlap
 from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.subgroup_split import _stratum, _Whole, split_subgroups
-from mednet_bench.reports.analysis.subgroups import LESS, MORE, SHOWN, subgroup_gains, subgroup_gaps
-from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, holm_adjusted
+from mednet_bench.reports.analysis.subgroups import (
+    LESS,
+    MORE,
+    SHOWN,
+    _stratum,
+    _Whole,
+    split_subgroups,
+    subgroup_gains,
+    subgroup_gaps,
+)
+from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, adjust_by_holm
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.subgroups import subgroups_section
 from mednet_bench.reports.statistics.influence import auc_influence
@@ -152,8 +160,8 @@ def test_few_patients_are_no_subgroup(tmp_path):
 def test_holm_runs_over_the_subgroups_of_a_column(tmp_path):
     site = np.array(["a", "b", "c"])[np.arange(IMAGES) % 3]
     found = subgroup_gains(load_results([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
-    assert [each.p for each in found] == holm_adjusted([each.difference.p_value() for each in found])
-    assert [each.p_extra for each in found] == holm_adjusted(
+    assert [each.p for each in found] == adjust_by_holm([each.difference.p_value() for each in found])
+    assert [each.p_extra for each in found] == adjust_by_holm(
         [each.extra.p_value() for each in found if each.extra]
     )
 

@@ -1,4 +1,4 @@
-"""Each finding of Transfusion is reproduced, contradicted or left open as planted records have it."""
+"""Each finding of Transfusion is reproduced, contradicted or undecided, as in the synthetic records."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,13 +39,8 @@ from mednet_bench.reports.sections.transfusion import transfusion_section as sec
 
 MEANVAR = "meanvar:imagenet"
 STEPS = {"imagenet": 40, MEANVAR: 45, "scratch": 160}
-GRID = Grid(
-    tasks=("breastmnist",),
-    inits=("imagenet", MEANVAR, "scratch"),
-    fractions=(1.0,),
-    seeds=(0, 1, 2, 3),
-    predictions=False,
-)
+INITS = ("imagenet", MEANVAR, "scratch")
+GRID = Grid(tasks=("breastmnist",), inits=INITS, fractions=(1.0,), seeds=(0, 1, 2, 3), predictions=False)
 Steps = Callable[[Cell], int]
 
 
@@ -58,7 +53,7 @@ def flat(cell: Cell) -> tuple[float, ...]:
 
 
 def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) -> Results:
-    """Write a run whose trainings reach their end after `steps`, and whose stages changed as `cka` says."""
+    """Write a run whose trainings converge after `steps`, with the CKA per stage of `cka`."""
     write_run(folder, grid)
     store = RecordStore(folder)
     for record in list(store.read_all()):
@@ -67,16 +62,20 @@ def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) 
     return load_results([folder])
 
 
+def curve_of(reached: int, every: int) -> tuple[ValidationPoint, ...]:
+    """Return a curve of 200 steps that validates at 0.55 before step `reached` and at 0.9 from there on."""
+    scores = {at: 0.9 if at >= reached else 0.55 for at in range(every, 201, every)}
+    return tuple(
+        ValidationPoint(step=s, seconds=s / 10, train_loss=1, val_loss=1, val_score=v)
+        for s, v in scores.items()
+    )
+
+
 def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ...]]) -> Record:
     cell = record.cell
     rng = np.random.default_rng([cell.seed, len(cell.init)])
     reached = steps(cell) + 5 * int(rng.integers(-1, 2))
-    curve = tuple(
-        ValidationPoint(
-            step=at, seconds=at / 10, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.55
-        )
-        for at in range(5, 205, 5)
-    )
+    curve = curve_of(reached, 5)
     stages = tuple(
         StageSimilarity(stage=f"stage{at}", cka=value + float(rng.normal(0, 0.01)), images=78)
         for at, value in enumerate(cka(cell))
@@ -88,11 +87,8 @@ def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ..
 
 
 def finding(results: Results, claim: str) -> TransfusionFinding:
-    return next(
-        each
-        for each in transfusion_findings(results, finetune_places(results), "imagenet")
-        if each.claim == claim
-    )
+    found = transfusion_findings(results, finetune_places(results), "imagenet")
+    return next(each for each in found if each.claim == claim)
 
 
 SPEEDS = {REPRODUCED: (40, 40), CONTRADICTED: (180, 180), UNCLEAR: (40, 190)}
@@ -162,9 +158,8 @@ def test_gaps_of_large_and_small_networks_differ_or_not(
     outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, small = SIGNS[outcome]
-    monkeypatch.setattr(
-        synthetic, "_wanted", scored(lambda cell: large if cell.arch == "resnet50" else small)
-    )
+    gap = scored(lambda cell: large if cell.arch == "resnet50" else small)
+    monkeypatch.setattr(synthetic, "_wanted", gap)
     results = planted(tmp_path, replace(TWO, archs=("resnet50", "resnet18")))
     assert finding(results, NETWORK).outcome == outcome
     assert finding(results, FEW).outcome == UNTESTED and "--fractions" in finding(results, FEW).reason
@@ -187,22 +182,14 @@ def test_one_seed_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(synthetic, "_wanted", scored(lambda cell: 0.3 if cell.fraction < 1 else 0.0))
     grid = replace(GRID, seeds=(0,), fractions=(0.1, 1.0), archs=("resnet50", "resnet18"), predictions=True)
     results = planted(tmp_path, grid, cka=CHANGES[REPRODUCED])
-    assert {each.outcome for each in transfusion_findings(results, finetune_places(results), "imagenet")} <= {
-        UNCLEAR,
-        UNTESTED,
-    }
+    found = transfusion_findings(results, finetune_places(results), "imagenet")
+    assert {each.outcome for each in found} <= {UNCLEAR, UNTESTED}
 
 
 def test_identical_seeds_are_no_certainty_where_validations_are_coarse(tmp_path: Path) -> None:
     def coarse(record: Record) -> Record:  # a validation every 50 steps: 50 against 100 may be 50 against 51
-        curve = tuple(
-            ValidationPoint(
-                step=at, seconds=1, train_loss=1, val_loss=1, val_score=0.9 if at >= reached else 0.5
-            )
-            for reached in [{"scratch": 100}.get(record.cell.init, 50)]
-            for at in range(50, 250, 50)
-        )
-        return msgspec.structs.replace(record, curve=curve, val_metrics={"auc": 0.9})
+        reached = {"scratch": 100}.get(record.cell.init, 50)
+        return msgspec.structs.replace(record, curve=curve_of(reached, 50), val_metrics={"auc": 0.9})
 
     write_run(tmp_path, replace(GRID, seeds=(0, 1)))
     store = RecordStore(tmp_path)
