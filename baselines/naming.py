@@ -11,7 +11,7 @@ from .init import INIT_NAME, INIT_NAME_RULE, INITS, InitCard, InitFamily, InitRe
 from .init_file import InitFiles
 from .weights.checkpoint import from_checkpoint
 
-FORMS = {
+INIT_NAME_FORMS = {
     "continued": "as mednet made here, but begun with ImageNet's weights",
     "mednet@IMAGES": "mednet, or continued, pretrained on so many images, e.g. mednet@4000",
     "NAME=CARD.toml": "weights of your own, under any name, or family/variant",
@@ -90,17 +90,17 @@ class NamedInit:
         """The init that it names, or from which it derives."""
         return self.parts.base
 
-    def __call__(self, need: InitRequest) -> InitCard:
+    def __call__(self, request: InitRequest) -> InitCard:
         """Resolve the init; `UserError` says why it cannot be had, and the cure."""
         base, images = self.base, self.parts.images
         path = self.paths.get(base)
-        need = replace(need, path=path, paths=self.paths, images=images)
+        request = replace(request, path=path, paths=self.paths, images=images)
         if base in self.inits:
-            source = self.inits[base](need)
+            source = self.inits[base](request)
         elif base not in INITS and path is not None:
-            source = from_checkpoint(base, path, need)
+            source = from_checkpoint(base, path, request)
         else:
-            source = INITS[base](need)
+            source = INITS[base](request)
         if images:
             if source.pretraining is None:
                 raise UserError(

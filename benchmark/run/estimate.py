@@ -11,11 +11,11 @@ from .planner import ResolvedPlan
 
 PROBE_SECONDS = 2.0
 PROBE_BATCH = 32
-EARLIEST = 0.45
+EARLY_STOP_SHARE = 0.45
 """Share of the training budget that a fine-tuning spends at least in practice: early stopping."""
-SPREAD = 1.4
+SLOWDOWN = 1.4
 """How much slower than the probe a shared machine has been seen to be."""
-UNKNOWN_SPLITS = (1000, 100, 500)
+DEFAULT_SPLIT_SIZES = (1000, 100, 500)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ImageRates:
     infer: float
 
 
-def estimate_seconds(grid: ResolvedPlan, waiting: list[PlannedCell], device: str, jobs: int) -> SecondsRange:
+def estimate_seconds(resolved: ResolvedPlan, waiting: list[PlannedCell], device: str, jobs: int) -> SecondsRange:
     """Estimate the waiting cells from a probe of every (arch, input size) among them."""
     rates = {
         place: probe_rates(place[0], place[1], device)
@@ -44,30 +44,30 @@ def estimate_seconds(grid: ResolvedPlan, waiting: list[PlannedCell], device: str
     featured: set[tuple[object, ...]] = set()
     for planned in waiting:
         rate = rates[planned.cell.arch, planned.cell.input_size]
-        work, early = _work(grid, planned.cell, featured)
+        work, early = _cell_cost(resolved, planned.cell, featured)
         trained = work.trained / rate.train
         rest = work.seen / rate.infer + work.solver_seconds
-        low += trained * (EARLIEST if early else 1.0) + rest
-        high += (trained + rest) * SPREAD
+        low += trained * (EARLY_STOP_SHARE if early else 1.0) + rest
+        high += (trained + rest) * SLOWDOWN
     least, most = speedup(device, max(1, min(jobs, len(waiting))))
     return SecondsRange(low / most, high / least)
 
 
-def _work(grid: ResolvedPlan, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[CostEstimate, bool]:
+def _cell_cost(resolved: ResolvedPlan, cell: Cell, featured: set[tuple[object, ...]]) -> tuple[CostEstimate, bool]:
     """Return what a cell costs, and whether it may stop early; features are counted once per weights."""
-    recipe: TrainingConfig = grid.request.recipe
+    recipe: TrainingConfig = resolved.request.recipe
     if cell.step == "pretrain":
-        plan = grid.pretraining(cell).pretraining
+        plan = resolved.pretraining(cell).pretraining
         return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False
     protocol = PROTOCOLS[cell.protocol]
-    train, val, test = grid.tasks[cell.task].split_sizes or UNKNOWN_SPLITS
+    train, val, test = resolved.tasks[cell.task].split_sizes or DEFAULT_SPLIT_SIZES
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
     if cell.step == "tune":
         trials = len(recipe.lr_grid)
         return CostEstimate(trials * work.trained, trials * (work.seen - test)), True
     if not protocol.frozen:
         return work, True
-    card = grid.card(cell)
+    card = resolved.card(cell)
     key = (cell.task, cell.arch, card.identity, cell.seed if card.seeded else -1)
     seen = 0.0 if key in featured else float(train + val + test)
     featured.add(key)
@@ -102,10 +102,10 @@ def probe_rates(arch: str, side: int, device: str) -> ImageRates:
             sums = [model(images).sum() for _ in range(steps)]
             torch.stack(sums).tolist()  # waits for the device
 
-    return ImageRates(*(_per_second(action) for action in (train, infer)))
+    return ImageRates(*(_images_per_second(action) for action in (train, infer)))
 
 
-def _per_second(action: Callable[[int], None]) -> float:
+def _images_per_second(action: Callable[[int], None]) -> float:
     action(2)  # warm-up
     started = time.perf_counter()
     action(2)

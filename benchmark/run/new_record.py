@@ -15,23 +15,23 @@ from ..schema.provenance import current_provenance
 from ..schema.records import ContentHashes, HyperparameterChoice, ImageCounts, InitFacts, Record, TaskFacts
 from ..training.protocol import PROTOCOLS, EvalContext
 from ..training.subsets import one_hot
-from .planner import PRETRAIN_FIELDS, ResolvedPlan, part_of
+from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 
 
-def new_record(grid: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
+def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
     """Return the record of a cell with what is known before anything is computed."""
-    cell, recipe = planned.cell, grid.request.recipe
+    cell, recipe = planned.cell, resolved.request.recipe
     if cell.step == "pretrain":
         task, init, fields = None, None, PRETRAIN_FIELDS
     else:
-        task = grid.tasks[cell.task]
-        init, fields = grid.card(cell), PROTOCOLS[cell.protocol].recipe_fields
+        task = resolved.tasks[cell.task]
+        init, fields = resolved.card(cell), PROTOCOLS[cell.protocol].recipe_fields
     return Record(
         key=planned.key,
         cell=cell,
         status="ok",
         protocol_version=PROTOCOL_VERSION,
-        recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
+        recipe_hash=hashlib.sha256(encode_fields(recipe, fields).encode()).hexdigest()[:12],
         task=task_facts(task) if task else None,
         init=init_facts(init, task) if init else None,
         provenance=current_provenance(device),
@@ -92,7 +92,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
-        possible=tuple(_possible(card, task)) if task else (),
+        possible=tuple(_possible_contamination(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
         derived_from=card.source.name if card.transform else "",
@@ -101,7 +101,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     )
 
 
-def _possible(card: InitCard, task: Task) -> Iterator[str]:
+def _possible_contamination(card: InitCard, task: Task) -> Iterator[str]:
     """Yield what speaks for weights that have seen the task, without declaring it; silence does, too."""
     if card.file is not None and not card.corpora:
         yield "its card names no data set that the weights have seen"

@@ -67,16 +67,16 @@ class ResolvedPlan:
         return next(c for c in cards if c.pretraining and c.pretraining.identity == cell.pretraining)
 
 
-def part_of(recipe: TrainingConfig, fields: Sequence[str]) -> str:
+def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
     """Return the part of a recipe that decides a result, as canonical JSON."""
     return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
 
 
-def check_words(request: RunConfig) -> None:
+def check_option_values(request: RunConfig) -> None:
     """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
     parse_seeds(request.seeds)
     parse_fractions(request.fractions)
-    inits_of(request)
+    requested_inits(request)
     for protocol in parse_names(request.protocols, "protocols"):
         PROTOCOLS[protocol]
 
@@ -96,13 +96,13 @@ def build_plan(
         UserError: a name is unknown, or an init cannot be had.
     """
     cards = {
-        (task.name, arch, init.name): init(_need(request, task, arch, known, places))
+        (task.name, arch, init.name): init(_init_request(request, task, arch, known, places))
         for task in targets
         for arch in parse_names(request.archs, "archs")
-        for init in inits_of(request)
+        for init in requested_inits(request)
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    cells = tuple(_unique(_cells(request, targets, cards, fingerprints, places)))
+    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
     return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
 
@@ -121,23 +121,23 @@ def _fingerprints(
     return {(name, size): task.source.fingerprint(size, places) for (name, size), task in once.items()}
 
 
-def inits_of(request: RunConfig) -> list[NamedInit]:
+def requested_inits(request: RunConfig) -> list[NamedInit]:
     """Return what `--inits` names; `UserError` where a word of it means nothing, or as `read_init_files`."""
     return read_inits(parse_names(request.inits, "inits"), read_init_files(request.init_file))
 
 
-def _need(
+def _init_request(
     request: RunConfig, task: Task, arch: str, known: Sequence[Task], places: DataLocations
 ) -> InitRequest:
     return InitRequest(
         task=task,
         arch=arch,
-        input_size=request.side,
+        input_size=request.network_input_size,
         size=request.size,
         tasks=tuple(known),
         places=places,
         path=None,  # the init's name knows it
-        budget=part_of(request.recipe, PRETRAIN_FIELDS),
+        budget=encode_fields(request.recipe, PRETRAIN_FIELDS),
         cache=cache_folder(),
     )
 
@@ -155,7 +155,7 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
     return request.size if request.size in sides or not sides else sides[-1]
 
 
-def _cells(
+def _plan_cells(
     request: RunConfig,
     targets: Sequence[Task],
     cards: dict[tuple[str, str, str], InitCard],
@@ -166,37 +166,37 @@ def _cells(
         size = stored_size(task, request, places)
         data = data_identity(fingerprints[task.name, size], request.dedupe)
         for arch in parse_names(request.archs, "archs"):
-            for init in inits_of(request):
+            for init in requested_inits(request):
                 card = cards[task.name, arch, init.name]
-                first = tuple(_pretraining(card, request, arch))
+                first = tuple(_pretrain_cells(card, request, arch))
                 yield from first
                 decisive = (data, task.decisive, card.decisive)
-                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init.name)
+                base = Cell(task=task.name, size=size, input_size=request.network_input_size, arch=arch, init=init.name)
                 for protocol in parse_names(request.protocols, "protocols"):
                     group = msgspec.structs.replace(base, protocol=protocol)
-                    yield from _group(request, group, decisive, tuple(p.key for p in first))
+                    yield from _group_cells(request, group, decisive, tuple(p.key for p in first))
 
 
-def _pretraining(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
+def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
     if card.pretraining:
         cell = Cell(
             step="pretrain",
             task=card.pretraining.variant,
             pretraining=card.pretraining.identity,
             size=request.size,
-            input_size=request.side,
+            input_size=request.network_input_size,
             arch=arch,
             init=card.source.name,  # one pretraining for an init and all that derive from it
         )
         yield PlannedCell(cell=cell, key=key_of(cell, card.source.identity))
 
 
-def _group(
+def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
     protocol = PROTOCOLS[group.protocol]
-    decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))
+    decisive = (*identities, encode_fields(request.recipe, protocol.recipe_fields))
     for fraction in parse_fractions(request.fractions):
         tuning: tuple[str, ...] = ()
         if protocol.tunes:
@@ -209,7 +209,7 @@ def _group(
             yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
 
 
-def _unique(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:
+def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:
     """Drop repetitions: tasks of one group share a pretraining."""
     seen: set[str] = set()
     for planned in cells:

@@ -37,7 +37,7 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def check_before_run(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
+def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Run every arch once, load every checkpoint strictly and read all data, as the waiting cells need them.
 
     Returns:
@@ -58,7 +58,7 @@ def check_before_run(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str
         cell = planned.cell
         if cell.step == "pretrain":
             continue
-        card = grid.card(cell)
+        card = resolved.card(cell)
         if (cell.arch, card.identity) in proven:
             continue
         proven.add((cell.arch, card.identity))
@@ -69,10 +69,10 @@ def check_before_run(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str
             doubtful += preprocessing_warnings(card, cell.arch, cell.input_size)
         elif card.transform:
             check_transform(card.transform, cell.arch, cell.input_size)
-    for (_, size), task in _data(grid, waiting).items():
-        splits = task.source.load(size, grid.places)
+    for (_, size), task in _data_to_read(resolved, waiting).items():
+        splits = task.source.load(size, resolved.places)
         check_subgroups(f"Task '{task.name}'", splits)
-        if task.name in grid.tasks:
+        if task.name in resolved.tasks:
             _check_classes(task, splits)
     return doubtful
 
@@ -88,21 +88,21 @@ def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:
             )
 
 
-def equal_shares(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
+def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Say where two fractions of a task are the same images, since each class keeps a few of them."""
     said = []
     planned: dict[tuple[str, int], set[tuple[int, float]]] = {}
     for cell in (planned.cell for planned in waiting if planned.cell.step == "score"):
         planned.setdefault((cell.task, cell.size), set()).add((cell.seed, cell.fraction))
     for (name, size), wanted in planned.items():
-        task, seed = grid.tasks[name], min(wanted)[0]
+        task, seed = resolved.tasks[name], min(wanted)[0]
         shares = sorted(fraction for of, fraction in wanted if of == seed)
         train = task.split_sizes[0] if task.split_sizes else 0
         if len(shares) < 2 or shares[0] * train > 2 * LEAST_PER_CLASS * len(
             task.classes
         ):  # not so few: not read
             continue
-        splits = task.source.load(size, grid.places)
+        splits = task.source.load(size, resolved.places)
         chosen = [choose_subset(splits["train"], splits["val"], share, seed) for share in shares]
         for (low, few), (high, more) in pairwise(zip(shares, chosen, strict=True)):
             if len(few.train) == len(more.train):  # subsets of a seed lie in each other
@@ -114,33 +114,33 @@ def equal_shares(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     return said
 
 
-def drops(grid: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
+def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
     """Say what `--dedupe` drops of each task that waiting cells score, per class.
 
     Raises:
         UserError: a class would be left without images.
     """
-    dedupe = grid.request.dedupe
+    dedupe = resolved.request.dedupe
     if dedupe is None:
         return []
     said = []
     for name, size in sorted({(p.cell.task, p.cell.size) for p in waiting if p.cell.step != "pretrain"}):
-        task = grid.tasks[name]
-        splits = task.source.load(size, grid.places)
-        found = copies_in(task, splits, task.source.fingerprint(size, grid.places))
+        task = resolved.tasks[name]
+        splits = task.source.load(size, resolved.places)
+        found = copies_in(task, splits, task.source.fingerprint(size, resolved.places))
         said += dropped_copies(task, splits, without_copies(task, splits, found, dedupe), dedupe)
     return said
 
 
-def _data(grid: ResolvedPlan, waiting: list[PlannedCell]) -> dict[tuple[str, int], Task]:
+def _data_to_read(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> dict[tuple[str, int], Task]:
     """Return what is read from files, by (task, size): targets, and sources of weights yet to be made."""
     found: dict[tuple[str, int], Task] = {}
     for planned in waiting:
         cell = planned.cell
         if cell.step != "pretrain":
-            found[cell.task, cell.size] = grid.tasks[cell.task]
+            found[cell.task, cell.size] = resolved.tasks[cell.task]
             continue
-        card = grid.pretraining(cell)
+        card = resolved.pretraining(cell)
         if card.pretraining and card.file and read_pretrain_facts(card.file) is None:
             sources = zip(card.pretraining.sources, card.pretraining.sizes, strict=True)
             found |= {(task.name, size): task for task, size in sources}

@@ -41,30 +41,30 @@ class RunProgress:
         self._live: Live | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["RunProgress"]:
+    def show(self) -> Iterator["RunProgress"]:
         """Show the live line for the block, where the console is a terminal."""
         with live_line(self.console, self.line) as self._live:
             yield self
         self._live = None
 
-    def begun(self, planned: PlannedCell) -> None:
+    def note_start(self, planned: PlannedCell) -> None:
         """Note that a cell starts."""
         self.running = describe_cell(planned.cell)
         if self._live is None and planned.cell.step != "score":  # minutes, not seconds: say that it goes on
-            self._say(f"{self.line(short=True)} {self.running} ...")
+            self._print(f"{self.line(short=True)} {self.running} ...")
 
-    def ended(self, record: Record, own: bool = True) -> None:
+    def note_record(self, record: Record, own: bool = True) -> None:
         """Note that a cell has its record, and say so."""
         if self.waiting.pop(record.key, None) is None:
             return
         self.failed += record.status != "ok"
-        self._seconds[_sort(record.cell)].append(record.seconds if own else 0.0)
+        self._seconds[_cell_kind(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":
-            self._say(f"FAILED {describe_cell(record.cell)}: {record.error}")
+            self._print(f"FAILED {describe_cell(record.cell)}: {record.error}")
         elif self._live is None:
             score = record.metrics.get("auc")
             found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
-            self._say(
+            self._print(
                 f"{self.line(short=True)} {describe_cell(record.cell)}{found} ({duration(record.seconds)})"
             )
 
@@ -72,7 +72,7 @@ class RunProgress:
         """Return the state in one line."""
         done = self.total - len(self.waiting)
         head = f"[{done}/{self.total}]"
-        seconds = self.left()
+        seconds = self.seconds_left()
         left = f"about {duration(seconds)} left" if seconds is not None and self.waiting else ""
         if short:
             return f"{head} {left}:" if left else head
@@ -80,7 +80,7 @@ class RunProgress:
         spent = duration(time.perf_counter() - self._started)
         return f"{head}{failed} {spent}{', ' + left if left else ''}  {self.running}"
 
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Estimate the seconds that are left from the mean of what cells of the same sort took.
 
         A task of which nothing has run yet counts as the others of its protocol; None while a protocol,
@@ -91,7 +91,7 @@ class RunProgress:
             seen[sort] += seconds
             seen[sort[:2]] += seconds
         means = {sort: sum(seconds) / len(seconds) for sort, seconds in seen.items()}
-        sorts = Counter(_sort(cell) for cell in self.waiting.values())
+        sorts = Counter(_cell_kind(cell) for cell in self.waiting.values())
         guesses = {sort: means.get(sort, means.get(sort[:2])) for sort in sorts}
         if None in guesses.values():
             return None
@@ -99,9 +99,9 @@ class RunProgress:
             1, min(self.jobs, len(self.waiting))
         )
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(as_told(text), soft_wrap=True)
 
 
-def _sort(cell: Cell) -> tuple[str, str, str]:
+def _cell_kind(cell: Cell) -> tuple[str, str, str]:
     return (cell.step, cell.protocol, "" if cell.step == "pretrain" else cell.task)

@@ -9,7 +9,7 @@ from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
 from ..schema.request import RunConfig
-from .planner import ResolvedPlan, build_plan, check_words
+from .planner import ResolvedPlan, build_plan, check_option_values
 
 FetchProgress = Callable[[str, int, int], None]
 
@@ -28,11 +28,11 @@ def resolve_request(
     Raises:
         UserError: something asked for does not exist or cannot be had; it says what to do.
     """
-    check_words(request)  # a slip of the pen shall not wait for a download
+    check_option_values(request)  # a slip of the pen shall not wait for a download
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
     targets = select_tasks(request.tasks, tasks, places, request.size)
-    _check_out(request.folder, targets)
+    _check_run_directory(request.folder, targets)
     ready()
     if fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
@@ -40,7 +40,7 @@ def resolve_request(
     return build_plan(request, targets, tuple(tasks.values()), places)
 
 
-def _check_out(folder: Path, targets: Sequence[Task]) -> None:
+def _check_run_directory(folder: Path, targets: Sequence[Task]) -> None:
     """Refuse a run directory among class folders: it would be taken for one, and the task be refused."""
     for task in targets:
         if isinstance(task.source, FilesSource) and not task.source.spec.table and task.source.holds(folder):

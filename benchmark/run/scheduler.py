@@ -43,7 +43,7 @@ class ResumeRules:
     run: str = ""
     earlier: Mapping[str, str] = field(default_factory=dict)
 
-    def started(self, waiting: Iterable[PlannedCell], store: RecordStore) -> "ResumeRules":
+    def for_new_run(self, waiting: Iterable[PlannedCell], store: RecordStore) -> "ResumeRules":
         """Return the rules of a run that starts now; ids, since the clocks of two machines differ."""
         earlier = {record.key: record.run for record in finished_records(waiting, store)}
         return replace(self, run=uuid.uuid4().hex, earlier=earlier)
@@ -58,27 +58,27 @@ class CellWatcher:
         ended: a cell has a record, of this process (True) or of another (False).
     """
 
-    begun: Callable[[PlannedCell], None] = lambda planned: None
-    ended: Callable[[Record, bool], None] = lambda record, own: None
+    on_start: Callable[[PlannedCell], None] = lambda planned: None
+    on_record: Callable[[Record, bool], None] = lambda record, own: None
 
 
-def pending_cells(grid: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
+def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
     """Return the cells that are to be computed, in order; reads every record once."""
-    wanted = [planned for planned in grid.plan.cells if not is_done(grid, store, planned, rules)]
+    wanted = [planned for planned in resolved.plan.cells if not is_done(resolved, store, planned, rules)]
     if not rules.limit:
-        return _needed(wanted)
+        return _drop_unneeded(wanted)
     scores = [planned for planned in wanted if planned.cell.step == "score"][: rules.limit]
     keep = {key for planned in scores for key in (planned.key, *planned.needs)}
     return [planned for planned in wanted if planned.key in keep]
 
 
-def _needed(wanted: list[PlannedCell]) -> list[PlannedCell]:
+def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
     """Drop tunings and pretrainings that no wanted cell needs: their caches may have been cleared since."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
 
-def is_done(grid: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
+def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
     """Whether the rules leave the record of a cell as it is."""
     record = store.read(planned.key)
     if record is None:
@@ -86,20 +86,20 @@ def is_done(grid: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules:
     if rules.overwrite == "never":
         return True
     if rules.overwrite == "only-missing" and record.status == "ok":
-        return _is_whole(grid, store, planned, record)
+        return _is_intact(resolved, store, planned, record)
     return bool(rules.run) and record.run != rules.earlier.get(planned.key)
 
 
-def _is_whole(grid: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
+def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
     """Whether what stood beside an ok record is as it was: the predictions, or the weights in the cache."""
     if planned.cell.step == "score":
         return store.has_predictions(record)
-    weights = grid.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
+    weights = resolved.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
     return weights is None or read_pretrain_facts(weights) is not None
 
 
 def compute_cells(
-    bench: "CellRunner", waiting: list[PlannedCell], rules: ResumeRules, watcher: CellWatcher
+    runner: "CellRunner", waiting: list[PlannedCell], rules: ResumeRules, watcher: CellWatcher
 ) -> None:
     """Compute every waiting cell that no other process is computing, until none is left.
 
@@ -107,7 +107,7 @@ def compute_cells(
     next one, and two processes on one run directory share the work.
 
     Args:
-        bench: where cells are computed.
+        runner: where cells are computed.
         waiting: what `pending` returned.
         rules: which records count.
         watcher: is told what happens.
@@ -122,25 +122,25 @@ def compute_cells(
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:
                 check()
-                check_folder(bench.grid.request.folder)
-                if unsettled.isdisjoint(planned.needs) and _attempt(bench, planned, rules, watcher):
+                check_folder(runner.resolved.request.folder)
+                if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
                     unsettled.discard(planned.key)
             if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
                 time.sleep(POLL_SECONDS)
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
-def _attempt(bench: "CellRunner", planned: PlannedCell, rules: ResumeRules, watcher: CellWatcher) -> bool:
+def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, watcher: CellWatcher) -> bool:
     """Compute a cell if it is free; False where it has to be looked at again later."""
-    store = RecordStore(bench.grid.request.folder)
+    store = RecordStore(runner.resolved.request.folder)
     with claim_lock(store.lock(planned.key)) as mine:
         if not mine:
             return False
-        if is_done(bench.grid, store, planned, rules) and (record := store.read(planned.key)):
-            watcher.ended(record, False)  # another process was faster
+        if is_done(runner.resolved, store, planned, rules) and (record := store.read(planned.key)):
+            watcher.on_record(record, False)  # another process was faster
             return True
-        watcher.begun(planned)
-        watcher.ended(_compute(bench, store, planned, rules.run), True)
+        watcher.on_start(planned)
+        watcher.on_record(_compute_record(runner, store, planned, rules.run), True)
         return True
 
 
@@ -154,7 +154,7 @@ def check_folder(folder: Path) -> None:
         raise StoppedError(f"The run directory {folder} was removed meanwhile: run the same command again.")
 
 
-def _compute(bench: "CellRunner", store: RecordStore, planned: PlannedCell, run: str) -> Record:
+def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCell, run: str) -> Record:
     """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
@@ -162,14 +162,14 @@ def _compute(bench: "CellRunner", store: RecordStore, planned: PlannedCell, run:
         for record in needs:
             if record.status != "ok":
                 raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
-        record, predictions = bench.compute(planned, needs)
-        log_of(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
+        record, predictions = runner.compute(planned, needs)
+        traceback_path(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
     except (StoppedError, UnwritableError, KeyboardInterrupt):
         raise  # no fault of this cell: the next one would meet it too
     except (Exception, SystemExit) as error:  # a failed cell is a record; the others go on
-        write_bytes(log_of(store, planned.key), clean(traceback.format_exc()).encode())
+        write_bytes(traceback_path(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
-        record, predictions = bench.failure(planned, _sentence(error), seconds), None
+        record, predictions = runner.failed_record(planned, _error_line(error), seconds), None
     return store.write(msgspec.structs.replace(record, run=run), predictions)
 
 
@@ -177,12 +177,12 @@ class NeedFailedError(RuntimeError):
     """A cell cannot be computed because one that it needs has failed."""
 
 
-def log_of(store: RecordStore, key: str) -> Path:
+def traceback_path(store: RecordStore, key: str) -> Path:
     """Return where the traceback of a failed cell is kept."""
     return store.folder / "logs" / f"{key}.txt"
 
 
-def _sentence(error: BaseException) -> str:
+def _error_line(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), "no message")
     return first if isinstance(error, (NeedFailedError, UserError)) else f"{type(error).__name__}: {first}"
 

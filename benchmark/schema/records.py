@@ -232,7 +232,7 @@ class RecordStore:
         written = content.replace(record.content.encode(), b"", 1)
         if record.content and _sha256(written) != record.content:
             return None
-        return record if record.format == RECORD_FORMAT else _upgrade(record)
+        return record if record.format == RECORD_FORMAT else _upgrade_record(record)
 
     def has_predictions(self, record: Record) -> bool:
         """Whether the predictions of an ok score record are those that it was made with.
@@ -264,7 +264,7 @@ class RecordStore:
                 "`report`, `compare` and `regress`: name another folder with --out."
             )
 
-    def unreadable(self) -> list[Path]:
+    def unreadable_files(self) -> list[Path]:
         """List the record files that cannot be read whole."""
         return [path for path in sorted(self.records.glob("*.json")) if self.read(path.stem) is None]
 
@@ -291,7 +291,7 @@ class RecordStore:
             return {name: arrays[name] for name in arrays.files}
 
 
-def _upgrade(record: Record) -> Record:
+def _upgrade_record(record: Record) -> Record:
     """Return a record of version 0.1, where the name alone says from which init another is derived."""
     cell, init = upgrade_cell(record.cell), record.init
     if init and ":" in cell.init:

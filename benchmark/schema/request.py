@@ -8,7 +8,7 @@ from ...core.errors import UserError
 from .plan import TrainingConfig
 from .split_overlap import Dedupe
 
-LEAST_SIDE = 64
+MIN_INPUT_SIZE = 64
 """In pixels; below it, weights made at 224 px lose far more than those made here at the run's side."""
 
 
@@ -23,7 +23,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seeds: str = "0..2"
     size: int = 28
     input_size: int = 0
-    """0 is the larger of `size` and `LEAST_SIDE`."""
+    """0 is the larger of `size` and `MIN_INPUT_SIZE`."""
     out: str = "runs/latest"
     data_root: str = ""
     task_file: tuple[str, ...] = ()
@@ -40,14 +40,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return Path(self.out)
 
     @property
-    def side(self) -> int:
+    def network_input_size(self) -> int:
         """Side in pixels of what the network sees."""
-        return self.input_size or max(self.size, LEAST_SIDE)
+        return self.input_size or max(self.size, MIN_INPUT_SIZE)
 
 
-LARGEST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 """What every generator of random numbers takes."""
-LONGEST_SEED_RANGE = 100_000
+MAX_SEED_RANGE = 100_000
 """More in one range are a slip of the pen."""
 
 
@@ -68,10 +68,10 @@ def parse_seeds(text: str) -> list[int]:
             low, high = int(first), int(last) if dots else int(first)
         except ValueError:
             raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
-        if not 0 <= low <= high <= LARGEST_SEED:
-            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {LARGEST_SEED}.")
-        if high - low >= LONGEST_SEED_RANGE:
-            raise UserError(f"--seeds {text}: '{part}' are more than {LONGEST_SEED_RANGE:,} seeds.")
+        if not 0 <= low <= high <= MAX_SEED:
+            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {MAX_SEED}.")
+        if high - low >= MAX_SEED_RANGE:
+            raise UserError(f"--seeds {text}: '{part}' are more than {MAX_SEED_RANGE:,} seeds.")
         found.extend(range(low, high + 1))
     return list(dict.fromkeys(found))
 

@@ -77,22 +77,22 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """Say what was found, without a full stop; "" where nothing was."""
-        return "; ".join(filter(None, (self.equal, self.grouped)))
+        return "; ".join(filter(None, (self.equal_clause, self.groups_clause)))
 
     @property
-    def equal(self) -> str:
+    def equal_clause(self) -> str:
         """Say which images are equal; likewise."""
         said = []
         if self.either:
             many = f"{self.either:,} of {self.test:,} test images"
-            said.append(f"{many} stand in train or val, equal in every pixel, and {self.fate}")
+            said.append(f"{many} stand in train or val, equal in every pixel, and {self.copies_fate}")
         if self.val_in_train:
             many = f"{self.val_in_train:,} of {self.val:,} validation images"
             said.append(f"{many} stand in train, equal in every pixel")
         return "; ".join(said)
 
     @property
-    def fate(self) -> str:
+    def copies_fate(self) -> str:
         """Say what became of the test images that stand in train or val."""
         if self.dropped_train or self.dropped_val:
             copies = f"{self.dropped_train:,} in train and {self.dropped_val:,} in val"
@@ -100,25 +100,25 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
         return "were dropped (--dedupe)" if self.dropped else "count in every score"
 
     @property
-    def leaks(self) -> str:
+    def leak_clause(self) -> str:
         """Say which test images, or whose patients, count although train or val hold them; likewise."""
-        equal = self.equal if self.either and not self.dropped else ""
-        return "; ".join(filter(None, (equal, self.grouped)))
+        equal = self.equal_clause if self.either and not self.dropped else ""
+        return "; ".join(filter(None, (equal, self.groups_clause)))
 
     @property
-    def scored(self) -> int:
+    def n_scored(self) -> int:
         """Test images that count in the scores."""
         whole = self.dropped_train or self.dropped_val or not self.dropped
         return self.test if whole else self.test - self.either
 
     @property
-    def mostly_known(self) -> bool:
+    def mostly_in_train(self) -> bool:
         """Whether train or val surely hold more than half of the test images that count, or their groups."""
         gone = self.either if self.dropped else 0
-        return 2 * (max(self.either, self.of_shared) - gone) > self.scored
+        return 2 * (max(self.either, self.of_shared) - gone) > self.n_scored
 
     @property
-    def grouped(self) -> str:
+    def groups_clause(self) -> str:
         """Say how many images are of groups that splits share; likewise."""
         if not self.shared_groups:
             return ""

@@ -12,7 +12,7 @@ from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import eight_bits
 from ....tasks.task import UNDECLARED, DataLocations, Task
-from ...run.planner import build_plan, inits_of, stored_size
+from ...run.planner import build_plan, requested_inits, stored_size
 from ...schema.records import RecordStore
 from ...schema.request import RunConfig
 from .near_duplicate_search import SeenImages, search_near_duplicates, seen_in_corpus, seen_in_hashes
@@ -36,7 +36,7 @@ class ContaminationRequest:
     @property
     def init(self) -> NamedInit:
         """The init."""
-        return inits_of(self.request)[0]
+        return requested_inits(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
         """The init's card for tasks of a color, where the user named one, by --init or --init-file."""
@@ -60,7 +60,7 @@ def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationA
         UserError: a name is unknown, data are missing, the run does not hold the init, or the corpus is none.
     """
     request = wanted.request
-    if len(inits_of(request)) > 1:
+    if len(requested_inits(request)) > 1:
         raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     known = catalog(places, [Path(path) for path in request.task_file])

@@ -251,7 +251,7 @@ def planned_records(folder: Path) -> list[Record]:
     found = [store.read(planned.key) for planned in plan.cells]
     assert all(found), f"{found.count(None)} of {len(found)} cells have no record"
     assert {path.stem for path in records_in(folder)} == {planned.key for planned in plan.cells}
-    assert not store.unreadable()
+    assert not store.unreadable_files()
     return [record for record in found if record]
 
 

@@ -112,7 +112,7 @@ def test_a_run_goes_on_where_a_real_disk_was_full(mednet_bench: CommandLine, sma
     assert "No room left while writing" in sentence(ended)
     kept = {path: path.read_bytes() for path in records_in(out)}
     assert 0 < len(kept) < 20
-    assert not RecordStore(out).unreadable()
+    assert not RecordStore(out).unreadable_files()
 
     assert _mount(small_disk, "remount,size=8m") == 0
     ended = mednet_bench(*command)

@@ -118,8 +118,8 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[WorkerArgs]:
     """What the workers of a run are told; none of them starts."""
     shares: list[WorkerArgs] = []
-    monkeypatch.setattr(executor, "_Worker", lambda share: shares.append(share))
-    monkeypatch.setattr(executor, "_watch", lambda *_: None)
+    monkeypatch.setattr(executor, "_WorkerProcess", lambda share: shares.append(share))
+    monkeypatch.setattr(executor, "_watch_workers", lambda *_: None)
     grid = SimpleNamespace(request=RunConfig(out=str(out)))
     executor.execute_cells(grid, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
     return shares
@@ -173,10 +173,10 @@ def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.Monke
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
     monkeypatch.setattr(estimate, "probe_rates", lambda *_: estimate.ImageRates(1.0, 1.0))
-    monkeypatch.setattr(estimate, "_work", lambda *_: (estimate.CostEstimate(trained=60.0), False))
+    monkeypatch.setattr(estimate, "_cell_cost", lambda *_: (estimate.CostEstimate(trained=60.0), False))
     cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
     found = estimate.estimate_seconds(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
-    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SPREAD)
+    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SLOWDOWN)
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
         now = states(out)
         assert {name: now[name] for name in kept} == kept, "a finished record was written again"
         store = RecordStore(out)
-        assert not store.unreadable()
+        assert not store.unreadable_files()
         whole = {path.stem for path in records_in(out)}
         assert all(store.read_predictions(key) for key in whole if _scored(store, key))
         kept = {name: state for name, state in now.items() if name.split(".")[0] in whole}
@@ -82,7 +82,7 @@ def test_what_a_killed_process_left_half_written_is_not_counted(
     for folder, name in ((out / "records", record.name), (out / "predictions", f"{record.stem}.npz")):
         (folder / f".{name}.x7f_q0ab.tmp").write_bytes(record.read_bytes()[:99])
     assert {record.key for record in RecordStore(out).read_all()} == before
-    assert not RecordStore(out).unreadable()
+    assert not RecordStore(out).unreadable_files()
     assert build_report([out]).results.unreadable == ()
 
 

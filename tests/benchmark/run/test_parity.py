@@ -195,7 +195,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in said.out
     assert "2 of 2 published values IN" in (tmp_path / "run" / "parity.md").read_text()
 
-    load = CellRunner._load
+    load = CellRunner._load_task
 
     def shuffled(self: CellRunner, task: str, size: int) -> TaskData:
         data = load(self, task, size)
@@ -204,7 +204,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
         data.splits = {**data.splits, "train": replace(train, labels=labels)}
         return data
 
-    monkeypatch.setattr(CellRunner, "_load", shuffled)
+    monkeypatch.setattr(CellRunner, "_load_task", shuffled)
     code, rows = parity("broken")
     assert code == 3 and {row["verdict"] for row in rows.values()} == {"OUT"}
 

@@ -99,7 +99,7 @@ def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp
     damage(path)
     store = RecordStore(out)
     assert store.read(path.stem) is None
-    assert store.unreadable() == [path]
+    assert store.unreadable_files() == [path]
     assert len(list(store.read_all())) == 7
 
 

@@ -71,7 +71,7 @@ def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_comp
         store.write(msgspec.structs.replace(record, run=run, status="failed"), None)
 
     write(before, "other")
-    rules = ResumeRules(overwrite).started(plan.cells, store)
+    rules = ResumeRules(overwrite).for_new_run(plan.cells, store)
     write(meanwhile, "other")
     assert not is_done(grid, store, before, rules)
     assert is_done(grid, store, meanwhile, rules)
