@@ -177,8 +177,8 @@ class InitRequest:
 class InitFamily(Protocol):
     """A family of pretraining sources."""
 
-    def __call__(self, need: InitRequest) -> InitCard:
-        """Resolve the init for a need; `UserError` says why it cannot be had, and the cure."""
+    def __call__(self, request: InitRequest, /) -> InitCard:
+        """Resolve the init; `UserError` where it is unavailable."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Inits from one file, without a package: a checkpoint's card, or Python code that registers inits."""
+"""Inits from single files (`--init-file`): checkpoint cards, or Python files that register inits."""
 
 import hashlib
 import runpy
@@ -14,11 +14,11 @@ from .weights.checkpoint import read_checkpoint_card
 
 @dataclass(frozen=True)
 class InitFiles:
-    """What the files of `--init-file` add.
+    """Inits added by `--init-file`.
 
     Attributes:
-        inits: name -> init, of Python files.
-        paths: name -> card, of TOML files.
+        inits: name -> init, from Python files.
+        paths: name -> card, from TOML files.
     """
 
     inits: Mapping[str, InitFamily] = field(default_factory=dict)
@@ -26,15 +26,15 @@ class InitFiles:
 
 
 def read_init_files(files: Iterable[str]) -> InitFiles:
-    """Read cards and run Python files; nothing is registered for anybody else.
+    """Read cards and run Python files, without adding to the global registry.
 
     Args:
-        files: cards (`.toml`), whose `name` becomes an init, or Python files (`.py`), whose inits are what
-            they register with `INITS.register`. Such a file is code, so that it is never searched for.
+        files: cards (`.toml`), each one init by its `name`, or Python files (`.py`) that call
+            `INITS.register`. Python files are code, so they are never searched for.
 
     Raises:
-        UserError: a file is of another kind, cannot be read or run, registers nothing, or takes a name
-            that is taken.
+        UserError: a file is of another kind, cannot be read or run, registers nothing, or uses a name
+            that exists already.
     """
     inits: dict[str, InitFamily] = {}
     paths: dict[str, Path] = {}
@@ -56,7 +56,7 @@ def read_init_files(files: Iterable[str]) -> InitFiles:
 
 @dataclass(frozen=True)
 class _FileInit:
-    """An init of a Python file: the hash of the file is part of its identity, and so of every cell's key."""
+    """Init of a Python file; the file's hash is part of its identity, so of every cell's key."""
 
     name: str
     path: Path
@@ -77,7 +77,7 @@ class _FileInit:
 
 
 def _load_inits(path: Path) -> Mapping[str, InitFamily]:
-    """Run a file and return what it registers."""
+    """Run a file and return the inits that it registers."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -85,7 +85,7 @@ def _load_inits(path: Path) -> Mapping[str, InitFamily]:
     return _run_file(path, digest)
 
 
-@lru_cache  # a request is looked at several times, and its code shall run once
+@lru_cache  # a request is resolved several times; the code runs once
 def _run_file(path: Path, digest: str) -> Mapping[str, InitFamily]:
     with INITS.aside() as found:
         try:

@@ -1,4 +1,4 @@
-"""Computes one cell: brings together data, subset, weights and protocol."""
+"""Computing one cell from data, label subset, weights and protocol."""
 
 import functools
 import time
@@ -27,18 +27,20 @@ from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
 
-SAME_RESULT_NOTE = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
+SAME_RESULT_NOTE = (
+    "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
+)
 CACHED_WEIGHTS_NOTE = "these weights were made by an earlier run and taken from the cache"
 
 PredictionArrays = dict[str, NDArray[np.generic]]
 
 
 class CellRunner:
-    """Where the cells of one grid are computed; keeps the last task in memory, since cells come sorted.
+    """Computes the cells of one plan; keeps the last task in memory, since cells come sorted.
 
     Args:
-        grid: the resolved request.
-        device: as torch calls it.
+        resolved: the plan with its tasks and weights.
+        device: torch device.
     """
 
     def __init__(self, resolved: ResolvedPlan, device: str) -> None:
@@ -49,14 +51,10 @@ class CellRunner:
     def compute(
         self, planned: PlannedCell, needs: Sequence[Record]
     ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a cell.
-
-        Args:
-            planned: the cell and its key.
-            needs: the records of the cells that it needs, all of them ok.
+        """Compute a cell, given the ok records of the cells that it depends on.
 
         Returns:
-            The record, and what shall be kept of its predictions.
+            The record, and the arrays of its predictions file or None.
         """
         started = time.perf_counter()
         if planned.cell.step == "pretrain":
@@ -72,7 +70,7 @@ class CellRunner:
     def _evaluate(
         self, planned: PlannedCell, needs: Sequence[Record], parts: int
     ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a tune or score cell from its weights on, with each batch in so many parts."""
+        """Compute a tune or score cell with each batch cut into `parts`."""
         job = replace(self._eval_context(planned.cell, needs), parts=parts)
         if planned.cell.step == "score":
             return self._score(planned, job)
@@ -80,8 +78,10 @@ class CellRunner:
         return add_job_facts(self._new_record(planned), job, (choice,)), None
 
     def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
-        """Describe a cell that could not be computed."""
-        return msgspec.structs.replace(self._new_record(planned), status="failed", error=error, seconds=seconds)
+        """Return the record of a cell that could not be computed."""
+        return msgspec.structs.replace(
+            self._new_record(planned), status="failed", error=error, seconds=seconds
+        )
 
     def _new_record(self, planned: PlannedCell) -> Record:
         return new_record(self.resolved, planned, self.device)
@@ -90,7 +90,7 @@ class CellRunner:
         card = self.resolved.tasks[task]
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
-        fingerprint = self.resolved.check_unchanged(card, size)  # it may have changed while it was read
+        fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return TaskData(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
@@ -98,7 +98,7 @@ class CellRunner:
     def _eval_context(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
         data = self.data(cell.task, cell.size)
         subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
-        # part of the hash, since one run directory may outlive a change of the data
+        # with part of the hash: the data may change between runs into one directory
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
         tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
@@ -115,7 +115,7 @@ class CellRunner:
         )
 
     def _init_card(self, cell: Cell) -> InitCard:
-        """Return the init of a cell; weights made here get the hash that they had when they were made."""
+        """Return a cell's init; weights pretrained here get the hash from their pretraining."""
         card = self.resolved.card(cell)
         if card.pretraining is None or card.file is None:
             return card
@@ -128,39 +128,39 @@ class CellRunner:
         return replace(card, sha256=facts.sha256)
 
     def _score(self, planned: PlannedCell, job: EvalContext) -> tuple[Record, PredictionArrays]:
-        outcome = self._run_protocol(job)
+        result = self._run_protocol(job)
         test = job.data.splits["test"]
-        measured = self._compute_metrics(job, test.labels, outcome.test_scores)
-        on_val = self._compute_metrics(job, job.labels("val"), outcome.val_scores)
+        test_metrics = self._compute_metrics(job, test.labels, result.test_scores)
+        val_metrics = self._compute_metrics(job, job.labels("val"), result.val_scores)
         record = msgspec.structs.replace(
-            add_job_facts(self._new_record(planned), job, outcome.choices, outcome.weights),
-            metrics=measured.values,
-            undefined=measured.undefined,
+            add_job_facts(self._new_record(planned), job, result.choices, result.weights),
+            metrics=test_metrics.values,
+            undefined=test_metrics.undefined,
             metric_facts=metric_facts(),
-            per_class=measured.per_class,
-            val_metrics=on_val.values,
+            per_class=test_metrics.per_class,
+            val_metrics=val_metrics.values,
             beside={
                 name: self._compute_metrics(job, test.labels, scores).values
-                for name, scores in outcome.beside.items()
+                for name, scores in result.beside.items()
             },
-            curve=outcome.curve,
-            notes=(*outcome.notes, *self._contract_warnings(job)),
-            similarity=outcome.similarity,
-            parameters=outcome.parameters,
+            curve=result.curve,
+            notes=(*result.notes, *self._contract_warnings(job)),
+            similarity=result.similarity,
+            parameters=result.parameters,
         )
-        kept: PredictionArrays = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
-        kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
-        kept |= {f"column {name}": values for name, values in test.columns.items()}
-        return record, kept if test.groups is None else {**kept, "groups": test.groups}
+        arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
+        arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}
+        arrays |= {f"column {name}": values for name, values in test.columns.items()}
+        return record, arrays if test.groups is None else {**arrays, "groups": test.groups}
 
     def _contract_warnings(self, job: EvalContext) -> tuple[str, ...]:
-        """Say what speaks against the input contract of weights that were not made here."""
+        """Return doubts about the input contract of weights that were not trained here."""
         if job.card.file is None or job.card.pretraining:
             return ()
         return preprocessing_warnings(job.card, job.cell.arch, job.cell.input_size)
 
     def _run_protocol(self, job: EvalContext) -> ProtocolResult:
-        """Run the protocol, unless another seed has just seen the very same labels with the same weights."""
+        """Run the protocol, or repeat the last result where labels and weights are the same."""
         protocol = PROTOCOLS[job.cell.protocol]
         if not protocol.frozen or job.card.seeded:  # the seed decides more than the subset
             return protocol.score(job)
@@ -176,7 +176,7 @@ class CellRunner:
         if not np.isfinite(scores).all():
             raise ValueError("the network's predictions are not numbers")
         truth = subsets.one_hot(labels, len(job.task.classes))
-        # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
+        # float32 first: metrics are those of the stored scores, so a reader can recompute them
         return compute_metrics(
             Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
         )
@@ -187,15 +187,15 @@ class CellRunner:
             raise AssertionError("a pretrain cell has a pretraining")
         plan, recipe, places = card.pretraining, self.resolved.request.recipe, self.resolved.places
 
-        def check() -> None:
+        def check_data() -> None:
             for task, size in zip(plan.sources, plan.sizes, strict=True):
                 self.resolved.check_unchanged(task, size)
 
-        earlier = read_pretrain_facts(card.file) is not None
-        if not earlier:
-            check()
-        # checked again: they may change while this waits for another process, or while they are read
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check)
+        cached = read_pretrain_facts(card.file) is not None
+        if not cached:
+            check_data()
+        # checked again: data may change while waiting for another process, or while reading
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
         return msgspec.structs.replace(
             self._new_record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
@@ -206,10 +206,10 @@ class CellRunner:
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((CACHED_WEIGHTS_NOTE,) if earlier else ()), *_parts_note(facts.parts)),
+            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts)),
         )
 
 
 def _parts_note(parts: int) -> tuple[str, ...]:
-    """Say in how many parts of each batch a training was computed, where there are several."""
+    """Return the note that each batch was cut into parts; empty for one part."""
     return (f"memory was short: each batch was accumulated in {parts} parts",) if parts > 1 else ()

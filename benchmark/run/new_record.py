@@ -1,4 +1,4 @@
-"""What a record says of its cell besides the result: task, init, counts, hashes, provenance."""
+"""Fields of a record besides the results: task, init, counts, hashes, provenance."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 
 
 def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
-    """Return the record of a cell with what is known before anything is computed."""
+    """Return a cell's record with the fields that are known before computing."""
     cell, recipe = planned.cell, resolved.request.recipe
     if cell.step == "pretrain":
         task, init, fields = None, None, PRETRAIN_FIELDS
@@ -44,13 +44,13 @@ def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Rec
 def add_job_facts(
     record: Record, job: EvalContext, choices: tuple[HyperparameterChoice, ...], weights: str = ""
 ) -> Record:
-    """Fill in what is known of a job.
+    """Fill in counts, hashes and chosen hyper-parameters.
 
     Args:
-        record: of its cell, as `begun` returns it.
-        job: data and subset at hand.
-        choices: hyper-parameters that were chosen.
-        weights: what was loaded, as `Outcome` says; "" where several networks were tried.
+        record: from `new_record`.
+        job: data and label subset of the cell.
+        choices: chosen hyper-parameters.
+        weights: as in `ProtocolResult`; "" where several networks were trained.
     """
     width = len(job.task.classes)
     per_class = [one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
@@ -75,14 +75,14 @@ def add_job_facts(
 
 
 def task_facts(task: Task) -> TaskFacts:
-    """Return the part of a task's card that a report needs."""
+    """Return the fields of a task's card that a report needs."""
     return msgspec.convert(task, TaskFacts, from_attributes=True)
 
 
 def init_facts(card: InitCard, task: Task | None) -> InitFacts:
-    """Return where an init's weights came from, and what they share with the task."""
-    known = read_pretrain_facts(card.file) if card.pretraining and card.file else None
-    label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
+    """Return the origin of an init's weights and their overlap with the task."""
+    facts = read_pretrain_facts(card.file) if card.pretraining and card.file else None
+    label = facts.label(card.pretraining.variant) if facts and card.pretraining else card.source.label
     label = card.transform.described(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
     return InitFacts(
@@ -102,7 +102,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
 
 
 def _possible_contamination(card: InitCard, task: Task) -> Iterator[str]:
-    """Yield what speaks for weights that have seen the task, without declaring it; silence does, too."""
+    """Yield reasons why the weights may have seen the task; declaring no corpus is one."""
     if card.file is not None and not card.corpora:
         yield "its card names no data set that the weights have seen"
     for reason in task.contamination(card.corpora).reasons:

@@ -1,4 +1,4 @@
-"""Carries out a plan against a store: resume, failures as records, any number of processes."""
+"""Scheduling of cells: resume, failed cells as records, any number of processes."""
 
 import time
 import traceback
@@ -18,24 +18,24 @@ from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
 from .planner import ResolvedPlan
 
-if TYPE_CHECKING:  # torch takes seconds to import, and a run that has nothing to compute shall end at once
+if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
     from .cell_runner import CellRunner
 
 POLL_SECONDS = 0.5
-"""How often a process looks again while others hold the cells that it waits for."""
+"""How often a process checks again for cells that other processes are computing."""
 
 
 @dataclass(frozen=True)
 class ResumeRules:
-    """Which cells are to be computed.
+    """Which cells to compute.
 
     Attributes:
-        overwrite: "only-missing" computes what has no record or a failed one; "always" computes all
-            again; "never" touches nothing that has a record, failed ones included.
-        limit: most score cells to compute; 0 is all.
-        run: id of this run, which its records carry; "" before it has started.
-        earlier: key of a waiting cell -> id of the run whose record it had when this one started. A record of
-            another run was written since, and is not computed again, failed or not.
+        overwrite: "only-missing" computes cells without a record or with a failed one; "always" all;
+            "never" only those without a record.
+        limit: most score cells to compute; 0 for all.
+        run: id of this run, stored in its records; "" before it starts.
+        earlier: key of a waiting cell -> run id of its record at the start of this run. A record with another
+            id was written since, and its cell is not computed again, failed or not.
     """
 
     overwrite: str = "only-missing"
@@ -44,18 +44,18 @@ class ResumeRules:
     earlier: Mapping[str, str] = field(default_factory=dict)
 
     def for_new_run(self, waiting: Iterable[PlannedCell], store: RecordStore) -> "ResumeRules":
-        """Return the rules of a run that starts now; ids, since the clocks of two machines differ."""
+        """Return the rules with a new run id; ids, not times, since clocks of machines differ."""
         earlier = {record.key: record.run for record in finished_records(waiting, store)}
         return replace(self, run=uuid.uuid4().hex, earlier=earlier)
 
 
 @dataclass(frozen=True)
 class CellWatcher:
-    """Who is told what happens; every function may be called from the loop of any process.
+    """Callbacks of `compute_cells`.
 
     Attributes:
-        begun: a cell starts.
-        ended: a cell has a record, of this process (True) or of another (False).
+        on_start: called when a cell starts.
+        on_record: called with a cell's record, and whether this process computed it.
     """
 
     on_start: Callable[[PlannedCell], None] = lambda planned: None
@@ -63,7 +63,7 @@ class CellWatcher:
 
 
 def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:
-    """Return the cells that are to be computed, in order; reads every record once."""
+    """Return the cells to compute, in order; reads every record once."""
     wanted = [planned for planned in resolved.plan.cells if not is_done(resolved, store, planned, rules)]
     if not rules.limit:
         return _drop_unneeded(wanted)
@@ -73,13 +73,13 @@ def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules
 
 
 def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
-    """Drop tunings and pretrainings that no wanted cell needs: their caches may have been cleared since."""
+    """Drop tunings and pretrainings that no wanted cell needs, e.g. after their cache was cleared."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
 
 def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, rules: ResumeRules) -> bool:
-    """Whether the rules leave the record of a cell as it is."""
+    """Whether the rules keep the record of a cell."""
     record = store.read(planned.key)
     if record is None:
         return False
@@ -91,7 +91,7 @@ def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, ru
 
 
 def _is_intact(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, record: Record) -> bool:
-    """Whether what stood beside an ok record is as it was: the predictions, or the weights in the cache."""
+    """Whether the predictions, or the cached weights, of an ok record are unchanged."""
     if planned.cell.step == "score":
         return store.has_predictions(record)
     weights = resolved.pretraining(planned.cell).file if planned.cell.step == "pretrain" else None
@@ -103,19 +103,13 @@ def compute_cells(
 ) -> None:
     """Compute every waiting cell that no other process is computing, until none is left.
 
-    A cell is claimed by a lock that dies with its owner: a killed process leaves its cell to the
-    next one, and two processes on one run directory share the work.
-
-    Args:
-        runner: where cells are computed.
-        waiting: what `pending` returned.
-        rules: which records count.
-        watcher: is told what happens.
+    A cell is claimed by a lock that is released when its process dies, so processes on one run directory
+    share the work, and the cell of a killed process is computed by another.
 
     Raises:
-        StoppedError: the record of a cell could not be written, the data are not those of the plan, or the
-            run directory was removed.
-        UnwritableError: the run directory or the cache cannot be written to.
+        StoppedError: a record could not be written, the data are not those of the plan, or the run
+            directory was removed.
+        UnwritableError: the run directory or the cache is not writable.
     """
     with kept_interrupt() as check:
         while waiting:
@@ -125,13 +119,13 @@ def compute_cells(
                 check_folder(runner.resolved.request.folder)
                 if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
                     unsettled.discard(planned.key)
-            if len(unsettled) == len(waiting):  # all of them are held by others, or need what others hold
+            if len(unsettled) == len(waiting):  # others compute them, or what they need
                 time.sleep(POLL_SECONDS)
             waiting = [planned for planned in waiting if planned.key in unsettled]
 
 
 def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, watcher: CellWatcher) -> bool:
-    """Compute a cell if it is free; False where it has to be looked at again later."""
+    """Compute a cell unless another process does; False where it must be checked again later."""
     store = RecordStore(runner.resolved.request.folder)
     with claim_lock(store.lock(planned.key)) as mine:
         if not mine:
@@ -145,27 +139,23 @@ def _try_cell(runner: "CellRunner", planned: PlannedCell, rules: ResumeRules, wa
 
 
 def check_folder(folder: Path) -> None:
-    """Stop where the run directory is gone: a record of a removed plan would be no part of any run.
-
-    Raises:
-        StoppedError: it holds no plan any more.
-    """
+    """Raise `StoppedError` where the run directory was removed: its records would have no plan."""
     if not (folder / "plan.json").exists():
         raise StoppedError(f"The run directory {folder} was removed meanwhile: run the same command again.")
 
 
 def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCell, run: str) -> Record:
-    """Compute one cell; whatever goes wrong inside becomes a failed record with its reason."""
+    """Compute one cell; an error becomes a failed record with its reason."""
     started = time.perf_counter()
     needs = [record for key in planned.needs if (record := store.read(key))]
     try:
         for record in needs:
             if record.status != "ok":
-                raise NeedFailedError(f"its {record.cell.step} cell failed: {record.error}")
+                raise DependencyFailedError(f"its {record.cell.step} cell failed: {record.error}")
         record, predictions = runner.compute(planned, needs)
-        traceback_path(store, planned.key).unlink(missing_ok=True)  # of an earlier try that failed
+        traceback_path(store, planned.key).unlink(missing_ok=True)  # of a failed attempt
     except (StoppedError, UnwritableError, KeyboardInterrupt):
-        raise  # no fault of this cell: the next one would meet it too
+        raise  # not specific to this cell
     except (Exception, SystemExit) as error:  # a failed cell is a record; the others go on
         write_bytes(traceback_path(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
@@ -173,20 +163,22 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
     return store.write(msgspec.structs.replace(record, run=run), predictions)
 
 
-class NeedFailedError(RuntimeError):
-    """A cell cannot be computed because one that it needs has failed."""
+class DependencyFailedError(RuntimeError):
+    """A cell cannot be computed because one that it depends on has failed."""
 
 
 def traceback_path(store: RecordStore, key: str) -> Path:
-    """Return where the traceback of a failed cell is kept."""
+    """Return the file for the traceback of a failed cell."""
     return store.folder / "logs" / f"{key}.txt"
 
 
 def _error_line(error: BaseException) -> str:
     first = next(iter(str(error).strip().splitlines()), "no message")
-    return first if isinstance(error, (NeedFailedError, UserError)) else f"{type(error).__name__}: {first}"
+    return (
+        first if isinstance(error, (DependencyFailedError, UserError)) else f"{type(error).__name__}: {first}"
+    )
 
 
 def finished_records(cells: Iterable[PlannedCell], store: RecordStore) -> Iterator[Record]:
-    """Iterate over the records that the cells of a plan have."""
+    """Iterate over the existing records of cells."""
     return (record for planned in cells if (record := store.read(planned.key)) is not None)

@@ -66,7 +66,9 @@ def carry_out(grid: ResolvedPlan) -> None:
         if record.status != "ok":
             failures.append(record.error)
 
-    compute_cells(CellRunner(grid, "cpu"), pending_cells(grid, store, rules), rules, CellWatcher(on_record=note_failure))
+    compute_cells(
+        CellRunner(grid, "cpu"), pending_cells(grid, store, rules), rules, CellWatcher(on_record=note_failure)
+    )
     assert not failures
 
 

@@ -33,7 +33,12 @@ def run_command(values: ParsedValues) -> int:
     waiting = scheduler.pending_cells(grid, store, rules)
     if waiting:
         from ...benchmark.run.executor import execute_cells
-        from ...benchmark.run.preflight import check_before_run, dedupe_sentences, equal_fraction_warnings, resolve_device
+        from ...benchmark.run.preflight import (
+            check_before_run,
+            dedupe_sentences,
+            equal_fraction_warnings,
+            resolve_device,
+        )
 
         device = resolve_device(grid.request.device)
         for doubt in (*check_before_run(grid, waiting), *equal_fraction_warnings(grid, waiting)):
