@@ -275,7 +275,7 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("corpora", "told"),
+    ("corpora", "reason"),
     [
         (("imagenet-1k",), ""),
         (("imagenet-21k", "imagenet-1k"), ""),
@@ -286,7 +286,7 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
     ],
 )
 def test_a_verdict_says_where_imagenet_is_not_imagenet(
-    corpora: tuple[str, ...], told: str, tmp_path: Path
+    corpora: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
     for path in (tmp_path / "records").rglob("*.json"):
@@ -300,7 +300,7 @@ def test_a_verdict_says_where_imagenet_is_not_imagenet(
     flagged = {v: [flag.reason for flag in v.flags if flag.name == "not-imagenet"] for v in pairs}
     assert touched
     for verdict, reasons in flagged.items():
-        assert reasons == ([f"the weights of imagenet {told}"] if told and verdict in touched else [])
+        assert reasons == ([f"the weights of imagenet {reason}"] if reason and verdict in touched else [])
 
 
 def test_a_run_of_several_networks_is_audited_for_each(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     # cells of a few milliseconds, so that a process spends most of its time with the writing of records
     command = [*QUICK, "--protocols", "quick,tuned", "--fractions", "0.5,1", "--seeds", "0..99", "--out", out]
     kept: dict[str, tuple[int, bytes]] = {}
-    for records in (1, 80, 160):  # and as many again are left, however late this process notices
+    for records in (1, 80, 160):  # and at least as many are left, however late this process notices
         with mednet_bench.start(*command) as process:
             wait_until(lambda most=records: len(records_in(out)) >= most, process)
             os.killpg(process.pid, signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
     assert len(made) == 1
     assert steps["score"].hashes.weights == steps["pretrain"].hashes.weights
 
-    # the cache is only a cache: whoever clears it finds the weights made again, not a run that cannot go on
+    # the cache is only a cache: after it is cleared the weights are trained again, and the run completes
     shutil.rmtree(cache)
     ended = mednet_bench(*command, "--fractions", "0.5", MEDNET_BENCH_CACHE=str(cache))
     assert ended.returncode == 0, ended.stderr
@@ -158,7 +158,7 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
 
 
 def planned_records_of(folder: Path) -> list:
-    """The records of the last plan, where older plans left others."""
+    """Return the records of the last plan, without those of older plans."""
     plan, store = read_plan(folder), RecordStore(folder)
     assert plan is not None
     return [store.read(planned.key) for planned in plan.cells]
@@ -168,6 +168,6 @@ def test_workers_whose_run_was_killed_end_after_their_cell(mednet_bench: Command
     command = [*QUICK, "--seeds", "0..99", "--fractions", "1", "--jobs", "2", "--out", tmp_path / "run"]
     with mednet_bench.start(*command, QUICK_SECONDS="0.2") as process:
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
-        process.kill()  # only the one that a person sees
+        process.kill()  # the parent only
     wait_until(lambda: not any(is_running(worker) for worker in crowd(tmp_path / "tally")))
-    assert len(tally(tmp_path / "tally")) < 100, "they went on until nothing was left"
+    assert len(tally(tmp_path / "tally")) < 100, "they computed all cells"

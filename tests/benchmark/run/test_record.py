@@ -1,4 +1,4 @@
-"""A record says what was done and with what, and one that is damaged is computed again."""
+"""Records state their inputs and results; a damaged one is computed again."""
 
 import json
 import math
@@ -35,18 +35,18 @@ def empty(path: Path) -> None:
 
 
 def age(path: Path) -> None:
-    """Make a record one of another format, whose fields are not those of today."""
+    """Change a record to another format, with other fields."""
     content = json.loads(path.read_bytes())
     path.write_text(json.dumps({**content, "format": RECORD_FORMAT + 1, "status": {"code": 0}}))
 
 
 def rename(path: Path) -> None:
-    """Put the record of another cell in its place."""
+    """Replace a record by that of another cell."""
     path.write_bytes(next(other for other in records_in(path.parent.parent) if other != path).read_bytes())
 
 
 def raise_accuracy(path: Path) -> None:
-    """Alter a score that no verdict uses, as a person with an editor does: all else stays as it was."""
+    """Alter a score that no verdict uses, as with an editor: all other bytes stay."""
     record = json.loads(path.read_bytes())
     found = f'"accuracy":{record["metrics"]["accuracy"]!r}'.encode()
     assert path.read_bytes().count(found) == 1
@@ -54,7 +54,7 @@ def raise_accuracy(path: Path) -> None:
 
 
 def raise_auc(path: Path) -> None:
-    """Alter the primary score, and write the record as another program would: longer, in another order."""
+    """Alter the primary score, and write the record with another layout and order."""
     record = json.loads(path.read_bytes())
     record["metrics"]["auc"] = 0.987
     path.write_text(json.dumps(record, indent=1, sort_keys=True))
@@ -83,7 +83,7 @@ def flip_predictions(path: Path) -> None:
 
 
 def replace_predictions(path: Path) -> None:
-    """Put others in their place that are whole in themselves."""
+    """Replace predictions by intact ones of other values."""
     kept = RecordStore(path.parent.parent).read_predictions(path.stem)
     np.savez(predictions_beside(path), **{**kept, "scores": kept["scores"][::-1]})
 
@@ -146,9 +146,9 @@ def test_altered_scores_are_in_no_mean_and_the_report_names_them_and_damaged_pre
     assert "3 records or their predictions are damaged: run the same command again" in " ".join(
         leaderboard_text(built.results).split()
     )
-    told = built.markdown.read_text()
+    report = built.markdown.read_text()
     for name in (accuracy.name, auc.name, flipped.stem):
-        assert name in told
+        assert name in report
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang_nor_fill_the_memory(
+def test_pipes_devices_and_endless_files_among_records_are_named_and_neither_hang_nor_fill_the_memory(
     finished: Path, tmp_path: Path
 ):
     out = shutil.copytree(finished, tmp_path / "run")
