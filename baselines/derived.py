@@ -12,11 +12,7 @@ DERIVATIONS: tuple[str, ...] = get_args(Derivation)
 def derive_init(name: str, kind: str, source: InitCard, stages: int = 0) -> InitCard:
     """Derive an init; it inherits the source's corpora, even "meanvar", to be on the safe side.
 
-    Args:
-        name: as in tables, e.g. "partial:imagenet:2".
-        kind: one of `DERIVATIONS`.
-        source: the resolved source init.
-        stages: number of stages that "partial" keeps.
+    `name` is as in tables, e.g. "partial:imagenet:2"; `stages` is the number that "partial" keeps.
 
     Raises:
         UserError: the source has random weights.

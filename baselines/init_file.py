@@ -14,12 +14,7 @@ from .weights.checkpoint import read_checkpoint_card
 
 @dataclass(frozen=True)
 class InitFiles:
-    """Inits added by `--init-file`.
-
-    Attributes:
-        inits: name -> init, from Python files.
-        paths: name -> card, from TOML files.
-    """
+    """Inits added by `--init-file`: `inits` from Python files, `paths` of cards, both by name."""
 
     inits: Mapping[str, InitFamily] = field(default_factory=dict)
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -69,8 +64,8 @@ class _FileInit:
         except UserError:
             raise
         except Exception as error:  # the user's own code
-            reason = _error_line(error)
-            raise UserError(f"{self.path}: the init '{self.name}' failed ({reason}): mend it.") from error
+            failure = f"the init '{self.name}' failed ({_error_line(error)})"
+            raise UserError(f"{self.path}: {failure}: mend it.") from error
         if not isinstance(card, InitCard):
             raise UserError(f"{self.path}: the init '{self.name}' returns no InitCard: mend it.")
         return replace(card, name=self.name, identity=f"{card.identity} code:{self.digest[:16]}")

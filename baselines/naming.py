@@ -71,19 +71,15 @@ def parse_init_name(name: str) -> InitName:
 
 @dataclass(frozen=True)
 class NamedInit:
-    """Name in `--inits`; call it with a request to resolve the init.
-
-    Attributes:
-        name: as in tables and records, e.g. "partial:imagenet:2".
-        parts: the parsed name.
-        paths: base init -> path, of the whole list.
-        inits: inits added by `--init-file`.
-    """
+    """Name in `--inits`; call it with a request to resolve the init."""
 
     name: str
+    """As in tables and records, e.g. "partial:imagenet:2"."""
     parts: InitName
     paths: Mapping[str, Path]
+    """Base init -> path, of the whole list."""
     inits: Mapping[str, InitFamily] = field(default_factory=dict)
+    """Added by `--init-file`."""
 
     @property
     def base(self) -> str:
@@ -114,14 +110,9 @@ class NamedInit:
 
 
 def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[NamedInit]:
-    """Parse `--inits` without reading any file.
+    """Parse names, each with or without `=PATH`, without reading any file.
 
-    A path after `=` applies to its base init in the whole list: in `lab=card.toml,meanvar:lab` both names
-    use the card.
-
-    Args:
-        words: names, each with or without `=PATH`.
-        files: inits added by `--init-file`.
+    A path applies to its base init in the whole list: in `lab=card.toml,meanvar:lab` both names use the card.
 
     Raises:
         UserError: a name is unknown, one init has two paths, or a name occurs twice.

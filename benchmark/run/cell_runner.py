@@ -36,12 +36,7 @@ PredictionArrays = dict[str, NDArray[np.generic]]
 
 
 class CellRunner:
-    """Computes the cells of one plan; keeps the last task in memory, since cells come sorted.
-
-    Args:
-        resolved: the plan with its tasks and weights.
-        device: torch device.
-    """
+    """Computes the cells of one plan; keeps the last task in memory, since cells come sorted."""
 
     def __init__(self, resolved: ResolvedPlan, device: str) -> None:
         self.resolved, self.device = resolved, device
@@ -51,11 +46,7 @@ class CellRunner:
     def compute(
         self, planned: PlannedCell, needs: Sequence[Record]
     ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a cell, given the ok records of the cells that it depends on.
-
-        Returns:
-            The record, and the arrays of its predictions file or None.
-        """
+        """Return a cell's record and predictions, given the ok records that it depends on."""
         started = time.perf_counter()
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
@@ -132,6 +123,10 @@ class CellRunner:
         test = job.data.splits["test"]
         test_metrics = self._compute_metrics(job, test.labels, result.test_scores)
         val_metrics = self._compute_metrics(job, job.labels("val"), result.val_scores)
+        beside = {
+            rule: self._compute_metrics(job, test.labels, scores).values
+            for rule, scores in result.beside.items()
+        }
         record = msgspec.structs.replace(
             add_job_facts(self._new_record(planned), job, result.choices, result.weights),
             metrics=test_metrics.values,
@@ -139,10 +134,7 @@ class CellRunner:
             metric_facts=metric_facts(),
             per_class=test_metrics.per_class,
             val_metrics=val_metrics.values,
-            beside={
-                name: self._compute_metrics(job, test.labels, scores).values
-                for name, scores in result.beside.items()
-            },
+            beside=beside,
             curve=result.curve,
             notes=(*result.notes, *self._contract_warnings(job)),
             similarity=result.similarity,
@@ -177,9 +169,8 @@ class CellRunner:
             raise ValueError("the network's predictions are not numbers")
         truth = subsets.one_hot(labels, len(job.task.classes))
         # float32 first: metrics are those of the stored scores, so a reader can recompute them
-        return compute_metrics(
-            Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
-        )
+        predictions = Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float))
+        return compute_metrics(predictions, job.task.classes)
 
     def _pretrain(self, planned: PlannedCell) -> Record:
         card = self.resolved.pretraining(planned.cell)
@@ -196,13 +187,12 @@ class CellRunner:
             check_data()
         # checked again: data may change while waiting for another process, or while reading
         facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
+        images = sum(facts.images.values())
         return msgspec.structs.replace(
             self._new_record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
             curve=facts.curve,
-            counts=ImageCounts(
-                train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()
-            ),
+            counts=ImageCounts(train=images, val=0, test=0, train_per_class=(), val_per_class=()),
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,

@@ -48,7 +48,7 @@ def estimate_seconds(
         for arch, input_size in sorted({(planned.cell.arch, planned.cell.input_size) for planned in waiting})
     }
     low = high = 0.0
-    cached: set[tuple[object, ...]] = set()
+    cached: set[object] = set()
     for planned in waiting:
         rate = rates[planned.cell.arch, planned.cell.input_size]
         work, early = _cell_cost(resolved, planned.cell, cached)
@@ -60,9 +60,7 @@ def estimate_seconds(
     return SecondsRange(low / most, high / least)
 
 
-def _cell_cost(
-    resolved: ResolvedPlan, cell: Cell, cached: set[tuple[object, ...]]
-) -> tuple[CostEstimate, bool]:
+def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple[CostEstimate, bool]:
     """Return a cell's cost, and whether it may stop early; features count once per weights."""
     recipe: TrainingConfig = resolved.request.recipe
     if cell.step == "pretrain":

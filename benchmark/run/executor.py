@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -42,12 +43,9 @@ class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
 def execute_cells(
     resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, jobs: int, device: str
 ) -> None:
-    """Compute the waiting cells and show the progress.
+    """Compute the waiting cells, from `pending_cells`, and show the progress.
 
     Args:
-        resolved: the plan with its tasks and weights.
-        waiting: cells to compute, from `pending_cells`.
-        rules: which records count as done.
         jobs: number of processes; they share cells through locks in the run directory.
         device: torch device; "cuda" spreads the processes over all visible GPUs.
 
@@ -62,35 +60,29 @@ def execute_cells(
                 WorkerArgs(request=resolved.request, device=own, rules=rules, keys=keys, parent=os.getpid())
                 for own in worker_devices(device, jobs)
             ]
-            _watch_workers(resolved, waiting, rules, progress, [_WorkerProcess(args) for args in worker_args])
+            workers = [_WorkerProcess(args) for args in worker_args]
+            _watch_workers(workers, lambda: _note_records(resolved, waiting, rules, progress))
+            # surviving workers compute the cells of a killed one
+            if progress.waiting and all(worker.process.returncode for worker in workers):
+                raise _worker_error(workers)
         else:
             watcher = CellWatcher(progress.note_start, progress.note_record)
             compute_cells(CellRunner(resolved, device), waiting, rules, watcher)
 
 
-def _watch_workers(
-    resolved: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    progress: RunProgress,
-    workers: list["_WorkerProcess"],
-) -> None:
+def _watch_workers(workers: list["_WorkerProcess"], note_records: Callable[[], None]) -> None:
     """Show the records as the workers write them, until the last worker has ended."""
-    store = RecordStore(resolved.request.folder)
     try:
         while any(worker.process.poll() is None for worker in workers):
             time.sleep(WATCH_SECONDS)
-            _note_records(resolved, store, waiting, rules, progress)
-        _note_records(resolved, store, waiting, rules, progress)
+            note_records()
+        note_records()
     except BaseException:
         for worker in workers:
             worker.process.terminate()  # not SIGINT, which a shell's background job and its workers ignore
         for worker in workers:
             worker.wait_or_kill()
         raise
-    # surviving workers compute the cells of a killed one
-    if progress.waiting and all(worker.process.returncode for worker in workers):
-        raise _worker_error(workers)
 
 
 def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
@@ -108,12 +100,9 @@ def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
 
 
 def _note_records(
-    resolved: ResolvedPlan,
-    store: RecordStore,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    progress: RunProgress,
+    resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, progress: RunProgress
 ) -> None:
+    store = RecordStore(resolved.request.folder)
     for planned in waiting:
         # cheap test first: of thousands of waiting cells most have no record yet
         if planned.key in progress.waiting and store.path(planned.key).exists():

@@ -44,14 +44,7 @@ def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Rec
 def add_job_facts(
     record: Record, job: EvalContext, choices: tuple[HyperparameterChoice, ...], weights: str = ""
 ) -> Record:
-    """Fill in counts, hashes and chosen hyper-parameters.
-
-    Args:
-        record: from `new_record`.
-        job: data and label subset of the cell.
-        choices: chosen hyper-parameters.
-        weights: as in `ProtocolResult`; "" where several networks were trained.
-    """
+    """Add counts, hashes and choices; `weights` is "" where several networks were trained."""
     width = len(job.task.classes)
     per_class = [one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
     return msgspec.structs.replace(

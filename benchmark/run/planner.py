@@ -19,28 +19,23 @@ from ..training.protocol import PROTOCOLS
 TUNING_SEED = 0
 """Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
 
+InitCards = dict[tuple[str, str, str], InitCard]
+"""(task, arch, init) -> resolved init."""
+Fingerprints = Mapping[tuple[str, int], str]
+"""(task, stored size) -> fingerprint of the data of a target or pretraining source; part of cell keys."""
 PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
 
 
 @dataclass(frozen=True)
 class ResolvedPlan:
-    """Plan with the tasks, weights and data that its cells need.
-
-    Attributes:
-        request: the options.
-        plan: as written to `plan.json`.
-        tasks: target tasks by name.
-        cards: resolved inits by (task, arch, init).
-        places: where to find data.
-        fingerprints: (task, stored size) -> fingerprint of targets and pretraining sources, part of the keys.
-    """
+    """Plan with the target tasks, weights and data that its cells need."""
 
     request: RunConfig
     plan: Plan
     tasks: dict[str, Task]
-    cards: dict[tuple[str, str, str], InitCard]
+    cards: InitCards
     places: DataLocations
-    fingerprints: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    fingerprints: Fingerprints = field(default_factory=dict)
 
     def check_unchanged(self, task: Task, size: int) -> str:
         """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""
@@ -79,13 +74,7 @@ def check_option_values(request: RunConfig) -> None:
 def build_plan(
     request: RunConfig, targets: Sequence[Task], known: Sequence[Task], places: DataLocations
 ) -> ResolvedPlan:
-    """Build the plan of a run.
-
-    Args:
-        request: the options.
-        targets: tasks selected by `--tasks`.
-        known: all tasks, as sources of pretraining.
-        places: where to find data.
+    """Build the plan of a run; `known` tasks may be sources of pretrainings.
 
     Raises:
         UserError: a name is unknown, or an init is unavailable.
@@ -103,11 +92,8 @@ def build_plan(
 
 
 def _fingerprints(
-    request: RunConfig,
-    targets: Sequence[Task],
-    cards: dict[tuple[str, str, str], InitCard],
-    places: DataLocations,
-) -> dict[tuple[str, int], str]:
+    request: RunConfig, targets: Sequence[Task], cards: InitCards, places: DataLocations
+) -> Fingerprints:
     used = [(task, stored_size(task, request, places)) for task in targets]
     for card in cards.values():
         if plan := card.source.pretraining:
@@ -151,21 +137,17 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
 
 
 def _plan_cells(
-    request: RunConfig,
-    targets: Sequence[Task],
-    cards: dict[tuple[str, str, str], InitCard],
-    fingerprints: Mapping[tuple[str, int], str],
-    places: DataLocations,
+    request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
 ) -> Iterator[PlannedCell]:
     for task in targets:
         size = stored_size(task, request, places)
-        data = data_identity(fingerprints[task.name, size], request.dedupe)
+        identity = data_identity(data[task.name, size], request.dedupe)
         for arch in parse_names(request.archs, "archs"):
             for init in requested_inits(request):
                 card = cards[task.name, arch, init.name]
                 pretraining = tuple(_pretrain_cells(card, request, arch))
                 yield from pretraining
-                decisive = (data, task.decisive, card.decisive)
+                decisive = (identity, task.decisive, card.decisive)
                 base = Cell(
                     task=task.name,
                     size=size,

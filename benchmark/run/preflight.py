@@ -35,10 +35,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Run every arch once, load every checkpoint strictly and read all data of the waiting cells.
-
-    Returns:
-        Warnings, a sentence each.
+    """Run each arch, load each checkpoint and read all data of the waiting cells; return warnings.
 
     Raises:
         UserError: an arch, checkpoint, task or size does not fit.
@@ -108,11 +105,7 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
 
 
 def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Describe the images that `--dedupe` drops, per task and class.
-
-    Raises:
-        UserError: a class would be left without images.
-    """
+    """Describe what `--dedupe` drops per task and class; `UserError` where a class would be empty."""
     dedupe = resolved.request.dedupe
     if dedupe is None:
         return []

@@ -22,13 +22,7 @@ def describe_cell(cell: Cell) -> str:
 
 
 class RunProgress:
-    """Counts the cells of a run and shows the current cell and the time left.
-
-    Args:
-        waiting: cells to compute.
-        jobs: number of processes.
-        console: where to write; default `to_person`.
-    """
+    """Counts the waiting cells of a run and shows the current cell and the time left."""
 
     def __init__(self, waiting: Iterable[PlannedCell], jobs: int = 1, console: Console | None = None) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
@@ -64,9 +58,8 @@ class RunProgress:
         elif self._live is None:
             score = record.metrics.get("auc")
             found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
-            self._print(
-                f"{self.line(short=True)} {describe_cell(record.cell)}{found} ({duration(record.seconds)})"
-            )
+            head = f"{self.line(short=True)} {describe_cell(record.cell)}"
+            self._print(f"{head}{found} ({duration(record.seconds)})")
 
     def line(self, short: bool = False) -> str:
         """Return the progress in one line."""
@@ -95,9 +88,8 @@ class RunProgress:
         guesses = {kind: means.get(kind, means.get(kind[:2])) for kind in kinds}
         if None in guesses.values():
             return None
-        return sum(guess * kinds[kind] for kind, guess in guesses.items() if guess) / max(
-            1, min(self.jobs, len(self.waiting))
-        )
+        total = sum(guess * kinds[kind] for kind, guess in guesses.items() if guess)
+        return total / max(1, min(self.jobs, len(self.waiting)))
 
     def _print(self, text: str) -> None:
         self.console.print(as_told(text), soft_wrap=True)

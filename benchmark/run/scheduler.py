@@ -51,15 +51,11 @@ class ResumeRules:
 
 @dataclass(frozen=True)
 class CellWatcher:
-    """Callbacks of `compute_cells`.
-
-    Attributes:
-        on_start: called when a cell starts.
-        on_record: called with a cell's record, and whether this process computed it.
-    """
+    """Callbacks of `compute_cells`."""
 
     on_start: Callable[[PlannedCell], None] = lambda planned: None
     on_record: Callable[[Record, bool], None] = lambda record, own: None
+    """Called with a new record, and whether this process computed it."""
 
 
 def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules) -> list[PlannedCell]:

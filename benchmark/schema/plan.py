@@ -24,7 +24,6 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     steps: int = 200
     """Most optimizer steps of a fine-tuning; early stopping may end it before."""
     batch_size: int = 32
-    """Images per optimizer step."""
     lr_grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """AdamW learning rates to choose from on validation, per cell group."""
     weight_decay: float = 0.01

@@ -28,17 +28,15 @@ def checkout_commit() -> tuple[str, bool]:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "", False
+    outputs = []
     try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        status = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30, check=True
-        )
+        for command in (["rev-parse", "HEAD"], ["status", "--porcelain"]):
+            git = ["git", "-C", str(root), *command]
+            done = subprocess.run(git, capture_output=True, text=True, timeout=30, check=True)
+            outputs.append(done.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return "unknown", True  # not known to be clean
-    return head.stdout.strip(), bool(status.stdout.strip())
+    return outputs[0], bool(outputs[1])
 
 
 @functools.cache
@@ -47,18 +45,11 @@ def current_provenance(device: str) -> Provenance:
     import torch
 
     head, dirty = checkout_commit()
-    device_name = (
-        f"{device} ({torch.cuda.get_device_name(device)})"
-        if device.startswith("cuda")
-        else f"cpu ({platform.machine()})"
-    )
-    return Provenance(
-        versions=package_versions(),
-        commit=head,
-        dirty=dirty,
-        device=device_name,
-        threads=torch.get_num_threads(),
-    )
+    name = f"cpu ({platform.machine()})"
+    if device.startswith("cuda"):
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    versions, threads = package_versions(), torch.get_num_threads()
+    return Provenance(versions=versions, commit=head, dirty=dirty, device=name, threads=threads)
 
 
 def peak_memory_mb(device: str) -> float:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -40,20 +40,16 @@ class HyperparameterChoice(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[float | None, ...]
     """Criterion per candidate, higher is better; None where the trial failed."""
     criterion: str
-    """Quantity that was compared, on the cell's validation labels."""
     at_edge: bool
-    """Whether the choice is the smallest or largest candidate."""
 
 
 class StageSimilarity(msgspec.Struct, frozen=True, kw_only=True):
     """Similarity of one stage's features before and after a fine-tuning."""
 
     stage: str
-    """Module whose outputs are compared."""
     cka: float | None
     """Debiased linear CKA; None where the features do not vary."""
     images: int
-    """Number of validation images used."""
 
 
 class ImageCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +132,6 @@ class MetricFacts(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     """Heading; "" for the metric's name."""
     help: str = ""
-    """Explanation in one phrase."""
     lower_is_better: bool | None = False
     """None where neither end is better: no ranking, no verdict."""
     low: float | None = None
@@ -197,11 +192,7 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 class RecordStore:
-    """Records and predictions of one run directory; safe for concurrent processes.
-
-    Args:
-        folder: the run directory.
-    """
+    """Records and predictions of one run directory; safe for concurrent processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -250,7 +241,7 @@ class RecordStore:
 
     def read_all(self) -> Iterator[Record]:
         """Iterate over the readable records, sorted by key."""
-        keys: Iterable[str] = sorted(path.stem for path in self.records.glob("*.json"))
+        keys = sorted(path.stem for path in self.records.glob("*.json"))
         return (record for record in map(self.read, keys) if record is not None)
 
     def refuse_old_format(self) -> None:
@@ -269,11 +260,7 @@ class RecordStore:
         return [path for path in sorted(self.records.glob("*.json")) if self.read(path.stem) is None]
 
     def write(self, record: Record, predictions: dict[str, NDArray[np.generic]] | None = None) -> Record:
-        """Write the predictions, then the record: no record is without its predictions.
-
-        Returns:
-            The record as written, with the hashes of the two files.
-        """
+        """Write the predictions, then the record; return it with the hashes of the two files."""
         digest = ""
         if predictions is not None:
             archive = io.BytesIO()

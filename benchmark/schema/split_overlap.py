@@ -8,19 +8,15 @@ Dedupe = Literal["test", "train"]
 """Where equal images are dropped: `test`, or `train` for train and val."""
 
 ImagePlace = tuple[str, int]
-"""Split of an image and its row there."""
+"""Split and row of an image."""
 
 
 class EqualImages(msgspec.Struct, frozen=True, kw_only=True):
-    """Images that are equal in every pixel.
-
-    Attributes:
-        places: two or more.
-        conflict: whether their labels differ.
-    """
+    """Two or more images that are equal in every pixel."""
 
     places: tuple[ImagePlace, ...]
     conflict: bool
+    """Whether their labels differ."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -29,14 +25,9 @@ class EqualImages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SharedGroups(msgspec.Struct, frozen=True, kw_only=True):
-    """Patients, studies or other groups that two splits share.
+    """Number of patients, studies or other groups shared by two splits.
 
-    Attributes:
-        split: the split whose images are counted.
-        against: the other split.
-        groups: number of shared groups.
-        images: images of `split` whose group is also in `against`.
-        known: images of `split` whose group is known.
+    `images` of `split` have a group that is also in `against`; of `known` ones the group is known.
     """
 
     split: str

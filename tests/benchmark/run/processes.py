@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from mednet_bench.benchmark.schema.plan import read_plan
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 
@@ -53,6 +55,14 @@ class CommandLine:
         with self.start(*arguments, prepare=prepare, **settings) as process:
             out, err = process.communicate()
             return Ended(arguments, process.returncode, out, err)
+
+    def succeed(
+        self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
+    ) -> Ended:
+        """Run a command that must exit with 0."""
+        ended = self(*arguments, prepare=prepare, **settings)
+        assert ended.returncode == 0, ended.stderr
+        return ended
 
     def start(
         self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
@@ -145,13 +155,9 @@ def fork_context() -> multiprocessing.context.ForkServerContext:
     )
     learn = ("sklearn.linear_model", "sklearn.metrics", "sklearn.neighbors", "sklearn.preprocessing")
     context.set_forkserver_preload(["torch", "timm", *learn, *(f"mednet_bench.{name}" for name in own)])
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported
-    multiprocessing.forkserver.ensure_running()
-    if before is None:
-        del os.environ["OMP_NUM_THREADS"]
-    else:
-        os.environ["OMP_NUM_THREADS"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # read by torch when it is imported
+        multiprocessing.forkserver.ensure_running()
     return context
 
 

@@ -188,8 +188,7 @@ def test_jobs_change_neither_threads_nor_a_bit_of_a_result(fresh: CommandLine, t
     plain = CommandLine(fresh.folder, environment, fresh=True)
     found = []
     for jobs in ("1", "2"):
-        ended = plain(*command, "--jobs", jobs, "--out", f"run{jobs}")
-        assert ended.returncode == 0, ended.stderr
+        plain.succeed(*command, "--jobs", jobs, "--out", f"run{jobs}")
         found.append({record.key: record for record in planned_records(tmp_path / f"run{jobs}")})
     alone, together = found
     assert alone.keys() == together.keys()

@@ -48,11 +48,10 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
         store = RecordStore(out)
         assert not store.unreadable_files()
         whole = {path.stem for path in records_in(out)}
-        assert all(store.read_predictions(key) for key in whole if _scored(store, key))
+        assert all(store.read_predictions(r.key) for r in store.read_all() if r.cell.step == "score")
         kept = {name: state for name, state in now.items() if name.split(".")[0] in whole}
 
-    ended = mednet_bench(*command)
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed(*command)
     now = states(out)
     assert {name: now[name] for name in kept} == kept
     records = planned_records(out)
@@ -65,11 +64,6 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
 
     board = pd.read_csv(build_report([out]).csv)
     assert set(board["n_seeds"]) == {100}
-
-
-def _scored(store: RecordStore, key: str) -> bool:
-    record = store.read(key)
-    return record is not None and record.cell.step == "score"
 
 
 def test_what_a_killed_process_left_half_written_is_not_counted(
@@ -117,8 +111,7 @@ def test_a_run_removes_what_killed_writers_left_in_the_cache(
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
-    ended = mednet_bench("run", *FINISHED, "--out", out, MEDNET_BENCH_CACHE=str(cache))
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed("run", *FINISHED, "--out", out, MEDNET_BENCH_CACHE=str(cache))
     assert not any(path.exists() for path in left)
 
 
@@ -141,8 +134,7 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
         os.killpg(process.pid, signal.SIGKILL)
     assert not records_in(tmp_path / "run")
 
-    ended = mednet_bench(*command, MEDNET_BENCH_CACHE=str(cache))
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed(*command, MEDNET_BENCH_CACHE=str(cache))
     steps = {record.cell.step: record for record in planned_records(tmp_path / "run")}
     assert set(steps) == {"pretrain", "score"}
     made = list((cache / "mednet").glob("*.safetensors"))
@@ -151,8 +143,7 @@ def test_a_run_that_is_killed_while_it_makes_a_mednet_makes_it_in_the_next_run(
 
     # the cache is only a cache: after it is cleared the weights are trained again, and the run completes
     shutil.rmtree(cache)
-    ended = mednet_bench(*command, "--fractions", "0.5", MEDNET_BENCH_CACHE=str(cache))
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed(*command, "--fractions", "0.5", MEDNET_BENCH_CACHE=str(cache))
     assert {record.status for record in planned_records_of(tmp_path / "run")} == {"ok"}
     assert made[0].is_file()
 

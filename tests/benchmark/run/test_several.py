@@ -102,8 +102,7 @@ def test_a_clock_that_differs_from_that_of_the_disk_makes_no_record_old(
 
 
 def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, finished: Path, tmp_path: Path):
-    ended = mednet_bench("run", *FINISHED, "--jobs", "2", "--out", "run")
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed("run", *FINISHED, "--jobs", "2", "--out", "run")
     alone = {record.key: record for record in planned_records(finished)}
     together = {record.key: record for record in planned_records(tmp_path / "run")}
     assert alone.keys() == together.keys()
@@ -149,9 +148,8 @@ def test_an_interrupted_run_says_so_keeps_what_is_finished_and_leaves_no_process
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
     what = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
-    assert stderr.splitlines()[-1] == (
-        f"{what}: what is finished is kept; run the same command again to go on."
-    )
+    ending = f"{what}: what is finished is kept; run the same command again to go on."
+    assert stderr.splitlines()[-1] == ending
     assert living(process.pid) == []
     kept = states(out)
     records = list(RecordStore(out).read_all())
