@@ -1,4 +1,4 @@
-"""Inits from single files (`--init-file`): checkpoint cards, or Python files that register inits."""
+"""Inits from single files (`--init-file`): checkpoint cards or registering Python code."""
 
 import hashlib
 import runpy

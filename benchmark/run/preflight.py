@@ -21,7 +21,7 @@ from .planner import ResolvedPlan
 
 
 def resolve_device(wanted: str) -> str:
-    """Return the torch device; "auto" takes a GPU if there is one; `UserError` where it is unusable."""
+    """Return the torch device, for "auto" a GPU if there is one; `UserError` if unusable."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -35,7 +35,7 @@ def resolve_device(wanted: str) -> str:
 
 
 def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Run each arch, load each checkpoint and read all data of the waiting cells; return warnings.
+    """Run each arch, load each checkpoint and read all data of waiting cells; return warnings.
 
     Raises:
         UserError: an arch, checkpoint, task or size does not fit.
@@ -105,7 +105,7 @@ def equal_fraction_warnings(resolved: ResolvedPlan, waiting: list[PlannedCell]) 
 
 
 def dedupe_sentences(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Describe what `--dedupe` drops per task and class; `UserError` where a class would be empty."""
+    """Describe what `--dedupe` drops; `UserError` where a class would lose all images."""
     dedupe = resolved.request.dedupe
     if dedupe is None:
         return []

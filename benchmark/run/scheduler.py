@@ -69,7 +69,7 @@ def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules
 
 
 def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
-    """Drop tunings and pretrainings that no wanted cell needs, e.g. after their cache was cleared."""
+    """Drop tunings and pretrainings that no wanted cell needs, e.g. with a cleared cache."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
@@ -152,7 +152,7 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
         traceback_path(store, planned.key).unlink(missing_ok=True)  # of a failed attempt
     except (StoppedError, UnwritableError, KeyboardInterrupt):
         raise  # not specific to this cell
-    except (Exception, SystemExit) as error:  # a failed cell is a record; the others go on
+    except (Exception, SystemExit) as error:  # the other cells are computed
         write_bytes(traceback_path(store, planned.key), clean(traceback.format_exc()).encode())
         seconds = time.perf_counter() - started
         record, predictions = runner.failed_record(planned, _error_line(error), seconds), None

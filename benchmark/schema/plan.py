@@ -11,10 +11,8 @@ from ...core.files import read_regular, write_json
 
 PROTOCOL_VERSION = 1
 """Raised when a change makes new records incomparable with old ones."""
-
 PLAN_FORMAT = 2
 """1 is version 0.1."""
-
 Step = Literal["pretrain", "tune", "score"]
 
 

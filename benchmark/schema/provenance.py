@@ -53,7 +53,7 @@ def current_provenance(device: str) -> Provenance:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the peak memory in MiB: of the GPU since the last call, else resident of the process.
+    """Return the peak memory in MiB: the GPU's since the last call, else the process's resident.
 
     0 where the system does not report it.
     """

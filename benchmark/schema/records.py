@@ -102,7 +102,6 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     derived_from: str = ""
     """Source init of a derived one, e.g. "imagenet" for `meanvar:imagenet`; else ""."""
     source_identity: str = ""
-    """Identity of the source init's weights; else ""."""
     overlap: tuple[str, ...] = ()
     """Corpora that share a parent data set with the task: contamination."""
     possible: tuple[str, ...] = ()
@@ -174,7 +173,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     similarity: tuple[StageSimilarity, ...] = ()
     """From the first stage to the last; empty for frozen backbones and in older records."""
     parameters: int = 0
-    """Number of trained backbone parameters; 0 likewise."""
+    """Number of trained backbone parameters; 0 where frozen, and in older records."""
     metric_facts: dict[str, MetricFacts] = {}
     """Metrics described by plug-ins; empty in older records."""
     copies: SplitOverlap | None = None
@@ -273,7 +272,7 @@ class RecordStore:
         return record
 
     def read_predictions(self, key: str) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays of `key`: `labels`, `scores` and, where known, `groups` and `column NAME`."""
+        """Return the arrays `labels`, `scores` and, where known, `groups` and `column NAME`."""
         with open_regular(self.predictions_of(key)) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

@@ -6,7 +6,6 @@ import msgspec
 
 Dedupe = Literal["test", "train"]
 """Where equal images are dropped: `test`, or `train` for train and val."""
-
 ImagePlace = tuple[str, int]
 """Split and row of an image."""
 
@@ -55,13 +54,12 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
     dropped_train: int = 0
     """Training images dropped because they are in test (`--dedupe train`)."""
     dropped_val: int = 0
-    """Validation images dropped likewise."""
+    """Validation images dropped because they are in test."""
     known: int = 0
     """Test images whose patient, or other group where some are shared, is known; before dropping."""
     shared_groups: int = 0
-    """Number of groups that test shares with train or val."""
     of_shared: int = 0
-    """Test images of these groups, before any are dropped."""
+    """Test images of groups shared with train or val, before any are dropped."""
 
     @property
     def sentence(self) -> str:
@@ -70,7 +68,7 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def equal_clause(self) -> str:
-        """Describe the equal images; likewise."""
+        """Describe the equal images; "" where there are none."""
         clauses = []
         if self.either:
             many = f"{self.either:,} of {self.test:,} test images"
@@ -90,7 +88,7 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leak_clause(self) -> str:
-        """Describe the overlap that counts in the scores; likewise."""
+        """Describe the overlap that counts in the scores; "" where there is none."""
         equal = self.equal_clause if self.either and not self.dropped else ""
         return "; ".join(filter(None, (equal, self.groups_clause)))
 
@@ -108,10 +106,10 @@ class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def groups_clause(self) -> str:
-        """Describe the shared groups; likewise."""
+        """Describe the shared groups; "" where there are none."""
         if not self.shared_groups:
             return ""
         many = f"{self.of_shared:,} of {self.known:,} test images"
-        one = self.shared_groups == 1
-        groups = "1 group that also stands" if one else f"{self.shared_groups:,} groups that also stand"
+        n = self.shared_groups
+        groups = "1 group that also stands" if n == 1 else f"{n:,} groups that also stand"
         return f"{many} are of {groups} in train or val: patients, studies or the like"

@@ -60,7 +60,7 @@ def fresh(mednet_bench: CommandLine) -> CommandLine:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
-    """Run directory with eight finished cells, `stdout` and `stderr` beside it; copy it to change it."""
+    """Run directory with eight finished cells beside its `stdout` and `stderr`; change a copy."""
     folder = tmp_path_factory.mktemp("finished")
     ended = CommandLine(folder, environment, fresh=True)("run", *FINISHED, "--out", "run")
     assert ended.returncode == 0, ended.stderr

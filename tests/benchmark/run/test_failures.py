@@ -1,4 +1,4 @@
-"""A cell that fails is a record with its error; the others go on, and a rerun tries it again."""
+"""A failed cell is a record with its error; other cells are computed, a rerun retries it."""
 
 from pathlib import Path
 

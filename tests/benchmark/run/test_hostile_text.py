@@ -1,4 +1,4 @@
-"""Control characters of cards, files and arguments reach neither the terminal nor a file of a run."""
+"""Control characters in cards, files and arguments reach neither terminal nor run files."""
 
 import json
 import os
@@ -137,8 +137,8 @@ def test_a_configuration_that_names_code_cannot_hide_it(mednet_bench: CommandLin
 
 
 def test_the_example_below_an_error_keeps_its_lines(mednet_bench: CommandLine):
-    said = mednet_bench("run", "--tasks", "phantom", "--inits", "a=b.toml", "--out", "x").stderr
-    assert 'for example:\nname = "my-mednet"\npath' in said
+    stderr = mednet_bench("run", "--tasks", "phantom", "--inits", "a=b.toml", "--out", "x").stderr
+    assert 'for example:\nname = "my-mednet"\npath' in stderr
 
 
 def test_what_fails_unforeseen_is_clean_in_its_log_and_on_the_screen(

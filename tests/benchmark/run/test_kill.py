@@ -1,4 +1,4 @@
-"""kill -9 at any moment: nothing finished is lost, nothing is counted twice, the rerun completes."""
+"""kill -9 at any moment: nothing is lost or counted twice, and the rerun completes."""
 
 import os
 import shutil

@@ -103,7 +103,7 @@ WRONG = {
     "unknown task": (["medmnist-v2", "--tasks", "breastmnits"], "did you mean 'breastmnist'?"),
     "task": (["medmnist-v2", "--tasks", "phantom-organ"], "nothing published for phantom-organ: pass one of"),
     "no data": (["medmnist-v2", "--no-download"], "Missing: breastmnist.npz"),
-    "nothing at hand": (["medmnist-v2", "--tasks", "available"], "--data-root"),
+    "no available task": (["medmnist-v2", "--tasks", "available"], "--data-root"),
     "seeds": (["medmnist-v2", "--seeds", "2..0"], "must rise"),
     "epochs": (["medmnist-v2", "--epochs", "1"], "'--epochs'"),
     "weights": (
@@ -159,7 +159,7 @@ def publish(folder: Path, auc: float, accuracy: float) -> None:
 
 
 def parity(out: str) -> tuple[int, dict[str, dict[str, object]]]:
-    """Run `parity toy`; return its exit code and the kept epoch's rows of `parity.json` by metric."""
+    """Run `parity toy`; return its exit code and the kept epoch's rows by metric."""
     code = cli.main(
         ["parity", "toy", "--seeds", "0,1", "--out", out, "--device", "cpu"], standalone_mode=False
     )
@@ -180,10 +180,10 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
     capsys.readouterr()
     code, rows = parity("run")
     assert code == 0 and {row["verdict"] for row in rows.values()} == {"IN"}
-    said = capsys.readouterr()
-    assert "nothing to compute" in said.err, "a judgment of what is there computes nothing anew"
-    assert "mednet-bench run --tasks phantom-organ --inits scratch" in said.err
-    assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in said.out
+    output = capsys.readouterr()
+    assert "nothing to compute" in output.err, "finished cells are not computed again"
+    assert "mednet-bench run --tasks phantom-organ --inits scratch" in output.err
+    assert "kept epoch: 2 of 2 published values IN, 0 OUT; last epoch: " in output.out
     assert "2 of 2 published values IN" in (tmp_path / "run" / "parity.md").read_text()
 
     load = CellRunner._load_task

@@ -252,14 +252,16 @@ def test_a_validation_that_overflowed_leaves_a_record_that_can_be_read(tmp_path:
     feed = BatchSource(lambda step: (images, targets), torch.nn.functional.cross_entropy, 2)
     losses = iter((0.7, math.inf))
     fitted = fit(model, feed, OptimizerConfig(1e-3, 0.0, 1, 5), lambda: ValidationResult(next(losses), None))
-    record = msgspec.structs.replace(invented(), curve=fitted.curve)
+    record = msgspec.structs.replace(example_record(), curve=fitted.curve)
     kept = RecordStore(tmp_path).write(record)
     assert RecordStore(tmp_path).read(record.key) == kept
     assert kept.curve == fitted.curve
 
 
 def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path: Path):
-    record = msgspec.structs.replace(invented(), metrics={"auc": None}, undefined={"auc": "one class only"})
+    record = msgspec.structs.replace(
+        example_record(), metrics={"auc": None}, undefined={"auc": "one class only"}
+    )
     RecordStore(tmp_path).write(record)
     assert '"auc":null' in RecordStore(tmp_path).path(record.key).read_text()
     found = RecordStore(tmp_path).read(record.key)
@@ -296,7 +298,7 @@ def test_pipes_devices_and_endless_files_among_records_are_named_and_neither_han
             list(reads(out))
 
 
-def invented() -> Record:
+def example_record() -> Record:
     return record_of(cells_of(Grid())[0], Grid())
 
 

@@ -1,4 +1,4 @@
-"""Several processes on one run directory, and Ctrl-C: every cell once, nothing lost, no process left."""
+"""Several processes on one run directory, and Ctrl-C: nothing twice, nothing lost."""
 
 import os
 import shutil

@@ -29,7 +29,7 @@ RUN += ["--device", "cpu", "--out", "run"]
 
 
 def write(folder: Path, scanner: np.ndarray | None = None) -> np.ndarray:
-    """Write generated images, every second replaced by an old scanner's noise; return the column."""
+    """Write images, every second replaced by noise of scanner "old"; return the column."""
     splits = catalog(DataLocations())["phantom-nodule"].source.load(28, DataLocations())
     rng, content = np.random.default_rng(0), {}
     for name, split in splits.items():

@@ -1,4 +1,4 @@
-"""Ten thousand cells: a rerun of a finished run reads each record a few times, and writes nothing."""
+"""Ten thousand cells: a rerun reads each record a few times and writes nothing."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is read: a run directory, the card of a task and the card of weights."""
+"""Files of version 0.1 are readable: run directory, task card and weights card."""
 
 import shutil
 from pathlib import Path
