@@ -1,4 +1,4 @@
-"""Inits made from other inits, to tell whether features are reused or only the scale of weights."""
+"""Inits derived from others, to separate feature reuse from the scale of the weights."""
 
 from dataclasses import replace
 from typing import cast, get_args
@@ -10,18 +10,12 @@ DERIVATIONS: tuple[str, ...] = get_args(Derivation)
 
 
 def derive_init(name: str, kind: str, source: InitCard, stages: int = 0) -> InitCard:
-    """Derive an init; what its source is declared to have seen is declared of it too.
+    """Derive an init; it inherits the source's corpora, even "meanvar", to be on the safe side.
 
-    The corpora are kept even of "meanvar", of which only the scale remains: rather too careful than not.
-
-    Args:
-        name: as in tables, e.g. "partial:imagenet:2".
-        kind: one of `DERIVATIONS`.
-        source: the resolved init to derive from.
-        stages: how many "partial" keeps.
+    `name` is as in tables, e.g. "partial:imagenet:2"; `stages` is the number that "partial" keeps.
 
     Raises:
-        UserError: the source has no weights of its own.
+        UserError: the source has random weights.
     """
     if source.file is None:
         raise UserError(

@@ -165,8 +165,8 @@ class InitRequest:
 class InitFamily(Protocol):
     """A family of pretraining sources."""
 
-    def __call__(self, need: InitRequest) -> InitCard:
-        """Resolve the init; `UserError` says why it is not available, and the cure."""
+    def __call__(self, request: InitRequest, /) -> InitCard:
+        """Resolve the init; `UserError` where it is unavailable."""
         ...
 
 

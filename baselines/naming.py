@@ -1,4 +1,4 @@
-"""What the words of `--inits` mean: an init, a checkpoint of the user's own, or one derived from either."""
+"""Parsing of `--inits`: registered inits, the user's checkpoints, and inits derived from them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,26 +11,26 @@ from .init import INIT_NAME, INIT_NAME_RULE, INITS, InitCard, InitFamily, InitRe
 from .init_file import InitFiles
 from .weights.checkpoint import from_checkpoint
 
-FORMS = {
-    "continued": "as mednet made here, but begun with ImageNet's weights",
-    "mednet@IMAGES": "mednet, or continued, pretrained on so many images, e.g. mednet@4000",
+INIT_NAME_FORMS = {
+    "continued": "mednet pretrained here, but starting from ImageNet's weights",
+    "mednet@IMAGES": "mednet, or continued, pretrained on IMAGES images, e.g. mednet@4000",
     "NAME=CARD.toml": "weights of your own, under any name, or family/variant",
-    "meanvar:INIT": "normal draws with the mean and variance of each of its tensors: its scale, no features",
-    "shuffled:INIT": "the values of each of its tensors permuted: all but their order",
-    "partial:INIT:K": "its first K stages, the rest random",
+    "meanvar:INIT": "random normal weights with each tensor's mean and variance: scale without features",
+    "shuffled:INIT": "each tensor's values in random order",
+    "partial:INIT:K": "the first K stages of INIT, the rest random",
 }
-"""Form of a word -> one phrase, for whoever asks what there is."""
+"""Form of an init name -> explanation, as shown by `ls`."""
 
 
 @dataclass(frozen=True)
 class InitName:
-    """The parts of a name such as `partial:mednet@4000:2`: kind of derivation, base, images, stages.
+    """Parts of an init name such as `partial:mednet@4000:2`.
 
     Attributes:
-        kind: of the derivation, or "".
-        base: the init that is named, or from which another derives: `family`, `family/variant`, `NAME`.
-        images: pretraining images shown, behind `@`; 0 where none are named.
-        stages: how many "partial" keeps; 0 otherwise.
+        kind: kind of derivation, or "".
+        base: the init itself or the source of the derivation: `family`, `family/variant` or `NAME`.
+        images: number of pretraining images after `@`, or 0.
+        stages: number of stages that "partial" keeps; 0 otherwise.
     """
 
     kind: str
@@ -40,12 +40,12 @@ class InitName:
 
     @property
     def source(self) -> str:
-        """The name without a derivation."""
+        """Name without the derivation."""
         return f"{self.base}@{self.images}" if self.images else self.base
 
 
 def parse_init_name(name: str) -> InitName:
-    """Part the name of an init; `UserError` where it has another form."""
+    """Parse the name of an init; `UserError` where its form is wrong."""
     kind, colon, source = name.partition(":")
     if not colon:
         kind, source = "", name
@@ -71,36 +71,32 @@ def parse_init_name(name: str) -> InitName:
 
 @dataclass(frozen=True)
 class NamedInit:
-    """One name of `--inits`; call it with a request to resolve the init.
-
-    Attributes:
-        name: as in tables and records, e.g. "partial:imagenet:2".
-        parts: the same, parsed.
-        paths: every path of the list, by init; it takes that of its base.
-        inits: those that `--init-file` adds.
-    """
+    """Name in `--inits`; call it with a request to resolve the init."""
 
     name: str
+    """As in tables and records, e.g. "partial:imagenet:2"."""
     parts: InitName
     paths: Mapping[str, Path]
+    """Base init -> path, of the whole list."""
     inits: Mapping[str, InitFamily] = field(default_factory=dict)
+    """Added by `--init-file`."""
 
     @property
     def base(self) -> str:
-        """The init that it names, or from which it derives."""
+        """Init itself, or the source of the derivation."""
         return self.parts.base
 
-    def __call__(self, need: InitRequest) -> InitCard:
-        """Resolve the init; `UserError` says why it cannot be had, and the cure."""
+    def __call__(self, request: InitRequest) -> InitCard:
+        """Resolve the init; `UserError` where it is unavailable."""
         base, images = self.base, self.parts.images
         path = self.paths.get(base)
-        need = replace(need, path=path, paths=self.paths, images=images)
+        request = replace(request, path=path, paths=self.paths, images=images)
         if base in self.inits:
-            source = self.inits[base](need)
+            source = self.inits[base](request)
         elif base not in INITS and path is not None:
-            source = from_checkpoint(base, path, need)
+            source = from_checkpoint(base, path, request)
         else:
-            source = INITS[base](need)
+            source = INITS[base](request)
         if images:
             if source.pretraining is None:
                 raise UserError(
@@ -114,17 +110,12 @@ class NamedInit:
 
 
 def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[NamedInit]:
-    """Parse `--inits` without a look at any file.
+    """Parse names, each with or without `=PATH`, without reading any file.
 
-    A path after `=` belongs to the init that the word names or derives from, wherever in the list it is
-    named again: in `lab=card.toml,meanvar:lab` both words use the card.
-
-    Args:
-        words: the text between the commas.
-        files: names that `--init-file` adds.
+    A path applies to its base init in the whole list: in `lab=card.toml,meanvar:lab` both names use the card.
 
     Raises:
-        UserError: a word has no meaning, one init has two paths, or one word occurs twice.
+        UserError: a name is unknown, one init has two paths, or a name occurs twice.
     """
     parts = [word.partition("=") for word in words]
     files = files or InitFiles()
@@ -133,13 +124,13 @@ def read_inits(words: Sequence[str], files: InitFiles | None = None) -> list[Nam
         if not equals:
             continue
         if not text:
-            raise UserError(f"--inits: there is no path behind '{name}='.")
+            raise UserError(f"--inits: there is no path after '{name}='.")
         base, path = parse_init_name(name).base, Path(text).expanduser()
         if paths.setdefault(base, path) != path:
             raise UserError(f"--inits: {base} is {paths[base]} and {path}: give one of them another name.")
     names = [name for name, _, _ in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"--inits: one init is named twice ({twice}); its cells could not be told apart.")
+        raise UserError(f"--inits: one init is named twice ({twice}): remove one.")
     return [_find_init(name, paths, files.inits) for name in names]
 
 

@@ -1,1 +1,1 @@
-"""From a request to records: planning, scheduling and computing of cells."""
+"""Planning, scheduling and computing the cells of a run."""

@@ -1,4 +1,4 @@
-"""Computes one cell: brings together data, subset, weights and protocol."""
+"""Computing one cell from data, label subset, weights and protocol."""
 
 import functools
 import time
@@ -27,43 +27,32 @@ from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
 
-SAME = "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
-FROM_CACHE = "these weights were made by an earlier run and taken from the cache"
+SAME_RESULT_NOTE = (
+    "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
+)
+CACHED_WEIGHTS_NOTE = "these weights were made by an earlier run and taken from the cache"
 
 PredictionArrays = dict[str, NDArray[np.generic]]
 
 
 class CellRunner:
-    """Where the cells of one grid are computed; keeps the last task in memory, since cells come sorted.
+    """Computes the cells of one plan; keeps the last task in memory, since cells come sorted."""
 
-    Args:
-        grid: the resolved request.
-        device: as torch calls it.
-    """
-
-    def __init__(self, grid: ResolvedPlan, device: str) -> None:
-        self.grid, self.device = grid, device
-        self._last: tuple[tuple[Cell, str], ProtocolResult] | None = None
-        self.data = functools.lru_cache(maxsize=1)(self._load)
+    def __init__(self, resolved: ResolvedPlan, device: str) -> None:
+        self.resolved, self.device = resolved, device
+        self._last_result: tuple[tuple[Cell, str], ProtocolResult] | None = None
+        self.data = functools.lru_cache(maxsize=1)(self._load_task)
 
     def compute(
         self, planned: PlannedCell, needs: Sequence[Record]
     ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a cell.
-
-        Args:
-            planned: the cell and its key.
-            needs: the records of the cells that it needs, all of them ok.
-
-        Returns:
-            The record, and what shall be kept of its predictions.
-        """
+        """Return a cell's record and predictions, given the ok records that it depends on."""
         started = time.perf_counter()
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
         else:
             (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, needs, parts))
-            record = msgspec.structs.replace(record, notes=(*_note_parts(parts), *record.notes))
+            record = msgspec.structs.replace(record, notes=(*_parts_note(parts), *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(
             record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
@@ -72,51 +61,53 @@ class CellRunner:
     def _evaluate(
         self, planned: PlannedCell, needs: Sequence[Record], parts: int
     ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a tune or score cell from its weights on, with each batch in so many parts."""
-        job = replace(self._job(planned.cell, needs), parts=parts)
+        """Compute a tune or score cell with each batch cut into `parts`."""
+        job = replace(self._eval_context(planned.cell, needs), parts=parts)
         if planned.cell.step == "score":
             return self._score(planned, job)
         choice = PROTOCOLS[job.cell.protocol].tune(job)
-        return add_job_facts(self._record(planned), job, (choice,)), None
+        return add_job_facts(self._new_record(planned), job, (choice,)), None
 
-    def failure(self, planned: PlannedCell, error: str, seconds: float) -> Record:
-        """Describe a cell that could not be computed."""
-        return msgspec.structs.replace(self._record(planned), status="failed", error=error, seconds=seconds)
+    def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
+        """Return the record of a cell that could not be computed."""
+        return msgspec.structs.replace(
+            self._new_record(planned), status="failed", error=error, seconds=seconds
+        )
 
-    def _record(self, planned: PlannedCell) -> Record:
-        return new_record(self.grid, planned, self.device)
+    def _new_record(self, planned: PlannedCell) -> Record:
+        return new_record(self.resolved, planned, self.device)
 
-    def _load(self, task: str, size: int) -> TaskData:
-        card = self.grid.tasks[task]
-        self.grid.check_unchanged(card, size)
-        splits = card.source.load(size, self.grid.places)
-        fingerprint = self.grid.check_unchanged(card, size)  # it may have changed while it was read
-        found, dedupe = copies_in(card, splits, fingerprint), self.grid.request.dedupe
+    def _load_task(self, task: str, size: int) -> TaskData:
+        card = self.resolved.tasks[task]
+        self.resolved.check_unchanged(card, size)
+        splits = card.source.load(size, self.resolved.places)
+        fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
+        found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return TaskData(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
-    def _job(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
+    def _eval_context(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
         data = self.data(cell.task, cell.size)
         subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
-        # part of the hash, since one run directory may outlive a change of the data
+        # with part of the hash: the data may change between runs into one directory
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
-        subsets.write_manifest(self.grid.request.folder, name, subset)
+        subsets.write_manifest(self.resolved.request.folder, name, subset)
         tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
         return EvalContext(
             cell=cell,
-            task=self.grid.tasks[cell.task],
+            task=self.resolved.tasks[cell.task],
             data=data,
             subset=subset,
-            card=self._verified(cell),
-            recipe=self.grid.request.recipe,
+            card=self._init_card(cell),
+            recipe=self.resolved.request.recipe,
             device=self.device,
             cache=cache_folder(),
             tuned=tunings[0] if tunings else None,
         )
 
-    def _verified(self, cell: Cell) -> InitCard:
-        """Return the init of a cell; weights made here get the hash that they had when they were made."""
-        card = self.grid.card(cell)
+    def _init_card(self, cell: Cell) -> InitCard:
+        """Return a cell's init; weights pretrained here get the hash from their pretraining."""
+        card = self.resolved.card(cell)
         if card.pretraining is None or card.file is None:
             return card
         facts = read_pretrain_facts(card.file)
@@ -128,88 +119,87 @@ class CellRunner:
         return replace(card, sha256=facts.sha256)
 
     def _score(self, planned: PlannedCell, job: EvalContext) -> tuple[Record, PredictionArrays]:
-        outcome = self._outcome(job)
+        result = self._run_protocol(job)
         test = job.data.splits["test"]
-        measured = self._measure(job, test.labels, outcome.test_scores)
-        on_val = self._measure(job, job.labels("val"), outcome.val_scores)
+        test_metrics = self._compute_metrics(job, test.labels, result.test_scores)
+        val_metrics = self._compute_metrics(job, job.labels("val"), result.val_scores)
+        beside = {
+            rule: self._compute_metrics(job, test.labels, scores).values
+            for rule, scores in result.beside.items()
+        }
         record = msgspec.structs.replace(
-            add_job_facts(self._record(planned), job, outcome.choices, outcome.weights),
-            metrics=measured.values,
-            undefined=measured.undefined,
+            add_job_facts(self._new_record(planned), job, result.choices, result.weights),
+            metrics=test_metrics.values,
+            undefined=test_metrics.undefined,
             metric_facts=metric_facts(),
-            per_class=measured.per_class,
-            val_metrics=on_val.values,
-            beside={
-                name: self._measure(job, test.labels, scores).values
-                for name, scores in outcome.beside.items()
-            },
-            curve=outcome.curve,
-            notes=(*outcome.notes, *self._doubts(job)),
-            similarity=outcome.similarity,
-            parameters=outcome.parameters,
+            per_class=test_metrics.per_class,
+            val_metrics=val_metrics.values,
+            beside=beside,
+            curve=result.curve,
+            notes=(*result.notes, *self._contract_warnings(job)),
+            similarity=result.similarity,
+            parameters=result.parameters,
         )
-        kept: PredictionArrays = {"labels": test.labels, "scores": outcome.test_scores.astype(np.float32)}
-        kept |= {f"scores, {name}": scores.astype(np.float32) for name, scores in outcome.beside.items()}
-        kept |= {f"column {name}": values for name, values in test.columns.items()}
-        return record, kept if test.groups is None else {**kept, "groups": test.groups}
+        arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
+        arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}
+        arrays |= {f"column {name}": values for name, values in test.columns.items()}
+        return record, arrays if test.groups is None else {**arrays, "groups": test.groups}
 
-    def _doubts(self, job: EvalContext) -> tuple[str, ...]:
-        """Say what speaks against the input contract of weights that were not made here."""
+    def _contract_warnings(self, job: EvalContext) -> tuple[str, ...]:
+        """Return doubts about the input contract of weights that were not trained here."""
         if job.card.file is None or job.card.pretraining:
             return ()
         return preprocessing_warnings(job.card, job.cell.arch, job.cell.input_size)
 
-    def _outcome(self, job: EvalContext) -> ProtocolResult:
-        """Run the protocol, unless another seed has just seen the very same labels with the same weights."""
+    def _run_protocol(self, job: EvalContext) -> ProtocolResult:
+        """Run the protocol, or repeat the last result where labels and weights are the same."""
         protocol = PROTOCOLS[job.cell.protocol]
         if not protocol.frozen or job.card.seeded:  # the seed decides more than the subset
             return protocol.score(job)
         case = (msgspec.structs.replace(job.cell, seed=0), job.subset.digest)
-        if self._last and self._last[0] == case:
-            return replace(self._last[1], notes=(SAME,))
-        self._last = (case, protocol.score(job))
-        return self._last[1]
+        if self._last_result and self._last_result[0] == case:
+            return replace(self._last_result[1], notes=(SAME_RESULT_NOTE,))
+        self._last_result = (case, protocol.score(job))
+        return self._last_result[1]
 
-    def _measure(
+    def _compute_metrics(
         self, job: EvalContext, labels: NDArray[np.int64], scores: NDArray[np.float64]
     ) -> MetricValues:
         if not np.isfinite(scores).all():
             raise ValueError("the network's predictions are not numbers")
         truth = subsets.one_hot(labels, len(job.task.classes))
-        # float32 first: metrics are computed from exactly what is kept, so that a reader can redo them
-        return compute_metrics(
-            Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float)), job.task.classes
-        )
+        # float32 first: metrics are those of the stored scores, so a reader can recompute them
+        predictions = Predictions(job.task.kind, truth, scores.astype(np.float32).astype(float))
+        return compute_metrics(predictions, job.task.classes)
 
     def _pretrain(self, planned: PlannedCell) -> Record:
-        card = self.grid.pretraining(planned.cell)
+        card = self.resolved.pretraining(planned.cell)
         if card.pretraining is None or card.file is None:
             raise AssertionError("a pretrain cell has a pretraining")
-        plan, recipe, places = card.pretraining, self.grid.request.recipe, self.grid.places
+        plan, recipe, places = card.pretraining, self.resolved.request.recipe, self.resolved.places
 
-        def check() -> None:
+        def check_data() -> None:
             for task, size in zip(plan.sources, plan.sizes, strict=True):
-                self.grid.check_unchanged(task, size)
+                self.resolved.check_unchanged(task, size)
 
-        earlier = read_pretrain_facts(card.file) is not None
-        if not earlier:
-            check()
-        # checked again: they may change while this waits for another process, or while they are read
-        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check)
+        cached = read_pretrain_facts(card.file) is not None
+        if not cached:
+            check_data()
+        # checked again: data may change while waiting for another process, or while reading
+        facts = pretrain_automatic(plan, recipe, places, self.device, card.file, check_data)
+        images = sum(facts.images.values())
         return msgspec.structs.replace(
-            self._record(planned),
+            self._new_record(planned),
             metrics={f"held-out auc: {name}": score for name, score in facts.scores.items()},
             curve=facts.curve,
-            counts=ImageCounts(
-                train=sum(facts.images.values()), val=0, test=0, train_per_class=(), val_per_class=()
-            ),
+            counts=ImageCounts(train=images, val=0, test=0, train_per_class=(), val_per_class=()),
             hashes=ContentHashes(weights=f"sha256:{facts.sha256}"),
             init=init_facts(card, None),
             seconds=facts.seconds,
-            notes=(*((FROM_CACHE,) if earlier else ()), *_note_parts(facts.parts)),
+            notes=(*((CACHED_WEIGHTS_NOTE,) if cached else ()), *_parts_note(facts.parts)),
         )
 
 
-def _note_parts(parts: int) -> tuple[str, ...]:
-    """Say in how many parts of each batch a training was computed, where there are several."""
+def _parts_note(parts: int) -> tuple[str, ...]:
+    """Return the note that each batch was cut into parts; empty for one part."""
     return (f"memory was short: each batch was accumulated in {parts} parts",) if parts > 1 else ()

@@ -1,174 +1,159 @@
-"""Runs the waiting cells of a plan in this process, or in several that share the run directory."""
+"""Execution of waiting cells in this process, or in worker processes on the run directory."""
 
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
 import msgspec
+import torch
 
 from ...core.errors import StoppedError, UserError
 from ...core.hardware import worker_devices
 from ..schema.plan import PlannedCell
 from ..schema.records import RecordStore
 from ..schema.request import RunConfig
+from .cell_runner import CellRunner
 from .planner import ResolvedPlan
 from .progress import RunProgress
+from .resolve import resolve_request
 from .scheduler import CellWatcher, ResumeRules, compute_cells, is_done
 
 WATCH_SECONDS = 0.5
-FAREWELL_SECONDS = 60.0
-"""How long an interrupted worker may take to let go of its cell before it is killed."""
+WORKER_EXIT_SECONDS = 60.0
+"""How long an interrupted worker may take to end before it is killed."""
 
 
 class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process is told, on its standard input."""
+    """Arguments of a worker process, sent as JSON on its standard input."""
 
     request: RunConfig
     device: str
     rules: ResumeRules
     keys: tuple[str, ...]
-    """The cells that are to be computed, by all workers together."""
+    """Waiting cells of all workers together."""
     parent: int
-    """Process id of whoever started it; a worker that has lost its parent ends after its cell."""
+    """Process id of the parent; a worker whose parent has died ends after its cell."""
 
 
 def execute_cells(
-    grid: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, jobs: int, device: str
+    resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, jobs: int, device: str
 ) -> None:
-    """Compute the waiting cells and show how far they are.
+    """Compute the waiting cells, from `pending_cells`, and show the progress.
 
     Args:
-        grid: the resolved request.
-        waiting: what is to be computed, as `runner.pending` returned it.
-        rules: which records count.
-        jobs: number of processes; they share cells through the locks of the run directory.
-        device: as torch calls it; "cuda" shares the cells among all visible GPUs.
+        jobs: number of processes; they share cells through locks in the run directory.
+        device: torch device; "cuda" spreads the processes over all visible GPUs.
 
     Raises:
-        StoppedError: the disk is full, or every worker ended before all was done.
+        StoppedError: the disk is full, or all workers ended early.
     """
     progress = RunProgress(waiting, jobs)
-    with progress.shown():
+    with progress.show():
         if jobs > 1:
             keys = tuple(planned.key for planned in waiting)
-            shares = [
-                WorkerArgs(request=grid.request, device=own, rules=rules, keys=keys, parent=os.getpid())
+            worker_args = [
+                WorkerArgs(request=resolved.request, device=own, rules=rules, keys=keys, parent=os.getpid())
                 for own in worker_devices(device, jobs)
             ]
-            _watch(grid, waiting, rules, progress, [_Worker(share) for share in shares])
+            workers = [_WorkerProcess(args) for args in worker_args]
+            _watch_workers(workers, lambda: _note_records(resolved, waiting, rules, progress))
+            # surviving workers compute the cells of a killed one
+            if progress.waiting and all(worker.process.returncode for worker in workers):
+                raise _worker_error(workers)
         else:
-            from .cell_runner import CellRunner
-
-            compute_cells(
-                CellRunner(grid, device), waiting, rules, CellWatcher(progress.begun, progress.ended)
-            )
+            watcher = CellWatcher(progress.note_start, progress.note_record)
+            compute_cells(CellRunner(resolved, device), waiting, rules, watcher)
 
 
-def _watch(
-    grid: ResolvedPlan,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    progress: RunProgress,
-    workers: list["_Worker"],
-) -> None:
-    """Show the records that the workers leave, until the last of them has ended."""
-    store = RecordStore(grid.request.folder)
+def _watch_workers(workers: list["_WorkerProcess"], note_records: Callable[[], None]) -> None:
+    """Show the records as the workers write them, until the last worker has ended."""
     try:
         while any(worker.process.poll() is None for worker in workers):
             time.sleep(WATCH_SECONDS)
-            _note(grid, store, waiting, rules, progress)
-        _note(grid, store, waiting, rules, progress)
+            note_records()
+        note_records()
     except BaseException:
         for worker in workers:
             worker.process.terminate()  # not SIGINT, which a shell's background job and its workers ignore
         for worker in workers:
-            worker.farewell()
+            worker.wait_or_kill()
         raise
-    # what one left because it was killed, the others have taken over, if any lived
-    if progress.waiting and all(worker.process.returncode for worker in workers):
-        raise _reason(workers)
 
 
-def _reason(workers: list["_Worker"]) -> StoppedError | UserError:
-    """Say why the workers ended before all was done."""
+def _worker_error(workers: list["_WorkerProcess"]) -> StoppedError | UserError:
+    """Return the error for workers that ended before all cells were done."""
     for worker in workers:
         if worker.process.returncode == 2:
-            return UserError(worker.last_words())
+            return UserError(worker.last_stderr_line())
     codes = ", ".join(str(worker.process.returncode) for worker in workers)
-    said = next((words for worker in workers if (words := worker.last_words())), "they said nothing")
+    lines = (worker.last_stderr_line() for worker in workers)
+    reason = next(filter(None, lines), "they said nothing")
     return StoppedError(
-        f"The worker processes ended before all was done (exit {codes}: {said.rstrip('.')}); "
+        f"The worker processes ended before all was done (exit {codes}: {reason.rstrip('.')}); "
         "run the same command again."
     )
 
 
-def _note(
-    grid: ResolvedPlan,
-    store: RecordStore,
-    waiting: list[PlannedCell],
-    rules: ResumeRules,
-    progress: RunProgress,
+def _note_records(
+    resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, progress: RunProgress
 ) -> None:
+    store = RecordStore(resolved.request.folder)
     for planned in waiting:
-        # the cheap look first: thousands of cells wait, and most have no record yet
+        # cheap test first: of thousands of waiting cells most have no record yet
         if planned.key in progress.waiting and store.path(planned.key).exists():
             record = store.read(planned.key)
-            if record and is_done(grid, store, planned, rules):
-                progress.ended(record)
+            if record and is_done(resolved, store, planned, rules):
+                progress.note_record(record)
 
 
-class _Worker:
-    """One worker process; what it complains of goes to a file, since nobody reads a pipe meanwhile."""
+class _WorkerProcess:
+    """One worker process; its standard error goes to a file, since a full pipe would block it."""
 
-    def __init__(self, share: WorkerArgs) -> None:
-        import torch
-
-        threads = torch.get_num_threads()  # as here, without workers: their number decides last digits
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
+    def __init__(self, args: WorkerArgs) -> None:
+        threads = torch.get_num_threads()  # as in this process: the number of threads changes last digits
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker"],
             # safe path: with -m Python would look for modules in the user's folder first
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=self._complaints,
+            stderr=self._stderr,
         )
         if self.process.stdin is None:
             raise AssertionError("a pipe was asked for")
-        with suppress(BrokenPipeError), self.process.stdin as pipe:  # broken: its exit code will tell
-            pipe.write(msgspec.json.encode(share))
+        with suppress(BrokenPipeError), self.process.stdin as pipe:  # broken: see its exit code
+            pipe.write(msgspec.json.encode(args))
 
-    def last_words(self) -> str:
+    def last_stderr_line(self) -> str:
         """Return the last line that the worker wrote to standard error."""
-        self._complaints.seek(0)
-        return self._complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
 
-    def farewell(self) -> None:
-        """Wait until the worker has let go of its cell; kill it where it does not."""
+    def wait_or_kill(self) -> None:
+        """Wait for the worker to end; kill it after `WORKER_EXIT_SECONDS`."""
         try:
-            self.process.wait(FAREWELL_SECONDS)
+            self.process.wait(WORKER_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
 
 
-def serve_worker(share: WorkerArgs) -> None:
-    """Do a worker's part of a share."""
-    from .cell_runner import CellRunner
-    from .resolve import resolve_request
-
-    grid = resolve_request(share.request)
-    wanted = set(share.keys)
-    waiting = [planned for planned in grid.plan.cells if planned.key in wanted]
-    if len(waiting) < len(wanted):  # the keys hold the fingerprints of data and weights
+def serve_worker(args: WorkerArgs) -> None:
+    """Compute cells as a worker process until none is left."""
+    resolved = resolve_request(args.request)
+    keys = set(args.keys)
+    waiting = [planned for planned in resolved.plan.cells if planned.key in keys]
+    if len(waiting) < len(keys):  # keys hash the fingerprints of data and weights
         raise StoppedError("Data, weights or cards changed after this run was planned.")
 
-    def begun(planned: PlannedCell) -> None:
-        if os.getppid() != share.parent:  # it was killed: nobody waits for this any more
+    def check_parent(planned: PlannedCell) -> None:
+        if os.getppid() != args.parent:  # the parent was killed
             raise KeyboardInterrupt
 
-    compute_cells(CellRunner(grid, share.device), waiting, share.rules, CellWatcher(begun))
+    compute_cells(CellRunner(resolved, args.device), waiting, args.rules, CellWatcher(check_parent))

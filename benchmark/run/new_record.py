@@ -1,4 +1,4 @@
-"""What a record says of its cell besides the result: task, init, counts, hashes, provenance."""
+"""Fields of a record besides the results: task, init, counts, hashes, provenance."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,23 +15,23 @@ from ..schema.provenance import current_provenance
 from ..schema.records import ContentHashes, HyperparameterChoice, ImageCounts, InitFacts, Record, TaskFacts
 from ..training.protocol import PROTOCOLS, EvalContext
 from ..training.subsets import one_hot
-from .planner import PRETRAIN_FIELDS, ResolvedPlan, part_of
+from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 
 
-def new_record(grid: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
-    """Return the record of a cell with what is known before anything is computed."""
-    cell, recipe = planned.cell, grid.request.recipe
+def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
+    """Return a cell's record with the fields that are known before computing."""
+    cell, recipe = planned.cell, resolved.request.recipe
     if cell.step == "pretrain":
         task, init, fields = None, None, PRETRAIN_FIELDS
     else:
-        task = grid.tasks[cell.task]
-        init, fields = grid.card(cell), PROTOCOLS[cell.protocol].recipe_fields
+        task = resolved.tasks[cell.task]
+        init, fields = resolved.card(cell), PROTOCOLS[cell.protocol].recipe_fields
     return Record(
         key=planned.key,
         cell=cell,
         status="ok",
         protocol_version=PROTOCOL_VERSION,
-        recipe_hash=hashlib.sha256(part_of(recipe, fields).encode()).hexdigest()[:12],
+        recipe_hash=hashlib.sha256(encode_fields(recipe, fields).encode()).hexdigest()[:12],
         task=task_facts(task) if task else None,
         init=init_facts(init, task) if init else None,
         provenance=current_provenance(device),
@@ -44,14 +44,7 @@ def new_record(grid: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
 def add_job_facts(
     record: Record, job: EvalContext, choices: tuple[HyperparameterChoice, ...], weights: str = ""
 ) -> Record:
-    """Fill in what is known of a job.
-
-    Args:
-        record: of its cell, as `begun` returns it.
-        job: data and subset at hand.
-        choices: hyper-parameters that were chosen.
-        weights: what was loaded, as `Outcome` says; "" where several networks were tried.
-    """
+    """Add counts, hashes and choices; `weights` is "" where several networks were trained."""
     width = len(job.task.classes)
     per_class = [one_hot(job.labels(split), width).sum(axis=0).tolist() for split in ("train", "val")]
     return msgspec.structs.replace(
@@ -75,14 +68,14 @@ def add_job_facts(
 
 
 def task_facts(task: Task) -> TaskFacts:
-    """Return the part of a task's card that a report needs."""
+    """Return the fields of a task's card that a report needs."""
     return msgspec.convert(task, TaskFacts, from_attributes=True)
 
 
 def init_facts(card: InitCard, task: Task | None) -> InitFacts:
-    """Return where an init's weights came from, and what they share with the task."""
-    known = read_pretrain_facts(card.file) if card.pretraining and card.file else None
-    label = known.label(card.pretraining.variant) if known and card.pretraining else card.source.label
+    """Return the origin of an init's weights and their overlap with the task."""
+    facts = read_pretrain_facts(card.file) if card.pretraining and card.file else None
+    label = facts.label(card.pretraining.variant) if facts and card.pretraining else card.source.label
     label = card.transform.describe(label) if card.transform else label
     gray = task is not None and task.variant == "gray"
     return InitFacts(
@@ -92,7 +85,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         adapted=("1 channel repeated to 3",) if gray else (),
         corpora=card.corpora,
         overlap=task.overlap(card.corpora) if task else (),
-        possible=tuple(_possible(card, task)) if task else (),
+        possible=tuple(_possible_contamination(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
         derived_from=card.source.name if card.transform else "",
@@ -101,8 +94,8 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
     )
 
 
-def _possible(card: InitCard, task: Task) -> Iterator[str]:
-    """Yield what speaks for weights that have seen the task, without declaring it; silence does, too."""
+def _possible_contamination(card: InitCard, task: Task) -> Iterator[str]:
+    """Yield reasons why the weights may have seen the task; declaring no corpus is one."""
     if card.file is not None and not card.corpora:
         yield "its card names no data set that the weights have seen"
     for reason in task.contamination(card.corpora).reasons:

@@ -1,4 +1,4 @@
-"""From a request to the plan: every cell with its key, and every card that a cell needs."""
+"""Planning: from a run's options to every cell with its key, and the cards that cells need."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,38 +17,28 @@ from ..schema.request import RunConfig, parse_fractions, parse_names, parse_seed
 from ..training.protocol import PROTOCOLS
 
 TUNING_SEED = 0
-"""The seed whose subset chooses the learning rate of a group: fixed, so that more seeds change nothing."""
+"""Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
 
+InitCards = dict[tuple[str, str, str], InitCard]
+"""(task, arch, init) -> resolved init."""
+Fingerprints = Mapping[tuple[str, int], str]
+"""(task, stored size) -> fingerprint of the data of a target or pretraining source; part of cell keys."""
 PRETRAIN_FIELDS = ("pretrain_images", "pretrain_lr", "pretrain_batch", "weight_decay")
 
 
 @dataclass(frozen=True)
 class ResolvedPlan:
-    """A plan with what is needed to carry it out; the plan is data, the rest is found again from it.
-
-    Attributes:
-        request: the options.
-        plan: as written to `plan.json`.
-        tasks: targets by name.
-        cards: resolved inits by (task, arch, init).
-        places: where data are.
-        fingerprints: of the data behind the keys of the plan, by task and stored side: of targets, and of
-            what a pretraining reads.
-    """
+    """Plan with the target tasks, weights and data that its cells need."""
 
     request: RunConfig
     plan: Plan
     tasks: dict[str, Task]
-    cards: dict[tuple[str, str, str], InitCard]
+    cards: InitCards
     places: DataLocations
-    fingerprints: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    fingerprints: Fingerprints = field(default_factory=dict)
 
     def check_unchanged(self, task: Task, size: int) -> str:
-        """Return the fingerprint of a task's data.
-
-        Raises:
-            StoppedError: it is not that of the plan, under whose key a result would be kept.
-        """
+        """Return the fingerprint of a task's data; `StoppedError` where it is not that of the plan."""
         found = task.source.fingerprint(size, self.places)
         if found != self.fingerprints[task.name, size]:
             raise StoppedError(
@@ -62,21 +52,21 @@ class ResolvedPlan:
         return self.cards[cell.task, cell.arch, cell.init]
 
     def pretraining(self, cell: Cell) -> InitCard:
-        """Return the init whose weights a pretrain cell makes."""
+        """Return the init whose weights a pretrain cell trains."""
         cards = (card.source for card in self.cards.values())
         return next(c for c in cards if c.pretraining and c.pretraining.identity == cell.pretraining)
 
 
-def part_of(recipe: TrainingConfig, fields: Sequence[str]) -> str:
-    """Return the part of a recipe that decides a result, as canonical JSON."""
+def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
+    """Encode the named fields of a training configuration as canonical JSON."""
     return msgspec.json.encode({name: getattr(recipe, name) for name in sorted(fields)}).decode()
 
 
-def check_words(request: RunConfig) -> None:
-    """Refuse names and numbers that cannot be right, without a look at any data; `UserError` says which."""
+def check_option_values(request: RunConfig) -> None:
+    """Raise `UserError` for an impossible name or number, without reading data."""
     parse_seeds(request.seeds)
     parse_fractions(request.fractions)
-    inits_of(request)
+    requested_inits(request)
     for protocol in parse_names(request.protocols, "protocols"):
         PROTOCOLS[protocol]
 
@@ -84,119 +74,112 @@ def check_words(request: RunConfig) -> None:
 def build_plan(
     request: RunConfig, targets: Sequence[Task], known: Sequence[Task], places: DataLocations
 ) -> ResolvedPlan:
-    """Resolve a request.
-
-    Args:
-        request: the options.
-        targets: the tasks that `--tasks` selected.
-        known: every task and source, for inits that pretrain.
-        places: where data are.
+    """Build the plan of a run; `known` tasks may be sources of pretrainings.
 
     Raises:
-        UserError: a name is unknown, or an init cannot be had.
+        UserError: a name is unknown, or an init is unavailable.
     """
     cards = {
-        (task.name, arch, init.name): init(_need(request, task, arch, known, places))
+        (task.name, arch, init.name): init(_init_request(request, task, arch, known, places))
         for task in targets
         for arch in parse_names(request.archs, "archs")
-        for init in inits_of(request)
+        for init in requested_inits(request)
     }
     fingerprints = _fingerprints(request, targets, cards, places)
-    cells = tuple(_unique(_cells(request, targets, cards, fingerprints, places)))
+    cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
     plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
     return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
 
 
 def _fingerprints(
-    request: RunConfig,
-    targets: Sequence[Task],
-    cards: dict[tuple[str, str, str], InitCard],
-    places: DataLocations,
-) -> dict[tuple[str, int], str]:
-    read = [(task, stored_size(task, request, places)) for task in targets]
+    request: RunConfig, targets: Sequence[Task], cards: InitCards, places: DataLocations
+) -> Fingerprints:
+    used = [(task, stored_size(task, request, places)) for task in targets]
     for card in cards.values():
         if plan := card.source.pretraining:
-            read += zip(plan.sources, plan.sizes, strict=True)
-    once = {(task.name, size): task for task, size in read}
+            used += zip(plan.sources, plan.sizes, strict=True)
+    once = {(task.name, size): task for task, size in used}
     return {(name, size): task.source.fingerprint(size, places) for (name, size), task in once.items()}
 
 
-def inits_of(request: RunConfig) -> list[NamedInit]:
-    """Return what `--inits` names; `UserError` where a word of it means nothing, or as `read_init_files`."""
+def requested_inits(request: RunConfig) -> list[NamedInit]:
+    """Parse `--inits`; errors as in `read_inits` and `read_init_files`."""
     return read_inits(parse_names(request.inits, "inits"), read_init_files(request.init_file))
 
 
-def _need(
+def _init_request(
     request: RunConfig, task: Task, arch: str, known: Sequence[Task], places: DataLocations
 ) -> InitRequest:
     return InitRequest(
         task=task,
         arch=arch,
-        input_size=request.side,
+        input_size=request.network_input_size,
         size=request.size,
         tasks=tuple(known),
         places=places,
-        path=None,  # the init's name knows it
-        budget=part_of(request.recipe, PRETRAIN_FIELDS),
+        path=None,  # set by the init's name
+        budget=encode_fields(request.recipe, PRETRAIN_FIELDS),
         cache=cache_folder(),
     )
 
 
 def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
-    """Return the stored side of a task: the run's, or that of the one file of a local set."""
+    """Return the size at which a task is read: the run's, or that of a local set's only file."""
     if task.sizes:
         if request.size not in task.sizes:
-            sides = ", ".join(map(str, task.sizes))
+            sizes = ", ".join(map(str, task.sizes))
             raise UserError(
-                f"{task.name} is not stored at {request.size} px: pass --size with one of {sides}."
+                f"{task.name} is not stored at {request.size} px: pass --size with one of {sizes}."
             )
         return request.size
-    sides = task.source.sizes(places)
-    return request.size if request.size in sides or not sides else sides[-1]
+    stored = task.source.sizes(places)
+    return request.size if request.size in stored or not stored else stored[-1]
 
 
-def _cells(
-    request: RunConfig,
-    targets: Sequence[Task],
-    cards: dict[tuple[str, str, str], InitCard],
-    fingerprints: Mapping[tuple[str, int], str],
-    places: DataLocations,
+def _plan_cells(
+    request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
 ) -> Iterator[PlannedCell]:
     for task in targets:
         size = stored_size(task, request, places)
-        data = data_identity(fingerprints[task.name, size], request.dedupe)
+        identity = data_identity(data[task.name, size], request.dedupe)
         for arch in parse_names(request.archs, "archs"):
-            for init in inits_of(request):
+            for init in requested_inits(request):
                 card = cards[task.name, arch, init.name]
-                first = tuple(_pretraining(card, request, arch))
-                yield from first
-                decisive = (data, task.decisive, card.decisive)
-                base = Cell(task=task.name, size=size, input_size=request.side, arch=arch, init=init.name)
+                pretraining = tuple(_pretrain_cells(card, request, arch))
+                yield from pretraining
+                decisive = (identity, task.decisive, card.decisive)
+                base = Cell(
+                    task=task.name,
+                    size=size,
+                    input_size=request.network_input_size,
+                    arch=arch,
+                    init=init.name,
+                )
                 for protocol in parse_names(request.protocols, "protocols"):
                     group = msgspec.structs.replace(base, protocol=protocol)
-                    yield from _group(request, group, decisive, tuple(p.key for p in first))
+                    yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))
 
 
-def _pretraining(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
+def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
     if card.pretraining:
         cell = Cell(
             step="pretrain",
             task=card.pretraining.variant,
             pretraining=card.pretraining.identity,
             size=request.size,
-            input_size=request.side,
+            input_size=request.network_input_size,
             arch=arch,
-            init=card.source.name,  # one pretraining for an init and all that derive from it
+            init=card.source.name,  # shared by an init and those derived from it
         )
         yield PlannedCell(cell=cell, key=key_of(cell, card.source.identity))
 
 
-def _group(
+def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol): per fraction the tuning, then the seeds."""
+    """Yield the cells of one (task, arch, init, protocol): per fraction tuning, then seeds."""
     protocol = PROTOCOLS[group.protocol]
-    decisive = (*identities, part_of(request.recipe, protocol.recipe_fields))
+    decisive = (*identities, encode_fields(request.recipe, protocol.recipe_fields))
     for fraction in parse_fractions(request.fractions):
         tuning: tuple[str, ...] = ()
         if protocol.tunes:
@@ -209,8 +192,8 @@ def _group(
             yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
 
 
-def _unique(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:
-    """Drop repetitions: tasks of one group share a pretraining."""
+def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:
+    """Drop repeated cells: tasks of one group share a pretraining."""
     seen: set[str] = set()
     for planned in cells:
         if planned.key not in seen:

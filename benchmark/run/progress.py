@@ -1,4 +1,4 @@
-"""What a person sees while cells are computed: a live line in a terminal, plain lines elsewhere."""
+"""Progress display of a run: a live line in a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from ..schema.records import Record
 
 
 def describe_cell(cell: Cell) -> str:
-    """Return one line that tells a cell from the others."""
+    """Describe a cell in one line."""
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol} {cell.fraction:g}"
@@ -22,13 +22,7 @@ def describe_cell(cell: Cell) -> str:
 
 
 class RunProgress:
-    """Counts the cells of a run and says what is going on and how long it may yet take.
-
-    Args:
-        waiting: the cells that are to be computed.
-        jobs: processes that share them.
-        console: where to write; see `to_person`.
-    """
+    """Counts the waiting cells of a run and shows the current cell and the time left."""
 
     def __init__(self, waiting: Iterable[PlannedCell], jobs: int = 1, console: Console | None = None) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
@@ -41,38 +35,37 @@ class RunProgress:
         self._live: Live | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["RunProgress"]:
-        """Show the live line for the block, where the console is a terminal."""
+    def show(self) -> Iterator["RunProgress"]:
+        """Show the live line during the block, if the console is a terminal."""
         with live_line(self.console, self.line) as self._live:
             yield self
         self._live = None
 
-    def begun(self, planned: PlannedCell) -> None:
-        """Note that a cell starts."""
+    def note_start(self, planned: PlannedCell) -> None:
+        """Show that a cell starts."""
         self.running = describe_cell(planned.cell)
-        if self._live is None and planned.cell.step != "score":  # minutes, not seconds: say that it goes on
-            self._say(f"{self.line(short=True)} {self.running} ...")
+        if self._live is None and planned.cell.step != "score":  # takes minutes
+            self._print(f"{self.line(short=True)} {self.running} ...")
 
-    def ended(self, record: Record, own: bool = True) -> None:
-        """Note that a cell has its record, and say so."""
+    def note_record(self, record: Record, own: bool = True) -> None:
+        """Count a cell whose record is written, and show it."""
         if self.waiting.pop(record.key, None) is None:
             return
         self.failed += record.status != "ok"
-        self._seconds[_sort(record.cell)].append(record.seconds if own else 0.0)
+        self._seconds[_cell_kind(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":
-            self._say(f"FAILED {describe_cell(record.cell)}: {record.error}")
+            self._print(f"FAILED {describe_cell(record.cell)}: {record.error}")
         elif self._live is None:
             score = record.metrics.get("auc")
             found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
-            self._say(
-                f"{self.line(short=True)} {describe_cell(record.cell)}{found} ({duration(record.seconds)})"
-            )
+            head = f"{self.line(short=True)} {describe_cell(record.cell)}"
+            self._print(f"{head}{found} ({duration(record.seconds)})")
 
     def line(self, short: bool = False) -> str:
-        """Return the state in one line."""
+        """Return the progress in one line."""
         done = self.total - len(self.waiting)
         head = f"[{done}/{self.total}]"
-        seconds = self.left()
+        seconds = self.seconds_left()
         left = f"about {duration(seconds)} left" if seconds is not None and self.waiting else ""
         if short:
             return f"{head} {left}:" if left else head
@@ -80,28 +73,27 @@ class RunProgress:
         spent = duration(time.perf_counter() - self._started)
         return f"{head}{failed} {spent}{', ' + left if left else ''}  {self.running}"
 
-    def left(self) -> float | None:
-        """Estimate the seconds that are left from the mean of what cells of the same sort took.
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds left from the mean time of cells of the same kind.
 
-        A task of which nothing has run yet counts as the others of its protocol; None while a protocol,
-        or the pretraining, has not been seen at all.
+        A task without finished cells counts as the others of its protocol; None while a protocol, or the
+        pretraining, has no finished cell.
         """
         seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        for sort, seconds in self._seconds.items():
-            seen[sort] += seconds
-            seen[sort[:2]] += seconds
-        means = {sort: sum(seconds) / len(seconds) for sort, seconds in seen.items()}
-        sorts = Counter(_sort(cell) for cell in self.waiting.values())
-        guesses = {sort: means.get(sort, means.get(sort[:2])) for sort in sorts}
+        for kind, seconds in self._seconds.items():
+            seen[kind] += seconds
+            seen[kind[:2]] += seconds
+        means = {kind: sum(seconds) / len(seconds) for kind, seconds in seen.items()}
+        kinds = Counter(_cell_kind(cell) for cell in self.waiting.values())
+        guesses = {kind: means.get(kind, means.get(kind[:2])) for kind in kinds}
         if None in guesses.values():
             return None
-        return sum(guess * sorts[sort] for sort, guess in guesses.items() if guess) / max(
-            1, min(self.jobs, len(self.waiting))
-        )
+        total = sum(guess * kinds[kind] for kind, guess in guesses.items() if guess)
+        return total / max(1, min(self.jobs, len(self.waiting)))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.console.print(as_told(text), soft_wrap=True)
 
 
-def _sort(cell: Cell) -> tuple[str, str, str]:
+def _cell_kind(cell: Cell) -> tuple[str, str, str]:
     return (cell.step, cell.protocol, "" if cell.step == "pretrain" else cell.task)

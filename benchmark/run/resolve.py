@@ -1,4 +1,4 @@
-"""From options to a grid that can be run: data found or fetched, names resolved, nothing computed yet."""
+"""Resolving a run's options: check names, find or download data, build the plan."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from ...tasks.data_paths import data_locations
 from ...tasks.from_files.source import FilesSource
 from ...tasks.task import Task
 from ..schema.request import RunConfig
-from .planner import ResolvedPlan, build_plan, check_words
+from .planner import ResolvedPlan, build_plan, check_option_values
 
 FetchProgress = Callable[[str, int, int], None]
 
@@ -17,22 +17,22 @@ FetchProgress = Callable[[str, int, int], None]
 def resolve_request(
     request: RunConfig, fetching: FetchProgress | None = None, ready: Callable[[], object] = lambda: None
 ) -> ResolvedPlan:
-    """Resolve a request.
+    """Resolve the options of a run.
 
     Args:
         request: the options.
-        fetching: told (file name, bytes done, bytes in all) while missing data are downloaded; None
-            downloads nothing and refuses a task whose data are not at hand.
-        ready: called when every name is known to be right, before anything is fetched.
+        fetching: called with (file name, bytes done, bytes in all) during downloads; None downloads
+            nothing, so missing data are an error.
+        ready: called when every name is checked, before any download.
 
     Raises:
-        UserError: something asked for does not exist or cannot be had; it says what to do.
+        UserError: a task, init or file does not exist or is unavailable.
     """
-    check_words(request)  # a slip of the pen shall not wait for a download
+    check_option_values(request)  # report typing errors before a download
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
     targets = select_tasks(request.tasks, tasks, places, request.size)
-    _check_out(request.folder, targets)
+    _check_run_directory(request.folder, targets)
     ready()
     if fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
@@ -40,8 +40,8 @@ def resolve_request(
     return build_plan(request, targets, tuple(tasks.values()), places)
 
 
-def _check_out(folder: Path, targets: Sequence[Task]) -> None:
-    """Refuse a run directory among class folders: it would be taken for one, and the task be refused."""
+def _check_run_directory(folder: Path, targets: Sequence[Task]) -> None:
+    """Raise `UserError` for a run directory among class folders: it would be taken for a class."""
     for task in targets:
         if isinstance(task.source, FilesSource) and not task.source.spec.table and task.source.holds(folder):
             raise UserError(

@@ -1,4 +1,4 @@
-"""The process that `run --jobs N` starts N times; it is told its share on standard input."""
+"""Worker process of `run --jobs N`; reads its arguments from standard input."""
 
 import sys
 
@@ -6,14 +6,16 @@ import msgspec
 
 from ...core.errors import StoppedError, UserError, one_line
 from ...core.interrupts import TerminatedError, heed_sigterm
-from .executor import WorkerArgs, serve_worker
 
 
 def worker_main() -> int:
-    """Work until no cell is left; the last line on standard error says what went wrong."""
+    """Work until no cell is left; the last line on standard error states the error."""
     heed_sigterm()
     try:
-        serve_worker(msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerArgs))
+        args = sys.stdin.buffer.read()  # before torch is imported: the parent waits until it is read
+        from .executor import WorkerArgs, serve_worker
+
+        serve_worker(msgspec.json.decode(args, type=WorkerArgs))
     except UserError as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""With what a record was computed: package versions, commit, device, threads, memory."""
+"""Software and hardware of a run: package versions, commit, device, threads, memory."""
 
 import functools
 import platform
@@ -12,7 +12,7 @@ PACKAGES = ("mednet-bench", "torch", "timm", "torchvision", "medmnist", "scikit-
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result; "absent" where missing."""
+    """Return the versions of Python and of `PACKAGES`; "absent" where one is not installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -24,43 +24,38 @@ def package_versions() -> dict[str, str]:
 
 @functools.cache
 def checkout_commit() -> tuple[str, bool]:
-    """Return the checkout's commit and whether it has changes; ("", False) for an installed wheel."""
+    """Return the checkout's commit and dirty flag; ("", False) for an installed wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "", False
+    outputs = []
     try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        status = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=30, check=True
-        )
+        for command in (["rev-parse", "HEAD"], ["status", "--porcelain"]):
+            git = ["git", "-C", str(root), *command]
+            done = subprocess.run(git, capture_output=True, text=True, timeout=30, check=True)
+            outputs.append(done.stdout.strip())
     except (OSError, subprocess.SubprocessError):
-        return "unknown", True  # a checkout that git cannot read is no clean state
-    return head.stdout.strip(), bool(status.stdout.strip())
+        return "unknown", True  # not known to be clean
+    return outputs[0], bool(outputs[1])
 
 
 @functools.cache
 def current_provenance(device: str) -> Provenance:
-    """Return the provenance of everything that this process computes on `device` ("cpu", "cuda", ...)."""
+    """Return the provenance of records computed by this process on `device`, e.g. "cpu"."""
     import torch
 
     head, dirty = checkout_commit()
-    named = (
-        f"{device} ({torch.cuda.get_device_name(device)})"
-        if device.startswith("cuda")
-        else f"cpu ({platform.machine()})"
-    )
-    return Provenance(
-        versions=package_versions(), commit=head, dirty=dirty, device=named, threads=torch.get_num_threads()
-    )
+    name = f"cpu ({platform.machine()})"
+    if device.startswith("cuda"):
+        name = f"{device} ({torch.cuda.get_device_name(device)})"
+    versions, threads = package_versions(), torch.get_num_threads()
+    return Provenance(versions=versions, commit=head, dirty=dirty, device=name, threads=threads)
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the peak memory in MiB: the GPU's since the last reset, else resident of this process so far.
+    """Return the peak memory in MiB: the GPU's since the last call, else the process's resident.
 
-    0 where the system keeps no such figure.
+    0 where the system does not report it.
     """
     if device.startswith("cuda"):
         import torch
@@ -70,7 +65,7 @@ def peak_memory_mb(device: str) -> float:
         return peak
     try:
         import resource
-    except ImportError:  # Windows keeps no such figure
-        return 0.0  # a NaN would be null in the record, which could not be read again
+    except ImportError:  # Windows
+        return 0.0  # NaN would be written as null, which cannot be read as a float
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else 2**10)

@@ -1,4 +1,4 @@
-"""What the user asked for, as plain data: the options of `run` and `plan`."""
+"""Options of `run` and `plan` as plain data."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from ...core.errors import UserError
 from .plan import TrainingConfig
 from .split_overlap import Dedupe
 
-LEAST_SIDE = 64
-"""In pixels; below it, weights made at 224 px lose far more than those made here at the run's side."""
+MIN_INPUT_SIZE = 64
+"""Pixels; below, weights trained at 224 px lose far more than those trained at the run's size."""
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The resolved options of one invocation; written into `plan.json`, from which workers read it."""
+    """Resolved options of one invocation, as written into `plan.json`."""
 
     tasks: str = "available"
     inits: str = "mednet,imagenet,scratch"
@@ -23,7 +23,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seeds: str = "0..2"
     size: int = 28
     input_size: int = 0
-    """0 is the larger of `size` and `LEAST_SIDE`."""
+    """0 for the larger of `size` and `MIN_INPUT_SIZE`."""
     out: str = "runs/latest"
     data_root: str = ""
     task_file: tuple[str, ...] = ()
@@ -31,28 +31,28 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     device: str = "auto"
     download: bool = True
     dedupe: Dedupe | None = None
-    """Where images that stand on both sides, equal in every pixel, are dropped: test, or train and val."""
+    """Where images that are equal across splits are dropped: test, or train and val."""
     recipe: TrainingConfig = TrainingConfig()
 
     @property
     def folder(self) -> Path:
-        """The run directory."""
+        """Run directory."""
         return Path(self.out)
 
     @property
-    def side(self) -> int:
-        """Side in pixels of what the network sees."""
-        return self.input_size or max(self.size, LEAST_SIDE)
+    def network_input_size(self) -> int:
+        """Side of the network's input in pixels, never 0."""
+        return self.input_size or max(self.size, MIN_INPUT_SIZE)
 
 
-LARGEST_SEED = 2**32 - 1
-"""What every generator of random numbers takes."""
-LONGEST_SEED_RANGE = 100_000
-"""More in one range are a slip of the pen."""
+MAX_SEED = 2**32 - 1
+"""Largest seed that every random number generator accepts."""
+MAX_SEED_RANGE = 100_000
+"""A longer range is taken for a typing error."""
 
 
 def parse_names(text: str, what: str) -> list[str]:
-    """Split a comma-separated list; empty is an error, repetitions count once."""
+    """Split a comma-separated list and drop repetitions; `UserError` where it is empty."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not found:
         raise UserError(f"--{what} is empty: name at least one.")
@@ -60,7 +60,7 @@ def parse_names(text: str, what: str) -> list[str]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read `0..4` (both ends included), `0,1,2` or a mixture."""
+    """Parse `0..4` (both ends included), `0,1,2` or a mixture."""
     found: list[int] = []
     for part in parse_names(text, "seeds"):
         first, dots, last = part.partition("..")
@@ -68,16 +68,16 @@ def parse_seeds(text: str) -> list[int]:
             low, high = int(first), int(last) if dots else int(first)
         except ValueError:
             raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
-        if not 0 <= low <= high <= LARGEST_SEED:
-            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {LARGEST_SEED}.")
-        if high - low >= LONGEST_SEED_RANGE:
-            raise UserError(f"--seeds {text}: '{part}' are more than {LONGEST_SEED_RANGE:,} seeds.")
+        if not 0 <= low <= high <= MAX_SEED:
+            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {MAX_SEED}.")
+        if high - low >= MAX_SEED_RANGE:
+            raise UserError(f"--seeds {text}: '{part}' are more than {MAX_SEED_RANGE:,} seeds.")
         found.extend(range(low, high + 1))
     return list(dict.fromkeys(found))
 
 
 def parse_fractions(text: str) -> list[float]:
-    """Read shares in (0, 1], smallest first."""
+    """Parse shares in (0, 1] and sort them."""
     found = []
     for part in parse_names(text, "fractions"):
         try:

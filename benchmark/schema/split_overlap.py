@@ -1,43 +1,32 @@
-"""What every run counts of a task's splits: plain data, which each of its records holds."""
+"""Images and groups shared by a task's splits, as each record stores them."""
 
 from typing import Literal
 
 import msgspec
 
 Dedupe = Literal["test", "train"]
-"""Where equal images are dropped: `test`, or `train`, which means train and val."""
-
-
+"""Where equal images are dropped: `test`, or `train` for train and val."""
 ImagePlace = tuple[str, int]
-"""An image: its split, and its row there."""
+"""Split and row of an image."""
 
 
 class EqualImages(msgspec.Struct, frozen=True, kw_only=True):
-    """Images that are equal in every pixel.
-
-    Attributes:
-        places: where they stand, two at least.
-        conflict: their labels differ.
-    """
+    """Two or more images that are equal in every pixel."""
 
     places: tuple[ImagePlace, ...]
     conflict: bool
+    """Whether their labels differ."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that it stands in, each once."""
+        """Splits of the images, each once."""
         return tuple(dict.fromkeys(split for split, _ in self.places))
 
 
 class SharedGroups(msgspec.Struct, frozen=True, kw_only=True):
-    """Patients, studies or other groups that two splits share.
+    """Number of patients, studies or other groups shared by two splits.
 
-    Attributes:
-        split: of which images are counted.
-        against: the other split.
-        groups: how many stand in both.
-        images: of `split` whose group also stands in `against`.
-        known: images of `split` whose group is known.
+    `images` of `split` have a group that is also in `against`; of `known` ones the group is known.
     """
 
     split: str
@@ -48,84 +37,79 @@ class SharedGroups(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SplitOverlap(msgspec.Struct, frozen=True, kw_only=True):
-    """Images of the test (and validation) split that stand in another split too, and groups that do."""
+    """Counts of test and validation images, and groups, that are also in another split."""
 
     test: int
-    """Test images, before any were dropped."""
+    """Test images before any are dropped."""
     in_train: int
     in_val: int
     either: int
-    """Test images that stand in train or val."""
+    """Test images that are in train or val."""
     conflicts: int
-    """Groups of equal images, of test and another split, whose labels differ."""
+    """Sets of equal images, of test and another split, whose labels differ."""
     val: int
     val_in_train: int
     dropped: bool = False
-    """The test images that stand in train or val were left out (`--dedupe`), or their copies there were."""
+    """Whether these test images (`--dedupe`), or their copies in train and val, were dropped."""
     dropped_train: int = 0
-    """Training images that were left out because they stand in test (`--dedupe train`)."""
+    """Training images dropped because they are in test (`--dedupe train`)."""
     dropped_val: int = 0
-    """Likewise of val."""
-
+    """Validation images dropped because they are in test."""
     known: int = 0
-    """Test images whose patient is known, before any were dropped; or any group, where some are shared."""
+    """Test images whose patient, or other group where some are shared, is known; before dropping."""
     shared_groups: int = 0
-    """Groups that test shares with train or val."""
     of_shared: int = 0
-    """Test images of these groups, before any were dropped."""
+    """Test images of groups shared with train or val, before any are dropped."""
 
     @property
     def sentence(self) -> str:
-        """Say what was found, without a full stop; "" where nothing was."""
-        return "; ".join(filter(None, (self.equal, self.grouped)))
+        """Describe all overlap, without a full stop; "" where there is none."""
+        return "; ".join(filter(None, (self.equal_clause, self.groups_clause)))
 
     @property
-    def equal(self) -> str:
-        """Say which images are equal; likewise."""
-        said = []
+    def equal_clause(self) -> str:
+        """Describe the equal images; "" where there are none."""
+        clauses = []
         if self.either:
             many = f"{self.either:,} of {self.test:,} test images"
-            said.append(f"{many} stand in train or val, equal in every pixel, and {self.fate}")
+            clauses.append(f"{many} stand in train or val, equal in every pixel, and {self.copies_fate}")
         if self.val_in_train:
             many = f"{self.val_in_train:,} of {self.val:,} validation images"
-            said.append(f"{many} stand in train, equal in every pixel")
-        return "; ".join(said)
+            clauses.append(f"{many} stand in train, equal in every pixel")
+        return "; ".join(clauses)
 
     @property
-    def fate(self) -> str:
-        """Say what became of the test images that stand in train or val."""
+    def copies_fate(self) -> str:
+        """Say whether the equal test images count, or what was dropped."""
         if self.dropped_train or self.dropped_val:
             copies = f"{self.dropped_train:,} in train and {self.dropped_val:,} in val"
             return f"their copies, {copies}, were dropped (--dedupe train)"
         return "were dropped (--dedupe)" if self.dropped else "count in every score"
 
     @property
-    def leaks(self) -> str:
-        """Say which test images, or whose patients, count although train or val hold them; likewise."""
-        equal = self.equal if self.either and not self.dropped else ""
-        return "; ".join(filter(None, (equal, self.grouped)))
+    def leak_clause(self) -> str:
+        """Describe the overlap that counts in the scores; "" where there is none."""
+        equal = self.equal_clause if self.either and not self.dropped else ""
+        return "; ".join(filter(None, (equal, self.groups_clause)))
 
     @property
-    def scored(self) -> int:
-        """Test images that count in the scores."""
+    def n_scored(self) -> int:
+        """Number of test images that count in the scores."""
         whole = self.dropped_train or self.dropped_val or not self.dropped
         return self.test if whole else self.test - self.either
 
     @property
-    def mostly_known(self) -> bool:
-        """Whether train or val surely hold more than half of the test images that count, or their groups."""
-        gone = self.either if self.dropped else 0
-        return 2 * (max(self.either, self.of_shared) - gone) > self.scored
+    def mostly_in_train(self) -> bool:
+        """Whether more than half of the scored test images, or their groups, are in train or val."""
+        dropped = self.either if self.dropped else 0
+        return 2 * (max(self.either, self.of_shared) - dropped) > self.n_scored
 
     @property
-    def grouped(self) -> str:
-        """Say how many images are of groups that splits share; likewise."""
+    def groups_clause(self) -> str:
+        """Describe the shared groups; "" where there are none."""
         if not self.shared_groups:
             return ""
         many = f"{self.of_shared:,} of {self.known:,} test images"
-        groups = (
-            "1 group that also stands"
-            if self.shared_groups == 1
-            else f"{self.shared_groups:,} groups that also stand"
-        )
+        n = self.shared_groups
+        groups = "1 group that also stands" if n == 1 else f"{n:,} groups that also stand"
         return f"{many} are of {groups} in train or val: patients, studies or the like"

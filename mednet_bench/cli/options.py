@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ..benchmark.schema.plan import TrainingConfig
-from ..benchmark.schema.request import LEAST_SIDE, RunConfig
+from ..benchmark.schema.request import MIN_INPUT_SIZE, RunConfig
 from ..core.errors import UserError, one_line, unknown_name_error
 
 
@@ -142,7 +142,7 @@ def selection() -> list[click.Option]:
         ),
         option(
             "--input-size",
-            f"Side of what the network sees; 0 is the larger of --size and {LEAST_SIDE}.",
+            f"Side of what the network sees; 0 is the larger of --size and {MIN_INPUT_SIZE}.",
             default=0,
             type=click.IntRange(0),
         ),

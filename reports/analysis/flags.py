@@ -92,12 +92,12 @@ def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
     """Test images, or patients, that are also in train are not new for either side."""
     copies = a.records[-1].copies
     if copies and copies.either and not copies.dropped:
-        yield DoubtFlag("test-in-train", copies.equal)
+        yield DoubtFlag("test-in-train", copies.equal_clause)
     if a.row.leaked or b.row.leaked:
         known = "train or val hold more than half of the test images, near copies of them or their patients"
         yield DoubtFlag("mostly-in-train", f"{known}: the scores say nothing of new images")
     if copies and copies.shared_groups:
-        yield DoubtFlag("groups-in-train", copies.grouped)
+        yield DoubtFlag("groups-in-train", copies.groups_clause)
     for near in a.leakage.near_test if a.leakage else ():
         yield DoubtFlag("near-copies-in-train", near)
 
@@ -107,7 +107,7 @@ def leaks(results: Results) -> tuple[str, ...]:
     records = {record.key: record for record in results.counted}
     rows = sorted(results.rows, key=lambda row: not row.leaked)  # the page's first lines name only a few
     counted = ((row.task, records[key].copies) for row in rows for key in row.keys)
-    found = [f"{task}: {copies.leaks}" for task, copies in counted if copies and copies.leaks]
+    found = [f"{task}: {copies.leak_clause}" for task, copies in counted if copies and copies.leak_clause]
     found += [f"{audit.task}: {near}" for audit in results.leakage_audits for near in audit.near_test]
     return tuple(dict.fromkeys(found))
 
@@ -117,9 +117,9 @@ def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
     records = {record.key: record for record in results.counted}
     found = {}
     for row in results.rows:
-        members = [records[key] for key in row.keys]
-        clauses = [record.copies.leaks for record in members if record.copies]
-        data = {record.hashes.data.partition(", ")[0] for record in members}
+        held = [records[key] for key in row.keys]
+        clauses = [record.copies.leak_clause for record in held if record.copies]
+        data = {record.hashes.data.partition(", ")[0] for record in held}
         for audit in results.leakage_audits:
             if (audit.task, audit.size) == (row.task, row.size) and audit.data in data:
                 clauses += audit.near_test

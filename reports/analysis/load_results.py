@@ -197,9 +197,9 @@ def _is_leaked(record: Record, leakage: LeakageAudits) -> bool:
     """Whether train or val contain most test images, near copies or images of their groups."""
     data = record.hashes.data.partition(", ")[0]
     audit, copies = leakage.get((record.cell.task, record.cell.size, data)), record.copies
-    scored = copies.scored if copies else audit.images.get("test", 0) if audit else 0
+    scored = copies.n_scored if copies else audit.images.get("test", 0) if audit else 0
     near = audit.near_copies(unlike=copies is not None and copies.dropped) if audit else 0
-    return 2 * near > scored or (copies is not None and copies.mostly_known)
+    return 2 * near > scored or (copies is not None and copies.mostly_in_train)
 
 
 def _row(

@@ -49,7 +49,7 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
 
     def leaked(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
-        return row.task in audited or any(each.leaks for each in copies if each)
+        return row.task in audited or any(each.leak_clause for each in copies if each)
 
     def unnamed(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]

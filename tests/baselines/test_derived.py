@@ -187,7 +187,7 @@ WRONG = {
     "mednet@many": "as mednet@4000",
     "mednet@0": "as mednet@4000",
     "imagenet/dino": "There is no init 'imagenet/dino'",
-    "lab=": "no path behind 'lab='",
+    "lab=": "no path after 'lab='",
     "lab=a.toml,meanvar:lab=b.toml": "give one of them another name",
     "scratch,meanvar:scratch": "scratch is random weights",
     "continued=x.toml": "lab=x.toml",

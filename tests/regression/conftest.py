@@ -62,11 +62,13 @@ def carry_out(grid: ResolvedPlan) -> None:
     grid.plan.write(store.folder)
     failures: list[str] = []
 
-    def ended(record, own: bool) -> None:
+    def note_failure(record, own: bool) -> None:
         if record.status != "ok":
             failures.append(record.error)
 
-    compute_cells(CellRunner(grid, "cpu"), pending_cells(grid, store, rules), rules, CellWatcher(ended=ended))
+    compute_cells(
+        CellRunner(grid, "cpu"), pending_cells(grid, store, rules), rules, CellWatcher(on_record=note_failure)
+    )
     assert not failures
 
 

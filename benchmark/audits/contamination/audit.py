@@ -14,7 +14,7 @@ from ....tasks.catalog import catalog, fetch_tasks, require_tasks, select_tasks
 from ....tasks.data_paths import data_locations
 from ....tasks.images.bit_depth import to_uint8
 from ....tasks.task import UNDECLARED, DataLocations, Task
-from ...run.planner import build_plan, inits_of, stored_size
+from ...run.planner import build_plan, requested_inits, stored_size
 from ...schema.records import RecordStore
 from ...schema.request import RunConfig
 from .near_duplicate_search import SeenImages, search_near_duplicates, seen_in_corpus, seen_in_hashes
@@ -37,8 +37,8 @@ class ContaminationRequest:
 
     @property
     def init(self) -> NamedInit:
-        """The init that is audited."""
-        return inits_of(self.request)[0]
+        """The init."""
+        return requested_inits(self.request)[0]
 
     def card(self, variant: str) -> Path | None:
         """Return the init's card for a variant, if the user named one by --init or --init-file."""
@@ -58,7 +58,7 @@ class _Weights:
 def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationAudit]:
     """Audit one init on each task; `UserError` for an unknown name, or missing data or corpus."""
     request = wanted.request
-    if len(inits_of(request)) > 1:
+    if len(requested_inits(request)) > 1:
         raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     known = catalog(places, [Path(path) for path in request.task_file])

@@ -33,17 +33,22 @@ def run_command(values: ParsedValues) -> int:
     waiting = scheduler.pending_cells(grid, store, rules)
     if waiting:
         from ...benchmark.run.executor import execute_cells
-        from ...benchmark.run.preflight import check_before_run, drops, equal_shares, resolve_device
+        from ...benchmark.run.preflight import (
+            check_before_run,
+            dedupe_sentences,
+            equal_fraction_warnings,
+            resolve_device,
+        )
 
         device = resolve_device(grid.request.device)
-        for doubt in (*check_before_run(grid, waiting), *equal_shares(grid, waiting)):
+        for doubt in (*check_before_run(grid, waiting), *equal_fraction_warnings(grid, waiting)):
             say(f"warning: {doubt}")
-        for sentence in drops(grid, waiting):
+        for sentence in dedupe_sentences(grid, waiting):
             say(sentence)
         grid.plan.write(folder)  # only now: a request that cannot be carried out leaves the last plan alone
         share = f"{len(waiting)} of {len(grid.plan.cells)}"
         say(f"{share} cells to compute on {device}; records in {folder}/records")
-        execute_cells(grid, waiting, rules.started(waiting, store), values["jobs"], device)
+        execute_cells(grid, waiting, rules.for_new_run(waiting, store), values["jobs"], device)
         scheduler.check_folder(folder)
     else:
         grid.plan.write(folder)
@@ -84,13 +89,13 @@ def plan_command(values: ParsedValues) -> int:
         echo(plan_text(grid, waiting))
     if waiting:
         from ...benchmark.run.estimate import estimate_seconds
-        from ...benchmark.run.preflight import equal_shares, resolve_device
+        from ...benchmark.run.preflight import equal_fraction_warnings, resolve_device
         from ...core.progress import duration
 
         device = resolve_device(grid.request.device)
         took = estimate_seconds(grid, waiting, device, values["jobs"])
         cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
-        for doubt in equal_shares(grid, waiting):
+        for doubt in equal_fraction_warnings(grid, waiting):
             say(f"warning: {doubt}")
         echo(f"{cells} on {device}: between {duration(took.low)} and {duration(took.high)}")
     else:

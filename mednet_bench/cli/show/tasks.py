@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...baselines.init import INITS
-from ...baselines.naming import FORMS
+from ...baselines.naming import INIT_NAME_FORMS
 from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...benchmark.training.metrics import METRICS
 from ...benchmark.training.protocol import PROTOCOLS
@@ -41,7 +41,7 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             "",
             f"groups:    {', '.join(TASK_GROUPS)}",
             f"inits:     {', '.join(INITS)}",
-            *(f"{'':11}{form:15}  {phrase}" for form, phrase in FORMS.items()),
+            *(f"{'':11}{form:15}  {phrase}" for form, phrase in INIT_NAME_FORMS.items()),
             f"protocols: {', '.join(PROTOCOLS)}",
             f"metrics:   {', '.join(METRICS)}",
             f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",

@@ -9,23 +9,20 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [
-    str(HERE),
-    str(HERE.parents[1]),
-]  # for `processes`, and for `synthetic`, which other tests share
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # for `processes`, and for `synthetic` of all tests
 
 from processes import FINISHED, CommandLine  # noqa: E402 - only now it can be found
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that all tests of this process share, so that features are computed once."""
+    """Cache folder shared by all tests of this process, so that features are computed once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def environment(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment without this machine's data and settings, in which the plug-in is installed."""
+    """Environment without this machine's data and settings, with the plug-in installed."""
     plugin = tmp_path_factory.mktemp("plugin")
     shutil.copy(HERE / "quick.py", plugin)
     (plugin / "quick-1.dist-info").mkdir()
@@ -51,22 +48,19 @@ def environment(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @pytest.fixture
 def mednet_bench(tmp_path: Path, environment: dict[str, str]) -> CommandLine:
-    """The command line, in an empty folder; the plug-in's tally is `tally` in it."""
+    """Command line in an empty folder; the plug-in's tally is `tally` in it."""
     return CommandLine(tmp_path, {**environment, "QUICK_TALLY": str(tmp_path / "tally")})
 
 
 @pytest.fixture
 def fresh(mednet_bench: CommandLine) -> CommandLine:
-    """The same, with a new interpreter for every command."""
+    """Command line with a new interpreter for every command."""
     return dataclasses.replace(mednet_bench, fresh=True)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
-    """A run directory with eight finished cells of two real protocols; copy it before you change it.
-
-    What the process said stands beside it, as `stdout` and `stderr`.
-    """
+    """Run directory with eight finished cells beside its `stdout` and `stderr`; change a copy."""
     folder = tmp_path_factory.mktemp("finished")
     ended = CommandLine(folder, environment, fresh=True)("run", *FINISHED, "--out", "run")
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""Real processes of the command line, in an environment that owes nothing to the machine's."""
+"""Real processes of the command line, in an environment independent of the machine's."""
 
 import functools
 import multiprocessing
@@ -15,36 +15,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from mednet_bench.benchmark.schema.plan import read_plan
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 
 PROGRAM = Path(sys.executable).parent / "mednet-bench"
-COMMAND = (
-    [str(PROGRAM)]
-    if PROGRAM.exists()
-    else [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
-)
+COMMAND = [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
+COMMAND = [str(PROGRAM)] if PROGRAM.exists() else COMMAND
 
 SMALL = ["--size", "28", "--input-size", "32", "--inits", "scratch", "--tasks", "phantom-organ"]
-"""A network and images so small that a cell costs next to nothing; later options go over these."""
+"""Network and images so small that cells are cheap; later options override these."""
 QUICK = ["run", *SMALL, "--protocols", "quick", "--no-report"]
-"""Cells of the test's own protocol: see `quick.py`."""
+"""Cells of the tests' protocol, see `quick.py`."""
 FINISHED = [*SMALL, "--inits", "scratch,imagenet", "--protocols", "linear,knn", "--no-report"]
 FINISHED += ["--fractions", "0.2,1.0", "--seeds", "3"]
-"""Eight cells of real protocols, which the fixture `finished` has computed."""
+"""Eight cells of real protocols, as in the fixture `finished`."""
 
 Ended = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Starts `mednet-bench` in a folder of its own, always as a process of its own.
+    """Starts `mednet-bench` in its own folder and process.
 
     Attributes:
-        folder: the working directory.
-        environment: of every process.
-        fresh: start a new interpreter; otherwise fork one that has imported torch already, since half of a
-            test's time would be imports. Workers of `--jobs` are always fresh.
+        fresh: start a new interpreter; otherwise fork one that has imported torch, since imports would take
+            half of a test's time. Workers of `--jobs` are always fresh.
     """
 
     folder: Path
@@ -54,20 +51,28 @@ class CommandLine:
     def __call__(
         self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
     ) -> Ended:
-        """Run a command to its end; arguments as those of `start`."""
+        """Run a command to its end; arguments as in `start`."""
         with self.start(*arguments, prepare=prepare, **settings) as process:
             out, err = process.communicate()
             return Ended(arguments, process.returncode, out, err)
 
+    def succeed(
+        self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
+    ) -> Ended:
+        """Run a command that must exit with 0."""
+        ended = self(*arguments, prepare=prepare, **settings)
+        assert ended.returncode == 0, ended.stderr
+        return ended
+
     def start(
         self, *arguments: object, prepare: Callable[[], object] | None = None, **settings: str
     ) -> "Running":
-        """Start a command in a process group of its own.
+        """Start a command in its own process group.
 
         Args:
             arguments: of the command line.
             prepare: called in the process before the program, e.g. to set a limit.
-            settings: go over the environment.
+            settings: environment variables.
         """
         orders = Orders([*map(str, arguments)], str(self.folder), {**self.environment, **settings}, prepare)
         return Running(orders, self.fresh)
@@ -75,7 +80,7 @@ class CommandLine:
 
 @dataclass(frozen=True)
 class Orders:
-    """What a process is to do, as it is sent to one that is forked."""
+    """Arguments of a process, as sent to a forked one."""
 
     arguments: list[str]
     folder: str
@@ -83,48 +88,48 @@ class Orders:
     prepare: Callable[[], object] | None
 
     def begin(self) -> None:
-        """Make the process what it shall be, before the program starts in it."""
+        """Prepare the process before the program starts in it."""
         os.setsid()
-        # a shell's background job ignores Ctrl-C, and hands that down
+        # a shell's background job ignores Ctrl-C, and its children inherit that
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.prepare:
             self.prepare()
 
 
 class Running:
-    """A process of the command line; killed where a test leaves it before it has ended."""
+    """Process of the command line; killed if it still runs when the test leaves the block."""
 
     def __init__(self, orders: Orders, fresh: bool) -> None:
-        self._told = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed by __exit__
-        out, err = (file.name for file in self._told)
+        self._streams = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed by __exit__
+        out, err = (file.name for file in self._streams)
         if fresh:
             self._process = subprocess.Popen(
                 [*COMMAND, *orders.arguments],
                 cwd=orders.folder,
                 env=orders.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=self._told[0],
-                stderr=self._told[1],
+                stdout=self._streams[0],
+                stderr=self._streams[1],
                 preexec_fn=orders.begin,
             )
         else:
-            self._process = forking().Process(target=forked, args=(orders, out, err))
+            self._process = fork_context().Process(target=run_forked, args=(orders, out, err))
             self._process.start()
         self.pid = int(self._process.pid or 0)
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, minus the signal that killed it, or None while it runs."""
+        """Exit code, minus the number of the signal that killed it, or None while running."""
         return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
 
     def communicate(self) -> tuple[str, str]:
-        """Wait for its end; returns what it said on standard output and standard error."""
+        """Wait for its end; return its standard output and standard error."""
         wait_until(lambda: self.returncode is not None)
-        out, err = (Path(file.name).read_text() for file in self._told)
+        out, err = (Path(file.name).read_text() for file in self._streams)
         return out, err
 
     def kill(self) -> None:
-        """Kill it as `kill -9` does, and wait until it is gone."""
+        """Kill it as `kill -9` does, and wait for its end."""
         self._process.kill()
         self.communicate()
 
@@ -134,35 +139,30 @@ class Running:
     def __exit__(self, *raised: object) -> None:
         if self.returncode is None:
             self.kill()
-        for file in self._told:
+        for file in self._streams:
             file.close()
 
 
 @functools.cache
-def forking() -> multiprocessing.context.ForkServerContext:
-    """Start the process that the others are forked from: one thread, everything imported, nothing done."""
+def fork_context() -> multiprocessing.context.ForkServerContext:
+    """Start the process to fork from: one thread, all modules imported."""
     context = multiprocessing.get_context("forkserver")
-    rooms = (
-        "benchmark.cli",
-        "benchmark.cells",
-        "benchmark.preflight",
-        "benchmark.executor",
-        "baselines.load",
+    own = (
+        "cli.main",
+        "benchmark.run.executor",
+        "benchmark.run.preflight",
+        "baselines.weights.load_state_dict",
     )
     learn = ("sklearn.linear_model", "sklearn.metrics", "sklearn.neighbors", "sklearn.preprocessing")
-    context.set_forkserver_preload(["torch", "timm", *learn, *(f"mednet_bench.{room}" for room in rooms)])
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it is imported
-    multiprocessing.forkserver.ensure_running()
-    if before is None:
-        del os.environ["OMP_NUM_THREADS"]
-    else:
-        os.environ["OMP_NUM_THREADS"] = before
+    context.set_forkserver_preload(["torch", "timm", *learn, *(f"mednet_bench.{name}" for name in own)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # read by torch when it is imported
+        multiprocessing.forkserver.ensure_running()
     return context
 
 
-def forked(orders: Orders, out: str, err: str) -> None:
-    """Do in a forked process what a fresh one would do."""
+def run_forked(orders: Orders, out: str, err: str) -> None:
+    """Run the command line in a forked process as in a fresh one."""
     from mednet_bench.cli.main import main
 
     orders.begin()
@@ -177,29 +177,29 @@ def forked(orders: Orders, out: str, err: str) -> None:
 
 
 def tally(path: Path) -> list[str]:
-    """What `quick.py` wrote: a line per computed cell, "PID STEP INIT FRACTION SEED"."""
+    """Read the lines of `quick.py`, one per computed cell: "PID STEP INIT FRACTION SEED"."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def crowd(path: Path) -> list[int]:
-    """The processes that a tally names, in the order in which they came."""
+    """Return the process ids of a tally, in order of appearance."""
     return list(dict.fromkeys(int(line.split()[0]) for line in tally(path)))
 
 
 def cells_in(lines: Sequence[str]) -> list[str]:
-    """The cells of a tally, without the processes that computed them."""
+    """Return the cells of a tally, without process ids."""
     return [line.partition(" ")[2] for line in lines]
 
 
 def wait_until(true: Callable[[], object], process: "Running | None" = None) -> None:
-    """Wait for something that must come; a process that ends before has failed the test."""
+    """Wait until a condition is true; fail if the process ends before."""
     while not true():
         assert process is None or process.returncode is None, process and process.communicate()
         time.sleep(0.005)
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended may wait for a slow init to note it."""
+    """Whether a process runs; a zombie does not."""
     if not Path("/proc/self/stat").exists():
         try:
             os.kill(pid, 0)
@@ -213,7 +213,7 @@ def is_running(pid: int) -> bool:
 
 
 def living(group: int) -> list[str]:
-    """Name the processes of a group that run; one that has ended may wait for a slow init to note it."""
+    """List the running processes of a group; zombies do not count."""
     if not Path("/proc/self/stat").exists():
         try:
             os.killpg(group, 0)
@@ -234,40 +234,40 @@ def living(group: int) -> list[str]:
 
 
 def records_in(folder: Path) -> list[Path]:
-    """The record files that stand in a run directory."""
+    """List the record files of a run directory."""
     return sorted((folder / "records").glob("[!.]*.json"))
 
 
 def states(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """When each record and predictions file was written, and what is in it."""
+    """Return the modification time and content of each record and predictions file."""
     files = [*records_in(folder), *sorted((folder / "predictions").glob("[!.]*.npz"))]
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def planned_records(folder: Path) -> list[Record]:
-    """The records of a run directory's plan: every cell has a readable one, and nothing stands beside."""
+    """Return the records of a run directory's plan: one readable record per cell, and no other."""
     plan, store = read_plan(folder), RecordStore(folder)
     assert plan is not None
     found = [store.read(planned.key) for planned in plan.cells]
     assert all(found), f"{found.count(None)} of {len(found)} cells have no record"
     assert {path.stem for path in records_in(folder)} == {planned.key for planned in plan.cells}
-    assert not store.unreadable()
+    assert not store.unreadable_files()
     return [record for record in found if record]
 
 
 def sentence(ended: Ended) -> str:
-    """The one line that a process says of what went wrong."""
+    """Return the only error line of a process, without its prefix."""
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
-    said = [line for line in ended.stderr.splitlines() if line.startswith("mednet-bench: ")]
-    assert len(said) == 1, ended.stderr
-    assert ended.stderr.rstrip().endswith(said[0]), "something follows the sentence"
-    return said[0].removeprefix("mednet-bench: ")
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("mednet-bench: ")]
+    assert len(errors) == 1, ended.stderr
+    assert ended.stderr.rstrip().endswith(errors[0]), "something follows the sentence"
+    return errors[0].removeprefix("mednet-bench: ")
 
 
 def only_sentence(ended: Ended) -> str:
-    """The same, of a process that says nothing else."""
-    told = sentence(ended)
+    """Return the only error line of a process that prints nothing else."""
+    line = sentence(ended)
     assert not ended.stdout
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert re.search(r"[.?!]$|[.?!]\)$", told) or len(told) > 20
-    return told
+    assert re.search(r"[.?!]$|[.?!]\)$", line) or len(line) > 20
+    return line

@@ -1,10 +1,9 @@
-"""A plug-in with two protocols that compute nothing worth mentioning, and tell the test what they did.
+"""Plug-in with two cheap protocols that log their cells.
 
-`quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY names a file that
-gets a line per computed cell, QUICK_CROWD is how many processes must have begun a cell before any may end
-one, QUICK_SECONDS is how long a cell takes, QUICK_FAIL is a regular expression of cells that fail, as in
-"score scratch 0.5 0", QUICK_EXIT of cells that end their process, QUICK_MOVE is a run directory that is
-moved away while its report is made.
+`quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY: file for a line
+per computed cell; QUICK_CROWD: processes that must have started a cell before any ends one; QUICK_SECONDS:
+duration of a cell; QUICK_FAIL: regular expression of cells that fail, e.g. "score scratch 0.5 0"; QUICK_EXIT:
+of cells that end their process; QUICK_MOVE: run directory to move away while its report is written.
 """
 
 import os
@@ -28,11 +27,11 @@ class Quick:
     frozen = True
 
     def tune(self, job: EvalContext):
-        self._tell("tune", job)
+        self._log_cell("tune", job)
         return describe_choice("lr", (0.1, 1.0), (0.6, 0.7), 1, "nothing")
 
     def score(self, job: EvalContext) -> ProtocolResult:
-        self._tell("score", job)
+        self._log_cell("score", job)
         rng = np.random.default_rng(job.cell.seed)
         width = len(job.task.classes)
         parts = (rng.dirichlet(np.ones(width), len(job.labels(split))) for split in ("test", "val"))
@@ -41,7 +40,7 @@ class Quick:
     def work(self, recipe: object, train: int, val: int, test: int) -> CostEstimate:
         return CostEstimate()
 
-    def _tell(self, step: str, job: EvalContext) -> None:
+    def _log_cell(self, step: str, job: EvalContext) -> None:
         cell = f"{step} {job.cell.init} {job.cell.fraction:g} {job.cell.seed}"
         tally = Path(os.environ["QUICK_TALLY"])
         with tally.open("a") as file:  # one short write at the end of a file is whole
@@ -60,7 +59,7 @@ class Tuned(Quick):
 
 
 def moving(results: object) -> None:
-    """A section of the report that has nothing to say."""
+    """Empty section of the report."""
     if folder := os.environ.get("QUICK_MOVE"):
         Path(folder).rename(f"{folder}-gone")
 

@@ -1,4 +1,4 @@
-"""The contamination audit: hashes survive what happens to copies, the search is exact, the report obeys."""
+"""Contamination audit: hashes of altered copies, exact search, flags in the report."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def pictures() -> Pixels:
     return images[:120]
 
 
-def resized(pixels: Pixels, side: int) -> Pixels:
+def resize(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
 
 
@@ -67,7 +67,7 @@ def jpeg(pixels: Pixels) -> Pixels:
     return np.asarray(Image.open(file))
 
 
-def cropped(pixels: Pixels, cut: float) -> Pixels:
+def crop_margin(pixels: Pixels, cut: float) -> Pixels:
     side = len(pixels)
     box = (cut * side, cut * side, side - cut * side, side - cut * side)
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC, box=box))
@@ -80,8 +80,8 @@ def apart(a: int, b: int) -> int:
 def test_a_hash_survives_size_and_color(pictures: Pixels) -> None:
     for image in pictures[:20]:
         own = perceptual_hash(image)
-        assert apart(own, perceptual_hash(resized(image, 28))) <= 6
-        assert apart(own, perceptual_hash(resized(image, 224))) <= 4
+        assert apart(own, perceptual_hash(resize(image, 28))) <= 6
+        assert apart(own, perceptual_hash(resize(image, 224))) <= 4
         assert apart(own, perceptual_hash(np.repeat(image[..., None], 3, axis=2))) == 0
 
 
@@ -93,7 +93,7 @@ def test_the_hash_of_a_window_is_that_of_the_crop(pictures: Pixels) -> None:
 
 def test_one_and_many_images_hash_alike_and_every_side_has_a_hash(pictures: Pixels) -> None:
     assert perceptual_hashes(pictures).tolist() == [perceptual_hash(image) for image in pictures]
-    assert all(perceptual_hash(resized(pictures[0], side)) != BLANK for side in (8, 9, 31, 33, 1000))
+    assert all(perceptual_hash(resize(pictures[0], side)) != BLANK for side in (8, 9, 31, 33, 1000))
     with pytest.raises(ValueError, match="too small"):
         perceptual_hash(np.zeros((7, 64), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
@@ -163,14 +163,16 @@ def test_planted_copies_are_found_and_other_images_are_not(pictures: Pixels) -> 
     seen = corpus_of(corpus)
     changes = {
         "none": lambda image: image,
-        "28 px": lambda image: resized(image, 28),
+        "28 px": lambda image: resize(image, 28),
         "JPEG": jpeg,
-        "crop": lambda image: cropped(image, 0.025),
+        "crop": lambda image: crop_margin(image, 0.025),
         "reverse crop": lambda image: image,
     }
     for name, change in changes.items():
         asked = np.stack([change(image) for image in corpus[:20]])
-        known = corpus_of(np.stack([cropped(i, 0.025) for i in corpus])) if name == "reverse crop" else seen
+        known = (
+            corpus_of(np.stack([crop_margin(i, 0.025) for i in corpus])) if name == "reverse crop" else seen
+        )
         assert near_duplicate_search.has_near_duplicate(asked, known).mean() >= 0.9, name
     assert near_duplicate_search.has_near_duplicate(others, seen).mean() <= 0.1
     alone = near_duplicate_search.SeenImages("test", seen.hashes)
@@ -191,7 +193,7 @@ def audit_of(matched: int, **changes: object) -> ContaminationAudit:
 
 
 def flags(folder: Path) -> set[tuple[str, str]]:
-    """Return (init, flag) of the comparisons with scratch on breastmnist that concern contamination."""
+    """Return (init, contamination flag) of the comparisons with scratch on breastmnist."""
     return {
         (verdict.a.init, flag.name)
         for verdict in compute_verdicts(load_results([folder]))
@@ -275,7 +277,7 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("corpora", "told"),
+    ("corpora", "reason"),
     [
         (("imagenet-1k",), ""),
         (("imagenet-21k", "imagenet-1k"), ""),
@@ -286,7 +288,7 @@ def test_an_audit_of_weights_that_declare_nothing_does_not_clear_them(tmp_path: 
     ],
 )
 def test_a_verdict_says_where_imagenet_is_not_imagenet(
-    corpora: tuple[str, ...], told: str, tmp_path: Path
+    corpora: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
     for path in (tmp_path / "records").rglob("*.json"):
@@ -300,7 +302,7 @@ def test_a_verdict_says_where_imagenet_is_not_imagenet(
     flagged = {v: [flag.reason for flag in v.flags if flag.name == "not-imagenet"] for v in pairs}
     assert touched
     for verdict, reasons in flagged.items():
-        assert reasons == ([f"the weights of imagenet {told}"] if told and verdict in touched else [])
+        assert reasons == ([f"the weights of imagenet {reason}"] if reason and verdict in touched else [])
 
 
 def test_a_run_of_several_networks_is_audited_for_each(tmp_path: Path) -> None:

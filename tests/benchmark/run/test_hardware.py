@@ -1,4 +1,4 @@
-"""What a process gets of the machine: threads that no `--jobs` changes, short spins, a GPU each."""
+"""Hardware of a process: threads independent of `--jobs`, short spinning, one GPU each."""
 
 import os
 import subprocess
@@ -20,8 +20,8 @@ from mednet_bench.core import hardware
 CHOICES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 
-def said_by(code: str, **settings: str) -> str:
-    """What a fresh interpreter prints; of the machine's own OpenMP settings it sees none."""
+def printed_by(code: str, **settings: str) -> str:
+    """Run code in a fresh interpreter without the machine's OpenMP settings; return its output."""
     unset = {name: value for name, value in os.environ.items() if name not in (*CHOICES, "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", code], env={**unset, **settings}, capture_output=True, text=True, check=True
@@ -29,7 +29,7 @@ def said_by(code: str, **settings: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["benchmark.cli", "benchmark.worker", "tasks.catalog", "baselines.init"])
+@pytest.mark.parametrize("module", ["cli.main", "benchmark.run.worker", "tasks.catalog", "baselines.init"])
 def test_spinning_is_bounded_before_any_way_to_torch(module: str) -> None:
     code = (
         "import os, sys\n"
@@ -41,13 +41,13 @@ def test_spinning_is_bounded_before_any_way_to_torch(module: str) -> None:
         f"import mednet_bench.{module}, torch\n"
         "print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])"
     )
-    assert said_by(code) == " ".join(hardware.SPINNING.values())
+    assert printed_by(code) == " ".join(hardware.SPINNING.values())
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_choice_of_the_user_s_stays_alone(name: str) -> None:
     code = f"import os, mednet_bench.benchmark; print(*(os.environ.get(name, '-') for name in {CHOICES}))"
-    assert said_by(code, **{name: "7"}).split() == ["7" if each == name else "-" for each in CHOICES]
+    assert printed_by(code, **{name: "7"}).split() == ["7" if each == name else "-" for each in CHOICES]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_threads_follow_from_the_cpus_that_the_process_may_use_or_from_the_user(
 
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Three GPUs of different kinds, as torch tells of them."""
+    """Three GPUs of different kinds, as seen by torch."""
     names = ["first", "second", "third"]
 
     def index(device: object = None) -> int:
@@ -115,14 +115,14 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[WorkerArgs]:
-    """What the workers of a run are told; none of them starts."""
-    shares: list[WorkerArgs] = []
-    monkeypatch.setattr(executor, "_Worker", lambda share: shares.append(share))
-    monkeypatch.setattr(executor, "_watch", lambda *_: None)
-    grid = SimpleNamespace(request=RunConfig(out=str(out)))
-    executor.execute_cells(grid, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
-    return shares
+def worker_args(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) -> list[WorkerArgs]:
+    """Return the arguments of a run's workers without starting them."""
+    args: list[WorkerArgs] = []
+    monkeypatch.setattr(executor, "_WorkerProcess", args.append)
+    monkeypatch.setattr(executor, "_watch_workers", lambda *_: None)
+    resolved = SimpleNamespace(request=RunConfig(out=str(out)))
+    executor.execute_cells(resolved, [], ResumeRules(), jobs, device)  # type: ignore[arg-type]
+    return args
 
 
 @pytest.mark.usefixtures("cards")
@@ -137,14 +137,14 @@ def started(device: str, jobs: int, monkeypatch: pytest.MonkeyPatch, out: Path) 
 def test_workers_take_the_visible_gpus_in_turns(
     device: str, jobs: int, devices: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert [share.device for share in started(device, jobs, monkeypatch, tmp_path)] == devices
+    assert [args.device for args in worker_args(device, jobs, monkeypatch, tmp_path)] == devices
 
 
 def test_a_record_names_the_card_that_computed_it_and_its_memory(cards: list[str]) -> None:
     for number, name in enumerate(cards):
         assert provenance.current_provenance(f"cuda:{number}").device == f"cuda:{number} ({name})"
         assert provenance.peak_memory_mb(f"cuda:{number}") == 2**number
-        assert provenance.peak_memory_mb(f"cuda:{number}") == 0  # begun anew
+        assert provenance.peak_memory_mb(f"cuda:{number}") == 0  # reset by the last call
     provenance.current_provenance.cache_clear()
 
 
@@ -173,49 +173,26 @@ def test_more_processes_than_cells_make_nothing_faster(monkeypatch: pytest.Monke
     asked: list[int] = []
     monkeypatch.setattr(estimate, "speedup", lambda device, jobs: asked.append(jobs) or (1.0, float(jobs)))
     monkeypatch.setattr(estimate, "probe_rates", lambda *_: estimate.ImageRates(1.0, 1.0))
-    monkeypatch.setattr(estimate, "_work", lambda *_: (estimate.CostEstimate(trained=60.0), False))
+    monkeypatch.setattr(estimate, "_cell_cost", lambda *_: (estimate.CostEstimate(trained=60.0), False))
     cell = SimpleNamespace(cell=SimpleNamespace(arch="a", input_size=28))
     found = estimate.estimate_seconds(SimpleNamespace(), [cell, cell], "cpu", 8)  # type: ignore[arg-type, list-item]
-    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SPREAD)
+    assert asked == [2] and (found.low, found.high) == (60.0, 120.0 * estimate.SLOWDOWN)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_jobs_change_neither_threads_nor_a_bit_of_a_result(fresh: CommandLine, tmp_path: Path) -> None:
-    training = [
-        "--protocols",
-        "finetune",
-        "--steps",
-        "2",
-        "--lr-grid",
-        "0.003",
-        "--archs",
-        "test_efficientnet",
-    ]
-    command = [
-        "run",
-        *SMALL,
-        *training,
-        "--archs",
-        "test_efficientnet",
-        "--fractions",
-        "0.2",
-        "--seeds",
-        "0..1",
-        "--no-report",
-    ]
+    command = ["run", *SMALL, "--protocols", "finetune", "--archs", "test_efficientnet", "--no-report"]
+    command += ["--steps", "2", "--lr-grid", "0.003", "--fractions", "0.2", "--seeds", "0..1"]
     environment = {name: value for name, value in fresh.environment.items() if name != "OMP_NUM_THREADS"}
     plain = CommandLine(fresh.folder, environment, fresh=True)
     found = []
     for jobs in ("1", "2"):
-        ended = plain(*command, "--jobs", jobs, "--out", f"run{jobs}")
-        assert ended.returncode == 0, ended.stderr
+        plain.succeed(*command, "--jobs", jobs, "--out", f"run{jobs}")
         found.append({record.key: record for record in planned_records(tmp_path / f"run{jobs}")})
     alone, together = found
     assert alone.keys() == together.keys()
     for key, record in together.items():
         assert record.provenance.threads == min(hardware.MOST_THREADS, hardware.allowed_cpus())
-        assert (record.provenance.threads, record.metrics) == (
-            alone[key].provenance.threads,
-            alone[key].metrics,
-        )
+        assert record.provenance.threads == alone[key].provenance.threads
+        assert record.metrics == alone[key].metrics

@@ -1,4 +1,4 @@
-"""Control characters of cards, files and arguments reach neither the terminal nor a file of a run."""
+"""Control characters in cards, files and arguments reach neither terminal nor run files."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def harmless(ended: Ended, code: int = 0) -> Ended:
 
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
-    """A card whose every free text is hostile, in a folder of such a name."""
+    """Card whose every free text is hostile, in a folder of such a name."""
     folder = tmp_path / FOLDER
     folder.mkdir()
     rng, arrays = np.random.default_rng(0), {}
@@ -58,7 +58,7 @@ def card(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_a_card_says_reaches_no_terminal_and_no_file(
+def test_a_card_s_control_characters_reach_no_terminal_and_no_file(
     mednet_bench: CommandLine, card: Path, tmp_path: Path
 ):
     shown = harmless(mednet_bench("info", "cells", "--task-file", card)).stdout
@@ -137,8 +137,8 @@ def test_a_configuration_that_names_code_cannot_hide_it(mednet_bench: CommandLin
 
 
 def test_the_example_below_an_error_keeps_its_lines(mednet_bench: CommandLine):
-    said = mednet_bench("run", "--tasks", "phantom", "--inits", "a=b.toml", "--out", "x").stderr
-    assert 'for example:\nname = "my-mednet"\npath' in said
+    stderr = mednet_bench("run", "--tasks", "phantom", "--inits", "a=b.toml", "--out", "x").stderr
+    assert 'for example:\nname = "my-mednet"\npath' in stderr
 
 
 def test_what_fails_unforeseen_is_clean_in_its_log_and_on_the_screen(
@@ -190,9 +190,9 @@ def test_the_live_line_of_a_terminal_is_clean() -> None:
         shown = b""
         while b"\x1b[?25h" not in shown:  # the cursor comes back when the line is done
             shown += os.read(reader, 1 << 16)
-    told = shown.decode()
-    assert "pretrain \ufffd[31mred\ufffd]0;title\ufffd" in told
-    assert not any(sign in told for sign in ("\x07", "\x1b[31m", "\x1b]", "\x9b", "\u202e"))
+    text = shown.decode()
+    assert "pretrain \ufffd[31mred\ufffd]0;title\ufffd" in text
+    assert not any(sign in text for sign in ("\x07", "\x1b[31m", "\x1b]", "\x9b", "\u202e"))
 
 
 def test_text_leaves_at_few_places() -> None:

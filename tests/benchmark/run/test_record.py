@@ -1,4 +1,4 @@
-"""A record says what was done and with what, and one that is damaged is computed again."""
+"""Records state their inputs and results; a damaged one is computed again."""
 
 import json
 import math
@@ -35,18 +35,18 @@ def empty(path: Path) -> None:
 
 
 def age(path: Path) -> None:
-    """Make a record one of another format, whose fields are not those of today."""
+    """Change a record to another format, with other fields."""
     content = json.loads(path.read_bytes())
     path.write_text(json.dumps({**content, "format": RECORD_FORMAT + 1, "status": {"code": 0}}))
 
 
 def rename(path: Path) -> None:
-    """Put the record of another cell in its place."""
+    """Replace a record by that of another cell."""
     path.write_bytes(next(other for other in records_in(path.parent.parent) if other != path).read_bytes())
 
 
 def raise_accuracy(path: Path) -> None:
-    """Alter a score that no verdict uses, as a person with an editor does: all else stays as it was."""
+    """Alter a score that no verdict uses, as with an editor: all other bytes stay."""
     record = json.loads(path.read_bytes())
     found = f'"accuracy":{record["metrics"]["accuracy"]!r}'.encode()
     assert path.read_bytes().count(found) == 1
@@ -54,7 +54,7 @@ def raise_accuracy(path: Path) -> None:
 
 
 def raise_auc(path: Path) -> None:
-    """Alter the primary score, and write the record as another program would: longer, in another order."""
+    """Alter the primary score, and write the record with another layout and order."""
     record = json.loads(path.read_bytes())
     record["metrics"]["auc"] = 0.987
     path.write_text(json.dumps(record, indent=1, sort_keys=True))
@@ -83,7 +83,7 @@ def flip_predictions(path: Path) -> None:
 
 
 def replace_predictions(path: Path) -> None:
-    """Put others in their place that are whole in themselves."""
+    """Replace predictions by intact ones of other values."""
     kept = RecordStore(path.parent.parent).read_predictions(path.stem)
     np.savez(predictions_beside(path), **{**kept, "scores": kept["scores"][::-1]})
 
@@ -99,7 +99,7 @@ def test_a_record_that_cannot_be_trusted_is_not_read(damage, finished: Path, tmp
     damage(path)
     store = RecordStore(out)
     assert store.read(path.stem) is None
-    assert store.unreadable() == [path]
+    assert store.unreadable_files() == [path]
     assert len(list(store.read_all())) == 7
 
 
@@ -143,12 +143,11 @@ def test_altered_scores_are_in_no_mean_and_the_report_names_them_and_damaged_pre
     assert not {record.key for record in built.results.counted} & {accuracy.stem, auc.stem}
     assert "0.987" not in leaderboard_text(built.results) + built.csv.read_text() + built.markdown.read_text()
     assert {item.reason for item in built.results.missing} == {"its record is damaged"}
-    assert "3 records or their predictions are damaged: run the same command again" in " ".join(
-        leaderboard_text(built.results).split()
-    )
-    told = built.markdown.read_text()
+    text = " ".join(leaderboard_text(built.results).split())
+    assert "3 records or their predictions are damaged: run the same command again" in text
+    report = built.markdown.read_text()
     for name in (accuracy.name, auc.name, flipped.stem):
-        assert name in told
+        assert name in report
 
 
 @pytest.mark.slow
@@ -163,8 +162,7 @@ def test_damaged_records_and_predictions_are_computed_again_and_nothing_else_is(
     for path, damage in damaged.items():
         damage(path)
 
-    ended = mednet_bench("run", *FINISHED, "--out", out)
-    assert ended.returncode == 0, ended.stderr
+    ended = mednet_bench.succeed("run", *FINISHED, "--out", out)
     assert f"{len(damages)} of 8 cells to compute" in ended.stderr
     after = {record.key: record for record in planned_records(out)}
     again = {path.stem for path in damaged}
@@ -239,9 +237,8 @@ def test_metrics_can_be_computed_again_from_the_kept_predictions(finished: Path)
         kept = store.read_predictions(record.key)
         assert record.task is not None
         truth = one_hot(kept["labels"], len(record.task.classes))
-        again = compute_metrics(
-            Predictions(record.task.kind, truth, kept["scores"].astype(float)), record.task.classes
-        )
+        predictions = Predictions(record.task.kind, truth, kept["scores"].astype(float))
+        again = compute_metrics(predictions, record.task.classes)
         assert again.values.keys() == record.metrics.keys()
         for name, value in again.values.items():
             assert value == pytest.approx(record.metrics[name], abs=1e-12), name
@@ -255,14 +252,16 @@ def test_a_validation_that_overflowed_leaves_a_record_that_can_be_read(tmp_path:
     feed = BatchSource(lambda step: (images, targets), torch.nn.functional.cross_entropy, 2)
     losses = iter((0.7, math.inf))
     fitted = fit(model, feed, OptimizerConfig(1e-3, 0.0, 1, 5), lambda: ValidationResult(next(losses), None))
-    record = msgspec.structs.replace(invented(), curve=fitted.curve)
+    record = msgspec.structs.replace(example_record(), curve=fitted.curve)
     kept = RecordStore(tmp_path).write(record)
     assert RecordStore(tmp_path).read(record.key) == kept
     assert kept.curve == fitted.curve
 
 
 def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path: Path):
-    record = msgspec.structs.replace(invented(), metrics={"auc": None}, undefined={"auc": "one class only"})
+    record = msgspec.structs.replace(
+        example_record(), metrics={"auc": None}, undefined={"auc": "one class only"}
+    )
     RecordStore(tmp_path).write(record)
     assert '"auc":null' in RecordStore(tmp_path).path(record.key).read_text()
     found = RecordStore(tmp_path).read(record.key)
@@ -271,7 +270,7 @@ def test_an_undefined_metric_is_null_in_the_file_and_none_to_the_reader(tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang_nor_fill_the_memory(
+def test_pipes_devices_and_endless_files_among_records_are_named_and_neither_hang_nor_fill_the_memory(
     finished: Path, tmp_path: Path
 ):
     out = shutil.copytree(finished, tmp_path / "run")
@@ -299,7 +298,7 @@ def test_pipes_devices_and_endless_files_among_records_are_told_and_neither_hang
             list(reads(out))
 
 
-def invented() -> Record:
+def example_record() -> Record:
     return record_of(cells_of(Grid())[0], Grid())
 
 

@@ -31,7 +31,7 @@ WRONG = {
     "no task": (["run", "--tasks", ","], "chooses no task"),
     "init": (["run", *SMALL, "--inits", "imagnet"], "There is no init 'imagnet'; did you mean 'imagenet'?"),
     "init twice": (["run", *SMALL, "--inits", "mednet,mednet=x"], "one init is named twice"),
-    "no path": (["run", *SMALL, "--inits", "mednet="], "there is no path behind 'mednet='"),
+    "no path": (["run", *SMALL, "--inits", "mednet="], "there is no path after 'mednet='"),
     "scratch": (["run", *SMALL, "--inits", "scratch=x.toml"], "drop the path"),
     "protocol": (["run", *SMALL, "--protocols", "lineer"], "did you mean 'linear'?"),
     "command": (["rnu"], "There is no command 'rnu'; did you mean 'run'?"),

@@ -1,4 +1,4 @@
-"""Several processes on one run directory, and Ctrl-C: every cell once, nothing lost, nobody left behind."""
+"""Several processes on one run directory, and Ctrl-C: nothing twice, nothing lost."""
 
 import os
 import shutil
@@ -38,15 +38,15 @@ pytestmark = pytest.mark.slow
 def test_two_runs_at_once_share_the_cells_of_a_directory_and_compute_each_once(
     mednet_bench: CommandLine, tmp_path: Path
 ):
-    # the plans overlap without being equal, and one of the two has workers: whose plan.json stands is chance
+    # the plans overlap without being equal, and one of the two has workers: which plan.json is kept is chance
     common = [*QUICK, "--fractions", "0.5,1", "--out", tmp_path / "run"]
     pace = {"QUICK_CROWD": "3", "QUICK_SECONDS": "0.05"}
     first = mednet_bench.start(*common, "--seeds", "0..19", "--jobs", "2", **pace)
     second = mednet_bench.start(*common, "--seeds", "10..29", **pace)
     with first, second:
-        told = [process.communicate()[1] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), told
-    assert [len(text.splitlines()) for text in told] == [41, 41], "each tells of all cells of its own plan"
+        errors = [process.communicate()[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), errors
+    assert [len(text.splitlines()) for text in errors] == [41, 41], "each shows all cells of its own plan"
 
     lines = tally(tmp_path / "tally")
     assert len(cells_in(lines)) == len(set(cells_in(lines))) == 2 * 30
@@ -62,7 +62,7 @@ def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_comp
     out = shutil.copytree(finished, tmp_path / "run")
     plan, store = read_plan(out), RecordStore(out)
     assert plan is not None
-    grid = ResolvedPlan(RunConfig(), plan, {}, {}, DataLocations())
+    resolved = ResolvedPlan(RunConfig(), plan, {}, {}, DataLocations())
     before, meanwhile = plan.cells[:2]
 
     def write(planned: PlannedCell, run: str) -> None:
@@ -71,14 +71,14 @@ def test_a_run_repeats_what_another_had_computed_before_and_nothing_that_it_comp
         store.write(msgspec.structs.replace(record, run=run, status="failed"), None)
 
     write(before, "other")
-    rules = ResumeRules(overwrite).started(plan.cells, store)
+    rules = ResumeRules(overwrite).for_new_run(plan.cells, store)
     write(meanwhile, "other")
-    assert not is_done(grid, store, before, rules)
-    assert is_done(grid, store, meanwhile, rules)
+    assert not is_done(resolved, store, before, rules)
+    assert is_done(resolved, store, meanwhile, rules)
 
 
-def ahead() -> None:
-    """Let the clock of a process go a quarter of an hour ahead of the file system's, and of its workers'."""
+def set_clock_ahead() -> None:
+    """Set the clock of a process 15 minutes ahead of the file system's and its workers'."""
     right = time.time
     time.time = lambda: right() + 900
 
@@ -89,7 +89,9 @@ def test_a_clock_that_differs_from_that_of_the_disk_makes_no_record_old(
     command = [*QUICK, "--fractions", "1", "--seeds", "0..3", "--jobs", "2", "--out", tmp_path / "run"]
     assert mednet_bench(*command, QUICK_FAIL="score scratch 1 2").returncode == 1
     first = {record.run for record in planned_records(tmp_path / "run")}
-    ended = mednet_bench(*command, "--overwrite", "always", prepare=ahead, QUICK_FAIL="score scratch 1 1")
+    ended = mednet_bench(
+        *command, "--overwrite", "always", prepare=set_clock_ahead, QUICK_FAIL="score scratch 1 1"
+    )
     assert ended.returncode == 1, ended.stderr
     assert "1 cells failed" in ended.stderr
     assert "worker processes ended" not in ended.stderr
@@ -100,8 +102,7 @@ def test_a_clock_that_differs_from_that_of_the_disk_makes_no_record_old(
 
 
 def test_two_jobs_compute_the_same_numbers_as_one(mednet_bench: CommandLine, finished: Path, tmp_path: Path):
-    ended = mednet_bench("run", *FINISHED, "--jobs", "2", "--out", "run")
-    assert ended.returncode == 0, ended.stderr
+    mednet_bench.succeed("run", *FINISHED, "--jobs", "2", "--out", "run")
     alone = {record.key: record for record in planned_records(finished)}
     together = {record.key: record for record in planned_records(tmp_path / "run")}
     assert alone.keys() == together.keys()
@@ -119,23 +120,17 @@ def ignore_interrupt() -> None:
 @pytest.mark.parametrize(
     ("jobs", "send", "number", "prepare"),
     [
-        (1, os.killpg, signal.SIGINT, None),
-        (2, os.kill, signal.SIGINT, None),
-        (1, os.kill, signal.SIGTERM, None),
-        (2, os.killpg, signal.SIGTERM, None),
-        (2, os.kill, signal.SIGTERM, None),
-        (2, os.kill, signal.SIGTERM, ignore_interrupt),
-    ],
-    ids=[
-        "one process, by its terminal",
-        "two jobs, by a signal to the parent alone",
-        "one process, by timeout",
-        "two jobs, by a cluster",
-        "two jobs, by timeout",
-        "two jobs in a shell's background, by kill",
+        pytest.param(1, os.killpg, signal.SIGINT, None, id="one process, by its terminal"),
+        pytest.param(2, os.kill, signal.SIGINT, None, id="two jobs, by a signal to the parent alone"),
+        pytest.param(1, os.kill, signal.SIGTERM, None, id="one process, by timeout"),
+        pytest.param(2, os.killpg, signal.SIGTERM, None, id="two jobs, by a cluster"),
+        pytest.param(2, os.kill, signal.SIGTERM, None, id="two jobs, by timeout"),
+        pytest.param(
+            2, os.kill, signal.SIGTERM, ignore_interrupt, id="two jobs in a shell's background, by kill"
+        ),
     ],
 )
-def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nobody_behind(
+def test_an_interrupted_run_says_so_keeps_what_is_finished_and_leaves_no_process(
     jobs: int,
     send: Callable[[int, int], None],
     number: signal.Signals,
@@ -149,13 +144,12 @@ def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nob
         wait_until(lambda: len(records_in(out)) >= 2, process)
         assert len(living(process.pid)) >= (1 + jobs if jobs > 1 else 1)
         send(process.pid, number)
-        _, told = process.communicate()
+        _, stderr = process.communicate()
     assert process.returncode == 128 + number
-    assert "Traceback" not in told
+    assert "Traceback" not in stderr
     what = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
-    assert told.splitlines()[-1] == (
-        f"{what}: what is finished is kept; run the same command again to go on."
-    )
+    ending = f"{what}: what is finished is kept; run the same command again to go on."
+    assert stderr.splitlines()[-1] == ending
     assert living(process.pid) == []
     kept = states(out)
     records = list(RecordStore(out).read_all())
@@ -177,8 +171,8 @@ def test_the_cells_of_a_worker_that_was_killed_are_taken_over_and_the_limit_coun
     with mednet_bench.start(*command, "--limit", "8", QUICK_SECONDS="0.2", QUICK_CROWD="2") as process:
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
         os.kill(crowd(tmp_path / "tally")[1], signal.SIGKILL)
-        _, told = process.communicate()
-    assert process.returncode == 0, told
+        _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
     assert {record.cell.seed for record in RecordStore(tmp_path / "run").read_all()} == set(range(8))
 
 
@@ -190,6 +184,6 @@ def test_a_run_whose_workers_were_all_killed_exits_1_and_says_what_to_do(
         wait_until(lambda: len(crowd(tmp_path / "tally")) == 2, process)
         for worker in crowd(tmp_path / "tally"):
             os.kill(worker, signal.SIGKILL)
-        _, told = process.communicate()
+        _, stderr = process.communicate()
     assert process.returncode == 1
-    assert "run the same command again" in sentence(Ended(command, process.returncode, "", told))
+    assert "run the same command again" in sentence(Ended(command, process.returncode, "", stderr))

@@ -1,4 +1,4 @@
-"""Ten thousand cells: a rerun without anything to do reads each record a few times, and writes nothing."""
+"""Ten thousand cells: a rerun reads each record a few times and writes nothing."""
 
 import json
 import subprocess
@@ -41,13 +41,9 @@ def test_ten_thousand_records_are_resumed_by_reading_each_a_few_times(
     assert sum(1 for _ in RecordStore(out).read_all()) == 10_000
 
     before = states(out)
-    ended = subprocess.run(
-        [sys.executable, "-c", COUNTING, *command],
-        cwd=tmp_path,
-        env=dict(mednet_bench.environment),
-        capture_output=True,
-        text=True,
-    )
+    environment = dict(mednet_bench.environment)
+    counting = [sys.executable, "-c", COUNTING, *command]
+    ended = subprocess.run(counting, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == f"All 10000 cells have their records in {out}: nothing to compute.\n"
     assert read_plan(out) is not None

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is read: a run directory, the card of a task and the card of weights."""
+"""Files of version 0.1 are readable: run directory, task card and weights card."""
 
 import shutil
 from pathlib import Path
@@ -57,7 +57,7 @@ std = [0.5, 0.5, 0.5]
 
 def test_records_and_plan_are_read_with_their_present_names() -> None:
     records = list(RecordStore(OLD_RUN).read_all())
-    assert len(records) == 9 and RecordStore(OLD_RUN).unreadable() == []
+    assert len(records) == 9 and RecordStore(OLD_RUN).unreadable_files() == []
     assert {record.task.license for record in records if record.task} == {"Apache-2.0"}
     (made,) = (record.cell for record in records if record.cell.step == "pretrain")
     assert made.task == "gray" and len(str(made.pretraining)) == 16

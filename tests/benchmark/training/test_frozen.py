@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mednet_bench.baselines.init import InitCard, InputSpec
 from mednet_bench.baselines.weights.load import LoadedBackbone, load_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
-from mednet_bench.benchmark.run.cell_runner import SAME, CellRunner
+from mednet_bench.benchmark.run.cell_runner import SAME_RESULT_NOTE, CellRunner
 from mednet_bench.benchmark.run.planner import build_plan
 from mednet_bench.benchmark.training import features as module
 from mednet_bench.benchmark.training.features import features_of
@@ -207,7 +207,7 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
     assert [record.metrics for record in records] == [record.metrics for record in alone]
     part, other, whole, again = records
     assert part.hashes.subset != other.hashes.subset and not other.notes
-    assert whole.hashes.subset == again.hashes.subset and again.notes == (SAME,)
+    assert whole.hashes.subset == again.hashes.subset and again.notes == (SAME_RESULT_NOTE,)
     assert whole.metrics == again.metrics != part.metrics
 
 

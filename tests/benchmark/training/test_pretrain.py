@@ -28,7 +28,7 @@ from mednet_bench.benchmark.pretraining.config import PretrainCallbacks, Pretrai
 from mednet_bench.benchmark.pretraining.in_memory_loader import MemoryImages
 from mednet_bench.benchmark.pretraining.mednet_cache import PretrainFacts, read_pretrain_facts
 from mednet_bench.benchmark.pretraining.trainer import PretrainTrainer
-from mednet_bench.benchmark.run.cell_runner import FROM_CACHE, CellRunner
+from mednet_bench.benchmark.run.cell_runner import CACHED_WEIGHTS_NOTE, CellRunner
 from mednet_bench.benchmark.run.planner import ResolvedPlan, build_plan
 from mednet_bench.benchmark.run.scheduler import ResumeRules, pending_cells
 from mednet_bench.benchmark.schema.plan import TrainingConfig
@@ -186,7 +186,7 @@ def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
 
     monkeypatch.setattr(module, "train", run_short)
     note = "memory was short: each batch was accumulated in 2 parts"
-    for notes in ((note,), (FROM_CACHE, note)):
+    for notes in ((note,), (CACHED_WEIGHTS_NOTE, note)):
         assert CellRunner(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
     assert tried == [1, 2]
 
