@@ -1,1 +1,10 @@
 """Published results, repeated by their own protocol and judged."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import outcome
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -1,1 +1,10 @@
 """From a request to records: planning, scheduling and computing of cells."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import estimate, executor, planner, preflight, resolve, scheduler
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -1,1 +1,10 @@
 """Arrays in, numbers out: no module here knows a record."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import calibration
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -12,3 +12,12 @@ A module builds only on those of its own line, or of one above it:
     known, source, card            what the other rooms ask for
     columns, draft                 a first card for a folder
 """
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import card_draft
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -1,1 +1,10 @@
 """Whether weights have seen the images on which they are judged: by declaration and by measurement."""
+
+from typing import TYPE_CHECKING
+
+from ....core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import audit, outcome
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -9,3 +9,12 @@ A module builds only on those of its own line, or of one above it:
     copies                               the cheap part, for every run
     audit                                all of it, for a task or a card
 """
+
+from typing import TYPE_CHECKING
+
+from ....core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import audit, outcome
+else:
+    __getattr__ = import_on_first_use(__name__)

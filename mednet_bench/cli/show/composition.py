@@ -15,11 +15,11 @@ def composition_text(composition: plans.CorpusComposition) -> str:
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
     parts = [
         f"{title}: {composition.images:,} images, which {verdict} {plans.TARGET:,}",
-        _shares(composition.shares),
-        _by_modality(composition),
-        _licenses(composition),
-        _lacking(composition),
-        _held_back(composition),
+        _shares_table(composition.shares),
+        _modality_table(composition),
+        _license_summary(composition),
+        _missing_modalities(composition),
+        _held_back_databases(composition),
     ]
     filled = [share for share in composition.shares if share.part == "fill"]
     if filled:
@@ -32,7 +32,7 @@ def composition_text(composition: plans.CorpusComposition) -> str:
     return "\n\n".join(parts)
 
 
-def _shares(shares: Iterable[CompositionShare]) -> str:
+def _shares_table(shares: Iterable[CompositionShare]) -> str:
     body = [
         [
             share.modality,
@@ -49,7 +49,7 @@ def _shares(shares: Iterable[CompositionShare]) -> str:
     return format_table(body, headers, "llrrlll")
 
 
-def _by_modality(composition: plans.CorpusComposition) -> str:
+def _modality_table(composition: plans.CorpusComposition) -> str:
     body = [
         [
             modality.name,
@@ -67,8 +67,8 @@ def _by_modality(composition: plans.CorpusComposition) -> str:
     return f"{format_table(body, headers, 'lrrrrll')}\n+ some sets do not count them. {thin}"
 
 
-def _licenses(composition: plans.CorpusComposition) -> str:
-    """Say what the licenses together leave, how much of that is from memory, and every trap."""
+def _license_summary(composition: plans.CorpusComposition) -> str:
+    """Summarize the licenses: what they allow together, how many are from memory, and every trap."""
     remembered, rest = composition.remembered, composition.images - composition.remembered
     lines = [
         f"Licenses, taken together: {implied_terms(share.license for share in composition.shares)}.",
@@ -85,26 +85,28 @@ def _licenses(composition: plans.CorpusComposition) -> str:
     return "\n".join(lines)
 
 
-def _lacking(composition: plans.CorpusComposition) -> str:
-    """Say for each modality that is thin or missing where more of it would be found."""
+def _missing_modalities(composition: plans.CorpusComposition) -> str:
+    """List where more images of each thin or missing modality could be found."""
     lines = []
     for modality in plans.count_modalities(composition):
         lack = modality.lack(composition.images)
-        places = [f"{why}: {', '.join(ids)}{_images(n)}" for why, n, ids in modality.elsewhere]
+        places = [f"{why}: {', '.join(ids)}{_format_images(n)}" for why, n, ids in modality.elsewhere]
         if lack:
             lines.append(f"  {modality.name}: {lack}; {'; '.join(places) or 'nothing else is known'}")
     return "\n".join(["Missing or thin, and what else the catalog knows of it:", *(lines or ["  nothing"])])
 
 
-def _images(number: int) -> str:
+def _format_images(number: int) -> str:
     return f" ({number:,} images)" if number else ""
 
 
-def _held_back(composition: plans.CorpusComposition) -> str:
-    """Name what would spoil a test, and warn of what goes in although a task may be touched."""
+def _held_back_databases(composition: plans.CorpusComposition) -> str:
+    """List databases held back for the tests, and warn of included ones that a task may overlap."""
     rows = [catalog.databases()[id] for id in plans.held_back() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
-    names = ", ".join(f"{row.id}{_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id))
+    names = ", ".join(
+        f"{row.id}{_format_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id)
+    )
     lines = [f"Held back, because downstream tasks are made from it: {names}."]
     for share in composition.shares:
         touched = plans.contaminated_tasks(share.id)

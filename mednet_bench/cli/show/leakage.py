@@ -1,4 +1,4 @@
-"""What a leakage audit found, as a table for the terminal."""
+"""A leakage audit as text for a terminal."""
 
 from collections.abc import Iterator
 
@@ -15,34 +15,39 @@ def leakage_text(found: LeakageAudit) -> str:
     images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
     none = "no leak is shown" if found.doubts else "no leak as far as was looked"
     verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
-    hinted = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
-    table = tabulate(_lines(found), HEADS)
-    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
+    notes = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
+    table = tabulate(_table_rows(found), HEADS)
+    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{notes}"
 
 
-def _lines(found: LeakageAudit) -> Iterator[_Line]:
-    yield from _equal(found)
-    yield from _near(found)
-    yield from _shared(found)
+def _table_rows(found: LeakageAudit) -> Iterator[_Line]:
+    yield from _equal_rows(found)
+    yield from _near_rows(found)
+    yield from _group_rows(found)
     for what, rows in (("one single value", found.constant), ("nothing but noise", found.blank)):
-        for split, held in rows.items():
-            yield what, split, _count(len(held), "image"), "no evidence for any class"
+        for split, images in rows.items():
+            yield what, split, _format_count(len(images), "image"), "no evidence for any class"
     for hint in found.hints:
-        yield _hint(hint)
+        yield _hint_row(hint)
 
 
-def _equal(found: LeakageAudit) -> Iterator[_Line]:
+def _equal_rows(found: LeakageAudit) -> Iterator[_Line]:
     for where, groups in found.spans.items():
         means = "LEAK" if " and " in where else "counted more than once"
-        yield "equal images", where, _count(groups, "group"), means
+        yield "equal images", where, _format_count(groups, "group"), means
     unlike = sum(group.conflict for group in found.exact)
     if unlike:
-        yield "equal images, unlike labels", "any", _count(unlike, "group"), "one of the labels is wrong"
+        yield (
+            "equal images, unlike labels",
+            "any",
+            _format_count(unlike, "group"),
+            "one of the labels is wrong",
+        )
     if not found.exact:
         yield "equal images", "any", "none", "clean"
 
 
-def _near(found: LeakageAudit) -> Iterator[_Line]:
+def _near_rows(found: LeakageAudit) -> Iterator[_Line]:
     for near in found.near:
         low, high = near.interval
         equal = sum(match.exact for match in near.matches)
@@ -53,12 +58,12 @@ def _near(found: LeakageAudit) -> Iterator[_Line]:
         yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
 
 
-def _shared(found: LeakageAudit) -> Iterator[_Line]:
+def _group_rows(found: LeakageAudit) -> Iterator[_Line]:
     if found.shared is None:
         yield "shared groups", "any", "groups not known", "not looked"
         return
     for each in found.shared:
-        count = f"{_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
+        count = f"{_format_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
         yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
     if not found.shared:
         known, images = found.patients_known, sum(found.images.values())
@@ -66,7 +71,7 @@ def _shared(found: LeakageAudit) -> Iterator[_Line]:
         yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
 
 
-def _hint(hint: ShortcutHint) -> _Line:
+def _hint_row(hint: ShortcutHint) -> _Line:
     where = f"{hint.target} from {hint.features}"
     if hint.auc is None:
         return "shortcut", where, "not tried", hint.reason
@@ -75,5 +80,5 @@ def _hint(hint: ShortcutHint) -> _Line:
     return "shortcut", where, figures, "hint" if hint.found else "hardly a hint" if weak else "no hint"
 
 
-def _count(number: int, what: str) -> str:
+def _format_count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ from ...core.text_tables import tabulate
 
 
 def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
-    """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
+    """Return a table of the cells per (task, arch, init, protocol), and one of the inits."""
     open_keys = {planned.key for planned in waiting}
     rows: dict[tuple[str, ...], Counter[str]] = {}
     for planned in grid.plan.cells:

@@ -154,7 +154,7 @@ def test_a_run_that_is_told_to_end_says_so_keeps_what_is_finished_and_leaves_nob
     assert "Traceback" not in told
     what = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
     assert told.splitlines()[-1] == (
-        f"{what}: what is finished is kept; run the same command again to go on."
+        f"{what}: what is finished is kept; run the same command again to resume."
     )
     assert living(process.pid) == []
     kept = states(out)
