@@ -30,51 +30,52 @@ def inspect_weights_command(values: ParsedValues) -> int:
             f"{card} must lie beside {values['file']}: a card names its weights by a relative path."
         )
     excused = tuple(values["excused"])
-    found = weights.inspect.inspect_checkpoint(
+    checkpoint = weights.inspect.inspect_checkpoint(
         values["file"], values["arch"], values["layout"], excused, values["state_dict"]
     )
-    echo("\n".join(map(one_line, _list_facts(found))))
+    echo("\n".join(map(one_line, _list_facts(checkpoint))))
     if values["map"]:
-        echo("\n".join(map(one_line, _list_tensors(found))))
+        echo("\n".join(map(one_line, _list_tensors(checkpoint))))
     if card:
-        weights.checkpoint.write_card(found.draft(), card, REMARKS)
+        weights.checkpoint.write_card(checkpoint.draft(), card, REMARKS)
         say(f"A draft of the card is in {card}: complete it, then pass --inits NAME={card}.")
     return 0
 
 
-def _list_facts(found: "weights.inspect.InspectedCheckpoint") -> list[str]:
-    names, format_input_spec = found.names, weights.input_spec.format_input_spec
+def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
+    names, format_input_spec = checkpoint.names, weights.input_spec.format_input_spec
     some = f" ({weights.load_state_dict.some_of(names.left)})" if names.left else ""
     left = f"{len(names.left)} left over by name{some}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
-    others = f" (fits as well: {', '.join(found.others)})" if found.others else ""
+    others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
     pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
     contracts = [
-        f"  {format_input_spec(contract)}: contrast {contrast:.2g}" for contract, contrast in found.possible
+        f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
+        for contract, contrast in checkpoint.possible
     ]
-    ignored = f" (not read: {', '.join(found.ignored)})" if found.ignored else ""
+    ignored = f" (not read: {', '.join(checkpoint.ignored)})" if checkpoint.ignored else ""
     return [
-        f"file:        {found.file}, sha256 {found.sha256}",
-        *([f"state dict:  {found.state_dict}{ignored}"] if found.state_dict else []),
-        f"arch:        {found.arch}{others}",
-        f"parameters:  {found.parameters:,} without classifier",
+        f"file:        {checkpoint.file}, sha256 {checkpoint.sha256}",
+        *([f"state dict:  {checkpoint.state_dict}{ignored}"] if checkpoint.state_dict else []),
+        f"arch:        {checkpoint.arch}{others}",
+        f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.described}",
-        f"tensors:     {len(names.pairs)} of {len(found.shapes)} mapped, none missing, {left}{twins}",
+        f"tensors:     {len(names.pairs)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
-        f"contract:    {format_input_spec(found.contract)}"
+        f"contract:    {format_input_spec(checkpoint.contract)}"
         + ("" if contracts else " (ImageNet's: there is no evidence)"),
-        f"evidence:    {found.evidence.described}",
+        f"evidence:    {checkpoint.evidence.described}",
         *(["also possible:", *contracts[1:]] if contracts[1:] else []),
     ]
 
 
-def _list_tensors(found: "weights.inspect.InspectedCheckpoint") -> list[str]:
+def _list_tensors(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
     """List every tensor of the file with its name in the network."""
-    targets = {**found.names.pairs, **dict.fromkeys(found.names.left, "(left over by name)")}
-    targets |= dict.fromkeys(found.names.twins, "(the same tensor once more)")
+    targets = {**checkpoint.names.pairs, **dict.fromkeys(checkpoint.names.left, "(left over by name)")}
+    targets |= dict.fromkeys(checkpoint.names.twins, "(the same tensor once more)")
     return [
         f"{name} [{', '.join(map(str, shape))}] -> {targets.get(name, '(a counter that the network lacks)')}"
-        for name, shape in found.shapes.items()
+        for name, shape in checkpoint.shapes.items()
     ]
 
 

@@ -10,7 +10,7 @@ from ...tasks.databases.tables import CompositionShare, sum_known
 
 
 def composition_text(composition: plans.CorpusComposition) -> str:
-    """Return a composition's parts with their caps, totals, license traps, what is missing and held back."""
+    """Return a composition: parts with caps, totals, license traps, missing and excluded databases."""
     title = f"{composition.variant.capitalize()}-MedNet"
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
     parts = [
@@ -104,9 +104,8 @@ def _held_back_databases(composition: plans.CorpusComposition) -> str:
     """List databases held back for the tests, and warn of included ones that a task may overlap."""
     rows = [catalog.databases()[id] for id in plans.held_back() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
-    names = ", ".join(
-        f"{row.id}{_format_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id)
-    )
+    ours.sort(key=lambda row: row.id)
+    names = ", ".join(f"{row.id}{_format_images(row.images or 0)}" for row in ours)
     lines = [f"Held back, because downstream tasks are made from it: {names}."]
     for share in composition.shares:
         touched = plans.contaminated_tasks(share.id)

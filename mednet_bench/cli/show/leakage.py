@@ -10,45 +10,41 @@ _Line = tuple[str, str, str, str]
 HEADS = ("finding", "where", "found", "means")
 
 
-def leakage_text(found: LeakageAudit) -> str:
+def leakage_text(audit: LeakageAudit) -> str:
     """Return one audit as a heading and a table; images are named by row only in the JSON."""
-    images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
-    none = "no leak is shown" if found.doubts else "no leak as far as was looked"
-    verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
-    notes = "".join(f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.told))
-    table = tabulate(_table_rows(found), HEADS)
-    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{notes}"
+    images = ", ".join(f"{count:,} {name}" for name, count in audit.images.items())
+    none = "no leak is shown" if audit.doubts else "no leak as far as was looked"
+    verdict = "leaks: " + "; ".join(audit.leaks) if audit.leaks else none
+    notes = "".join(f"\n{audit.task}: {one_line(clause)}" for clause in (*audit.doubts, *audit.told))
+    table = tabulate(_table_rows(audit), HEADS)
+    return f"{audit.task}, {audit.size} px ({images})\n{table}\n{audit.task}: {verdict}{notes}"
 
 
-def _table_rows(found: LeakageAudit) -> Iterator[_Line]:
-    yield from _equal_rows(found)
-    yield from _near_rows(found)
-    yield from _group_rows(found)
-    for what, rows in (("one single value", found.constant), ("nothing but noise", found.blank)):
+def _table_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    yield from _equal_rows(audit)
+    yield from _near_rows(audit)
+    yield from _group_rows(audit)
+    for what, rows in (("one single value", audit.constant), ("nothing but noise", audit.blank)):
         for split, images in rows.items():
             yield what, split, _format_count(len(images), "image"), "no evidence for any class"
-    for hint in found.hints:
+    for hint in audit.hints:
         yield _hint_row(hint)
 
 
-def _equal_rows(found: LeakageAudit) -> Iterator[_Line]:
-    for where, groups in found.spans.items():
+def _equal_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    for where, groups in audit.spans.items():
         means = "LEAK" if " and " in where else "counted more than once"
         yield "equal images", where, _format_count(groups, "group"), means
-    unlike = sum(group.conflict for group in found.exact)
+    unlike = sum(group.conflict for group in audit.exact)
     if unlike:
-        yield (
-            "equal images, unlike labels",
-            "any",
-            _format_count(unlike, "group"),
-            "one of the labels is wrong",
-        )
-    if not found.exact:
+        groups = _format_count(unlike, "group")
+        yield "equal images, unlike labels", "any", groups, "one of the labels is wrong"
+    if not audit.exact:
         yield "equal images", "any", "none", "clean"
 
 
-def _near_rows(found: LeakageAudit) -> Iterator[_Line]:
-    for near in found.near:
+def _near_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    for near in audit.near:
         low, high = near.interval
         equal = sum(match.exact for match in near.matches)
         unlike = sum(match.conflict for match in near.matches)
@@ -58,15 +54,15 @@ def _near_rows(found: LeakageAudit) -> Iterator[_Line]:
         yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
 
 
-def _group_rows(found: LeakageAudit) -> Iterator[_Line]:
-    if found.shared is None:
+def _group_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    if audit.shared is None:
         yield "shared groups", "any", "groups not known", "not looked"
         return
-    for each in found.shared:
+    for each in audit.shared:
         count = f"{_format_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
         yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
-    if not found.shared:
-        known, images = found.patients_known, sum(found.images.values())
+    if not audit.shared:
+        known, images = audit.patients_known, sum(audit.images.values())
         means = "clean" if known == images else "clean where known" if known else "shows nothing"
         yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
 

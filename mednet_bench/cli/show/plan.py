@@ -20,9 +20,4 @@ def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
     body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
     headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
     inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
-    return "\n\n".join(
-        [
-            tabulate(body, headers=headers, tablefmt="simple"),
-            tabulate(inits, headers=["task", "init", "weights"]),
-        ]
-    )
+    return f"{tabulate(body, headers)}\n\n{tabulate(inits, ['task', 'init', 'weights'])}"

@@ -67,8 +67,8 @@ def touched_databases(row: ImageDatabase) -> Reasons:
     return _sort_reasons((id, kinship.provenance_overlap([row.id], [id])) for id in others)
 
 
-def _sort_reasons(found: Iterable[tuple[str, kinship.ProvenanceOverlap]]) -> Reasons:
-    reasons = [(name, rel.level, str(rel.reasons[0])) for name, rel in found if rel.reasons]
+def _sort_reasons(overlaps: Iterable[tuple[str, kinship.ProvenanceOverlap]]) -> Reasons:
+    reasons = [(name, rel.level, str(rel.reasons[0])) for name, rel in overlaps if rel.reasons]
     return sorted(reasons, key=lambda reason: reason[1])
 
 
@@ -123,17 +123,8 @@ def commons_text(rows: Sequence[IdcCollection], detailed: bool) -> str:
             ]
             for row in rows
         ]
-        headers = [
-            "collection",
-            "modality",
-            "series",
-            "patients",
-            "instances",
-            "GB",
-            "license",
-            "use",
-            "database",
-        ]
+        counts = ["series", "patients", "instances", "GB"]
+        headers = ["collection", "modality", *counts, "license", "use", "database"]
         return f"{format_table(body, headers, 'llrrrrlll')}\n\n{_use_table(rows)}"
     return _use_table(rows)
 
@@ -145,9 +136,8 @@ def _use_table(rows: Sequence[IdcCollection]) -> str:
     body = []
     for (modality, use), members in groupby(sorted(rows, key=key), key):
         some = list(members)
-        sums = [
-            sum_known(getattr(row, name) for row in some) for name in ("series", "instances", "gigabytes")
-        ]
+        counts = ("series", "instances", "gigabytes")
+        sums = [sum_known(getattr(row, name) for row in some) for name in counts]
         body.append([modality, use, str(len(some)), *map(format_count, sums)])
     headers = ["modality", "use", "collections", "series", "instances", "GB"]
     return format_table(body, headers, "llrrrr")

@@ -12,7 +12,7 @@ from mednet_bench.core.interrupts import TerminatedError, defer_interrupts, reme
 
 
 @pytest.fixture(autouse=True)
-def heeded():
+def heed_interrupts():
     """Heed Ctrl-C also where the tests run as a shell's background job, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
