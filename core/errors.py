@@ -14,16 +14,16 @@ _BREAKS = re.compile(r"[\t-\r\x85\u2028\u2029]+")
 
 
 def clean(text: str) -> str:
-    """Replace control characters (C0 except tab and newline, DEL, C1) and lone surrogates by U+FFFD.
+    """Return text that cannot steer a terminal, break a document or reorder text around it.
 
-    So are marks of writing direction. Text then cannot steer a terminal, break a document or reorder what is
-    around it; all text for people passes here or through `one_line`.
+    Control characters (C0 except tab and newline, DEL, C1), marks of writing direction and lone surrogates
+    become U+FFFD. All text for people passes through here or `one_line`.
     """
     return _CONTROL.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
-    """Return `clean` text with a space for tabs and line breaks, so that no name can fake a line."""
+    """Return `clean` text with spaces for tabs and line breaks: no name can fake a line."""
     return clean(_BREAKS.sub(" ", text))
 
 

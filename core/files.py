@@ -53,9 +53,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         try:
             _write_and_replace(path, write)
         except FileNotFoundError as error:
-            raise StoppedError(
-                f"The folder of {path} was removed meanwhile: run the same command again."
-            ) from error
+            sentence = f"The folder of {path} was removed meanwhile: run the same command again."
+            raise StoppedError(sentence) from error
 
 
 def _write_and_replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -111,7 +110,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; `OSError` for a named pipe or device, which may block or never end."""
+    """Open a file for reading; `OSError` for a named pipe or device, which may never end."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # each system has one
     file = os.fdopen(os.open(path, flags), "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -121,7 +120,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a regular file; `OSError` where it has more than `most` bytes."""
+    """Return the content of a regular file; `OSError` for others and for more than `most` bytes."""
     with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -177,7 +176,7 @@ def sha256_file(path: Path) -> str:
 
 
 def hash_file(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal hash of a file's content, by one of hashlib's names; not for secrets."""
+    """Return the hexadecimal hash of a file's content by hashlib's `algorithm`, not for secrets."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open_regular(path) as file:
         while block := file.read(1 << 20):  # hashlib.file_digest would need Python 3.11
@@ -211,6 +210,6 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for pretrained weights and features: MEDNET_BENCH_CACHE, else the user's cache."""
+    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and features."""
     given = os.environ.get("MEDNET_BENCH_CACHE")
     return Path(given).expanduser() if given else user_cache_path("mednet-bench")

@@ -70,7 +70,7 @@ def _ratio(*words: str) -> float:
 
 
 def worker_devices(device: str, jobs: int) -> list[str]:
-    """Return the device of each of `jobs` processes: for "cuda" without a number, the GPUs in turn."""
+    """Return the device of each of `jobs` processes: the GPUs in turn for a bare "cuda"."""
     if device != "cuda":
         return [device] * jobs
     import torch

@@ -1,4 +1,4 @@
-"""Packages that import their modules on first use (PEP 562): no command loads more than it needs."""
+"""Packages that import their modules on first use (PEP 562), so that commands start fast."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -6,10 +6,10 @@ from types import ModuleType
 
 
 def import_on_first_use(package: str) -> Callable[[str], ModuleType]:
-    """Return the `__getattr__` of a package: it imports the module of that name, or raises AttributeError.
+    """Return a `__getattr__` for the package; AttributeError where it has no such module.
 
-    Commands then import packages at the top and write ``run.scheduler.pending_cells(...)``. A package lists
-    the modules that are used like this under ``if TYPE_CHECKING``, for type checkers and editors.
+    Commands import packages at the top and write ``run.scheduler.pending_cells(...)``. A package lists the
+    modules that are used like this under ``if TYPE_CHECKING``, for type checkers and editors.
     """
 
     def import_attribute(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Plug-ins of other installed packages: finding and loading them, and noting those that are broken."""
+"""Plug-ins of other installed packages: find and load them, and note broken ones."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ MOVED_SINCE_0_1 = {
 """Modules and names that the page on plug-ins of version 0.1 showed -> where they are now."""
 
 broken: dict[tuple[str, str], str] = {}
-"""(group, name) -> the sentence about a plug-in that this process could not use, for the end of a command."""
+"""(group, name) -> the sentence about a broken plug-in, printed at the end of a command."""
 
 
 class PlugInError(Exception):
@@ -46,7 +46,7 @@ class PlugInError(Exception):
 
 
 def entry_points_of(group: str) -> Iterator[EntryPoint]:
-    """Iterate over the entry points of a group by package: of two alike, the same one wins everywhere."""
+    """Iterate over the entry points of a group in order of packages, so that clashes end alike."""
     return iter(sorted(entry_points(group=group), key=lambda point: (package_of(point), point.name)))
 
 

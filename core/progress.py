@@ -43,13 +43,13 @@ def stderr_console() -> Console:
 
 @contextmanager
 def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
-    """Show downloads: a bar in a terminal, a line per tenth elsewhere; yields (name, done, total) -> None."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+    """Show downloads by a bar, or lines outside a terminal; yields (name, done, total) -> None."""
+    from rich import progress as rich  # slow to import, like below
 
     console = stderr_console()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
+    columns += (rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
+    bars = rich.Progress(*columns, console=console, transient=True)
     known: dict[str, int] = {}
     tenths: dict[str, int] = {}
 
@@ -72,16 +72,16 @@ def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show a count of `total` steps with the time left; yields (note) -> None, called after each step.
+    """Show finished steps of `total` and the time left; yields (note) -> None, called per step.
 
     A bar in a terminal; elsewhere a line for the first and last step, and every 30 s.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich import progress as rich
 
     console = stderr_console()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(escape_line(what)), TimeRemainingColumn())
-    bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
+    columns = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn(escape_line(what)))
+    columns += (rich.TimeRemainingColumn(), rich.TextColumn("{task.description}"))
+    bars = rich.Progress(*columns, console=console, transient=True)
     bar = bars.add_task("", total=total, completed=done)
     began = last = time.perf_counter()
     at = done

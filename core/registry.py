@@ -18,7 +18,7 @@ def not_callable(name: str, thing: object) -> str:
 
 
 class Registry(Generic[_T]):
-    """A mapping that fills itself from the modules of one folder, and from entry points, on first use.
+    """A mapping filled on first use from the modules of one folder and from entry points.
 
     Args:
         what: the singular noun for messages (``"task"``).

@@ -16,18 +16,20 @@ RENAMED_KEYS = {"licence": "license"}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file and rename keys of version 0.1; `UserError` names the file, line and column."""
+    """Read a TOML file and rename keys of version 0.1; `UserError` names file, line and column."""
     # by name: only one of them is installed, and the type checker would look for both
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return rename_keys(tomllib.loads(path.read_text(encoding="utf-8-sig")))  # some editors add a mark
+        return rename_keys(
+            tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        )  # -sig: some editors add a BOM
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder: name the TOML file in it.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid TOML: it is no text in UTF-8: save it as that.") from error
     except OSError as error:
         raise UserError(f"Cannot read {path} ({error.strerror}): correct the path or its rights.") from error
-    except (ValueError, RecursionError) as error:  # its own error is a ValueError, as are some of Python's
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{path} is not valid TOML: {reason}.") from error
 

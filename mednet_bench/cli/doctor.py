@@ -1,4 +1,4 @@
-"""`doctor`: versions, devices, data and weights of this machine, and commands that would work."""
+"""`doctor`: versions, devices, data and weights of this machine, and what would work."""
 
 import platform
 import shutil

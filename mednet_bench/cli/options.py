@@ -1,4 +1,4 @@
-"""Options of the command line, and how a configuration file and a command line become a `RunConfig`."""
+"""Options of the command line, configuration files, and the `RunConfig` made of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -63,9 +63,8 @@ def data_root_option(**settings: Any) -> click.Option:
 
 def task_file_option() -> click.Option:
     """Return the option for cards of tasks."""
-    return option(
-        "--task-file", "Card of your own data set (.toml); may be repeated.", multiple=True, type=str
-    )
+    text = "Card of your own data set (.toml); may be repeated."
+    return option("--task-file", text, multiple=True, type=str)
 
 
 def init_file_option() -> click.Option:
@@ -97,7 +96,7 @@ def download_option(text: str = "Download missing data and weights.") -> click.O
 def _announce_code(
     context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Say which code a configuration file is about to run: the user who named the file may not know."""
+    """Announce the code that a configuration file runs: the user may not know of it."""
     if context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.DEFAULT_MAP:
         for path in value:
             if path.endswith(".py"):
@@ -166,38 +165,27 @@ def _comparison_options() -> list[click.Parameter]:
     groups = "names, globs, or the groups all, available, medmnist, phantom, gray, color"
     inits = "Pretrained weights to compare, comma-separated; NAME=PATH adds your own, `ls` lists all."
     input_size = f"Size of the network's input in pixels; 0 is the larger of --size and {LEAST_SIDE}."
+    splits = click.Choice(["test", "train"])
+    fractions = "Fractions of the training and validation labels in (0, 1], comma-separated."
     dedupe = "Drop test images that also occur in train or val; `train` drops the copies there instead."
     return [
         option("--tasks", f"Tasks, comma-separated: {groups}.", default=d.tasks),
         option("--inits", inits, default=d.inits),
         option("--archs", "Network architectures as timm names them, comma-separated.", default=d.archs),
         option("--protocols", "Ways to train: finetune, linear, knn; comma-separated.", default=d.protocols),
-        option(
-            "--fractions", "Fractions of the training and validation labels in (0, 1].", default=d.fractions
-        ),
+        option("--fractions", fractions, default=d.fractions),
         option("--seeds", "Random seeds, like 0..4 or 0,1,2.", default=d.seeds),
         size_option(),
         option("--input-size", input_size, default=0, type=NOT_NEGATIVE),
-        option(
-            "--dedupe",
-            dedupe,
-            default=d.dedupe,
-            is_flag=False,
-            flag_value="test",
-            type=click.Choice(["test", "train"]),
-        ),
+        option("--dedupe", dedupe, default=d.dedupe, is_flag=False, flag_value="test", type=splits),
     ]
 
 
 def _file_options() -> list[click.Parameter]:
+    text = "TOML file with option values; the command line overrides it."
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
     return [
-        click.Option(
-            ["--config"],
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            is_eager=True,
-            callback=_read_config,
-            help="TOML file with option values; the command line overrides it.",
-        ),
+        click.Option(["--config"], type=file, is_eager=True, callback=_read_config, help=text),
         data_root_option(type=str, default=""),
         task_file_option(),
         init_file_option(),
@@ -215,12 +203,7 @@ def _training_options() -> list[click.Parameter]:
         option("--batch-size", "Images per optimizer step.", default=r.batch_size, type=POSITIVE),
         option("--weight-decay", "AdamW weight decay.", default=r.weight_decay, type=click.FloatRange(0)),
         option("--evaluations", "Validations per fine-tuning.", default=r.evaluations, type=POSITIVE),
-        option(
-            "--patience",
-            "Stop after so many validations without improvement.",
-            default=r.patience,
-            type=POSITIVE,
-        ),
+        option("--patience", "Validations without improvement to stop.", default=r.patience, type=POSITIVE),
         option("--augment/--no-augment", "Augment training images, by modality.", default=r.augment),
         _grid_option("--lr-grid", "AdamW learning rates to try, comma-separated.", r.lr_grid),
         _grid_option("--l2-grid", "L2 penalties of `linear` to try, comma-separated.", r.l2_grid),
@@ -241,22 +224,18 @@ def _grid_option(flag: str, text: str, grid: tuple[float, ...]) -> click.Option:
 
 
 def _output_options() -> list[click.Parameter]:
+    choices = click.Choice(["only-missing", "always", "never"])
     overwrite = "only-missing also retries failed cells, never skips them, always recomputes every cell."
     return [
         option("--out", "Run directory; the same one resumes a run.", default=_DEFAULTS.out),
-        option(
-            "--overwrite",
-            overwrite,
-            default="only-missing",
-            type=click.Choice(["only-missing", "always", "never"]),
-        ),
+        option("--overwrite", overwrite, default="only-missing", type=choices),
         option("--report/--no-report", "Write the report at the end.", default=True),
         margin_option(),
     ]
 
 
 def request_of(values: dict[str, Any]) -> RunConfig:
-    """Build the request from parsed options; `UserError` names what does not make sense."""
+    """Build the request from parsed options; `UserError` names the wrong option."""
     trained = {name: values[name] for name in TrainingConfig.__struct_fields__}
     for name in ("lr_grid", "l2_grid", "k_grid"):
         if not all(math.isfinite(value) and value > 0 for value in trained[name]):

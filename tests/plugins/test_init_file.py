@@ -1,4 +1,4 @@
-"""`--init-file`: inits of a card or of Python code that is named, with the code's hash in every key."""
+"""`--init-file`: inits of a card or Python file, with the code's hash in every key."""
 
 from pathlib import Path
 

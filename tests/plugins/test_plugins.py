@@ -1,4 +1,4 @@
-"""The example package is built, installed, found and run; a broken one is named, and nothing else breaks."""
+"""The example package is built, installed and run; a broken one is named and left out."""
 
 import os
 import pkgutil
@@ -148,7 +148,7 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
 
 
 def _check_direction(run: Path, records: list[Record]) -> None:
-    """What ranks and judges the run, here without the plug-in, takes the smaller miss for the better one."""
+    """Ranks and regression tests take the smaller miss for the better one, without the plug-in."""
     results = choose_rows_shown(load_results([run]), BoardRequest(metric="example_miss"))
     misses = {record.cell.init: record.metrics["example_miss"] or 0.0 for record in records}
     best = {row.init for row in best_rows(results.rows, "example_miss", results.metric_facts)}

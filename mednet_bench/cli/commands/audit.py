@@ -8,17 +8,8 @@ from ...benchmark.audits import contamination, leakage
 from ...benchmark.schema.request import RunConfig
 from ...core.errors import one_line
 from ...core.text_tables import tabulate
-from .. import show
-from ..options import (
-    PATH,
-    data_root_option,
-    download_option,
-    flag_option,
-    init_file_option,
-    option,
-    size_option,
-    task_file_option,
-)
+from .. import options, show
+from ..options import PATH, flag_option, option
 from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
 
 
@@ -35,11 +26,8 @@ def contamination_command(values: ParsedValues) -> int:
         **{name: values[name] for name in ("size", "data_root", "task_file", "init_file", "download")},
     )
     run, outcome = values["run"], contamination.outcome
-    audits = list(
-        contamination.audit.audit_contamination(
-            contamination.audit.ContaminationRequest(request, run, values["corpus"])
-        )
-    )
+    search = contamination.audit.ContaminationRequest(request, run, values["corpus"])
+    audits = list(contamination.audit.audit_contamination(search))
     default = outcome.CONTAMINATION_FOLDER
     folder = values["out"] or (run / default if run else Path(default))
     for audit in audits:
@@ -67,9 +55,8 @@ def leakage_command(values: ParsedValues) -> int:
     run, outcome = values["run"], leakage.outcome
     folder = values["out"] or (run / outcome.LEAKAGE_FOLDER if run else Path(outcome.LEAKAGE_FOLDER))
     audits = []
-    for audit in leakage.audit.audit_leakage(
-        leakage.audit.LeakageRequest(values["task"], request, values["pictures"])
-    ):
+    search = leakage.audit.LeakageRequest(values["task"], request, values["pictures"])
+    for audit in leakage.audit.audit_leakage(search):
         audits.append(audit)
         outcome.write_leakage(folder, audit)
         if not values["json"]:
@@ -101,10 +88,10 @@ def _contamination_row(audit: "contamination.outcome.ContaminationAudit") -> tup
 
 _DEFAULTS = RunConfig()
 _DATA = [
-    size_option(),
-    data_root_option(type=str, default=""),
-    task_file_option(),
-    download_option("Download missing data."),
+    options.size_option(),
+    options.data_root_option(type=str, default=""),
+    options.task_file_option(),
+    options.download_option("Download missing data."),
 ]
 _INIT = "One init, as for run; NAME=CARD.toml for your own weights."
 _CONTAMINATION = {
@@ -115,7 +102,7 @@ _CONTAMINATION = {
         click.Option(["--run"], type=PATH, help="Run directory with the weights; results go there too."),
         option("--arch", "Architecture of an init without card or run.", default=_DEFAULTS.archs),
     ],
-    "Files": [*_DATA, init_file_option()],
+    "Files": [*_DATA, options.init_file_option()],
     "Output": [
         click.Option(["--out"], type=PATH, help="Folder for results; contamination/ of the run by default."),
         flag_option("--strict", "Exit with 3 if a task is contaminated."),

@@ -1,4 +1,4 @@
-"""Base classes of the commands, and how they print."""
+"""Base classes and printing of the commands."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,7 +42,7 @@ class BenchCommand(click.Command):
         self.action = action
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, but refuse an empty path, which would be the current folder; `UserError`."""
+        """Parse as click does; `UserError` for an empty path, which would be the current folder."""
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         for parameter in self.params:
             value = given.get(str(parameter.name))

@@ -1,4 +1,4 @@
-"""`run`, `plan` and `parity`: the commands that compute cells, or print the plan of it."""
+"""`run`, `plan` and `parity`: the commands that plan or compute cells."""
 
 import shlex
 from collections.abc import Callable
@@ -27,10 +27,8 @@ def run_command(values: ParsedValues) -> int:
     waiting = run.scheduler.pending_cells(grid, store, rules)
     if waiting:
         device = run.preflight.resolve_device(grid.request.device)
-        for warning in (
-            *run.preflight.check_before_run(grid, waiting),
-            *run.preflight.equal_shares(grid, waiting),
-        ):
+        checks = (run.preflight.check_before_run, run.preflight.equal_shares)
+        for warning in (warning for check in checks for warning in check(grid, waiting)):
             say(f"warning: {warning}")
         for sentence in run.preflight.drops(grid, waiting):
             say(sentence)
@@ -54,7 +52,7 @@ def run_command(values: ParsedValues) -> int:
     if values["report"]:
         try:
             write_report([folder], None, values["margin"])
-        finally:  # a removed folder is the reason to name, not the report's error about missing records
+        finally:  # if the folder was removed, say this rather than that records are missing
             run.scheduler.check_folder(folder)
     failed = [record for record in done if record.status != "ok"]
     for record in failed[:5]:

@@ -1,4 +1,4 @@
-"""`corpus build`, `corpus info` and `corpus check`: the images that a MedNet is pretrained on."""
+"""`corpus build`, `corpus info`, `corpus check`: the images for pretraining a MedNet."""
 
 import click
 

@@ -5,16 +5,8 @@ import click
 from ... import tasks
 from ...benchmark import pretraining, run
 from ...core.errors import one_line, unknown_name_error
-from ..options import (
-    NOT_NEGATIVE,
-    PATH,
-    POSITIVE,
-    OptionGroups,
-    data_root_option,
-    device_option,
-    flag_option,
-    option,
-)
+from .. import options
+from ..options import NOT_NEGATIVE, PATH, POSITIVE, OptionGroups, option
 from .command import BenchCommand, ParsedValues, echo
 
 _SETTINGS = ("variant", "arch", "steps", "batch_size", "accumulate", "input_size", "lr", "weight_decay")
@@ -56,6 +48,8 @@ def _pretrain_options() -> OptionGroups:
     share, rate = click.FloatRange(0, 1, max_open=True), click.FloatRange(0, min_open=True)
     parts = "Parts of a batch, each with its own batch-norm statistics; 0 is one per process."
     projection = "Width of the layer between backbone and heads; 0 has none."
+    minutes = "Stop with a checkpoint after so many minutes; 0 is never."
+    evaluate = "Steps between validations; 0 validates ten times."
     held_out = "Target tasks to hold out: sources that may contain their images are excluded."
     return {
         "What to train": [
@@ -82,31 +76,21 @@ def _pretrain_options() -> OptionGroups:
             option("--seed", "Seed of weights, order and augmentation.", default=0, type=NOT_NEGATIVE),
         ],
         "Machine": [
-            device_option(),
+            options.device_option(),
             option(
                 "--workers",
                 "Processes that decode images, per training process.",
                 default=1,
                 type=NOT_NEGATIVE,
             ),
-            option(
-                "--minutes",
-                "Stop after so many minutes, with a checkpoint; 0 is never.",
-                default=0.0,
-                type=click.FloatRange(0),
-            ),
-            data_root_option(),
+            option("--minutes", minutes, default=0.0, type=click.FloatRange(0)),
+            options.data_root_option(),
         ],
         "Output": [
             option("--out", "Folder of the result; the same one resumes.", type=PATH, required=True),
             option("--checkpoint-every", "Steps between checkpoints.", default=1000, type=POSITIVE),
-            option(
-                "--evaluate-every",
-                "Steps between validations; 0 validates ten times.",
-                default=0,
-                type=NOT_NEGATIVE,
-            ),
-            flag_option("--estimate-only", "Measure a few steps and print how long all would take."),
+            option("--evaluate-every", evaluate, default=0, type=NOT_NEGATIVE),
+            options.flag_option("--estimate-only", "Measure a few steps and print how long all would take."),
         ],
     }
 

@@ -1,4 +1,4 @@
-"""`report`, `leaderboard`, `compare`, `regress` and `calibrate`: the commands that read records."""
+"""`report`, `leaderboard`, `compare`, `regress`, `calibrate`: commands that read records."""
 
 import sys
 from collections.abc import Sequence

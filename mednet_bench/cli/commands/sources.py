@@ -99,13 +99,12 @@ def _reasons_json(reasons: list[tuple[str, str, str]]) -> list[dict[str, str]]:
 
 def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
     modalities = plans.count_modalities(composition)
+    traps = {share.id: list(plans.license_traps(share)) for share in composition.shares}
     return {
         **msgspec.to_builtins(composition),
         "images": composition.images,
         "target": plans.TARGET,
-        "traps": {
-            share.id: traps for share in composition.shares if (traps := list(plans.license_traps(share)))
-        },
+        "traps": {id: sentences for id, sentences in traps.items() if sentences},
         "modalities": [
             {**msgspec.to_builtins(modality), "lack": modality.lack(composition.images)}
             for modality in modalities

@@ -10,7 +10,7 @@ from ...tasks.databases.tables import CompositionShare, sum_known
 
 
 def composition_text(composition: plans.CorpusComposition) -> str:
-    """Return a composition: parts with caps, totals, license traps, missing and excluded databases."""
+    """Return a composition: parts with caps, totals, license traps, and excluded databases."""
     title = f"{composition.variant.capitalize()}-MedNet"
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
     parts = [
@@ -68,7 +68,7 @@ def _modality_table(composition: plans.CorpusComposition) -> str:
 
 
 def _license_summary(composition: plans.CorpusComposition) -> str:
-    """Summarize the licenses: what they allow together, how many are from memory, and every trap."""
+    """Summarize the licenses: their joint terms, how many are from memory, and every trap."""
     remembered, rest = composition.remembered, composition.images - composition.remembered
     lines = [
         f"Licenses, taken together: {implied_terms(share.license for share in composition.shares)}.",
@@ -101,7 +101,7 @@ def _format_images(number: int) -> str:
 
 
 def _held_back_databases(composition: plans.CorpusComposition) -> str:
-    """List databases held back for the tests, and warn of included ones that a task may overlap."""
+    """List databases held out for tasks, and warn of included ones that may overlap a task."""
     rows = [catalog.databases()[id] for id in plans.held_back() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
     ours.sort(key=lambda row: row.id)

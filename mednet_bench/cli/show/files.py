@@ -35,8 +35,7 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
         out: folder of the sheets; ``NAME-check`` if None, beside the images' folder if it would lie in it.
 
     Raises:
-        UserError: the card, the table, the files or the splits are wrong, or the sheets would lie among the
-            images.
+        UserError: card, table, files or splits are wrong, or `out` lies in the folder of the images.
     """
     task, places = local_task(card), data_locations()
     catalog(places, [card])  # refuses a name that is taken already
@@ -45,9 +44,7 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
     if isinstance(source, FilesSource) and source.holds(folder):
         root = source.spec.root.resolve()
         if out:
-            raise UserError(
-                f"--out {out} lies in {root}, whose images are read: name a folder outside of it."
-            )
+            raise UserError(f"--out {out} lies in {root}, whose images are read: name another folder.")
         folder = root.parent / folder
     prepared = prepare_task(source.spec, size, jobs) if isinstance(source, FilesSource) else None
     splits = source.load(size, places)
@@ -151,7 +148,7 @@ def _subgroup_table(name: str, splits: Mapping[str, Split]) -> str:
 
 
 def write_contact_sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
-    """Write a PNG per class with random images of it, the same on every call; return their number."""
+    """Write a PNG per class with random images, always the same; return the number of files."""
     from PIL import Image
 
     for number, name in enumerate(task.classes):

@@ -1,4 +1,4 @@
-"""The catalog of databases as text for a terminal: a list, one database, the Imaging Data Commons."""
+"""The catalog of databases and the Imaging Data Commons as text for a terminal."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -110,7 +110,7 @@ def _format_counts(row: ImageDatabase) -> str:
 
 
 def commons_text(rows: Sequence[IdcCollection], detailed: bool) -> str:
-    """Return the collections of the Imaging Data Commons, summed by modality and use, or one by one."""
+    """Return the collections of the Imaging Data Commons by modality and use, or each of them."""
     if detailed:
         body = [
             [

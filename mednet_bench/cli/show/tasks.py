@@ -20,7 +20,7 @@ from ...tasks.task import SPLITS, DataLocations, Task
 
 
 def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
-    """Return a table of tasks with the available sizes, and all names that options of `run` take."""
+    """Return a table of tasks with available sizes, and all names that options of `run` take."""
     places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
     body = [

@@ -20,7 +20,7 @@ def heed_interrupts():
 
 
 class Dying:
-    """Is interrupted while it is collected, where Python can only report a KeyboardInterrupt and go on."""
+    """Interrupts its own collection, where Python reports and drops a KeyboardInterrupt."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -60,8 +60,7 @@ def test_a_background_job_that_ignores_interrupts_goes_on_ignoring_them():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "word"),
-    [(TerminatedError, 143, "Terminated"), (KeyboardInterrupt, 130, "Interrupted")],
+    ("error", "code", "word"), [(TerminatedError, 143, "Terminated"), (KeyboardInterrupt, 130, "Interrupted")]
 )
 def test_a_signal_at_a_prompt_ends_the_command_as_anywhere_else(
     error: type[BaseException],

@@ -1,4 +1,4 @@
-"""A request that cannot be carried out: one sentence, exit 2, no traceback, and nothing computed."""
+"""A wrong request: one sentence, exit 2, no traceback, and nothing computed."""
 
 import zipfile
 from pathlib import Path
@@ -178,7 +178,7 @@ def cut(file: Path) -> None:
 
 
 def flip(file: Path) -> None:
-    """Change one pixel's byte without a trace in the file's directory: only the checksum shows it."""
+    """Change one pixel's byte; only the checksum shows it."""
     with zipfile.ZipFile(file) as archive:
         start = archive.getinfo("train_images.npy").header_offset
     content = bytearray(file.read_bytes())
