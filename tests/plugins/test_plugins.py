@@ -35,7 +35,7 @@ breastmnist, gray, odd = map(task, ("breastmnist", "gray", "a,b"))
 
 
 def install(package: Path, folder: Path) -> None:
-    """Build a package without network, from a copy: a build leaves files behind."""
+    """Build a package without network, from a copy, since a build leaves files in the folder."""
     copy = shutil.copytree(package, folder / "source")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     offline = ["--no-index", "--disable-pip-version-check", "--target", str(folder / "site"), str(copy)]
@@ -111,9 +111,11 @@ def mednet_bench(
 ) -> "subprocess.CompletedProcess[str]":
     paths = os.pathsep.join([*map(str, sites), os.environ.get("PYTHONPATH", "")])
     own = {"PYTHONPATH": paths, "MEDNET_BENCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
     program = [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
-    return subprocess.run([*program, *words], cwd=folder, env=kept | own, capture_output=True, text=True)
+    return subprocess.run(
+        [*program, *words], cwd=folder, env=environment | own, capture_output=True, text=True
+    )
 
 
 def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
@@ -176,9 +178,11 @@ def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
 ) -> None:
     listed = mednet_bench(tmp_path, "ls", sites=(broken,))
     assert listed.returncode == 0 and "breastmnist" in listed.stdout
-    said = [line for line in listed.stderr.splitlines() if line]
-    assert all(line.startswith("warning: The plug-in '") and "of the package broken" in line for line in said)
-    assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in said] == [
+    lines = [line for line in listed.stderr.splitlines() if line]
+    assert all(
+        line.startswith("warning: The plug-in '") and "of the package broken" in line for line in lines
+    )
+    assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in lines] == [
         ("mean:x", "inits"), ("scratch", "inits"), ("worst", "metrics"), ("a,b", "tasks"),
         ("breastmnist", "tasks"), ("gray", "tasks"), ("lost", "tasks"), ("number", "tasks"),
     ]  # fmt: skip

@@ -51,11 +51,8 @@ def sources_plan_command(values: ParsedValues) -> int:
     """
     rules = plans.CompositionRules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
-    echo(
-        as_json(_plan_facts(composition))
-        if values["json"]
-        else show.composition.composition_text(composition)
-    )
+    as_text = show.composition.composition_text
+    echo(as_json(_plan_facts(composition)) if values["json"] else as_text(composition))
     return 0
 
 

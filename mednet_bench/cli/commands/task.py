@@ -25,7 +25,7 @@ def new_command(values: ParsedValues) -> int:
     draft = from_files.card_draft.draft_card(folder)
     card = folder / f"{draft.content['name']}.toml"
     if card.exists() and not values["force"]:
-        raise UserError(f"{card} exists: say --force to write it anew, or go on with validate.")
+        raise UserError(f"{card} exists: pass --force to overwrite it, or check it with validate.")
     if sys.stdin.isatty():
         draft = ask_questions(folder, draft)
     content = draft.content

@@ -262,7 +262,7 @@ def test_a_checkpoint_with_one_tensor_renamed_is_refused_and_leaves_the_last_pla
     assert f"1 missing ({name})" in error
     assert "1 left over (x)" in error
     assert isinstance(plan, Plan)
-    assert read_plan(tmp_path / "run") == plan, "a request that cannot be carried out replaced the plan"
+    assert read_plan(tmp_path / "run") == plan, "a refused request replaced the plan"
 
 
 def write_checkpoint(file: Path, weights: dict[str, torch.Tensor]) -> Path:
