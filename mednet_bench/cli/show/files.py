@@ -44,7 +44,7 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
     if isinstance(source, FilesSource) and source.holds(folder):
         root = source.spec.root.resolve()
         if out:
-            raise UserError(f"--out {out} lies in {root}, whose images are read: name another folder.")
+            raise UserError(f"--out {out} lies in {root}, whose images are read: name a folder outside.")
         folder = root.parent / folder
     prepared = prepare_task(source.spec, size, jobs) if isinstance(source, FilesSource) else None
     splits = source.load(size, places)
