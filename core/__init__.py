@@ -1,1 +1,1 @@
-"""Errors, files, TOML, registries, plug-ins and progress: imports none of the other packages."""
+"""Errors, files, TOML, registries, plug-ins and progress; it imports no other package."""

@@ -1,4 +1,4 @@
-"""The time that records, audits and corpora carry."""
+"""The time stamp of records, audits and corpora."""
 
 from datetime import datetime, timezone
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, content hashes, locks that die with their owner."""
+"""Atomic writes, safe reads, content hashes, and locks that end with their owner."""
 
 import errno
 import hashlib
@@ -11,64 +11,61 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from .errors import StoppedError, UserError
-from .interrupts import deferred_interrupt
+from .interrupts import defer_interrupts
 
 try:
     import fcntl
-except ImportError:  # Windows, which removes no open file: there nothing has to be locked
+except ImportError:  # Windows removes no open file, so that nothing has to be locked
     fcntl = None
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says when there is no room left: on the disk, in the quota, within the size limit."""
-
-
+"""Error numbers of a full disk, a spent quota and the limit of a file's size."""
 MOST_BYTES = 1 << 28
-"""No record, plan or audit is larger, by far."""
+"""Far above the size of any record, plan or audit."""
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class DiskFullError(StoppedError):
-    """The file system took no more."""
+    """The file system is full."""
 
 
 class UnwritableError(UserError):
-    """A place that cannot be written to, now or for the next cell."""
+    """A path that cannot be written to."""
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file so that a reader sees all of it or none: temporary file, fsync, rename.
 
     Args:
-        path: where the file shall stand; its folder is made.
+        path: of the file; its folder is made.
         write: receives the open binary file.
 
     Raises:
-        StoppedError: there is no room left (`DiskFullError`; the temporary file is removed), or the folder is
-            removed meanwhile.
-        UnwritableError: the place cannot be written to.
+        StoppedError: the disk is full (`DiskFullError`), or the folder was removed meanwhile.
+        UnwritableError: the path cannot be written to.
     """
-    with explain_write_errors(path), deferred_interrupt():
+    with explain_write_errors(path), defer_interrupts():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write_and_replace(path, write)
         except FileNotFoundError as error:
-            raise StoppedError(
-                f"The folder of {path} was removed meanwhile: run the same command again."
-            ) from error
+            sentence = f"The folder of {path} was removed meanwhile: run the same command again."
+            raise StoppedError(sentence) from error
 
 
 def _write_and_replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    file = _temporary(path)
+    file = _open_temporary(path)
     temporary = Path(file.name)
     try:
         with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl:  # while it is locked, or `sweep` would take it for a leftover
+            if fcntl:  # before the lock ends, or `sweep` would remove it
                 temporary.replace(path)
         if not fcntl:
             temporary.replace(path)
@@ -77,8 +74,8 @@ def _write_and_replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise
 
 
-def _temporary(path: Path) -> BinaryIO:
-    """Open a temporary file beside `path`, locked, so that `sweep` knows that its writer lives."""
+def _open_temporary(path: Path) -> BinaryIO:
+    """Open a temporary file beside `path`, locked so that `sweep` leaves it alone."""
     while True:  # unlike mkstemp's, readable as the umask allows
         file = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp").open("xb")
         if fcntl:
@@ -90,9 +87,9 @@ def _temporary(path: Path) -> BinaryIO:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a run directory or the cache.
+    """Remove temporary files of killed writers from a run directory or the cache.
 
-    A file that is being written is locked by its writer, whose lock dies with it; it is left alone.
+    A live writer locks its file; the lock ends with the process.
     """
     for pattern in (".*.tmp", "*/.*.tmp", "report/figures/.*.tmp"):
         for path in folder.glob(pattern):
@@ -113,7 +110,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; a named pipe or a device, which may hang or never end, is an `OSError`."""
+    """Open a file for reading; `OSError` for a named pipe or device, which may never end."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # each system has one
     file = os.fdopen(os.open(path, flags), "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -123,7 +120,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a regular file of at most `most` bytes; any other is an `OSError`."""
+    """Return the content of a regular file; `OSError` for others and for more than `most` bytes."""
     with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -133,22 +130,22 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
 
 @contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """Say, where the block fails, what it means that `path` cannot be written.
+    """Turn an `OSError` of the block into one that names `path` and the cure.
 
     Raises:
-        DiskFullError: there is no room left.
-        UnwritableError: the place cannot be written to.
+        DiskFullError: the disk is full.
+        UnwritableError: the path cannot be written to.
     """
     try:
         yield
     except OSError as error:
-        raise _told(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _told(path: Path, error: OSError) -> UnwritableError | DiskFullError:
+def _write_error(path: Path, error: OSError) -> UnwritableError | DiskFullError:
     if error.errno in FULL:
         return DiskFullError(
-            f"No room left while writing {path}: free some space and run the same command again; "
+            f"Disk full while writing {path}: free some space and run the same command again; "
             "what is finished is kept."
         )
     cure = "set MEDNET_BENCH_CACHE to" if path.is_relative_to(cache_folder()) else "choose"
@@ -161,14 +158,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` to `path` as JSON for people too, atomically; errors as `write_atomic`."""
-    import msgspec
-
+    """Write `content` to `path` as indented JSON, atomically; errors as `write_atomic`."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
 def writable_folder(path: Path) -> Path:
-    """Make the folder `path` and prove that a file can be written there; `UserError` where not."""
+    """Make the folder `path` and check that a file can be written there; `UserError` where not."""
     probe = path / f".probe-{os.getpid()}"
     write_bytes(probe, b"")
     probe.unlink()
@@ -181,7 +176,7 @@ def sha256_file(path: Path) -> str:
 
 
 def hash_file(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal hash of a file's content, by one of hashlib's names; not for secrets."""
+    """Return the hexadecimal hash of a file's content by hashlib's `algorithm`, not for secrets."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open_regular(path) as file:
         while block := file.read(1 << 20):  # hashlib.file_digest would need Python 3.11
@@ -193,12 +188,11 @@ def hash_file(path: Path, algorithm: str) -> str:
 def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
     """Hold the lock file `path` for the block; yields False where another process holds it.
 
-    The operating system frees the lock when its owner dies, even by kill -9, so that nothing has to
-    be cleaned up before a rerun.
+    The operating system frees the lock when its owner dies, even by kill -9.
 
     Args:
-        path: the lock file; it stays on disk, empty.
-        wait: block until the lock is free instead of yielding False.
+        path: an empty file that stays on disk.
+        wait: wait for the lock instead of yielding False.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +202,7 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
         yield False
         return
     except OSError as error:
-        raise _told(path, error) from error
+        raise _write_error(path, error) from error
     try:
         yield True
     finally:
@@ -216,8 +210,6 @@ def claim_lock(path: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for pretrained weights and features: MEDNET_BENCH_CACHE, else the user's cache."""
-    from platformdirs import user_cache_path
-
+    """Return MEDNET_BENCH_CACHE or the user's cache folder, for pretrained weights and features."""
     given = os.environ.get("MEDNET_BENCH_CACHE")
     return Path(given).expanduser() if given else user_cache_path("mednet-bench")

@@ -1,47 +1,46 @@
-"""What a process gets of the machine: threads, how long they spin, and which GPU."""
+"""Threads, CPUs and GPUs of a process."""
 
 import math
 import os
 from pathlib import Path
 
 MOST_THREADS = 4
-"""Of one cell: at 28 to 64 px more threads gain little, and `--jobs` needs CPUs as well."""
+"""Threads of one cell: at 28 to 64 px more of them gain little, and `--jobs` needs CPUs too."""
 SPINNING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}
-"""Of GNU's OpenMP, in loops; of LLVM's and Intel's, in milliseconds."""
+"""How long a waiting thread spins: of GNU's OpenMP in loops; of LLVM's and Intel's in milliseconds."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def bound_spinning() -> None:
-    """Let OpenMP threads sleep soon when they wait for one another; a choice of the user's stays.
+    """Make waiting OpenMP threads sleep soon, unless the user's environment sets this.
 
-    By default they spin for milliseconds, which beside a busy neighbor is time taken from the very thread
-    that they wait for. OpenMP reads the environment when it is loaded, so this comes before `import torch`;
-    processes that are started later inherit it.
+    By default they spin for milliseconds, which on busy CPUs delays the thread that they wait for. OpenMP
+    reads the environment when it is loaded: call this before `import torch`. Child processes inherit it.
     """
     if os.environ.keys().isdisjoint((*SPINNING, "OMP_WAIT_POLICY")):
         os.environ.update(SPINNING)
 
 
 def fix_threads() -> None:
-    """Fix how many threads this process and its workers compute with; OMP_NUM_THREADS of the user stays.
+    """Set the number of threads of this process and its workers, unless OMP_NUM_THREADS is set.
 
-    The number changes the last digits of a result, so it depends on the machine alone and never on `--jobs`.
+    It changes the last digits of results, so it depends on the machine and never on `--jobs`.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(min(MOST_THREADS, allowed_cpus())))
 
 
 def allowed_cpus() -> int:
-    """Return how many CPUs this process may use, by its affinity and the quota of its control groups."""
+    """Return the number of CPUs by this process's affinity and the quota of its control groups."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(cpus, cpu_quota(CGROUPS, Path("/proc/self/cgroup")))))
 
 
 def cpu_quota(root: Path, own: Path) -> float:
-    """Return how many CPUs control groups grant; infinite where none sets a limit.
+    """Return the number of CPUs that control groups grant; infinite where none sets a limit.
 
     Args:
-        root: where control groups are mounted.
-        own: file that lists the groups of this process; only version 2 has nested groups here.
+        root: mount point of the control groups.
+        own: file that lists the groups of this process.
     """
     try:
         lines = own.read_text().splitlines()
@@ -49,12 +48,14 @@ def cpu_quota(root: Path, own: Path) -> float:
         return math.inf
     path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
     groups = [root / part for part in (Path(path), *Path(path).parents)]  # the root too: its path is "."
-    quotas = [_ratio(*_words(group / "cpu.max")) for group in groups]
+    quotas = [_ratio(*_read_words(group / "cpu.max")) for group in groups]
     first = root / "cpu"  # version 1: a container's own group is the mounted one
-    return min(*quotas, _ratio(*_words(first / "cpu.cfs_quota_us"), *_words(first / "cpu.cfs_period_us")))
+    return min(
+        *quotas, _ratio(*_read_words(first / "cpu.cfs_quota_us"), *_read_words(first / "cpu.cfs_period_us"))
+    )
 
 
-def _words(file: Path) -> list[str]:
+def _read_words(file: Path) -> list[str]:
     try:
         return file.read_text().split()
     except OSError:
@@ -69,12 +70,7 @@ def _ratio(*words: str) -> float:
 
 
 def worker_devices(device: str, jobs: int) -> list[str]:
-    """Return the device of each of `jobs` processes: the visible GPUs in turns, unless one is named.
-
-    Args:
-        device: as torch calls it; "cuda" without a number names no GPU.
-        jobs: processes.
-    """
+    """Return the device of each of `jobs` processes: the GPUs in turn for a bare "cuda"."""
     if device != "cuda":
         return [device] * jobs
     import torch
@@ -84,10 +80,10 @@ def worker_devices(device: str, jobs: int) -> list[str]:
 
 
 def speedup(device: str, jobs: int) -> tuple[float, float]:
-    """Return how many times as fast as one process `jobs` of them are, at least and at most.
+    """Return the smallest and largest speedup of `jobs` processes over one.
 
-    Processes on one GPU may fill each other's gaps or wait for each other; on a CPU they share the cores,
-    which the threads of one may or may not keep busy.
+    Processes on one GPU may overlap or wait for each other; on a CPU they share the cores, which the threads
+    of one process may or may not keep busy.
     """
     if device != "cpu":
         return len(set(worker_devices(device, jobs))), jobs

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that neither cut a write in half nor get lost."""
+"""Ctrl-C and SIGTERM: deferred during writes, and never lost."""
 
 import signal
 import threading
@@ -10,13 +10,13 @@ DEFERRED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM, as a cluster or `timeout` sends it: it ends a command as Ctrl-C does."""
+    """SIGTERM, which clusters and `timeout` send; it ends a command as Ctrl-C does."""
 
     exit_code = 128 + signal.SIGTERM
 
 
 def heed_sigterm() -> None:
-    """Raise `TerminatedError` on SIGTERM from now on, unless it is ignored or handled already."""
+    """Raise `TerminatedError` on SIGTERM, unless it is ignored or handled already."""
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
@@ -27,14 +27,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM until the block has ended, so that a write is never cut in half."""
+def defer_interrupts() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM to the end of the block, so that no write is cut in half."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[int] = []
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda number, frame: held.append(number))
+        number: signal.signal(number, lambda number, frame: received.append(number))
         for number in DEFERRED_SIGNALS
     }
     try:
@@ -42,33 +42,33 @@ def deferred_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if held:
-            signal.raise_signal(held[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 @contextmanager
-def kept_interrupt() -> Iterator[Callable[[], None]]:
-    """Remember Ctrl-C and SIGTERM for the block: yields a function that raises again what came.
+def remember_interrupts() -> Iterator[Callable[[], None]]:
+    """Remember Ctrl-C and SIGTERM in the block; yields a function that raises them again.
 
-    Python drops a KeyboardInterrupt that is raised inside a `__del__` or a callback from C, and a run of
-    hours would go on. Whoever calls the function between two cells stops there at the latest.
+    Python drops a KeyboardInterrupt inside a `__del__` or a callback from C, and a run of hours would
+    continue; calling the function between two cells stops it.
     """
-    came: list[int] = []
+    received: list[int] = []
     before = {number: handler for number in DEFERRED_SIGNALS if callable(handler := signal.getsignal(number))}
     if not before or threading.current_thread() is not threading.main_thread():
-        yield lambda: None  # ignored, as in a shell's background job, or another thread's business
+        yield lambda: None  # ignored, as in a shell's background job, or not the main thread
         return
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         before[signal.Signals(number)](number, frame)
 
     def check() -> None:
-        if came:
-            raise TerminatedError if came[0] == signal.SIGTERM else KeyboardInterrupt
+        if received:
+            raise TerminatedError if received[0] == signal.SIGTERM else KeyboardInterrupt
 
     for number in before:
-        signal.signal(number, interrupted)
+        signal.signal(number, remember)
     try:
         yield check
     finally:

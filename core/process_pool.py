@@ -1,4 +1,4 @@
-"""Processes that share work of any length: few pieces in flight, and none that outlives its parent."""
+"""A map over processes with few items in flight; no process outlives its parent."""
 
 import multiprocessing
 import os
@@ -17,37 +17,37 @@ R = TypeVar("R")
 
 
 def map_in_processes(work: Callable[[_T], R], pieces: Iterable[_T], jobs: int) -> Iterator[R]:
-    """Give `work(piece)` for every piece, in the order in which they get done.
+    """Yield `work(piece)` for every piece, in the order of completion.
 
     Args:
         work: a function that can be pickled.
-        pieces: taken from the iterator only as processes get free.
+        pieces: taken from the iterator as processes get free.
         jobs: processes; 1 works in this one.
 
     Raises:
-        StoppedError: a process died, most likely for want of memory.
+        StoppedError: a process died, most likely out of memory.
     """
     if jobs == 1:
         yield from map(work, pieces)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads hold just now
-    pool = ProcessPoolExecutor(jobs, context, _begin)
+    context = multiprocessing.get_context("spawn")  # a fork copies locks that other threads hold
+    pool = ProcessPoolExecutor(jobs, context, _initialize_worker)
     try:
-        yield from _as_they_end(pool, work, iter(pieces), 2 * jobs)
+        yield from _yield_completed(pool, work, iter(pieces), 2 * jobs)
     except BrokenProcessPool as error:
         raise StoppedError(
-            "A process died, most likely for want of memory: run the same command again with fewer --jobs; "
+            "A process died, most likely out of memory: run the same command again with fewer --jobs; "
             "what is finished is kept."
         ) from error
     except BaseException:
-        for child in multiprocessing.active_children():  # or Ctrl-C would wait for minutes of work
+        for child in multiprocessing.active_children():  # or Ctrl-C waits for minutes of work
             child.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _as_they_end(
+def _yield_completed(
     pool: ProcessPoolExecutor, work: Callable[[_T], R], pieces: Iterator[_T], ahead: int
 ) -> Iterator[R]:
     running: set[Future[R]] = {pool.submit(work, piece) for piece in islice(pieces, ahead)}
@@ -58,8 +58,8 @@ def _as_they_end(
             yield future.result()
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends: a kill -9 tells nobody."""
+def _initialize_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it, also after a kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

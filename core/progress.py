@@ -1,4 +1,4 @@
-"""Progress for people: a live line or a bar in a terminal, plain lines elsewhere."""
+"""Progress displays: a live line or bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from .errors import one_line
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Format seconds: 42 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -21,35 +21,35 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def as_told(text: str) -> str:
-    """Return text for a console of rich: on one line, harmless, and no markup of its own."""
+def escape_line(text: str) -> str:
+    """Return text for a console of rich: clean, on one line, without markup."""
     return escape(one_line(text))
 
 
 @contextmanager
 def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None]:
-    """Show for the block, four times a second, what `line` returns; yields None where nobody would see it."""
+    """Show the text that `line` returns, four times a second; yields None outside of a terminal."""
     if not console.is_terminal:
         yield None
         return
-    with Live(get_renderable=lambda: as_told(line()), console=console, refresh_per_second=4) as live:
+    with Live(get_renderable=lambda: escape_line(line()), console=console, refresh_per_second=4) as live:
         yield live
 
 
-def to_person() -> Console:
-    """Return where a person is told things: standard error, so that standard output stays parseable."""
+def stderr_console() -> Console:
+    """Return a console on standard error; standard output stays parseable."""
     return Console(file=sys.stderr, highlight=False)
 
 
 @contextmanager
 def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
-    """Show downloads: a bar in a terminal, a line per tenth elsewhere; yields (name, done, total) -> None."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+    """Show downloads by a bar, or lines outside a terminal; yields (name, done, total) -> None."""
+    from rich import progress as rich  # slow to import, like below
 
-    console = to_person()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bars = Bars(*columns, TimeRemainingColumn(), console=console, transient=True)
+    console = stderr_console()
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
+    columns += (rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
+    bars = rich.Progress(*columns, console=console, transient=True)
     known: dict[str, int] = {}
     tenths: dict[str, int] = {}
 
@@ -57,11 +57,11 @@ def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
         if console.is_terminal:
             if name not in known:
                 bars.start()
-                known[name] = bars.add_task(as_told(name))
+                known[name] = bars.add_task(escape_line(name))
             bars.update(known[name], completed=done, total=total or None)  # type: ignore[arg-type]
         elif total and (tenth := 10 * done // total) != tenths.get(name):
             tenths[name] = tenth
-            console.print(f"{as_told(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
+            console.print(f"{escape_line(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
 
     try:
         yield show
@@ -72,16 +72,16 @@ def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show how many of so many things are done and how long the rest takes; yields (note) -> None.
+    """Show finished steps of `total` and the time left; yields (note) -> None, called per step.
 
-    A bar in a terminal; elsewhere a line for the first, and then whenever half a minute has passed.
+    A bar in a terminal; elsewhere a line for the first and last step, and every 30 s.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+    from rich import progress as rich
 
-    console = to_person()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(as_told(what)), TimeRemainingColumn())
-    bars = Bars(*columns, TextColumn("{task.description}"), console=console, transient=True)
+    console = stderr_console()
+    columns = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn(escape_line(what)))
+    columns += (rich.TimeRemainingColumn(), rich.TextColumn("{task.description}"))
+    bars = rich.Progress(*columns, console=console, transient=True)
     bar = bars.add_task("", total=total, completed=done)
     began = last = time.perf_counter()
     at = done
@@ -89,13 +89,13 @@ def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str],
     def step(note: str) -> None:
         nonlocal at, last
         at += 1
-        bars.update(bar, advance=1, description=as_told(note))
+        bars.update(bar, advance=1, description=escape_line(note))
         now = time.perf_counter()
         if not console.is_terminal and (at == done + 1 or at == total or now - last > 30):
             last = now
             left = (now - began) / (at - done) * (total - at)
-            told = one_line(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
-            console.print(told, soft_wrap=True, markup=False)
+            text = one_line(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
+            console.print(text, soft_wrap=True, markup=False)
 
     if console.is_terminal:
         with bars:

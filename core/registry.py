@@ -1,4 +1,4 @@
-"""Names to things: every task, init, protocol, metric and section is found through a registry."""
+"""Registries of tasks, inits, protocols, metrics and sections by name."""
 
 import importlib
 import pkgutil
@@ -13,21 +13,19 @@ _T = TypeVar("_T")
 
 
 def not_callable(name: str, thing: object) -> str:
-    """Say what is wrong with what a plug-in gives where a function is asked for."""
+    """Return what is wrong with a plug-in that is to be a function, or ""."""
     return "" if callable(thing) else "gives nothing that can be called"
 
 
 class Registry(Generic[_T]):
-    """A mapping that fills itself from the modules of one folder, and from entry points, on first use.
+    """A mapping filled on first use from the modules of one folder and from entry points.
 
     Args:
         what: the singular noun for messages (``"task"``).
-        package: the package whose modules are imported on first use; they call `add` or `register`;
-            "" where everything stands in the module that owns the registry.
-        group: the entry-point group through which other packages contribute; each entry point
-            loads to one thing, known under the entry point's name. One that is broken is left out and
-            noted in `plugins.broken`, with which a command ends.
-        fault: says what is wrong with a thing that an entry point gives under a name, or "".
+        package: its modules are imported on first use and call `add` or `register`; "" for none.
+        group: entry-point group for plug-ins; each entry point loads to one thing, registered under the entry
+            point's name. A broken one is left out and noted in `plugins.broken`.
+        fault: (name, thing) -> what is wrong with a plug-in, or "".
     """
 
     def __init__(
@@ -51,13 +49,13 @@ class Registry(Generic[_T]):
 
     @contextmanager
     def aside(self) -> Iterator[dict[str, _T]]:
-        """Keep what the block registers in the mapping that this yields, and out of the registry."""
+        """Collect what the block registers in the yielded mapping instead of the registry."""
         self._discover()
-        kept, self._things = self._things, {}
+        before, self._things = self._things, {}
         try:
             yield self._things
         finally:
-            self._things = kept
+            self._things = before
 
     def __getitem__(self, name: str) -> _T:
         self._discover()
@@ -79,18 +77,18 @@ class Registry(Generic[_T]):
         return iter(self._things.items())
 
     def is_foreign(self, name: str) -> bool:
-        """Whether what is registered under `name` comes from a plug-in."""
+        """Whether the thing called `name` comes from a plug-in."""
         return name in self._foreign
 
     def origin(self, name: str) -> str:
-        """Say where what is registered under `name` comes from, for a message."""
+        """Return the origin of the thing called `name`, for a message."""
         package = self._foreign.get(name)
         return f"the package {package}" if package else "mednet-bench itself"
 
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True  # first, so that a module may look at the registry that it fills
+        self._discovered = True  # first: a module may read the registry that it fills
         if self._package:
             folder = importlib.import_module(self._package).__path__
             for module in sorted(found.name for found in pkgutil.iter_modules(folder)):

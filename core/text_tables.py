@@ -1,4 +1,4 @@
-"""Tables of text, and the numbers in them."""
+"""Tables of text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,9 +19,9 @@ def tabulate(
     tablefmt: str = "simple",
     colalign: Sequence[str] | None = None,
 ) -> str:
-    """Return a table in one of the styles of `tabulate`, with every text on one line and harmless.
+    """Return a table in a style of `tabulate`, with every text cleaned and on one line.
 
-    Columns of whole numbers are set right where `colalign` does not say how.
+    By default, columns of whole numbers are aligned right.
     """
     flat = [[one_line(cell) if isinstance(cell, str) else cell for cell in row] for row in body]
     names = [*map(one_line, headers)]
@@ -30,5 +30,5 @@ def tabulate(
 
 
 def format_count(value: int | None) -> str:
-    """Write a count with its thousands apart, or nothing where it is not known."""
+    """Format a count with thousands separators; "" for None."""
     return "" if value is None else f"{value:,}"

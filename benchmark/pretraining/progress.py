@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import as_told, duration, live_line, to_person
+from ...core.progress import duration, escape_line, live_line, stderr_console
 from .pretrain_result import CurvePoint
 
 QUIET_SECONDS = 30.0
@@ -21,7 +21,7 @@ class PretrainDisplay:
 
     def __init__(self, steps: int, console: Console | None = None) -> None:
         self.steps = steps
-        self.console = console or to_person()
+        self.console = console or stderr_console()
         self._first: tuple[int, float] | None = None
         self._printed_at, self._line = 0.0, ""
         self._live: Live | None = None
@@ -38,7 +38,7 @@ class PretrainDisplay:
         self._line = self.format_line(point)
         now = time.monotonic()
         if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
-            self.console.print(as_told(self._line), soft_wrap=True)
+            self.console.print(escape_line(self._line), soft_wrap=True)
             self._printed_at = now
 
     def format_line(self, point: CurvePoint) -> str:

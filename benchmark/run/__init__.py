@@ -1,1 +1,10 @@
 """Planning, scheduling and computing the cells of a run."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import estimate, executor, planner, preflight, resolve, scheduler
+else:
+    __getattr__ = import_on_first_use(__name__)

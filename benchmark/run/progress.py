@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import as_told, duration, live_line, to_person
+from ...core.progress import duration, escape_line, live_line, stderr_console
 from ..schema.plan import Cell, PlannedCell
 from ..schema.records import Record
 
@@ -27,7 +27,7 @@ class RunProgress:
     def __init__(self, waiting: Iterable[PlannedCell], jobs: int = 1, console: Console | None = None) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
         self.total, self.jobs = len(self.waiting), max(1, jobs)
-        self.console = console or to_person()
+        self.console = console or stderr_console()
         self.failed = 0
         self.running = ""
         self._seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -92,7 +92,7 @@ class RunProgress:
         return total / max(1, min(self.jobs, len(self.waiting)))
 
     def _print(self, text: str) -> None:
-        self.console.print(as_told(text), soft_wrap=True)
+        self.console.print(escape_line(text), soft_wrap=True)
 
 
 def _cell_kind(cell: Cell) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import msgspec
 
 from ...core.errors import StoppedError, UserError, clean
 from ...core.files import UnwritableError, claim_lock, write_bytes
-from ...core.interrupts import kept_interrupt
+from ...core.interrupts import remember_interrupts
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
 from ..schema.records import Record, RecordStore
@@ -107,7 +107,7 @@ def compute_cells(
             directory was removed.
         UnwritableError: the run directory or the cache is not writable.
     """
-    with kept_interrupt() as check:
+    with remember_interrupts() as check:
         while waiting:
             unsettled = {planned.key for planned in waiting}
             for planned in waiting:

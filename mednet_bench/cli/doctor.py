@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what is found, and what would work."""
+"""`doctor`: versions, devices, data and weights of this machine, and what would work."""
 
 import platform
 import shutil
@@ -13,19 +13,19 @@ from ..tasks.data_paths import data_folders, data_locations
 
 
 def diagnosis(data_root: Path | None) -> str:
-    """Return the findings, a line each."""
+    """Return one line per fact about this machine."""
     places = data_locations(data_root)
     tasks = catalog(places)
     lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {allowed_cpus()} CPUs allowed"]
     lines += [f"{name:12} {found}" for name, found in package_versions().items()]
     head, dirty = checkout_commit()
     lines.append(f"{'commit':12} {head[:12] or 'installed, no checkout'}{' with changes' if dirty else ''}")
-    lines += [f"{'device':12} {device}" for device in _devices()]
+    lines += [f"{'device':12} {device}" for device in _list_devices()]
     cache = cache_folder()
-    free = shutil.disk_usage(_existing(cache)).free / 1e9
+    free = shutil.disk_usage(_nearest_existing(cache)).free / 1e9
     lines.append(f"{'cache':12} {cache} ({free:.0f} GB free; MEDNET_BENCH_CACHE moves it)")
     lines += [
-        f"{'data':12} {folder}{'' if folder.is_dir() else ' (not there)'}" for folder in data_folders(places)
+        f"{'data':12} {folder}{'' if folder.is_dir() else ' (missing)'}" for folder in data_folders(places)
     ]
     for size in (28, 64, 128, 224):
         ready = [task.name for task in tasks.values() if TASK_GROUPS["available"](task, places, size)]
@@ -41,17 +41,17 @@ def diagnosis(data_root: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _devices() -> list[str]:
+def _list_devices() -> list[str]:
     import torch
 
-    found = [f"cpu, {torch.get_num_threads()} threads"]
+    devices = [f"cpu, {torch.get_num_threads()} threads"]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
-        found.append(f"cuda:{index} {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+        devices.append(f"cuda:{index} {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return found
+        devices.append("mps")
+    return devices
 
 
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
+def _nearest_existing(path: Path) -> Path:
+    return path if path.exists() else _nearest_existing(path.parent)

@@ -1,4 +1,4 @@
-"""`mednet-bench`: the roof, which with `commands` alone sees both the runner and the reports."""
+"""`mednet-bench`: the program, its commands by heading, and its exit codes."""
 
 import sys
 import traceback
@@ -6,6 +6,7 @@ import traceback
 import click
 
 from ..core.errors import StoppedError, UserError, clean
+from ..core.files import FULL
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
 from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
@@ -22,11 +23,19 @@ ALL_COMMANDS = (
     *audit.AUDIT_COMMANDS,
     *weights.WEIGHTS_COMMANDS,
 )
-"""In the order of the help."""
+COMMAND_HEADINGS = {
+    "Everyday": ("run", "plan", "report", "ls"),
+    "Results": ("leaderboard", "compare"),
+    "Data": ("info", "download", "task", "validate", "sources"),
+    "Weights": ("corpus", "pretrain", "inspect-weights"),
+    "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),
+}
+"""Heading in the help -> its commands."""
 
 cli = CommandGroup(
     "mednet-bench",
     commands={str(command.name): command for command in ALL_COMMANDS},
+    headings=COMMAND_HEADINGS,
     help="Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task "
     "with your number of labels?",
     epilog="Exit codes: 0 all well, 1 some cell failed or the run was stopped, 2 the request was wrong, 3 a "
@@ -59,23 +68,19 @@ def main() -> None:
         say(f"mednet-bench: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes a file that was cut off for a closed terminal
+        if isinstance(error.__cause__, EOFError):  # click mistakes a truncated file for a closed terminal
             raise error.__cause__ from None
-        # click makes an Abort of it, at a prompt from None
+        # click turns it into an Abort, at a prompt `from None`
         chain = (error, error.__cause__, error.__context__)
         terminated = any(isinstance(each, TerminatedError) for each in chain)
-        what = "Terminated" if terminated else "Interrupted"
-        say(f"{what}: what is finished is kept; run the same command again to go on.")
+        event = "Terminated" if terminated else "Interrupted"
+        say(f"{event}: what is finished is kept; run the same command again to resume.")
         sys.exit(TerminatedError.exit_code if terminated else 130)
     except BrokenPipeError:  # `mednet-bench ls | head`
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        from ..core.files import FULL
-
         if error.errno not in FULL:
             raise
-        say(
-            "mednet-bench: No room left for what is printed or kept meanwhile: free some space and try again."
-        )
+        say("mednet-bench: Disk full: free some space and retry.")
         sys.exit(1)

@@ -1,1 +1,10 @@
 """The finished report in its forms: HTML, Markdown, tables for other programs."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import board, build, calibration_page, terminal
+else:
+    __getattr__ = import_on_first_use(__name__)

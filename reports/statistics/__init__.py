@@ -1,1 +1,10 @@
 """Statistics on arrays; no module here reads records."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import calibration
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -12,3 +12,12 @@ A module imports only from its own line or from a line above:
     source, card                     interface to other packages
     columns, card_draft              draft of a card for a folder
 """
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import card_draft
+else:
+    __getattr__ = import_on_first_use(__name__)

@@ -1,4 +1,4 @@
-"""`--init-file`: inits of a card or of Python code that is named, with the code's hash in every key."""
+"""`--init-file`: inits of a card or Python file, with the code's hash in every key."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_code_adds_inits_and_its_hash_is_in_their_keys_alone(tmp_path: Path) -> 
     assert [a == b for a, b in zip(first, changed, strict=True)] == [False, True]
     plan = read_plan(tmp_path)
     assert plan is not None and plan.request["init_file"] == [str(code)]
-    assert "unscaled" not in INITS  # nobody else sees it
+    assert "unscaled" not in INITS  # outside of the request it is unknown
 
 
 def test_a_card_is_known_under_its_own_name(tmp_path: Path) -> None:

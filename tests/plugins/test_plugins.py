@@ -1,7 +1,9 @@
-"""The example package is built, installed, found and run; a broken one is named, and nothing else breaks."""
+"""The example package is built, installed and run; a broken one is named and left out."""
 
 import os
+import pkgutil
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import msgspec
 import pytest
 
 from mednet_bench.benchmark.schema.records import MetricFacts, Record, RecordStore
+from mednet_bench.core.plugins import MOVED_SINCE_0_1, PlugInError, entry_points_of, load_entry_point
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown, leaderboard_board
 from mednet_bench.reports.regression.baseline import SeedScore, read_baseline
@@ -18,18 +21,7 @@ from mednet_bench.reports.regression.regress import regression_outcome, update_b
 from mednet_bench.reports.sections.leaderboard import best_rows
 
 EXAMPLE = Path(__file__).parent / "example"
-SMALL = (
-    "--input-size",
-    "28",
-    "--protocols",
-    "knn",
-    "--fractions",
-    "1.0",
-    "--seeds",
-    "0",
-    "--archs",
-    "test_resnet",
-)
+SMALL = shlex.split("--input-size 28 --protocols knn --fractions 1.0 --seeds 0 --archs test_resnet")
 
 
 SOUND = """from mednet_bench.tasks.task import Task
@@ -43,7 +35,7 @@ breastmnist, gray, odd = map(task, ("breastmnist", "gray", "a,b"))
 
 
 def install(package: Path, folder: Path) -> None:
-    """Build a package without network, from a copy: a build leaves files behind."""
+    """Build a package without network, from a copy, since a build leaves files in the folder."""
     copy = shutil.copytree(package, folder / "source")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     offline = ["--no-index", "--disable-pip-version-check", "--target", str(folder / "site"), str(copy)]
@@ -62,20 +54,56 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     """A package whose entry points are wrong, each in another way."""
-    site = tmp_path / "broken"
-    facts = site / "broken-2.dist-info"
-    facts.mkdir(parents=True)
-    (site / "lacking.py").write_text("import no_such_library\n")
-    (site / "sound.py").write_text(SOUND)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2\n")
-    (facts / "entry_points.txt").write_text(
+    points = (
         "[mednet_bench.tasks]\nlost = lacking:task\nnumber = sound:number\nbreastmnist = sound:breastmnist\n"
         "gray = sound:gray\na,b = sound:odd\n"
         "[mednet_bench.inits]\nscratch = operator:neg\nmean:x = operator:neg\n"
         "[mednet_bench.metrics]\nworst = lacking:metric\ntrue = operator:truth\nfailing = operator:neg\n"
         "[mednet_bench.sections]\npage = lacking:section\nfailing = operator:neg\n"
     )
+    files = {"lacking": "import no_such_library\n", "sound": SOUND}
+    return write_package(tmp_path / "broken", "broken", files, points)
+
+
+def write_package(site: Path, name: str, files: dict[str, str], points: str) -> Path:
+    """Write modules and entry points into a folder as pip would, without a build."""
+    facts = site / f"{name}-2.dist-info"
+    facts.mkdir(parents=True)
+    for module, code in files.items():
+        (site / f"{module}.py").write_text(code)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2\n")
+    (facts / "entry_points.txt").write_text(points)
     return site
+
+
+OLD = {
+    "from mednet_bench.benchmark.metrics import METRICS": "benchmark.training.metrics",
+    "from mednet_bench.benchmark import metrics": "benchmark.training.metrics",
+    "import mednet_bench.benchmark.protocol": "benchmark.training.protocol",
+    "from mednet_bench.reports.section import Content": "reports.elements.section",
+    "from mednet_bench.reports.findings.results import Results": "reports.analysis",
+    "from mednet_bench.baselines.init import INITS, Need": "baselines.init.InitRequest",
+    "from mednet_bench.tasks.task import Places, Task": "tasks.task.DataLocations",
+}
+
+
+@pytest.mark.parametrize("line", OLD)
+def test_an_import_of_version_0_1_is_answered_with_the_new_path(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = "[mednet_bench.metrics]\nrecall = old_plugin:recall\n"
+    monkeypatch.syspath_prepend(write_package(tmp_path, "lab-metrics", {"old_plugin": f"{line}\n"}, points))
+    (point,) = [each for each in entry_points_of("mednet_bench.metrics") if each.name == "recall"]
+    with pytest.raises(PlugInError) as caught:
+        load_entry_point(point)
+    start = "The plug-in 'recall' (mednet_bench.metrics) of the package lab-metrics imports mednet_bench."
+    assert str(caught.value).startswith(start)
+    assert str(caught.value).endswith(f"of version 0.1: it is now mednet_bench.{OLD[line]}")
+
+
+def test_every_new_path_of_an_old_import_exists() -> None:
+    for path in MOVED_SINCE_0_1.values():
+        assert pkgutil.resolve_name(f"mednet_bench.{path}"), path
 
 
 def mednet_bench(
@@ -83,9 +111,11 @@ def mednet_bench(
 ) -> "subprocess.CompletedProcess[str]":
     paths = os.pathsep.join([*map(str, sites), os.environ.get("PYTHONPATH", "")])
     own = {"PYTHONPATH": paths, "MEDNET_BENCH_CACHE": str(folder / "cache"), "HOME": str(folder)}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDNET_BENCH_")}
     program = [sys.executable, "-c", "from mednet_bench.cli.main import main; main()"]
-    return subprocess.run([*program, *words], cwd=folder, env=kept | own, capture_output=True, text=True)
+    return subprocess.run(
+        [*program, *words], cwd=folder, env=environment | own, capture_output=True, text=True
+    )
 
 
 def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
@@ -120,7 +150,7 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
 
 
 def _check_direction(run: Path, records: list[Record]) -> None:
-    """What ranks and judges the run, here without the plug-in, takes the smaller miss for the better one."""
+    """Ranks and regression tests take the smaller miss for the better one, without the plug-in."""
     results = choose_rows_shown(load_results([run]), BoardRequest(metric="example_miss"))
     misses = {record.cell.init: record.metrics["example_miss"] or 0.0 for record in records}
     best = {row.init for row in best_rows(results.rows, "example_miss", results.metric_facts)}
@@ -139,8 +169,8 @@ def _check_direction(run: Path, records: list[Record]) -> None:
             for line in baseline.lines
         ]
         msgspec.structs.replace(baseline, lines=tuple(moved)).write(run / "moved.json")
-        told, found = regression_outcome(run, run / "moved.json")
-        assert found == red and ("fell or are missing" in told) == red
+        summary, found = regression_outcome(run, run / "moved.json")
+        assert found == red and ("fell or are missing" in summary) == red
 
 
 def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
@@ -148,9 +178,11 @@ def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
 ) -> None:
     listed = mednet_bench(tmp_path, "ls", sites=(broken,))
     assert listed.returncode == 0 and "breastmnist" in listed.stdout
-    said = [line for line in listed.stderr.splitlines() if line]
-    assert all(line.startswith("warning: The plug-in '") and "of the package broken" in line for line in said)
-    assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in said] == [
+    lines = [line for line in listed.stderr.splitlines() if line]
+    assert all(
+        line.startswith("warning: The plug-in '") and "of the package broken" in line for line in lines
+    )
+    assert [re.findall(r"'([^']+)' \(mednet_bench\.(\w+)\)", line)[0] for line in lines] == [
         ("mean:x", "inits"), ("scratch", "inits"), ("worst", "metrics"), ("a,b", "tasks"),
         ("breastmnist", "tasks"), ("gray", "tasks"), ("lost", "tasks"), ("number", "tasks"),
     ]  # fmt: skip

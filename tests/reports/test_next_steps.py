@@ -38,7 +38,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def test_what_to_run_next_names_options_that_run_knows(results: Results):
-    known = {name for option in [*options.selection(), *options.recipe()] for name in option.opts}
+    known = {name for group in options.run_options().values() for option in group for name in option.opts}
     steps = next_steps(results, compute_verdicts(results))
     asked = {word for step in steps for word in step.options.split() if word.startswith("--")}
     assert {"--seeds", "--lr-grid"} <= asked <= known

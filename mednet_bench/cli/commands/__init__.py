@@ -1,1 +1,1 @@
-"""The commands of the command line: what computes, what reports, and what looks at data."""
+"""The commands: one module for each topic."""

@@ -1,53 +1,43 @@
-"""`corpus build`, `corpus info` and `corpus check`: the images that a MedNet is pretrained on."""
-
-from pathlib import Path
+"""`corpus build`, `corpus info`, `corpus check`: the images for pretraining a MedNet."""
 
 import click
 
+from ... import tasks
+from ...benchmark import corpus
 from ...core.errors import one_line
-from ..options import data_root
+from ..options import PATH, data_root_option, download_option, flag_option, jobs_option, option
 from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
 
 
 def build_command(values: ParsedValues) -> int:
-    """Build a corpus from SOURCES into the folder OUT; run it again to go on after an interruption.
+    """Build a corpus from SOURCES into OUT, or resume a build.
 
-    A source is a task or set by name, an npz with its card beside it, a card (TOML) of a folder, a table,
-    DICOM or NIfTI files, or idc:COLLECTION. The first source keeps an image that several hold.
+    A source is the name of a task, an npz with its card beside it, a card (TOML) of a folder, a table, DICOM
+    or NIfTI files, or idc:COLLECTION. An image of several sources is kept from the first.
     """
-    from ...benchmark.corpus.build import build_corpus
-    from ...benchmark.corpus.build_part import CorpusSettings
-    from ...benchmark.corpus.describe import describe_corpus
-    from ...benchmark.corpus.source_args import open_sources, splits_of
-    from ...tasks.data_paths import data_locations
-    from ...tasks.pseudonymize import own_salt
-
-    places = data_locations(values["data_root"], values["download"])
-    splits = splits_of(values["splits"])
-    sources = open_sources(values["sources"], places, splits, values["side"], values["yes"])
-    settings = CorpusSettings(values["variant"], values["side"], own_salt())
-    corpus = build_corpus(values["out"], sources, settings, values["jobs"])
-    echo(describe_corpus(values["out"]))
-    empty = [each.name for each in corpus.sources if not each.images + each.duplicates]
+    places = tasks.data_paths.data_locations(values["data_root"], values["download"])
+    splits = corpus.source_args.splits_of(values["splits"])
+    side, out = values["side"], values["out"]
+    sources = corpus.source_args.open_sources(values["sources"], places, splits, side, values["yes"])
+    settings = corpus.build_part.CorpusSettings(values["variant"], side, tasks.pseudonymize.own_salt())
+    built = corpus.build.build_corpus(out, sources, settings, values["jobs"])
+    echo(corpus.describe.describe_corpus(out))
+    empty = [each.name for each in built.sources if not each.images + each.duplicates]
     if empty:
-        say(f"mednet-bench: no image came from {', '.join(empty)}: see {values['out'] / 'problems.csv'}.")
+        say(f"mednet-bench: no image came from {', '.join(empty)}: see {out / 'problems.csv'}.")
     return 1 if empty else 0
 
 
 def corpus_info_command(values: ParsedValues) -> int:
-    """Show what a corpus is made of: sources, duplicates, problems, modalities, licenses."""
-    from ...benchmark.corpus.describe import corpus_facts, describe_corpus
-
-    folder = values["corpus"]
-    echo(as_json(corpus_facts(folder)) if values["json"] else describe_corpus(folder))
+    """Show a corpus: sources, duplicates, problems, modalities, licenses."""
+    folder, describe = values["corpus"], corpus.describe
+    echo(as_json(describe.corpus_facts(folder)) if values["json"] else describe.describe_corpus(folder))
     return 0
 
 
 def check_command(values: ParsedValues) -> int:
-    """Read every image of a corpus and compare its hash; exit code 3 if one is damaged or missing."""
-    from ...benchmark.corpus.check import check_corpus
-
-    faults = check_corpus(values["corpus"], values["jobs"])
+    """Check that no image is missing or damaged; else exit with 3."""
+    faults = corpus.check.check_corpus(values["corpus"], values["jobs"])
     for fault in faults:
         say(f"mednet-bench: {fault}")
     if not faults:
@@ -55,48 +45,37 @@ def check_command(values: ParsedValues) -> int:
     return 3 if faults else 0
 
 
-_FOLDER = click.Argument(["corpus"], type=click.Path(path_type=Path))
-_JOBS = click.Option(["--jobs"], type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+_FOLDER = click.Argument(["corpus"], type=PATH)
+_SIDE = "Longest side of the stored images in pixels; larger ones are shrunk, smaller ones stay."
+_SPLITS = "Splits to take from npz sources, as train,val or NAME=train; their cards' by default."
 _BUILD = [
-    click.Argument(["out"], type=click.Path(path_type=Path)),
+    click.Argument(["out"], type=PATH),
     click.Argument(["sources"], nargs=-1, required=True),
     click.Option(
         ["--variant"],
         type=click.Choice(["gray", "color"]),
         required=True,
-        help="One channel or three; every source must be of it.",
+        help="One channel or three; the same for every source.",
     ),
-    click.Option(
-        ["--side"],
-        type=click.IntRange(16, 4096),
-        default=224,
-        show_default=True,
-        help="Longest side in pixels; larger images are shrunk, smaller ones stay.",
-    ),
-    click.Option(
-        ["--splits"],
-        multiple=True,
-        help="Splits of npz sources that are taken, as train,val or NAME=train; their cards' otherwise.",
-    ),
-    _JOBS,
-    data_root(),
-    click.Option(["--download/--no-download"], default=True, help="Fetch named tasks that are missing."),
-    click.Option(["--yes"], is_flag=True, help="Download what idc:COLLECTION needs without asking."),
+    option("--side", _SIDE, default=224, type=click.IntRange(16, 4096)),
+    click.Option(["--splits"], multiple=True, help=_SPLITS),
+    jobs_option(),
+    data_root_option(),
+    download_option("Download the data of named tasks if missing."),
+    flag_option("--yes", "Download the files of idc:COLLECTION without asking."),
 ]
-_JSON = click.Option(["--json"], is_flag=True, help="For a program.")
+_INFO = [_FOLDER, flag_option("--json", "Print JSON for other programs.")]
 _COMMANDS = (
     BenchCommand(
         build_command,
         _BUILD,
         "mednet-bench corpus build corpora/gray --variant gray pneumoniamnist xrays.toml",
     ),
-    BenchCommand(corpus_info_command, [_FOLDER, _JSON], "mednet-bench corpus info corpora/gray", "info"),
-    BenchCommand(check_command, [_FOLDER, _JOBS], "mednet-bench corpus check corpora/gray --jobs 4"),
+    BenchCommand(corpus_info_command, _INFO, "mednet-bench corpus info corpora/gray", "info"),
+    BenchCommand(check_command, [_FOLDER, jobs_option()], "mednet-bench corpus check corpora/gray --jobs 4"),
 )
 CORPUS_COMMANDS = (
     CommandGroup(
-        "corpus",
-        commands=_COMMANDS,
-        help="Build, show and check the images that a MedNet is pretrained on.",
+        "corpus", commands=_COMMANDS, help="Build, show and check the images for pretraining a MedNet."
     ),
 )

@@ -1,15 +1,13 @@
-"""What `task new` asks a person at a terminal: whatever no file tells, each with an answer to agree to."""
+"""The questions of `task new` at a terminal, each with an answer to accept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ...core.errors import one_line
+from ...tasks import from_files
 from .command import say
-
-if TYPE_CHECKING:
-    from ...tasks.from_files.card_draft import CardDraft
 
 NO_ANSWER = "none"
 QUESTIONS = {
@@ -18,38 +16,39 @@ QUESTIONS = {
     "microscopy or another word",
     "source_group": "Where do they come from? Sets of one origin never pretrain for each other",
     "license": "Under which terms may they be used, such as internal or CC-BY-4.0",
-    "citation": "Whom should a report cite",
+    "citation": "Which publication or person should a report cite",
 }
 """Key of the card -> the question."""
 
 
-def ask_questions(folder: Path, found: "CardDraft") -> "CardDraft":
-    """Ask about what a draft is not sure of; an empty answer agrees to what stands in brackets.
+def ask_questions(
+    folder: Path, draft: "from_files.card_draft.CardDraft"
+) -> "from_files.card_draft.CardDraft":
+    """Ask for what a draft could not find out; an empty answer accepts the one in brackets.
 
     Args:
-        folder: that was drafted; with another label column it is drafted again.
-        found: the draft.
+        folder: of the images; with another label column it is drafted again.
+        draft: the first one.
     """
-    from ...tasks.from_files.card_draft import draft_card
-
-    said: dict[str, str] = {}
-    if len(found.labels) > 1:
-        said["label_column"] = _column("Which column says what an image shows", found.labels)
-    patients = [name for name in found.patients if name != said.get("label_column")]
+    columns: dict[str, str] = {}
+    if len(draft.labels) > 1:
+        columns["label_column"] = _ask_column("Which column says what an image shows", draft.labels)
+    patients = [name for name in draft.patients if name != columns.get("label_column")]
     if patients:
-        patient = _column("Which column tells the patients apart", (NO_ANSWER, *patients))
-        said |= {} if patient == NO_ANSWER else {"patient_column": patient}
-    found = draft_card(folder, said) if said else found
-    _facts(found.content)
-    return found
+        patient = _ask_column("Which column tells the patients apart", (NO_ANSWER, *patients))
+        columns |= {} if patient == NO_ANSWER else {"patient_column": patient}
+    draft = from_files.card_draft.draft_card(folder, columns) if columns else draft
+    _ask_facts(draft.content)
+    return draft
 
 
-def _column(question: str, names: tuple[str, ...]) -> str:
-    shown = dict(zip(map(one_line, names), names, strict=True))
-    return shown[click.prompt(question, type=click.Choice([*shown]), default=one_line(names[0]), err=True)]
+def _ask_column(question: str, names: tuple[str, ...]) -> str:
+    choices = dict(zip(map(one_line, names), names, strict=True))
+    default = one_line(names[0])
+    return choices[click.prompt(question, type=click.Choice([*choices]), default=default, err=True)]
 
 
-def _facts(content: dict[str, Any]) -> None:
+def _ask_facts(content: dict[str, Any]) -> None:
     say(f"classes: {', '.join(content['classes'])}")
     ordered = "Do the classes have an order, as grades have (in the order above)"
     if content["kind"] == "multiclass" and click.confirm(ordered, default=False, err=True):

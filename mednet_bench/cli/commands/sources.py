@@ -1,4 +1,4 @@
-"""`sources`: the catalog of public medical image databases, and what a MedNet could be made of."""
+"""`sources`: the catalog of public medical image databases, and compositions of a MedNet."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,72 +6,74 @@ from typing import Any
 import click
 import msgspec
 
+from ...core.errors import unknown_name_error
 from ...tasks.databases import plans, tables
 from ...tasks.databases.licenses import LicenseTerms, implied_terms
 from ...tasks.databases.tables import ImageDatabase
+from .. import show
+from ..options import flag_option
 from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo
 
 
 class ListingGroup(CommandGroup):
-    """A group that lists where no subcommand is named."""
+    """A group that runs `list` where no subcommand is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `list` in front of options that belong to it."""
+        """Insert `list` where the first argument is no subcommand."""
         asks_help = bool(args) and args[0] in ctx.help_option_names
         bare = not args or (args[0].startswith("-") and not asks_help)
         return super().parse_args(ctx, ["list", *args] if bare else args)
 
 
 def list_command(values: ParsedValues) -> int:
-    """List databases with their counts and licenses, and sum images and patients."""
-    from ..show.sources import database_listing
-
+    """List databases with counts and licenses, and their sums."""
     rows = [row for row in tables.databases().values() if _fits(row, values)]
-    echo(as_json(rows) if values["json"] else database_listing(rows))
+    echo(as_json(rows) if values["json"] else show.sources.database_listing(rows))
     return 0
 
 
 def show_command(values: ParsedValues) -> int:
-    """Show one database: its evidence, parents and overlaps, and which tasks and databases it touches."""
-    from ..show.sources import database_card, touched_databases, touched_tasks
-
+    """Show one database: evidence, parents, overlaps with tasks."""
     row = tables.find_database(values["id"])
     if values["json"]:
-        tasks, others = _reasons(touched_tasks(row)), _reasons(touched_databases(row))
-        facts = {**msgspec.to_builtins(row), "touches_tasks": tasks, "touches_databases": others}
-        echo(as_json(facts))
+        tasks, others = show.sources.touched_tasks(row), show.sources.touched_databases(row)
+        touched = {"touches_tasks": _reasons_json(tasks), "touches_databases": _reasons_json(others)}
+        echo(as_json({**msgspec.to_builtins(row), **touched}))
     else:
-        echo(database_card(row))
+        echo(show.sources.database_card(row))
     return 0
 
 
 def sources_plan_command(values: ParsedValues) -> int:
-    """Compose a MedNet of three million images: caps, totals, license traps, and what is missing."""
-    from ..show.composition import composition_text
+    """Compose a MedNet of three million images.
 
+    Prints caps, totals, license traps, and which modalities are missing.
+    """
     rules = plans.CompositionRules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
-    echo(as_json(_plan_facts(composition)) if values["json"] else composition_text(composition))
+    as_text = show.composition.composition_text
+    echo(as_json(_plan_facts(composition)) if values["json"] else as_text(composition))
     return 0
 
 
 def idc_command(values: ParsedValues) -> int:
-    """Sum the NCI Imaging Data Commons by modality and use; --modality shows its collections too."""
-    from ..show.sources import commons
+    """Sum the NCI Imaging Data Commons by modality and use.
 
+    With --modality, its collections are listed too.
+    """
     rows = tables.idc_collections()
     modality = values["modality"].upper()
     if modality:
-        _one_of("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
+        _check_name("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
         rows = tuple(row for row in rows if row.modality == modality)
-    echo(as_json(rows) if values["json"] else commons(rows, bool(modality)))
+    echo(as_json(rows) if values["json"] else show.sources.commons_text(rows, bool(modality)))
     return 0
 
 
 def _fits(row: ImageDatabase, values: ParsedValues) -> bool:
     modality, words = values["modality"], values["search"].casefold()
     if modality:
-        _one_of("modality", modality, (other.modality for other in tables.databases().values()))
+        _check_name("modality", modality, (other.modality for other in tables.databases().values()))
     text = " ".join((row.id, row.name, row.modality, row.anatomy, row.labels, row.note)).casefold()
     return (
         values["variant"] in (None, row.variant)
@@ -82,27 +84,24 @@ def _fits(row: ImageDatabase, values: ParsedValues) -> bool:
     )
 
 
-def _one_of(what: str, word: str, known: Iterable[str]) -> None:
-    from ...core.errors import unknown_name_error
-
+def _check_name(what: str, word: str, known: Iterable[str]) -> None:
     names = set(known)
     if word not in names:
         raise unknown_name_error(what, word, names)
 
 
-def _reasons(found: list[tuple[str, str, str]]) -> list[dict[str, str]]:
-    return [{"id": id, "level": level, "evidence": sentence} for id, level, sentence in found]
+def _reasons_json(reasons: list[tuple[str, str, str]]) -> list[dict[str, str]]:
+    return [{"id": id, "level": level, "evidence": sentence} for id, level, sentence in reasons]
 
 
 def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
     modalities = plans.count_modalities(composition)
+    traps = {share.id: list(plans.license_traps(share)) for share in composition.shares}
     return {
         **msgspec.to_builtins(composition),
         "images": composition.images,
         "target": plans.TARGET,
-        "traps": {
-            share.id: traps for share in composition.shares if (traps := list(plans.license_traps(share)))
-        },
+        "traps": {id: sentences for id, sentences in traps.items() if sentences},
         "modalities": [
             {**msgspec.to_builtins(modality), "lack": modality.lack(composition.images)}
             for modality in modalities
@@ -110,32 +109,32 @@ def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
     }
 
 
-_JSON = click.Option(["--json"], is_flag=True, help="Print JSON for machines.")
-_MODALITY = click.Option(["--modality"], default="", help="Only this one, as the list calls it.")
+_JSON = flag_option("--json", "Print JSON for other programs.")
+_MODALITY = click.Option(["--modality"], default="", help="Only this modality, as the list names it.")
 _LIST = [
-    click.Option(["--variant"], type=click.Choice(["gray", "color", "mixed"]), help="Only this color."),
+    click.Option(
+        ["--variant"],
+        type=click.Choice(["gray", "color", "mixed"]),
+        help="Only gray, color or mixed databases.",
+    ),
     _MODALITY,
     click.Option(
         ["--license"],
         type=click.Choice([terms.word for terms in LicenseTerms]),
-        help="Only licenses whose strictest term is this.",
+        help="Only licenses with this strictest term.",
     ),
     click.Option(
         ["--access"],
         type=click.Choice(["open", "registration", "challenge", "request", "credentialed"]),
-        help="Only what is obtained like this.",
+        help="Only databases with this kind of access.",
     ),
-    click.Option(["--search"], default="", help="Only where this text stands in name, labels or note."),
+    click.Option(["--search"], default="", help="Only databases with this text in name, labels or note."),
     _JSON,
 ]
 _PLAN = [
     click.Argument(["variant"], type=click.Choice(["gray", "color"])),
-    click.Option(["--with-registration"], is_flag=True, help="Also what asks for a registration."),
-    click.Option(
-        ["--non-commercial"],
-        is_flag=True,
-        help="Also what is for non-commercial or research use, or whose terms are not clear.",
-    ),
+    flag_option("--with-registration", "Include databases that require a registration."),
+    flag_option("--non-commercial", "Include non-commercial, research-only and unclear licenses."),
     _JSON,
 ]
 _EACH = (
@@ -148,8 +147,7 @@ SOURCES_COMMANDS = (
     ListingGroup(
         "sources",
         commands=(_LISTED, *_EACH),
-        help="List public medical image databases (`sources list -h` shows the filters), show one, and "
-        "compose a MedNet from them.",
+        help="List public medical image databases and combine them. `sources list -h` shows the filters.",
         epilog="\b\nExample:\n  mednet-bench sources --variant color --access open",
     ),
 )

@@ -1,15 +1,13 @@
-"""`inspect-weights`: what a checkpoint holds, and a draft of the card with which it enters a comparison."""
+"""`inspect-weights`: the content of a checkpoint, and a draft of its card."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ...baselines import weights
 from ...core.errors import UserError, one_line
+from ..options import PATH, flag_option
 from .command import BenchCommand, ParsedValues, echo, say
-
-if TYPE_CHECKING:
-    from ...baselines.weights.inspect import InspectedCheckpoint
 
 REMARKS = (
     "A draft, written from what the tensors show. Before use, complete what they do not:",
@@ -19,86 +17,84 @@ REMARKS = (
 
 
 def inspect_weights_command(values: ParsedValues) -> int:
-    """Say how the tensors of a checkpoint FILE are named, which network they fit and how it wants its images.
+    """Show which network and input a checkpoint FILE fits.
 
-    No code from the file is run. Every tensor is accounted for, or the command says what is missing and
-    what is left over, and ends with exit code 2.
+    No code from the file is run. Every tensor is accounted for; else the command lists the tensors that are
+    missing or left over, and exits with 2.
     """
-    from ...baselines.weights.checkpoint import write_card
-    from ...baselines.weights.inspect import inspect_checkpoint
-
     card: Path | None = values["write_card"]
     if card and card.exists() and not values["force"]:
-        raise UserError(f"{card} is there already: choose another name, or pass --force to replace it.")
+        raise UserError(f"{card} exists: choose another name, or pass --force to replace it.")
     if card and card.resolve().parent != values["file"].resolve().parent:
         raise UserError(
-            f"{card} must stand beside {values['file']}: a card names its weights by a relative path."
+            f"{card} must lie beside {values['file']}: a card names its weights by a relative path."
         )
     excused = tuple(values["excused"])
-    found = inspect_checkpoint(
+    checkpoint = weights.inspect.inspect_checkpoint(
         values["file"], values["arch"], values["layout"], excused, values["state_dict"]
     )
-    echo("\n".join(map(one_line, _lines(found))))
+    echo("\n".join(map(one_line, _list_facts(checkpoint))))
     if values["map"]:
-        echo("\n".join(map(one_line, _map(found))))
+        echo("\n".join(map(one_line, _list_tensors(checkpoint))))
     if card:
-        write_card(found.draft(), card, REMARKS)
+        weights.checkpoint.write_card(checkpoint.draft(), card, REMARKS)
         say(f"A draft of the card is in {card}: complete it, then pass --inits NAME={card}.")
     return 0
 
 
-def _lines(found: "InspectedCheckpoint") -> list[str]:
-    """Tell the facts, one a line."""
-    from ...baselines.weights.input_spec import format_input_spec
-    from ...baselines.weights.load_state_dict import some_of
-
-    names = found.names
-    left = f"{len(names.left)} left over by name" + (f" ({some_of(names.left)})" if names.left else "")
+def _list_facts(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
+    names, format_input_spec = checkpoint.names, weights.input_spec.format_input_spec
+    some = f" ({weights.load_state_dict.some_of(names.left)})" if names.left else ""
+    left = f"{len(names.left)} left over by name{some}"
     twins = f", {len(names.twins)} twice in the file" if names.twins else ""
-    others = f" (fits as well: {', '.join(found.others)})" if found.others else ""
+    others = f" (fits as well: {', '.join(checkpoint.others)})" if checkpoint.others else ""
     pairs = [f"{old} -> {new}" for old, new in names.pairs.items()]
     contracts = [
-        f"  {format_input_spec(contract)}: contrast {contrast:.2g}" for contract, contrast in found.possible
+        f"  {format_input_spec(contract)}: contrast {contrast:.2g}"
+        for contract, contrast in checkpoint.possible
     ]
-    ignored = f" (not read: {', '.join(found.ignored)})" if found.ignored else ""
+    ignored = f" (not read: {', '.join(checkpoint.ignored)})" if checkpoint.ignored else ""
     return [
-        f"file:        {found.file}, sha256 {found.sha256}",
-        *([f"state dict:  {found.state_dict}{ignored}"] if found.state_dict else []),
-        f"arch:        {found.arch}{others}",
-        f"parameters:  {found.parameters:,} without classifier",
+        f"file:        {checkpoint.file}, sha256 {checkpoint.sha256}",
+        *([f"state dict:  {checkpoint.state_dict}{ignored}"] if checkpoint.state_dict else []),
+        f"arch:        {checkpoint.arch}{others}",
+        f"parameters:  {checkpoint.parameters:,} without classifier",
         f"layout:      {names.description}",
-        f"tensors:     {len(names.pairs)} of {len(found.shapes)} mapped, none missing, {left}{twins}",
+        f"tensors:     {len(names.pairs)} of {len(checkpoint.shapes)} mapped, none missing, {left}{twins}",
         f"first, last: {pairs[0]}, {pairs[-1]}",
-        f"contract:    {format_input_spec(found.contract)}"
-        + ("" if contracts else " (ImageNet's, for want of evidence)"),
-        f"evidence:    {found.evidence.summary}",
+        f"contract:    {format_input_spec(checkpoint.contract)}"
+        + ("" if contracts else " (ImageNet's: there is no evidence)"),
+        f"evidence:    {checkpoint.evidence.summary}",
         *(["also possible:", *contracts[1:]] if contracts[1:] else []),
     ]
 
 
-def _map(found: "InspectedCheckpoint") -> list[str]:
-    """Tell where every tensor of the file goes."""
-    kept = {**found.names.pairs, **dict.fromkeys(found.names.left, "(left over by name)")}
-    kept |= dict.fromkeys(found.names.twins, "(the same tensor once more)")
+def _list_tensors(checkpoint: "weights.inspect.InspectedCheckpoint") -> list[str]:
+    """List every tensor of the file with its name in the network."""
+    targets = {**checkpoint.names.pairs, **dict.fromkeys(checkpoint.names.left, "(left over by name)")}
+    targets |= dict.fromkeys(checkpoint.names.twins, "(the same tensor once more)")
     return [
-        f"{name} [{', '.join(map(str, shape))}] -> {kept.get(name, '(a counter that the network lacks)')}"
-        for name, shape in found.shapes.items()
+        f"{name} [{', '.join(map(str, shape))}] -> {targets.get(name, '(a counter that the network lacks)')}"
+        for name, shape in checkpoint.shapes.items()
     ]
 
 
-_PATH = click.Path(path_type=Path)
 WEIGHTS_COMMANDS = (
     BenchCommand(
         inspect_weights_command,
         [
-            click.Argument(["file"], type=_PATH),
-            click.Option(["--arch"], default="", help="timm's name of the network; found out by default."),
-            click.Option(["--state-dict"], default="", help="Name of one of several state dicts in FILE."),
-            click.Option(["--layout"], default="", help="How the tensors are named; found out by default."),
-            click.Option(["--excused"], multiple=True, help="Prefix of tensors that may be left over."),
-            click.Option(["--map"], is_flag=True, help="Print where every tensor goes."),
-            click.Option(["--write-card"], type=_PATH, help="Write a draft of the card, beside the file."),
-            click.Option(["--force"], is_flag=True, help="Replace a card that is there."),
+            click.Argument(["file"], type=PATH),
+            click.Option(["--arch"], default="", help="Architecture as timm names it; detected by default."),
+            click.Option(
+                ["--state-dict"], default="", help="Key of the state dict, where FILE holds several."
+            ),
+            click.Option(["--layout"], default="", help="Layout of the tensor names; detected by default."),
+            click.Option(
+                ["--excused"], multiple=True, help="Prefix of tensors that may be left over; may be repeated."
+            ),
+            flag_option("--map", "List every tensor with its name in the network."),
+            click.Option(["--write-card"], type=PATH, help="File for a draft of the card, beside FILE."),
+            flag_option("--force", "Overwrite an existing card."),
         ],
         "mednet-bench inspect-weights weights.safetensors --write-card weights.toml",
     ),

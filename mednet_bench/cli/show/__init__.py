@@ -1,1 +1,10 @@
-"""What a person reads in a terminal: plans, tasks and databases as text."""
+"""Plans, tasks, audits and databases as text for a terminal."""
+
+from typing import TYPE_CHECKING
+
+from ...core.lazy import import_on_first_use
+
+if TYPE_CHECKING:
+    from . import composition, files, leakage, plan, sources, tasks
+else:
+    __getattr__ = import_on_first_use(__name__)

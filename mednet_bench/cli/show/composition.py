@@ -10,16 +10,16 @@ from ...tasks.databases.tables import CompositionShare, sum_known
 
 
 def composition_text(composition: plans.CorpusComposition) -> str:
-    """Return a composition's parts with their caps, totals, license traps, what is missing and held back."""
+    """Return a composition: parts with caps, totals, license traps, and excluded databases."""
     title = f"{composition.variant.capitalize()}-MedNet"
     verdict = "reaches" if composition.images >= plans.TARGET else "does not reach"
     parts = [
         f"{title}: {composition.images:,} images, which {verdict} {plans.TARGET:,}",
-        _shares(composition.shares),
-        _by_modality(composition),
-        _licenses(composition),
-        _lacking(composition),
-        _held_back(composition),
+        _shares_table(composition.shares),
+        _modality_table(composition),
+        _license_summary(composition),
+        _missing_modalities(composition),
+        _held_back_databases(composition),
     ]
     filled = [share for share in composition.shares if share.part == "fill"]
     if filled:
@@ -32,7 +32,7 @@ def composition_text(composition: plans.CorpusComposition) -> str:
     return "\n\n".join(parts)
 
 
-def _shares(shares: Iterable[CompositionShare]) -> str:
+def _shares_table(shares: Iterable[CompositionShare]) -> str:
     body = [
         [
             share.modality,
@@ -49,7 +49,7 @@ def _shares(shares: Iterable[CompositionShare]) -> str:
     return format_table(body, headers, "llrrlll")
 
 
-def _by_modality(composition: plans.CorpusComposition) -> str:
+def _modality_table(composition: plans.CorpusComposition) -> str:
     body = [
         [
             modality.name,
@@ -67,12 +67,10 @@ def _by_modality(composition: plans.CorpusComposition) -> str:
     return f"{format_table(body, headers, 'lrrrrll')}\n+ some sets do not count them. {thin}"
 
 
-def _licenses(composition: plans.CorpusComposition) -> str:
-    """Say what the licenses together leave, how much of that is from memory, and every trap."""
-    remembered, rest = (
-        composition.recalled_license_images,
-        composition.images - composition.recalled_license_images,
-    )
+def _license_summary(composition: plans.CorpusComposition) -> str:
+    """Summarize the licenses: their joint terms, how many are from memory, and every trap."""
+    recalled = composition.recalled_license_images
+    remembered, rest = recalled, composition.images - recalled
     lines = [
         f"Licenses, taken together: {implied_terms(share.license for share in composition.shares)}.",
         f"From memory, to be read before use: those of {remembered:,} images "
@@ -88,26 +86,27 @@ def _licenses(composition: plans.CorpusComposition) -> str:
     return "\n".join(lines)
 
 
-def _lacking(composition: plans.CorpusComposition) -> str:
-    """Say for each modality that is thin or missing where more of it would be found."""
+def _missing_modalities(composition: plans.CorpusComposition) -> str:
+    """List where more images of each thin or missing modality could be found."""
     lines = []
     for modality in plans.count_modalities(composition):
         lack = modality.lack(composition.images)
-        places = [f"{why}: {', '.join(ids)}{_images(n)}" for why, n, ids in modality.elsewhere]
+        places = [f"{why}: {', '.join(ids)}{_format_images(n)}" for why, n, ids in modality.elsewhere]
         if lack:
             lines.append(f"  {modality.name}: {lack}; {'; '.join(places) or 'nothing else is known'}")
     return "\n".join(["Missing or thin, and what else the catalog knows of it:", *(lines or ["  nothing"])])
 
 
-def _images(number: int) -> str:
+def _format_images(number: int) -> str:
     return f" ({number:,} images)" if number else ""
 
 
-def _held_back(composition: plans.CorpusComposition) -> str:
-    """Name what would spoil a test, and warn of what goes in although a task may be touched."""
+def _held_back_databases(composition: plans.CorpusComposition) -> str:
+    """List databases held out for tasks, and warn of included ones that may overlap a task."""
     rows = [catalog.databases()[id] for id in plans.held_out_ids() if id in catalog.databases()]
     ours = [row for row in rows if row.kind == "source" and row.variant == composition.variant]
-    names = ", ".join(f"{row.id}{_images(row.images or 0)}" for row in sorted(ours, key=lambda row: row.id))
+    ours.sort(key=lambda row: row.id)
+    names = ", ".join(f"{row.id}{_format_images(row.images or 0)}" for row in ours)
     lines = [f"Held back, because downstream tasks are made from it: {names}."]
     for share in composition.shares:
         touched = plans.contaminated_tasks(share.id)

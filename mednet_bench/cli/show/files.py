@@ -1,4 +1,4 @@
-"""What `validate` tells: how a task's splits came out, how its files were read, and contact sheets."""
+"""The output of `validate`: splits, preprocessing and contact sheets of a task."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from ...tasks.subgroups import check_subgroups
 from ...tasks.task import SPLITS, Split, Task
 
 COLUMNS, ROWS, TILE, GAP = 12, 5, 96, 4
-"""Of a contact sheet: images, and pixels."""
+"""Of a contact sheet: columns and rows of images, pixels of an image and of the gap."""
 
 
 def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
@@ -30,41 +30,38 @@ def validate_card(card: Path, size: int, jobs: int, out: Path | None) -> str:
 
     Args:
         card: of an npz or of files.
-        size: side in pixels; an npz has its own.
+        size: of the prepared images in pixels; an npz has its own.
         jobs: processes that decode; 0 takes all cores.
         out: folder of the sheets; ``NAME-check`` if None, beside the images' folder if it would lie in it.
 
     Raises:
-        UserError: whatever is wrong with the card, the table, the files or the splits, or the sheets would
-            lie among the images.
+        UserError: card, table, files or splits are wrong, or `out` lies in the folder of the images.
     """
     task, places = local_task(card), data_locations()
-    catalog(places, [card])  # a name that is taken is refused here, not when it is run
+    catalog(places, [card])  # refuses a name that is taken already
     source = task.source
     folder = out or Path(f"{task.name}-check")
     if isinstance(source, FilesSource) and source.holds(folder):
         root = source.spec.root.resolve()
         if out:
-            raise UserError(
-                f"--out {out} lies in {root}, whose images are read: name a folder outside of it."
-            )
+            raise UserError(f"--out {out} lies in {root}, whose images are read: name a folder outside.")
         folder = root.parent / folder
-    made = prepare_task(source.spec, size, jobs) if isinstance(source, FilesSource) else None
+    prepared = prepare_task(source.spec, size, jobs) if isinstance(source, FilesSource) else None
     splits = source.load(size, places)
     check_subgroups(str(card), splits)
     parts = [
         one_line(f"{task.name}: {task.kind}, {task.modality}, {task.variant}"),
-        _told(made.manifest) if made else _stored(card, task, splits),
-        _classes(task, splits),
-        *(_subgroup(name, splits) for name in task.subgroups),
+        _preparation_facts(prepared.manifest) if prepared else _npz_facts(card, task, splits),
+        _class_table(task, splits),
+        *(_subgroup_table(name, splits) for name in task.subgroups),
     ]
-    written = sheets(task, splits, folder)
-    parts.append(f"{written} contact sheets in {folder}: look at them, also for names burnt into the pixels")
+    count = write_contact_sheets(task, splits, folder)
+    parts.append(f"{count} contact sheets in {folder}: look at them, also for names burnt into the pixels")
     return "\n\n".join(parts)
 
 
-def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
-    """Describe an npz, whose splits are what they are; `UserError` where nothing can be learnt from it."""
+def _npz_facts(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
+    """Describe an npz; `UserError` where its splits allow no training."""
     labels = np.concatenate([split.labels for split in splits.values()])
     places = np.repeat([SPLITS.index(name) for name in splits], [len(split) for split in splits.values()])
     absent = missing_classes(labels, places, task.classes)
@@ -74,7 +71,7 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     lines = [("images", f"{len(labels):,} at {side} px, as the npz has them: --size is for tasks from files")]
     lines += [("warning", f"the split {SPLITS[at]} has no image of '{name}'") for at, name in absent.items()]
     if shared := in_several(splits):
-        lines.append(("warning", f"{shared:,} groups stand in more than one split"))
+        lines.append(("warning", f"{shared:,} groups are in more than one split"))
     if any(len(known_groups(split)) for split in splits.values()) and not any(
         patients_known(splits).values()
     ):
@@ -84,78 +81,80 @@ def _stored(card: Path, task: Task, splits: Mapping[str, Split]) -> str:
     return tabulate(lines, tablefmt="plain")
 
 
-def _told(manifest: PreparedManifest) -> str:
-    """Describe where the arrays come from."""
+def _preparation_facts(manifest: PreparedManifest) -> str:
+    """Describe how the arrays were made from files."""
     images = sum(manifest.images.values())
     lines = [
         ("files", f"{manifest.files:,}"),
         ("images", f"{images:,} at {manifest.side} px of {manifest.bits} bits, in proportion on black"),
-        ("patients", _patients(manifest)),
-        *([("equal images", _copies(manifest.copies))] if manifest.copies else []),
+        ("patients", _format_patients(manifest)),
+        *([("equal images", _format_copies(manifest.copies))] if manifest.copies else []),
         ("splits", manifest.rule),
         ("split hash", manifest.split_hash[:16]),
-        *((key, _counts(held)) for key, held in manifest.facts.items()),
+        *((key, _format_counts(counts)) for key, counts in manifest.facts.items()),
         *(("warning", each) for each in manifest.warnings),
     ]
     return tabulate(lines, tablefmt="plain")
 
 
-def _patients(manifest: PreparedManifest) -> str:
-    """Count what is known of patients; a study is none, and names that hardly return show nothing."""
-    told = f"{manifest.patients:,} known, {manifest.several:,} with several files"
+def _format_patients(manifest: PreparedManifest) -> str:
+    """Count the known patients; studies are not patients, and ids used once show nothing."""
+    text = f"{manifest.patients:,} known, {manifest.several:,} with several files"
     if few_have_several(manifest.several, manifest.patients):
         each = f"only {manifest.several:,} with several files" if manifest.several else "each with one file"
-        told = f"{manifest.patients:,} named, {each}"
+        text = f"{manifest.patients:,} named, {each}"
     if not manifest.patients:
-        told = "none known"
-    return f"{told}; {manifest.studies:,} studies of patients not known" if manifest.studies else told
+        text = "none known"
+    return f"{text}; {manifest.studies:,} studies of patients not known" if manifest.studies else text
 
 
-def _copies(count: int) -> str:
+def _format_copies(count: int) -> str:
     return f"{count:,} equal another in every pixel; splits that are made keep them together"
 
 
-def _counts(held: Mapping[str, int]) -> str:
-    if len(held) == 1:
-        return next(iter(held))
-    return "; ".join(f"{value} ({count:,})" for value, count in held.items())
+def _format_counts(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({count:,})" for value, count in counts.items())
 
 
-def _classes(task: Task, splits: Mapping[str, Split]) -> str:
+def _class_table(task: Task, splits: Mapping[str, Split]) -> str:
     rows: list[list[object]] = []
     for number, name in enumerate(task.classes):
-        counts = [_mine(split, number).sum() for split in splits.values()]
+        counts = [_is_class(split, number).sum() for split in splits.values()]
         rows.append([name, *(f"{count:,}" for count in counts)])
     rows.append(["images", *(f"{len(split):,}" for split in splits.values())])
     groups = ["-" if s.groups is None else f"{len(np.unique(s.groups)):,}" for s in splits.values()]
     rows.append(["groups (patients, else files)", *groups])
-    return tabulate(rows, ["class", *splits], colalign=_right(splits))
+    return tabulate(rows, ["class", *splits], colalign=_alignment(splits))
 
 
-def _right(splits: Mapping[str, Split]) -> tuple[str, ...]:
+def _alignment(splits: Mapping[str, Split]) -> tuple[str, ...]:
     return ("left", *("right" for _ in splits))
 
 
-def _mine(split: Split, number: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
-    """Tell which images of a split are of a class, [n]."""
+def _is_class(split: Split, number: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+    """Return which images of a split are of a class, bool [n]."""
     return split.labels[:, number] == 1 if split.labels.ndim == 2 else split.labels == number
 
 
-def _subgroup(name: str, splits: Mapping[str, Split]) -> str:
+def _subgroup_table(name: str, splits: Mapping[str, Split]) -> str:
     values = sorted({str(value) for split in splits.values() for value in split.columns[name]})
     rows = [
         [value or "(not known)", *(f"{(split.columns[name] == value).sum():,}" for split in splits.values())]
         for value in values
     ]
-    return tabulate(rows, [name, *splits], colalign=_right(splits))
+    return tabulate(rows, [name, *splits], colalign=_alignment(splits))
 
 
-def sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
-    """Write a PNG per class with some of its images, drawn at random and the same every time."""
+def write_contact_sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
+    """Write a PNG per class with random images, always the same; return the number of files."""
     from PIL import Image
 
     for number, name in enumerate(task.classes):
-        places = [(split, row) for split in splits.values() for row in np.flatnonzero(_mine(split, number))]
+        places = [
+            (split, row) for split in splits.values() for row in np.flatnonzero(_is_class(split, number))
+        ]
         drawn = np.random.default_rng(0).permutation(len(places))[: COLUMNS * ROWS]
         rows = max(1, -(-len(drawn) // COLUMNS))
         sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP), "white")

@@ -1,4 +1,4 @@
-"""What a leakage audit found, as a table for the terminal."""
+"""A leakage audit as text for a terminal."""
 
 from collections.abc import Iterator
 
@@ -10,42 +10,43 @@ _Line = tuple[str, str, str, str]
 HEADS = ("finding", "where", "found", "means")
 
 
-def leakage_text(found: LeakageAudit) -> str:
+def leakage_text(audit: LeakageAudit) -> str:
     """Return one audit as a heading and a table; images are named by row only in the JSON."""
-    images = ", ".join(f"{count:,} {name}" for name, count in found.images.items())
-    none = "no leak is shown" if found.doubts else "no leak as far as was looked"
-    verdict = "leaks: " + "; ".join(found.leaks) if found.leaks else none
-    hinted = "".join(
-        f"\n{found.task}: {one_line(clause)}" for clause in (*found.doubts, *found.shortcut_clauses)
+    images = ", ".join(f"{count:,} {name}" for name, count in audit.images.items())
+    none = "no leak is shown" if audit.doubts else "no leak as far as was looked"
+    verdict = "leaks: " + "; ".join(audit.leaks) if audit.leaks else none
+    notes = "".join(
+        f"\n{audit.task}: {one_line(clause)}" for clause in (*audit.doubts, *audit.shortcut_clauses)
     )
-    table = tabulate(_lines(found), HEADS)
-    return f"{found.task}, {found.size} px ({images})\n{table}\n{found.task}: {verdict}{hinted}"
+    table = tabulate(_table_rows(audit), HEADS)
+    return f"{audit.task}, {audit.size} px ({images})\n{table}\n{audit.task}: {verdict}{notes}"
 
 
-def _lines(found: LeakageAudit) -> Iterator[_Line]:
-    yield from _equal(found)
-    yield from _near(found)
-    yield from _shared(found)
-    for what, rows in (("one single value", found.constant), ("nothing but noise", found.blank)):
-        for split, held in rows.items():
-            yield what, split, _count(len(held), "image"), "no evidence for any class"
-    for hint in found.hints:
-        yield _hint(hint)
+def _table_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    yield from _equal_rows(audit)
+    yield from _near_rows(audit)
+    yield from _group_rows(audit)
+    for what, rows in (("one single value", audit.constant), ("nothing but noise", audit.blank)):
+        for split, images in rows.items():
+            yield what, split, _format_count(len(images), "image"), "no evidence for any class"
+    for hint in audit.hints:
+        yield _hint_row(hint)
 
 
-def _equal(found: LeakageAudit) -> Iterator[_Line]:
-    for where, groups in found.spans.items():
+def _equal_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    for where, groups in audit.spans.items():
         means = "LEAK" if " and " in where else "counted more than once"
-        yield "equal images", where, _count(groups, "group"), means
-    unlike = sum(group.conflict for group in found.exact)
+        yield "equal images", where, _format_count(groups, "group"), means
+    unlike = sum(group.conflict for group in audit.exact)
     if unlike:
-        yield "equal images, unlike labels", "any", _count(unlike, "group"), "one of the labels is wrong"
-    if not found.exact:
+        groups = _format_count(unlike, "group")
+        yield "equal images, unlike labels", "any", groups, "one of the labels is wrong"
+    if not audit.exact:
         yield "equal images", "any", "none", "clean"
 
 
-def _near(found: LeakageAudit) -> Iterator[_Line]:
-    for near in found.near:
+def _near_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    for near in audit.near:
         low, high = near.interval
         equal = sum(match.exact for match in near.matches)
         unlike = sum(match.conflict for match in near.matches)
@@ -55,20 +56,20 @@ def _near(found: LeakageAudit) -> Iterator[_Line]:
         yield "near copies", near.where, ", ".join(filter(None, (share, *extra))), means
 
 
-def _shared(found: LeakageAudit) -> Iterator[_Line]:
-    if found.shared is None:
+def _group_rows(audit: LeakageAudit) -> Iterator[_Line]:
+    if audit.shared is None:
         yield "shared groups", "any", "groups not known", "not looked"
         return
-    for each in found.shared:
-        count = f"{_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
+    for each in audit.shared:
+        count = f"{_format_count(each.groups, 'group')}, {each.images:,} of {each.known:,} images"
         yield "shared groups", f"{each.split} in {each.against}", count, "LEAK"
-    if not found.shared:
-        known, images = found.patients_known, sum(found.images.values())
+    if not audit.shared:
+        known, images = audit.patients_known, sum(audit.images.values())
         means = "clean" if known == images else "clean where known" if known else "shows nothing"
         yield "shared groups", "any", f"none, known of {known:,} of {images:,} images", means
 
 
-def _hint(hint: ShortcutHint) -> _Line:
+def _hint_row(hint: ShortcutHint) -> _Line:
     where = f"{hint.target} from {hint.features}"
     if hint.auc is None:
         return "shortcut", where, "not tried", hint.reason
@@ -82,5 +83,5 @@ def _hint(hint: ShortcutHint) -> _Line:
     )
 
 
-def _count(number: int, what: str) -> str:
+def _format_count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -8,7 +8,7 @@ from ...core.text_tables import tabulate
 
 
 def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
-    """Return the grid as a table: a line per (task, arch, init, protocol), and what each init is."""
+    """Return a table of the cells per (task, arch, init, protocol), and one of the inits."""
     open_keys = {planned.key for planned in waiting}
     rows: dict[tuple[str, ...], Counter[str]] = {}
     for planned in grid.plan.cells:
@@ -20,9 +20,4 @@ def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
     body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
     headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
     inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
-    return "\n\n".join(
-        [
-            tabulate(body, headers=headers, tablefmt="simple"),
-            tabulate(inits, headers=["task", "init", "weights"]),
-        ]
-    )
+    return f"{tabulate(body, headers)}\n\n{tabulate(inits, ['task', 'init', 'weights'])}"

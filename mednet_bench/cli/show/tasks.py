@@ -1,4 +1,4 @@
-"""The list of tasks, and the card of one, as text for a terminal."""
+"""The list of tasks and the card of a task as text for a terminal."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +19,7 @@ from ...tasks.task import SPLITS, DataLocations, Task
 
 
 def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
-    """Return every task, with what is at hand, and the names of everything else that can be asked for."""
+    """Return a table of tasks with available sizes, and all names that options of `run` take."""
     places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
     body = [
@@ -30,11 +30,11 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             task.variant,
             len(task.classes),
             "generated" if task.generated else ("pretraining only" if task.role == "source" else "target"),
-            _sizes(task, places),
+            _format_sizes(task, places),
         ]
         for task in tasks.values()
     ]
-    headers = ["task", "kind", "modality", "color", "classes", "role", "at hand (px)"]
+    headers = ["task", "kind", "modality", "color", "classes", "role", "available (px)"]
     return "\n".join(
         [
             tabulate(body, headers=headers, tablefmt="simple"),
@@ -45,20 +45,20 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             f"protocols: {', '.join(PROTOCOLS)}",
             f"metrics:   {', '.join(METRICS)}",
             f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
-            *_plugins(),
+            *_plugin_lines(),
         ]
     )
 
 
-def _plugins() -> list[str]:
-    """Return a line per installed package that contributes anything, broken or not."""
+def _plugin_lines() -> list[str]:
+    """Return a line per installed plug-in package, broken or not."""
     return [
         one_line(f"plug-in:   {package} with {', '.join(f'{kind} {name}' for kind, name in things)}")
         for package, things in installed_plugins().items()
     ]
 
 
-def _sizes(task: Task, places: DataLocations) -> str:
+def _format_sizes(task: Task, places: DataLocations) -> str:
     if task.generated:
         return "any of " + ", ".join(map(str, task.sizes))
     if isinstance(task.source, FilesSource) and not task.source.missing(0, places):
@@ -68,7 +68,7 @@ def _sizes(task: Task, places: DataLocations) -> str:
 
 
 def task_card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
-    """Return a task's card of facts."""
+    """Return the facts of a task, one per line."""
     places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
     if name not in tasks:
@@ -89,25 +89,25 @@ def task_card(name: str, data_root: Path | None, task_files: Iterable[str]) -> s
     }
     lines = [f"{task.name}", *(f"  {key:10} {one_line(value)}" for key, value in facts.items())]
     lines += [f"  caveat     {one_line(caveat)}" for caveat in task.caveats]
-    return "\n".join([*lines, *(f"  {one_line(line)}" for line in _files(task, places))])
+    return "\n".join([*lines, *(f"  {one_line(line)}" for line in _file_lines(task, places))])
 
 
-def _prepared(manifest: PreparedManifest) -> str:
+def _format_prepared(manifest: PreparedManifest) -> str:
     parts = ", ".join(f"{split} {count:,}" for split, count in manifest.images.items())
     return f"{manifest.side} px: {sum(manifest.images.values()):,} images when last prepared ({parts})"
 
 
-def _files(task: Task, places: DataLocations) -> list[str]:
-    """Return a line per stored or prepared size: at hand, or which file is missing."""
+def _file_lines(task: Task, places: DataLocations) -> list[str]:
+    """Return a line per stored or prepared size: available, or the missing file."""
     if isinstance(task.source, FilesSource):
         absent = ", ".join(str(file.place) for file in task.source.missing(0, places))
         rest = f"missing {absent}" if absent else "any px: prepared from the files when it is needed"
-        return [*(_prepared(manifest) for manifest in last_prepared(task.name)), rest]
+        return [*(_format_prepared(manifest) for manifest in last_prepared(task.name)), rest]
     sides = task.sizes or task.source.sizes(places)
     lines = []
     for side in sides:
         if is_available(task, side, places):
-            lines.append(f"{side} px: at hand")
+            lines.append(f"{side} px: available")
             continue
         names = ", ".join(
             f"{file.name} (at most {format_megabytes(file.bytes_at_most)})"

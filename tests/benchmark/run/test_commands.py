@@ -1,14 +1,19 @@
-"""The commands as a person meets them: quick where nothing is computed, helpful, and alive while it is."""
+"""Commands as users see them: help, listings, start-up without torch, and progress."""
 
 import os
 import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from processes import COMMAND, FINISHED, QUICK, SMALL, CommandLine
+
+from mednet_bench.benchmark import run
+from mednet_bench.cli.main import COMMAND_HEADINGS, cli, main
 
 COMMANDS = (
     "run", "plan", "parity", "report", "leaderboard", "compare", "regress", "calibrate", "ls", "info",
@@ -23,7 +28,7 @@ def test_the_help_of_a_command_shows_an_example_that_parses(command: str, fresh:
     example = re.search(r"Example:\n +mednet-bench (.+)", ended.stdout)
     assert example, ended.stdout
     assert example.group(1).split()[0] == command
-    # with --help behind it click reads the example without carrying it out, and refuses unknown options
+    # with --help after it, click reads the example without carrying it out, and refuses unknown options
     assert fresh(*example.group(1).split(), "--help").returncode == 0
 
 
@@ -37,6 +42,36 @@ def test_the_help_names_every_command_and_the_exit_codes(fresh: CommandLine):
             "threshold was broken, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM)."
         )
         assert codes in " ".join(ended.stdout.split())
+
+
+def test_every_command_is_under_one_heading_of_the_help_with_a_whole_sentence(fresh: CommandLine):
+    page = fresh("--help").stdout
+    assert [*re.findall(r"^(\w+):$", page, re.MULTILINE)] == ["Options", *COMMAND_HEADINGS]
+    names = [name for heading in COMMAND_HEADINGS.values() for name in heading]
+    assert sorted(names) == sorted(cli.commands)
+    assert re.findall(r"^  ([a-z][a-z-]*)  +[A-Z]", page, re.MULTILINE) == names
+    for text in (page, *(fresh(group, "--help").stdout for group in ("corpus", "sources", "audit"))):
+        assert not re.search(r"\w\.\.\.$", text, re.MULTILINE), "a sentence is cut short"
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "pretrain"])
+def test_a_command_of_many_options_lists_each_once_under_a_heading(name: str, fresh: CommandLine):
+    page = fresh(name, "--help").stdout
+    assert {"Training", "Machine", "Output"} <= {*re.findall(r"^(\w+):$", page, re.MULTILINE)}
+    flags = re.findall(r"^  (?:-h, )?(--[\w-]+)", page[page.index(":\n  --") :], re.MULTILINE)
+    every = [each.opts[0] for each in cli.commands[name].params if isinstance(each, click.Option)]
+    assert sorted(flags) == sorted([*every, "--help"])
+
+
+def test_every_option_says_what_it_does_in_one_sentence():
+    def options(command: click.Command) -> Iterator[click.Option]:
+        for each in command.commands.values() if isinstance(command, click.Group) else ():
+            yield from options(each)
+        yield from (each for each in command.params if isinstance(each, click.Option))
+
+    for each in options(cli):
+        text = each.help or ""
+        assert re.fullmatch(r"\S.{9,109}\.", text) and not text.startswith("Of "), each.name
 
 
 @pytest.mark.parametrize("command", ["ls", "--help", "run --help"])
@@ -53,21 +88,19 @@ def test_what_computes_nothing_imports_little_and_no_torch(command: str, fresh: 
     assert len(loaded) < 800  # torch alone has as many; how long that takes is measured by `make bench`
 
 
+def test_a_package_imports_its_modules_on_first_use():
+    code = "import sys; from mednet_bench.benchmark import run; name = 'mednet_bench.benchmark.run.planner'\n"
+    code += "assert name not in sys.modules; assert run.planner is sys.modules[name]\n"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"'mednet_bench\.benchmark\.run' has no attribute 'plannner'"):
+        _ = run.plannner  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_ls_lists_what_can_be_asked_for(fresh: CommandLine):
     ended = fresh("ls")
     assert ended.returncode == 0
-    for name in (
-        "breastmnist",
-        "phantom-fundus",
-        "available",
-        "mednet",
-        "imagenet",
-        "scratch",
-        "linear",
-        "knn",
-    ):
-        assert name in ended.stdout
-    assert "quick" in ended.stdout, "what a plug-in brings is listed too"
+    names = "breastmnist phantom-fundus available mednet imagenet scratch linear knn quick"  # a plug-in's too
+    assert [name for name in names.split() if name not in ended.stdout] == []
 
 
 def test_info_shows_the_card_of_a_task(fresh: CommandLine):
@@ -77,7 +110,7 @@ def test_info_shows_the_card_of_a_task(fresh: CommandLine):
         assert fact in ended.stdout
 
 
-def test_doctor_tells_versions_devices_data_weights_and_what_would_work(mednet_bench: CommandLine):
+def test_doctor_prints_versions_devices_data_weights_and_what_would_work(mednet_bench: CommandLine):
     ended = mednet_bench("doctor")
     assert ended.returncode == 0, ended.stderr
     assert re.search(r"^torch +\d", ended.stdout, re.MULTILINE)
@@ -98,26 +131,9 @@ def test_plan_prints_the_grid_and_a_range_and_leaves_nothing(mednet_bench: Comma
     assert ended.returncode == 0, ended.stderr
     lines = [line.split() for line in ended.stdout.splitlines()]
     for init in ("scratch", "imagenet"):
-        assert [
-            "score",
-            "phantom-organ",
-            "28->32",
-            "tf_efficientnet_lite0",
-            init,
-            "linear",
-            "6",
-            "6",
-        ] in lines
-        assert [
-            "tune",
-            "phantom-organ",
-            "28->32",
-            "tf_efficientnet_lite0",
-            init,
-            "finetune",
-            "2",
-            "2",
-        ] in lines
+        place = f"phantom-organ 28->32 tf_efficientnet_lite0 {init}"
+        assert f"score {place} linear 6 6".split() in lines
+        assert f"tune {place} finetune 2 2".split() in lines
     assert re.search(r"^28 of 28 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
 
@@ -132,7 +148,7 @@ def test_plan_of_a_finished_run_has_nothing_to_estimate(mednet_bench: CommandLin
     assert re.fullmatch(r"8 of 16 cells on cpu: between .+ and .+\n", ended.stdout)
 
 
-def test_report_writes_where_it_is_told_and_its_lines_go_to_standard_output(
+def test_report_writes_to_the_folder_of_its_option_and_its_lines_go_to_standard_output(
     mednet_bench: CommandLine, finished: Path, tmp_path: Path
 ):
     ended = mednet_bench("report", finished, "--to", tmp_path / "there")
@@ -168,9 +184,9 @@ def test_two_runs_are_compared_and_shown(mednet_bench: CommandLine, finished: Pa
     assert shown.returncode == 0 and shown.stdout.count(r"\toprule") == 1
 
 
-def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finished: Path):
-    told = (finished.parent / "stderr").read_text()
-    first, *lines = told.splitlines()
+def test_progress_is_plain_lines_with_the_time_left_outside_of_a_terminal(finished: Path):
+    text = (finished.parent / "stderr").read_text()
+    first, *lines = text.splitlines()
     assert first == "8 of 8 cells to compute on cpu; records in run/records"
     assert [line.split("]")[0] for line in lines] == [f"[{number}/8" for number in range(1, 9)]
     assert re.match(
@@ -178,7 +194,7 @@ def test_progress_is_plain_lines_with_the_time_left_where_nobody_watches(finishe
         lines[2],
     )
     assert "left" not in lines[-1]
-    assert "\x1b" not in told, "no colors and no cursor movements in a file"
+    assert "\x1b" not in text, "no colors and no cursor movements in a file"
     assert not (finished.parent / "stdout").read_text(), "nothing but the report goes to standard output"
     assert not (finished / "report").exists(), "--no-report"
 
@@ -199,9 +215,9 @@ def test_progress_is_one_living_line_in_a_terminal(fresh: CommandLine, tmp_path:
     while True:
         try:
             block = os.read(ours, 4096)
-        except OSError:  # Linux: nobody holds the other end any more
+        except OSError:  # Linux: the other end is closed
             break
-        if not block:  # and how macOS says so
+        if not block:  # the same on macOS
             break
         shown += block
     os.close(ours)
@@ -216,13 +232,11 @@ def test_progress_is_one_living_line_in_a_terminal(fresh: CommandLine, tmp_path:
     assert "test AUC" not in text, "what went well needs no line of its own"
 
 
-def test_a_file_that_is_cut_off_is_not_told_as_an_interruption(monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_is_cut_off_is_not_reported_as_an_interruption(monkeypatch: pytest.MonkeyPatch):
     def cut_off(*arguments: object) -> None:
         raise EOFError("marshal data too short")
 
     monkeypatch.setattr("mednet_bench.cli.show.tasks.task_listing", cut_off)
     monkeypatch.setattr("sys.argv", ["mednet-bench", "ls"])
-    from mednet_bench.cli.main import main
-
     with pytest.raises(EOFError, match="too short"):
         main()

@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_at_any_stage_ends_the_run_with_one_sentence_and_the
 
     ended = mednet_bench(*command, prepare=files_up_to(16384))  # all cells fit, the report does not
     assert ended.returncode == 1
-    assert f"No room left while writing {out / 'report'}" in sentence(ended)
+    assert f"Disk full while writing {out / 'report'}" in sentence(ended)
     assert [record.status for record in planned_records(out)] == ["ok", "ok"]
     assert not list(out.rglob("*.tmp")), "temporary files, although no process was killed"
 
@@ -83,7 +83,7 @@ def test_what_is_printed_onto_a_full_disk_is_missed_with_a_sentence(fresh: Comma
             [*COMMAND, "ls"], env=fresh.environment, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert ended.returncode == 1
-    assert "No room left for what is printed" in only_sentence(Ended("ls", 1, "", ended.stderr))
+    assert "Disk full: free some space" in only_sentence(Ended("ls", 1, "", ended.stderr))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_run_goes_on_where_a_real_disk_was_full(mednet_bench: CommandLine, sma
     command = [*QUICK, "--seeds", "0..19", "--fractions", "1", "--out", out]
     ended = mednet_bench(*command)
     assert ended.returncode == 1
-    assert "No room left while writing" in sentence(ended)
+    assert "Disk full while writing" in sentence(ended)
     kept = {path: path.read_bytes() for path in records_in(out)}
     assert 0 < len(kept) < 20
     assert not RecordStore(out).unreadable_files()

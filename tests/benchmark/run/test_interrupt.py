@@ -8,11 +8,11 @@ import click
 import pytest
 
 from mednet_bench.cli import main as cli
-from mednet_bench.core.interrupts import TerminatedError, deferred_interrupt, kept_interrupt
+from mednet_bench.core.interrupts import TerminatedError, defer_interrupts, remember_interrupts
 
 
 @pytest.fixture(autouse=True)
-def heeded():
+def heed_interrupts():
     """Heed Ctrl-C also where the tests run as a shell's background job, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -20,7 +20,7 @@ def heeded():
 
 
 class Dying:
-    """Is interrupted while it is collected, where Python can only report a KeyboardInterrupt and go on."""
+    """Interrupts its own collection, where Python reports and drops a KeyboardInterrupt."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -28,7 +28,7 @@ class Dying:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_dropped_is_raised_at_the_next_check():
-    with kept_interrupt() as check:
+    with remember_interrupts() as check:
         check()
         Dying()
         with pytest.raises(KeyboardInterrupt):
@@ -37,13 +37,13 @@ def test_an_interrupt_that_python_dropped_is_raised_at_the_next_check():
 
 
 def test_an_interrupt_is_raised_at_once_where_python_can():
-    with pytest.raises(KeyboardInterrupt), kept_interrupt():
+    with pytest.raises(KeyboardInterrupt), remember_interrupts():
         signal.raise_signal(signal.SIGINT)
 
 
 def test_an_interrupt_during_a_write_is_kept_as_well():
-    with kept_interrupt() as check:
-        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+    with remember_interrupts() as check:
+        with pytest.raises(KeyboardInterrupt), defer_interrupts():
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             check()
@@ -52,7 +52,7 @@ def test_an_interrupt_during_a_write_is_kept_as_well():
 def test_a_background_job_that_ignores_interrupts_goes_on_ignoring_them():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with kept_interrupt() as check:
+        with remember_interrupts() as check:
             signal.raise_signal(signal.SIGINT)
             check()
     finally:
@@ -60,8 +60,7 @@ def test_a_background_job_that_ignores_interrupts_goes_on_ignoring_them():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "word"),
-    [(TerminatedError, 143, "Terminated"), (KeyboardInterrupt, 130, "Interrupted")],
+    ("error", "code", "word"), [(TerminatedError, 143, "Terminated"), (KeyboardInterrupt, 130, "Interrupted")]
 )
 def test_a_signal_at_a_prompt_ends_the_command_as_anywhere_else(
     error: type[BaseException],

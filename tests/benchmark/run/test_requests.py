@@ -1,4 +1,4 @@
-"""A request that cannot be carried out: one sentence, exit 2, no traceback, and nothing computed."""
+"""A wrong request: one sentence, exit 2, no traceback, and nothing computed."""
 
 import zipfile
 from pathlib import Path
@@ -18,10 +18,7 @@ from mednet_bench.core.files import sha256_file
 def refused(ended: Ended, folder: Path) -> str:
     """The sentence of a request that was refused before it left anything but an empty folder."""
     assert ended.returncode == 2, ended.stderr
-    left = [
-        path for path in folder.rglob("*") if path.is_file() and path.suffix in {".json", ".npz", ".html"}
-    ]
-    assert left == []
+    assert not [path for path in folder.rglob("*") if path.suffix in {".json", ".npz", ".html"}]
     return only_sentence(ended)
 
 
@@ -65,22 +62,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_slip_of_the_pen_is_answered_with_one_sentence_that_names_the_cure(
-    name: str, mednet_bench: CommandLine, tmp_path: Path
-):
+def test_a_wrong_option_is_one_sentence_with_its_cure(name: str, mednet_bench: CommandLine, tmp_path: Path):
     arguments, cure = WRONG[name]
     out = ["--out", tmp_path / "run"] if arguments[0] == "run" else []
     assert cure in refused(mednet_bench(*arguments, *out), tmp_path)
 
 
 @pytest.mark.parametrize("out", ["file/run", "file"], ids=["below a file", "a file"])
-def test_an_output_folder_that_cannot_be_written_is_told_before_any_work(
+def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(
     out: str, mednet_bench: CommandLine, tmp_path: Path
 ):
     (tmp_path / "file").write_text("in the way")
-    told = refused(mednet_bench(*QUICK, "--out", out), tmp_path)
-    assert told.startswith("Cannot write file")
-    assert "choose another folder" in told
+    error = refused(mednet_bench(*QUICK, "--out", out), tmp_path)
+    assert error.startswith("Cannot write file")
+    assert "choose another folder" in error
 
 
 def test_all_tasks_without_network_name_every_missing_file_before_any_work(
@@ -91,13 +86,11 @@ def test_all_tasks_without_network_name_every_missing_file_before_any_work(
     # nothing listens on the discard port of loopback
     unreachable = refused(mednet_bench(*command, MEDNET_BENCH_MIRROR="http://127.0.0.1:9"), tmp_path)
     assert "Cannot reach 127.0.0.1" in unreachable
-    for told in (offline, unreachable):
-        for task in ("blood", "breast", "chest", "derma", "oct", "organa", "organc", "organs", "path"):
-            assert f"{task}mnist.npz (at most " in told
-        for task in ("pneumonia", "retina", "tissue"):
-            assert f"{task}mnist.npz (at most " in told
-        assert "--data-root or MEDNET_BENCH_DATA" in told
-        assert "--tasks phantom" in told, "what can be run now"
+    tasks = "blood breast chest derma oct organa organc organs path pneumonia retina tissue"
+    for error in (offline, unreachable):
+        assert [task for task in tasks.split() if f"{task}mnist.npz (at most " not in error] == []
+        assert "--data-root or MEDNET_BENCH_DATA" in error
+        assert "--tasks phantom" in error, "what can be run now"
 
 
 def test_a_mirror_that_is_no_address_is_refused(mednet_bench: CommandLine, tmp_path: Path):
@@ -106,9 +99,9 @@ def test_a_mirror_that_is_no_address_is_refused(mednet_bench: CommandLine, tmp_p
 
 
 def test_an_empty_choice_of_available_tasks_says_what_can_be_done(mednet_bench: CommandLine, tmp_path: Path):
-    told = refused(mednet_bench("run", "--out", "run"), tmp_path)  # `available` is the default
-    assert "--data-root" in told
-    assert "'phantom', which needs no data" in told
+    error = refused(mednet_bench("run", "--out", "run"), tmp_path)  # `available` is the default
+    assert "--data-root" in error
+    assert "'phantom', which needs no data" in error
 
 
 CARD = """name = "cells"
@@ -153,9 +146,9 @@ def test_data_that_are_replaced_after_planning_stop_the_run_and_leave_no_record_
         np.savez_compressed(file, **other)
         with tally.open("a") as waited:
             waited.write("another is there\n")
-        _, told = process.communicate()
+        _, error = process.communicate()
     assert process.returncode == 1
-    assert "The data of cells at 28 px changed after this run was planned: run the same command again" in told
+    assert "The data of cells at 28 px changed after this run was planned: run the same command" in error
     records = list(RecordStore(tmp_path / "run").read_all())
     assert {record.cell.task for record in records} == {"phantom-organ"}
 
@@ -185,7 +178,7 @@ def cut(file: Path) -> None:
 
 
 def flip(file: Path) -> None:
-    """Change one pixel's byte without a trace in the file's directory: only the checksum tells."""
+    """Change one pixel's byte; only the checksum shows it."""
     with zipfile.ZipFile(file) as archive:
         start = archive.getinfo("train_images.npy").header_offset
     content = bytearray(file.read_bytes())
@@ -198,8 +191,8 @@ def test_a_damaged_local_set_is_refused_before_any_work(damage, mednet_bench: Co
     root = local_set(tmp_path / "data", compressed=False)
     damage(root / "cells.npz")
     ended = mednet_bench(*QUICK, "--tasks", "cells", "--data-root", root, "--out", "run")
-    told = refused_of_files(ended, tmp_path / "run")
-    assert "cells.npz is cut short or damaged" in told
+    error = refused_of_files(ended, tmp_path / "run")
+    assert "cells.npz is cut short or damaged" in error
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -211,8 +204,8 @@ def test_a_split_of_one_class_is_refused_before_any_work(
         changed = {**arrays, f"{split}_labels": np.ones_like(arrays[f"{split}_labels"])}
     np.savez_compressed(root / "cells.npz", **changed)
     ended = mednet_bench(*QUICK, "--tasks", "cells", "--data-root", root, "--out", "run")
-    said = refused_of_files(ended, tmp_path / "run")
-    assert f"Task 'cells': the split {split} holds no class but 'b'" in said
+    error = refused_of_files(ended, tmp_path / "run")
+    assert f"Task 'cells': the split {split} holds no class but 'b'" in error
 
 
 def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
@@ -221,9 +214,9 @@ def test_fractions_that_are_the_same_images_are_named_by_plan_run_and_report(
     root = local_set(tmp_path / "data")
     command = [*QUICK, "--tasks", "cells", "--data-root", root, "--seeds", "0", "--report", "--out", "run"]
     words = "cells: fractions 0.05 and 0.1 are the same 4 training images"
-    for fractions, said in (("0.05,0.1,1", 1), ("0.1,1", 0)):
+    for fractions, count in (("0.05,0.1,1", 1), ("0.1,1", 0)):
         planned = mednet_bench("plan", *command[1:-3], "--out", "run", "--fractions", fractions)
-        assert planned.stderr.count(words) == said, planned.stderr
+        assert planned.stderr.count(words) == count, planned.stderr
     ran = mednet_bench(*command, "--fractions", "0.05,0.1,1")
     assert ran.returncode == 0 and ran.stderr.count(words) == 1, ran.stderr
     page = (tmp_path / "run" / "report" / "report.md").read_text().replace("\u00a0", " ")
@@ -234,8 +227,8 @@ def test_a_truncated_medmnist_file_is_refused_before_any_work(mednet_bench: Comm
     root = local_set(tmp_path / "data")
     (root / "breastmnist.npz").write_bytes((root / "cells.npz").read_bytes()[:5000])
     ended = mednet_bench(*QUICK, "--tasks", "cells,breastmnist", "--data-root", root, "--out", "run")
-    told = refused_of_files(ended, tmp_path / "run")
-    assert "breastmnist.npz is damaged or not the published file (MD5 " in told
+    error = refused_of_files(ended, tmp_path / "run")
+    assert "breastmnist.npz is damaged or not the published file (MD5 " in error
 
 
 def refused_of_files(ended: Ended, run: Path) -> str:
@@ -265,11 +258,11 @@ def test_a_checkpoint_with_one_tensor_renamed_is_refused_and_leaves_the_last_pla
 
     ended = mednet_bench(*command, "--inits", f"mednet={bad}")
     assert ended.returncode == 2
-    told = only_sentence(ended)
-    assert f"1 missing ({name})" in told
-    assert "1 left over (x)" in told
+    error = only_sentence(ended)
+    assert f"1 missing ({name})" in error
+    assert "1 left over (x)" in error
     assert isinstance(plan, Plan)
-    assert read_plan(tmp_path / "run") == plan, "a request that cannot be carried out replaced the plan"
+    assert read_plan(tmp_path / "run") == plan, "a refused request replaced the plan"
 
 
 def write_checkpoint(file: Path, weights: dict[str, torch.Tensor]) -> Path:
@@ -297,7 +290,7 @@ def test_what_only_torch_can_know_is_refused_before_any_work_too(
     assert cure in refused(ended, tmp_path)
 
 
-def test_the_command_line_goes_over_the_configuration_and_that_over_the_defaults(
+def test_the_command_line_overrides_the_configuration_and_that_the_defaults(
     mednet_bench: CommandLine, tmp_path: Path
 ):
     (tmp_path / "run.toml").write_text(
@@ -339,13 +332,13 @@ def test_a_configuration_that_is_wrong_names_file_and_key(
 ):
     content, cure = ILL[name]
     (tmp_path / "run.toml").write_text(content)
-    told = refused(mednet_bench("run", "--config", "run.toml", "--out", "run"), tmp_path)
-    assert told.startswith("run.toml")
-    assert cure in told
+    error = refused(mednet_bench("run", "--config", "run.toml", "--out", "run"), tmp_path)
+    assert error.startswith("run.toml")
+    assert cure in error
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_code_that_a_configuration_names_is_told_before_it_runs_and_code_that_a_person_types_is_not(
+def test_code_named_by_a_configuration_is_announced_and_code_typed_by_a_person_is_not(
     command: str, mednet_bench: CommandLine, tmp_path: Path
 ):
     (tmp_path / "own.py").write_text("raise SystemExit('it ran')\n")
@@ -360,8 +353,8 @@ def test_code_that_a_configuration_names_is_told_before_it_runs_and_code_that_a_
 
 
 def test_the_exit_codes_of_the_help_are_those_of_the_readme(mednet_bench: CommandLine):
-    told = " ".join(mednet_bench("--help").stdout.split())
-    codes = told[told.index("Exit codes: ") :]
+    text = " ".join(mednet_bench("--help").stdout.split())
+    codes = text[text.index("Exit codes: ") :]
     assert all(f" {code} " in codes for code in (0, 1, 2, 3, 130, 143))
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     assert codes in " ".join(readme.split())

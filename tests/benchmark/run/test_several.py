@@ -148,8 +148,9 @@ def test_an_interrupted_run_says_so_keeps_what_is_finished_and_leaves_no_process
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
     what = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
-    ending = f"{what}: what is finished is kept; run the same command again to go on."
-    assert stderr.splitlines()[-1] == ending
+    assert stderr.splitlines()[-1] == (
+        f"{what}: what is finished is kept; run the same command again to resume."
+    )
     assert living(process.pid) == []
     kept = states(out)
     records = list(RecordStore(out).read_all())

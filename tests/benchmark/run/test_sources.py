@@ -1,4 +1,4 @@
-"""`sources` prints what the page claims, suggests what was meant, and takes no time."""
+"""`sources` prints the numbers of its page, suggests near names, and imports little."""
 
 import json
 import re
@@ -18,7 +18,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 
 
 def printed(command: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Carry out a command line in this process and return what it prints."""
+    """Run a command line in this process and return its output."""
     words = shlex.split(command)
     assert cli.main(words[words[0] == "mednet-bench" :], standalone_mode=False) == 0
     return capsys.readouterr().out

@@ -109,7 +109,7 @@ def test_a_folder_that_is_no_task_is_one_sentence(tmp_path: Path, lie: str) -> N
             (folder / name / "x.png").write_bytes(bundled("CT_small.dcm").read_bytes())
         assert not CliRunner().invoke(cli, ["task", "new", str(folder)], standalone_mode=False).exception
     result = CliRunner().invoke(cli, ["task", "new", str(folder)], standalone_mode=False)
-    words = {"empty": "Cannot read the folder", "text": "none of the images", "again": "say --force"}
+    words = {"empty": "Cannot read the folder", "text": "none of the images", "again": "pass --force"}
     assert words[lie] in str(result.exception)
 
 
