@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from ..benchmark.schema.plan import TrainingConfig
-from ..benchmark.schema.request import RunConfig
+from ..benchmark.schema.request import MIN_INPUT_SIZE, RunConfig
 from ..core.errors import UserError, one_line, unknown_name_error
 from ..core.toml_files import read_toml
 
