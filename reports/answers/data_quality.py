@@ -1,4 +1,4 @@
-"""Can I trust these numbers? What was not computed, and how many averages and verdicts a doubt touches."""
+"""Answer whether the numbers can be trusted: missing cells, warnings per average, flags of verdicts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED_LEAKS = 3
-"""Leaks that the answer names; the section Leakage tells all."""
+"""Leaks in the answer; the section Leakage lists all."""
 
 
 def data_quality_answer(results: Results) -> ReportAnswer:
-    """Answer from the leaks, the tally of the cells and the doubts of each average."""
+    """Answer from the leaks, the counts of cells and the warnings on averages."""
     checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in checked.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
@@ -30,7 +30,7 @@ def data_quality_answer(results: Results) -> ReportAnswer:
 
 
 def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
-    """Name each doubt so that it ends the words "averages with"."""
+    """Return the name of each problem, to follow "averages with", and its check."""
     records = {record.key: record for record in results.counted}
     known = score_evidence(results)
     audited = {audit.task for audit in results.leakage_audits if audit.near_test}
@@ -65,8 +65,8 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
 
     return {
         "test images, or their patients, in train or val": leaked,
-        "look-alikes, unclear patients or shortcuts that an audit found": lambda row: row.task in doubted,
-        "test images of patients that are not known": unnamed,
+        "look-alikes, unclear patients or shortcuts found by an audit": lambda row: row.task in doubted,
+        "test images of unknown patients": unnamed,
         "known caveats of the task": caveats,
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
@@ -77,11 +77,11 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
         f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
         f"fewer than {FEW_PER_CLASS} training images of a class": rare,
         "a perfect score": lambda row: 1 in known[row].values,
-        "an AUC below that of chance": lambda row: mean_auc(row) < CHANCE_AUC,
-        "no known error": lambda row: bool(known[row].problem),
+        "an AUC below chance": lambda row: mean_auc(row) < CHANCE_AUC,
+        "no error estimate": lambda row: bool(known[row].problem),
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,
-        "a choice on the edge of its grid": edge,
+        "a hyper-parameter at the edge of its grid": edge,
     }
 
 
@@ -104,20 +104,20 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     if verdicts and all(verdict.barred for verdict in verdicts):
         found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
     flagged = flagged_text(verdicts)
-    rest = f"{f' {flagged}' if flagged else ''}{_audited(results)}"
+    rest = f"{f' {flagged}' if flagged else ''}{_audit_coverage(results)}"
     if touched:
         doubts = join_words([f"{rows:,} with {name}" for name, rows in touched.items()])
-        return f"{found}{cells}. Of {averages}, each over {seeds}, there are {doubts}.{rest}"
+        return f"{found}{cells}. Warnings on {averages}, each over {seeds}: {doubts}.{rest}"
     if flagged:
         return f"{cells}; {averages}, each over {seeds}.{rest}"
     return (
-        f"{cells}. Of {averages}, each over {seeds}, none has one of the {len(checks)} doubts that are "
-        f"looked for here: {join_words(checks)}.{rest}"
+        f"{cells}. {averages}, each over {seeds}, without any of the {len(checks)} problems checked: "
+        f"{join_words(checks)}.{rest}"
     )
 
 
-def _audited(results: Results) -> str:
-    """Say for how many pretrained inits and tasks somebody looked for the test images in what was seen."""
+def _audit_coverage(results: Results) -> str:
+    """Count the pairs of pretrained init and task that were audited for contamination."""
     weights = {record.key: record.hashes.weights for record in results.counted}
     pairs: dict[tuple[str, str], bool] = {}
     for row in results.rows:
@@ -128,7 +128,7 @@ def _audited(results: Results) -> str:
         return ""
     looked = sum(pairs.values())
     of = f"{looked:,} of {count_noun(len(pairs), 'pair')} of pretrained init and task"
-    rest = "" if looked == len(pairs) else "; of the others it is known only as far as weights declare it"
+    rest = "" if looked == len(pairs) else "; for the others only the declared corpora are known"
     return f" Contamination was searched for in {of}{rest}."
 
 
@@ -151,8 +151,8 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
         axes.spines[:].set_visible(False)
         axes.grid(visible=False)
 
-    told = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
+    numbers = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
     with report_style():
-        alt = f"Bars: of {count_noun(rows, 'average')}, {told}."
+        alt = f"Bars: of {count_noun(rows, 'average')}, {numbers}."
         panel = draw_panel(paint, 220, 74 + 20 * len(names), alt, tight=True)
-    return Figure("answer-trust", "How many averages each doubt touches.", (panel,))
+    return Figure("answer-trust", "Averages with each warning.", (panel,))

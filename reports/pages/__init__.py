@@ -1,1 +1,1 @@
-"""The finished report in its forms: HTML, Markdown, tables for other programs."""
+"""The finished report as HTML, Markdown and tables for other programs."""

@@ -34,7 +34,7 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     found = pair_rows(ours, theirs, name)
     shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
     parts = [
-        f"# {escape_markdown(f'Test {shown.named}: B minus A')}",
+        f"# {escape_markdown(f'Test {shown.title_with_direction}: B minus A')}",
         f"- A: {escape_markdown(str(a))}\n- B: {escape_markdown(str(b))}",
         *(
             escape_markdown(f"{run}: {damage}.")

@@ -1,4 +1,4 @@
-"""The heat map of the difference to scratch: where does pretraining move the score at all?"""
+"""Heat map of the difference to scratch, task by init."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAP_COLUMNS = 12
-"""Columns of one panel: as many as stay legible on a page."""
+"""Most columns of one panel, so that it stays legible."""
 FIGURES = 24
 MAP_ROWS = 300
 """More rows than these make a page slow."""
@@ -49,7 +49,7 @@ MAP_ROWS = 300
 
 @SECTIONS.register("difference-to-scratch")
 def difference_to_scratch(results: Results) -> SectionContent | None:
-    """Map task x init, fraction by fraction; one figure per protocol, architecture and image size."""
+    """Map task x init per fraction; one figure per protocol, architecture and image size."""
     inits = {row.init for row in results.rows}
     if not results.rows or inits == {BASELINE}:
         return None
@@ -75,27 +75,17 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
     starred, cut = any(item.row.contaminated for item in found), len(figures) - FIGURES
     lead = (
-        f"{primary_title(results)} on the test set minus that of the same task, labels and seed "
-        "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
-        f"gray close to none; the colors reach full strength at {format_number(scale, '.2f')}. They show "
-        "size, "
-        f"not certainty. {NO_VERDICT}",
-        *(
-            ("* These weights have seen data that the task comes from, as declared or as found.",)
-            if starred
-            else ()
-        ),
-        *(
-            (f"{count_noun(cut, 'further map')} are left out; the table holds their numbers.",)
-            if cut > 0
-            else ()
-        ),
+        f"{primary_title(results)} on the test set minus that from scratch with the same task, labels and "
+        "seed, mean over the common seeds. Blue is above scratch, orange below, gray close to 0; colors are "
+        f"full at {format_number(scale, '.2f')}. They show size, not certainty. {NO_VERDICT}",
+        *(("* These weights have seen data of the task, as declared or found by an audit.",) * starred),
+        *((f"{count_noun(cut, 'more map')} left out; the table has their numbers.",) * (cut > 0)),
     )
     return SectionContent(title, 40, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
 
 
 def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:
-    """Cut the columns, all inits of a fraction together, into panels of legible width."""
+    """Split the fractions into panels of legible width."""
     fractions = list(dict.fromkeys(sorted(item.row.fraction for item in items)))
     inits = len({_name(item) for item in items})
     per_panel = max(1, MAP_COLUMNS // inits)
@@ -106,7 +96,7 @@ def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tupl
 
 
 def _name(item: PairedRows) -> str:
-    """Name a column; a star keeps weights that may have seen the task's images in columns of their own."""
+    """Name a column; weights that may have seen the task's images get a star and a column of their own."""
     name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
     return f"{name}*" if item.row.contaminated else name
 
@@ -144,7 +134,7 @@ def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> Figur
         )
         _group(axes, [fraction for fraction, _ in columns])
 
-    told = (
+    by_task = (
         f"{task}{marked[task]}: "
         + ", ".join(
             f"{name} at {format_percent(f)} {format_number(means[task, (f, name)], '+.3f')}"
@@ -153,7 +143,7 @@ def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> Figur
         )
         for task in tasks
     )
-    alt = f"Mean difference in {primary_title(results)} to {BASELINE}. {'; '.join(told)}."
+    alt = f"Mean difference in {primary_title(results)} to {BASELINE}. {'; '.join(by_task)}."
     facts = {
         "task": tuple(tasks),
         "protocol": items[0].row.protocol,
@@ -163,7 +153,7 @@ def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> Figur
 
 
 def _group(axes: Axes, fractions: Sequence[float]) -> None:
-    """Write each fraction under its columns and part it from the next."""
+    """Write each fraction under its columns and separate it from the next."""
     for fraction in dict.fromkeys(fractions):
         first, size = fractions.index(fraction), fractions.count(fraction)
         name = f"{format_percent(fraction)} of labels" if size > 1 else format_percent(fraction)
@@ -176,9 +166,8 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
 
 
 def _table(results: Results, found: Sequence[PairedRows]) -> Table:
-    cut = (
-        f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv holds all)" if len(found) > MAP_ROWS else ""
-    )
+    more = len(found) > MAP_ROWS
+    cut = f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv has all)" if more else ""
     found = found[:MAP_ROWS]
     extra = varying_columns(item.row for item in found)
     columns = (
@@ -187,7 +176,7 @@ def _table(results: Results, found: Sequence[PairedRows]) -> Table:
         TableColumn("Labels", "g", facet="fraction"),
         TableColumn("Init", facet="init"),
         *(column for column, _ in extra),
-        TableColumn("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
+        TableColumn("Difference", "+.3f", f"difference to {BASELINE}, mean over seeds"),
         TableColumn("SD", ".3f", "standard deviation of the differences over seeds"),
         TableColumn("Paired seeds", "d"),
         TableColumn("Unpaired seeds", "d", "seeds that only one of the two has"),
@@ -207,7 +196,7 @@ def _table(results: Results, found: Sequence[PairedRows]) -> Table:
         for item in found
     ]
     return Table(
-        f"The numbers of the map, with n: difference to {BASELINE}{cut}",
+        f"Difference to {BASELINE}, the numbers of the map{cut}",
         columns,
         tuple(rows),
         folded=True,

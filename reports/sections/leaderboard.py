@@ -1,4 +1,4 @@
-"""The leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
+"""Leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,12 +49,11 @@ def leaderboard_section(results: Results) -> SectionContent | None:
 def best_rows(
     rows: Iterable[LeaderboardRow], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS
 ) -> set[LeaderboardRow]:
-    """Return the rows with the best mean of metric `name` among those that may be compared.
+    """Return the rows with the best mean of metric `name` among comparable rows.
 
-    Best is lowest where the metric's `facts` say so; where neither end is better, all tie.
-    A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
-    block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
-    its init; nor is an init that has seen the task's images.
+    Best is lowest if the metric's `facts` say so; if neither end is better, all tie. Excluded: rows without a
+    comparable row, rows that all tie, inits that have seen the task's images, and blocks whose inits have
+    different seeds, since a diverged seed would flatter its init.
     """
     blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:

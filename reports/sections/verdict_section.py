@@ -1,4 +1,4 @@
-"""Verdicts: is one init better than another, how sure is that, and what would make it surer?"""
+"""Verdicts on pairs of inits, their evidence, flags and next steps."""
 
 import math
 from collections import defaultdict
@@ -31,16 +31,16 @@ from ..elements.verdict_style import LOOKS
 
 MORE_IMAGES = "more images"
 OPEN = 60
-"""Rows of an open table; a browser lays out what is folded only when it is opened."""
+"""Most rows of an open table; a browser lays out a folded one only when it is opened."""
 OPTIONAL_STOPPING = (
-    "Settle the number of seeds beforehand and give it to all inits: who adds seeds to one comparison until "
-    "it has a verdict will find one by chance."
+    "Fix the number of seeds beforehand, the same for all inits: adding seeds to one comparison until it has "
+    "a verdict inflates the error rate."
 )
 
 
 @SECTIONS.register("verdicts")
 def verdict_section(results: Results) -> SectionContent | None:
-    """Give every verdict with its evidence, protocol by protocol, and answer three questions."""
+    """Show every verdict with its evidence, by protocol, and answer three questions."""
     if not results.rows:
         return None
     verdicts = compute_verdicts(results)
@@ -54,7 +54,7 @@ def verdict_section(results: Results) -> SectionContent | None:
     if verdicts:
         parts.append(_doubts(results, verdicts))
     if steps:
-        parts.append(SectionPart("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
+        parts.append(SectionPart("Next steps", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
     return SectionContent("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
 
 
@@ -64,24 +64,24 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
         return SectionPart(lead=(f"Nothing can be compared: there are results of {inits} only.",))
     margin = f"{results.margin:g}"
     lead = (
-        "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
-        "over seeds of the first one's test AUC minus the second one's: above 0 favors the first. Its "
-        f"95{NBSP}% interval says how far other test images and other training seeds could have moved it.",
-        "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
-        f"margin, {margin} AUC, is refuted on either side. Each kind of claim has an error rate of "
-        f"5{NBSP}% after Holm's correction over the tasks of which one question is asked: the same pair, "
-        "protocol, network and share of labels. Cannot tell: neither is refuted, which is not the same as "
-        "equal. The interval is neither corrected nor one-sided, so that it may leave out 0 where one cannot "
-        "tell, and reach a little beyond the margin where two inits are equivalent.",
-        "Detectable is the smallest true difference that so many seeds and images would have shown with "
-        f"80{NBSP}% probability. Seeds needed would show the difference as large as it looks now; where no "
-        "number of seeds would, only more test images can.",
+        "Each row compares two inits on the same test images and the same seeds. The difference is the test "
+        "AUC of the first init minus that of the second, mean over seeds; above 0 favors the first. Its "
+        f"95{NBSP}% interval covers other test images and other training seeds.",
+        "Better and worse: a true difference of 0 is rejected. Equivalent: a difference as large as the "
+        f"margin, {margin} AUC, is rejected on both sides. Undecided: neither is rejected, which is not the "
+        f"same as equal. Each kind of claim has an error rate of 5{NBSP}% after Holm's correction over the "
+        "tasks of one question: the same pair, protocol, network and share of labels. The interval is "
+        "neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little "
+        "beyond the margin for an equivalent one.",
+        "Detectable is the smallest true difference that this number of seeds and images would show with "
+        f"80{NBSP}% probability. Seeds needed would show a difference as large as the present estimate; "
+        "where no number of seeds would, only more test images help.",
     )
     return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
 
 
 def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
-    """Count the verdicts of each pair, real tasks apart from generated ones."""
+    """Count the verdicts of each pair, separately for real and generated tasks."""
     points = []
     for made in (False, True):
         chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
@@ -108,7 +108,7 @@ def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[SectionPar
 
 
 def _weights(verdicts: Sequence[Verdict]) -> list[str]:
-    """Say of the inits that were pretrained here on how many images."""
+    """List the labels of the inits that were pretrained here, with their number of images."""
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for verdict in verdicts:
         for row in (verdict.a, verdict.b):
@@ -118,7 +118,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
-    """Return one table, or where it would be long that of the largest fraction, and the rest folded."""
+    """Return one table, or if it is long that of the largest fraction and a folded one of the rest."""
     if len(verdicts) <= OPEN:
         return [_table(results, protocol, verdicts)]
     largest = max(verdict.a.fraction for verdict in verdicts)
@@ -146,11 +146,13 @@ def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
         TableColumn(
             "Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"
         ),
-        TableColumn("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
+        TableColumn("Seeds needed", ",.0f", "to show a difference as large as the present estimate"),
         TableColumn(
-            "p (Holm)", ".3f", "of no difference, corrected over the tasks; its note is that of equivalence"
+            "p (Holm)",
+            ".3f",
+            "p-value of no difference, corrected over the tasks; in the note that of equivalence",
         ),
-        TableColumn("Seeds", "d", "that both inits have"),
+        TableColumn("Seeds", "d", "common seeds of both inits"),
         TableColumn("Test images", ",d"),
         TableColumn("Flags", "", "reasons to doubt, explained below"),
     )
@@ -189,13 +191,8 @@ def _difference(verdict: Verdict) -> Datum:
 
 
 def _verdict(verdict: Verdict) -> Datum:
-    told = verdict.verdict
-    return Datum(
-        told,
-        f"{LOOKS[told].glyph} {told}",
-        note=verdict.barred.name if verdict.barred else "",
-        strong=told != UNDECIDED,
-    )
+    name, note = verdict.verdict, verdict.barred.name if verdict.barred else ""
+    return Datum(name, f"{LOOKS[name].glyph} {name}", note=note, strong=name != UNDECIDED)
 
 
 def _detectable(verdict: Verdict) -> Datum:
@@ -217,5 +214,5 @@ def _p(verdict: Verdict) -> Datum:
 def _doubts(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    lead = f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag."
+    lead = f"Comparisons with a flag: {flagged:,} of {len(verdicts):,}."
     return SectionPart("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))

@@ -125,7 +125,7 @@ def test_leaks_and_flags_are_the_first_doubts(tmp_path: Path) -> None:
     leak, flagged, *_ = doubts_of(results).points
     assert not doubts_of(results).lead
     assert leak.startswith("retinamnist: 140 of 300 test images stand in train or val")
-    assert flagged.startswith("1 of 1 comparison carry a flag: test-in-train 1, groups-in-train 1")
+    assert flagged.startswith("1 of 1 comparison has a flag: test-in-train 1, groups-in-train 1")
 
 
 def test_what_has_no_leak_and_no_flag_is_said_to_have_none(tmp_path: Path) -> None:
@@ -271,13 +271,13 @@ def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, d
     results = rewritten(
         tmp_path, lambda record, store: change(undoubted(record, counted(known=300)), store), alone
     )
-    assert f"Of 1 average, each over 3 seeds, there are {doubt}." in data_quality_answer(results).sentence
+    assert f"Warnings on 1 average, each over 3 seeds: {doubt}." in data_quality_answer(results).sentence
 
 
 def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
     grid = replace(GRID, tasks=("dermamnist",))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)), grid)
-    assert "there are 2 with known caveats of the task." in data_quality_answer(results).sentence
+    assert ": 2 with known caveats of the task." in data_quality_answer(results).sentence
 
 
 @pytest.mark.parametrize(
@@ -291,6 +291,4 @@ def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
 def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) -> None:
     write_leakage(tmp_path / LEAKAGE_FOLDER, audit_of(**found))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
-    assert (
-        "there are 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence
-    )
+    assert ": 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence

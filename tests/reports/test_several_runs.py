@@ -30,7 +30,7 @@ def test_seeds_of_two_runs_are_averaged_and_a_record_in_both_counts_once(tmp_pat
     assert results.folders == (tmp_path / "a", tmp_path / "b")
     assert len(results.records) == 3 and results.missing == () and results.repeated == {}
     told = " ".join(merged_notices(results))
-    assert "2 runs were merged" in told and "1 record stand" in told and "cannot" not in told
+    assert "2 runs were merged" in told and "1 record is in" in told and "cannot" not in told
 
 
 def test_predictions_are_found_in_the_run_that_holds_them(tmp_path: Path):

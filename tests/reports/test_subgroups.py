@@ -191,7 +191,7 @@ def test_one_seed_gives_scores_and_no_claim(tmp_path):
     assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED} and subgroup_gains(results) == ()
     content = subgroups_section(results)
     answer = content.answers[0].sentence if content else ""
-    assert "One cannot tell" in answer and " nan" not in answer
+    assert "Undecided: " in answer and " nan" not in answer
     assert math.isnan(next(iter(split_subgroups(results).values()))[0].interval[0])
 
 
