@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, VERDICTS, Verdict
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
-from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableEntry
+from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableRow
 from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
@@ -47,15 +47,14 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
     )
     leaky = leaky_text([verdict for members in found.values() for verdict in members])
     sentence = f"{warning} {by_init}{leaky} Transfer may still work where the verdict is undecided.".strip()
-    return ReportAnswer(
-        "For which modalities and kinds of data does transfer stop working?", sentence, 20, figure
-    )
+    question = "For which modalities and kinds of data does transfer stop working?"
+    return ReportAnswer(question, sentence, 20, figure)
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     """Count the verdicts of every pretrained init against scratch by modality, kind, color and labels."""
     found, warning = _against_scratch(results, verdicts)
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for init, members in found.items():
         for dimension, groups in _by_dimension(results, members).items():
             for value, group in groups.items():

@@ -97,8 +97,7 @@ def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> 
     )
     with report_style():
         height = 62 + len(tasks) * max(24, 14 * len(inits))
-        panel = draw_panel(
-            paint, 330, height, f"Steps relative to {BASELINE}. {by_task}.{warning}", tight=True
-        )
+        alt = f"Steps relative to {BASELINE}. {by_task}.{warning}"
+        panel = draw_panel(paint, 330, height, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[init]), init) for init in inits)
     return Figure("answer-convergence", caption + warning, (panel,), keys)

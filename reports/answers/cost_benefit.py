@@ -92,9 +92,7 @@ def _comparable_rows(results: Results) -> list[LeaderboardRow]:
             made = results.generated(row.task)
             groups[row.protocol, row.arch, row.size, row.input_size, row.fraction, made].append(row)
     found = [shared for rows in groups.values() if (shared := _complete_blocks(rows))]
-    return max(
-        found, key=lambda rows: (not results.generated(rows[0].task), rows[0].fraction, len(rows)), default=[]
-    )
+    return max(found, key=lambda of: (not results.generated(of[0].task), of[0].fraction, len(of)), default=[])
 
 
 def _complete_blocks(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
@@ -161,9 +159,8 @@ def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow
     by_init = "; ".join(f"{p.init}: {format_number(p.score)} in {format_duration(p.seconds)}" for p in prices)
     warning = f" The images are {GENERATED}." if made else ""
     with report_style():
-        panel = draw_panel(
-            paint, 330, 190, f"Mean {score} over seconds of one cell. {by_init}.{warning}", tight=True
-        )
+        alt = f"Mean {score} over seconds of one cell. {by_init}.{warning}"
+        panel = draw_panel(paint, 330, 190, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[p.init]), p.init) for p in prices)
     network = place_label(first.arch, first.size, first.input_size)
     return Figure("answer-cost", f"Mean {score} against seconds; {network}.{warning}", (panel,), keys)

@@ -40,18 +40,18 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
     def edge(row: LeaderboardRow) -> bool:
         return any(choice.at_edge for key in row.keys for choice in records[key].choices)
 
-    def undefined(row: LeaderboardRow) -> bool:
+    def has_undefined_score(row: LeaderboardRow) -> bool:
         stat = row.stats.get(results.primary)
         return stat is None or stat.n < len(row.seeds)
 
     def versions(row: LeaderboardRow) -> bool:
         return len({tuple(sorted(records[key].provenance.versions.items())) for key in row.keys}) > 1
 
-    def leaked(row: LeaderboardRow) -> bool:
+    def has_leak(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return row.task in audited or any(each.leaks for each in copies if each)
 
-    def unnamed(row: LeaderboardRow) -> bool:
+    def has_unknown_patients(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return not results.generated(row.task) and any(not each or each.known < each.test for each in copies)
 
@@ -64,15 +64,15 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
         return any(n < FEW_PER_CLASS for each in counts if each for n in each.train_per_class)
 
     return {
-        "test images, or their patients, in train or val": leaked,
+        "test images, or their patients, in train or val": has_leak,
         "look-alikes, unclear patients or shortcuts found by an audit": lambda row: row.task in doubted,
-        "test images of unknown patients": unnamed,
+        "test images of unknown patients": has_unknown_patients,
         "known caveats of the task": caveats,
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
         "failed or missing seeds": lambda row: visible_fields(row) in lost,
-        "undefined scores": undefined,
+        "undefined scores": has_undefined_score,
         f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
         f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
         f"fewer than {FEW_PER_CLASS} training images of a class": rare,
@@ -96,23 +96,22 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     seeds = range_with_noun((len(row.seeds) for row in results.rows), "seed")
     averages = count_noun(len(results.rows), "average")
     known = leaks(results)
-    more = [f"{count_noun(len(known) - NAMED_LEAKS, 'more leak')} in the section Leakage"] * (
-        len(known) > NAMED_LEAKS
-    )
-    found = f"{'; '.join([*known[:NAMED_LEAKS], *more])}. " if known else ""
+    more = len(known) - NAMED_LEAKS
+    rest = [f"{count_noun(more, 'more leak')} in the section Leakage"] * (more > 0)
+    found = f"{'; '.join([*known[:NAMED_LEAKS], *rest])}. " if known else ""
     verdicts = compute_verdicts(results)
     if verdicts and all(verdict.barred for verdict in verdicts):
         found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
     flagged = flagged_text(verdicts)
-    rest = f"{f' {flagged}' if flagged else ''}{_audit_coverage(results)}"
+    end = f"{f' {flagged}' if flagged else ''}{_audit_coverage(results)}"
     if touched:
         doubts = join_words([f"{rows:,} with {name}" for name, rows in touched.items()])
-        return f"{found}{cells}. Warnings on {averages}, each over {seeds}: {doubts}.{rest}"
+        return f"{found}{cells}. Warnings on {averages}, each over {seeds}: {doubts}.{end}"
     if flagged:
-        return f"{cells}; {averages}, each over {seeds}.{rest}"
+        return f"{cells}; {averages}, each over {seeds}.{end}"
     return (
         f"{cells}. {averages}, each over {seeds}, without any of the {len(checks)} problems checked: "
-        f"{join_words(checks)}.{rest}"
+        f"{join_words(checks)}.{end}"
     )
 
 
@@ -139,13 +138,8 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
         axes.barh(names, [rows] * len(names), color=INK, alpha=0.1, height=0.55)
         axes.barh(names, [touched[name] for name in names], color=INK, alpha=0.6, height=0.55)
         for place, name in enumerate(names):
-            axes.annotate(
-                f"{touched[name]:,} of {rows:,}",
-                (rows, place),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            share = f"{touched[name]:,} of {rows:,}"
+            axes.annotate(share, (rows, place), (6, 0), textcoords="offset points", va="center")
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.tick_params(axis="both", length=0, labelbottom=False)
         axes.spines[:].set_visible(False)

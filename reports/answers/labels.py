@@ -100,9 +100,8 @@ def _figure(results: Results, chosen: Sequence[LabelSaving], references: Sequenc
         edge = _limits(axes, shown)
         for each in shown:
             step = references.index(each.reference.init) - (len(references) - 1) / 2
-            _mark(
-                axes, each, names.index(each.init.task) + 0.26 * step, init_looks[each.reference.init], edge
-            )
+            y = names.index(each.init.task) + 0.26 * step
+            _mark(axes, each, y, init_looks[each.reference.init], edge)
         axes.set_yticks(range(len(names)), [shorten_name(name, 26) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
@@ -119,9 +118,8 @@ def _figure(results: Results, chosen: Sequence[LabelSaving], references: Sequenc
     )
     with report_style():
         height = 62 + len(names) * max(24, 14 * len(references))
-        panel = draw_panel(
-            paint, 330, height, f"Labels that {first.init} needs. {by_task}.{made}", tight=True
-        )
+        alt = f"Labels that {first.init} needs. {by_task}.{made}"
+        panel = draw_panel(paint, 330, height, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[name]), f"against {name}") for name in references)
     return Figure("answer-labels", caption, (panel,), keys)
 

@@ -41,18 +41,10 @@ class NextStep:
 def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[NextStep, ...]:
     """Return what to run, the surest gain first."""
     found = (
-        _gaps(results),
-        _leaks(verdicts),
-        _without_evidence(verdicts),
-        _inits(results, verdicts),
-        _real_tasks(results),
-        _single_seeds(verdicts),
-        _refused_pairs(verdicts),
-        _seeds(results, verdicts),
-        _images(verdicts),
-        _grids(results, verdicts),
-        _steps(results, verdicts),
-    )
+        _gaps(results), _leaks(verdicts), _without_evidence(verdicts), _inits(results, verdicts),
+        _real_tasks(results), _single_seeds(verdicts), _refused_pairs(verdicts),
+        _seeds(results, verdicts), _images(verdicts), _grids(results, verdicts), _steps(results, verdicts),
+    )  # fmt: skip
     return tuple(step for steps in found for step in steps)
 
 
@@ -62,36 +54,28 @@ def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> Repor
         f"{step.gain}{f': {step.options}' if step.options else ''}.{f' {step.more}.' * bool(step.more)}"
         for step in steps[:IN_ANSWER]
     ]
-    more = (
-        f" {count_noun(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
-    )
+    left = len(steps) - IN_ANSWER
+    more = f" {count_noun(left, 'more step')} in the table." if left > 0 else ""
     open_ = sum(verdict.verdict == UNDECIDED for verdict in verdicts)
-    nothing = (
-        "Nothing: every comparison has its verdict. Other tasks would show how far the results generalize."
-    )
+    nothing = "Nothing: every comparison has its verdict. Other tasks would show whether the results hold."
     if open_:
         nothing = f"No option of run would settle the {count_noun(open_, 'undecided comparison')}."
-    return ReportAnswer(
-        "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
-    )
+    sentence = f"{' '.join(parts)}{more}" if steps else nothing
+    return ReportAnswer("What should I run next to know more?", sentence, 80)
 
 
 def next_table(steps: Sequence[NextStep]) -> Table:
     """List every step with its options."""
     rows = tuple((step.options or DASH, ". ".join(filter(None, (step.gain, step.more)))) for step in steps)
-    columns = (
-        TableColumn("Options", "", "of mednet-bench run, in addition to the others"),
-        TableColumn("Expected gain"),
-    )
+    columns = (TableColumn("Options", "", "options of mednet-bench run"), TableColumn("Expected gain"))
     return Table("Next steps, the surest gain first", columns, rows)
 
 
 def _gaps(results: Results) -> Iterator[NextStep]:
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{count_noun(len(results.failed), 'cell')} failed"] * bool(results.failed)
-    lost += [f"{count_noun(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
-        waiting
-    )
+    have = "has" if waiting == 1 else "have"
+    lost += [f"{count_noun(waiting, 'planned cell')} {have} no result"] * bool(waiting)
     if lost:
         yield NextStep(f"{join_words(lost)}: run the same command again")
 
@@ -120,12 +104,8 @@ def _without_evidence(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
 def _some(tasks: Iterable[str]) -> str:
     """List the first tasks by name and count the others."""
     names = sorted(tasks)
-    return join_words(
-        [
-            *names[:NAMED_TASKS],
-            *[count_noun(len(names) - NAMED_TASKS, "more task")] * (len(names) > NAMED_TASKS),
-        ]
-    )
+    more = len(names) - NAMED_TASKS
+    return join_words([*names[:NAMED_TASKS], *[count_noun(more, "more task")] * (more > 0)])
 
 
 def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
@@ -164,12 +144,9 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     asked = sorted(int(verdict.seeds_needed) for verdict in open_)
     settled = [n for n in asked if n <= MOST_ADVISED_SEEDS]
     rest = asked[len(settled) :]
-    beyond = (
-        f"{count_noun(len(rest), 'other' if settled else 'comparison')} would need "
-        f"{range_with_noun(rest, 'seed')}"
-        if rest
-        else ""
-    )
+    others, beyond = count_noun(len(rest), "other" if settled else "comparison"), ""
+    if rest:
+        beyond = f"{others} would need {range_with_noun(rest, 'seed')}"
     if not settled:
         yield NextStep(f"More seeds would hardly help: {beyond}")
         return
@@ -240,9 +217,7 @@ def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     if late:
         steps = results.plan.recipe.steps if results.plan else TrainingConfig().steps
         where = count_noun(len(late), "comparison")
-        yield NextStep(
-            f"In {where} an init was still improving at the end of its training", f"--steps {2 * steps}"
-        )
+        yield NextStep(f"In {where} an init was still improving at its last step", f"--steps {2 * steps}")
 
 
 def more_seeds(used: Iterable[int], wanted: int) -> list[int]:

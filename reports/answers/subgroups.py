@@ -18,10 +18,7 @@ def subgroups_answer(
 ) -> ReportAnswer:
     """Compare the init in focus with each other init, and count the gaps that are shown.
 
-    Args:
-        results: the run.
-        found: at least one gap, with the largest share of the labels.
-        compared: gains likewise.
+    `found` has at least one gap; gaps and gains are those with the largest share of the labels.
     """
     found, compared = _focus(results, found, compared)
     gains = " ".join(_gains(members) for members in _pairs(compared).values())

@@ -21,10 +21,8 @@ class LabelArrow:
     """Labels saved, or lost, at one score in a panel.
 
     Attributes:
-        init: init whose curve is read.
         labels: labels of the reference, where the arrow starts.
         needed: labels of the init, where the arrow ends.
-        score: height of the arrow.
         sure: whether interval and verdict agree.
     """
 
@@ -53,15 +51,9 @@ def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[Label
 
 
 def _longest_arrow(each: LabelSaving) -> LabelArrow | None:
-    smallest = each.saved[0].labels
+    init, smallest = each.init.init, each.saved[0].labels
     found = [
-        LabelArrow(
-            each.init.init,
-            saved.labels,
-            saved.needed,
-            float(each.scores[0, place]),
-            sure=bool(each.claim(place)),
-        )
+        LabelArrow(init, saved.labels, saved.needed, float(each.scores[0, place]), bool(each.claim(place)))
         for place, saved in enumerate(each.saved)
         if smallest < saved.needed < math.inf
     ]

@@ -42,11 +42,8 @@ def draw_ranking(ranking: InitRanking, looks: dict[str, InitLook]) -> FigurePane
         panel_title(axes, setting.protocol, "\n".join(filter(None, (note, _network(ranking)))))
 
     mean_ranks = ", ".join(f"{init} {format_number(rank, '.2f')}" for init, rank in found.items())
-    apart = format_number(ranks.critical, ".2f")
-    alt = (
-        f"Mean ranks over {count_noun(ranks.units, 'independent task')}: {mean_ranks}. "
-        f"Critical difference {apart}."
-    )
+    units, critical = count_noun(ranks.units, "independent task"), format_number(ranks.critical, ".2f")
+    alt = f"Mean ranks over {units}: {mean_ranks}. Critical difference {critical}."
     facts = {"protocol": setting.protocol, "fraction": setting.fraction}
     return draw_panel(paint, 400, 120 + 18 * len(names), alt, tight=True, facts=facts)
 

@@ -29,15 +29,7 @@ AXIS_REACH = 0.25
 
 
 def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
-    """Draw one figure per protocol, architecture and image size, with panels per pair.
-
-    Args:
-        results: the run.
-        verdicts: comparisons in display order.
-
-    Returns:
-        Protocol -> its figures.
-    """
+    """Draw one figure per protocol, architecture and image size, with panels per pair: protocol -> figures."""
     kept = rows_to_draw(verdicts)
     left_out = _left_out_text(verdicts, kept)
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
@@ -112,9 +104,8 @@ def _panel(
     height = ABOVE + BELOW + LINE * lines
 
     def paint(axes: Axes) -> None:
-        axes.set_position(
-            (LEFT / WIDTH, BELOW / height, (WIDTH - LEFT - RIGHT) / WIDTH, LINE * lines / height)
-        )
+        width = (WIDTH - LEFT - RIGHT) / WIDTH
+        axes.set_position((LEFT / WIDTH, BELOW / height, width, LINE * lines / height))
         axes.set(xlim=scale, ylim=(lines - 0.4, -0.6))
         axes.axvspan(-results.margin, results.margin, color=INK, alpha=0.09, linewidth=0)
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -172,9 +163,8 @@ def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> No
     look = LOOKS[verdict.verdict]
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     axes.annotate(format_percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
-    axes.annotate(
-        verdict.barred.name if verdict.barred else verdict.verdict, (1, y), (6, 0), fontsize=7.5, **write
-    )
+    name = verdict.barred.name if verdict.barred else verdict.verdict
+    axes.annotate(name, (1, y), (6, 0), fontsize=7.5, **write)
     if math.isnan(verdict.difference):
         return
     low, high = verdict.interval

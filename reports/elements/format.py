@@ -24,8 +24,6 @@ class MetricLabel:
     """Display name and direction of a metric.
 
     Attributes:
-        title: heading.
-        help: one-phrase definition.
         lower_is_better: true for errors; None if neither end is better.
         span: largest minus smallest possible value; 1 if not declared.
     """
@@ -63,12 +61,7 @@ METRIC_LABELS = {
 
 
 def metric_label(name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> MetricLabel:
-    """Return the label of metric `name`; one that `facts` do not describe keeps its name, higher is better.
-
-    Args:
-        name: metric.
-        facts: declarations of plug-in metrics from the records.
-    """
+    """Return the label of metric `name`; one without `facts` keeps its name, higher is better."""
     if name in METRIC_LABELS or name not in facts:
         return METRIC_LABELS.get(name) or MetricLabel(name, "")
     found = facts[name]

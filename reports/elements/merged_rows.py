@@ -11,21 +11,18 @@ def merged_notices(results: Results) -> list[str]:
     """List the merged runs, their duplicate records, and runs without anything comparable."""
     if len(results.folders) < 2:
         return []
-    sizes = {
-        folder: sum(folder in places for places in results.places.values()) for folder in results.folders
-    }
+    places = results.places.values()
+    sizes = {folder: sum(folder in of for of in places) for folder in results.folders}
     names = ", ".join(f"{folder} ({count_noun(size, 'record')})" for folder, size in sizes.items())
     notices = [
         f"{len(sizes)} runs were merged: {names}. Seeds are averaged, and inits compared, across runs with "
         "equal data, protocol version, recipe, kind of device and weights; Provenance shows the recipe of "
         f"{results.folders[-1]}."
     ]
-    twice = sum(len(places) > 1 for places in results.places.values())
+    twice = sum(len(of) > 1 for of in places)
     if twice:
         other = len(results.differing)
-        clash = (
-            f"; in {other} of them the scores differ between runs, and the latest is used" if other else ""
-        )
+        clash = f"; in {other} of them the scores differ, and the latest is used" if other else ""
         notices.append(
             f"{count_noun(twice, 'record')} {'is' if twice == 1 else 'are'} in more than one of these runs, "
             f"counted once{clash}."

@@ -86,9 +86,8 @@ def report_style() -> Iterator[None]:
     neutral: dict[str, object] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
     )
-    clear: dict[str, object] = dict.fromkeys(
-        ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"
-    )
+    faces = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+    clear: dict[str, object] = dict.fromkeys(faces, "none")
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font has it
         settings = {**seaborn.axes_style("ticks"), **ours, **neutral, **clear}
@@ -108,8 +107,7 @@ def draw_panel(
 
     Args:
         paint: draws on the axes.
-        width: in CSS pixels.
-        height: in CSS pixels.
+        width: in CSS pixels, like `height`.
         alt: text alternative.
         tight: fit the margins to the labels, for names of unknown length; otherwise the panels of a figure
             have equal margins and line up.
@@ -131,9 +129,8 @@ def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
     _grow(axes, NOTE_LINE * note.count("\n") / 72)
     axes.set_title(shorten_name(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
     if note:
-        axes.annotate(
-            note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"
-        )
+        style = {"textcoords": "offset points", "fontsize": 7, "style": "italic"}
+        axes.annotate(note, (0, 1), (0, 5), "axes fraction", **style)
 
 
 def _grow(axes: Axes, inches: float) -> None:
@@ -158,9 +155,8 @@ def legend_swatch(look: InitLook) -> FigurePanel:
 
     def paint(axes: Axes) -> None:
         axes.set_axis_off()
-        axes.plot(
-            [0, 1, 2], [0, 0, 0], color=look.color, marker=look.marker, linestyle=look.dash, markevery=[1]
-        )
+        line = {"color": look.color, "marker": look.marker, "linestyle": look.dash}
+        axes.plot([0, 1, 2], [0, 0, 0], markevery=[1], **line)
         axes.set(xlim=(-0.1, 2.1), ylim=(-1, 1))
         axes.set_position((0, 0, 1, 1))
 

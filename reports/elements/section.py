@@ -36,6 +36,7 @@ class Datum:
 
 
 TableEntry = str | int | float | None | Datum
+TableRow = tuple[TableEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class TableColumn:
     """Heading and number format of a column.
 
     Attributes:
-        title: heading.
         format: a format specification for numbers, e.g. ".3f", "+.3f" or ",d"; "" marks a column of text.
         help: one-phrase explanation of the heading.
         facet: one of `FACETS` if the column holds its values, e.g. "task"; `Datum.value` counts, e.g. 0.1,
@@ -70,7 +70,7 @@ class Table:
 
     caption: str
     columns: tuple[TableColumn, ...]
-    rows: tuple[tuple[TableEntry, ...], ...]
+    rows: tuple[TableRow, ...]
     folded: bool = False
     facts: FacetFacts = field(default_factory=dict)
     keys: tuple[tuple[str, ...], ...] = ()
@@ -82,8 +82,7 @@ class FigurePanel:
 
     Attributes:
         svg: an `<svg>` element with a viewBox, without outside references.
-        width: natural width in CSS pixels.
-        height: natural height in CSS pixels.
+        width: natural width in CSS pixels, like `height`.
         alt: text alternative.
         facts: facet values for the filters.
     """
@@ -119,9 +118,7 @@ class SectionPart:
 
     Attributes:
         title: heading, or "" for the first part.
-        lead: paragraphs before everything else.
-        points: a list, one sentence each.
-        blocks: tables and figures in reading order.
+        lead: paragraphs, before `points`, a list, and `blocks`.
     """
 
     title: str = ""
@@ -135,7 +132,6 @@ class ReportAnswer:
     """Answer at the top of the page: one sentence and one figure for a reader's question.
 
     Attributes:
-        question: in the reader's words.
         sentence: the answer with its n; "undecided" is an answer too.
         order: place among the answers.
         figure: one small figure with a unique name, or None.
@@ -160,7 +156,6 @@ class SectionContent:
     """A section, ready to be rendered.
 
     Attributes:
-        title: heading.
         order: place in the page; 0 to 19 belong to the verdicts.
         parts: at least one.
         answers: answers for the top of the page.

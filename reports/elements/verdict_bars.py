@@ -23,10 +23,7 @@ BAR_LINES = 24
 def draw_verdict_bars(name: str, caption: str, lines: Mapping[str, Mapping[str, int]]) -> Figure | None:
     """Draw bars of equal length, divided by verdict; None if all counts are 0.
 
-    Args:
-        name: name of the figure.
-        caption: content of the figure.
-        lines: label of a bar -> verdict -> count; a line of zeros has no bar.
+    `lines` is label of a bar -> verdict -> count; a line of zeros has no bar.
     """
     lines = {line: counts for line, counts in lines.items() if any(counts.values())}
     if not lines:

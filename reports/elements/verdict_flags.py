@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..analysis.results import Results
 from ..analysis.verdicts import EXCLUDING, Verdict
 from .format import format_percent, task_entry
-from .section import Datum, Table, TableColumn, TableEntry
+from .section import Datum, Table, TableColumn, TableRow
 from .verdict_format import flag_names, pair_name, pair_of
 
 MEANINGS = {
@@ -48,7 +48,7 @@ def flag_summary(verdicts: Sequence[Verdict]) -> Table:
     """Count the comparisons with each flag."""
     touched = Counter(name for verdict in verdicts for name in flag_names(verdict))
     order = [*(name for name in MEANINGS if touched[name]), *sorted(set(touched) - set(MEANINGS))]
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (name, MEANINGS.get(name, ""), touched[name], "none given" if name in EXCLUDING else "given")
         for name in order
     ]
@@ -63,7 +63,7 @@ def flag_summary(verdicts: Sequence[Verdict]) -> Table:
 
 def flag_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     """List every reason once per task, pair, protocol and fraction."""
-    rows: dict[tuple[TableEntry, ...], None] = {}
+    rows: dict[TableRow, None] = {}
     for verdict in verdicts:
         a, pair = verdict.a, pair_of(verdict)
         for flag in verdict.flags:

@@ -50,9 +50,8 @@ LOOKS = {
 def draw_marker(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> None:
     """Draw the marker of a verdict."""
     look = LOOKS[verdict]
-    axes.plot(
-        x, y, look.marker, color=look.color, markerfacecolor=look.face, markeredgewidth=1.4, markersize=size
-    )
+    style = {"color": look.color, "markerfacecolor": look.face, "markeredgewidth": 1.4, "markersize": size}
+    axes.plot(x, y, look.marker, **style)
 
 
 def marker_keys() -> tuple[tuple[FigurePanel, str], ...]:

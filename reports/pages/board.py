@@ -37,7 +37,7 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
 
     Args:
         folders: run directories.
-        wanted: the part to show.
+        wanted: part to show.
         format: table, markdown, csv, or latex for the package booktabs.
 
     Raises:
@@ -102,9 +102,8 @@ def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) ->
 
     headers, body = _body(results, rows)
     escaped = [[escape_markdown(cell) for cell in line] for line in body]
-    table = tabulate.tabulate(
-        escaped, [*map(escape_markdown, headers)], tablefmt="pipe", disable_numparse=True
-    )
+    headers = [*map(escape_markdown, headers)]
+    table = tabulate.tabulate(escaped, headers, tablefmt="pipe", disable_numparse=True)
     return f"**{escape_markdown(caption)}**\n\n{table}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..analysis.results import Results
 from ..elements.format import GENERATED, format_percent
-from ..elements.section import FACETS, Datum, FacetFacts, Table, TableEntry
+from ..elements.section import FACETS, Datum, FacetFacts, Table, TableRow
 
 FACET_TITLES = {
     "task": "Task",
@@ -24,7 +24,6 @@ class FilterFacet:
 
     Attributes:
         name: one of `FACETS`, used in links.
-        title: name shown to readers.
         choices: (value in links, value shown), unique.
     """
 
@@ -49,13 +48,8 @@ def list_facets(results: Results) -> tuple[FilterFacet, ...]:
         "fraction": ((share, format_percent(share)) for share in sorted({cell.fraction for cell in cells})),
         "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),
     }
-    found = (
-        FilterFacet(
-            name, FACET_TITLES[name], tuple((facet_value(value), label) for value, label in shown[name])
-        )
-        for name in FACETS
-    )
-    return tuple(facet for facet in found if len(facet.choices) > 1)
+    choices = {name: tuple((facet_value(v), label) for v, label in shown[name]) for name in FACETS}
+    return tuple(FilterFacet(name, FACET_TITLES[name], of) for name, of in choices.items() if len(of) > 1)
 
 
 def facet_value(value: str | float) -> str:
@@ -102,7 +96,7 @@ def single_facts(facts: FacetFacts) -> Iterator[Fact]:
             yield name, one
 
 
-def row_facts(table: Table, row: tuple[TableEntry, ...]) -> Iterator[Fact]:
+def row_facts(table: Table, row: TableRow) -> Iterator[Fact]:
     """Yield the facts of a row: those of its table and those of its entries."""
     yield from single_facts(table.facts)
     for column, entry in zip(table.columns, row, strict=True):

@@ -86,8 +86,8 @@ def _drawing(panel: FigurePanel, number: int) -> str:
 def _lines(table: Table, marks: FacetMarks, homes: dict[str, str]) -> Iterator[TemplateRow]:
     before = None
     keys = table.keys or ((),) * len(table.rows)
-    for row, behind in zip(table.rows, keys, strict=True):
+    for row, row_keys in zip(table.rows, keys, strict=True):
         cells = [(column, as_datum(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
-        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in behind]
+        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in row_keys]
         yield TemplateRow(row[0] == before, marks.of(row_facts(table, row)), cells, records)
         before = row[0]

@@ -15,17 +15,11 @@ GAP = 14
 
 
 def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
-    """Render `page`.
-
-    Returns:
-        The text, and the figures for `figures/`: file name -> SVG.
-    """
+    """Render `page` as text and the figures for `figures/`: file name -> SVG."""
     drawings: dict[str, bytes] = {}
     lines = [f"# {escape_markdown(page.title)}", "", escape_markdown(page.headline), ""]
-    lines += [
-        ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally) + ".",
-        "",
-    ]
+    counts = ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally)
+    lines += [f"{counts}.", ""]
     for notice in page.notices:
         lines += [f"> **Note:** {escape_markdown(notice)}", ""]
     titles = {anchor: content.title for anchor, content in page.sections}
@@ -71,12 +65,8 @@ def _part(part: SectionPart, drawings: dict[str, bytes]) -> Iterator[str]:
 def _figure(figure: Figure, drawings: dict[str, bytes]) -> Iterator[str]:
     drawings[f"{figure.name}.svg"] = compose_panels(figure).encode()
     alt = "; ".join(panel.alt for panel in figure.panels[:6])
-    yield from (
-        escape_markdown(figure.caption),
-        "",
-        f"![{escape_markdown(alt)}](figures/{figure.name}.svg)",
-        "",
-    )
+    image = f"![{escape_markdown(alt)}](figures/{figure.name}.svg)"
+    yield from (escape_markdown(figure.caption), "", image, "")
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -95,9 +85,8 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cell(datum: Datum) -> str:
     words = escape_markdown(datum.text) + (f" ± {escape_markdown(datum.spread)}" if datum.spread else "")
-    return (f"**{words}**" if datum.strong else words) + (
-        f" ({escape_markdown(datum.note)})" if datum.note else ""
-    )
+    note = f" ({escape_markdown(datum.note)})" if datum.note else ""
+    return (f"**{words}**" if datum.strong else words) + note
 
 
 def compose_panels(figure: Figure) -> str:

@@ -21,7 +21,6 @@ class ReportPage:
     """A whole report as plain data, the same for every renderer.
 
     Attributes:
-        headline: one line on what was compared.
         tally: (number, what it counts, tone); tone is "good", "bad" or "open".
         notices: warnings to read before any number.
         answers: answers of all sections, in order; `see` is the anchor of an existing section.
@@ -45,9 +44,8 @@ class ReportPage:
 def build_page(results: Results) -> ReportPage:
     """Build every registered section and sort them."""
     found = ((name, _content(name, section, results)) for name, section in SECTIONS.items())
-    sections = sorted(
-        ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
-    )
+    filled = ((name, content) for name, content in found if content)
+    sections = sorted(filled, key=lambda section: (section[1].order, section[0]))
     return ReportPage(
         title="mednet-bench report",
         headline=headline(results),
@@ -164,9 +162,7 @@ def notices(results: Results) -> tuple[str, ...]:
     if len(known) > MOST_LEAKS:
         found.append(f"{count_noun(len(known) - MOST_LEAKS, 'more leak')}: see Leakage.")
     if made and len(made) == len(tasks):
-        found.append(
-            f"Every task here is a phantom ({GENERATED}). These numbers show only that the software works."
-        )
+        found.append(f"Every task here is a phantom ({GENERATED}). The numbers only test the software.")
     elif made:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:

@@ -30,9 +30,8 @@ def subgroups_csv(results: Results) -> str:
     lines += [line for each in subgroup_gains(results) for line in _gain_lines(each)]
     generated = {task: str(results.generated(task)).lower() for task in results.tasks}
     filled = [{**line, "generated": generated.get(str(line["task"]), "")} for line in lines]
-    return csv_text(
-        SUBGROUP_COLUMNS, [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
-    )
+    cells = [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
+    return csv_text(SUBGROUP_COLUMNS, cells)
 
 
 _CsvLine = dict[str, object]
@@ -47,13 +46,8 @@ def _row(row: LeaderboardRow, column: str) -> _CsvLine:
 
 
 def _images(one: SubgroupRow) -> _CsvLine:
-    positives = " ".join(map(str, one.positives))
-    return {
-        "subgroup": one.value,
-        "n_images": one.images,
-        "n_positives": positives,
-        "n_groups": one.groups or "",
-    }
+    positives, groups = " ".join(map(str, one.positives)), one.groups or ""
+    return {"subgroup": one.value, "n_images": one.images, "n_positives": positives, "n_groups": groups}
 
 
 def _gap_lines(each: RowGap) -> Iterator[_CsvLine]:
@@ -73,13 +67,8 @@ def _gain_lines(each: SubgroupGain) -> Iterator[_CsvLine]:
     b = each.pair.b
     common = {**_row(each.pair.a, each.column), **_images(each.stratum), "init_b": b.init}
     common |= {"variant_b": b.variant, "n_seeds": len(each.pair.seeds)}
-    yield {
-        **common,
-        "quantity": "gain",
-        **_value_and_interval(each.difference),
-        "p_holm": each.p,
-        "shown": each.verdict,
-    }
+    test = {"p_holm": each.p, "shown": each.verdict}
+    yield {**common, "quantity": "gain", **_value_and_interval(each.difference), **test}
     if each.extra:
         test = {"p_holm": each.p_extra, "shown": each.alike}
         yield {**common, "quantity": "against the others", **_value_and_interval(each.extra), **test}

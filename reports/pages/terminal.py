@@ -24,11 +24,9 @@ from .overview import notices
 
 
 def leaderboard_text(results: Results, width: int | None = None) -> str:
-    """Return the leaderboard as text.
+    """Return the leaderboard for `width` columns, by default of the terminal.
 
-    Args:
-        results: the run.
-        width: columns, by default of the terminal; inits that do not fit side by side get a line each.
+    Inits that do not fit side by side get a line each.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
     tables: dict[tuple[str, str, int, int], list[LeaderboardRow]] = defaultdict(list)
@@ -47,12 +45,7 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
 
 
 def verdict_text(results: Results, width: int | None = None) -> str:
-    """Return the counts of verdicts per pair and the warnings; "" if nothing can be compared.
-
-    Args:
-        results: the run.
-        width: columns, by default of the terminal.
-    """
+    """Return the counts of verdicts per pair and the warnings; "" if nothing can be compared."""
     width = width or shutil.get_terminal_size((100, 24)).columns
     verdicts = compute_verdicts(results)
     if not verdicts:
@@ -69,9 +62,8 @@ def verdict_text(results: Results, width: int | None = None) -> str:
             line = _one_line(f"{pair_name(pair)}{warning}: {tally_text(members)}")
             lines.append(textwrap.fill(line, width, subsequent_indent="  "))
     doubts = [f"{leak}." for leak in leaks(results)] + list(filter(None, (flagged_text(verdicts),)))
-    lines += [""] * bool(doubts) + [
-        textwrap.fill(_one_line(d), width, subsequent_indent="  ") for d in doubts
-    ]
+    lines += [""] * bool(doubts)
+    lines += [textwrap.fill(_one_line(doubt), width, subsequent_indent="  ") for doubt in doubts]
     return "\n".join(lines).replace(NBSP, " ") + "\n"
 
 

@@ -31,7 +31,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.stats import describe_values
 
@@ -90,7 +90,7 @@ def _cells(results: Results) -> Table:
         cells[_place(record)].append(record)
     for record in results.step("tune"):
         tunings[_place(record)].append(record)
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     places = dict.fromkeys((r.protocol, r.arch, r.size, r.input_size, r.init) for r in results.rows)
     for key in places:
         protocol, arch, size, input_size, init = key
@@ -118,7 +118,7 @@ def _cells(results: Results) -> Table:
 
 
 def _pretraining(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
             _users(results, r),
@@ -198,14 +198,8 @@ def _panel(
 
         for row, seconds in points:
             look = init_looks[row.init]
-            axes.plot(
-                seconds,
-                row.stats[results.primary].mean,
-                look.marker,
-                color=look.color,
-                markersize=6,
-                alpha=0.8,
-            )
+            score = row.stats[results.primary].mean
+            axes.plot(seconds, score, look.marker, color=look.color, markersize=6, alpha=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -34,7 +34,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 
 if TYPE_CHECKING:
@@ -56,11 +56,9 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
     found = differences_to(results, BASELINE, results.primary)
     title = "Difference to scratch"
     if not found:
-        why = (
-            "no seed that two inits share on equal data"
-            if BASELINE in inits
-            else f"no record of an init called {BASELINE}"
-        )
+        why = f"no record of an init called {BASELINE}"
+        if BASELINE in inits:
+            why = "no seed that two inits share on equal data"
         lead = f"Nothing can be compared with training from scratch: there is {why}."
         return SectionContent(title, 40, (SectionPart(lead=(lead,)),))
     figures: dict[tuple[str, str, int, int], list[PairedRows]] = defaultdict(list)
@@ -90,9 +88,8 @@ def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tupl
     inits = len({_name(item) for item in items})
     per_panel = max(1, MAP_COLUMNS // inits)
     parts = [set(fractions[start : start + per_panel]) for start in range(0, len(fractions), per_panel)]
-    return tuple(
-        _panel(results, [item for item in items if item.row.fraction in part], scale) for part in parts
-    )
+    shares = ([item for item in items if item.row.fraction in part] for part in parts)
+    return tuple(_panel(results, share, scale) for share in shares)
 
 
 def _name(item: PairedRows) -> str:
@@ -103,35 +100,22 @@ def _name(item: PairedRows) -> str:
 
 def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> FigurePanel:
     tasks = list(dict.fromkeys(item.row.task for item in items))
-    columns = list(
-        dict.fromkeys(
-            (item.row.fraction, _name(item)) for item in sorted(items, key=lambda i: i.row.fraction)
-        )
-    )
+    ordered = sorted(items, key=lambda item: item.row.fraction)
+    columns = list(dict.fromkeys((item.row.fraction, _name(item)) for item in ordered))
     means = {(item.row.task, (item.row.fraction, _name(item))): item.stat.mean for item in items}
     grid = np.array([[means.get((task, column), np.nan) for column in columns] for task in tasks])
-    texts = np.array(
-        [["" if np.isnan(value) else format_number(value, "+.3f") for value in line] for line in grid]
-    )
+    texts = np.array([["" if np.isnan(x) else format_number(x, "+.3f") for x in line] for line in grid])
     marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
 
     def paint(axes: Axes) -> None:
         draw_heat(axes, grid, texts, scale, fontsize=7.5)
         axes.xaxis.tick_top()
-        names = [
-            f"{shorten_name(task, 30)}\n{GENERATED}" if marked[task] else shorten_name(task, 30)
-            for task in tasks
-        ]
+        names = [shorten_name(task, 30) + (f"\n{GENERATED}" if marked[task] else "") for task in tasks]
         axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
         for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
             label.set_fontsize(6.5 if marked[task] else 8)
-        axes.set_xticks(
-            [i + 0.5 for i in range(len(columns))],
-            [shorten_name(name, 18) for _, name in columns],
-            rotation=30,
-            ha="left",
-            rotation_mode="anchor",
-        )
+        names = [shorten_name(name, 18) for _, name in columns]
+        axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=30, ha="left", rotation_mode="anchor")
         _group(axes, [fraction for fraction, _ in columns])
 
     by_task = (
@@ -181,7 +165,7 @@ def _table(results: Results, found: Sequence[PairedRows]) -> Table:
         TableColumn("Paired seeds", "d"),
         TableColumn("Unpaired seeds", "d", "seeds that only one of the two has"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             task_entry(results, item.row.task),
             item.row.protocol,

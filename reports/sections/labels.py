@@ -25,7 +25,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.labels_saved import SavedLabels
 
@@ -85,21 +85,16 @@ def _table(results: Results, savings: Sequence[LabelSaving], largest: bool) -> T
         TableColumn("95 % interval", "", "of the labels needed, over test images and seeds"),
         TableColumn("Share", ".2f", "init needs / reference needs; below 1 saves labels"),
         TableColumn("Seeds", "d"),
-        TableColumn(
-            "No difference from", "g", "smallest share of labels from which on no difference is shown"
-        ),
+        TableColumn("No difference from", "g", "smallest share from which on no difference is shown"),
     )
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for each, at in chosen:
         saved, smallest = each.saved[at], each.saved[0].labels
         rows.append(
             (
                 task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
-                Datum(
-                    each.fractions[at],
-                    f"{format_number(saved.labels, ',d')} ({format_percent(each.fractions[at])})",
-                ),
+                Datum(each.fractions[at], f"{saved.labels:,.0f} ({format_percent(each.fractions[at])})"),
                 Datum(saved.own, label_count(saved.own, smallest)),
                 Datum(min(saved.needed, SORT_LAST), label_count(saved.needed, smallest)),
                 Datum(min(saved.low, SORT_LAST), labels_interval(saved, smallest)),

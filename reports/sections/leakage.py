@@ -17,7 +17,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 
 _TASK = TableColumn("Task", facet="task")
@@ -46,14 +46,11 @@ def leakage_section(results: Results) -> SectionContent | None:
     blocks = (*(table for table in tables if table.rows), *_figures(audits))
     if not points:
         doubted = any(audit.doubts for audit in audits)
-        points = [
-            f"No leaked test image was {'confirmed' if doubted else 'found'} by the searches that were run."
-        ]
+        points = [f"No leaked test image was {'confirmed' if doubted else 'found'} by the searches."]
     clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.told)]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
-    return SectionContent(
-        "Leakage", 68, (SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),)
-    )
+    part = SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks)
+    return SectionContent("Leakage", 68, (part,))
 
 
 def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:
@@ -74,16 +71,12 @@ def _copies_table(results: Results, copies: dict[tuple[str, int], list[SplitOver
         TableColumn("Test images", ",d"),
         TableColumn("In train", ",d", "test images that are also in train, equal in every pixel"),
         TableColumn("In validation", ",d"),
-        TableColumn(
-            "Label conflicts", ",d", "groups of equal images of test and another split with different labels"
-        ),
+        TableColumn("Label conflicts", ",d", "groups of equal images across splits with different labels"),
         TableColumn("Validation in train", ",d", "validation images that are also in train"),
         TableColumn("Handling", "", "whether test images with equal ones were dropped"),
-        TableColumn(
-            "Shared groups", "", "test images of patients or other groups that are also in train or val"
-        ),
+        TableColumn("Shared groups", "", "test images of patients or groups that are also in train or val"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
          each.val_in_train, _handling(each),
          f"{each.of_shared:,} of {each.known:,}" if each.known else "groups not known")
@@ -117,7 +110,7 @@ def _near_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     return Table("Near copies and shared groups", columns, rows)
 
 
-def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[tuple[TableEntry, ...]]:
+def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[TableRow]:
     task = task_entry(results, audit.task)
     for near in audit.near:
         found = len(near.matches)
@@ -143,15 +136,13 @@ def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
         TableColumn("Images", ",d", "one per group or picture"),
         TableColumn("Hint"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, audit.task), hint.target, hint.features, hint.auc, hint.chance,
          hint.images, _hint_text(hint))
         for audit in audits
         for hint in audit.hints
     ]  # fmt: skip
-    return Table(
-        "Shortcuts: targets predicted from a few statistics of an image", columns, tuple(rows), folded=True
-    )
+    return Table("Shortcuts: targets predicted from image statistics", columns, tuple(rows), folded=True)
 
 
 def _hint_text(hint: ShortcutHint) -> str:

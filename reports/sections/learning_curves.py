@@ -65,9 +65,7 @@ def learning_curves(results: Results) -> SectionContent | None:
 
 
 def _without_curves() -> SectionContent:
-    lead = (
-        "Every task was run at one label fraction only: a curve needs several, for example 0.1, 0.5 and 1.0."
-    )
+    lead = "Every task was run at one label fraction only: a curve needs several, e.g. 0.1, 0.5 and 1.0."
     return SectionContent("Learning curves", 30, (SectionPart(lead=(lead,)),))
 
 
@@ -129,9 +127,8 @@ def _task_panel(
 
 def _scores_text(line: Sequence[LeaderboardRow], primary: str) -> str:
     known = (row for row in line if primary in row.stats)
-    return ", ".join(
-        f"{format_number(row.stats[primary].mean)} at {format_percent(row.fraction)}" for row in known
-    )
+    scores = ((format_number(row.stats[primary].mean), format_percent(row.fraction)) for row in known)
+    return ", ".join(f"{score} at {share}" for score, share in scores)
 
 
 def _arrows_text(pointing: Sequence[LabelArrow]) -> str:
@@ -152,9 +149,7 @@ def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLo
     means = [row.stats[primary].mean for row in known]
     bands = [row.stats[primary].band for row in known]
     axes.plot(x, means, color=look.color, marker=look.marker, linestyle=look.dash)
-    axes.fill_between(
-        x, [low for low, _ in bands], [high for _, high in bands], color=look.color, alpha=0.18, lw=0
-    )
+    axes.fill_between(x, *zip(*bands, strict=True), color=look.color, alpha=0.18, lw=0)
     if variant:
         at = (x[0], means[0])
         axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)

@@ -15,7 +15,7 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..statistics.convergence import SHARE
 
 
@@ -41,33 +41,26 @@ def convergence_section(results: Results) -> SectionContent | None:
     parts = [[p for p in found if p.row.fraction == largest], [p for p in found if p.row.fraction < largest]]
     tables = tuple(_table(results, part, folded=at > 0) for at, part in enumerate(parts) if part)
     answer = pace_answer(results, parts[0])
-    return SectionContent(
-        "Convergence", 48, (SectionPart(lead=lead, blocks=tables),), (answer,) if answer else ()
-    )
+    part = SectionPart(lead=lead, blocks=tables)
+    return SectionContent("Convergence", 48, (part,), (answer,) if answer else ())
 
 
 def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> Table:
-    extra = varying_columns(pace.row for pace in found)
+    extra, near = varying_columns(pace.row for pace in found), format_percent(SHARE)
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
         TableColumn("Protocol", facet="protocol"),
         *((TableColumn("Labels", "g", facet="fraction"),) * folded),
         *(column for column, _ in extra),
-        TableColumn(
-            "Steps",
-            ",.0f",
-            f"to {format_percent(SHARE)} of the final score, median over seeds, and the range",
-        ),
-        TableColumn(
-            "From chance", ",.0f", f"steps to {format_percent(SHARE)} of the way from chance level, likewise"
-        ),
+        TableColumn("Steps", ",.0f", f"to {near} of the final score, median over seeds, and the range"),
+        TableColumn("From chance", ",.0f", f"steps to {near} of the way from chance level, likewise"),
         TableColumn("Seconds", "g", "of training until then, likewise"),
         TableColumn("Seeds", "d"),
         TableColumn(f"From chance / {BASELINE}", ".2f", "median over the common seeds, and the range"),
         TableColumn("Paired", "d", "common seeds"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             task_entry(results, pace.row.task),
             pace.row.init,
@@ -84,7 +77,7 @@ def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> 
         for pace in found
     ]
     labels = "with fewer labels" if folded else f"with {format_percent(found[0].row.fraction)} of the labels"
-    caption = f"To {format_percent(SHARE)} of the final validation score, {labels}"
+    caption = f"To {near} of the final validation score, {labels}"
     protocols = {pace.row.protocol for pace in found}
     facts: dict[str, str | float] = {} if folded else {"fraction": found[0].row.fraction}
     if len(protocols) == 1:  # the column is dropped

@@ -16,7 +16,7 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..statistics.stats import MetricStat, describe_values
 
 PER_CLASS_ROWS = 300
@@ -88,7 +88,7 @@ def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
         ),
         TableColumn("Seeds", "d"),
     )
-    body: list[tuple[TableEntry, ...]] = [
+    body: list[TableRow] = [
         (
             task_entry(results, row.task),
             label,

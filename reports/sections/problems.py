@@ -18,7 +18,7 @@ from ..elements.format import (
     task_entry,
 )
 from ..elements.merged_rows import merged_notices
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_format import flagged_text
 from ..statistics.stats import MetricStat
 
@@ -136,8 +136,7 @@ def _separate_variants(results: Results) -> list[str]:
 
 def _repeated_seeds(results: Results) -> list[str]:
     return [
-        f"{_task_name(results, task)}: {count_noun(dropped, 'record')} left out because a later one repeats "
-        "its seed."
+        f"{_task_name(results, task)}: {count_noun(dropped, 'record')} replaced by later ones of equal seeds."
         for task, dropped in sorted(results.repeated.items())
     ]
 
@@ -160,16 +159,11 @@ def _mixed_software(results: Results) -> list[str]:
     ]
 
 
-def _where(results: Results, cell: Cell) -> tuple[TableEntry, ...]:
+def _where(results: Results, cell: Cell) -> TableRow:
     step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
     network = place_label(cell.arch, cell.size, cell.input_size)
-    return (
-        task_entry(results, cell.task),
-        cell.init,
-        step,
-        Datum(cell.fraction, format_percent(cell.fraction)),
-        network,
-    )
+    labels = Datum(cell.fraction, format_percent(cell.fraction))
+    return task_entry(results, cell.task), cell.init, step, labels, network
 
 
 WHERE = (
@@ -186,27 +180,21 @@ def _seeds(cells: Iterable[Cell]) -> str:
 
 
 def _cells_table(
-    caption: str, columns: tuple[TableColumn, ...], rows: list[tuple[TableEntry, ...]], folded: bool = False
+    caption: str, columns: tuple[TableColumn, ...], rows: list[TableRow], folded: bool = False
 ) -> Table:
     """Make a table of cells with at most `PROBLEM_ROWS` rows."""
     more = f" (the first {PROBLEM_ROWS} of {len(rows)} rows)" if len(rows) > PROBLEM_ROWS else ""
-    return compact_column(
-        Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded), "Network"
-    )
+    table = Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded)
+    return compact_column(table, "Network")
 
 
 def _failed_cells(results: Results) -> Table:
-    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
         groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, _seeds(cells), error) for (where, error), cells in groups.items()
-    ]
-    return _cells_table(
-        f"{count_noun(len(results.failed), 'cell')} failed",
-        (TableColumn("Seeds"), TableColumn("Error")),
-        rows,
-    )
+    rows: list[TableRow] = [(*where, _seeds(cells), error) for (where, error), cells in groups.items()]
+    caption = f"{count_noun(len(results.failed), 'cell')} failed"
+    return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Error")), rows)
 
 
 def _by_place(cell: Cell) -> tuple[object, ...]:
@@ -216,50 +204,41 @@ def _by_place(cell: Cell) -> tuple[object, ...]:
 
 def _missing_cells(results: Results) -> Table:
     waiting = [item for item in results.missing if item.reason != "failed"]
-    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for item in waiting:
         groups[_where(results, item.cell), item.reason].append(item.cell)
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, _seeds(cells), reason) for (where, reason), cells in groups.items()
-    ]
+    rows: list[TableRow] = [(*where, _seeds(cells), reason) for (where, reason), cells in groups.items()]
     caption = f"{count_noun(len(waiting), 'planned cell')} without a record"
     return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
 
 
 def _undefined_metrics(results: Results) -> Table:
-    found: Counter[tuple[tuple[TableEntry, ...], str, str]] = Counter()
+    found: Counter[tuple[TableRow, str, str]] = Counter()
     for record in results.counted:
         for name, value in record.metrics.items():
             if value is None:
                 reason = record.undefined.get(name, "no reason was recorded")
-                found[
-                    _where(results, record.cell), metric_label(name, results.metric_facts).title, reason
-                ] += 1
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, name, cells, why) for (where, name, why), cells in found.items()
-    ]
+                title = metric_label(name, results.metric_facts).title
+                found[_where(results, record.cell), title, reason] += 1
+    rows: list[TableRow] = [(*where, name, cells, why) for (where, name, why), cells in found.items()]
     caption = "Undefined metrics: excluded from the mean, never counted as 0"
     return _cells_table(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
 
 
 def _edges(results: Results) -> Table:
-    found: dict[tuple[tuple[TableEntry, ...], str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    found: dict[tuple[TableRow, str, str], list[tuple[float, Cell]]] = defaultdict(list)
     for record in results.counted:
         for choice in record.choices:
             if choice.at_edge:
                 grid = ", ".join(f"{value:g}" for value in choice.grid)
                 found[_where(results, record.cell), choice.name, grid].append((choice.value, record.cell))
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
         for (where, name, grid), chosen in found.items()
     ]
     caption = "Hyper-parameters at the edge of their grid: a wider grid might do better"
-    columns = (
-        TableColumn("Hyper-parameter"),
-        TableColumn("Chosen"),
-        TableColumn("Grid"),
-        TableColumn("Seeds", "d"),
-    )
+    names = TableColumn("Hyper-parameter"), TableColumn("Chosen"), TableColumn("Grid")
+    columns = (*names, TableColumn("Seeds", "d"))
     return _cells_table(caption, columns, rows, folded=True)
 
 
@@ -271,14 +250,13 @@ def _caveats(results: Results) -> Table:
         if (facts := results.tasks.get(task))
         for caveat in facts.caveats
     ]
-    return Table(
-        "Known caveats of the tasks", (TableColumn("Task", facet="task"), TableColumn("Caveat")), tuple(rows)
-    )
+    columns = (TableColumn("Task", facet="task"), TableColumn("Caveat"))
+    return Table("Known caveats of the tasks", columns, tuple(rows))
 
 
 def _notes(results: Results) -> Table:
     found = Counter((record.cell.task, note) for record in results.counted for note in record.notes)
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
     columns = (TableColumn("Task", facet="task"), TableColumn("Note"), TableColumn("Cells", "d"))

@@ -11,7 +11,7 @@ from ...benchmark.schema.plan import Plan
 from ...benchmark.schema.records import InitFacts, Record
 from ..analysis.results import Results
 from ..elements.format import GENERATED, compact_column, count_noun, place_label, task_entry
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 
 PATHS = ("out", "data_root", "task_file", "config")
 HASH_DIGITS = 12
@@ -47,7 +47,7 @@ def _group_records(records: Iterable[Record], key: Callable[[Record], str]) -> d
 
 
 def _tasks(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for task, members in _group_records(results.counted, lambda record: record.cell.task).items():
         facts = results.tasks.get(task)
         tests = {record.counts.test for record in members if record.counts}
@@ -76,7 +76,7 @@ def _inits(results: Results) -> Table:
         if record.init:
             network = place_label(record.cell.arch, record.cell.size, record.cell.input_size)
             groups[record.cell.init, record.init.identity, network].append((record, record.init))
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for (name, identity, network), members in sorted(groups.items()):
         facts = [init for _, init in members]
         rows.append(
@@ -159,14 +159,12 @@ def _threads(records: Sequence[Record], device: str) -> str:
 
 
 def _recipe(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     if results.plan:
         asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
         trained = msgspec.to_builtins(results.plan.recipe)
         rows = [(name, _option_entry(results, value)) for name, value in {**asked, **trained}.items()]
-    recipes = _group_records(
-        results.counted, lambda record: f"{record.cell.protocol}: {_short(record.recipe_hash)}"
-    )
+    recipes = _group_records(results.counted, lambda r: f"{r.cell.protocol}: {_short(r.recipe_hash)}")
     rows += [("recipe of " + recipe, count_noun(len(members), "cell")) for recipe, members in recipes.items()]
     columns = (TableColumn("Name"), TableColumn("Value"))
     return Table("Options of the last run, and the recipe", columns, tuple(rows), folded=True)

@@ -35,7 +35,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
 
@@ -66,9 +66,8 @@ def over_tasks(results: Results) -> SectionContent | None:
         lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
         if lines:
             blocks.append(_ranks(lines, folded))
-    return SectionContent(
-        "Over all tasks", 10, (SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks)),)
-    )
+    part = SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks))
+    return SectionContent("Over all tasks", 10, (part,))
 
 
 def _points(results: Results) -> tuple[str, ...]:
@@ -81,11 +80,9 @@ def _points(results: Results) -> tuple[str, ...]:
         (units < RANK_UNITS, f"Friedman's and Nemenyi's need {RANK_UNITS}"),
     )
     short = [text for lacking, text in needs if lacking]
-    points = (
-        [f"There are at most {count_noun(units, 'independent task')} here: {join_words(short)}."]
-        if short
-        else []
-    )
+    points: list[str] = []
+    if short:
+        points.append(f"There are at most {count_noun(units, 'independent task')} here: {join_words(short)}.")
     if inits < RANK_INITS and units >= RANK_UNITS:
         points.append(f"Friedman's and Nemenyi's tests need {RANK_INITS} inits on the same tasks.")
     left_out = sorted({task for each in gather_scores(results) for task in each.left_out})
@@ -104,7 +101,7 @@ SETTING = (
 )
 
 
-def _setting(of: ComparableSetting) -> tuple[TableEntry, ...]:
+def _setting(of: ComparableSetting) -> TableRow:
     fraction = Datum(of.fraction, format_percent(of.fraction))
     return of.protocol, fraction, place_label(of.arch, of.size, of.input_size)
 
@@ -147,7 +144,7 @@ def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
         TableColumn("Higher on", "d", "independent tasks on which the first of the pair is higher"),
         TASKS_COLUMN,
     )
-    body: list[tuple[TableEntry, ...]] = [
+    body: list[TableRow] = [
         (
             _pair_entry(each.setting, each.a, each.b),
             *_setting(each.setting),
@@ -174,7 +171,7 @@ def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
         TableColumn("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
         TASKS_COLUMN,
     )
-    body: list[tuple[TableEntry, ...]] = []
+    body: list[TableRow] = []
     for each in lines:
         for at in each.ranks.mean.argsort(kind="stable"):
             ranks = each.ranks

@@ -82,8 +82,7 @@ def bin_decisions(
 ) -> tuple[_Floats, _Floats]:
     """Sort decisions [n] by confidence into at most `bins` bins of equal size.
 
-    Returns:
-        Mean confidence and share of correct decisions, each [bins], ascending in confidence.
+    Returns mean confidence and share of correct decisions, each [bins], ascending in confidence.
     """
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))

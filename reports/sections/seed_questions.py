@@ -19,6 +19,7 @@ from ..elements.format import (
     NBSP,
     count_noun,
     format_duration,
+    format_interval,
     format_number,
     format_percent,
     join_words,
@@ -55,12 +56,9 @@ def seed_questions(results: Results) -> SectionContent | None:
 
 def feasibility_answer(results: Results) -> str:
     """Write the images, sources and seconds of the MedNets pretrained here."""
-    made = _pretrained(results)
+    made = _pretrain_records(results)
     if not made:
-        return (
-            f"Unknown: this run pretrained no {MEDICAL} of its own, so it does not show what the "
-            "pretraining takes."
-        )
+        return f"Unknown: this run pretrained no {MEDICAL} of its own."
     images = [r.counts.train for r in made if r.counts]
     sources = sorted({name for r in made for name in _sources(r)})
     seconds = sum(r.seconds for r in made)
@@ -90,9 +88,7 @@ def better_answer(results: Results) -> str:
 def needed_answer(results: Results) -> str:
     """Write how many labels MedNet saves, and its verdicts against scratch."""
     savings = [each for each in label_savings(results) if each.saved and each.init.init == MEDICAL]
-    savings = [
-        each for each in savings if not results.generated(each.init.task)
-    ] or savings  # as `_pair` does
+    savings = [s for s in savings if not results.generated(s.init.task)] or savings  # as `_pair` does
     groups: dict[tuple[str, str, str], list[LabelSaving]] = defaultdict(list)
     for each in savings:
         row = each.init
@@ -113,9 +109,8 @@ def needed_answer(results: Results) -> str:
 
 def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
     """Return the verdicts on MedNet against another init, on real tasks if there are any."""
-    return evidence_of(
-        results, [v for v in compute_verdicts(results) if {v.a.init, v.b.init} == {MEDICAL, other}]
-    )
+    pair = {MEDICAL, other}
+    return evidence_of(results, [v for v in compute_verdicts(results) if {v.a.init, v.b.init} == pair])
 
 
 def limits_answer(results: Results) -> str:
@@ -129,7 +124,8 @@ def limits_answer(results: Results) -> str:
         return f"Undecided: no comparison with {BASELINE} could be tested; the section Verdicts says why."
     wins: dict[str, set[str]] = defaultdict(set)
     for verdict in plain:
-        wins[_verdict_from(verdict, verdict.b.init == BASELINE)].add(verdict.a.task)
+        other = verdict.a.init if verdict.b.init == BASELINE else verdict.b.init
+        wins[verdict.seen_from(other).verdict].add(verdict.a.task)
     helped, harmed = wins[BETTER], wins[WORSE]
     none = [task for task in judged if task not in helped]
     losses = [task for task in judged if task in harmed]
@@ -151,7 +147,7 @@ def cannot_answer(results: Results) -> tuple[str, ...]:
     """List the questions that this run does not answer."""
     rows = [row for row in results.rows if row.init == MEDICAL]
     tasks = {row.task for row in rows}
-    images = [r.counts.train for r in _pretrained(results) if r.counts]
+    images = [r.counts.train for r in _pretrain_records(results) if r.counts]
     sizes = join_words([f"{size}{NBSP}px" for size in sorted({row.input_size for row in rows})])
     points = [
         f"The effect of {ASKED:,} medical images: the largest MedNet here saw {max(images):,}."
@@ -168,7 +164,7 @@ def cannot_answer(results: Results) -> tuple[str, ...]:
     return tuple(filter(None, points))
 
 
-def _pretrained(results: Results) -> list[Record]:
+def _pretrain_records(results: Results) -> list[Record]:
     return [record for record in results.step("pretrain") if record.cell.init == MEDICAL]
 
 
@@ -179,12 +175,8 @@ def _sources(made: Record) -> list[str]:
 def _mean(results: Results, each: OverallDifference, named: bool) -> str:
     sign = 1 if each.a == MEDICAL else -1
     mean, setting = each.mean, each.setting
-    ends = sorted((sign * mean.low, sign * mean.high))
-    interval = (
-        f"95 % interval {format_number(ends[0], '+.3f')} to {format_number(ends[1], '+.3f')}"
-        if not math.isnan(mean.low)
-        else "too few for an interval"
-    )
+    ends = format_interval(*sorted((sign * mean.low, sign * mean.high)))
+    interval = f"95 % interval {ends}" if ends else "too few for an interval"
     made = f", {GENERATED}" if setting.generated else ""
     network = f", {place_label(setting.arch, setting.size, setting.input_size)}" if named else ""
     where = f"{setting.protocol}{network} with {format_percent(setting.fraction)} of the labels{made}"
@@ -195,13 +187,7 @@ def _mean(results: Results, each: OverallDifference, named: bool) -> str:
 
 def _tally_sentence(verdicts: Sequence[Verdict], ours: str) -> str:
     """Write the counts of the verdicts on `ours`."""
-    other = next((v.b.init if v.a.init == ours else v.a.init for v in verdicts), "")
-    return (
-        f"{ours} against {other}: {tally_text(verdicts_between(verdicts, ours, other))}." if verdicts else ""
-    )
-
-
-def _verdict_from(verdict: Verdict, first: bool) -> str:
-    """Return the verdict on `a` if `first`, else on `b`."""
-    turned = {BETTER: WORSE, WORSE: BETTER}
-    return verdict.verdict if first else turned.get(verdict.verdict, verdict.verdict)
+    if not verdicts:
+        return ""
+    other = verdicts[0].b.init if verdicts[0].a.init == ours else verdicts[0].a.init
+    return f"{ours} against {other}: {tally_text(verdicts_between(verdicts, ours, other))}."

@@ -16,7 +16,16 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+    TableRow,
+)
 from ..statistics.paired import PairedDifference
 
 NOT_STATED = "(not stated)"
@@ -67,7 +76,7 @@ def _lead() -> tuple[str, ...]:
     )
 
 
-Raw = tuple[str, tuple[TableColumn, ...], tuple[tuple[TableEntry, ...], ...]]
+Raw = tuple[str, tuple[TableColumn, ...], tuple[TableRow, ...]]
 """Caption, columns and rows of a table."""
 
 
@@ -96,9 +105,8 @@ def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
 def _auc(of: RowGap, one: SubgroupRow) -> Datum:
     if one.part is None:
         return Datum(None, "undefined", note=one.problem)
-    return Datum(
-        one.auc, format_number(one.auc), note="lowest" if one is of.worst else "", strong=one is of.worst
-    )
+    lowest = one is of.worst
+    return Datum(one.auc, format_number(one.auc), note="lowest" if lowest else "", strong=lowest)
 
 
 def _positives(one: SubgroupRow) -> Datum:

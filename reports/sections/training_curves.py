@@ -30,9 +30,8 @@ def training_curves(results: Results) -> SectionContent | None:
     for record in sorted(results.counted, key=lambda r: (-r.cell.fraction, ranks[r.cell.task], r.cell.seed)):
         if any(point.val_score is not None for point in record.curve):
             cell = record.cell
-            figures[cell.protocol, cell.arch, cell.size, cell.input_size, cell.fraction][cell.task].append(
-                record
-            )
+            place = (cell.protocol, cell.arch, cell.size, cell.input_size, cell.fraction)
+            figures[place][cell.task].append(record)
     if not figures:
         return None
     init_looks = looks_of([row.init for row in results.rows])

@@ -44,6 +44,7 @@ from ..elements.section import (
     Table,
     TableColumn,
     TableEntry,
+    TableRow,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _findings_table(judged: dict[str, tuple[TransfusionFinding, ...]]) -> Table:
         TableColumn("This run"),
         TableColumn("Why"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (each.claim, source, each.outcome, each.reason)
         for source, findings in judged.items()
         for each in findings
@@ -132,12 +133,8 @@ def _table(results: Results, full: Sequence[FinetunePlace]) -> Table:
         TableColumn(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
         TableColumn("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
         TableColumn(f"Steps / {BASELINE}", ".2f", f"steps divided by those of {BASELINE}, median over seeds"),
-        TableColumn(
-            "Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"
-        ),
-        TableColumn(
-            "CKA, first stage", ".2f", "of features before and after fine-tuning, mean and sd over seeds"
-        ),
+        TableColumn("Speed kept", ".2f", "share of its source's gain over scratch, in log steps"),
+        TableColumn("CKA, first stage", ".2f", "before against after fine-tuning, mean and sd over seeds"),
         TableColumn("CKA, last stage", ".2f", "likewise"),
         TableColumn("Seeds", "d"),
     )

@@ -24,7 +24,7 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_flags import flag_summary, flag_table
 from ..elements.verdict_format import by_pair, flag_names, keys_of, pair_name, pair_of, tally_text
 from ..elements.verdict_style import LOOKS
@@ -45,11 +45,8 @@ def verdict_section(results: Results) -> SectionContent | None:
         return None
     verdicts = compute_verdicts(results)
     steps = next_steps(results, verdicts)
-    answers = (
-        main_answer(results, verdicts),
-        by_modality_answer(results, verdicts),
-        next_answer(steps, verdicts),
-    )
+    modalities = by_modality_answer(results, verdicts)
+    answers = (main_answer(results, verdicts), modalities, next_answer(steps, verdicts))
     parts = [_lead(results, verdicts), *(_protocols(results, verdicts) if verdicts else ())]
     if verdicts:
         parts.append(_doubts(results, verdicts))
@@ -86,9 +83,8 @@ def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
     for made in (False, True):
         chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
         warning = f" ({GENERATED})" if made else ""
-        points += [
-            f"{pair_name(pair)}{warning}: {tally_text(members)}." for pair, members in by_pair(chosen).items()
-        ]
+        pairs = by_pair(chosen).items()
+        points += [f"{pair_name(pair)}{warning}: {tally_text(of)}." for pair, of in pairs]
     return points
 
 
@@ -131,27 +127,17 @@ def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> lis
 
 
 def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
-    extra = [
-        (column, field) for column, field in varying_columns(v.a for v in verdicts) if field != "variant"
-    ]
+    extra = [pair for pair in varying_columns(v.a for v in verdicts) if pair[1] != "variant"]
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Pair", facet="init"),
         *(column for column, _ in extra),
         TableColumn("Labels", "g", "share of the training and validation labels", facet="fraction"),
-        TableColumn(
-            "Difference in AUC", "+.3f", "first init minus second, mean over seeds, with its 95 % interval"
-        ),
+        TableColumn("Difference in AUC", "+.3f", "first init minus second, mean over seeds, 95 % interval"),
         TableColumn("Verdict"),
-        TableColumn(
-            "Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"
-        ),
+        TableColumn("Detectable", ".3f", "smallest true difference shown with 80 % probability"),
         TableColumn("Seeds needed", ",.0f", "to show a difference as large as the present estimate"),
-        TableColumn(
-            "p (Holm)",
-            ".3f",
-            "p-value of no difference, corrected over the tasks; in the note that of equivalence",
-        ),
+        TableColumn("p (Holm)", ".3f", "p-value of no difference, Holm over tasks; note: of equivalence"),
         TableColumn("Seeds", "d", "common seeds of both inits"),
         TableColumn("Test images", ",d"),
         TableColumn("Flags", "", "reasons to doubt, explained below"),
@@ -164,7 +150,7 @@ def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
     return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
 
 
-def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[TableEntry, ...]:
+def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> TableRow:
     a, pair = verdict.a, pair_of(verdict)
     return (
         task_entry(results, a.task),
@@ -174,7 +160,7 @@ def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Tabl
         _difference(verdict),
         _verdict(verdict),
         _detectable(verdict),
-        _needed(verdict),
+        _seeds_needed(verdict),
         _p(verdict),
         len(verdict.seeds),
         verdict.n_test or None,
@@ -199,7 +185,7 @@ def _detectable(verdict: Verdict) -> Datum:
     return Datum(None, "no difference") if math.isinf(verdict.mde) else Datum(verdict.mde)
 
 
-def _needed(verdict: Verdict) -> Datum:
+def _seeds_needed(verdict: Verdict) -> Datum:
     if math.isinf(verdict.seeds_needed):
         return Datum(None, MORE_IMAGES)
     return Datum(verdict.seeds_needed)
