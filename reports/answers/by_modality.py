@@ -1,4 +1,4 @@
-"""Answer for which modalities and kinds of data transfer stops working: pretrained against scratch."""
+"""Answer where transfer stops working, by modality and kind of data."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ Groups = dict[str, list[Verdict]]
 
 
 def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
-    """Name the modalities and kinds of data where each pretrained init is never better than scratch."""
+    """Name where each pretrained init is never better than scratch."""
     found, warning = _against_scratch(results, verdicts)
     if not found:
         return None
@@ -52,7 +52,7 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
-    """Count the verdicts of every pretrained init against scratch by modality, kind, color and labels."""
+    """Count the verdicts against scratch by modality, kind, color and labels."""
     found, warning = _against_scratch(results, verdicts)
     rows: list[TableRow] = []
     for init, members in found.items():

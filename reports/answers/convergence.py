@@ -23,7 +23,7 @@ MOST_LINES = 24
 
 
 def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAnswer | None:
-    """Compare the steps of each init with scratch over the tasks of one setting, real images first."""
+    """Compare the steps of each init with scratch in one setting, real images first."""
     settings: dict[tuple[object, ...], list[ConvergencePace]] = defaultdict(list)
     for pace in found:
         row = pace.row

@@ -49,7 +49,7 @@ class InitPrice:
 
 
 def cost_benefit_answer(results: Results) -> ReportAnswer | None:
-    """Answer at the largest fraction that several inits share; None if no two inits can be compared."""
+    """Answer at the largest common fraction; None if no two inits can be compared."""
     rows = _comparable_rows(results)
     if not rows:
         return None
@@ -84,7 +84,7 @@ def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
 
 
 def _comparable_rows(results: Results) -> list[LeaderboardRow]:
-    """Return the rows of the largest setting, of the tasks where all its inits have the same seeds."""
+    """Return the rows of the largest setting, for tasks with equal seeds of all inits."""
     groups: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         stat = row.stats.get(results.primary)

@@ -1,4 +1,4 @@
-"""Answer whether the numbers can be trusted: missing cells, warnings per average, flags of verdicts."""
+"""Answer whether the numbers can be trusted: missing cells, warnings and flags."""
 
 from __future__ import annotations
 

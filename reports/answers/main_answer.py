@@ -1,4 +1,4 @@
-"""Does medical pretraining help here? The answer over ImageNet and over scratch, from the verdicts."""
+"""Answer whether medical pretraining helps, against ImageNet and scratch."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Ver
 
 
 def n_of(verdicts: Sequence[Verdict]) -> str:
-    """Write n without barred verdicts, e.g. "3 tasks, 3 label fractions, 3 seeds, 300 test images"."""
+    """Write n without barred verdicts, e.g. "3 tasks, 3 seeds, 300 test images"."""
     judged = [verdict for verdict in verdicts if not verdict.barred]
     if not judged:
         return count_noun(0, "comparison")
@@ -72,7 +72,7 @@ def n_of(verdicts: Sequence[Verdict]) -> str:
 
 
 def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
-    """Write the verdicts of one pair, e.g. "mednet is worse than scratch in 8 of 9 comparisons (...)."."""
+    """Write the verdicts of a pair, e.g. "mednet is worse than scratch in 8 of 9 comparisons."."""
     counts = count_verdicts(verdicts)
     total, undecided = sum(counts.values()), counts[UNDECIDED]
     comparisons = "comparison" if total == 1 else "comparisons"

@@ -136,7 +136,7 @@ def _refused_pairs(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
 
 
 def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    """Advise one number of seeds for the whole run: adding seeds to single pairs inflates the error rate."""
+    """Advise one number of seeds for all: adding seeds to single pairs inflates the error rate."""
     open_ = [v for v in verdicts if _wants_seeds(v)]
     open_ = [v for v in open_ if not results.generated(v.a.task)] or open_
     if not open_:

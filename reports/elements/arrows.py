@@ -1,4 +1,4 @@
-"""Arrows in the learning curves: from a reference's score to the same score on another curve."""
+"""Arrows in the learning curves, from a reference to the same score on another curve."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LabelArrow:
 
 
 def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[LabelArrow]:
-    """Choose the arrows of one panel: MedNet, or the first init with any, against ImageNet and scratch.
+    """Choose the arrows of MedNet, or the first init with any, against ImageNet and scratch.
 
     Each is at the score with the largest saving or loss that the init's curve crosses between two measured
     budgets; elsewhere the end of the arrow is unknown.

@@ -1,4 +1,4 @@
-"""The critical-difference diagram of Demšar 2006, drawn by scikit-posthocs in the report's style."""
+"""Critical-difference diagram of Demšar 2006, drawn by scikit-posthocs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forest plot: every paired difference with its interval, against 0 and the margin of equivalence."""
+"""Forest plot: paired differences with intervals, 0 and the margin of equivalence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AXIS_REACH = 0.25
 
 
 def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
-    """Draw one figure per protocol, architecture and image size, with panels per pair: protocol -> figures."""
+    """Draw protocol -> figures, one per architecture and image size, with panels per pair."""
     kept = rows_to_draw(verdicts)
     left_out = _left_out_text(verdicts, kept)
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
@@ -70,7 +70,7 @@ def _left_out_text(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
 
 
 def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePanel]:
-    """Yield the panels of one figure, with a common scale; a long pair continues in another panel."""
+    """Yield the panels of one figure with a common scale; long pairs are split."""
     scale = _scale(verdicts, results.margin)
     for pair, members in by_pair(verdicts).items():
         tasks: dict[str, list[Verdict]] = defaultdict(list)
@@ -147,7 +147,7 @@ def _n(verdict: Verdict) -> str:
 
 
 def _heading(axes: Axes, task: str, rows: Sequence[Verdict], made: bool, y: int) -> int:
-    """Write the task above its rows, with n and the warning for generated images; return the next line."""
+    """Write the task with n and the warning for generated images; return the next line."""
     images = range_with_noun((row.n_test for row in rows), "test image")
     n = f"{images}, {range_with_noun((len(row.seeds) for row in rows), 'seed')}"
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}

@@ -1,4 +1,4 @@
-"""Drawing of figures: no display needed, matplotlib's settings restored, readable in light and dark."""
+"""Drawing of figures without a display, readable in light and dark."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def draw_panel(
 
 
 def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
-    """Write a panel's title, and `note` under it in small print; the figure grows for each further line."""
+    """Write a panel's title and a note under it; the figure grows with the note's lines."""
     _grow(axes, NOTE_LINE * note.count("\n") / 72)
     axes.set_title(shorten_name(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
     if note:

@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigurePanel:
-    """One picture; its neutral colors are `currentColor` and `var(--paper)`, so that it has no theme.
+    """One picture without theme: neutral colors are `currentColor` and `var(--paper)`.
 
     Attributes:
         svg: an `<svg>` element with a viewBox, without outside references.

@@ -64,7 +64,7 @@ def range_with_noun(numbers: Iterable[int], noun: str) -> str:
 
 
 def detectable_range(verdicts: Iterable[Verdict]) -> str:
-    """Write the range of differences that may have a verdict, e.g. "from −0.244 to −0.077", or ""."""
+    """Write the range of differences with a verdict, e.g. "from −0.244 to −0.077", or ""."""
     known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
     if not known:
         return ""

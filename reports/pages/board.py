@@ -108,9 +108,9 @@ def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) ->
 
 
 def _latex(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
-    """Write a `table` environment; the caption includes the notices, since a table goes into a paper alone.
+    """Write a `table` environment, with the notices in its caption.
 
-    `tabulate` escapes names; the signs of numbers are set as mathematics.
+    A table goes into a paper alone. `tabulate` escapes names; signs of numbers become mathematics.
     """
     import tabulate
 

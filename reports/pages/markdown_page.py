@@ -108,7 +108,7 @@ def compose_panels(figure: Figure) -> str:
 
 
 def _flow(sizes: Sequence[tuple[float, float]]) -> tuple[list[tuple[float, float]], float, float]:
-    """Place boxes in lines like words; return the upper left corners, and total width and height."""
+    """Place boxes in lines like words; return upper left corners, total width and height."""
     x = y = line = widest = 0.0
     places = []
     for width, height in sizes:

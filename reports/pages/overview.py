@@ -121,7 +121,7 @@ def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
 
 
 def _equal_shares(results: Results) -> list[str]:
-    """Name the fractions of a task with the same training images, whose comparisons are identical."""
+    """Name the fractions of a task with the same training images."""
     shares: dict[tuple[str, int, str, int, int], set[float]] = defaultdict(set)
     for record in results.counted:
         if record.counts:  # subsets of a seed are nested: equal sizes are equal subsets

@@ -1,4 +1,4 @@
-"""`subgroups.csv`: AUC, gap and gain of every subgroup as tidy data, for all shares of the labels."""
+"""`subgroups.csv`: AUC, gap and gain of every subgroup and label share as tidy data."""
 
 import math
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ class FlagReason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison; unknown is null, and empty in the CSV. docs/verdicts.md explains each field."""
+    """One comparison, with null for unknown; docs/verdicts.md explains each field."""
 
     task: str
     arch: str

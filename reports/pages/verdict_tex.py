@@ -1,4 +1,4 @@
-"""`verdicts.tex`: the verdicts as tables for a paper, one per protocol, network and image size."""
+"""`verdicts.tex`: tables for a paper, one per protocol, network and image size."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -93,7 +93,7 @@ def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tupl
 
 
 def _name(item: PairedRows) -> str:
-    """Name a column; weights that may have seen the task's images get a star and a column of their own."""
+    """Name a column; weights that may have seen the task get a star and their own column."""
     name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
     return f"{name}*" if item.row.contaminated else name
 

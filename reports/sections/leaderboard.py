@@ -1,4 +1,4 @@
-"""Leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
+"""Leaderboard: mean, sd and seeds of every metric, per protocol and fraction."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

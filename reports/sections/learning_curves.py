@@ -87,7 +87,7 @@ def _figure(
 
 
 def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]]:
-    """Split the rows of a task into comparable panels: note on the setting, "" if only one -> rows."""
+    """Split the rows of a task into comparable panels: note, "" if only one -> rows."""
     panels: dict[str, list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         panels[row.setting].append(row)

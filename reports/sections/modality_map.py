@@ -39,7 +39,7 @@ class SettingMap:
 
 @SECTIONS.register("modality-map")
 def modality_map(results: Results) -> SectionContent | None:
-    """Draw one map per protocol and network at the largest fraction; None if no modality is known."""
+    """Draw a map per protocol and network at the largest fraction; None without modalities."""
     gathered = gather_scores(results)
     largest = max((each.setting.fraction for each in gathered), default=0.0)
     maps = [_map(results, each) for each in gathered if each.setting.fraction == largest]

@@ -1,4 +1,4 @@
-"""Warnings: failures, gaps, undefined metrics, grid edges, contamination, phantoms and caveats."""
+"""Warnings: failures, gaps, undefined metrics, grid edges, contamination and caveats."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable

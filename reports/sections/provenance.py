@@ -1,4 +1,4 @@
-"""Provenance: tasks, weights, software and recipe of the numbers, with licenses and citations."""
+"""Provenance: tasks, weights, software and recipe, with licenses and citations."""
 
 import json
 from collections import Counter, defaultdict
@@ -133,7 +133,7 @@ def _plain(value: object) -> str:
 
 
 def _software(results: Results) -> Table:
-    """Show one row per (versions, commit, device); more than one if something changed during the run."""
+    """Show one row per (versions, commit, device), several if one changed during the run."""
     groups: Counter[tuple[str, str, str, str]] = Counter()
     for record in results.records:  # failed ones too: versions explain many failures
         made = record.provenance

@@ -42,7 +42,7 @@ class ReliabilityCurve:
 
 @SECTIONS.register("reliability")
 def reliability_section(results: Results) -> SectionContent | None:
-    """Draw one panel per task at the largest fraction, a line per init; None without predictions."""
+    """Draw a panel per task at the largest fraction, a line per init; None without predictions."""
     largest = max((row.fraction for row in results.rows), default=0.0)
     panels: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
@@ -90,7 +90,7 @@ def bin_decisions(
 
 
 def decisions(labels: NDArray[np.generic], scores: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
-    """Return confidence and correctness of every decision, flat; each label of a multilabel image counts.
+    """Return confidence and correctness of every decision, or multilabel label, flat.
 
     Args:
         labels: [n] class indices, or [n, classes] of 0 and 1.

@@ -40,7 +40,7 @@ RANGE = f"95{NBSP}% interval"
 
 @SECTIONS.register("subgroups")
 def subgroups_section(results: Results) -> SectionContent | None:
-    """Show the largest share of the labels in three tables; None if no predictions have a subgroup column."""
+    """Show the largest label share in three tables; None without subgroup columns."""
     found = subgroup_gaps(results)
     if not found:
         return None

@@ -164,7 +164,7 @@ def _line(results: Results, p: FinetunePlace, init: str) -> Iterator[TableEntry]
 
 
 def _speed_share(p: FinetunePlace, init: str) -> float | None:
-    """Return the share of its source's speed-up that a derived init keeps; None if the source has none."""
+    """Return the share of its source's speed-up that an init keeps; None if there is none."""
     source = p.paces.get(p.rows[init].derived_from)
     own, whole = (_median(pace.ratio) if pace else None for pace in (p.paces[init], source))
     if own is None or whole is None or whole >= 1:

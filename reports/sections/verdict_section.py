@@ -114,7 +114,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
-    """Return one table, or if it is long that of the largest fraction and a folded one of the rest."""
+    """Return one table; a long one is split into the largest fraction and a folded rest."""
     if len(verdicts) <= OPEN:
         return [_table(results, protocol, verdicts)]
     largest = max(verdict.a.fraction for verdict in verdicts)

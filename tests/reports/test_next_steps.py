@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return load_results([folder])
 
 
-def test_what_to_run_next_names_options_that_run_knows(results: Results):
+def test_next_steps_name_options_that_run_knows(results: Results):
     known = {name for option in [*options.selection(), *options.recipe()] for name in option.opts}
     steps = next_steps(results, compute_verdicts(results))
     asked = {word for step in steps for word in step.options.split() if word.startswith("--")}
@@ -45,7 +45,7 @@ def test_what_to_run_next_names_options_that_run_knows(results: Results):
 
 
 def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
-    """Ask what to run next where the first real comparisons would need so many seeds."""
+    """Return the step on seeds where the first real comparisons need so many."""
     real = [replace(v, verdict=UNDECIDED, flags=flags) for v in compute_verdicts(results) if not v.generated]
     asked = [replace(v, seeds_needed=n) for v, n in zip(real, needed, strict=False)]
     return [

@@ -283,7 +283,7 @@ def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Pa
     assert after.sentence == before.sentence
 
 
-def test_refused_pairs_are_counted_as_refused_and_not_as_cannot_tell(tmp_path: Path):
+def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Path):
     write_run(tmp_path, alone("breastmnist", fractions=(1.0,)))
     for init, recipe in (("imagenet", TrainingConfig()), ("scratch", ANEW)):
         grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
