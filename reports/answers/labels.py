@@ -74,7 +74,7 @@ def saving_sentence(chosen: Sequence[LabelSaving]) -> str:
     ]
     of, init, undecided = count_noun(len(claims), "task"), chosen[0].init.init, claims.count("")
     if not parts:
-        return f"the label saving of {init} is undecided on {of} ({_median_share(chosen)})"
+        return f"the label saving of {init} is undecided on {undecided} of {of} ({_median_share(chosen)})"
     rest = f"{undecided} undecided; " if undecided else ""
     return f"{init} {join_words(parts)} of {of} ({rest}{_median_share(chosen)})"
 

@@ -123,4 +123,4 @@ def test_the_essay_mixes_neither_generated_with_real_tasks_nor_networks(tmp_path
         assert "Generated tasks are left out." in answer and GENERATED not in answer
         assert "of 6." in answer  # one task, three fractions, two networks: the phantom is not among them
         assert answer.count("resnet18") == answer.count("resnet50") > 0
-    assert "on 1 task (" in needed_answer(results) and "2 tasks" not in needed_answer(results)
+    assert "on 1 of 1 task (" in needed_answer(results) and "2 tasks" not in needed_answer(results)

@@ -134,7 +134,7 @@ def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
         "mednet saves labels on 1 and needs more labels on 1 of 3 tasks (1 undecided; "
     )
     undecided = saving_sentence([saving(fewer, UNDECIDED)])
-    assert undecided.startswith("the label saving of mednet is undecided on 1 task")
+    assert undecided.startswith("the label saving of mednet is undecided on 1 of 1 task")
     assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 

@@ -127,7 +127,7 @@ def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path:
     assert trusted.startswith("No comparison here can have a verdict (no-evidence). ")
     assert "undefined scores" in trusted and "no doubt" not in trusted
     assert reached and reached.sentence.startswith(
-        "mednet against scratch: none of 6 comparisons can have a verdict"
+        "mednet against scratch: none of 2 comparisons can have a verdict"
     )
 
 

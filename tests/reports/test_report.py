@@ -154,7 +154,7 @@ def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: B
     assert "12 cells failed" in words and "the loss is not finite at step 40" in words
     assert "12 planned cells without a record" in words and "not run yet" in words
     assert f"because {EVIL}" in words
-    assert "declare to have seen nih-chestxray14" in words
+    assert "are declared to have seen nih-chestxray14" in words
     assert "lesions leak between the splits" in words
     assert "the edge of their grid" in words
 

@@ -113,7 +113,7 @@ def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes
 
 
 @pytest.mark.parametrize("kind", ["protanopia", "deuteranopia"])
-def test_colors_are_told_apart_without_one_kind_of_cone(kind: str):
+def test_colors_differ_without_one_kind_of_cone(kind: str):
     """Vienot, Brettel & Mollon 1999, in the LMS space of Smith and Pokorny; distances in CIELAB."""
     lms = np.array([[0.3140, 0.6395, 0.0465], [0.1554, 0.7579, 0.0867], [0.0178, 0.1094, 0.8726]])
     lost = {
