@@ -115,7 +115,6 @@ def _latex(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> st
     import tabulate
 
     caption = ". ".join((caption, " ".join(notices(replace(results, rows=tuple(rows)))))).removesuffix(". ")
-
     headers, body = _body(results, rows)
     table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)
     whole = f"\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n{table}\n\\end{{table}}"

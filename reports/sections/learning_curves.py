@@ -149,7 +149,8 @@ def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLo
     means = [row.stats[primary].mean for row in known]
     bands = [row.stats[primary].band for row in known]
     axes.plot(x, means, color=look.color, marker=look.marker, linestyle=look.dash)
-    axes.fill_between(x, *zip(*bands, strict=True), color=look.color, alpha=0.18, lw=0)
+    low, high = zip(*bands, strict=True)
+    axes.fill_between(x, low, high, color=look.color, alpha=0.18, lw=0)
     if variant:
         at = (x[0], means[0])
         axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
