@@ -1,1 +1,1 @@
-"""The questions on top of the page, one module per answer."""
+"""Answers at the top of the page, one module per question."""

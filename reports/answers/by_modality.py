@@ -1,4 +1,4 @@
-"""For which modalities and kinds of data does transfer stop working? Pretrained inits against scratch."""
+"""Answer where transfer stops working, by modality and kind of data."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from ..analysis.results import BASELINE, Results
 from ..analysis.verdicts import BETTER, VERDICTS, Verdict
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
-from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableEntry
+from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableRow
 from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
@@ -25,48 +25,46 @@ NEVER = {
     "color": "on {} images",
     "labels": "at {} of the labels",
 }
-"""Dimension -> how a value of it follows the word never."""
+"""Dimension -> phrase for one of its values after the word never."""
 Groups = dict[str, list[Verdict]]
 
 
 def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
-    """Name, for every pretrained init, where it is never shown to be better than scratch."""
+    """Name where each pretrained init is never better than scratch."""
     found, warning = _against_scratch(results, verdicts)
     if not found:
         return None
-    told = " ".join(_told(results, init, held) for init, held in found.items())
+    by_init = " ".join(_init_sentence(results, init, members) for init, members in found.items())
     lines = {
-        f"{modality}: {init}": count_verdicts(held)
+        f"{modality}: {init}": count_verdicts(group)
         for init, members in found.items()
-        for modality, held in _grouped(results, members)["modality"].items()
+        for modality, group in _by_dimension(results, members)["modality"].items()
     }
     figure = draw_verdict_bars(
         "answer-reach",
         f"Verdicts against {BASELINE}, by modality and init.{warning}",
         dict(sorted(lines.items())),
     )
-    untold = "Where one cannot tell, transfer may still work."
-    leaky = leaky_text([verdict for held in found.values() for verdict in held])
-    sentence = f"{warning} {told}{leaky} {untold}".strip()
-    return ReportAnswer(
-        "For which modalities and kinds of data does transfer stop working?", sentence, 20, figure
-    )
+    leaky = leaky_text([verdict for members in found.values() for verdict in members])
+    sentence = f"{warning} {by_init}{leaky} Transfer may still work where the verdict is undecided.".strip()
+    question = "For which modalities and kinds of data does transfer stop working?"
+    return ReportAnswer(question, sentence, 20, figure)
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
-    """Count the verdicts of every pretrained init against scratch by modality, kind, color and labels."""
+    """Count the verdicts against scratch by modality, kind, color and labels."""
     found, warning = _against_scratch(results, verdicts)
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for init, members in found.items():
-        for what, groups in _grouped(results, members).items():
-            for value, held in groups.items():
-                tasks = tuple(dict.fromkeys(verdict.a.task for verdict in held))
+        for dimension, groups in _by_dimension(results, members).items():
+            for value, group in groups.items():
+                tasks = tuple(dict.fromkeys(verdict.a.task for verdict in group))
                 listing = ", ".join(tasks)
-                counts = count_verdicts(held)
+                counts = count_verdicts(group)
                 rows.append(
                     (
-                        value, what, Datum(init, f"{init} against {BASELINE}"),
-                        *(counts[name] for name in VERDICTS), detectable_range(held) or None,
+                        value, dimension, Datum(init, f"{init} against {BASELINE}"),
+                        *(counts[name] for name in VERDICTS), detectable_range(group) or None,
                         Datum(
                             listing, listing, stands_for=tasks,
                             note=GENERATED if all(map(results.generated, tasks)) else "",
@@ -88,11 +86,12 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
 def _against_scratch(results: Results, verdicts: Sequence[Verdict]) -> tuple[Groups, str]:
     counted, warning = evidence_of(results, verdicts)
     inits = dict.fromkeys(row.init for row in results.rows if row.init != BASELINE)
-    return {init: held for init in inits if (held := verdicts_between(counted, init, BASELINE))}, warning
+    found = {init: verdicts_between(counted, init, BASELINE) for init in inits}
+    return {init: members for init, members in found.items() if members}, warning
 
 
-def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
-    """Gather comparisons by what may decide whether transfer works: dimension -> value -> comparisons."""
+def _by_dimension(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
+    """Group comparisons by modality, kind, color and labels: dimension -> value -> comparisons."""
     tasks = results.tasks
 
     def fact(name: str) -> Callable[[Verdict], str]:
@@ -113,30 +112,30 @@ def _grouped(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]
     return found
 
 
-def _told(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
-    """Say of one init where it is never better, with what it is instead."""
+def _init_sentence(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
+    """Write how often one init is better than scratch, and where it never is."""
+    total = count_noun(len(verdicts), "comparison")
     if all(verdict.barred for verdict in verdicts):
-        none = f"none of {count_noun(len(verdicts), 'comparison')} can have a verdict ({refusals(verdicts)})"
-        return f"Of {init} against {BASELINE} nothing is known: {none}."
+        return f"{init} against {BASELINE}: none of {total} can have a verdict ({refusals(verdicts)})."
     verdicts = without_refused(verdicts)
-    grouped = _grouped(results, verdicts)
+    dimensions = _by_dimension(results, verdicts)
     better = count_verdicts(verdicts)[BETTER]
-    of = f"{better or 'none'} of {count_noun(len(verdicts), 'comparison')}{_rest(verdicts)}"
-    start = f"{init} is shown to be better than {BASELINE} in {of}"
+    of = f"{better} of {count_noun(len(verdicts), 'comparison')}{_other_verdicts(verdicts)}"
     if not better:
-        return f"{start}, over all modalities here: {join_words(sorted(grouped['modality']))}."
+        modalities = join_words(sorted(dimensions["modality"]))
+        return f"{init} is better than {BASELINE} in {of}, over all modalities here: {modalities}."
     never = [
-        NEVER[what].format(value) + _rest(held)
-        for what, groups in grouped.items()
-        for value, held in groups.items()
-        if not count_verdicts(held)[BETTER]
+        NEVER[dimension].format(value) + _other_verdicts(group)
+        for dimension, groups in dimensions.items()
+        for value, group in groups.items()
+        if not count_verdicts(group)[BETTER]
     ]
-    where = f"never {join_words(never)}" if never else "in every modality and kind of task"
-    return f"{start}; {where}."
+    where = f"never {join_words(never)}" if never else "at least once in every modality and kind of task"
+    return f"{init} is better than {BASELINE} in {of}; {where}."
 
 
-def _rest(verdicts: Sequence[Verdict]) -> str:
-    """Write the verdicts other than better in brackets, or ""."""
+def _other_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Count the verdicts other than better in brackets, or ""."""
     counts = count_verdicts(verdicts)
-    told = ", ".join(f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name])
-    return f" ({told})" if told else ""
+    others = ", ".join(f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name])
+    return f" ({others})" if others else ""

@@ -1,4 +1,4 @@
-"""How much faster does it converge? The answer on top of the page: one sentence and one small picture."""
+"""Answer how much faster each init converges: one sentence and one small figure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LINES = 24
-"""Lines of the small picture; the table holds all."""
+"""Tasks in the small figure; the table has all."""
 
 
 def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAnswer | None:
-    """Answer with the steps of each init against scratch, over the tasks of one setting."""
+    """Compare the steps of each init with scratch in one setting, real images first."""
     settings: dict[tuple[object, ...], list[ConvergencePace]] = defaultdict(list)
     for pace in found:
         row = pace.row
@@ -32,31 +32,31 @@ def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAns
             settings[real, row.protocol, row.arch, row.size, row.input_size].append(pace)
     question = "How much faster does it converge?"
     if not settings:
-        sentence = f"Nobody can say: no training of another init can be paired with one from {BASELINE}."
+        sentence = f"Undecided: no training of another init can be paired with one from {BASELINE}."
         return ReportAnswer(question, sentence, 40)
     chosen = max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
     first = chosen[0].row
     inits = dict.fromkeys(pace.row.init for pace in chosen)
-    told = "; ".join(_told([pace for pace in chosen if pace.row.init == init]) for init in inits)
+    by_init = "; ".join(_steps_text([pace for pace in chosen if pace.row.init == init]) for init in inits)
     made = results.generated(first.task)
     sentence = (
-        f"With the steps from {BASELINE} as 1, {told}. Counted are the steps to {format_percent(SHARE)} of "
-        "the way "
-        "from chance level to each training's own final validation score, seed by seed "
+        f"{by_init}. Steps are counted to {format_percent(SHARE)} of the way from chance level to each "
+        "training's own final validation score and compared seed by seed "
         f"({first.protocol}, {format_percent(first.fraction)} of the labels). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
     )
     return ReportAnswer(question, sentence, 40, _figure(results, chosen, made))
 
 
-def _told(paces: Sequence[ConvergencePace]) -> str:
-    """Say the median over tasks of the tasks' medians, with its range and n."""
+def _steps_text(paces: Sequence[ConvergencePace]) -> str:
+    """Write the median over tasks of the task medians, with its range and n."""
     medians = [float(np.median(pace.ratio)) for pace in paces]
     n = sum(len(pace.ratio) for pace in paces)
     low, high = format_number(min(medians), ".2f"), format_number(max(medians), ".2f")
     over = f"{count_noun(len(medians), 'task')}, n = {count_noun(n, 'pair')} of seeds"
     spread = f"{low} to {high} over " if len(medians) > 1 else ""
-    return f"{paces[0].row.init} needs {format_number(float(np.median(medians)), '.2f')} ({spread}{over})"
+    median = format_number(float(np.median(medians)), ".2f")
+    return f"{paces[0].row.init} needs {median} times the steps of {BASELINE} ({spread}{over})"
 
 
 def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> Figure:
@@ -82,21 +82,22 @@ def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> 
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"steps, of those from {BASELINE}")
+        axes.set_xlabel(f"steps / steps of {BASELINE}")
 
     warning = f" The images are {GENERATED}." if made else ""
     row = chosen[0].row
     network = place_label(row.arch, row.size, row.input_size)
     caption = (
-        f"Steps to {format_percent(SHARE)} of the way from chance level to the final validation score "
-        "against "
-        f"{BASELINE}, median and range over seeds; left of the line is faster. {row.protocol}, {network}."
+        f"Steps to {format_percent(SHARE)} of the way from chance level to the final validation score, "
+        f"divided by those of {BASELINE}; median and range over seeds; left of the line is faster. "
+        f"{row.protocol}, {network}."
     )
-    told = "; ".join(
+    by_task = "; ".join(
         f"{p.row.task} with {p.row.init}: {format_number(float(np.median(p.ratio)), '.2f')}" for p in chosen
     )
     with report_style():
         height = 62 + len(tasks) * max(24, 14 * len(inits))
-        panel = draw_panel(paint, 330, height, f"Steps against {BASELINE}. {told}.{warning}", tight=True)
+        alt = f"Steps relative to {BASELINE}. {by_task}.{warning}"
+        panel = draw_panel(paint, 330, height, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[init]), init) for init in inits)
     return Figure("answer-convergence", caption + warning, (panel,), keys)

@@ -1,4 +1,4 @@
-"""Is it worth its cost? The score of each init beside the seconds that it took, pretraining included."""
+"""Answer whether pretraining is worth its cost: score and seconds of each init."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InitPrice:
-    """What an init reached and took on the tasks that all inits share.
+    """Score and cost of one init on the tasks that all inits share.
 
     Attributes:
-        init: pretraining source.
         score: primary metric, mean over tasks of the mean over seeds.
-        seconds: of one cell, mean over the same.
-        once: seconds of pretraining its weights here; 0 where none was needed.
-        cells: how many cells both means are of.
-        seen: its weights may have seen some of these tasks.
+        seconds: of one cell, mean over the same cells.
+        once: seconds of pretraining its weights here; 0 if none.
+        cells: number of cells in both means.
+        seen: whether its weights may have seen some of these tasks.
     """
 
     init: str
@@ -50,29 +49,28 @@ class InitPrice:
 
 
 def cost_benefit_answer(results: Results) -> ReportAnswer | None:
-    """Answer at the largest fraction that several inits share; None where no two inits can be compared."""
-    rows = _shared(results)
+    """Answer at the largest common fraction; None if no two inits can be compared."""
+    rows = _comparable_rows(results)
     if not rows:
         return None
     prices = _prices(results, rows)
     first, tasks = rows[0], {row.task for row in rows}
     made = results.generated(first.task)
     over = f"Mean {primary_title(results)} over {count_noun(len(tasks), 'task')}"
-    told = "; ".join(map(_told, prices))
+    by_init = "; ".join(map(_price_text, prices))
     warning = f" These images are {GENERATED}." if made else ""
     seen = " * These weights may have seen some of the tasks." if any(p.seen for p in prices) else ""
     each = f"n = {count_noun(prices[0].cells, 'cell')} each"  # the same for all: they share tasks and seeds
     where = f"{first.protocol}, {format_percent(first.fraction)} of the labels, {each}"
     gains = "; ".join(_gains(results, rows))
-    sentence = f"{over} ({where}): {told}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
+    sentence = f"{over} ({where}): {by_init}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
     return ReportAnswer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
 
 
 def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
-    """Say how far each init lies from scratch on just these rows, with what is known of the error.
+    """Yield each init's difference to scratch on these rows, with its 95 % interval.
 
-    Nothing is said of a pair that may not be compared on all of their tasks: its gain would be another than
-    the difference of the means that stand beside it.
+    A pair that cannot be compared on all of the tasks is left out: it would not match the means.
     """
     tasks = {row.task for row in rows}
     for each in overall_differences(replace(results, rows=tuple(rows))):
@@ -81,25 +79,23 @@ def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
             ends = format_interval(*sorted((sign * mean.low, sign * mean.high)))
             known = f"95 % interval {ends}" if ends else "too few tasks for an interval"
             init, gain = each.a if sign > 0 else each.b, format_number(sign * mean.difference, "+.3f")
-            once = " origins of the images, each counted once" if mean.units < len(tasks) else ""
-            yield f"{init} is {gain} from {BASELINE} ({known}, n = {mean.units}{once})"
+            once = " image origins, each counted once" if mean.units < len(tasks) else ""
+            yield f"{init} differs from {BASELINE} by {gain} ({known}, n = {mean.units}{once})"
 
 
-def _shared(results: Results) -> list[LeaderboardRow]:
-    """Return the rows of the largest setting, of the tasks where all its inits have the same seeds."""
+def _comparable_rows(results: Results) -> list[LeaderboardRow]:
+    """Return the rows of the largest setting, for tasks with equal seeds of all inits."""
     groups: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         stat = row.stats.get(results.primary)
         if stat and stat.n == len(row.seeds) and not row.ambiguous and not row.leaked:
             made = results.generated(row.task)
             groups[row.protocol, row.arch, row.size, row.input_size, row.fraction, made].append(row)
-    found = [shared for rows in groups.values() if (shared := _complete(rows))]
-    return max(
-        found, key=lambda rows: (not results.generated(rows[0].task), rows[0].fraction, len(rows)), default=[]
-    )
+    found = [shared for rows in groups.values() if (shared := _complete_blocks(rows))]
+    return max(found, key=lambda of: (not results.generated(of[0].task), of[0].fraction, len(of)), default=[])
 
 
-def _complete(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+def _complete_blocks(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     inits = {row.init for row in rows}
     blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
@@ -133,10 +129,10 @@ def _prices(results: Results, rows: Sequence[LeaderboardRow]) -> list[InitPrice]
     return prices
 
 
-def _told(price: InitPrice) -> str:
-    once = f" and {format_duration(price.once)} of pretraining, once" if price.once else ""
+def _price_text(price: InitPrice) -> str:
+    once = f" plus {format_duration(price.once)} of pretraining, once" if price.once else ""
     name = f"{price.init}*" if price.seen else price.init
-    return f"{name} {format_number(price.score)} for {format_duration(price.seconds)} a cell{once}"
+    return f"{name} {format_number(price.score)} at {format_duration(price.seconds)} per cell{once}"
 
 
 def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow, made: bool) -> Figure:
@@ -160,12 +156,11 @@ def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow
         axes.set_ylabel(score)
         axes.margins(0.2)
 
-    told = "; ".join(f"{p.init}: {format_number(p.score)} in {format_duration(p.seconds)}" for p in prices)
+    by_init = "; ".join(f"{p.init}: {format_number(p.score)} in {format_duration(p.seconds)}" for p in prices)
     warning = f" The images are {GENERATED}." if made else ""
     with report_style():
-        panel = draw_panel(
-            paint, 330, 190, f"Mean {score} over seconds of one cell. {told}.{warning}", tight=True
-        )
+        alt = f"Mean {score} over seconds of one cell. {by_init}.{warning}"
+        panel = draw_panel(paint, 330, 190, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[p.init]), p.init) for p in prices)
     network = place_label(first.arch, first.size, first.input_size)
     return Figure("answer-cost", f"Mean {score} against seconds; {network}.{warning}", (panel,), keys)

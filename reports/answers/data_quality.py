@@ -1,4 +1,4 @@
-"""Can I trust these numbers? What was not computed, and how many averages and verdicts a doubt touches."""
+"""Answer whether the numbers can be trusted: missing cells, warnings and flags."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED_LEAKS = 3
-"""Leaks that the answer names; the section Leakage tells all."""
+"""Leaks in the answer; the section Leakage lists all."""
 
 
 def data_quality_answer(results: Results) -> ReportAnswer:
-    """Answer from the leaks, the tally of the cells and the doubts of each average."""
+    """Answer from the leaks, the counts of cells and the warnings on averages."""
     checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in checked.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
@@ -30,7 +30,7 @@ def data_quality_answer(results: Results) -> ReportAnswer:
 
 
 def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
-    """Name each doubt so that it ends the words "averages with"."""
+    """Return the name of each problem, to follow "averages with", and its check."""
     records = {record.key: record for record in results.counted}
     known = score_evidence(results)
     audited = {audit.task for audit in results.leakage_audits if audit.near_test}
@@ -40,18 +40,18 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
     def edge(row: LeaderboardRow) -> bool:
         return any(choice.at_edge for key in row.keys for choice in records[key].choices)
 
-    def undefined(row: LeaderboardRow) -> bool:
+    def has_undefined_score(row: LeaderboardRow) -> bool:
         stat = row.stats.get(results.primary)
         return stat is None or stat.n < len(row.seeds)
 
     def versions(row: LeaderboardRow) -> bool:
         return len({tuple(sorted(records[key].provenance.versions.items())) for key in row.keys}) > 1
 
-    def leaked(row: LeaderboardRow) -> bool:
+    def has_leak(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return row.task in audited or any(each.leak_clause for each in copies if each)
 
-    def unnamed(row: LeaderboardRow) -> bool:
+    def has_unknown_patients(row: LeaderboardRow) -> bool:
         copies = [records[key].copies for key in row.keys]
         return not results.generated(row.task) and any(not each or each.known < each.test for each in copies)
 
@@ -64,24 +64,24 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
         return any(n < FEW_PER_CLASS for each in counts if each for n in each.train_per_class)
 
     return {
-        "test images, or their patients, in train or val": leaked,
-        "look-alikes, unclear patients or shortcuts that an audit found": lambda row: row.task in doubted,
-        "test images of patients that are not known": unnamed,
+        "test images, or their patients, in train or val": has_leak,
+        "look-alikes, unclear patients or shortcuts found by an audit": lambda row: row.task in doubted,
+        "test images of unknown patients": has_unknown_patients,
         "known caveats of the task": caveats,
         "generated images": lambda row: results.generated(row.task),
         "weights that may have seen the task": lambda row: row.contaminated,
         "records that must not be mixed": lambda row: row.ambiguous,
         "failed or missing seeds": lambda row: visible_fields(row) in lost,
-        "undefined scores": undefined,
+        "undefined scores": has_undefined_score,
         f"fewer than {FEW_TEST} test images of a class": lambda row: 0 < known[row].fewest < FEW_TEST,
         f"test images of fewer than {FEW_GROUPS} groups": lambda row: 0 < known[row].groups < FEW_GROUPS,
         f"fewer than {FEW_PER_CLASS} training images of a class": rare,
         "a perfect score": lambda row: 1 in known[row].values,
-        "an AUC below that of chance": lambda row: mean_auc(row) < CHANCE_AUC,
-        "no known error": lambda row: bool(known[row].problem),
+        "an AUC below chance": lambda row: mean_auc(row) < CHANCE_AUC,
+        "no error estimate": lambda row: bool(known[row].problem),
         "a single seed": lambda row: len(row.seeds) == 1,
         "seeds computed with different package versions": versions,
-        "a choice on the edge of its grid": edge,
+        "a hyper-parameter at the edge of its grid": edge,
     }
 
 
@@ -96,28 +96,27 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     seeds = range_with_noun((len(row.seeds) for row in results.rows), "seed")
     averages = count_noun(len(results.rows), "average")
     known = leaks(results)
-    more = [f"{count_noun(len(known) - NAMED_LEAKS, 'more leak')} in the section Leakage"] * (
-        len(known) > NAMED_LEAKS
-    )
-    found = f"{'; '.join([*known[:NAMED_LEAKS], *more])}. " if known else ""
+    more = len(known) - NAMED_LEAKS
+    rest = [f"{count_noun(more, 'more leak')} in the section Leakage"] * (more > 0)
+    found = f"{'; '.join([*known[:NAMED_LEAKS], *rest])}. " if known else ""
     verdicts = compute_verdicts(results)
     if verdicts and all(verdict.barred for verdict in verdicts):
         found += f"No comparison here can have a verdict ({refusals(verdicts)}). "
     flagged = flagged_text(verdicts)
-    rest = f"{f' {flagged}' if flagged else ''}{_audited(results)}"
+    end = f"{f' {flagged}' if flagged else ''}{_audit_coverage(results)}"
     if touched:
         doubts = join_words([f"{rows:,} with {name}" for name, rows in touched.items()])
-        return f"{found}{cells}. Of {averages}, each over {seeds}, there are {doubts}.{rest}"
+        return f"{found}{cells}. Warnings on {averages}, each over {seeds}: {doubts}.{end}"
     if flagged:
-        return f"{cells}; {averages}, each over {seeds}.{rest}"
+        return f"{cells}; {averages}, each over {seeds}.{end}"
     return (
-        f"{cells}. Of {averages}, each over {seeds}, none has one of the {len(checks)} doubts that are "
-        f"looked for here: {join_words(checks)}.{rest}"
+        f"{cells}. {averages}, each over {seeds}, without any of the {len(checks)} problems checked: "
+        f"{join_words(checks)}.{end}"
     )
 
 
-def _audited(results: Results) -> str:
-    """Say for how many pretrained inits and tasks somebody looked for the test images in what was seen."""
+def _audit_coverage(results: Results) -> str:
+    """Count the pairs of pretrained init and task that were audited for contamination."""
     weights = {record.key: record.hashes.weights for record in results.counted}
     pairs: dict[tuple[str, str], bool] = {}
     for row in results.rows:
@@ -128,7 +127,7 @@ def _audited(results: Results) -> str:
         return ""
     looked = sum(pairs.values())
     of = f"{looked:,} of {count_noun(len(pairs), 'pair')} of pretrained init and task"
-    rest = "" if looked == len(pairs) else "; of the others it is known only as far as weights declare it"
+    rest = "" if looked == len(pairs) else "; for the others only the declared corpora are known"
     return f" Contamination was searched for in {of}{rest}."
 
 
@@ -139,20 +138,15 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
         axes.barh(names, [rows] * len(names), color=INK, alpha=0.1, height=0.55)
         axes.barh(names, [touched[name] for name in names], color=INK, alpha=0.6, height=0.55)
         for place, name in enumerate(names):
-            axes.annotate(
-                f"{touched[name]:,} of {rows:,}",
-                (rows, place),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            share = f"{touched[name]:,} of {rows:,}"
+            axes.annotate(share, (rows, place), (6, 0), textcoords="offset points", va="center")
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.tick_params(axis="both", length=0, labelbottom=False)
         axes.spines[:].set_visible(False)
         axes.grid(visible=False)
 
-    told = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
+    numbers = ", ".join(f"{number:,} with {name}" for name, number in touched.items())
     with report_style():
-        alt = f"Bars: of {count_noun(rows, 'average')}, {told}."
+        alt = f"Bars: of {count_noun(rows, 'average')}, {numbers}."
         panel = draw_panel(paint, 220, 74 + 20 * len(names), alt, tight=True)
-    return Figure("answer-trust", "How many averages each doubt touches.", (panel,))
+    return Figure("answer-trust", "Averages with each warning.", (panel,))

@@ -1,4 +1,4 @@
-"""How many labels does it save? The answer on top of the page: one sentence and one small picture."""
+"""Answer how many labels pretraining saves: one sentence and one small figure."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 24
-"""Lines of the small picture; the table holds all."""
+"""Pairs in the small figure; the table has all."""
 NOT_REACHED = "not reached"
 LABELS_RULE = (
-    "A task counts only where the whole 95 % interval of the labels needed lies below (or above) those with "
-    "which the other itself first has its final score, and where the verdict with all labels agrees or says "
+    "A task counts only if the whole 95 % interval of the labels needed is below (or above) the number with "
+    "which the reference first reaches its final score, and if the verdict with all labels agrees or is "
     "equivalent. The interval is not corrected for the number of tasks; the verdict is."
 )
 AT_MOST = f"\u2264{NBSP}"
 
 
-def labels_answer(results: Results, told: Sequence[LabelSaving]) -> ReportAnswer:
-    """Answer for the init in focus, against each reference at its largest fraction."""
-    chosen = answer_focus(results, told)
+def labels_answer(results: Results, savings: Sequence[LabelSaving]) -> ReportAnswer:
+    """Compare the init in focus with each reference at its largest fraction."""
+    chosen = answer_focus(results, savings)
     first = chosen[0].init
     references = list(dict.fromkeys(each.reference.init for each in chosen))
     against = " ".join(
-        f"Against {name} with all its labels, "
+        f"Compared with {name} at all its labels, "
         f"{saving_sentence([each for each in chosen if each.reference.init == name])}."
         for name in references
     )
@@ -52,11 +52,11 @@ def labels_answer(results: Results, told: Sequence[LabelSaving]) -> ReportAnswer
     return ReportAnswer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
 
 
-def answer_focus(results: Results, told: Sequence[LabelSaving]) -> list[LabelSaving]:
-    """Choose what the page's top speaks of: one init, MedNet where there is one, in its largest setting."""
-    init = next((each.init.init for each in told if each.init.init == "mednet"), told[0].init.init)
+def answer_focus(results: Results, savings: Sequence[LabelSaving]) -> list[LabelSaving]:
+    """Choose one init, MedNet if there is one, in the setting with the most pairs."""
+    init = next((each.init.init for each in savings if each.init.init == "mednet"), savings[0].init.init)
     settings: dict[tuple[object, ...], list[LabelSaving]] = defaultdict(list)
-    for each in told:
+    for each in savings:
         row = each.init
         if row.init == init:
             real = not results.generated(row.task)
@@ -65,26 +65,22 @@ def answer_focus(results: Results, told: Sequence[LabelSaving]) -> list[LabelSav
 
 
 def saving_sentence(chosen: Sequence[LabelSaving]) -> str:
-    """Say on how many tasks one init saves labels against one reference, and what it needs in the median."""
+    """Write on how many tasks one init saves labels, and the median share of labels it needs."""
     claims = [each.claim(-1) for each in chosen]
     parts = [
         f"{verb} on {claims.count(claim)}"
         for claim, verb in ((FEWER, "saves labels"), (MORE, "needs more labels"))
         if claim in claims
     ]
-    of = count_noun(len(claims), "task")
-    left = claims.count("")
-    rest = f"; on the other{'s' if left > 1 else ''} one cannot tell" if left else ""
-    told = (
-        f"{chosen[0].init.init} {join_words(parts)} of {of}{rest}"
-        if parts
-        else f"one cannot tell on {'any of ' if len(claims) > 1 else ''}{of}"
-    )
-    return f"{told} ({_median(chosen)})"
+    of, init, undecided = count_noun(len(claims), "task"), chosen[0].init.init, claims.count("")
+    if not parts:
+        return f"the label saving of {init} is undecided on {undecided} of {of} ({_median_share(chosen)})"
+    rest = f"{undecided} undecided; " if undecided else ""
+    return f"{init} {join_words(parts)} of {of} ({rest}{_median_share(chosen)})"
 
 
-def _median(chosen: Sequence[LabelSaving]) -> str:
-    """Write the median over tasks of the share of what the reference itself needs."""
+def _median_share(chosen: Sequence[LabelSaving]) -> str:
+    """Write the median over tasks of labels needed / labels that the reference itself needs."""
     last = [(each.saved[-1], each.saved[0].labels) for each in chosen]
     shares = sorted((saved.share, saved.needed == smallest < saved.own) for saved, smallest in last)
     middle = shares[(len(shares) - 1) // 2 : len(shares) // 2 + 1]  # one, or the two in the middle
@@ -104,39 +100,38 @@ def _figure(results: Results, chosen: Sequence[LabelSaving], references: Sequenc
         edge = _limits(axes, shown)
         for each in shown:
             step = references.index(each.reference.init) - (len(references) - 1) / 2
-            _mark(
-                axes, each, names.index(each.init.task) + 0.26 * step, init_looks[each.reference.init], edge
-            )
+            y = names.index(each.init.task) + 0.26 * step
+            _mark(axes, each, y, init_looks[each.reference.init], edge)
         axes.set_yticks(range(len(names)), [shorten_name(name, 26) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
 
     first = shown[0].init
-    told = "; ".join(map(_told, shown))
+    by_task = "; ".join(map(_saving_text, shown))
     made = f" The images are {GENERATED}." if results.generated(first.task) else ""
     network = place_label(first.arch, first.size, first.input_size)
     caption = (
-        f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval; "
-        "left of the upright mark, which is what the reference itself needs, saves labels; an arrow points "
-        f"beyond what was measured. {first.protocol}, {network}.{made}"
+        f"Share of the reference's labels with which {first.init} reaches its score, with 95 % interval. "
+        "The vertical mark is what the reference itself needs: left of it saves labels. Arrows point beyond "
+        f"the measured range. {first.protocol}, {network}.{made}"
     )
     with report_style():
         height = 62 + len(names) * max(24, 14 * len(references))
-        panel = draw_panel(paint, 330, height, f"Labels that {first.init} needs. {told}.{made}", tight=True)
+        alt = f"Labels that {first.init} needs. {by_task}.{made}"
+        panel = draw_panel(paint, 330, height, alt, tight=True)
         keys = tuple((legend_swatch(init_looks[name]), f"against {name}") for name in references)
     return Figure("answer-labels", caption, (panel,), keys)
 
 
-def _told(each: LabelSaving) -> str:
-    last = each.saved[-1]
-    smallest = each.saved[0].labels
+def _saving_text(each: LabelSaving) -> str:
+    last, smallest = each.saved[-1], each.saved[0].labels
     needed = label_count(last.needed, smallest)
     return f"{each.init.task} against {each.reference.init}: {needed} of {label_count(last.own, smallest)}"
 
 
 def _limits(axes: Axes, shown: Sequence[LabelSaving]) -> tuple[float, float]:
-    """Set up the axis of shares; return its ends, where arrows stand for what lies beyond."""
+    """Set up the axis of shares; return its ends, where arrows mark values beyond."""
     smallest = min(each.saved[0].labels / each.saved[-1].labels for each in shown)
     axes.set_xscale("log")
     ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if t >= smallest * 0.99]
@@ -145,12 +140,12 @@ def _limits(axes: Axes, shown: Sequence[LabelSaving]) -> tuple[float, float]:
     edge = smallest / 1.12, 1.35
     axes.set_xlim(edge[0] / 1.08, edge[1] * 1.08)
     axes.axvline(1, color=INK, linewidth=0.9, alpha=0.7)
-    axes.set_xlabel("labels needed, of the reference's")
+    axes.set_xlabel("labels needed / labels of the reference")
     return edge
 
 
 def _mark(axes: Axes, each: LabelSaving, y: float, look: InitLook, edge: tuple[float, float]) -> None:
-    """Draw a point and its interval; ends that were not measured become arrows."""
+    """Draw a point and its interval; ends beyond the measured range become arrows."""
     saved, smallest = each.saved[-1], each.saved[0].labels
 
     def at(value: float) -> float:
@@ -168,7 +163,7 @@ def _mark(axes: Axes, each: LabelSaving, y: float, look: InitLook, edge: tuple[f
 
 
 def label_count(needed: float, smallest: float) -> str:
-    """Write a number of labels, or where the measured budgets end."""
+    """Write a number of labels, or a bound at the ends of the measured budgets."""
     if math.isinf(needed):
         return NOT_REACHED
     return (AT_MOST if needed == smallest else "") + format_number(round(needed), ",d")

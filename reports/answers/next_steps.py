@@ -1,4 +1,4 @@
-"""What should I run next to know more? Options of `run`, computed from gaps, verdicts and flags."""
+"""Next steps: options of `run`, computed from gaps, verdicts and flags."""
 
 import itertools
 import math
@@ -14,11 +14,11 @@ from ..elements.section import ReportAnswer, Table, TableColumn
 from ..elements.verdict_format import range_with_noun
 
 NAMED_TASKS = 5
-"""Tasks that are named one by one; of the others the number is told."""
+"""Tasks that are named; the others are counted."""
 MOST_ADVISED_SEEDS = 20
-"""More seeds than these are not advised."""
+"""More seeds are not advised."""
 GRIDS = {"lr": "--lr-grid", "l2": "--l2-grid", "k": "--k-grid"}
-"""Name of a choice -> the option that holds its grid."""
+"""Name of a hyper-parameter -> option with its grid."""
 IN_ANSWER = 2
 LEAST_SEEDS = 3
 
@@ -28,9 +28,9 @@ class NextStep:
     """One thing to run.
 
     Attributes:
-        gain: what it would tell, as a sentence without its full stop.
-        options: of `mednet-bench run`, those that change; "" where the same command is meant.
-        more: what follows the options: what to expect and to heed, without the last full stop.
+        gain: expected gain, a sentence without its full stop.
+        options: options of `mednet-bench run` to change; "" for the same command.
+        more: expectations and cautions, without the last full stop.
     """
 
     gain: str
@@ -41,91 +41,71 @@ class NextStep:
 def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[NextStep, ...]:
     """Return what to run, the surest gain first."""
     found = (
-        _gaps(results),
-        _leaks(verdicts),
-        _unmeasured(verdicts),
-        _inits(results, verdicts),
-        _real(results),
-        _single(verdicts),
-        _refused(verdicts),
-        _seeds(results, verdicts),
-        _images(verdicts),
-        _grids(results, verdicts),
-        _steps(results, verdicts),
-    )
+        _gaps(results), _leaks(verdicts), _without_evidence(verdicts), _inits(results, verdicts),
+        _real_tasks(results), _single_seeds(verdicts), _refused_pairs(verdicts),
+        _seeds(results, verdicts), _images(verdicts), _grids(results, verdicts), _steps(results, verdicts),
+    )  # fmt: skip
     return tuple(step for steps in found for step in steps)
 
 
 def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> ReportAnswer:
-    """Answer with the first steps; that nothing is left only where every comparison has a verdict."""
+    """Answer with the first steps, or that every comparison has a verdict."""
     parts = [
         f"{step.gain}{f': {step.options}' if step.options else ''}.{f' {step.more}.' * bool(step.more)}"
         for step in steps[:IN_ANSWER]
     ]
-    more = (
-        f" {count_noun(len(steps) - IN_ANSWER, 'more step')} in the table." if len(steps) > IN_ANSWER else ""
-    )
+    left = len(steps) - IN_ANSWER
+    more = f" {count_noun(left, 'more step')} in the table." if left > 0 else ""
     open_ = sum(verdict.verdict == UNDECIDED for verdict in verdicts)
-    nothing = "Nothing here: every comparison has its verdict. Other tasks would tell how far it reaches."
+    nothing = "Nothing: every comparison has its verdict. Other tasks would show whether the results hold."
     if open_:
-        nothing = f"No option of run would settle the {count_noun(open_, 'comparison')} that cannot be told."
-    return ReportAnswer(
-        "What should I run next to know more?", f"{' '.join(parts)}{more}" if steps else nothing, 80
-    )
+        nothing = f"No option of run would settle the {count_noun(open_, 'undecided comparison')}."
+    sentence = f"{' '.join(parts)}{more}" if steps else nothing
+    return ReportAnswer("What should I run next to know more?", sentence, 80)
 
 
 def next_table(steps: Sequence[NextStep]) -> Table:
     """List every step with its options."""
     rows = tuple((step.options or DASH, ". ".join(filter(None, (step.gain, step.more)))) for step in steps)
-    columns = (
-        TableColumn("Options", "", "of mednet-bench run, beside the others"),
-        TableColumn("What they would tell"),
-    )
-    return Table("What to run next, the surest gain first", columns, rows)
+    columns = (TableColumn("Options", "", "options of mednet-bench run"), TableColumn("Expected gain"))
+    return Table("Next steps, the surest gain first", columns, rows)
 
 
 def _gaps(results: Results) -> Iterator[NextStep]:
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{count_noun(len(results.failed), 'cell')} failed"] * bool(results.failed)
-    lost += [f"{count_noun(waiting, 'planned cell')} {'has' if waiting == 1 else 'have'} no result"] * bool(
-        waiting
-    )
+    have = "has" if waiting == 1 else "have"
+    lost += [f"{count_noun(waiting, 'planned cell')} {have} no result"] * bool(waiting)
     if lost:
         yield NextStep(f"{join_words(lost)}: run the same command again")
 
 
 def _leaks(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    """Advise to drop copies; what only other splits can repair is said without an option."""
+    """Advise to drop copies; a leak that needs other splits gets no option."""
     copies = {v.a.task for v in verdicts if v.has("test-in-train")}
     if copies:
-        many = f"Test images of {_some(copies)} stand in train or val"
-        yield NextStep(f"{many}; without them, scores are of new images only", "--dedupe")
+        many = f"Test images of {_some(copies)} are also in train or val"
+        yield NextStep(f"{many}; dropping them leaves only new images in the scores", "--dedupe")
     shared = {v.a.task for v in verdicts if v.has("groups-in-train", "near-copies-in-train")}
     if shared:
         yield NextStep(
-            f"Test images of {_some(shared)} are near copies of others in train or val, or of the same "
-            "patients: only splits that keep these together tell of new patients"
+            f"Test images of {_some(shared)} are near copies of images in train or val, or of the same "
+            "patients: only splits that keep these together measure the score on new patients"
         )
 
 
-def _unmeasured(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    """Say why comparisons have no evidence: no option of `run` gives it to them."""
+def _without_evidence(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+    """Give the reason for comparisons without evidence: no option of `run` helps."""
     why = Counter(v.barred.reason for v in verdicts if v.barred and v.barred.name == "no-evidence")
     for reason, n in why.items():
-        yield NextStep(
-            f"{count_noun(n, 'comparison')} can have no verdict, since {reason}: repair that first"
-        )
+        yield NextStep(f"{count_noun(n, 'comparison')} can have no verdict, since {reason}: fix that first")
 
 
 def _some(tasks: Iterable[str]) -> str:
-    """List tasks by name, many of them in part."""
+    """List the first tasks by name and count the others."""
     names = sorted(tasks)
-    return join_words(
-        [
-            *names[:NAMED_TASKS],
-            *[count_noun(len(names) - NAMED_TASKS, "more task")] * (len(names) > NAMED_TASKS),
-        ]
-    )
+    more = len(names) - NAMED_TASKS
+    return join_words([*names[:NAMED_TASKS], *[count_noun(more, "more task")] * (more > 0)])
 
 
 def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
@@ -133,30 +113,30 @@ def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
         yield NextStep("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
 
 
-def _real(results: Results) -> Iterator[NextStep]:
+def _real_tasks(results: Results) -> Iterator[NextStep]:
     if results.rows and all(results.generated(row.task) for row in results.rows):
-        yield NextStep(f"Every task here is {GENERATED}; take real ones", "--tasks available")
+        yield NextStep(f"Every task here is {GENERATED}; use real ones", "--tasks available")
 
 
-def _single(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _single_seeds(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     alone = [verdict for verdict in verdicts if verdict.barred and verdict.barred.name == "single-seed"]
     if alone:
-        held = {seed for verdict in alone for seed in verdict.seeds}
+        used = {seed for verdict in alone for seed in verdict.seeds}
         rest = "rests" if len(alone) == 1 else "rest"
-        seeds = seed_list(more_seeds(held, LEAST_SEEDS))
+        seeds = seed_list(more_seeds(used, LEAST_SEEDS))
         gain = f"{count_noun(len(alone), 'comparison')} {rest} on a single seed and can have no verdict"
         yield NextStep(gain, f"--seeds {seeds}")
 
 
-def _refused(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _refused_pairs(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     refused = sum(verdict.has("not-comparable") for verdict in verdicts)
     if refused:
-        why = "the inits did not meet the same data, options or kind of device; run them in one command"
+        why = "the inits differ in data, options or kind of device; run them in one command"
         yield NextStep(f"{count_noun(refused, 'comparison')} refused: {why}", "--out runs/anew")
 
 
 def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    """Advise one number of seeds for the whole run: adding some only where it is open finds by chance."""
+    """Advise one number of seeds for all: adding seeds to single pairs inflates the error rate."""
     open_ = [v for v in verdicts if _wants_seeds(v)]
     open_ = [v for v in open_ if not results.generated(v.a.task)] or open_
     if not open_:
@@ -164,34 +144,31 @@ def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     asked = sorted(int(verdict.seeds_needed) for verdict in open_)
     settled = [n for n in asked if n <= MOST_ADVISED_SEEDS]
     rest = asked[len(settled) :]
-    beyond = (
-        f"{count_noun(len(rest), 'other' if settled else 'comparison')} would need "
-        f"{range_with_noun(rest, 'seed')}"
-        if rest
-        else ""
-    )
+    others, beyond = count_noun(len(rest), "other" if settled else "comparison"), ""
+    if rest:
+        beyond = f"{others} would need {range_with_noun(rest, 'seed')}"
     if not settled:
-        yield NextStep(f"More seeds are hardly the way: {beyond}")
+        yield NextStep(f"More seeds would hardly help: {beyond}")
         return
-    held = {seed for row in results.rows for seed in row.seeds}
-    seeds = more_seeds(held, settled[-1])
+    used = {seed for row in results.rows for seed in row.seeds}
+    seeds = more_seeds(used, settled[-1])
     made = f" ({GENERATED})" if results.generated(open_[0].a.task) else ""
-    same = len(seeds) == len(held)  # then what is open lacks seeds that others here have
-    change = (
-        f"the same {count_noun(len(seeds), 'seed')}" if same else f"{len(seeds)} seeds instead of {len(held)}"
-    )
+    same = len(seeds) == len(used)  # undecided pairs lack seeds that others have
+    change = f"{len(seeds)} seeds instead of {len(used)}"
+    if same:
+        change = f"the same {count_noun(len(seeds), 'seed')}"
     yield NextStep(
         f"Run all inits and tasks with {change}",
         f"--seeds {seed_list(seeds)}",
-        f"{count_noun(len(settled), 'comparison')} that cannot be told yet{made} would then be settled, "
-        f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the difference is as large as it "
-        f"looks{f'; {beyond}' if beyond else ''}. The larger run is one new look: whoever looks again after "
-        f"each addition no longer keeps the 5{NBSP}% error rate",
+        f"{count_noun(len(settled), 'undecided comparison')}{made} would then be settled, "
+        f"{'each ' * (len(settled) > 1)}with about 80{NBSP}% probability if the true difference is as large "
+        f"as estimated{f'; {beyond}' if beyond else ''}. The larger run is one new look: looking again after "
+        f"each added seed inflates the 5{NBSP}% error rate",
     )
 
 
 def _wants_seeds(verdict: Verdict) -> bool:
-    """Whether more seeds than there are would tell: not of two models that no seed changes."""
+    """Whether more seeds would settle the comparison; never for two models that no seed changes."""
     more = len(verdict.seeds) < verdict.seeds_needed < math.inf
     return verdict.verdict == UNDECIDED and more and not verdict.has("fixed-models")
 
@@ -208,18 +185,17 @@ def _images(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     parts += [count_noun(len(tasks) - NAMED_TASKS, "more task")] * (len(tasks) > NAMED_TASKS)
     yield NextStep(
         f"No number of seeds would settle {count_noun(len(hopeless), 'comparison')}, only more test images: "
-        "look "
-        f"for larger sets of the same kind than {join_words(parts)}"
+        f"find test sets of the same kind that are larger than {join_words(parts)}"
     )
 
 
 def _concludes(verdict: Verdict) -> bool:
-    """Whether the comparison rests on enough to advise a longer or wider search: not on a few test images."""
+    """Whether there are enough test images to advise a longer or wider search."""
     return not verdict.barred and not verdict.has("few-test", "few-groups")
 
 
 def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
-    """Widen every grid from whose edge something was chosen, where the comparison concludes."""
+    """Widen every grid with a choice at its edge, for comparisons with enough test images."""
     useful = {key for v in verdicts if _concludes(v) for key in (*v.a.keys, *v.b.keys)}
     edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
     for record in results.counted:
@@ -230,9 +206,8 @@ def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
         wide = widen_grid(grid, min(chosen) == min(grid), max(chosen) == max(grid), whole=name == "k")
         if len(wide) > len(grid):
             gain = (
-                f"{count_noun(len(chosen), 'cell')} chose {name} from the edge of the grid and might do "
-                "better "
-                "beyond it; all cells that use the grid are then computed anew"
+                f"{count_noun(len(chosen), 'cell')} chose {name} at the edge of the grid and might do "
+                "better beyond it; a wider grid recomputes all cells that use it"
             )
             yield NextStep(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
 
@@ -242,14 +217,12 @@ def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     if late:
         steps = results.plan.recipe.steps if results.plan else TrainingConfig().steps
         where = count_noun(len(late), "comparison")
-        yield NextStep(
-            f"In {where} an init was still improving at the end of its training", f"--steps {2 * steps}"
-        )
+        yield NextStep(f"In {where} an init was still improving at its last step", f"--steps {2 * steps}")
 
 
-def more_seeds(held: Iterable[int], wanted: int) -> list[int]:
-    """Return `held` and the smallest others, `wanted` in all: what has been run is not run again."""
-    kept = set(held)
+def more_seeds(used: Iterable[int], wanted: int) -> list[int]:
+    """Return `used` and the smallest others, `wanted` in all, so that no seed is run again."""
+    kept = set(used)
     new = (seed for seed in range(wanted + len(kept)) if seed not in kept)
     return sorted(kept | set(itertools.islice(new, max(0, wanted - len(kept)))))
 
@@ -266,9 +239,9 @@ def seed_list(seeds: Sequence[int]) -> str:
 
 
 def widen_grid(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:
-    """Return `grid` with one value more on the sides that are asked for, as far off as its neighbors are.
+    """Return `grid` with one more value, at the same ratio, on the sides `below` and `above`.
 
-    A whole number below 1 is left out: nobody has half a neighbor.
+    With `whole`, only integers of at least 1 are added below, since k-NN has no half neighbor.
     """
     values = sorted(grid)
     low, high = values[0] ** 2 / values[1], values[-1] ** 2 / values[-2]

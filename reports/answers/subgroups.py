@@ -1,4 +1,4 @@
-"""Does medical pretraining help everyone alike? The answer on top of the page, where a task has subgroups."""
+"""Answer whether medical pretraining helps all subgroups alike."""
 
 from collections.abc import Sequence
 
@@ -16,20 +16,17 @@ SUBGROUP_ORDER = 45
 def subgroups_answer(
     results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
 ) -> ReportAnswer:
-    """Answer for the init in focus against each other, and say where a gap is shown; never of nothing.
+    """Compare the init in focus with each other init, and count the gaps that are shown.
 
-    Args:
-        results: the run.
-        found: gaps with the largest share of the labels.
-        compared: gains likewise.
+    `found` has at least one gap; gaps and gains are those with the largest share of the labels.
     """
     found, compared = _focus(results, found, compared)
     gains = " ".join(_gains(members) for members in _pairs(compared).values())
     if not any(each.extra for each in compared):
-        gains = "One cannot tell: no two inits can be compared on two subgroups or more."
+        gains = "Undecided: no two inits can be compared on two subgroups or more."
     measured = [each for each in found if each.gap]
     shown = [each for each in measured if each.shown == SHOWN]
-    where = f" ({join_words([_named(each) for each in shown[:3]])}{', ...' if len(shown) > 3 else ''})"
+    where = f" ({join_words([_place(each) for each in shown[:3]])}{', ...' if len(shown) > 3 else ''})"
     of = count_noun(len(measured), "measured gap")
     gap = f"A gap between subgroups is shown in {len(shown)} of {of}{where if shown else ''}."
     rows = [each.row for each in found]
@@ -46,7 +43,7 @@ def subgroups_answer(
 def _focus(
     results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
 ) -> tuple[list[RowGap], list[SubgroupGain]]:
-    """Keep real images where there are any, and the pairs of MedNet where it is there."""
+    """Keep real images and the pairs of MedNet, if there are any."""
     real = any(not results.generated(each.row.task) for each in found)
     kept = [each for each in found if not (real and results.generated(each.row.task))]
     pairs = [each for each in compared if not (real and results.generated(each.pair.a.task))]
@@ -62,22 +59,20 @@ def _pairs(compared: Sequence[SubgroupGain]) -> dict[tuple[str, str], list[Subgr
 
 
 def _gains(members: Sequence[SubgroupGain]) -> str:
-    """Say of one pair how many subgroups it serves, and how many unlike the others."""
+    """Count for one pair the subgroups with more, equal and less gain than the others."""
     ours, theirs = members[0].pair.a.init, members[0].pair.b.init
     of = count_noun(len(members), "subgroup")
     claims = [each.alike for each in members]
-    parts = [f"{claims.count(claim)} {claim}" for claim in (MORE, LESS) if claim in claims]
-    parts += [f"{claims.count(ALIKE)} as much as the others"] if ALIKE in claims else []
+    words = {MORE: MORE, LESS: LESS, ALIKE: "as much as the others"}
+    parts = [f"{claims.count(claim)} {text}" for claim, text in words.items() if claim in claims]
     left = claims.count(UNDECIDED)
-    rest = f"; for {left} one cannot tell" if left else ""
-    told = (
-        f"Of {of}, {ours} helps {join_words(parts)}, against {theirs}{rest}."
-        if parts
-        else f"Whether {ours} helps {of} alike, against {theirs}, one cannot tell."
-    )
+    rest = f", {left} undecided" if left else ""
+    start = f"Undecided: whether {ours} helps {of} alike compared with {theirs}."
+    if parts:
+        start = f"Compared with {theirs}, {ours} helps {join_words(parts)} ({of}{rest})."
     verdicts = [each.verdict for each in members]
-    return f"{told} It is better in {verdicts.count(BETTER)} of them and worse in {verdicts.count(WORSE)}."
+    return f"{start} It is better in {verdicts.count(BETTER)} of them and worse in {verdicts.count(WORSE)}."
 
 
-def _named(each: RowGap) -> str:
+def _place(each: RowGap) -> str:
     return f"{each.column} in {each.row.task}, {each.row.init}"

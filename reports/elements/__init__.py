@@ -1,1 +1,1 @@
-"""What answers and sections are built of: tables, figures, number formats and colors."""
+"""Building blocks of answers and sections: tables, figures, number formats and colors."""

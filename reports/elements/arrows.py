@@ -1,4 +1,4 @@
-"""The arrows in the learning curves: from what a reference has to where another init's curve has the same."""
+"""Arrows in the learning curves, from a reference to the same score on another curve."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelArrow:
-    """Labels saved, or lost, at one height of a panel.
+    """Labels saved, or lost, at one score in a panel.
 
     Attributes:
-        init: whose curve is read.
-        labels: of the reference, where the arrow starts.
-        needed: labels of the init, where it ends.
-        score: the height.
-        sure: interval and verdict both say so.
+        labels: labels of the reference, where the arrow starts.
+        needed: labels of the init, where the arrow ends.
+        sure: whether interval and verdict agree.
     """
 
     init: str
@@ -36,10 +34,10 @@ class LabelArrow:
 
 
 def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[LabelArrow]:
-    """Choose the arrows of one panel: MedNet, or the first init that has any, against ImageNet and scratch.
+    """Choose the arrows of MedNet, or the first init with any, against ImageNet and scratch.
 
-    Each stands where the most is saved or lost, among the scores that the init's curve crosses between two
-    measured budgets; of the others nobody knows where the arrow would end.
+    Each is at the score with the largest saving or loss that the init's curve crosses between two measured
+    budgets; elsewhere the end of the arrow is unknown.
     """
     shown = set(rows)
     here = [
@@ -49,19 +47,13 @@ def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[Label
     ]
     init = next((e.init.init for e in here if e.init.init == "mednet"), here[0].init.init if here else "")
     chosen = (each for each in here if each.init.init == init)
-    return [arrow for each in chosen if (arrow := _longest(each))]
+    return [arrow for each in chosen if (arrow := _longest_arrow(each))]
 
 
-def _longest(each: LabelSaving) -> LabelArrow | None:
-    smallest = each.saved[0].labels
+def _longest_arrow(each: LabelSaving) -> LabelArrow | None:
+    init, smallest = each.init.init, each.saved[0].labels
     found = [
-        LabelArrow(
-            each.init.init,
-            saved.labels,
-            saved.needed,
-            float(each.scores[0, place]),
-            sure=bool(each.claim(place)),
-        )
+        LabelArrow(init, saved.labels, saved.needed, float(each.scores[0, place]), bool(each.claim(place)))
         for place, saved in enumerate(each.saved)
         if smallest < saved.needed < math.inf
     ]
@@ -69,7 +61,7 @@ def _longest(each: LabelSaving) -> LabelArrow | None:
 
 
 def draw_arrows(axes: Axes, found: Iterable[LabelArrow], looks: dict[str, InitLook]) -> None:
-    """Draw each with the share of the labels that is needed; dotted where that is not sure."""
+    """Draw each arrow with the ratio of labels needed; dotted if not sure."""
     for arrow in found:
         color = looks[arrow.init].color
         how = {

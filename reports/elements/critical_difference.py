@@ -1,4 +1,4 @@
-"""The critical-difference diagram of Demšar 2006, drawn by scikit-posthocs in the report's style."""
+"""Critical-difference diagram of Demšar 2006, drawn by scikit-posthocs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_ranking(ranking: InitRanking, looks: dict[str, InitLook]) -> FigurePanel:
-    """Draw one ranking whose Nemenyi p-values are known; within `pictures.style`."""
+    """Draw one ranking with known Nemenyi p-values; call it inside `report_style`."""
     setting, ranks = ranking.setting, ranking.ranks
     names = [shorten_name(init, 24) for init in ranking.inits]
     found = dict(zip(names, ranks.mean.tolist(), strict=True))
@@ -41,17 +41,15 @@ def draw_ranking(ranking: InitRanking, looks: dict[str, InitLook]) -> FigurePane
         note = f"{format_percent(setting.fraction)} of the labels, {n}; Friedman p = {format_number(ranks.p)}"
         panel_title(axes, setting.protocol, "\n".join(filter(None, (note, _network(ranking)))))
 
-    told = ", ".join(f"{init} {format_number(rank, '.2f')}" for init, rank in found.items())
-    apart = format_number(ranks.critical, ".2f")
-    alt = (
-        f"Mean ranks over {count_noun(ranks.units, 'independent task')}: {told}. Critical difference {apart}."
-    )
+    mean_ranks = ", ".join(f"{init} {format_number(rank, '.2f')}" for init, rank in found.items())
+    units, critical = count_noun(ranks.units, "independent task"), format_number(ranks.critical, ".2f")
+    alt = f"Mean ranks over {units}: {mean_ranks}. Critical difference {critical}."
     facts = {"protocol": setting.protocol, "fraction": setting.fraction}
     return draw_panel(paint, 400, 120 + 18 * len(names), alt, tight=True, facts=facts)
 
 
 def _scale(axes: Axes, inits: int, critical: float) -> None:
-    """Draw the axis of ranks, and above it how long the critical difference is."""
+    """Draw the axis of ranks, and above it the critical difference."""
     axes.plot([1, inits], [0, 0], color=INK, linewidth=0.8, zorder=1)
     axes.set_xticks(range(1, inits + 1))
     axes.set_xlim(1, inits)

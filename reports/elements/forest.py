@@ -1,4 +1,4 @@
-"""The forest plot: every paired difference with its interval, against 0 and the margin of equivalence."""
+"""Forest plot: paired differences with intervals, 0 and the margin of equivalence."""
 
 from __future__ import annotations
 
@@ -19,27 +19,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FOREST_ROWS = 400
-"""Comparisons that are drawn in one report; the table holds every one."""
+"""Comparisons drawn in one report; the table has all."""
 FOREST_LINES = 44
-"""Lines of one panel: as many as stay within a screen."""
+"""Lines of one panel, so that it fits on a screen."""
 WIDTH, LEFT, RIGHT, LINE, ABOVE, BELOW = 330, 54, 66, 15, 34, 38
-"""CSS pixels: of a panel, beside the axes, of one line, above and below them."""
+"""CSS pixels: panel width, margins left and right, line height, margins above and below."""
 AXIS_REACH = 0.25
-"""Axes reach no farther than this beyond the outermost point, so that one wide interval hides no other."""
+"""Largest extent of the axes beyond the outermost point, so that one wide interval hides no other."""
 
 
 def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
-    """Draw one figure per protocol, architecture and image size, with panels per pair.
-
-    Args:
-        results: the run.
-        verdicts: comparisons, in the order in which they are shown.
-
-    Returns:
-        Protocol -> its figures.
-    """
+    """Draw protocol -> figures, one per architecture and image size, with panels per pair."""
     kept = rows_to_draw(verdicts)
-    left_out = _left_out(verdicts, kept)
+    left_out = _left_out_text(verdicts, kept)
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
     for verdict in kept:
         a = verdict.a
@@ -49,9 +41,8 @@ def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tup
         keys = marker_keys()
         for index, ((protocol, arch, size, input_size), members) in enumerate(groups.items()):
             caption = (
-                f"{protocol}: {place_label(arch, size, input_size)}. Difference in test AUC, first init "
-                "minus "
-                f"second, with its 95 % interval; the band is the margin of ±{results.margin:g}. {left_out}"
+                f"{protocol}: {place_label(arch, size, input_size)}. Difference in test AUC, first minus "
+                f"second init, with 95 % interval; the band is the margin of ±{results.margin:g}. {left_out}"
             )
             panels = tuple(_panels(results, members))
             figures[protocol] += (Figure(f"forest-{index + 1}", caption.strip(), panels, keys),)
@@ -59,7 +50,7 @@ def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tup
 
 
 def rows_to_draw(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Choose what is drawn: as many of the larger fractions as `FOREST_ROWS` hold."""
+    """Choose the largest fractions whose comparisons fit into `FOREST_ROWS`."""
     for least in sorted({verdict.a.fraction for verdict in verdicts}):
         kept = [verdict for verdict in verdicts if verdict.a.fraction >= least]
         if len(kept) <= FOREST_ROWS:
@@ -68,19 +59,18 @@ def rows_to_draw(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.a.fraction == largest][:FOREST_ROWS]
 
 
-def _left_out(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
+def _left_out_text(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
     if len(kept) == len(verdicts):
         return ""
     least = min(verdict.a.fraction for verdict in kept)
     return (
-        f"Drawn are {len(kept):,} of {len(verdicts):,} comparisons, from {format_percent(least)} of the "
-        "labels "
-        "upwards; the table and verdicts.csv hold the others."
+        f"{len(kept):,} of {len(verdicts):,} comparisons are drawn, from {format_percent(least)} of labels "
+        "upwards; the table and verdicts.csv have all."
     )
 
 
 def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePanel]:
-    """Yield the panels of one figure, which share their scale; a long pair goes on in a further panel."""
+    """Yield the panels of one figure with a common scale; long pairs are split."""
     scale = _scale(verdicts, results.margin)
     for pair, members in by_pair(verdicts).items():
         tasks: dict[str, list[Verdict]] = defaultdict(list)
@@ -88,7 +78,7 @@ def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePan
             tasks[verdict.a.task].append(verdict)
         page: dict[str, list[Verdict]] = {}
         for task, rows in tasks.items():
-            if page and sum(len(held) + 1 for held in page.values()) + len(rows) + 1 > FOREST_LINES:
+            if page and sum(len(of) + 1 for of in page.values()) + len(rows) + 1 > FOREST_LINES:
                 yield _panel(results, pair, page, scale)
                 page = {}
             page[task] = rows
@@ -96,7 +86,7 @@ def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePan
 
 
 def _scale(verdicts: Sequence[Verdict], margin: float) -> tuple[float, float]:
-    """Return limits that hold 0, the margin and every point, and of the intervals as much as is sensible."""
+    """Return axis limits with 0, the margin, every point, and intervals up to `AXIS_REACH`."""
     known = [verdict for verdict in verdicts if not math.isnan(verdict.difference)]
     points = [0.0, *(verdict.difference for verdict in known)]
     ends = [end for verdict in known for end in verdict.interval if not math.isnan(end)]
@@ -114,9 +104,8 @@ def _panel(
     height = ABOVE + BELOW + LINE * lines
 
     def paint(axes: Axes) -> None:
-        axes.set_position(
-            (LEFT / WIDTH, BELOW / height, (WIDTH - LEFT - RIGHT) / WIDTH, LINE * lines / height)
-        )
+        width = (WIDTH - LEFT - RIGHT) / WIDTH
+        axes.set_position((LEFT / WIDTH, BELOW / height, width, LINE * lines / height))
         axes.set(xlim=scale, ylim=(lines - 0.4, -0.6))
         axes.axvspan(-results.margin, results.margin, color=INK, alpha=0.09, linewidth=0)
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -130,10 +119,8 @@ def _panel(
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         axes.locator_params(axis="x", nbins=5)
-        axes.set_xlabel(
-            f"{shorten_name(pair[1], 18)} better  ◂   difference in AUC   ▸  {shorten_name(pair[0], 18)} "
-            "better"
-        )
+        left, right = shorten_name(pair[1], 18), shorten_name(pair[0], 18)
+        axes.set_xlabel(f"{left} better  ◂   difference in AUC   ▸  {right} better")
         panel_title(axes, pair_name((shorten_name(pair[0], 20), shorten_name(pair[1], 20))))
 
     alt = f"{pair_name(pair)}, difference in test AUC with 95 % interval. " + " ".join(
@@ -160,7 +147,7 @@ def _n(verdict: Verdict) -> str:
 
 
 def _heading(axes: Axes, task: str, rows: Sequence[Verdict], made: bool, y: int) -> int:
-    """Name the task above its rows, with n and the warning about a generated one; return the next line."""
+    """Write the task with n and the warning for generated images; return the next line."""
     images = range_with_noun((row.n_test for row in rows), "test image")
     n = f"{images}, {range_with_noun((len(row.seeds) for row in rows), 'seed')}"
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
@@ -176,9 +163,8 @@ def _row(axes: Axes, verdict: Verdict, y: int, scale: tuple[float, float]) -> No
     look = LOOKS[verdict.verdict]
     write = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     axes.annotate(format_percent(verdict.a.fraction), (0, y), (-6, 0), ha="right", fontsize=7.5, **write)
-    axes.annotate(
-        verdict.barred.name if verdict.barred else verdict.verdict, (1, y), (6, 0), fontsize=7.5, **write
-    )
+    name = verdict.barred.name if verdict.barred else verdict.verdict
+    axes.annotate(name, (1, y), (6, 0), fontsize=7.5, **write)
     if math.isnan(verdict.difference):
         return
     low, high = verdict.interval

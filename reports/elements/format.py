@@ -1,4 +1,4 @@
-"""How things are called and numbers are written, the same on every page."""
+"""Format of names and numbers, the same on every page."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from ..statistics.stats import MetricStat
 from .section import Datum, Table, TableColumn, TableEntry
 
 GENERATED = "generated: not evidence about real images"
-NO_VERDICT = "A higher mean is not a verdict: how sure an order is stands in the section Verdicts."
+NO_VERDICT = "A higher mean is not a verdict: the section Verdicts says how certain an order is."
 NO_FACTS: Mapping[str, MetricFacts] = MappingProxyType({})
 _T = TypeVar("_T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
@@ -21,13 +21,11 @@ NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
 @dataclass(frozen=True)
 class MetricLabel:
-    """How a metric is shown.
+    """Display name and direction of a metric.
 
     Attributes:
-        title: heading.
-        help: what it is, in one phrase.
-        lower_is_better: true for errors; None where neither end is better.
-        span: from the smallest to the largest possible value; 1 where nobody says.
+        lower_is_better: true for errors; None if neither end is better.
+        span: largest minus smallest possible value; 1 if not declared.
     """
 
     title: str
@@ -37,12 +35,12 @@ class MetricLabel:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is, 0 where neither is."""
+        """1 if higher is better, -1 if lower is, 0 if neither is."""
         return 0 if self.lower_is_better is None else -1 if self.lower_is_better else 1
 
     @property
-    def named(self) -> str:
-        """The title, and where it is not the usual one the direction that is better."""
+    def title_with_direction(self) -> str:
+        """The title, with the better direction unless higher is better."""
         way = {1: "", 0: " (neither end is better)", -1: " (lower is better)"}
         return self.title + way[self.sign]
 
@@ -51,7 +49,7 @@ METRIC_LABELS = {
     name: MetricLabel(title, help, name in ERRORS)
     for name, title, help in (
         ("auc", "AUC", "area under the ROC curve, macro one-vs-rest"),
-        ("accuracy", "Accuracy", "share of right decisions"),
+        ("accuracy", "Accuracy", "share of correct decisions"),
         ("balanced_accuracy", "Balanced acc.", "mean recall over classes"),
         ("macro_f1", "Macro F1", "mean F1 over classes"),
         ("average_precision", "Avg. precision", "area under the precision-recall curve, macro"),
@@ -63,26 +61,20 @@ METRIC_LABELS = {
 
 
 def metric_label(name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> MetricLabel:
-    """Return how `name` is shown and read.
-
-    Args:
-        name: of the metric.
-        facts: what records say of the metrics of plug-ins. One that nobody describes is called by its own
-            name, and higher is better.
-    """
+    """Return the label of metric `name`; one without `facts` keeps its name, higher is better."""
     if name in METRIC_LABELS or name not in facts:
         return METRIC_LABELS.get(name) or MetricLabel(name, "")
     found = facts[name]
     low, high = found.low, found.high
     span = high - low if low is not None and high is not None and low < high else 1.0
     shown = MetricLabel(found.title or name, found.help, found.lower_is_better, span)
-    way = shown.named.removeprefix(shown.title).strip(" ()")
+    way = shown.title_with_direction.removeprefix(shown.title).strip(" ()")
     return replace(shown, help=", ".join(filter(None, (found.help, way))))
 
 
 def primary_title(results: Results) -> str:
-    """Return the title of the metric that leads, with its better end where that is not the upper one."""
-    return metric_label(results.primary, results.metric_facts).named
+    """Return the title of the primary metric, with the better direction unless higher is better."""
+    return metric_label(results.primary, results.metric_facts).title_with_direction
 
 
 def order_metrics(names: Iterable[str]) -> list[str]:
@@ -107,7 +99,7 @@ def join_words(parts: Sequence[str]) -> str:
 
 
 def format_number(value: float | None, spec: str = ".3f") -> str:
-    """Write a number; what is absent or undefined is a dash."""
+    """Write a number; a dash if absent or undefined."""
     if value is None or math.isnan(value):
         return DASH
     if spec.endswith("d") and not float(value).is_integer():
@@ -116,17 +108,17 @@ def format_number(value: float | None, spec: str = ".3f") -> str:
 
 
 def format_interval(low: float, high: float) -> str:
-    """Write an interval, e.g. "+0.010 to +0.052"; "" where it is not known."""
+    """Write an interval, e.g. "+0.010 to +0.052"; "" if unknown."""
     return "" if math.isnan(low) else f"{format_number(low, '+.3f')} to {format_number(high, '+.3f')}"
 
 
 def p_value(p: float) -> str:
-    """Write a p-value; one that rounds to nothing as what it is."""
+    """Write a p-value; below 0.001 as "< 0.001"."""
     return f"<{NBSP}0.001" if p < 0.001 else format_number(p)
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration as a person would, e.g. "4.2 s", "3 min 20 s" or "2 h 05 min"."""
+    """Write a duration, e.g. "4.2 s", "3 min 20 s" or "2 h 05 min"."""
     if math.isnan(seconds):
         return DASH
     if seconds < 100:
@@ -138,27 +130,27 @@ def format_duration(seconds: float) -> str:
 
 
 def mean_and_sd(stat: MetricStat | None, seeds: int | None = None, strong: bool = False) -> Datum:
-    """Write mean and sd, and n where it is not the number of seeds that the row states."""
+    """Write mean and sd, and n if it differs from the row's number of seeds."""
     if stat is None:
         return Datum(None)
     if stat.n == 0:
-        return Datum(None, "undefined", note="see What to doubt")
+        return Datum(None, "undefined", note="see Warnings")
     sd = format_number(stat.sd) if stat.n > 1 else ""
     return Datum(stat.mean, format_number(stat.mean), sd, "" if stat.n == seeds else f"n = {stat.n}", strong)
 
 
 def task_entry(results: Results, task: str) -> Datum:
-    """Name a task, with the warning that must stand beside a generated one."""
+    """Name a task, with the warning for generated images."""
     return Datum(task, task, note=GENERATED if results.generated(task) else "")
 
 
 def shorten_label(label: str) -> str:
-    """Leave out what stands in brackets at the end of a long label; Provenance holds it whole."""
+    """Drop the bracket at the end of a long label; Provenance shows it whole."""
     return label.partition(" (")[0] if len(label) > 60 and label.endswith(")") else label
 
 
 def init_entry(row: LeaderboardRow) -> Datum:
-    """Name an init, with where its weights came from and what they may have seen of the task."""
+    """Name an init, with the origin of its weights and their overlap with the task."""
     seen = f"declared overlap with this task: {', '.join(row.overlap)}" if row.overlap else ""
     found = row.audit.sentence if row.audit and row.audit.contaminated else ""
     return Datum(row.init, row.init, note="; ".join(filter(None, (shorten_label(row.label), seen, found))))
@@ -171,38 +163,36 @@ def place_label(arch: str, size: int, input_size: int) -> str:
 
 
 def varying_columns(rows: Iterable[LeaderboardRow]) -> list[tuple[TableColumn, str]]:
-    """Return the columns, with the field of `LeaderboardRow` that they show, in which `rows` differ."""
+    """Return the columns in which `rows` differ, each with its field of `LeaderboardRow`."""
     rows = list(rows)
     columns = [
         (TableColumn("Architecture"), "arch"),
-        (TableColumn("Images, px", "d", "side of the images as stored"), "size"),
-        (TableColumn("Input, px", "d", "side of what the network sees"), "input_size"),
+        (TableColumn("Images, px", "d", "image size as stored"), "size"),
+        (TableColumn("Input, px", "d", "image size as the network sees it"), "input_size"),
     ]
     found = [(column, field) for column, field in columns if len({getattr(row, field) for row in rows}) > 1]
     if any(row.ambiguous for row in rows):
-        help = (
-            "hashes of data, protocol version and recipe, then of the weights; only equal ones are averaged"
-        )
+        help = "hash of data, protocol version and recipe, then of the weights; only equal ones are averaged"
         found.append((TableColumn("Variant", "", help), "variant"))
     return found
 
 
 def compact_column(table: Table, title: str) -> Table:
-    """Move the column `title` into the caption where all rows say the same there."""
+    """Move the column `title` into the caption if it has one value in all rows."""
     place = [column.title for column in table.columns].index(title)
-    said = {row[place] for row in table.rows}
-    if len(said) != 1:
+    values = {row[place] for row in table.rows}
+    if len(values) != 1:
         return table
 
     def rest(entries: tuple[_T, ...]) -> tuple[_T, ...]:
         return entries[:place] + entries[place + 1 :]
 
     rows = tuple(rest(row) for row in table.rows)
-    return replace(table, caption=f"{table.caption}; {said.pop()}", columns=rest(table.columns), rows=rows)
+    return replace(table, caption=f"{table.caption}; {values.pop()}", columns=rest(table.columns), rows=rows)
 
 
 def as_datum(entry: TableEntry, column: TableColumn) -> Datum:
-    """Return any entry as a `Datum` whose text is ready to be escaped."""
+    """Return any entry as a `Datum` with text, not yet escaped."""
     datum = entry if isinstance(entry, Datum) else Datum(entry)
     value = datum.value
     if isinstance(value, float) and math.isnan(value):

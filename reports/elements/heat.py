@@ -1,4 +1,4 @@
-"""The heat map of differences to the baseline, whose colors mean the same wherever it is drawn."""
+"""Heat map of differences to the baseline, with the same colors wherever it is drawn."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEAST_SCALE = 0.05
-"""The colors never span less than this, so that noise does not look like a finding."""
+"""Smallest color scale, so that noise does not look like a finding."""
 
 
 def draw_heat(axes: Axes, values: _Floats, texts: np.ndarray, scale: float, fontsize: float = 8) -> None:
-    """Color a grid of differences: blue above 0, orange below, blank where there is none.
+    """Color a grid of differences: blue above 0, orange below, blank for NaN.
 
     Args:
         axes: to draw on.
         values: [rows, columns], NaN for none.
-        texts: [rows, columns], what stands in each field.
-        scale: where the colors reach full strength.
-        fontsize: of the texts.
+        texts: [rows, columns], text of each field.
+        scale: difference with full color.
+        fontsize: size of the texts in points.
     """
     import seaborn
 

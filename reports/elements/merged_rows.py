@@ -1,4 +1,4 @@
-"""What must be said where a report is made of several runs."""
+"""Notices for a report of several runs."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -8,38 +8,36 @@ from .format import count_noun
 
 
 def merged_notices(results: Results) -> list[str]:
-    """Say which runs were merged, what they hold twice, and which of them share nothing comparable."""
+    """List the merged runs, their duplicate records, and runs without anything comparable."""
     if len(results.folders) < 2:
         return []
-    sizes = {
-        folder: sum(folder in places for places in results.places.values()) for folder in results.folders
-    }
+    places = results.places.values()
+    sizes = {folder: sum(folder in of for of in places) for folder in results.folders}
     names = ", ".join(f"{folder} ({count_noun(size, 'record')})" for folder, size in sizes.items())
-    told = [
-        f"{len(sizes)} runs were merged: {names}. Seeds are averaged, and inits compared, across runs where "
-        "data, protocol version, recipe, kind of device and weights allow it; the recipe that Provenance "
-        f"shows is that of {results.folders[-1]}."
+    notices = [
+        f"{len(sizes)} runs were merged: {names}. Seeds are averaged, and inits compared, across runs with "
+        "equal data, protocol version, recipe, kind of device and weights; Provenance shows the recipe of "
+        f"{results.folders[-1]}."
     ]
-    twice = sum(len(places) > 1 for places in results.places.values())
+    twice = sum(len(of) > 1 for of in places)
     if twice:
         other = len(results.differing)
-        clash = (
-            f"; in {other} of them the scores differ from run to run, and the latest holds" if other else ""
+        clash = f"; in {other} of them the scores differ, and the latest is used" if other else ""
+        notices.append(
+            f"{count_noun(twice, 'record')} {'is' if twice == 1 else 'are'} in more than one of these runs, "
+            f"counted once{clash}."
         )
-        told.append(
-            f"{count_noun(twice, 'record')} stand in more than one of these runs and count once{clash}."
+    separate = [str(folder) for folder in results.folders if not _is_comparable(results, folder)]
+    if separate:
+        notices.append(
+            f"Nothing in {', '.join(separate)} can be compared with another of the runs: not the same task, "
+            "sizes, architecture, protocol, fraction, data and recipe. Its rows are only listed."
         )
-    lonely = [str(folder) for folder in results.folders if not _shares(results, folder)]
-    if lonely:
-        told.append(
-            f"Nothing in {', '.join(lonely)} can be compared with another of these runs: not the same task, "
-            "sizes, architecture, protocol, fraction, data and recipe. Its rows only stand beside the others."
-        )
-    return told
+    return notices
 
 
-def _shares(results: Results, folder: Path) -> bool:
-    """Whether an average or a comparison of the report joins this run with another one."""
+def _is_comparable(results: Results, folder: Path) -> bool:
+    """Whether an average or a comparison uses this run together with another."""
     blocks: dict[object, set[Path]] = defaultdict(set)
     for row in results.rows:
         for key in row.keys:

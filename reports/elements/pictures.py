@@ -1,4 +1,4 @@
-"""How figures are drawn: without a screen or a trace in the host's settings, readable in light and dark."""
+"""Drawing of figures without a display, readable in light and dark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .section import FacetFacts, FigurePanel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Neutral colors are drawn in these two and then named, so that the page chooses them by its theme.
+# Placeholders for the neutral colors, which the page sets by its theme.
 INK, PAPER = "#0a0b0c", "#fcfdfe"
 NOTE_LINE = 10
 """Points from one line of a note to the next."""
@@ -37,7 +37,7 @@ Dash = str | tuple[int, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class InitLook:
-    """Color, marker and dash of one init: any one of them is enough to know it by."""
+    """Color, marker and dash of one init; each alone identifies it."""
 
     color: str
     marker: str
@@ -45,7 +45,7 @@ class InitLook:
 
 
 def looks_of(inits: Sequence[str]) -> dict[str, InitLook]:
-    """Give every init its look; the three that everybody compares look the same in every report."""
+    """Give every init its look; MedNet, ImageNet and scratch look the same in every report."""
     others = zip(itertools.cycle(OTHER_HUES), itertools.cycle(OTHER_MARKERS), itertools.cycle(OTHER_DASHES))
     return {
         init: InitLook(INIT_HUES[init], MARKERS[init], DASHES[init])
@@ -57,7 +57,7 @@ def looks_of(inits: Sequence[str]) -> dict[str, InitLook]:
 
 @contextmanager
 def report_style() -> Iterator[None]:
-    """Draw in the report's style inside the block; the host's matplotlib settings come back after it."""
+    """Draw in the report's style inside the block; restore matplotlib's settings after it."""
     import matplotlib
     import seaborn
 
@@ -86,9 +86,8 @@ def report_style() -> Iterator[None]:
     neutral: dict[str, object] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), INK
     )
-    clear: dict[str, object] = dict.fromkeys(
-        ("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"
-    )
+    faces = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+    clear: dict[str, object] = dict.fromkeys(faces, "none")
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font has it
         settings = {**seaborn.axes_style("ticks"), **ours, **neutral, **clear}
@@ -104,16 +103,15 @@ def draw_panel(
     tight: bool = False,
     facts: FacetFacts | None = None,
 ) -> FigurePanel:
-    """Draw one pair of axes inside `style`.
+    """Draw one pair of axes; call it inside `report_style`.
 
     Args:
         paint: draws on the axes.
-        width: in CSS pixels.
-        height: in CSS pixels.
+        width: in CSS pixels, like `height`.
         alt: text alternative.
-        tight: let the labels decide the margins, for names of unknown length; otherwise panels of one
-            figure keep the same margins and line up.
-        facts: what the picture is about, for the page's filters.
+        tight: fit the margins to the labels, for names of unknown length; otherwise the panels of a figure
+            have equal margins and line up.
+        facts: facet values for the page's filters.
     """
     from matplotlib.figure import Figure
 
@@ -127,22 +125,18 @@ def draw_panel(
 
 
 def panel_title(axes: Axes, text: str, note: str = "", width: int = 46) -> None:
-    """Write a panel's title, and under it in small print what must stand beside it.
-
-    The margin of `draw` holds one line of it; for every other the picture grows, its axes do not.
-    """
+    """Write a panel's title and a note under it; the figure grows with the note's lines."""
     _grow(axes, NOTE_LINE * note.count("\n") / 72)
     axes.set_title(shorten_name(text, width), pad=6 + NOTE_LINE * (note.count("\n") + 1) if note else 6)
     if note:
-        axes.annotate(
-            note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=7, style="italic"
-        )
+        style = {"textcoords": "offset points", "fontsize": 7, "style": "italic"}
+        axes.annotate(note, (0, 1), (0, 5), "axes fraction", **style)
 
 
 def _grow(axes: Axes, inches: float) -> None:
-    """Add room above the axes and keep their size."""
+    """Add space above the axes and keep their size."""
     figure = axes.get_figure(root=True)
-    assert figure, "`draw` made it"
+    assert figure, "made by `draw_panel`"
     width, height = figure.get_size_inches()
     left, bottom, wide, high = axes.get_position().bounds
     share = height / (height + inches)
@@ -151,19 +145,18 @@ def _grow(axes: Axes, inches: float) -> None:
 
 
 def shorten_name(text: str, width: int) -> str:
-    """Cut a name in its middle so that its beginning and its end stay; for figures only."""
+    """Cut the middle out of a long name; for figures only."""
     text = clean(" ".join(text.split()))
     return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
 
 
 def legend_swatch(look: InitLook) -> FigurePanel:
-    """Draw the piece of line that a legend shows for an init."""
+    """Draw the legend entry of an init."""
 
     def paint(axes: Axes) -> None:
         axes.set_axis_off()
-        axes.plot(
-            [0, 1, 2], [0, 0, 0], color=look.color, marker=look.marker, linestyle=look.dash, markevery=[1]
-        )
+        line = {"color": look.color, "marker": look.marker, "linestyle": look.dash}
+        axes.plot([0, 1, 2], [0, 0, 0], markevery=[1], **line)
         axes.set(xlim=(-0.1, 2.1), ylim=(-1, 1))
         axes.set_position((0, 0, 1, 1))
 
@@ -171,12 +164,12 @@ def legend_swatch(look: InitLook) -> FigurePanel:
 
 
 def in_tags(svg: str, change: Callable[[str], str]) -> str:
-    """Apply `change` to every tag of `svg` and to none of its text; names may look like anything."""
+    """Apply `change` to every tag of `svg` but not to its text, where names may look like tags."""
     return re.sub(r"<[^>]+>", lambda tag: change(tag[0]), svg)
 
 
 def _panel(svg: str, alt: str) -> FigurePanel:
-    """Turn matplotlib's file into an element that may stand in a page beside others."""
+    """Turn matplotlib's SVG file into an element for a page with many of them."""
     svg = re.sub(r"<metadata>.*?</metadata>|<style\b.*?</style>", "", svg[svg.index("<svg") :], flags=re.S)
     svg = re.sub(r">\s*\n\s*<", "><", svg.strip())
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)

@@ -1,4 +1,4 @@
-"""What a section of the report is: plain data that every renderer reads, and where sections are found."""
+"""Sections of the report as plain data for every renderer, and their registry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from ...core.registry import Registry, not_callable
 from ..analysis.results import Results
 
 FACETS = ("task", "modality", "protocol", "fraction", "init")
-"""What a reader can filter by. Whoever names a task need not name its modality: the page knows it."""
+"""Facets to filter by; the page adds the modality of a task."""
 
 FacetFacts = Mapping[str, str | float | tuple[str | float, ...]]
-"""Facet -> the value that something is about, or the several values; what is not named is never filtered."""
+"""Facet -> value or values; an absent facet is never filtered."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Datum:
     """One entry of a table that is more than a bare value.
 
     Attributes:
-        value: what is sorted by; None is shown as a dash.
-        text: what is shown; "" formats `value` as the column says.
-        spread: what follows after a plus-minus sign, or "".
-        note: small print that must stand beside it.
-        strong: marked typographically, nothing more.
-        stands_for: the values of its column's facet, where `value` is not the one, as in "a against b".
+        value: sort key; None is shown as a dash.
+        text: text shown; "" formats `value` with the column's format.
+        spread: text after a plus-minus sign, or "".
+        note: small print beside it.
+        strong: bold.
+        stands_for: facet values of the entry if `value` is not one, as in "a against b".
     """
 
     value: str | int | float | None
@@ -36,18 +36,18 @@ class Datum:
 
 
 TableEntry = str | int | float | None | Datum
+TableRow = tuple[TableEntry, ...]
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """The heading of a column and how its numbers are written.
+    """Heading and number format of a column.
 
     Attributes:
-        title: heading.
         format: a format specification for numbers, e.g. ".3f", "+.3f" or ",d"; "" marks a column of text.
-        help: one phrase for whoever does not know the heading.
-        facet: one of `FACETS` where the column's values are those of a facet, e.g. "task"; of a column that
-            names the facet's values otherwise, e.g. 0.1 as "10 %", `Datum.value` is what counts.
+        help: one-phrase explanation of the heading.
+        facet: one of `FACETS` if the column holds its values, e.g. "task"; `Datum.value` counts, e.g. 0.1,
+            not its text "10 %".
     """
 
     title: str
@@ -61,17 +61,16 @@ class Table:
     """A table: every row has one entry per column; the first column names the row.
 
     Attributes:
-        caption: what is shown, so that the table can stand alone.
-        columns: headings.
-        rows: entries, in the order in which they are first shown.
-        folded: evidence that is opened on demand.
-        facts: what all rows have in common beyond what the columns say, e.g. ``{"protocol": "linear"}``.
-        keys: for each row the keys of the records behind it; () where no row has any.
+        caption: content of the table, understandable alone.
+        rows: entries in their first order.
+        folded: opened on demand.
+        facts: facet values of all rows that no column has, e.g. ``{"protocol": "linear"}``.
+        keys: for each row the keys of its records; () if no row has any.
     """
 
     caption: str
     columns: tuple[TableColumn, ...]
-    rows: tuple[tuple[TableEntry, ...], ...]
+    rows: tuple[TableRow, ...]
     folded: bool = False
     facts: FacetFacts = field(default_factory=dict)
     keys: tuple[tuple[str, ...], ...] = ()
@@ -79,14 +78,13 @@ class Table:
 
 @dataclass(frozen=True)
 class FigurePanel:
-    """One picture, whose neutral colors are `currentColor` and `var(--paper)`, so that it has no theme.
+    """One picture without theme: neutral colors are `currentColor` and `var(--paper)`.
 
     Attributes:
         svg: an `<svg>` element with a viewBox, without outside references.
-        width: natural width in CSS pixels.
-        height: natural height in CSS pixels.
-        alt: what a reader who cannot see it must know.
-        facts: what it is about, so that a filter on another task leaves it out.
+        width: natural width in CSS pixels, like `height`.
+        alt: text alternative.
+        facts: facet values for the filters.
     """
 
     svg: str
@@ -98,14 +96,13 @@ class FigurePanel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels that share a caption and a key; they flow side by side as the page is wide.
+    """Panels with one caption and legend, side by side as far as the page is wide.
 
     Attributes:
         name: file name without suffix, of letters, digits, `-` and `_`.
-        caption: what is shown and how to read it.
-        panels: the pictures.
+        caption: content and how to read it.
         keys: (swatch, label) of the legend.
-        folded: evidence that is opened on demand.
+        folded: opened on demand.
     """
 
     name: str
@@ -117,13 +114,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class SectionPart:
-    """A stretch of a section under a heading of its own.
+    """Part of a section under a heading of its own.
 
     Attributes:
-        title: heading, or "" for the section's first stretch.
-        lead: sentences before everything else.
-        points: a list, one sentence each.
-        blocks: tables and figures in reading order.
+        title: heading, or "" for the first part.
+        lead: paragraphs, before `points`, a list, and `blocks`.
     """
 
     title: str = ""
@@ -134,15 +129,13 @@ class SectionPart:
 
 @dataclass(frozen=True)
 class ReportAnswer:
-    """One sentence and one picture for a question that a reader brings; all answers stand on top of the page.
+    """Answer at the top of the page: one sentence and one figure for a reader's question.
 
     Attributes:
-        question: in the reader's words.
-        sentence: the answer with its n; that one cannot tell is an answer too.
+        sentence: the answer with its n; "undecided" is an answer too.
         order: place among the answers.
-        figure: one small picture, with a name of its own, or None.
-        see: anchor of the section with the evidence, which is the name of its registration; "" is the
-            section that gives the answer.
+        figure: one small figure with a unique name, or None.
+        see: anchor of the section with the evidence, its registered name; "" is the answering section.
     """
 
     question: str
@@ -153,7 +146,7 @@ class ReportAnswer:
 
     @property
     def halves(self) -> tuple[str, str]:
-        """Return what is said first, which every renderer makes stand out, and the rest, or ""."""
+        """Return the first sentence, which renderers emphasize, and the rest, or ""."""
         first, stop, rest = self.sentence.partition(". ")
         return first + stop.strip(), rest
 
@@ -163,10 +156,9 @@ class SectionContent:
     """A section, ready to be rendered.
 
     Attributes:
-        title: heading.
         order: place in the page; 0 to 19 belong to the verdicts.
         parts: at least one.
-        answers: what its evidence answers in one sentence each, for the top of the page.
+        answers: answers for the top of the page.
     """
 
     title: str
@@ -176,10 +168,10 @@ class SectionContent:
 
 
 class ReportSection(Protocol):
-    """Makes one section of the report from plain results."""
+    """Function from results to one section of the report."""
 
     def __call__(self, results: Results) -> SectionContent | None:
-        """Return the section, or None where the results have nothing for it."""
+        """Return the section, or None if the results have nothing for it."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The small picture of an answer: how often each verdict was given, a bar per line."""
+"""Stacked bars of verdict counts, the small figure of an answer."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, LINE = 205, 22
-"""CSS pixels: of the bars with their margins, so that names and counts still fit on a phone; of one line."""
+"""CSS pixels: width of bars with margins, such that names and counts fit on a phone; height of a line."""
 AROUND = 72
-"""What `draw` keeps free above and below the axes, in CSS pixels; cut off again where labels are tight."""
+"""CSS pixels above and below the axes in `draw_panel`; cut off again by `tight`."""
 BAR_LINES = 24
-"""Bars that stay legible in an answer."""
+"""Most bars of one figure, so that it stays legible."""
 
 
 def draw_verdict_bars(name: str, caption: str, lines: Mapping[str, Mapping[str, int]]) -> Figure | None:
-    """Draw a figure of bars of equal length, each parted as its verdicts are; None where nothing is counted.
+    """Draw bars of equal length, divided by verdict; None if all counts are 0.
 
-    Args:
-        name: of the figure.
-        caption: what is counted.
-        lines: what a bar is about -> verdict -> count; a line whose counts are all 0 has no bar.
+    `lines` is label of a bar -> verdict -> count; a line of zeros has no bar.
     """
     lines = {line: counts for line, counts in lines.items() if any(counts.values())}
     if not lines:
@@ -44,12 +41,12 @@ def draw_verdict_bars(name: str, caption: str, lines: Mapping[str, Mapping[str, 
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
 
-    told = "; ".join(
+    counted = "; ".join(
         f"{line}: {', '.join(f'{verdict} {n}' for verdict, n in counts.items())} of {sum(counts.values())}"
         for line, counts in shown.items()
     )
     with report_style():
-        panel = draw_panel(paint, WIDTH, AROUND + LINE * len(shown), f"{caption} {told}.", tight=True)
+        panel = draw_panel(paint, WIDTH, AROUND + LINE * len(shown), f"{caption} {counted}.", tight=True)
         return Figure(name, caption + cut, (panel,), bar_keys())
 
 
@@ -60,8 +57,8 @@ def _bar(axes: Axes, y: int, counts: Mapping[str, int]) -> None:
         if length:
             draw_bar(axes, y, left, length, verdict)
         left += length
-    told = " ".join(f"{look.glyph}{counts[verdict]}" for verdict, look in LOOKS.items())
+    numbers = " ".join(f"{look.glyph}{counts[verdict]}" for verdict, look in LOOKS.items())
     axes.annotate(
-        told, (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+        numbers, (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
         fontsize=8,
     )  # fmt: skip

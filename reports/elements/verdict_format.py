@@ -1,4 +1,4 @@
-"""How verdicts are told: pairs by name, counts by verdict, ranges with their n."""
+"""Text for verdicts: pair names, counts by verdict, ranges with their n."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from ..analysis.verdicts import VERDICTS, Verdict
 from .format import count_noun, format_interval, format_number
 
 FLAGS = 5
-"""Flags that a sentence names; the section Verdicts counts all."""
+"""Flags named in a sentence; the section Verdicts counts all."""
 Pair = tuple[str, str]
 """(init whose difference is stated, init that is subtracted)"""
 
@@ -26,7 +26,7 @@ def pair_of(verdict: Verdict) -> Pair:
 
 
 def by_pair(verdicts: Iterable[Verdict]) -> dict[Pair, list[Verdict]]:
-    """Gather the comparisons of each pair, in the order in which pairs first stand."""
+    """Group the comparisons by pair, in order of first appearance."""
     found: dict[Pair, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         found[pair_of(verdict)].append(verdict)
@@ -34,18 +34,18 @@ def by_pair(verdicts: Iterable[Verdict]) -> dict[Pair, list[Verdict]]:
 
 
 def without_refused(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Leave out the pairs that were refused: of two that never met one cannot say that one cannot tell."""
+    """Leave out refused pairs: inits that were never compared are not "undecided"."""
     return [verdict for verdict in verdicts if not verdict.has("not-comparable")]
 
 
 def count_verdicts(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """Count the verdicts, refused pairs left out; each of `VERDICTS` has a count, 0 included."""
+    """Count each of `VERDICTS`, 0 included, without refused pairs."""
     found = Counter(verdict.verdict for verdict in without_refused(verdicts))
     return {name: found[name] for name in VERDICTS}
 
 
 def tally_text(verdicts: Sequence[Verdict]) -> str:
-    """Write the counts, e.g. "better 0, equivalent 0, cannot tell 3, worse 6 of 9", and of refused pairs."""
+    """Write the counts, e.g. "better 0, equivalent 0, undecided 3, worse 6 of 9; 1 refused"."""
     counts = count_verdicts(verdicts)
     compared = sum(counts.values())
     refused = f"; {len(verdicts) - compared} refused" if compared < len(verdicts) else ""
@@ -59,12 +59,12 @@ def verdicts_between(verdicts: Iterable[Verdict], ours: str, theirs: str) -> lis
 
 def range_with_noun(numbers: Iterable[int], noun: str) -> str:
     """Write a range with its noun, e.g. "3 seeds" or "2 to 3 seeds"."""
-    held = sorted(set(numbers))
-    return (f"{held[0]:,} to " if len(held) > 1 else "") + count_noun(held[-1], noun)
+    ends = sorted(set(numbers))
+    return (f"{ends[0]:,} to " if len(ends) > 1 else "") + count_noun(ends[-1], noun)
 
 
 def detectable_range(verdicts: Iterable[Verdict]) -> str:
-    """Write the range of the differences that may be judged, e.g. "from −0.244 to −0.077", or ""."""
+    """Write the range of differences with a verdict, e.g. "from −0.244 to −0.077", or ""."""
     known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
     if not known:
         return ""
@@ -83,7 +83,7 @@ def flag_names(verdict: Verdict) -> tuple[str, ...]:
 
 
 def flagged_text(verdicts: Sequence[Verdict]) -> str:
-    """Count the comparisons that carry a flag, and the flags that touch most of them, leaks first; or ""."""
+    """Count the comparisons with a flag and name the most frequent flags, leaks first; or ""."""
     flags = Counter(name for verdict in verdicts for name in flag_names(verdict))
     if not flags:
         return ""
@@ -91,23 +91,24 @@ def flagged_text(verdicts: Sequence[Verdict]) -> str:
     most = ", ".join(f"{name} {flags[name]:,}" for name in order[:FLAGS])
     rest = f" and {count_noun(len(flags) - FLAGS, 'other')}" if len(flags) > FLAGS else ""
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    return f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag: {most}{rest}."
+    has = "has" if flagged == 1 else "have"
+    return f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} {has} a flag: {most}{rest}."
 
 
 def refusals(verdicts: Iterable[Verdict]) -> str:
-    """Name the flags that bar verdicts, e.g. "contaminated or single-seed", or ""."""
+    """Name the flags that exclude verdicts, e.g. "contaminated or single-seed", or ""."""
     return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
 
 
 def leaky_text(verdicts: Sequence[Verdict]) -> str:
-    """Say in how many comparisons the training knew test images or their patients, or ""."""
+    """Count the comparisons whose training set contains test images or their patients, or ""."""
     leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)
     of = f"{leaky:,} of {count_noun(len(verdicts), 'comparison')}"
-    return f" In {of} test images, or their patients, also stand in train or val." if leaky else ""
+    return f" In {of}, test images or their patients are also in train or val." if leaky else ""
 
 
 def keys_of(verdict: Verdict) -> tuple[str, ...]:
-    """Return the records of the paired seeds of both inits; of all where nothing could be paired."""
+    """Return the record keys of the paired seeds of both inits; of all seeds if none are paired."""
     return tuple(
         key
         for row in (verdict.a, verdict.b)

@@ -1,4 +1,4 @@
-"""How a verdict looks: by color, by shape and by word, any one of which is enough to know it."""
+"""Look of a verdict: color, shape and word, each sufficient alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerdictLook:
-    """The look of one verdict.
+    """Look of one verdict.
 
     Attributes:
-        color: at least 3:1 against the light and the dark page, and told apart by color-blind eyes.
-        marker: of matplotlib; alone it tells the verdict on gray paper.
-        filled: whether the marker is; what cannot be told is an empty circle.
-        hatch: of the bar, for gray paper; of lines, since SVG spells out every dot: 250 KB a picture.
-        glyph: the marker as a letter of text, none of which any system shows as an emoji.
+        color: contrast of at least 3:1 on the light and the dark page; safe for color-blind readers.
+        marker: matplotlib's marker, different for each verdict for gray prints.
+        filled: whether the marker is filled; undecided is an empty circle.
+        hatch: hatch of the bar, for gray prints; of lines, since dots make an SVG of 250 KB.
+        glyph: the marker as text, which no system shows as an emoji.
     """
 
     color: str
@@ -50,18 +50,17 @@ LOOKS = {
 def draw_marker(axes: Axes, x: float, y: float, verdict: str, size: float = 6.0) -> None:
     """Draw the marker of a verdict."""
     look = LOOKS[verdict]
-    axes.plot(
-        x, y, look.marker, color=look.color, markerfacecolor=look.face, markeredgewidth=1.4, markersize=size
-    )
+    style = {"color": look.color, "markerfacecolor": look.face, "markeredgewidth": 1.4, "markersize": size}
+    axes.plot(x, y, look.marker, **style)
 
 
 def marker_keys() -> tuple[tuple[FigurePanel, str], ...]:
-    """Return the legend of a picture of markers; call it inside `style`."""
+    """Return the legend of markers; call it inside `report_style`."""
     return tuple((_key(partial(draw_marker, x=1, y=0, verdict=verdict)), verdict) for verdict in LOOKS)
 
 
 def bar_keys() -> tuple[tuple[FigurePanel, str], ...]:
-    """Return the legend of a picture of bars; call it inside `style`."""
+    """Return the legend of bars; call it inside `report_style`."""
     return tuple(
         (_key(partial(draw_bar, y=0, left=0, length=2, verdict=verdict)), f"{look.glyph} {verdict}")
         for verdict, look in LOOKS.items()
@@ -69,14 +68,14 @@ def bar_keys() -> tuple[tuple[FigurePanel, str], ...]:
 
 
 def draw_bar(axes: Axes, y: float, left: float, length: float, verdict: str) -> None:
-    """Draw one stretch of a horizontal bar."""
+    """Draw one segment of a horizontal bar."""
     look = LOOKS[verdict]
     edge = PAPER if look.filled else look.color
     axes.barh(y, length, 0.62, left, facecolor=look.face, edgecolor=edge, hatch=look.hatch, linewidth=0.8)
 
 
 def _key(mark_on: Callable[[Axes], None]) -> FigurePanel:
-    """Draw one entry of a legend, without axes."""
+    """Draw one legend entry, without axes."""
 
     def paint(axes: Axes) -> None:
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""The finished report in its forms: HTML, Markdown, tables for other programs."""
+"""The finished report as HTML, Markdown and tables for other programs."""
 
 from typing import TYPE_CHECKING
 

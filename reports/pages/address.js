@@ -1,9 +1,9 @@
 "use strict";
-// What the reader chose stands in the address, so that a link shows the same again, for example
+// The address holds the reader's choices, so that a link restores the view, for example
 //   #leaderboard&task=breastmnist,retinamnist&init=mednet&sort=leaderboard-1:3:d&theme=dark
-// Nothing from there is ever written into the page: it only chooses among what the page holds.
+// Nothing from the address is written into the page: it only selects among the page's values.
 
-/** Split a fragment into the section to show and a map: name -> values. What is no such thing is left out. */
+/** Split a fragment into the section to show and a map: name -> values; other text is ignored. */
 function parsed(fragment) {
   const chosen = new Map();
   let anchor = "";
@@ -19,11 +19,11 @@ function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return ""; // a broken escape chooses nothing
+    return ""; // a broken escape selects nothing
   }
 }
 
-/** The reverse of `parsed`. */
+/** Inverse of `parsed`. */
 function composed(anchor, chosen) {
   const parts = [...chosen].filter(([, values]) => values.length);
   const written = parts.map(([name, values]) => `${name}=${values.map(encoded).join(",")}`);

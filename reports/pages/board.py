@@ -19,12 +19,12 @@ from .verdict_tex import escape_latex
 
 @dataclass(frozen=True)
 class BoardRequest:
-    """Which part of a leaderboard is shown.
+    """Part of a leaderboard to show.
 
     Attributes:
-        protocols: names; none means all.
-        fractions: shares of the labels; none means all.
-        metric: "" is the one that leads.
+        protocols: names; empty means all.
+        fractions: shares of the labels; empty means all.
+        metric: "" is the primary metric.
     """
 
     protocols: tuple[str, ...] = ()
@@ -37,11 +37,11 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
 
     Args:
         folders: run directories.
-        wanted: the part that is shown.
+        wanted: part to show.
         format: table, markdown, csv, or latex for the package booktabs.
 
     Raises:
-        UserError: a folder holds no readable record, or nothing like what is wanted.
+        UserError: a folder has no readable record, or no result that matches `wanted`.
     """
     results = choose_rows_shown(load_results(folders), wanted)
     if format == "csv":
@@ -60,13 +60,13 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
 
 
 def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:
-    """Keep the rows that are wanted, and the metric in the lead."""
+    """Keep the wanted rows and metric."""
     for protocol in wanted.protocols:
         if protocol not in (known := {row.protocol for row in results.rows}):
             raise unknown_name_error("result of protocol", protocol, known)
     for fraction in wanted.fractions:
-        if fraction not in (held := sorted({row.fraction for row in results.rows})):
-            there = ", ".join(f"{value:g}" for value in held) or "none"
+        if fraction not in (known := sorted({row.fraction for row in results.rows})):
+            there = ", ".join(f"{value:g}" for value in known) or "none"
             raise UserError(f"There is no result with --fraction {fraction:g}; there are: {there}.")
     if wanted.metric and wanted.metric not in results.metrics:
         raise unknown_name_error("metric", wanted.metric, results.metrics)
@@ -84,7 +84,7 @@ def _only(row: LeaderboardRow, name: str) -> dict[str, MetricStat]:
 
 
 def _body(results: Results, rows: Sequence[LeaderboardRow]) -> tuple[list[str], list[list[str]]]:
-    """Lay out a line per task and fraction and a column per init."""
+    """Return headers and cells: a row per task and fraction, a column per init."""
     inits = list(dict.fromkeys(row.init for row in rows))
     body = []
     for (task, fraction), members in by_line(rows).items():
@@ -102,21 +102,19 @@ def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) ->
 
     headers, body = _body(results, rows)
     escaped = [[escape_markdown(cell) for cell in line] for line in body]
-    table = tabulate.tabulate(
-        escaped, [*map(escape_markdown, headers)], tablefmt="pipe", disable_numparse=True
-    )
+    headers = [*map(escape_markdown, headers)]
+    table = tabulate.tabulate(escaped, headers, tablefmt="pipe", disable_numparse=True)
     return f"**{escape_markdown(caption)}**\n\n{table}"
 
 
 def _latex(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
-    """Write a `table` environment; `tabulate` escapes names, the signs of numbers are set as mathematics.
+    """Write a `table` environment, with the notices in its caption.
 
-    The caption holds what must be known of its rows, since a table goes into a paper alone.
+    A table goes into a paper alone. `tabulate` escapes names; signs of numbers become mathematics.
     """
     import tabulate
 
     caption = ". ".join((caption, " ".join(notices(replace(results, rows=tuple(rows)))))).removesuffix(". ")
-
     headers, body = _body(results, rows)
     table = tabulate.tabulate(body, headers, tablefmt="latex_booktabs", disable_numparse=True)
     whole = f"\\begin{{table}}\n\\centering\n\\caption{{{escape_latex(caption)}}}\n{table}\n\\end{{table}}"

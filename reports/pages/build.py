@@ -20,15 +20,13 @@ from .verdict_tex import verdicts_tex
 
 @dataclass(frozen=True)
 class BuiltReport:
-    """A report on disk.
+    """Files of a report.
 
     Attributes:
-        html: the page.
-        markdown: the same for a pull request or an appendix.
-        csv: the averages.
-        figures: the drawings that the Markdown shows.
+        csv: averages.
+        figures: SVG files of the Markdown.
         verdicts: `verdicts.csv`, `verdicts.json` and `verdicts.tex`.
-        results: what it was made of, so that nobody has to read the records again.
+        results: results of the run, so that the records need not be read again.
     """
 
     html: Path
@@ -42,17 +40,16 @@ class BuiltReport:
 def build_report(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> BuiltReport:
     """Write `report.html`, `report.md`, `leaderboard.csv`, `verdicts.*` and `figures/*.svg`.
 
-    Where a task has subgroups, also `subgroups.csv`.
+    Also `subgroups.csv` if a task has subgroups.
 
     Args:
-        folders: one run directory, or several that are reported as one.
-        out: where the files go; `report/` in the run directory where not given, and only one is.
-        margin: differences of the primary metric that are smaller than this count as none.
+        folders: one run directory, or several for one report.
+        out: folder for the files; for a single run `report/` in its directory by default.
+        margin: equivalence margin; smaller differences of the primary metric do not matter.
 
     Raises:
-        UserError: a folder holds no readable record, several folders come without `out`, or `out` cannot be
-            written to.
-        DiskFullError: there is no room left; every file is then whole or as it was.
+        UserError: a folder has no readable record, several folders have no `out`, or `out` is not writable.
+        DiskFullError: the disk is full; every file is then whole or unchanged.
     """
     results = load_results(folders, margin)
     if out is None and len(results.folders) > 1:

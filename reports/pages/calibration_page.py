@@ -1,4 +1,4 @@
-"""The calibration as a page and as a table: promises above, every rate below."""
+"""Calibration of the verdicts as Markdown and CSV: promised and measured error rates."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from .csv_table import csv_text
 
 
 def calibration_markdown(found: Sequence[ErrorRates]) -> str:
-    """Write what was promised, what was measured, and where a plain bootstrap would stand."""
+    """Write promised and measured error rates, and the coverage of a plain bootstrap."""
     import tabulate
 
     broken = [rate for rate in found if not rate.holds]
@@ -28,7 +28,7 @@ def calibration_markdown(found: Sequence[ErrorRates]) -> str:
         f'- Most wrong "equivalent" at a true difference of the margin or more: '
         f"{max(r.wrong_equivalent for r in found):.1%} (promised: at most {MOST_WRONG:.0%}).",
         "- A true difference of 0.05 is found, where the seeds' sd is 0.01 or less, in "
-        + ", ".join(f"{_mean(_found(power, images)):.0%} with {images:,}" for images in _images(power))
+        + ", ".join(f"{_mean(_power_at(power, images)):.0%} with {images:,}" for images in _images(power))
         + " test images.",
         "",
         f"Truths with a promise broken by more than two standard errors: {len(broken)} of {len(found)}.",
@@ -77,5 +77,5 @@ def _images(power: Sequence[ErrorRates]) -> list[int]:
     return sorted({rate.truth.images for rate in power})
 
 
-def _found(power: Sequence[ErrorRates], images: int) -> list[float]:
+def _power_at(power: Sequence[ErrorRates], images: int) -> list[float]:
     return [rate.found for rate in power if rate.truth.images == images]

@@ -20,9 +20,8 @@ LEADERBOARD_COLUMNS = (
 def leaderboard_csv(results: Results) -> str:
     """Write the averages, sorted by name, so that equal records give equal bytes.
 
-    `n_seeds` counts the seeds where the metric is defined, those that `mean` and `sd` are of; `n_undefined`
-    the others. Undefined values are empty. Numbers are written in full. `leaks` says which test images, or
-    whose patients, the training knew.
+    `n_seeds` counts the seeds with a defined metric, which `mean` and `sd` use; `n_undefined` the others.
+    Undefined values are empty, numbers have full precision. `leaks` lists test images or patients in train.
     """
     known = leaks_by_row(results)
     lines = [
@@ -35,7 +34,7 @@ def leaderboard_csv(results: Results) -> str:
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Write a heading and lines as comma-separated values; every text as `plain`."""
+    """Write header and lines as comma-separated values, every text with `spreadsheet_safe`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for line in (columns, *lines):
@@ -56,7 +55,7 @@ def _line(
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Write a name on one line that no spreadsheet reads as a formula (OWASP, "CSV injection")."""
+    """Return `text` on one line that no spreadsheet reads as a formula (OWASP, "CSV injection")."""
     text = one_line(text)
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 

@@ -1,11 +1,11 @@
-"""What a reader can filter the page by, and the marks by which its rows and pictures answer to a filter."""
+"""Facets to filter the page by, and the marks of its rows and pictures for the filters."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..analysis.results import Results
 from ..elements.format import GENERATED, format_percent
-from ..elements.section import FACETS, Datum, FacetFacts, Table, TableEntry
+from ..elements.section import FACETS, Datum, FacetFacts, Table, TableRow
 
 FACET_TITLES = {
     "task": "Task",
@@ -20,12 +20,11 @@ Fact = tuple[str, str | float]
 
 @dataclass(frozen=True)
 class FilterFacet:
-    """One thing to filter by.
+    """One facet with its choices.
 
     Attributes:
-        name: one of `FACETS`; stands in links.
-        title: what readers call it.
-        choices: (value as it stands in links, value as shown), each once.
+        name: one of `FACETS`, used in links.
+        choices: (value in links, value shown), unique.
     """
 
     name: str
@@ -34,7 +33,7 @@ class FilterFacet:
 
 
 def list_facets(results: Results) -> tuple[FilterFacet, ...]:
-    """List what the cells of a run differ in; of what is the same everywhere there is nothing to choose."""
+    """List the facets with more than one value in the cells of a run."""
     cells = [
         *results.rows,
         *(item.cell for item in results.missing),
@@ -49,28 +48,22 @@ def list_facets(results: Results) -> tuple[FilterFacet, ...]:
         "fraction": ((share, format_percent(share)) for share in sorted({cell.fraction for cell in cells})),
         "init": ((name, name) for name in dict.fromkeys(cell.init for cell in cells)),
     }
-    found = (
-        FilterFacet(
-            name, FACET_TITLES[name], tuple((facet_value(value), label) for value, label in shown[name])
-        )
-        for name in FACETS
-    )
-    return tuple(facet for facet in found if len(facet.choices) > 1)
+    choices = {name: tuple((facet_value(v), label) for v, label in shown[name]) for name in FACETS}
+    return tuple(FilterFacet(name, FACET_TITLES[name], of) for name, of in choices.items() if len(of) > 1)
 
 
 def facet_value(value: str | float) -> str:
-    """Write a facet's value as it stands in links: 0.1 as "0.1" and 1.0 as "1"."""
+    """Write a facet's value for links: 0.1 as "0.1" and 1.0 as "1"."""
     return value if isinstance(value, str) else f"{value:g}"
 
 
 class FacetMarks:
-    """Writes what something is about as marks such as "task-0 modality-1", which the page's script reads.
+    """Marks such as "task-0 modality-1" for the page's script, from facts.
 
-    Only what the page offers to filter by is marked: whatever else a row says, such as the name of a step
-    that is no protocol, leaves it in every view.
+    Only values that the page offers as filters get a mark; a row without marks stays in every view.
 
     Args:
-        offered: the page's facets.
+        offered: facets of the page.
         modalities: task -> modality.
     """
 
@@ -83,7 +76,7 @@ class FacetMarks:
         }
 
     def of(self, facts: Iterable[Fact]) -> str:
-        """Return the marks of `facts`, parted by spaces; "" where no filter concerns them."""
+        """Return the marks of `facts`, separated by spaces; "" if no filter applies."""
         found: dict[str, None] = {}
         for name, value in facts:
             known = [(name, value)]
@@ -97,14 +90,14 @@ class FacetMarks:
 
 
 def single_facts(facts: FacetFacts) -> Iterator[Fact]:
-    """Yield each fact by itself."""
+    """Yield each (facet, value)."""
     for name, value in facts.items():
         for one in value if isinstance(value, tuple) else (value,):
             yield name, one
 
 
-def row_facts(table: Table, row: tuple[TableEntry, ...]) -> Iterator[Fact]:
-    """Yield what a row is about: what its table says of all rows, and what its own entries say."""
+def row_facts(table: Table, row: TableRow) -> Iterator[Fact]:
+    """Yield the facts of a row: those of its table and those of its entries."""
     yield from single_facts(table.facts)
     for column, entry in zip(table.columns, row, strict=True):
         if not column.facet:

@@ -1,5 +1,4 @@
-// Filtering: a row or picture whose marks name another value of a chosen facet is hidden; what carries no mark
-// of that facet stays.
+// Filters: a row or picture with marks of a chosen facet is hidden unless one is chosen; without marks it stays.
 const bar = document.getElementById("filters");
 const boxes = [...bar.querySelectorAll("input[type=checkbox]")];
 const marked = [...document.querySelectorAll("[data-marks]")];
@@ -14,7 +13,7 @@ function ticked() {
   return chosen;
 }
 
-/** Tick what the address names; values that the page does not offer are ignored. */
+/** Tick the boxes named in the address; unknown values are ignored. */
 function tick(chosen) {
   for (const box of boxes) box.checked = chosen.get(box.name)?.includes(box.value) ?? false;
 }
@@ -30,7 +29,7 @@ function filter() {
   }
   for (const table of original.keys()) group(table);
   fold(chosen.size > 0);
-  tell(chosen);
+  report(chosen);
 }
 
 function fits(marks, wanted) {
@@ -40,7 +39,7 @@ function fits(marks, wanted) {
   });
 }
 
-/** Hide what the filter leaves empty, and open the first folded block where all open ones are gone. */
+/** Hide empty blocks and parts; open the first folded block if no open one is left. */
 function fold(filtered) {
   for (const block of document.querySelectorAll(".block")) {
     const items = [...block.querySelectorAll("tbody tr, .panel")];
@@ -58,8 +57,8 @@ function fold(filtered) {
   }
 }
 
-/** Say what is shown, on the screen, to screen readers and on paper. */
-function tell(chosen) {
+/** Report the filter and the number of rows on the screen, to screen readers and on paper. */
+function report(chosen) {
   const left = rows.filter((row) => !row.hidden).length;
   const names = [...chosen].map(([, ticks]) => {
     const title = ticks[0].closest("details").dataset.title;

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing but itself."""
+"""The report as one self-contained HTML file."""
 
 import base64
 import hashlib
@@ -15,18 +15,18 @@ from .facets import FacetMarks, row_facts, single_facts
 from .overview import ReportPage
 
 SCRIPTS = ("address.js", "tables.js", "filters.js", "page.js")
-"""Each needs those before it; together they are one script of the page."""
+"""Concatenated in this order, since each needs those before it."""
 
 
 @dataclass(frozen=True)
 class TemplateRow:
-    """A row of a table as the template needs it.
+    """Table row for the template.
 
     Attributes:
-        again: it goes on naming the thing of the row before.
-        marks: what filters ask it for.
-        cells: its columns and entries.
-        records: files behind it, relative to the run directory.
+        again: whether its first entry equals that of the row before.
+        marks: marks for the filters.
+        cells: columns and entries.
+        records: files of its records, relative to the run directory.
     """
 
     again: bool
@@ -36,7 +36,7 @@ class TemplateRow:
 
 
 def render_html(page: ReportPage) -> str:
-    """Render `page`; everything but the drawings is escaped by the template."""
+    """Render `page`; the template escapes everything but the drawings."""
     import jinja2
     from markupsafe import Markup
 
@@ -45,7 +45,7 @@ def render_html(page: ReportPage) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_cleaned,
+        finalize=_clean_text,
     )
     numbers = itertools.count()
     marks = FacetMarks(page.facets, page.modalities)
@@ -60,7 +60,7 @@ def render_html(page: ReportPage) -> str:
         page=page,
         style=Markup(_resource("style.css")),
         script=Markup(script),
-        # With this policy a browser runs our script only and asks nobody for anything, whatever a name says.
+        # With this policy a browser runs only this script and loads nothing, whatever a name contains.
         policy="default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
         f"img-src data:; script-src 'sha256-{digest}'",
     )
@@ -70,12 +70,12 @@ def _resource(name: str) -> str:
     return (files(__package__ or "") / name).read_text(encoding="utf-8")
 
 
-def _cleaned(value: object) -> object:
+def _clean_text(value: object) -> object:
     return clean(value) if type(value) is str else value
 
 
 def _drawing(panel: FigurePanel, number: int) -> str:
-    """Make the ids of a drawing its own, so that many may stand in one page."""
+    """Make the ids of a drawing unique in the page."""
 
     def own(tag: str) -> str:
         return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{number}-", tag)
@@ -86,8 +86,8 @@ def _drawing(panel: FigurePanel, number: int) -> str:
 def _lines(table: Table, marks: FacetMarks, homes: dict[str, str]) -> Iterator[TemplateRow]:
     before = None
     keys = table.keys or ((),) * len(table.rows)
-    for row, behind in zip(table.rows, keys, strict=True):
+    for row, row_keys in zip(table.rows, keys, strict=True):
         cells = [(column, as_datum(entry, column)) for column, entry in zip(table.columns, row, strict=True)]
-        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in behind]
+        records = [f"{homes[key]}/records/{key}.json" if homes else f"records/{key}.json" for key in row_keys]
         yield TemplateRow(row[0] == before, marks.of(row_facts(table, row)), cells, records)
         before = row[0]

@@ -1,4 +1,4 @@
-"""The report as Markdown for a pull request or an appendix, with its figures as files beside it."""
+"""The report as Markdown for a pull request or an appendix, with its figures as files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,22 +10,16 @@ from ..elements.section import Datum, Figure, FigurePanel, ReportAnswer, Section
 from .overview import ReportPage
 
 WIDTH = 1020
-"""CSS pixels across which the panels of one figure flow."""
+"""Width of a figure in CSS pixels."""
 GAP = 14
 
 
 def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
-    """Render `page`.
-
-    Returns:
-        The text, and the figures: file name -> SVG; the text looks for them in `figures/`.
-    """
+    """Render `page` as text and the figures for `figures/`: file name -> SVG."""
     drawings: dict[str, bytes] = {}
     lines = [f"# {escape_markdown(page.title)}", "", escape_markdown(page.headline), ""]
-    lines += [
-        ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally) + ".",
-        "",
-    ]
+    counts = ", ".join(f"**{number:,}** {escape_markdown(what)}" for number, what, _ in page.tally)
+    lines += [f"{counts}.", ""]
     for notice in page.notices:
         lines += [f"> **Note:** {escape_markdown(notice)}", ""]
     titles = {anchor: content.title for anchor, content in page.sections}
@@ -37,7 +31,7 @@ def render_markdown(page: ReportPage) -> tuple[str, dict[str, bytes]]:
 
 
 def escape_markdown(value: str) -> str:
-    """Escape `value` so that Markdown shows it as it is, on one line, also inside a table."""
+    """Escape `value` for Markdown, on one line, also inside a table."""
     flat = one_line(value)
     flat = re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", flat)
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
@@ -71,12 +65,8 @@ def _part(part: SectionPart, drawings: dict[str, bytes]) -> Iterator[str]:
 def _figure(figure: Figure, drawings: dict[str, bytes]) -> Iterator[str]:
     drawings[f"{figure.name}.svg"] = compose_panels(figure).encode()
     alt = "; ".join(panel.alt for panel in figure.panels[:6])
-    yield from (
-        escape_markdown(figure.caption),
-        "",
-        f"![{escape_markdown(alt)}](figures/{figure.name}.svg)",
-        "",
-    )
+    image = f"![{escape_markdown(alt)}](figures/{figure.name}.svg)"
+    yield from (escape_markdown(figure.caption), "", image, "")
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -95,17 +85,16 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cell(datum: Datum) -> str:
     words = escape_markdown(datum.text) + (f" ± {escape_markdown(datum.spread)}" if datum.spread else "")
-    return (f"**{words}**" if datum.strong else words) + (
-        f" ({escape_markdown(datum.note)})" if datum.note else ""
-    )
+    note = f" ({escape_markdown(datum.note)})" if datum.note else ""
+    return (f"**{words}**" if datum.strong else words) + note
 
 
 def compose_panels(figure: Figure) -> str:
-    """Lay out the panels of a figure in one SVG file on white, so that any viewer's theme can show it."""
+    """Combine the panels of a figure in one SVG file on white, for any viewer's theme."""
     places, width, height = _flow([(panel.width, panel.height) for panel in figure.panels])
     above = 26.0 if figure.keys else 0.0
     parts = [_key(*key, x) for key, x in zip(figure.keys, _key_places(figure.keys), strict=True)]
-    parts += [_placed(panel, x, y + above) for panel, (x, y) in zip(figure.panels, places, strict=True)]
+    parts += [_place_panel(panel, x, y + above) for panel, (x, y) in zip(figure.panels, places, strict=True)]
     keys_width = (_key_places(figure.keys)[-1] + 60 + 7 * len(figure.keys[-1][1])) if figure.keys else 0
     width, height = max(width, keys_width) + 2 * GAP, height + above + 2 * GAP
     title = escape(clean(figure.caption))
@@ -119,7 +108,7 @@ def compose_panels(figure: Figure) -> str:
 
 
 def _flow(sizes: Sequence[tuple[float, float]]) -> tuple[list[tuple[float, float]], float, float]:
-    """Place boxes in lines like words; returns the upper left corners, and the extent of all."""
+    """Place boxes in lines like words; return upper left corners, total width and height."""
     x = y = line = widest = 0.0
     places = []
     for width, height in sizes:
@@ -131,7 +120,7 @@ def _flow(sizes: Sequence[tuple[float, float]]) -> tuple[list[tuple[float, float
     return places, widest, y + line
 
 
-def _placed(panel: FigurePanel, x: float, y: float) -> str:
+def _place_panel(panel: FigurePanel, x: float, y: float) -> str:
     place = f'<svg x="{x:.1f}" y="{y:.1f}" width="{panel.width:.1f}" height="{panel.height:.1f}"'
     return panel.svg.replace("<svg", place, 1)
 
@@ -140,10 +129,10 @@ def _key_places(keys: Sequence[tuple[FigurePanel, str]]) -> list[float]:
     places, x = [], 0.0
     for _, label in keys:
         places.append(x)
-        x += 60 + 7 * len(label)  # about as wide as the label will be
+        x += 60 + 7 * len(label)  # estimated width of the label
     return places
 
 
 def _key(swatch: FigurePanel, label: str, x: float) -> str:
     name = f'<text x="{x + 40:.0f}" y="14" font-size="12" fill="currentColor">{escape(clean(label))}</text>'
-    return _placed(swatch, x, 4) + name
+    return _place_panel(swatch, x, 4) + name

@@ -1,4 +1,4 @@
-"""The top of the report: what was compared, how much of it is there, and what must be known first."""
+"""The top of the report: headline, counts of cells, notices and answers."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionCon
 from .facets import FilterFacet, list_facets
 
 MOST_LEAKS = 5
-"""Leaks that are told one by one on top; the section Leakage tells all."""
+"""Leaks in the notices; the section Leakage lists all."""
 EMPTY_ORDER = 999
-"""Where a section stands that has nothing to say but why."""
+"""Order of a section that failed."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,13 @@ class ReportPage:
     """A whole report as plain data, the same for every renderer.
 
     Attributes:
-        title: of the document.
-        headline: one line that says what was compared.
         tally: (number, what it counts, tone); tone is "good", "bad" or "open".
-        notices: warnings that belong before any number.
-        answers: of all sections, in order; `see` names the anchor of a section that is there.
-        sections: (anchor, content) in the order of the page.
-        facets: what the page can be filtered by.
-        modalities: task -> modality, so that whatever names its task answers to both.
-        homes: record key -> name of its run directory, where the report is of several; else empty.
+        notices: warnings to read before any number.
+        answers: answers of all sections, in order; `see` is the anchor of an existing section.
+        sections: (anchor, content) in page order.
+        facets: filters of the page.
+        modalities: task -> modality, for filtering tasks by modality.
+        homes: record key -> name of its run directory in a report of several runs; else empty.
     """
 
     title: str
@@ -44,11 +42,10 @@ class ReportPage:
 
 
 def build_page(results: Results) -> ReportPage:
-    """Ask every registered section for its content and put them in order."""
+    """Build every registered section and sort them."""
     found = ((name, _content(name, section, results)) for name, section in SECTIONS.items())
-    sections = sorted(
-        ((name, content) for name, content in found if content), key=lambda s: (s[1].order, s[0])
-    )
+    filled = ((name, content) for name, content in found if content)
+    sections = sorted(filled, key=lambda section: (section[1].order, section[0]))
     return ReportPage(
         title="mednet-bench report",
         headline=headline(results),
@@ -63,7 +60,7 @@ def build_page(results: Results) -> ReportPage:
 
 
 def _content(name: str, section: ReportSection, results: Results) -> SectionContent | None:
-    """Ask a section for its content; a plug-in that fails leaves a sentence in its place."""
+    """Build a section; a failed plug-in is replaced by a sentence."""
     if not SECTIONS.is_foreign(name):
         return section(results)
     try:
@@ -79,14 +76,14 @@ def _content(name: str, section: ReportSection, results: Results) -> SectionCont
 
 
 def record_homes(results: Results) -> dict[str, str]:
-    """Name the run directory of every record, of its path the last part only: a report travels."""
+    """Return the run directory's name per record, without its parents, since paths are private."""
     if len(results.folders) == 1:
         return {}
-    return {key: held[0].resolve().name for key, held in results.places.items()}
+    return {key: folders[0].resolve().name for key, folders in results.places.items()}
 
 
 def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[ReportAnswer, ...]:
-    """Collect the answers in the order of their questions; each points at a section that is there."""
+    """Collect the answers in order; each refers to an existing section."""
     there = {anchor for anchor, _ in sections}
     found = [
         replace(answer, see=answer.see if answer.see in there else anchor)
@@ -97,7 +94,7 @@ def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[Rep
 
 
 def headline(results: Results) -> str:
-    """Say in one line what was compared."""
+    """Write in one line what was compared."""
     rows = results.rows
     if not rows:
         return "No cell has finished: there is nothing to compare yet."
@@ -114,7 +111,7 @@ def headline(results: Results) -> str:
 
 
 def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
-    """Count the cells by what became of them; failed ones are not counted as missing again."""
+    """Count ok, failed and missing cells; a failed one is not missing too."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
         (len(results.counted), "ok", "good" if results.counted else "bad"),
@@ -124,39 +121,38 @@ def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
 
 
 def _equal_shares(results: Results) -> list[str]:
-    """Say which fractions of a task are the same training images: their comparisons are no two."""
+    """Name the fractions of a task with the same training images."""
     shares: dict[tuple[str, int, str, int, int], set[float]] = defaultdict(set)
     for record in results.counted:
-        if record.counts:  # subsets of a seed lie in each other: those of one size are equal
+        if record.counts:  # subsets of a seed are nested: equal sizes are equal subsets
             cell = record.cell
             place = (cell.task, cell.size, record.hashes.data, cell.seed, record.counts.train)
             shares[place].add(cell.fraction)
     equal = sorted({(place[0], place[-1], *sorted(of)) for place, of in shares.items() if len(of) > 1})
     return [
         f"{task}: {' and '.join(map(format_percent, of))} of the labels are the same "
-        f"{count_noun(many, 'training image')}, since whole images are taken and some of each class are "
-        "always "
-        "kept: read their comparisons as one."
+        f"{count_noun(many, 'training image')}, since numbers are rounded and each class keeps some: read "
+        "their comparisons as one."
         for task, many, *of in equal
     ]
 
 
 def damage_notice(results: Results) -> str:
-    """Count the damaged records and say the cure, without a full stop; "" where every record is whole."""
+    """Count the damaged records and name the cure, without a full stop; "" if all are whole."""
     strays = [f"{path.parent.name}/{path.name}" for path in results.strays]
     broken = len(results.unreadable) + len(results.damaged)
     cures = []
     if broken > len(strays):
-        cures.append("run the same command again, which makes anew what its plan names")
+        cures.append("run the same command again, which computes those of its plan anew")
     if strays:
         more = f" and {len(strays) - MOST_LEAKS} more" if len(strays) > MOST_LEAKS else ""
-        cures.append(f"delete {', '.join(strays[:MOST_LEAKS])}{more}, which no run makes anew")
+        cures.append(f"delete {', '.join(strays[:MOST_LEAKS])}{more}, which no run computes anew")
     whose = f"{count_noun(broken, 'record')} or {'their' if broken > 1 else 'its'} predictions"
     return f"{whose} are damaged: {', and '.join(cures)}" if broken else ""
 
 
 def notices(results: Results) -> tuple[str, ...]:
-    """Say what must be known before any number is read, leaks first."""
+    """Return the warnings to read before any number, leaks first."""
     tasks = {row.task for row in results.rows} or {
         r.cell.task for r in results.records if r.cell.step == "score"
     }
@@ -166,18 +162,16 @@ def notices(results: Results) -> tuple[str, ...]:
     if len(known) > MOST_LEAKS:
         found.append(f"{count_noun(len(known) - MOST_LEAKS, 'more leak')}: see Leakage.")
     if made and len(made) == len(tasks):
-        found.append(
-            f"Every task here is a phantom ({GENERATED}). These numbers show only that the machinery works."
-        )
+        found.append(f"Every task here is a phantom ({GENERATED}). The numbers only test the software.")
     elif made:
         found.append(f"{', '.join(made)}: {GENERATED}.")
     if results.failed:
-        found.append(f"{count_noun(len(results.failed), 'cell')} failed; see What to doubt.")
+        found.append(f"{count_noun(len(results.failed), 'cell')} failed; see Warnings.")
     if damage := damage_notice(results):
-        found.append(f"{damage}; see What to doubt.")
+        found.append(f"{damage}; see Warnings.")
     found += _equal_shares(results)
     if any(row.contaminated for row in results.rows):
-        found.append("Some weights have seen data that a task comes from; see What to doubt.")
+        found.append("Some weights have seen data of a task; see Warnings.")
     if any(row.ambiguous for row in results.rows):
-        found.append("Some records here must not be averaged or compared with each other; see What to doubt.")
+        found.append("Some records here must not be averaged or compared with each other; see Warnings.")
     return tuple(found)

@@ -3,7 +3,7 @@ const root = document.documentElement;
 const themes = document.getElementById("theme");
 const darkScreen = window.matchMedia("(prefers-color-scheme: dark)");
 
-/** Make the page show what an address says. */
+/** Set the page to an address. */
 function show({ anchor, chosen }) {
   tick(chosen);
   filter();
@@ -12,7 +12,7 @@ function show({ anchor, chosen }) {
   if (anchor) document.getElementById(anchor)?.scrollIntoView({ behavior: "instant" });
 }
 
-/** Make the address say what the page shows. */
+/** Set the address to the state of the page. */
 function remember() {
   const { anchor } = parsed(location.hash);
   const chosen = new Map([...ticked()].map(([name, ticks]) => [name, ticks.map((box) => box.value)]));
@@ -44,14 +44,14 @@ document.getElementById("reset").addEventListener("click", () => {
 });
 document.getElementById("copy").addEventListener("click", async () => {
   remember();
-  const said = document.getElementById("copied");
+  const message = document.getElementById("copied");
   try {
     await navigator.clipboard.writeText(location.href);
-    said.textContent = "Link copied";
+    message.textContent = "Link copied";
   } catch {
-    said.textContent = "The link stands in the address bar"; // a browser may keep the clipboard from a file
+    message.textContent = "The link is in the address bar"; // a browser may deny files the clipboard
   }
-  setTimeout(() => (said.textContent = ""), 4000);
+  setTimeout(() => (message.textContent = ""), 4000);
 });
 themes.addEventListener("click", () => {
   dress(dark() ? "light" : "dark");
@@ -75,12 +75,12 @@ document.addEventListener("click", (event) => {
 
 window.addEventListener("hashchange", () => {
   const address = parsed(location.hash);
-  // A link to a section moves and keeps the filter; any other address says all there is to show.
+  // A link to a section keeps the filter; any other address sets the whole state.
   if (address.anchor && address.chosen.size === 0) remember();
   else show(address);
 });
 
-// What is folded is opened on paper, but not the lists of records.
+// Folded blocks are opened for printing, lists of records are not.
 const opened = [];
 window.addEventListener("beforeprint", () => {
   opened.push(...document.querySelectorAll("details.block:not([open])"));

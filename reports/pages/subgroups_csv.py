@@ -1,4 +1,4 @@
-"""`subgroups.csv`: AUC, gap and gain of every subgroup as tidy data, for all shares of the labels."""
+"""`subgroups.csv`: AUC, gap and gain of every subgroup and label share as tidy data."""
 
 import math
 from collections.abc import Iterator
@@ -16,22 +16,21 @@ SUBGROUP_COLUMNS = (
 
 
 def subgroups_csv(results: Results) -> str:
-    """Write the file, or "" where no task has subgroups.
+    """Write the file, or "" if no task has subgroups.
 
     `quantity` is "auc" (of a subgroup), "gap" (`subgroup` is then "LOWEST < HIGHEST"), "gain" (init_a minus
     init_b) or "against the others" (gain minus the others' mean gain). Unknown is empty; `n_positives` has
-    one number per class that is scored.
+    one number per scored class.
     """
     found = subgroup_gaps(results)
     if not found:
         return ""
-    lines = [line for each in found for line in _of_row(each)]
-    lines += [line for each in subgroup_gains(results) for line in _of_help(each)]
+    lines = [line for each in found for line in _gap_lines(each)]
+    lines += [line for each in subgroup_gains(results) for line in _gain_lines(each)]
     generated = {task: str(results.generated(task)).lower() for task in results.tasks}
     filled = [{**line, "generated": generated.get(str(line["task"]), "")} for line in lines]
-    return csv_text(
-        SUBGROUP_COLUMNS, [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
-    )
+    cells = [[_cell(line.get(name, "")) for name in SUBGROUP_COLUMNS] for line in filled]
+    return csv_text(SUBGROUP_COLUMNS, cells)
 
 
 _CsvLine = dict[str, object]
@@ -46,16 +45,11 @@ def _row(row: LeaderboardRow, column: str) -> _CsvLine:
 
 
 def _images(one: SubgroupRow) -> _CsvLine:
-    positives = " ".join(map(str, one.positives))
-    return {
-        "subgroup": one.value,
-        "n_images": one.images,
-        "n_positives": positives,
-        "n_groups": one.groups or "",
-    }
+    positives, groups = " ".join(map(str, one.positives)), one.groups or ""
+    return {"subgroup": one.value, "n_images": one.images, "n_positives": positives, "n_groups": groups}
 
 
-def _of_row(each: RowGap) -> Iterator[_CsvLine]:
+def _gap_lines(each: RowGap) -> Iterator[_CsvLine]:
     common = _row(each.row, each.column)
     for one in each.strata:
         low, high = one.interval
@@ -68,23 +62,18 @@ def _of_row(each: RowGap) -> Iterator[_CsvLine]:
         yield {**common, "quantity": "gap", **size, **rest}
 
 
-def _of_help(each: SubgroupGain) -> Iterator[_CsvLine]:
+def _gain_lines(each: SubgroupGain) -> Iterator[_CsvLine]:
     b = each.pair.b
     common = {**_row(each.pair.a, each.column), **_images(each.stratum), "init_b": b.init}
     common |= {"variant_b": b.variant, "n_seeds": len(each.pair.seeds)}
-    yield {
-        **common,
-        "quantity": "gain",
-        **_measured(each.difference),
-        "p_holm": each.p,
-        "shown": each.verdict,
-    }
+    test = {"p_holm": each.p, "shown": each.verdict}
+    yield {**common, "quantity": "gain", **_value_and_interval(each.difference), **test}
     if each.extra:
-        told = {"p_holm": each.p_extra, "shown": each.alike}
-        yield {**common, "quantity": "against the others", **_measured(each.extra), **told}
+        test = {"p_holm": each.p_extra, "shown": each.alike}
+        yield {**common, "quantity": "against the others", **_value_and_interval(each.extra), **test}
 
 
-def _measured(measured: PairedDifference) -> _CsvLine:
+def _value_and_interval(measured: PairedDifference) -> _CsvLine:
     low, high = measured.interval()
     return {"value": measured.difference, "low": low, "high": high}
 

@@ -1,4 +1,4 @@
-// Sorting. The page says everything without this script.
+// Sorting. The page is complete without this script.
 const original = new Map(); // table -> its rows as the report orders them
 const sorted = new Map(); // table -> { place, down }
 
@@ -41,7 +41,7 @@ function arrange(table, rows) {
   group(table);
 }
 
-/** Gray the names of rows that go on with the thing of the visible row before. */
+/** Gray the first entry of rows where it repeats that of the visible row before. */
 function group(table) {
   let before = null;
   for (const row of table.tBodies[0].rows) {
@@ -58,14 +58,14 @@ function key(cell) {
   return text === "–" ? null : text;
 }
 
-// What is undefined stays at the end, whichever way the rest is sorted.
+// Undefined values stay at the end in both directions.
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
   if (typeof a === "number" && typeof b === "number") return sign * (a - b);
   return sign * String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-/** Sort as the address says: table:column:a or :d; what the page does not hold is ignored. */
+/** Sort by the address: table:column:a or :d; unknown tables and columns are ignored. */
 function sortAs(orders) {
   const wanted = new Map();
   for (const order of orders) {

@@ -1,4 +1,4 @@
-"""The leaderboard for a terminal: the primary metric, a line per task and fraction, a column per init."""
+"""Leaderboard and verdicts for a terminal: a line per task and fraction, a column per init."""
 
 import shutil
 import textwrap
@@ -24,12 +24,9 @@ from .overview import notices
 
 
 def leaderboard_text(results: Results, width: int | None = None) -> str:
-    """Return the leaderboard as text.
+    """Return the leaderboard for `width` columns, by default of the terminal.
 
-    Args:
-        results: the run.
-        width: columns of the terminal; asked of the terminal where not given. Where the inits do not fit
-            side by side, each stands on a line of its own.
+    Inits that do not fit side by side get a line each.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
     tables: dict[tuple[str, str, int, int], list[LeaderboardRow]] = defaultdict(list)
@@ -39,53 +36,48 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
     for (protocol, arch, size, input_size), rows in tables.items():
         score = f"test {primary_title(results)}, mean ± sd (seeds)"
         what = f"{protocol}: {place_label(arch, size, input_size)}; {score}"
-        parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting(results, rows, width)}")
+        parts.append(f"{textwrap.fill(_one_line(what), width)}\n\n{_fitting_table(results, rows, width)}")
     if results.rows:
-        parts += filter(None, (_undefined(results, width), _weights(results.rows, width)))
+        parts += filter(None, (_undefined_reasons(results, width), _weights(results.rows, width)))
     else:
         parts.append("No cell has finished: there is nothing to compare yet.")
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 
 
 def verdict_text(results: Results, width: int | None = None) -> str:
-    """Return the verdicts of every pair, counted, and the doubts; "" where nothing can be compared.
-
-    Args:
-        results: the run.
-        width: columns of the terminal; asked of the terminal where not given.
-    """
+    """Return the counts of verdicts per pair and the warnings; "" if nothing can be compared."""
     width = width or shutil.get_terminal_size((100, 24)).columns
     verdicts = compute_verdicts(results)
     if not verdicts:
         return ""
     head = (
-        f"verdicts, first init against second: 5 % errors after Holm over tasks, margin {results.margin:g} "
-        "AUC; each with its interval and flags in the report and in verdicts.csv"
+        f"verdicts, first init against second: error rate 5 % after Holm over tasks, margin "
+        f"{results.margin:g} AUC; the report and verdicts.csv have each with its interval and flags"
     )
-    told = [textwrap.fill(head, width), ""]
+    lines = [textwrap.fill(head, width), ""]
     for made in (False, True):
         chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
         warning = f" ({GENERATED})" if made else ""
         for pair, members in by_pair(chosen).items():
             line = _one_line(f"{pair_name(pair)}{warning}: {tally_text(members)}")
-            told.append(textwrap.fill(line, width, subsequent_indent="  "))
+            lines.append(textwrap.fill(line, width, subsequent_indent="  "))
     doubts = [f"{leak}." for leak in leaks(results)] + list(filter(None, (flagged_text(verdicts),)))
-    told += [""] * bool(doubts) + [textwrap.fill(_one_line(d), width, subsequent_indent="  ") for d in doubts]
-    return "\n".join(told).replace(NBSP, " ") + "\n"
+    lines += [""] * bool(doubts)
+    lines += [textwrap.fill(_one_line(doubt), width, subsequent_indent="  ") for doubt in doubts]
+    return "\n".join(lines).replace(NBSP, " ") + "\n"
 
 
 def _one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
-def _fitting(results: Results, rows: Sequence[LeaderboardRow], width: int) -> str:
-    beside = _beside(results, rows)
-    fits = max(map(len, beside.splitlines())) <= width
-    return beside if fits else _below(results, rows)
+def _fitting_table(results: Results, rows: Sequence[LeaderboardRow], width: int) -> str:
+    wide = _wide_table(results, rows)
+    return wide if max(map(len, wide.splitlines())) <= width else _long_table(results, rows)
 
 
 def by_line(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, float], list[LeaderboardRow]]:
-    """Gather the rows that stand on one line, by task and fraction."""
+    """Group the rows by task and fraction."""
     lines: dict[tuple[str, float], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         lines[row.task, row.fraction].append(row)
@@ -106,8 +98,8 @@ def score_text(results: Results, row: LeaderboardRow) -> str:
     return f"{format_number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
 
 
-def _named(results: Results, tasks: Sequence[str]) -> list[str]:
-    """Name every task where it first stands; the warning about a generated one follows on its next lines."""
+def _task_names(results: Results, tasks: Sequence[str]) -> list[str]:
+    """Name every task once; the warning for generated images is on its next lines."""
     entries: list[str] = []
     for task, run in groupby(tasks):
         words = [_one_line(task), *(textwrap.wrap(GENERATED, 24) if results.generated(task) else ())]
@@ -116,10 +108,10 @@ def _named(results: Results, tasks: Sequence[str]) -> list[str]:
     return entries
 
 
-def _beside(results: Results, rows: Sequence[LeaderboardRow]) -> str:
+def _wide_table(results: Results, rows: Sequence[LeaderboardRow]) -> str:
     inits = list(dict.fromkeys(row.init for row in rows))
     lines = by_line(rows)
-    names = _named(results, [task for task, _ in lines])
+    names = _task_names(results, [task for task, _ in lines])
     body = [
         [
             name,
@@ -128,20 +120,20 @@ def _beside(results: Results, rows: Sequence[LeaderboardRow]) -> str:
         ]
         for name, members in zip(names, lines.values(), strict=True)
     ]
-    return _tabulated(body, ["task", "labels", *map(_one_line, inits)])
+    return _simple_table(body, ["task", "labels", *map(_one_line, inits)])
 
 
-def _below(results: Results, rows: Sequence[LeaderboardRow]) -> str:
-    names = _named(results, [row.task for row in rows])
+def _long_table(results: Results, rows: Sequence[LeaderboardRow]) -> str:
+    names = _task_names(results, [row.task for row in rows])
     body = [
         [name, _labels(row), _one_line(row.init), score_text(results, row)]
         for name, row in zip(names, rows, strict=True)
     ]
-    return _tabulated(body, ["task", "labels", "init", "score"])
+    return _simple_table(body, ["task", "labels", "init", "score"])
 
 
 def _weights(rows: Sequence[LeaderboardRow], width: int) -> str:
-    """Say of every init where its weights came from."""
+    """List the origin of the weights of every init."""
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         labels[row.init][_one_line(shorten_label(row.label))] = None
@@ -149,8 +141,8 @@ def _weights(rows: Sequence[LeaderboardRow], width: int) -> str:
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 
 
-def _undefined(results: Results, width: int) -> str:
-    """Say of every task why a cell of it has no score, "" where all have one."""
+def _undefined_reasons(results: Results, width: int) -> str:
+    """List the reasons for undefined scores per task, or ""."""
     title = primary_title(results)
     found = {
         f"{record.cell.task}: {title} undefined: {record.undefined[results.primary]}": None
@@ -160,7 +152,7 @@ def _undefined(results: Results, width: int) -> str:
     return "\n".join(textwrap.fill(_one_line(line), width, subsequent_indent="  ") for line in found)
 
 
-def _tabulated(body: list[list[str]], headers: list[str]) -> str:
+def _simple_table(body: list[list[str]], headers: list[str]) -> str:
     import tabulate
 
     return tabulate.tabulate(body, headers, tablefmt="simple", disable_numparse=True)

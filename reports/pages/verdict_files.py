@@ -1,4 +1,4 @@
-"""The verdicts as files: `verdicts.csv` for a spreadsheet, `verdicts.json` for programs, `verdicts.tex`."""
+"""Verdicts as `verdicts.csv` for spreadsheets and `verdicts.json` for programs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -23,14 +23,14 @@ METHOD = (
 
 
 class FlagReason(msgspec.Struct, frozen=True, kw_only=True):
-    """A flag: its short name, and the reason with the numbers."""
+    """Short name of a flag, and its reason with the numbers."""
 
     name: str
     reason: str
 
 
 class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison; what is unknown is null, and empty in the CSV. docs/verdicts.md explains each field."""
+    """One comparison, with null for unknown; docs/verdicts.md explains each field."""
 
     task: str
     arch: str
@@ -67,7 +67,7 @@ class VerdictLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerdictFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of `verdicts.json`."""
+    """Content of `verdicts.json`; `verdicts` in report order."""
 
     format: int
     margin: float
@@ -75,15 +75,14 @@ class VerdictFile(msgspec.Struct, frozen=True, kw_only=True):
     power: float
     method: str
     verdicts: tuple[VerdictLine, ...]
-    """In the order of the report."""
 
 
 VERDICT_COLUMNS = tuple(name for name in VerdictLine.__struct_fields__ if name != "seeds_needed_unbounded")
-"""Of the CSV, where a number of seeds without bound is "inf"."""
+"""Columns of the CSV, which writes an unbounded number of seeds as "inf"."""
 
 
 def verdict_lines(results: Results) -> tuple[VerdictLine, ...]:
-    """Return every comparison of a run as plain data, in the order of the report."""
+    """Return every comparison as plain data, in report order."""
     return tuple(_line(results, verdict) for verdict in compute_verdicts(results))
 
 
@@ -106,11 +105,11 @@ def verdicts_csv(results: Results) -> str:
 
 
 def _cells(line: VerdictLine) -> list[str | int | float]:
-    told = msgspec.structs.asdict(line)
-    told["flags"] = "; ".join(dict.fromkeys(flag.name for flag in line.flags))
+    fields = msgspec.structs.asdict(line)
+    fields["flags"] = "; ".join(dict.fromkeys(flag.name for flag in line.flags))
     if line.seeds_needed_unbounded:
-        told["seeds_needed"] = "inf"
-    return [_cell(told[name]) for name in VERDICT_COLUMNS]
+        fields["seeds_needed"] = "inf"
+    return [_cell(fields[name]) for name in VERDICT_COLUMNS]
 
 
 def _cell(value: object) -> str | int | float:

@@ -1,4 +1,4 @@
-"""`verdicts.tex`: the verdicts as tables for a paper, one per protocol, network and image size."""
+"""`verdicts.tex`: tables for a paper, one per protocol, network and image size."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ..elements.verdict_format import flag_names, pair_name, pair_of
 
 LATEX_HEAD = "% \\usepackage{booktabs}; one table per protocol, architecture and image size\n"
 LATEX_SIGNS = {"\u2212": "$-$", "\u00d7": r"$\times$", DASH: "--", NBSP: "~"}
-"""Signs that not every LaTeX engine takes as they are."""
+"""Signs that some LaTeX engines do not accept."""
 SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
@@ -38,7 +38,7 @@ def verdicts_tex(results: Results) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return `text` so that LaTeX sets it as it is, on one line."""
+    """Escape `text` for LaTeX, on one line."""
     flat = one_line(text)
     return "".join(SPECIAL.get(sign) or LATEX_SIGNS.get(sign) or sign for sign in flat)
 
@@ -47,9 +47,8 @@ def _table(
     results: Results, protocol: str, arch: str, size: int, input_size: int, verdicts: Sequence[Verdict]
 ) -> str:
     caption = (
-        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first init "
-        "minus "
-        "second, over seeds and test images; verdicts after Holm's correction over tasks, margin "
+        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first minus "
+        "second init, over seeds and test images; verdicts after Holm's correction over tasks, margin "
         f"{results.margin:g}."
     )
     body, before = [], ""

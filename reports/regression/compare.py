@@ -35,7 +35,7 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
     damages = (("A", damage_notice(ours)), ("B", damage_notice(theirs)))
     parts = [
-        f"# {escape_markdown(f'Test {shown.named}: B minus A')}",
+        f"# {escape_markdown(f'Test {shown.title_with_direction}: B minus A')}",
         f"- A: {escape_markdown(str(a))}\n- B: {escape_markdown(str(b))}",
         *(escape_markdown(f"{run}: {damage}.") for run, damage in damages if damage),
         escape_markdown(_summary(found)),

@@ -100,7 +100,7 @@ def _list(heading: str, judgments: Sequence[RowJudgment]) -> str:
 
 
 def _sentence(judgment: RowJudgment) -> str:
-    line, title = judgment.line, judgment.metric.named
+    line, title = judgment.line, judgment.metric.title_with_direction
     if judgment.verdict == "missing":
         return f"{row_name(line)}: {title} is missing; {judgment.why}."
     old, new = judgment.seeds
@@ -136,7 +136,7 @@ def _cells(judgment: RowJudgment) -> list[str]:
     line, (old, new) = judgment.line, judgment.seeds
     return [
         MARKS[judgment.verdict], line.task, line.init, line.protocol, format_percent(line.fraction),
-        judgment.metric.named,
+        judgment.metric.title_with_direction,
         f"{format_number(judgment.before, '.4f')} ({old})",
         f"{format_number(judgment.now, '.4f')} ({new})",
         format_number(judgment.change, "+.4f"), _interval(judgment), judgment.why,

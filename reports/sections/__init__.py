@@ -1,1 +1,1 @@
-"""The sections of the report, one module each, and what they draw with."""
+"""Sections of the report, one module each."""

@@ -1,4 +1,4 @@
-"""What the results cost: seconds, memory and images, of the cells and of what they share."""
+"""Cost of the results: seconds, memory and images, of the cells and of pretraining."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.stats import describe_values
 
@@ -44,15 +44,14 @@ CostPlace = tuple[str, str, int, int, str]
 
 @SECTIONS.register("cost")
 def cost_section(results: Results) -> SectionContent | None:
-    """Show seconds and memory per kind of cell, of pretraining, and the score against the seconds."""
+    """Show seconds and memory of cells and pretraining, and the score against the seconds."""
     if not results.step("score") and not results.step("pretrain"):
         return None
     tables = [table for table in (_cells(results), _pretraining(results)) if table.rows]
     lead = (
-        "Wall-clock seconds as the records hold them. Seconds of different devices, or of cells that ran "
-        "side by side, do not compare. What several cells share (pretrained weights, tuning, cached "
-        "features) is paid by the step or the cell that made it. Memory is the peak of the device; without "
-        "a GPU, of the process so far.",
+        "Wall-clock seconds from the records. Seconds of different devices, or of cells that ran at the same "
+        "time, are not comparable. Shared work (pretrained weights, tuning, cached features) is charged to "
+        "the step or cell that did it. Memory is the peak of the device; without a GPU, of the process.",
     )
     part = SectionPart(lead=lead, blocks=(*tables, *_figures(results)))
     return SectionContent("Cost", 60, (part,), tuple(filter(None, (cost_benefit_answer(results),))))
@@ -70,7 +69,7 @@ def _seconds(records: Sequence[Record]) -> Datum:
 
 
 def _labels(records: Sequence[Record]) -> str:
-    """Name where the weights came from; a color of its own, and so a label, may go with every task."""
+    """Name the origins of the weights, which may differ between tasks."""
     different = sorted({shorten_label(record.init.label) for record in records if record.init})
     return "; ".join(different[:2]) + (f" and {len(different) - 2} more" if len(different) > 2 else "")
 
@@ -91,7 +90,7 @@ def _cells(results: Results) -> Table:
         cells[_place(record)].append(record)
     for record in results.step("tune"):
         tunings[_place(record)].append(record)
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     places = dict.fromkeys((r.protocol, r.arch, r.size, r.input_size, r.init) for r in results.rows)
     for key in places:
         protocol, arch, size, input_size, init = key
@@ -110,7 +109,7 @@ def _cells(results: Results) -> Table:
         TableColumn("Cells", ",d"),
         TableColumn("Per cell", "g", "mean ± sd of the seconds of one cell"),
         TableColumn("All cells", "g"),
-        TableColumn("Tuning", "g", "all choices of a learning rate together"),
+        TableColumn("Tuning", "g", "all hyper-parameter searches together"),
         TableColumn("Peak memory, MiB", ",.0f"),
         TableColumn("Device"),
     )
@@ -119,13 +118,13 @@ def _cells(results: Results) -> Table:
 
 
 def _pretraining(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
             _users(results, r),
             place_label(r.cell.arch, r.cell.size, r.cell.input_size),
             r.counts.train if r.counts else None,
-            _held_out(r),
+            _held_out_auc(r),
             Datum(r.seconds, format_duration(r.seconds)),
             r.peak_memory_mb,
             r.provenance.device,
@@ -137,8 +136,8 @@ def _pretraining(results: Results) -> Table:
         TableColumn("Used for", facet="task"),
         TableColumn("Network"),
         TableColumn("Images", ",d", "different images trained on"),
-        TableColumn("Held-out AUC", "", "on images that were kept back of each source"),
-        TableColumn("Took", "g"),
+        TableColumn("Held-out AUC", "", "on held-out images of each source"),
+        TableColumn("Duration", "g"),
         TableColumn("Peak memory, MiB", ",.0f"),
         TableColumn("Device"),
     )
@@ -148,7 +147,7 @@ def _pretraining(results: Results) -> Table:
 
 
 def _users(results: Results, made: Record) -> Datum:
-    """Name the tasks that were scored with these weights."""
+    """Name the tasks scored with these weights."""
     identity = made.init.identity if made.init else None
     tasks = sorted({r.cell.task for r in results.counted if r.init and r.init.identity == identity})
     names = ", ".join(tasks)
@@ -157,7 +156,7 @@ def _users(results: Results, made: Record) -> Datum:
     return Datum(names or None, names, note=warning if made_up else "", stands_for=tuple(tasks))
 
 
-def _held_out(made: Record) -> str | None:
+def _held_out_auc(made: Record) -> str | None:
     found = ((name.rpartition(": ")[2], format_number(value)) for name, value in made.metrics.items())
     return ", ".join(" ".join(pair) for pair in found) or None
 
@@ -199,14 +198,8 @@ def _panel(
 
         for row, seconds in points:
             look = init_looks[row.init]
-            axes.plot(
-                seconds,
-                row.stats[results.primary].mean,
-                look.marker,
-                color=look.color,
-                markersize=6,
-                alpha=0.8,
-            )
+            score = row.stats[results.primary].mean
+            axes.plot(seconds, score, look.marker, color=look.color, markersize=6, alpha=0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -216,10 +209,10 @@ def _panel(
         note = f"\nincludes tasks that are {GENERATED}" if generated else ""
         panel_title(axes, protocol, place_label(arch, size, input_size) + note)
 
-    told = (
+    points_text = (
         f"{row.task}{f' ({GENERATED})' if results.generated(row.task) else ''} with {row.init}: "
         f"{format_number(row.stats[results.primary].mean)} after {format_duration(seconds)}"
         for row, seconds in points
     )
     facts = {"protocol": protocol, "task": tuple({row.task: None for row, _ in points})}
-    return draw_panel(paint, 420, 260, f"{protocol}. {'; '.join(told)}.", tight=True, facts=facts)
+    return draw_panel(paint, 420, 260, f"{protocol}. {'; '.join(points_text)}.", tight=True, facts=facts)

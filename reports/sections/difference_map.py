@@ -1,4 +1,4 @@
-"""The heat map of the difference to scratch: where does pretraining move the score at all?"""
+"""Heat map of the difference to scratch, task by init."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAP_COLUMNS = 12
-"""Columns of one panel: as many as stay legible on a page."""
+"""Most columns of one panel, so that it stays legible."""
 FIGURES = 24
 MAP_ROWS = 300
 """More rows than these make a page slow."""
@@ -49,18 +49,16 @@ MAP_ROWS = 300
 
 @SECTIONS.register("difference-to-scratch")
 def difference_to_scratch(results: Results) -> SectionContent | None:
-    """Map task x init, fraction by fraction; one figure per protocol, architecture and image size."""
+    """Map task x init per fraction; one figure per protocol, architecture and image size."""
     inits = {row.init for row in results.rows}
     if not results.rows or inits == {BASELINE}:
         return None
     found = differences_to(results, BASELINE, results.primary)
     title = "Difference to scratch"
     if not found:
-        why = (
-            "no seed that two inits share on equal data"
-            if BASELINE in inits
-            else f"no record of an init called {BASELINE}"
-        )
+        why = f"no record of an init called {BASELINE}"
+        if BASELINE in inits:
+            why = "no seed that two inits share on equal data"
         lead = f"Nothing can be compared with training from scratch: there is {why}."
         return SectionContent(title, 40, (SectionPart(lead=(lead,)),))
     figures: dict[tuple[str, str, int, int], list[PairedRows]] = defaultdict(list)
@@ -75,76 +73,52 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
             blocks.append(Figure(f"difference-{index + 1}", caption, _panels(results, items, scale)))
     starred, cut = any(item.row.contaminated for item in found), len(figures) - FIGURES
     lead = (
-        f"{primary_title(results)} on the test set minus that of the same task, labels and seed "
-        "trained from scratch, mean over the seeds that both have. Blue is above scratch, orange below, "
-        f"gray close to none; the colors reach full strength at {format_number(scale, '.2f')}. They show "
-        "size, "
-        f"not certainty. {NO_VERDICT}",
-        *(
-            ("* These weights have seen data that the task comes from, as declared or as found.",)
-            if starred
-            else ()
-        ),
-        *(
-            (f"{count_noun(cut, 'further map')} are left out; the table holds their numbers.",)
-            if cut > 0
-            else ()
-        ),
+        f"{primary_title(results)} on the test set minus that from scratch with the same task, labels and "
+        "seed, mean over the common seeds. Blue is above scratch, orange below, gray close to 0; colors are "
+        f"full at {format_number(scale, '.2f')}. They show size, not certainty. {NO_VERDICT}",
+        *(("* These weights have seen data of the task, as declared or found by an audit.",) * starred),
+        *((f"{count_noun(cut, 'more map')} left out; the table has their numbers.",) * (cut > 0)),
     )
     return SectionContent(title, 40, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
 
 
 def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:
-    """Cut the columns, all inits of a fraction together, into panels of legible width."""
+    """Split the fractions into panels of legible width."""
     fractions = list(dict.fromkeys(sorted(item.row.fraction for item in items)))
     inits = len({_name(item) for item in items})
     per_panel = max(1, MAP_COLUMNS // inits)
     parts = [set(fractions[start : start + per_panel]) for start in range(0, len(fractions), per_panel)]
-    return tuple(
-        _panel(results, [item for item in items if item.row.fraction in part], scale) for part in parts
-    )
+    shares = ([item for item in items if item.row.fraction in part] for part in parts)
+    return tuple(_panel(results, share, scale) for share in shares)
 
 
 def _name(item: PairedRows) -> str:
-    """Name a column; a star keeps weights that may have seen the task's images in columns of their own."""
+    """Name a column; weights that may have seen the task get a star and their own column."""
     name = f"{item.row.init} ({item.row.variant})" if item.row.ambiguous else item.row.init
     return f"{name}*" if item.row.contaminated else name
 
 
 def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> FigurePanel:
     tasks = list(dict.fromkeys(item.row.task for item in items))
-    columns = list(
-        dict.fromkeys(
-            (item.row.fraction, _name(item)) for item in sorted(items, key=lambda i: i.row.fraction)
-        )
-    )
+    ordered = sorted(items, key=lambda item: item.row.fraction)
+    columns = list(dict.fromkeys((item.row.fraction, _name(item)) for item in ordered))
     means = {(item.row.task, (item.row.fraction, _name(item))): item.stat.mean for item in items}
     grid = np.array([[means.get((task, column), np.nan) for column in columns] for task in tasks])
-    texts = np.array(
-        [["" if np.isnan(value) else format_number(value, "+.3f") for value in line] for line in grid]
-    )
+    texts = np.array([["" if np.isnan(x) else format_number(x, "+.3f") for x in line] for line in grid])
     marked = {task: f" ({GENERATED})" if results.generated(task) else "" for task in tasks}
 
     def paint(axes: Axes) -> None:
         draw_heat(axes, grid, texts, scale, fontsize=7.5)
         axes.xaxis.tick_top()
-        names = [
-            f"{shorten_name(task, 30)}\n{GENERATED}" if marked[task] else shorten_name(task, 30)
-            for task in tasks
-        ]
+        names = [shorten_name(task, 30) + (f"\n{GENERATED}" if marked[task] else "") for task in tasks]
         axes.set_yticks([row + 0.5 for row in range(len(tasks))], names, rotation=0)
         for label, task in zip(axes.get_yticklabels(), tasks, strict=True):
             label.set_fontsize(6.5 if marked[task] else 8)
-        axes.set_xticks(
-            [i + 0.5 for i in range(len(columns))],
-            [shorten_name(name, 18) for _, name in columns],
-            rotation=30,
-            ha="left",
-            rotation_mode="anchor",
-        )
+        names = [shorten_name(name, 18) for _, name in columns]
+        axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=30, ha="left", rotation_mode="anchor")
         _group(axes, [fraction for fraction, _ in columns])
 
-    told = (
+    by_task = (
         f"{task}{marked[task]}: "
         + ", ".join(
             f"{name} at {format_percent(f)} {format_number(means[task, (f, name)], '+.3f')}"
@@ -153,7 +127,7 @@ def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> Figur
         )
         for task in tasks
     )
-    alt = f"Mean difference in {primary_title(results)} to {BASELINE}. {'; '.join(told)}."
+    alt = f"Mean difference in {primary_title(results)} to {BASELINE}. {'; '.join(by_task)}."
     facts = {
         "task": tuple(tasks),
         "protocol": items[0].row.protocol,
@@ -163,7 +137,7 @@ def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> Figur
 
 
 def _group(axes: Axes, fractions: Sequence[float]) -> None:
-    """Write each fraction under its columns and part it from the next."""
+    """Write each fraction under its columns and separate it from the next."""
     for fraction in dict.fromkeys(fractions):
         first, size = fractions.index(fraction), fractions.count(fraction)
         name = f"{format_percent(fraction)} of labels" if size > 1 else format_percent(fraction)
@@ -176,9 +150,8 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
 
 
 def _table(results: Results, found: Sequence[PairedRows]) -> Table:
-    cut = (
-        f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv holds all)" if len(found) > MAP_ROWS else ""
-    )
+    more = len(found) > MAP_ROWS
+    cut = f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv has all)" if more else ""
     found = found[:MAP_ROWS]
     extra = varying_columns(item.row for item in found)
     columns = (
@@ -187,12 +160,12 @@ def _table(results: Results, found: Sequence[PairedRows]) -> Table:
         TableColumn("Labels", "g", facet="fraction"),
         TableColumn("Init", facet="init"),
         *(column for column, _ in extra),
-        TableColumn("Difference", "+.3f", f"mean over seeds of the difference to {BASELINE}"),
+        TableColumn("Difference", "+.3f", f"difference to {BASELINE}, mean over seeds"),
         TableColumn("SD", ".3f", "standard deviation of the differences over seeds"),
         TableColumn("Paired seeds", "d"),
         TableColumn("Unpaired seeds", "d", "seeds that only one of the two has"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             task_entry(results, item.row.task),
             item.row.protocol,
@@ -207,7 +180,7 @@ def _table(results: Results, found: Sequence[PairedRows]) -> Table:
         for item in found
     ]
     return Table(
-        f"The numbers of the map, with n: difference to {BASELINE}{cut}",
+        f"Difference to {BASELINE}, the numbers of the map{cut}",
         columns,
         tuple(rows),
         folded=True,

@@ -1,4 +1,4 @@
-"""Labels saved: the labels with which one init reaches what another has, with intervals."""
+"""Labels saved: labels an init needs for the score of another, with intervals."""
 
 import math
 from collections import Counter
@@ -25,50 +25,49 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.labels_saved import SavedLabels
 
 TABLE_LINES = 600
-"""Lines of one table: a page of very many cells must still open at once."""
+"""Most rows of one table, so that a page of many cells still opens at once."""
 AT_LEAST_SIGN = f"\u2265{NBSP}"
 SORT_LAST = 1e18
-"""What sorts after every number of labels; a page's script cannot read an infinite one."""
+"""Sort key after every number of labels; the page's script cannot read infinity."""
 
 
 @SECTIONS.register("labels-saved")
 def labels_section(results: Results) -> SectionContent | None:
-    """Show per task and pair what the reference has with all its labels, and folded with fewer."""
+    """Show the labels needed for the reference's score at all labels, and folded at fewer."""
     found = label_savings(results)
     if not found:
         return None
-    told = [each for each in found if each.saved]
+    savings = [each for each in found if each.saved]
     lead = (
-        "With how many labeled training images does an init reach the mean score that the reference has? "
-        "Its learning curve is read at that score: straight between the measured budgets over the logarithm "
-        f"of the labels, never falling, never extended: \u201c{NOT_REACHED}\u201d and \u2264 "
-        "are where the measured budgets end. Where the reference's own curve is flat, it too would have had "
-        "its score with fewer labels; the share is taken of that number. The 95 % interval is over test "
-        "images and seeds and is not corrected for the number of tasks; with three seeds it is wide, and one "
-        "that reaches from the smallest budget to \u201cnot reached\u201d says nothing. That no difference "
-        "was shown is not a proof that there is none.",
+        "Labeled training images with which an init reaches the mean score of the reference. Its learning "
+        "curve is read at that score: linear between the measured budgets over the logarithm of the labels, "
+        f"monotone, not extrapolated; \u201c{NOT_REACHED}\u201d and \u2264 mark the ends of the measured "
+        "budgets. Where the reference's own curve is flat, it would reach its score with fewer labels too; "
+        "the share is relative to that number. The 95 % interval is over test images and seeds and is not "
+        "corrected for the number of tasks; with three seeds it is wide, and from the smallest budget to "
+        "\u201cnot reached\u201d it says nothing. No difference shown is no proof of no difference.",
     )
     blocks: list[Table | Figure] = []
-    if told:
-        blocks.append(_table(results, told, largest=True))
-        if any(len(each.saved) > 1 for each in told):
-            blocks.append(_table(results, told, largest=False))
+    if savings:
+        blocks.append(_table(results, savings, largest=True))
+        if any(len(each.saved) > 1 for each in savings):
+            blocks.append(_table(results, savings, largest=False))
     reasons = Counter(each.why for each in found if each.why)
     points = tuple(f"{count_noun(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
     part = SectionPart(lead=lead, points=points, blocks=tuple(blocks))
-    answer = labels_answer(results, told) if told else None
+    answer = labels_answer(results, savings) if savings else None
     return SectionContent("Labels saved", 12, (part,), (answer,) if answer else ())
 
 
-def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Table:
+def _table(results: Results, savings: Sequence[LabelSaving], largest: bool) -> Table:
     chosen = [
         (each, place)
-        for each in told
+        for each in savings
         for place in range(len(each.saved))
         if (place == len(each.saved) - 1) == largest
     ]
@@ -77,32 +76,25 @@ def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Tabl
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
-        TableColumn("Reference", facet="init", help="whose score is to be reached"),
+        TableColumn("Reference", facet="init", help="init whose score is to be reached"),
         TableColumn("Protocol", facet="protocol"),
         *(column for column, _ in extra),
-        TableColumn("Its labels", ",d", "labeled training images of the reference", facet="fraction"),
-        TableColumn(
-            "Its own need", ",.0f", "labels with which the reference's own curve is first at that score"
-        ),
-        TableColumn("Needed", ",.0f", "labeled training images that the init needs for the same mean score"),
+        TableColumn("Reference labels", ",d", "labeled training images of the reference", facet="fraction"),
+        TableColumn("Reference needs", ",.0f", "labels with which the reference first reaches that score"),
+        TableColumn("Init needs", ",.0f", "labeled training images of the init for the same mean score"),
         TableColumn("95 % interval", "", "of the labels needed, over test images and seeds"),
-        TableColumn("Share", ".2f", "labels needed / what the reference itself needs; below 1 saves labels"),
+        TableColumn("Share", ".2f", "init needs / reference needs; below 1 saves labels"),
         TableColumn("Seeds", "d"),
-        TableColumn(
-            "None shown from", "g", "smallest measured share of labels from which on no difference shows"
-        ),
+        TableColumn("No difference from", "g", "smallest share from which on no difference is shown"),
     )
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for each, at in chosen:
         saved, smallest = each.saved[at], each.saved[0].labels
         rows.append(
             (
                 task_entry(results, each.init.task), each.init.init, each.reference.init, each.init.protocol,
                 *(getattr(each.init, field) for _, field in extra),
-                Datum(
-                    each.fractions[at],
-                    f"{format_number(saved.labels, ',d')} ({format_percent(each.fractions[at])})",
-                ),
+                Datum(each.fractions[at], f"{saved.labels:,.0f} ({format_percent(each.fractions[at])})"),
                 Datum(saved.own, label_count(saved.own, smallest)),
                 Datum(min(saved.needed, SORT_LAST), label_count(saved.needed, smallest)),
                 Datum(min(saved.low, SORT_LAST), labels_interval(saved, smallest)),
@@ -111,12 +103,12 @@ def _table(results: Results, told: Sequence[LabelSaving], largest: bool) -> Tabl
                 _crossover(each),
             )
         )  # fmt: skip
-    what = "all its labels" if largest else "fewer labels"
-    cut = f" ({count_noun(left, 'further line')} left out)" if left > 0 else ""
-    caption = f"Labels needed to reach what the reference has with {what}{cut}"
-    keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # a page of megabytes helps nobody
+    budget = "all its labels" if largest else "fewer labels"
+    cut = f" ({count_noun(left, 'more row')} left out)" if left > 0 else ""
+    caption = f"Labels needed for the score of the reference with {budget}{cut}"
+    keys = tuple(each.keys[at] for each, at in chosen) if largest else ()  # else the page has megabytes
     protocols = {each.init.protocol for each, _ in chosen}
-    facts = {"protocol": protocols.pop()} if len(protocols) == 1 else {}  # then the column goes
+    facts = {"protocol": protocols.pop()} if len(protocols) == 1 else {}  # the column is dropped
     return compact_column(Table(caption, columns, tuple(rows), not largest, facts, keys), "Protocol")
 
 
@@ -127,7 +119,7 @@ def labels_interval(saved: SavedLabels, smallest: float) -> str:
 
 
 def _share(saved: SavedLabels, smallest: float) -> str:
-    """Write the share, with the bound that it is where one of the two numbers is one."""
+    """Write the share, as a bound if one of the two numbers is a bound."""
     init, own = saved.needed == smallest, saved.own == smallest < saved.labels
     if math.isinf(saved.needed) or (init and own):
         return DASH
@@ -135,7 +127,7 @@ def _share(saved: SavedLabels, smallest: float) -> str:
 
 
 def _crossover(each: LabelSaving) -> Datum:
-    """Write from where on no difference is shown."""
+    """Write the share of labels from which on no difference is shown."""
     if each.crossover is None:
         return Datum(None, "none measured")
     first = each.crossover == each.fractions[0]

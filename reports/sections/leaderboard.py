@@ -1,4 +1,4 @@
-"""The leaderboard: mean, standard deviation and seeds of every metric, per protocol and fraction."""
+"""Leaderboard: mean, sd and seeds of every metric, per protocol and fraction."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableRow
 
 
 @SECTIONS.register("leaderboard")
@@ -49,12 +49,11 @@ def leaderboard_section(results: Results) -> SectionContent | None:
 def best_rows(
     rows: Iterable[LeaderboardRow], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS
 ) -> set[LeaderboardRow]:
-    """Return the rows with the best mean of metric `name` among those that may be compared.
+    """Return the rows with the best mean of metric `name` among comparable rows.
 
-    Best is lowest where the metric's `facts` say so; where neither end is better, all tie.
-    A row that has nothing to be compared with is not marked, and neither are rows that all tie. Rows of a
-    block in which the inits have different seeds are not marked at all, since a diverged seed would flatter
-    its init; nor is an init that has seen the task's images.
+    Best is lowest if the metric's `facts` say so; if neither end is better, all tie. Excluded: rows without a
+    comparable row, rows that all tie, inits that have seen the task's images, and blocks whose inits have
+    different seeds, since a diverged seed would flatter its init.
     """
     blocks: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
@@ -78,25 +77,25 @@ def best_rows(
 
 def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], folded: bool) -> Table:
     extra = varying_columns(rows)
-    first, others = (
-        results.primary,
-        order_metrics({name for row in rows for name in row.stats} - {results.primary}),
-    )
-    best, facts = best_rows(rows, first, results.metric_facts), results.metric_facts
+    first = results.primary
+    others = order_metrics({name for row in rows for name in row.stats} - {first})
+    best = best_rows(rows, first, results.metric_facts)
+
+    def metric_column(name: str) -> TableColumn:
+        label = metric_label(name, results.metric_facts)
+        return TableColumn(label.title, ".3f", label.help)
+
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
         *(column for column, _ in extra),
-        TableColumn(metric_label(first, facts).title, ".3f", metric_label(first, facts).help),
+        metric_column(first),
         TableColumn("Seeds", "d"),
         TableColumn("Train labels", ",d", "labeled training images, mean over seeds"),
         TableColumn("Val labels", ",d", "labeled validation images, mean over seeds"),
-        *(
-            TableColumn(metric_label(name, facts).title, ".3f", metric_label(name, facts).help)
-            for name in others
-        ),
+        *map(metric_column, others),
     )
-    body: list[tuple[TableEntry, ...]] = [
+    body: list[TableRow] = [
         (
             task_entry(results, row.task),
             init_entry(row),
@@ -112,8 +111,7 @@ def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], fold
     tasks = len({row.task for row in rows})
     where = {place_label(row.arch, row.size, row.input_size) for row in rows}
     network = f"; {where.pop()}" if len(where) == 1 else ""
-    caption = (
-        f"{protocol}, {format_percent(rows[0].fraction)} of the labels: {count_noun(tasks, 'task')}{network}"
-    )
-    filters = {"protocol": protocol, "fraction": rows[0].fraction}
+    fraction = rows[0].fraction
+    caption = f"{protocol}, {format_percent(fraction)} of the labels: {count_noun(tasks, 'task')}{network}"
+    filters = {"protocol": protocol, "fraction": fraction}
     return Table(caption, columns, tuple(body), folded, filters, tuple(row.keys for row in rows))

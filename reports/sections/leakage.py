@@ -1,4 +1,4 @@
-"""Leakage: equal images across splits, for every task; and what `audit leakage` found, where it was run."""
+"""Leakage: equal images across splits for every task, and the findings of `audit leakage`."""
 
 import base64
 import binascii
@@ -17,48 +17,50 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 
 _TASK = TableColumn("Task", facet="task")
-_SIDE = TableColumn("Images, px", "d", "side of the images as stored")
+_SIDE = TableColumn("Images, px", "d", "image size as stored")
 
 
 @SECTIONS.register("leakage")
 def leakage_section(results: Results) -> SectionContent | None:
-    """Show what of a test split its training could already know; None where nobody looked."""
+    """Show the test images that training could know; None if nothing was counted or audited."""
     copies, audits = _copies(results), results.leakage_audits
     if not copies and not audits:
         return None
     lead = (
-        "Whether test images stand in train or validation, equal in every pixel, is counted for every task "
-        "that is run; and whether their patients or other groups do, where these are known. Near copies and "
-        "shortcuts are what the command mednet-bench audit leakage looks for.",
+        "For every task, a run counts the test images that are also in train or validation, equal in every "
+        "pixel, and those whose patients or other groups are, if known. The command mednet-bench audit "
+        "leakage searches for near copies and shortcuts.",
     )
     points = [
-        f"{task}: {found.sentence}." for (task, _), held in copies.items() for found in held if found.sentence
+        f"{task}: {found.sentence}."
+        for (task, _), counts in copies.items()
+        for found in counts
+        if found.sentence
     ]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit in audits for clause in audit.leaks]
     tables = (_copies_table(results, copies), _near_table(results, audits), _hint_table(results, audits))
     blocks = (*(table for table in tables if table.rows), *_figures(audits))
     if not points:
         doubted = any(audit.doubts for audit in audits)
-        points = [f"No test image was {'shown' if doubted else 'found'} to leak, as far as was looked."]
+        points = [f"No leaked test image was {'confirmed' if doubted else 'found'} by the searches."]
     clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.shortcut_clauses)]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
-    return SectionContent(
-        "Leakage", 68, (SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks),)
-    )
+    part = SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks)
+    return SectionContent("Leakage", 68, (part,))
 
 
 def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:
-    """Gather what the records count, each distinct count once; () of records from before it was counted."""
+    """Collect the distinct counts of each (task, size); old records have none."""
     found: dict[tuple[str, int], list[SplitOverlap]] = {}
     for record in results.counted:
         if record.copies:
-            held = found.setdefault((record.cell.task, record.cell.size), [])
-            if record.copies not in held:
-                held.append(record.copies)
+            counts = found.setdefault((record.cell.task, record.cell.size), [])
+            if record.copies not in counts:
+                counts.append(record.copies)
     return dict(sorted(found.items()))
 
 
@@ -67,28 +69,24 @@ def _copies_table(results: Results, copies: dict[tuple[str, int], list[SplitOver
         _TASK,
         _SIDE,
         TableColumn("Test images", ",d"),
-        TableColumn("In train", ",d", "test images that stand in train, equal in every pixel"),
+        TableColumn("In train", ",d", "test images that are also in train, equal in every pixel"),
         TableColumn("In validation", ",d"),
-        TableColumn(
-            "Unlike labels", ",d", "groups of equal images, of test and another split, with unlike labels"
-        ),
-        TableColumn("Validation in train", ",d", "validation images that stand in train"),
-        TableColumn("Fate", "", "what was done with the test images that are equal to others"),
-        TableColumn(
-            "Of shared groups", "", "test images of patients or other groups that stand in train or val"
-        ),
+        TableColumn("Label conflicts", ",d", "groups of equal images across splits with different labels"),
+        TableColumn("Validation in train", ",d", "validation images that are also in train"),
+        TableColumn("Handling", "", "whether test images with equal ones were dropped"),
+        TableColumn("Shared groups", "", "test images of patients or groups that are also in train or val"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, task), size, each.test, each.in_train, each.in_val, each.conflicts,
-         each.val_in_train, _fate(each),
+         each.val_in_train, _handling(each),
          f"{each.of_shared:,} of {each.known:,}" if each.known else "groups not known")
-        for (task, size), held in copies.items()
-        for each in held
+        for (task, size), counts in copies.items()
+        for each in counts
     ]  # fmt: skip
     return Table("Equal images and groups across splits", columns, tuple(rows))
 
 
-def _fate(copies: SplitOverlap) -> str:
+def _handling(copies: SplitOverlap) -> str:
     if not copies.either:
         return "none to drop"
     if copies.dropped_train or copies.dropped_val:
@@ -100,19 +98,19 @@ def _near_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
         _SIDE,
-        TableColumn("Looked for"),
-        TableColumn("Means"),
+        TableColumn("Search"),
+        TableColumn("Meaning"),
         TableColumn("Images", ",d"),
         TableColumn("Found", ",d"),
         TableColumn("Share", ".1%", "with its 95 % Clopper-Pearson interval"),
         TableColumn("Equal", ",d"),
-        TableColumn("Unlike labels", ",d"),
+        TableColumn("Label conflicts", ",d"),
     )
     rows = tuple(row for audit in audits for row in _near_rows(results, audit))
-    return Table("Near copies, and groups that splits share", columns, rows)
+    return Table("Near copies and shared groups", columns, rows)
 
 
-def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[tuple[TableEntry, ...]]:
+def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[TableRow]:
     task = task_entry(results, audit.task)
     for near in audit.near:
         found = len(near.matches)
@@ -131,35 +129,34 @@ def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[tuple[TableEnt
 def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
-        TableColumn("Told"),
-        TableColumn("From", "", "figures that say nothing of what an image shows"),
+        TableColumn("Target"),
+        TableColumn("Features", "", "statistics without image content"),
         TableColumn("AUC", ".3f", "cross-validated, macro one-vs-rest"),
-        TableColumn("Chance", ".3f", "the highest AUC of the permutations of what was told"),
-        TableColumn("Images", ",d", "one of each group or picture"),
+        TableColumn("Chance", ".3f", "highest AUC over permutations of the target"),
+        TableColumn("Images", ",d", "one per group or picture"),
         TableColumn("Hint"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, audit.task), hint.target, hint.features, hint.auc, hint.chance,
-         hint.images, _is(hint))
+         hint.images, _hint_text(hint))
         for audit in audits
         for hint in audit.hints
     ]  # fmt: skip
-    return Table("Shortcuts: what a few figures of an image tell", columns, tuple(rows), folded=True)
+    return Table("Shortcuts: targets predicted from image statistics", columns, tuple(rows), folded=True)
 
 
-def _is(hint: ShortcutHint) -> str:
+def _hint_text(hint: ShortcutHint) -> str:
     return hint.reason or ("yes" if hint.exceeds_chance else "no")
 
 
 def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:
-    """Show the pairs of images that an audit was asked to embed; without that there are none."""
+    """Show the pairs of images that an audit embedded on request."""
     for number, audit in enumerate(audits):
         panels = tuple(panel for picture in audit.pictures for panel in _panel(picture, audit.task))
         if panels:
             caption = (
-                f"{audit.task}: {count_noun(len(panels), 'pair')} of images that are equal or nearly so, "
-                "because "
-                "the audit was asked for them (--pictures). They may be of patients."
+                f"{audit.task}: {count_noun(len(panels), 'pair')} of equal or nearly equal images, shown by "
+                "audit leakage --pictures. They may be of patients."
             )
             yield Figure(f"leakage-{number}", caption, panels, folded=True)
 
@@ -167,7 +164,7 @@ def _figures(audits: tuple[LeakageAudit, ...]) -> Iterator[Figure]:
 def _panel(picture: ImagePair, task: str) -> Iterator[FigurePanel]:
     try:
         png = base64.b64encode(base64.b64decode(picture.png, validate=True)).decode()
-    except (binascii.Error, ValueError):  # a damaged file gives no picture, and no markup of its own
+    except (binascii.Error, ValueError):  # a damaged file gives no picture and no markup
         return
     left, right = (f"{split} {row}" for split, row in (picture.left, picture.right))
     svg = (

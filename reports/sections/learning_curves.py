@@ -1,4 +1,4 @@
-"""Learning curves: how the score grows with the labels, per task, a line and a band per init."""
+"""Learning curves: score over labels per task, a line and a band per init."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE_PANELS = 120
-"""More panels than this help nobody; the tables hold every number."""
+"""Most panels of the section; the tables have every number."""
 
-POINTED = (
-    "An arrow leads from what a reference has to where another curve has the same, with the share of the "
-    "labels: to the left it saves labels, to the right it costs labels. It is dotted where the 95 % interval "
-    "does not exclude that it does neither; Labels saved has the intervals."
+ARROWS_LEGEND = (
+    "An arrow leads from the score of a reference to the same score on another curve, with the ratio of the "
+    "labels: to the left saves labels, to the right costs labels. It is dotted if the 95 % interval includes "
+    "no saving; the section Labels saved has the intervals."
 )
 
 CurveKey = tuple[str, str]
-"""(init, variant) of one line; records that may not be averaged never share a line."""
+"""(init, variant) of one line; records of different variants are never averaged."""
 
 
 @SECTIONS.register("learning-curves")
@@ -57,24 +57,15 @@ def learning_curves(results: Results) -> SectionContent | None:
     lead = (
         f"{primary_title(results)} over the number of labeled training images (logarithmic; "
         "validation labels are scaled alike). The line is the mean over seeds, the band one standard "
-        "deviation to either side, or the range where there are fewer than three seeds.",
-        *((POINTED,) if pointed else ()),
-        *(
-            (
-                f"{count_noun(-left, 'panel')} more than shown here were left out; the tables hold their "
-                "numbers.",
-            )
-            if left < 0
-            else ()
-        ),
+        "deviation to either side, or the range with fewer than three seeds.",
+        *((ARROWS_LEGEND,) * pointed),
+        *((f"{count_noun(-left, 'more panel')} left out; the tables have their numbers.",) * (left < 0)),
     )
     return SectionContent("Learning curves", 30, (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
 
 def _without_curves() -> SectionContent:
-    lead = (
-        "Every task was run at one label fraction only: a curve needs several, for example 0.1, 0.5 and 1.0."
-    )
+    lead = "Every task was run at one label fraction only: a curve needs several, e.g. 0.1, 0.5 and 1.0."
     return SectionContent("Learning curves", 30, (SectionPart(lead=(lead,)),))
 
 
@@ -96,11 +87,7 @@ def _figure(
 
 
 def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]]:
-    """Split the rows of a task into panels: what must not be compared shares no axes.
-
-    Returns:
-        What a panel says of its setting, "" where there is one setting only -> rows.
-    """
+    """Split the rows of a task into comparable panels: note, "" if only one -> rows."""
     panels: dict[str, list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         panels[row.setting].append(row)
@@ -108,7 +95,7 @@ def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]
 
 
 def rows_by_curve(rows: Sequence[LeaderboardRow]) -> dict[CurveKey, list[LeaderboardRow]]:
-    """Split the rows of one panel into lines, each in the order of its fractions."""
+    """Split the rows of one panel into lines, each sorted by fraction."""
     lines: dict[CurveKey, list[LeaderboardRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.fraction):
         lines[row.init, row.variant].append(row)
@@ -130,23 +117,22 @@ def _task_panel(
         _label_axis(axes, rows)
         panel_title(axes, task, note)
 
-    told = (f"{init}: {_told(line, results.primary)}" for (init, _), line in lines.items())
+    scores = (f"{init}: {_scores_text(line, results.primary)}" for (init, _), line in lines.items())
     named = f"{task} ({note})" if note else task
-    alt = f"{primary_title(results)} over labels on {named}. {'; '.join(told)}.{_pointed(pointing)}"
+    alt = f"{primary_title(results)} over labels on {named}. {'; '.join(scores)}.{_arrows_text(pointing)}"
     crowded = len({row.fraction for row in rows}) > 4
     facts = {"task": task, "protocol": rows[0].protocol}
     return draw_panel(paint, 440 if crowded else 330, 230, alt, facts=facts)
 
 
-def _told(line: Sequence[LeaderboardRow], primary: str) -> str:
+def _scores_text(line: Sequence[LeaderboardRow], primary: str) -> str:
     known = (row for row in line if primary in row.stats)
-    return ", ".join(
-        f"{format_number(row.stats[primary].mean)} at {format_percent(row.fraction)}" for row in known
-    )
+    scores = ((format_number(row.stats[primary].mean), format_percent(row.fraction)) for row in known)
+    return ", ".join(f"{score} at {share}" for score, share in scores)
 
 
-def _pointed(pointing: Sequence[LabelArrow]) -> str:
-    """Say in words what the arrows show."""
+def _arrows_text(pointing: Sequence[LabelArrow]) -> str:
+    """Describe the arrows for the text alternative."""
     return "".join(
         f" {arrow.init} reaches {format_number(arrow.score)} with "
         f"{format_number(arrow.needed / arrow.labels, '.2g')} times the "
@@ -163,16 +149,15 @@ def _line(axes: Axes, line: Sequence[LeaderboardRow], primary: str, look: InitLo
     means = [row.stats[primary].mean for row in known]
     bands = [row.stats[primary].band for row in known]
     axes.plot(x, means, color=look.color, marker=look.marker, linestyle=look.dash)
-    axes.fill_between(
-        x, [low for low, _ in bands], [high for _, high in bands], color=look.color, alpha=0.18, lw=0
-    )
+    low, high = zip(*bands, strict=True)
+    axes.fill_between(x, low, high, color=look.color, alpha=0.18, lw=0)
     if variant:
         at = (x[0], means[0])
         axes.annotate(variant, at, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
 
 
 def _labels(row: LeaderboardRow) -> float:
-    """Return the number of labeled training images; the fraction in percent where nobody counted."""
+    """Return the number of labeled training images; the fraction in percent if unknown."""
     return row.n_train if row.n_train > 0 else row.fraction * 100
 
 

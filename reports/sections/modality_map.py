@@ -1,4 +1,4 @@
-"""Where does pretraining help? The mean difference to scratch by modality and init."""
+"""Map of the mean difference to scratch by modality and init."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MODALITY_PANELS = 12
 
 @dataclass(frozen=True, eq=False)
 class SettingMap:
-    """The differences of one setting.
+    """Differences to scratch in one setting.
 
     Attributes:
-        setting: what its tasks share.
+        setting: protocol, network, size and fraction of its tasks.
         cells: (modality, init) -> mean difference of each independent task.
-        tasks: those behind.
+        tasks: tasks in `cells`.
     """
 
     setting: ComparableSetting
@@ -39,7 +39,7 @@ class SettingMap:
 
 @SECTIONS.register("modality-map")
 def modality_map(results: Results) -> SectionContent | None:
-    """Draw one map per protocol and network at the largest fraction; None where no modality is known."""
+    """Draw a map per protocol and network at the largest fraction; None without modalities."""
     gathered = gather_scores(results)
     largest = max((each.setting.fraction for each in gathered), default=0.0)
     maps = [_map(results, each) for each in gathered if each.setting.fraction == largest]
@@ -49,17 +49,12 @@ def modality_map(results: Results) -> SectionContent | None:
     scale = max(LEAST_SCALE, *(abs(float(np.mean(v))) for each in maps for v in each.cells.values()))
     with report_style():
         panels = tuple(_panel(each, scale) for each in maps[:MODALITY_PANELS])
-    score = primary_title(results)
+    score, cut = primary_title(results), len(maps) - MODALITY_PANELS
     lead = (
-        f"{score} minus that from {BASELINE} with {format_percent(largest)} of the labels, the mean over "
-        "the tasks "
-        "of a modality; n is how many independent tasks. Colors reach full strength at "
+        f"{score} minus that of {BASELINE} with {format_percent(largest)} of the labels, mean over the tasks "
+        "of a modality; n is the number of independent tasks. Colors are full at "
         f"{format_number(scale, '.2f')} and show size, not certainty: with n = 1 a modality is one data set.",
-        *(
-            (f"{count_noun(len(maps) - MODALITY_PANELS, 'further map')} are left out.",)
-            if len(maps) > MODALITY_PANELS
-            else ()
-        ),
+        *((f"{count_noun(cut, 'more map')} left out.",) * (cut > 0)),
     )
     caption = f"Mean difference in {score} to {BASELINE}, by modality and init."
     figure = Figure("modality-map", caption, panels)
@@ -96,12 +91,12 @@ def _panel(of: SettingMap, scale: float) -> FigurePanel:
         axes.set_xticks(np.arange(len(inits)) + 0.5, [shorten_name(init, 18) for init in inits])
         panel_title(axes, setting.protocol, note)
 
-    told = "; ".join(
+    cells = "; ".join(
         f"{row} with {init} {format_number(float(np.mean(values)), '+.3f')} (n = {len(values)})"
         for (row, init), values in of.cells.items()
     )
     made = f" ({GENERATED})" if setting.generated else ""
-    alt = f"Mean difference to {BASELINE}, {setting.protocol}, {network}{made}: {told}."
+    alt = f"Mean difference to {BASELINE}, {setting.protocol}, {network}{made}: {cells}."
     facts = {"task": of.tasks, "protocol": setting.protocol, "fraction": setting.fraction}
     width, height = 70 + 92 * len(inits), 66 + 40 * len(rows)
     return draw_panel(paint, width, height, alt, tight=True, facts=facts)

@@ -1,4 +1,4 @@
-"""How much faster does it converge? Steps and seconds to 95 % of the final validation score, per init."""
+"""Convergence: steps and seconds to 95 % of the final validation score, per init."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,61 +15,52 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..statistics.convergence import SHARE
 
 
 @SECTIONS.register("convergence")
 def convergence_section(results: Results) -> SectionContent | None:
-    """Show the steps and seconds of every fine-tuned row; None where no record has a curve."""
+    """Show the steps and seconds of every fine-tuned row; None if no record has a curve."""
     found = convergence_paces(results)
     if not found:
         return None
     near = format_percent(SHARE)
     lead = (
-        f"Optimizer steps until the validation score first reaches {near} of that of the weights that were "
-        f"kept, median and range over seeds. Guessing has an AUC of 0.5, so that {near} of a low AUC may "
-        f"be reached by guessing: From chance therefore counts the steps to {near} of the way from chance "
-        f"level to the kept score. Seconds and the comparison with {BASELINE} are of that; a training that "
-        "ends no better than chance has none.",
-        "The step is that of the first validation there, so that no number is finer than the gap between "
-        "validations. It says how soon a training is near its own end, not how good that end is: a poor init "
-        "may converge fast to a poor score. Few validation labels make it coarse; seconds of different "
-        "devices, or of cells that ran side by side, do not compare.",
+        f"Steps: optimizer steps until the validation score first reaches {near} of that of the selected "
+        f"checkpoint, median and range over seeds. Since guessing has an AUC of 0.5 and may reach {near} of "
+        f"a low AUC, From chance counts the steps to {near} of the way from chance level to that score. "
+        f"Seconds and the comparison with {BASELINE} use From chance, which is undefined for a training that "
+        "ends at chance or below.",
+        "The resolution is the interval between validations. Convergence says how soon a training is near "
+        "its own final score, not how good that score is: a poor init may converge fast to a poor score. Few "
+        "validation labels make it coarse. Seconds of different devices, or of cells that ran at the same "
+        "time, are not comparable.",
     )
     largest = max(pace.row.fraction for pace in found)
     parts = [[p for p in found if p.row.fraction == largest], [p for p in found if p.row.fraction < largest]]
     tables = tuple(_table(results, part, folded=at > 0) for at, part in enumerate(parts) if part)
     answer = pace_answer(results, parts[0])
-    return SectionContent(
-        "Convergence", 48, (SectionPart(lead=lead, blocks=tables),), (answer,) if answer else ()
-    )
+    part = SectionPart(lead=lead, blocks=tables)
+    return SectionContent("Convergence", 48, (part,), (answer,) if answer else ())
 
 
 def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> Table:
-    extra = varying_columns(pace.row for pace in found)
+    extra, near = varying_columns(pace.row for pace in found), format_percent(SHARE)
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
         TableColumn("Protocol", facet="protocol"),
         *((TableColumn("Labels", "g", facet="fraction"),) * folded),
         *(column for column, _ in extra),
-        TableColumn(
-            "Steps",
-            ",.0f",
-            f"to {format_percent(SHARE)} of the final score, median over seeds, and the range",
-        ),
-        TableColumn(
-            "From chance", ",.0f", f"steps to {format_percent(SHARE)} of the way from chance level, likewise"
-        ),
+        TableColumn("Steps", ",.0f", f"to {near} of the final score, median over seeds, and the range"),
+        TableColumn("From chance", ",.0f", f"steps to {near} of the way from chance level, likewise"),
         TableColumn("Seconds", "g", "of training until then, likewise"),
         TableColumn("Seeds", "d"),
-        TableColumn(
-            f"From chance / {BASELINE}", ".2f", "median over the seeds that both have, and the range"
-        ),
-        TableColumn("Paired", "d", "seeds that both have"),
+        TableColumn(f"From chance / {BASELINE}", ".2f", "median over the common seeds, and the range"),
+        TableColumn("Paired", "d", "common seeds"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (
             task_entry(results, pace.row.task),
             pace.row.init,
@@ -85,18 +76,18 @@ def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> 
         )
         for pace in found
     ]
-    what = "with fewer labels" if folded else f"with {format_percent(found[0].row.fraction)} of the labels"
-    caption = f"To {format_percent(SHARE)} of the final validation score, {what}"
+    labels = "with fewer labels" if folded else f"with {format_percent(found[0].row.fraction)} of the labels"
+    caption = f"To {near} of the final validation score, {labels}"
     protocols = {pace.row.protocol for pace in found}
     facts: dict[str, str | float] = {} if folded else {"fraction": found[0].row.fraction}
-    if len(protocols) == 1:  # then the column goes
+    if len(protocols) == 1:  # the column is dropped
         facts["protocol"] = protocols.pop()
     keys = tuple(pace.keys for pace in found)
     return compact_column(Table(caption, columns, tuple(rows), folded, facts, keys), "Protocol")
 
 
 def _median(values: Sequence[float] | np.ndarray, write: Callable[[float], str]) -> Datum:
-    """Write a median with its range; sorted by the median."""
+    """Write a median with its range; the median is the sort key."""
     if not len(values):
         return Datum(None)
     middle, low, high = (float(f(values)) for f in (np.median, np.min, np.max))

@@ -1,4 +1,4 @@
-"""Which classes gain? The scores of every class, mean over seeds, at the largest fraction."""
+"""Scores of every class, mean over seeds, at the largest fraction."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..statistics.stats import MetricStat, describe_values
 
 PER_CLASS_ROWS = 300
-"""More rows than these make a page slow; the records hold every class."""
+"""More rows make a page slow; the records have every class."""
 PER_CLASS_TITLES = {"recall": "Recall", "f1": "F1"}
 
 PerClassLine = tuple[LeaderboardRow, str, dict[str, MetricStat]]
@@ -29,7 +29,7 @@ PerClassLine = tuple[LeaderboardRow, str, dict[str, MetricStat]]
 
 @SECTIONS.register("per-class")
 def per_class(results: Results) -> SectionContent | None:
-    """Show one folded table per protocol; None where no record has scores of classes."""
+    """Show one folded table per protocol; None if no record has scores of classes."""
     largest = max((row.fraction for row in results.rows), default=0.0)
     protocols: dict[str, list[PerClassLine]] = defaultdict(list)
     for line in _lines(results, largest):
@@ -43,16 +43,15 @@ def per_class(results: Results) -> SectionContent | None:
         left -= len(lines)
     lead = (
         f"Test scores of each class against the rest with {format_percent(largest)} of the labels, mean ± "
-        "standard "
-        "deviation over seeds. A class with few test images has a noisy score, and among many classes some "
-        "differ by chance.",
-        *((f"{count_noun(-left, 'line')} more are in the records only.",) if left < 0 else ()),
+        "standard deviation over seeds. A class with few test images has a noisy score, and among many "
+        "classes some differ by chance.",
+        *((f"{count_noun(-left, 'more row')} in the records only.",) * (left < 0)),
     )
     return SectionContent("Classes", 44, (SectionPart(lead=lead, blocks=tuple(tables)),))
 
 
 def _lines(results: Results, fraction: float) -> list[PerClassLine]:
-    """List task by task and class by class what every init gives."""
+    """List the statistics of every init, by task and class."""
     records = {record.key: record for record in results.counted}
     tasks: dict[tuple[str, str], dict[str, list[PerClassLine]]] = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
@@ -63,7 +62,7 @@ def _lines(results: Results, fraction: float) -> list[PerClassLine]:
 
 
 def _stats(records: Sequence[Record]) -> dict[str, dict[str, MetricStat]]:
-    """Return class -> metric -> statistics over the seeds; undefined values do not count."""
+    """Return class -> metric -> statistics over the seeds, without undefined values."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         for name, classes in record.per_class.items():
@@ -89,7 +88,7 @@ def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
         ),
         TableColumn("Seeds", "d"),
     )
-    body: list[tuple[TableEntry, ...]] = [
+    body: list[TableRow] = [
         (
             task_entry(results, row.task),
             label,
@@ -102,5 +101,5 @@ def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
     ]
     first = lines[0][0]
     facts = {"protocol": first.protocol, "fraction": first.fraction}
-    caption = f"{first.protocol}, {format_percent(first.fraction)} of the labels, class by class"
+    caption = f"{first.protocol}, {format_percent(first.fraction)} of the labels, by class"
     return Table(caption, columns, tuple(body), True, facts, tuple(row.keys for row, _, _ in lines))

@@ -1,4 +1,4 @@
-"""What to doubt: failures, gaps, undefined metrics, grid edges, contamination, phantoms and caveats."""
+"""Warnings: failures, gaps, undefined metrics, grid edges, contamination and caveats."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -18,32 +18,32 @@ from ..elements.format import (
     task_entry,
 )
 from ..elements.merged_rows import merged_notices
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_format import flagged_text
 from ..statistics.stats import MetricStat
 
 PROBLEM_ROWS = 300
-"""Failures and gaps that are listed one by one; the rest are counted."""
+"""Rows of each table of failures or gaps; the rest are counted."""
 
 
 @SECTIONS.register("problems")
 def problems_section(results: Results) -> SectionContent:
-    """List everything that a reader must know before believing a number."""
+    """List the warnings on the numbers of the report."""
     points = (
         *(f"{leak}." for leak in leaks(results)),
         *filter(None, (flagged_text(compute_verdicts(results)),)),
         *merged_notices(results),
         *_counts(results),
-        *_generated(results),
+        *_generated_tasks(results),
         *_overlaps(results),
-        *_kept_apart(results),
-        *_repeated(results),
-        *_unlike(results),
+        *_separate_variants(results),
+        *_repeated_seeds(results),
+        *_mixed_software(results),
     )
     tables = (
-        _failed(results),
-        _missing(results),
-        _undefined(results),
+        _failed_cells(results),
+        _missing_cells(results),
+        _undefined_metrics(results),
         _edges(results),
         _caveats(results),
         _notes(results),
@@ -51,7 +51,7 @@ def problems_section(results: Results) -> SectionContent:
     blocks = tuple(table for table in tables if table.rows)
     lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
     return SectionContent(
-        "What to doubt",
+        "Warnings",
         70,
         (SectionPart(lead=lead, points=points, blocks=blocks),),
         (data_quality_answer(results),),
@@ -60,33 +60,32 @@ def problems_section(results: Results) -> SectionContent:
 
 def _counts(results: Results) -> list[str]:
     points = [
-        f"There is no readable plan in {folder}, so that nobody can tell whether cells are missing there."
+        f"There is no readable plan in {folder}: missing cells there are unknown."
         for folder in results.planless
     ]
     if results.unreadable:
         broken = count_noun(len(results.unreadable), "record file")
         points.append(
-            f"{broken} cannot be read whole, or were altered, and count nowhere: run the same command again, "
-            f"which makes anew what belongs to its plan; remove the others: "
+            f"{broken} cannot be read whole, or were altered, and are ignored: run the same command again, "
+            "which computes those of its plan anew, and remove the others: "
             f"{_few(path.name for path in results.unreadable)}."
         )
     if results.damaged:
         points.append(
-            f"The predictions of {count_noun(len(results.damaged), 'record')} are missing or not those that "
-            "gave "
-            "its score, so that no verdict rests on them: run the same command again, which makes them anew: "
+            f"The predictions of {count_noun(len(results.damaged), 'record')} are missing or do not match "
+            "the score, and no verdict uses them: run the same command again, which computes them anew: "
             f"{_few(sorted(results.damaged))}."
         )
     single = sum(len(row.seeds) == 1 for row in results.rows)
     if single:
         share = f"{single} of {len(results.rows)}"
-        points.append(f"Rows that rest on a single seed, so that their spread is unknown: {share}.")
-    still = sum(_still(row.stats.get(results.primary)) for row in results.rows)
-    if still:
-        share = f"{still} of {len(results.rows)}"
+        points.append(f"Rows with a single seed, whose spread is unknown: {share}.")
+    constant = sum(_is_constant(row.stats.get(results.primary)) for row in results.rows)
+    if constant:
+        share = f"{constant} of {len(results.rows)}"
         points.append(
             f"Rows in which every seed gives the same score: {share}. Nothing there depends on the seed, so "
-            "that a spread of 0 is no sign of certainty."
+            "a spread of 0 is no sign of certainty."
         )
     dirty = sum(record.provenance.dirty for record in results.counted)
     if dirty:
@@ -99,11 +98,11 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
 
 
-def _still(stat: MetricStat | None) -> bool:
+def _is_constant(stat: MetricStat | None) -> bool:
     return stat is not None and stat.n > 1 and stat.low == stat.high
 
 
-def _generated(results: Results) -> list[str]:
+def _generated_tasks(results: Results) -> list[str]:
     tasks = sorted({row.task for row in results.rows if results.generated(row.task)})
     return [f"{task}: {GENERATED}." for task in tasks]
 
@@ -113,64 +112,58 @@ def _overlaps(results: Results) -> list[str]:
     found = sorted(
         {(row.task, row.audit.sentence) for row in results.rows if row.audit and row.audit.contaminated}
     )
-    return [f"{_named(results, task)}: {sentence}." for task, sentence in found] + [
-        f"{_named(results, task)}: the weights of {init} declare to have seen {corpus}, which shares a "
-        "parent data set with this task; its scores there are contaminated."
+    return [f"{_task_name(results, task)}: {sentence}." for task, sentence in found] + [
+        f"{_task_name(results, task)}: the weights of {init} are declared to have seen {corpus}, which "
+        "shares a parent data set with this task; its scores there are contaminated."
         for init, task, corpus in seen
     ]
 
 
-def _named(results: Results, task: str) -> str:
+def _task_name(results: Results, task: str) -> str:
     return f"{task} ({GENERATED})" if results.generated(task) else task
 
 
-def _kept_apart(results: Results) -> list[str]:
-    """Name the tasks whose records look alike in a table and yet must not be averaged or compared."""
+def _separate_variants(results: Results) -> list[str]:
+    """Name the tasks with records that must not be averaged or compared."""
     tasks = Counter((row.task, row.protocol) for row in results.rows if row.ambiguous)
     return [
-        f"{_named(results, task)}, {protocol}: the folder holds records of different data, protocol "
-        f"version, recipe or weights. They stand apart as {rows} rows with a Variant each, and are compared "
-        "only where data, protocol version and recipe are the same."
+        f"{_task_name(results, task)}, {protocol}: the folder holds records of different data, protocol "
+        f"version, recipe or weights. They are {rows} separate rows with a Variant each, compared only if "
+        "data, protocol version and recipe are equal."
         for (task, protocol), rows in sorted(tasks.items())
     ]
 
 
-def _repeated(results: Results) -> list[str]:
+def _repeated_seeds(results: Results) -> list[str]:
     return [
-        f"{_named(results, task)}: {count_noun(dropped, 'record')} left out because a later one repeats its "
-        "seed."
+        f"{_task_name(results, task)}: {count_noun(dropped, 'record')} replaced by later ones of equal seeds."
         for task, dropped in sorted(results.repeated.items())
     ]
 
 
-def _unlike(results: Results) -> list[str]:
-    """Count the rows whose seeds were not computed alike, although they may be averaged."""
+def _mixed_software(results: Results) -> list[str]:
+    """Count the rows that average seeds of different package versions or devices."""
     made = {record.key: record.provenance for record in results.counted}
     differing = {
         "with different package versions": lambda key: tuple(sorted(made[key].versions.items())),
         "on different devices": lambda key: made[key].device,
     }
     found = {
-        what: sum(len({of(key) for key in row.keys}) > 1 for row in results.rows)
-        for what, of in differing.items()
+        how: sum(len({of(key) for key in row.keys}) > 1 for row in results.rows)
+        for how, of in differing.items()
     }
     return [
-        f"{count_noun(rows, 'row')} average seeds that were computed {what}; see Provenance."
-        for what, rows in found.items()
+        f"{count_noun(rows, 'row')} with seeds computed {how}; see Provenance."
+        for how, rows in found.items()
         if rows
     ]
 
 
-def _where(results: Results, cell: Cell) -> tuple[TableEntry, ...]:
+def _where(results: Results, cell: Cell) -> TableRow:
     step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
     network = place_label(cell.arch, cell.size, cell.input_size)
-    return (
-        task_entry(results, cell.task),
-        cell.init,
-        step,
-        Datum(cell.fraction, format_percent(cell.fraction)),
-        network,
-    )
+    labels = Datum(cell.fraction, format_percent(cell.fraction))
+    return task_entry(results, cell.task), cell.init, step, labels, network
 
 
 WHERE = (
@@ -186,28 +179,22 @@ def _seeds(cells: Iterable[Cell]) -> str:
     return ", ".join(map(str, sorted(cell.seed for cell in cells)))
 
 
-def _located(
-    caption: str, columns: tuple[TableColumn, ...], rows: list[tuple[TableEntry, ...]], folded: bool = False
+def _cells_table(
+    caption: str, columns: tuple[TableColumn, ...], rows: list[TableRow], folded: bool = False
 ) -> Table:
-    """Make a table of cells, cut to a length that a person reads."""
-    more = f" (the first {PROBLEM_ROWS} of {len(rows)} lines)" if len(rows) > PROBLEM_ROWS else ""
-    return compact_column(
-        Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded), "Network"
-    )
+    """Make a table of cells with at most `PROBLEM_ROWS` rows."""
+    more = f" (the first {PROBLEM_ROWS} of {len(rows)} rows)" if len(rows) > PROBLEM_ROWS else ""
+    table = Table(caption + more, (*WHERE, *columns), tuple(rows[:PROBLEM_ROWS]), folded)
+    return compact_column(table, "Network")
 
 
-def _failed(results: Results) -> Table:
-    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
+def _failed_cells(results: Results) -> Table:
+    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
         groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, _seeds(cells), error) for (where, error), cells in groups.items()
-    ]
-    return _located(
-        f"{count_noun(len(results.failed), 'cell')} failed",
-        (TableColumn("Seeds"), TableColumn("Error")),
-        rows,
-    )
+    rows: list[TableRow] = [(*where, _seeds(cells), error) for (where, error), cells in groups.items()]
+    caption = f"{count_noun(len(results.failed), 'cell')} failed"
+    return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Error")), rows)
 
 
 def _by_place(cell: Cell) -> tuple[object, ...]:
@@ -215,48 +202,44 @@ def _by_place(cell: Cell) -> tuple[object, ...]:
     return steps.index(cell.step), cell.task, cell.protocol, cell.arch, cell.init, cell.fraction, cell.seed
 
 
-def _missing(results: Results) -> Table:
+def _missing_cells(results: Results) -> Table:
     waiting = [item for item in results.missing if item.reason != "failed"]
-    groups: dict[tuple[tuple[TableEntry, ...], str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for item in waiting:
         groups[_where(results, item.cell), item.reason].append(item.cell)
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, _seeds(cells), reason) for (where, reason), cells in groups.items()
-    ]
+    rows: list[TableRow] = [(*where, _seeds(cells), reason) for (where, reason), cells in groups.items()]
     caption = f"{count_noun(len(waiting), 'planned cell')} without a record"
-    return _located(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
+    return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
 
 
-def _undefined(results: Results) -> Table:
-    found: Counter[tuple[tuple[TableEntry, ...], str, str]] = Counter()
+def _undefined_metrics(results: Results) -> Table:
+    found: Counter[tuple[TableRow, str, str]] = Counter()
     for record in results.counted:
         for name, value in record.metrics.items():
             if value is None:
                 reason = record.undefined.get(name, "no reason was recorded")
-                found[
-                    _where(results, record.cell), metric_label(name, results.metric_facts).title, reason
-                ] += 1
-    rows: list[tuple[TableEntry, ...]] = [
-        (*where, name, cells, why) for (where, name, why), cells in found.items()
-    ]
-    caption = "Undefined metrics: left out of the mean, never counted as 0"
-    return _located(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
+                title = metric_label(name, results.metric_facts).title
+                found[_where(results, record.cell), title, reason] += 1
+    rows: list[TableRow] = [(*where, name, cells, why) for (where, name, why), cells in found.items()]
+    caption = "Undefined metrics: excluded from the mean, never counted as 0"
+    return _cells_table(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
 
 
 def _edges(results: Results) -> Table:
-    found: dict[tuple[tuple[TableEntry, ...], str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    found: dict[tuple[TableRow, str, str], list[tuple[float, Cell]]] = defaultdict(list)
     for record in results.counted:
         for choice in record.choices:
             if choice.at_edge:
                 grid = ", ".join(f"{value:g}" for value in choice.grid)
                 found[_where(results, record.cell), choice.name, grid].append((choice.value, record.cell))
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (*where, name, ", ".join(sorted({f"{value:g}" for value, _ in chosen})), grid, len(chosen))
         for (where, name, grid), chosen in found.items()
     ]
-    caption = "Choices on the edge of their grid: a wider grid might do better"
-    columns = (TableColumn("Choice"), TableColumn("Chosen"), TableColumn("Grid"), TableColumn("Seeds", "d"))
-    return _located(caption, columns, rows, folded=True)
+    caption = "Hyper-parameters at the edge of their grid: a wider grid might do better"
+    names = TableColumn("Hyper-parameter"), TableColumn("Chosen"), TableColumn("Grid")
+    columns = (*names, TableColumn("Seeds", "d"))
+    return _cells_table(caption, columns, rows, folded=True)
 
 
 def _caveats(results: Results) -> Table:
@@ -267,16 +250,15 @@ def _caveats(results: Results) -> Table:
         if (facts := results.tasks.get(task))
         for caveat in facts.caveats
     ]
-    return Table(
-        "Known caveats of the tasks", (TableColumn("Task", facet="task"), TableColumn("Caveat")), tuple(rows)
-    )
+    columns = (TableColumn("Task", facet="task"), TableColumn("Caveat"))
+    return Table("Known caveats of the tasks", columns, tuple(rows))
 
 
 def _notes(results: Results) -> Table:
     found = Counter((record.cell.task, note) for record in results.counted for note in record.notes)
-    rows: list[tuple[TableEntry, ...]] = [
+    rows: list[TableRow] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())
     ]
     columns = (TableColumn("Task", facet="task"), TableColumn("Note"), TableColumn("Cells", "d"))
     cut = f" (the first {PROBLEM_ROWS} of {len(rows)})" if len(rows) > PROBLEM_ROWS else ""
-    return Table(f"Notes that the runner left{cut}", columns, tuple(rows[:PROBLEM_ROWS]), folded=True)
+    return Table(f"Notes of the runner{cut}", columns, tuple(rows[:PROBLEM_ROWS]), folded=True)

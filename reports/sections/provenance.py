@@ -1,4 +1,4 @@
-"""Provenance: what the numbers were made from, with what, and whom to cite."""
+"""Provenance: tasks, weights, software and recipe, with licenses and citations."""
 
 import json
 from collections import Counter, defaultdict
@@ -11,24 +11,24 @@ from ...benchmark.schema.plan import Plan
 from ...benchmark.schema.records import InitFacts, Record
 from ..analysis.results import Results
 from ..elements.format import GENERATED, compact_column, count_noun, place_label, task_entry
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 
 PATHS = ("out", "data_root", "task_file", "config")
 HASH_DIGITS = 12
-"""Digits of a hash or commit that a table shows."""
+"""Digits of a hash or commit in a table."""
 
 
 @SECTIONS.register("provenance")
 def provenance_section(results: Results) -> SectionContent | None:
-    """Show tasks, inits, software and recipe of every record that counts."""
+    """Show tasks, inits, software and recipe of every counted record."""
     tables = (_tasks(results), _inits(results), _software(results), _recipe(results))
-    lead = ("Everything that decided these numbers. Hashes are shortened; the records hold them whole.",)
+    lead = ("Everything that determines these numbers. Hashes are shortened; the records have them whole.",)
     parts = SectionPart(lead=lead, blocks=tuple(table for table in tables if table.rows))
     return SectionContent("Provenance", 80, (parts,)) if parts.blocks else None
 
 
 def _some(values: Iterable[str], shorten: bool = False) -> str:
-    """List different values; hashes lose their tail, and more than three are counted."""
+    """List at most three distinct values and count the others; `shorten` cuts hashes."""
     different = sorted(set(filter(None, values)))
     shown = [_short(value) if shorten else value for value in different[:3]]
     return ", ".join(shown) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
@@ -39,7 +39,7 @@ def _short(value: str) -> str:
     return f"{kind}{colon}{digits[:HASH_DIGITS]}"
 
 
-def _grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+def _group_records(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[key(record)].append(record)
@@ -47,8 +47,8 @@ def _grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[st
 
 
 def _tasks(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = []
-    for task, members in _grouped(results.counted, lambda record: record.cell.task).items():
+    rows: list[TableRow] = []
+    for task, members in _group_records(results.counted, lambda record: record.cell.task).items():
         facts = results.tasks.get(task)
         tests = {record.counts.test for record in members if record.counts}
         rows.append(
@@ -76,7 +76,7 @@ def _inits(results: Results) -> Table:
         if record.init:
             network = place_label(record.cell.arch, record.cell.size, record.cell.input_size)
             groups[record.cell.init, record.init.identity, network].append((record, record.init))
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     for (name, identity, network), members in sorted(groups.items()):
         facts = [init for _, init in members]
         rows.append(
@@ -100,7 +100,7 @@ def _inits(results: Results) -> Table:
         TableColumn("Objective"),
         TableColumn("License"), TableColumn("Used for"),
     )  # fmt: skip
-    caption = "Inits: where the weights came from and how images were fed to them"
+    caption = "Inits: origin of the weights and their input contract"
     return compact_column(Table(caption, columns, tuple(rows)), "Network")
 
 
@@ -109,19 +109,19 @@ def _contract(init: InitFacts) -> str:
 
 
 def _request(plan: Plan) -> dict[str, object]:
-    """Return what was asked for, of paths their last name only: a report travels, a folder's name may not."""
+    """Return the options of the run; of paths only the last name, since paths are private."""
     found: dict[str, object] = {}
     for name, value in plan.request.items():
         if name in PATHS:
             values = value if isinstance(value, (list, tuple)) else [value]
             value = ", ".join(Path(str(path)).name for path in values if path)
-        if name != "recipe":  # is shown by itself
+        if name != "recipe":  # shown separately
             found[name] = value
     return found
 
 
-def _warned(results: Results, value: object) -> Datum:
-    """Write an option; where it names generated tasks, the warning stands beside it."""
+def _option_entry(results: Results, value: object) -> Datum:
+    """Write an option value, with the warning for generated tasks."""
     named = value if isinstance(value, (list, tuple)) else [value]
     made = sorted(task for task in named if isinstance(task, str) and results.generated(task))
     text = _plain(value)
@@ -133,9 +133,9 @@ def _plain(value: object) -> str:
 
 
 def _software(results: Results) -> Table:
-    """Show one row per different (versions, commit, device); a run has one unless something changed."""
+    """Show one row per (versions, commit, device), several if one changed during the run."""
     groups: Counter[tuple[str, str, str, str]] = Counter()
-    for record in results.records:  # failed ones too: versions are what one looks at first
+    for record in results.records:  # failed ones too: versions explain many failures
         made = record.provenance
         versions = ", ".join(f"{name} {version}" for name, version in sorted(made.versions.items()))
         state = " with uncommitted changes" if made.dirty else ""
@@ -159,18 +159,12 @@ def _threads(records: Sequence[Record], device: str) -> str:
 
 
 def _recipe(results: Results) -> Table:
-    rows: list[tuple[TableEntry, ...]] = []
+    rows: list[TableRow] = []
     if results.plan:
         asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}
         trained = msgspec.to_builtins(results.plan.recipe)
-        rows = [(name, _warned(results, value)) for name, value in {**asked, **trained}.items()]
-    recipes = _grouped(
-        results.counted, lambda record: f"{record.cell.protocol}: {_short(record.recipe_hash)}"
-    )
+        rows = [(name, _option_entry(results, value)) for name, value in {**asked, **trained}.items()]
+    recipes = _group_records(results.counted, lambda r: f"{r.cell.protocol}: {_short(r.recipe_hash)}")
     rows += [("recipe of " + recipe, count_noun(len(members), "cell")) for recipe, members in recipes.items()]
-    return Table(
-        "What was asked for last, and the recipe",
-        (TableColumn("Name"), TableColumn("Value")),
-        tuple(rows),
-        folded=True,
-    )
+    columns = (TableColumn("Name"), TableColumn("Value"))
+    return Table("Options of the last run, and the recipe", columns, tuple(rows), folded=True)

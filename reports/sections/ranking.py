@@ -1,4 +1,4 @@
-"""What holds over all tasks: mean differences with intervals, ranks, and who cannot be told apart."""
+"""Results over all tasks: mean differences with intervals, ranks and critical differences."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from ..elements.section import (
     SectionPart,
     Table,
     TableColumn,
-    TableEntry,
+    TableRow,
 )
 from ..statistics.over_tasks import MEAN_UNITS, RANK_INITS, RANK_UNITS, WILCOXON_UNITS
 
@@ -51,11 +51,10 @@ def over_tasks(results: Results) -> SectionContent | None:
     largest = max(each.setting.fraction for each in found)
     score = primary_title(results)
     lead = (
-        f"Mean over tasks of the difference in {score}, each the mean over the seeds that both inits have. "
-        "Tasks whose images have one origin count as one; weights that may have seen a task do not count "
-        "on it, and generated images never mix with real ones. The 95 % interval is over tasks, and holds "
-        "the noise of seeds and test images, since every task's difference does. It speaks of tasks like "
-        "these.",
+        f"Difference in {score}: mean over tasks of the mean over common seeds. Tasks whose images have one "
+        "origin count as one; weights that may have seen a task do not count on it, and generated images are "
+        "never mixed with real ones. The 95 % interval is over tasks and includes the noise of seeds and "
+        "test images, as every task's difference does. It holds for tasks like these.",
     )
     ranked = rank_inits(results)
     figure = _diagrams(results, [each for each in ranked if each.setting.fraction == largest])
@@ -67,13 +66,12 @@ def over_tasks(results: Results) -> SectionContent | None:
         lines = [each for each in ranked if (each.setting.fraction < largest) == folded]
         if lines:
             blocks.append(_ranks(lines, folded))
-    return SectionContent(
-        "Over all tasks", 10, (SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks)),)
-    )
+    part = SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks))
+    return SectionContent("Over all tasks", 10, (part,))
 
 
 def _points(results: Results) -> tuple[str, ...]:
-    """Say what there are too few tasks for, and which tasks were left out."""
+    """Name the statistics with too few tasks, and the tasks that were left out."""
     units = max(each.mean.units for each in overall_differences(results))
     inits = max((len(each.inits) for each in rank_inits(results)), default=0)
     needs = (
@@ -82,11 +80,9 @@ def _points(results: Results) -> tuple[str, ...]:
         (units < RANK_UNITS, f"Friedman's and Nemenyi's need {RANK_UNITS}"),
     )
     short = [text for lacking, text in needs if lacking]
-    points = (
-        [f"There are at most {count_noun(units, 'independent task')} here: {join_words(short)}."]
-        if short
-        else []
-    )
+    points: list[str] = []
+    if short:
+        points.append(f"There are at most {count_noun(units, 'independent task')} here: {join_words(short)}.")
     if inits < RANK_INITS and units >= RANK_UNITS:
         points.append(f"Friedman's and Nemenyi's tests need {RANK_INITS} inits on the same tasks.")
     left_out = sorted({task for each in gather_scores(results) for task in each.left_out})
@@ -96,7 +92,7 @@ def _points(results: Results) -> tuple[str, ...]:
 
 
 TASKS_COLUMN = TableColumn(
-    "Tasks", "d", "independent ones: those whose images have one origin count as one", facet="task"
+    "Tasks", "d", "independent tasks: those whose images have one origin count as one", facet="task"
 )
 SETTING = (
     TableColumn("Protocol", facet="protocol"),
@@ -105,24 +101,24 @@ SETTING = (
 )
 
 
-def _setting(of: ComparableSetting) -> tuple[TableEntry, ...]:
+def _setting(of: ComparableSetting) -> TableRow:
     fraction = Datum(of.fraction, format_percent(of.fraction))
     return of.protocol, fraction, place_label(of.arch, of.size, of.input_size)
 
 
 def _p(value: float) -> Datum | float:
-    """Write a p-value that rounds to nothing in words; any other, NaN too, stays a number."""
+    """Write a p-value below 0.001 as "< 0.001"; others, NaN too, stay numbers."""
     return Datum(value, p_value(value)) if value < 0.001 else value
 
 
 def _tasks(units: int, tasks: Sequence[str]) -> Datum:
-    """Count independent tasks, and say where there are more that share an origin."""
+    """Count independent tasks, with a note if some share an origin."""
     note = f"of {count_noun(len(tasks), 'task')}" if len(tasks) > units else ""
     return Datum(units, note=note, stands_for=tuple(tasks))
 
 
-def _measured(table: Table) -> Table:
-    """Leave out the columns that have no number in any row, and a network that all rows share."""
+def _drop_empty_columns(table: Table) -> Table:
+    """Drop columns without a number in any row, and a network that all rows share."""
     kept = [
         place
         for place, column in enumerate(table.columns)
@@ -132,8 +128,8 @@ def _measured(table: Table) -> Table:
     return compact_column(replace(table, columns=tuple(table.columns[p] for p in kept), rows=rows), "Network")
 
 
-def _named(of: ComparableSetting, *inits: str) -> Datum:
-    """Name an init, or a difference of two, with the warning that must stand beside generated images."""
+def _pair_entry(of: ComparableSetting, *inits: str) -> Datum:
+    """Name an init, or the difference of two, with the warning for generated images."""
     name = " \u2212 ".join(inits)
     return Datum(name, name, note=GENERATED if of.generated else "", stands_for=inits)
 
@@ -148,9 +144,9 @@ def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
         TableColumn("Higher on", "d", "independent tasks on which the first of the pair is higher"),
         TASKS_COLUMN,
     )
-    body: list[tuple[TableEntry, ...]] = [
+    body: list[TableRow] = [
         (
-            _named(each.setting, each.a, each.b),
+            _pair_entry(each.setting, each.a, each.b),
             *_setting(each.setting),
             each.mean.difference,
             Datum(each.mean.low, format_interval(each.mean.low, each.mean.high)),
@@ -160,14 +156,9 @@ def _differences(rows: Sequence[OverallDifference], folded: bool) -> Table:
         )
         for each in rows
     ]
-    table = Table(
-        f"Mean differences over tasks {_labels(rows[0].setting, folded)}",
-        columns,
-        tuple(body),
-        folded,
-        keys=tuple(e.keys for e in rows),
-    )
-    return _measured(table)
+    caption = f"Mean differences over tasks {_labels(rows[0].setting, folded)}"
+    keys = tuple(each.keys for each in rows)
+    return _drop_empty_columns(Table(caption, columns, tuple(body), folded, keys=keys))
 
 
 def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
@@ -176,17 +167,17 @@ def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
         *SETTING,
         TableColumn("Mean rank", ".2f", "1 is best; ties share a rank"),
         TableColumn("Borda", "g", "other inits beaten, summed over independent tasks; a tie counts half"),
-        TableColumn("Friedman p", ".3f", "of all inits alike, corrected for ties"),
+        TableColumn("Friedman p", ".3f", "null hypothesis: all inits are equal; corrected for ties"),
         TableColumn("CD", ".2f", "critical difference of two mean ranks, Nemenyi at 0.05"),
         TASKS_COLUMN,
     )
-    body: list[tuple[TableEntry, ...]] = []
+    body: list[TableRow] = []
     for each in lines:
         for at in each.ranks.mean.argsort(kind="stable"):
             ranks = each.ranks
             body.append(
                 (
-                    _named(each.setting, each.inits[at]),
+                    _pair_entry(each.setting, each.inits[at]),
                     *_setting(each.setting),
                     float(ranks.mean[at]),
                     float(ranks.borda[at]),
@@ -195,9 +186,8 @@ def _ranks(lines: Sequence[InitRanking], folded: bool) -> Table:
                     _tasks(ranks.units, each.tasks),
                 )
             )
-    what = f"Ranks over the tasks that all inits share, {_labels(lines[0].setting, folded)}"
-    table = Table(what, columns, tuple(body), folded)
-    return _measured(table)
+    caption = f"Ranks over the tasks that all inits share, {_labels(lines[0].setting, folded)}"
+    return _drop_empty_columns(Table(caption, columns, tuple(body), folded))
 
 
 def _labels(setting: ComparableSetting, folded: bool) -> str:
@@ -213,8 +203,8 @@ def _diagrams(results: Results, ranked: Sequence[InitRanking]) -> Figure | None:
         panels = tuple(draw_ranking(each, init_looks) for each in islice(drawable, DIAGRAMS))
     cut = len(drawable) - len(panels)
     caption = (
-        "Critical-difference diagram (Demšar 2006): mean ranks, best on the left. A bar joins inits that "
-        "Nemenyi's test at 0.05 cannot tell apart; two that no bar joins differ by more than CD."
-        + (f" {count_noun(cut, 'further diagram')} are left out; the table holds their ranks." if cut else "")
+        "Critical-difference diagram (Demšar 2006): mean ranks, best on the left. A bar joins inits without "
+        "a significant difference in Nemenyi's test at 0.05; other pairs differ by more than CD."
+        + (f" {count_noun(cut, 'more diagram')} left out; the table has their ranks." if cut else "")
     )
     return Figure("critical-difference", caption, panels)

@@ -1,4 +1,4 @@
-"""Are the probabilities right? Reliability curves: how often decisions of a confidence are correct."""
+"""Calibration: reliability curves, the share of correct decisions over confidence."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityCurve:
-    """The reliability of one row.
+    """Reliability curve of one row.
 
     Attributes:
-        row: init, task and the rest.
         confidence: [bins] mean confidence.
-        correct: [bins] share of right decisions.
-        decisions: of one seed: test images, or labels of a multilabel task.
+        correct: [bins] share of correct decisions.
+        decisions: number per seed: test images, or labels of a multilabel task.
     """
 
     row: LeaderboardRow
@@ -43,7 +42,7 @@ class ReliabilityCurve:
 
 @SECTIONS.register("reliability")
 def reliability_section(results: Results) -> SectionContent | None:
-    """Draw one panel per task at the largest fraction, a line per init; None without predictions."""
+    """Draw a panel per task at the largest fraction, a line per init; None without predictions."""
     largest = max((row.fraction for row in results.rows), default=0.0)
     panels: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
@@ -65,12 +64,11 @@ def reliability_section(results: Results) -> SectionContent | None:
         return None
     left = len(panels) - drawn if drawn == RELIABILITY_PANELS else 0
     lead = (
-        f"Decisions with {format_percent(largest)} of the labels, sorted by the network's confidence into "
-        f"{BINS} "
-        "bins of equally many, all seeds together: how many of each bin are right. On the diagonal a "
-        "confidence means what it says; below it the network is too sure of itself. The key of a panel holds "
-        "the expected calibration error, ECE, mean over seeds. No network was calibrated after training.",
-        *((f"{count_noun(left, 'panel')} more are left out.",) if left else ()),
+        f"Share of correct decisions with {format_percent(largest)} of the labels, in {BINS} bins of equal "
+        "size by confidence, all seeds together. A calibrated network is on the diagonal, an overconfident "
+        "one below it. The legend has the expected calibration error, ECE, mean over seeds. No network was "
+        "calibrated after training.",
+        *((f"{count_noun(left, 'more panel')} left out.",) if left else ()),
     )
     blocks = tuple(
         Figure(f"reliability-{at + 1}", _caption(key), tuple(of), keys, folded=at > 0)
@@ -82,10 +80,9 @@ def reliability_section(results: Results) -> SectionContent | None:
 def bin_decisions(
     confidence: _Floats, correct: NDArray[np.bool_], bins: int = BINS
 ) -> tuple[_Floats, _Floats]:
-    """Sort decisions [n] by confidence into at most `bins` bins of equally many.
+    """Sort decisions [n] by confidence into at most `bins` bins of equal size.
 
-    Returns:
-        Mean confidence and share of right decisions, each [bins], ascending in confidence.
+    Returns mean confidence and share of correct decisions, each [bins], ascending in confidence.
     """
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
@@ -93,7 +90,7 @@ def bin_decisions(
 
 
 def decisions(labels: NDArray[np.generic], scores: _Floats) -> tuple[_Floats, NDArray[np.bool_]]:
-    """Return confidence and correctness of every decision, flat; each label of a multilabel image is one.
+    """Return confidence and correctness of every decision, or multilabel label, flat.
 
     Args:
         labels: [n] class indices, or [n, classes] of 0 and 1.
@@ -143,10 +140,9 @@ def _panel(
         axes.set_ylim(top=1.02)
         panel_title(axes, row.task, f"{n}\n{made}" if made else n, width=25)
 
-    told = "; ".join(f"{curve.row.init} {_ece(curve)}" for curve in curves)
-    alt = (
-        f"Share of right decisions over confidence on {row.task}{f' ({made})' if made else ''}, {n}. {told}."
-    )
+    errors = "; ".join(f"{curve.row.init} {_ece(curve)}" for curve in curves)
+    named = f"{row.task} ({made})" if made else row.task
+    alt = f"Share of correct decisions over confidence on {named}, {n}. {errors}."
     facts = {"task": row.task, "protocol": row.protocol, "fraction": row.fraction}
     return draw_panel(paint, 260, 240, alt, facts=facts)
 

@@ -1,4 +1,4 @@
-"""Does it serve everyone alike? AUC, gap and gain by subgroup; absent where no task has subgroup columns."""
+"""AUC, gap and gain by subgroup; absent if no task has subgroup columns."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,16 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+    TableRow,
+)
 from ..statistics.paired import PairedDifference
 
 NOT_STATED = "(not stated)"
@@ -38,7 +47,7 @@ RANGE = f"95{NBSP}% interval"
 
 @SECTIONS.register("subgroups")
 def subgroups_section(results: Results) -> SectionContent | None:
-    """Show the largest share of the labels in three tables; None where no predictions hold a column."""
+    """Show the largest label share in three tables; None without subgroup columns."""
     found = subgroup_gaps(results)
     if not found:
         return None
@@ -48,7 +57,7 @@ def subgroups_section(results: Results) -> SectionContent | None:
     with_labels = f"with {format_percent(largest)} of the labels"
     tables = [_scores(results, at_top, with_labels), _gaps(results, at_top, with_labels)]
     if compared:
-        tables.append(_helps(results, compared, with_labels))
+        tables.append(_gains(results, compared, with_labels))
     facts = {"fraction": largest}
     blocks = tuple(compact_column(Table(*table, facts=facts), "Protocol") for table in tables)
     part = SectionPart(lead=_lead(), blocks=blocks)
@@ -58,24 +67,23 @@ def subgroups_section(results: Results) -> SectionContent | None:
 def _lead() -> tuple[str, ...]:
     return (
         "Test AUC on the images of each subgroup, mean over seeds, with an interval over test images "
-        "(patients, where they are known) and seeds, not corrected for the number of subgroups. A subgroup "
-        f"with fewer than {FEWEST_PER_SIDE} images or patients on either side of a class has none, and no "
-        "part in "
-        "the gap.",
-        "The gap is the highest minus the lowest AUC. It is never negative and opens by chance alone, the "
-        "wider the fewer the images: By chance is its mean if all were truly alike. Its interval is "
-        "simultaneous over all pairs of subgroups (Bonferroni) and begins at 0 where no pair is shown to "
-        "differ; the lowest subgroup is then the lowest in this test set, no more.",
-        "The gain is the first init's AUC minus the second one's on the same images of a subgroup. Against "
-        "the others is that gain minus the mean gain of the other subgroups, the difference of differences. "
+        "(patients, if known) and seeds, not corrected for the number of subgroups. A subgroup with fewer "
+        f"than {FEWEST_PER_SIDE} images or patients on either side of a class has no AUC and is not in the "
+        "gap.",
+        "The gap is the highest minus the lowest AUC. It is never negative and larger than 0 by chance, "
+        "more so with few images: By chance is its mean if all subgroups were equal. Its interval is "
+        "simultaneous over all pairs of subgroups (Bonferroni) and starts at 0 if no pair is shown to "
+        "differ; the lowest subgroup is then the lowest in this test set only.",
+        "The gain is the first init's AUC minus the second's on the same images of a subgroup. Against the "
+        "others is that gain minus the mean gain of the other subgroups, a difference of differences. "
         "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
-        "columns or pairs; intervals are not corrected. Two inits without a verdict on all images, as with "
-        "one seed or contaminated weights, have none here. Subgroups differ in more than their name, and "
-        "none of this says why. What was measured with fewer labels stands in subgroups.csv.",
+        "columns or pairs; intervals are not corrected. Two inits without a verdict on all images, e.g. with "
+        "one seed or contaminated weights, have none here. Subgroups differ in more than their name; these "
+        "numbers do not show causes. Results with fewer labels are in subgroups.csv.",
     )
 
 
-Raw = tuple[str, tuple[TableColumn, ...], tuple[tuple[TableEntry, ...], ...]]
+Raw = tuple[str, tuple[TableColumn, ...], tuple[TableRow, ...]]
 """Caption, columns and rows of a table."""
 
 
@@ -85,7 +93,7 @@ def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
         TASK, COLUMN, TableColumn("Subgroup"), INIT, PROTOCOL, *(column for column, _ in extra),
         TableColumn("AUC", ".3f"), TableColumn(RANGE), TableColumn("Images", "d"),
         TableColumn("Positives", help="images of the second class, or the fewest and most of a class"),
-        TableColumn("Groups", "d", "patients, smears or lesions that the images are of, where known"),
+        TableColumn("Groups", "d", "patients, smears or lesions of the images, if known"),
         TableColumn("Seeds", "d"),
     )  # fmt: skip
     rows = [
@@ -104,9 +112,8 @@ def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
 def _auc(of: RowGap, one: SubgroupRow) -> Datum:
     if one.part is None:
         return Datum(None, "undefined", note=one.problem)
-    return Datum(
-        one.auc, format_number(one.auc), note="lowest" if one is of.worst else "", strong=one is of.worst
-    )
+    lowest = one is of.worst
+    return Datum(one.auc, format_number(one.auc), note="lowest" if lowest else "", strong=lowest)
 
 
 def _positives(one: SubgroupRow) -> Datum:
@@ -115,7 +122,7 @@ def _positives(one: SubgroupRow) -> Datum:
 
 
 def _value(one: SubgroupRow) -> str:
-    """Name a subgroup; of images without a value say so."""
+    """Name a subgroup, or images without a value."""
     return NOT_STATED if one.value == UNKNOWN_VALUE else one.value
 
 
@@ -125,13 +132,13 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
         TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"),
         TableColumn("Highest"),
         TableColumn("Gap", ".3f"), TableColumn(RANGE, help="simultaneous over all pairs of subgroups"),
-        TableColumn("By chance", ".3f", "mean gap if all subgroups were truly alike"), TableColumn("Shown"),
+        TableColumn("By chance", ".3f", "mean gap if all subgroups were equal"), TableColumn("Shown"),
     )  # fmt: skip
     rows = [
         (
             *_names(results, each.row, each.column), each.row.init, each.row.protocol,
             *(getattr(each.row, field) for _, field in extra),
-            _value(each.worst) if each.worst else Datum(None, note="under two subgroups have an AUC"),
+            _value(each.worst) if each.worst else Datum(None, note="fewer than two subgroups have an AUC"),
             _value(each.best) if each.best else None,
             each.gap.size if each.gap else None,
             _span((each.gap.low, each.gap.high)) if each.gap else None,
@@ -143,14 +150,14 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     return f"Gap between the lowest and the highest subgroup of each init, {labels}", columns, tuple(rows)
 
 
-def _helps(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
+def _gains(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
     extra = varying_columns(each.pair.a for each in found)
     columns = (
         TASK, COLUMN, TableColumn("Subgroup"), TableColumn("Inits", facet="init"), PROTOCOL,
         *(column for column, _ in extra), TableColumn("Gain", "+.3f"), TableColumn(RANGE),
         TableColumn("p", ".3f", "Holm"),
         TableColumn("Verdict"), TableColumn("Against the others", "+.3f", "gain minus the others' mean gain"),
-        TableColumn(f"its {RANGE}"), TableColumn("its p", ".3f", "Holm"), TableColumn("It helps them"),
+        TableColumn(f"its {RANGE}"), TableColumn("its p", ".3f", "Holm"), TableColumn("Helps"),
         TableColumn("Images", "d"), TableColumn("Seeds", "d"),
     )  # fmt: skip
     rows = [
@@ -163,7 +170,7 @@ def _helps(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
         )
         for each in found
     ]  # fmt: skip
-    return f"What the first init gains over the second, subgroup by subgroup, {labels}", columns, tuple(rows)
+    return f"Gain of the first init over the second by subgroup, {labels}", columns, tuple(rows)
 
 
 def _names(results: Results, row: LeaderboardRow, column: str) -> tuple[TableEntry, TableEntry]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TRAINING_PANELS = 60
 MOST_SEED_LINES = 10
-"""Lines of one init in one panel; more become a carpet."""
+"""Most lines of one init in one panel, so that it stays legible."""
 
 
 @SECTIONS.register("training-curves")
@@ -30,9 +30,8 @@ def training_curves(results: Results) -> SectionContent | None:
     for record in sorted(results.counted, key=lambda r: (-r.cell.fraction, ranks[r.cell.task], r.cell.seed)):
         if any(point.val_score is not None for point in record.curve):
             cell = record.cell
-            figures[cell.protocol, cell.arch, cell.size, cell.input_size, cell.fraction][cell.task].append(
-                record
-            )
+            place = (cell.protocol, cell.arch, cell.size, cell.input_size, cell.fraction)
+            figures[place][cell.task].append(record)
     if not figures:
         return None
     init_looks = looks_of([row.init for row in results.rows])
@@ -47,16 +46,11 @@ def training_curves(results: Results) -> SectionContent | None:
                 name = f"training-curves-{index + 1}"
                 blocks.append(_figure(results, name, caption, drawn, init_looks, folded=index > 0))
     lead = (
-        f"{primary_title(results)} on the validation labels of the cell over optimizer steps, a line "
-        f"per seed, at most {MOST_SEED_LINES} per init; the circle marks its best score. A line that ends "
-        "early was "
-        "stopped early; one that still rises at its end might have gained from more steps. Few "
-        "validation labels make these curves coarse.",
-        *(
-            (f"{count_noun(-left, 'panel')} of smaller fractions or further networks were left out.",)
-            if left < 0
-            else ()
-        ),
+        f"{primary_title(results)} on the validation labels of the cell over optimizer steps, a line per "
+        f"seed, at most {MOST_SEED_LINES} per init; the circle marks the best score. A line that ends early "
+        "was stopped early; one that still rises at its end might gain from more steps. Few validation "
+        "labels make these curves coarse.",
+        *((f"{count_noun(-left, 'panel')} of smaller fractions or more networks left out.",) * (left < 0)),
     )
     return SectionContent("Training curves", 50, (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
@@ -92,9 +86,9 @@ def _panel(
         panel_title(axes, task, note)
 
     steps = max(record.curve[-1].step for record in records)
-    told = ", ".join(f"{init}: {count_noun(len(members), 'seed')}" for init, members in drawn.items())
+    seeds = ", ".join(f"{init}: {count_noun(len(members), 'seed')}" for init, members in drawn.items())
     named = f"{task} ({note})" if note else task
-    alt = f"Validation {primary_title(results)} over up to {steps} steps on {named}. {told}."
+    alt = f"Validation {primary_title(results)} over up to {steps} steps on {named}. {seeds}."
     cell = records[0].cell
     facts = {"task": task, "protocol": cell.protocol, "fraction": cell.fraction}
     return draw_panel(paint, 330, 220, alt, facts=facts)
@@ -111,5 +105,5 @@ def _line(axes: Axes, record: Record, look: InitLook) -> None:
         linewidth=1.1,
         alpha=0.75,
     )
-    step, score, _ = max(points, key=lambda point: (point[1], -point[2]))  # of equal scores the lower loss
+    step, score, _ = max(points, key=lambda point: (point[1], -point[2]))  # ties: the lower loss
     axes.plot(step, score, color=look.color, marker="o", markersize=3.2, linestyle="none")

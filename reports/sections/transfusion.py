@@ -1,4 +1,4 @@
-"""Are features reused, or the scale of weights? Derived inits beside their source, and CKA by stage."""
+"""Feature reuse or weight scale: derived inits compared with their source, and CKA by stage."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ from ..elements.section import (
     Table,
     TableColumn,
     TableEntry,
+    TableRow,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CKA_PANELS = 24
-"""Pictures of CKA; the table holds the first and last stage of all."""
+"""Most panels of CKA; the table has the first and last stage of all."""
 TRANSFUSION_QUESTION = "Are features reused, or only the scale of the weights?"
 VERBS = {
     REPRODUCED: "reproduces",
@@ -59,15 +60,15 @@ VERBS = {
     UNTESTED: "does not test",
 }
 CLOSING = (
-    "CKA says how much the features of a stage changed, and not that the task needs them: features may stay "
-    "because nothing moved them, as those of scratch show. It is measured on one sample of validation "
-    "images, whose choice is not in these errors."
+    "CKA measures how much the features of a stage changed, not whether the task needs them: features may "
+    "stay because no gradient moved them, as with scratch. It is measured on one sample of validation "
+    "images, whose variance is not in these errors."
 )
 
 
 @SECTIONS.register("transfusion")
 def transfusion_section(results: Results) -> SectionContent | None:
-    """Compare derived inits with their source; None where none was fine-tuned and no features compared."""
+    """Compare derived inits with their source; None if there are none and no CKA was measured."""
     found = finetune_places(results)
     of = learned_inits(found)
     asked = any(row.derived_from or p.cka(init)[1].size for p in found for init, row in p.rows.items())
@@ -78,47 +79,47 @@ def transfusion_section(results: Results) -> SectionContent | None:
     judged = {source: transfusion_findings(results, found, source) for source in of}
     full = most_labels(found)
     lead = (
-        'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Of a '
-        "source's weights meanvar keeps the mean and variance of each tensor, shuffled every value but not "
-        f"its place, and partial the first stages. Much data is {MUCH:,} labeled images or more, little "
-        f"{LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as none; "
-        "much of "
-        f"the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs several seeds "
-        "and is "
-        f"corrected for how many there are.{warning}",
+        'Raghu et al. 2019 ("Transfusion", NeurIPS) ask why pretraining helps on medical images. Derived '
+        "weights keep a part of their source: meanvar the mean and variance of each tensor, shuffled every "
+        f"value but not its place, partial the first stages. Much data is {MUCH:,} labeled images or more, "
+        f"little {LITTLE:,} or less; a gain of less than {format_percent(QUICKER)} of the steps counts as "
+        f"none; much of the speed is {format_percent(HALF)} of it in the logarithm. Each comparison needs "
+        f"several seeds and is corrected for their number.{warning}",
     )
     figure = _figure(results, full, warning)
-    blocks = (_judged(judged), _table(results, full), *((figure,) if figure else ()))
+    blocks = (_findings_table(judged), _table(results, full), *((figure,) if figure else ()))
     part = SectionPart(lead=lead, points=(CLOSING,), blocks=blocks)
     answer = ReportAnswer(TRANSFUSION_QUESTION, _sentence(of[0], judged[of[0]], full) + warning, 45, None)
     return SectionContent("Features or scale", 49, (part,), (answer,))
 
 
 def _sentence(source: str, judged: Sequence[TransfusionFinding], full: Sequence[FinetunePlace]) -> str:
-    """Say in one sentence which findings are reproduced."""
-    told = []
+    """Write which findings are reproduced."""
+    parts = []
     for outcome, verb in VERBS.items():
         if claims := [finding.claim for finding in judged if finding.outcome == outcome]:
-            told.append(f"{verb} {join_words(claims)}")
+            parts.append(f"{verb} {join_words(claims)}")
     tasks = count_noun(len({each.task for each in full}), "task")
     networks = count_noun(len({each.arch for each in full}), "network")
     known = any(init == f"meanvar:{source}" for each in full for init in each.rows)
-    cure = "" if known else f" Add meanvar:{source} to --inits to ask more."
+    cure = "" if known else f" Add meanvar:{source} to --inits to test more findings."
     return (
-        f"Of the findings of Transfusion (Raghu and others 2019) this run, with {source}, "
-        f"{'; '.join(told)}. n = {tasks}, {networks}.{cure}"
+        f"Compared with Transfusion (Raghu et al. 2019), this run with {source} {'; '.join(parts)}. "
+        f"n = {tasks}, {networks}.{cure}"
     )
 
 
-def _judged(judged: dict[str, tuple[TransfusionFinding, ...]]) -> Table:
+def _findings_table(judged: dict[str, tuple[TransfusionFinding, ...]]) -> Table:
     columns = (
         TableColumn("Finding"),
         TableColumn("Weights", facet="init"),
         TableColumn("This run"),
         TableColumn("Why"),
     )
-    rows: list[tuple[TableEntry, ...]] = [
-        (each.claim, source, each.outcome, each.reason) for source, held in judged.items() for each in held
+    rows: list[TableRow] = [
+        (each.claim, source, each.outcome, each.reason)
+        for source, findings in judged.items()
+        for each in findings
     ]
     return Table("Findings of Raghu et al. 2019", columns, tuple(rows))
 
@@ -131,15 +132,9 @@ def _table(results: Results, full: Sequence[FinetunePlace]) -> Table:
         TableColumn("Init", facet="init"),
         TableColumn(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
         TableColumn("Steps", ",.0f", "to 95 % of the way from chance to the kept score, median over seeds"),
-        TableColumn(
-            f"Of {BASELINE}", ".2f", f"these steps in units of those of {BASELINE}, median over seeds"
-        ),
-        TableColumn(
-            "Speed kept", ".2f", "share of its source's gain over scratch, in the logarithm of the steps"
-        ),
-        TableColumn(
-            "CKA, first stage", ".2f", "of features before and after fine-tuning, mean and sd over seeds"
-        ),
+        TableColumn(f"Steps / {BASELINE}", ".2f", f"steps divided by those of {BASELINE}, median over seeds"),
+        TableColumn("Speed kept", ".2f", "share of its source's gain over scratch, in log steps"),
+        TableColumn("CKA, first stage", ".2f", "before against after fine-tuning, mean and sd over seeds"),
         TableColumn("CKA, last stage", ".2f", "likewise"),
         TableColumn("Seeds", "d"),
     )
@@ -162,14 +157,14 @@ def _line(results: Results, p: FinetunePlace, init: str) -> Iterator[TableEntry]
     yield mean_and_sd(row.stats.get(results.primary), len(row.seeds))
     yield _median(pace.gained.values())
     yield _median(pace.ratio)
-    yield _kept(p, init)
+    yield _speed_share(p, init)
     values = p.cka(init)[1]
     yield from (_mean(values[:, at]) if values.size else Datum(None) for at in (0, -1))
     yield len(row.seeds)
 
 
-def _kept(p: FinetunePlace, init: str) -> float | None:
-    """Return the share of its source's speed-up that a derived init has; None where the source has none."""
+def _speed_share(p: FinetunePlace, init: str) -> float | None:
+    """Return the share of its source's speed-up that an init keeps; None if there is none."""
     source = p.paces.get(p.rows[init].derived_from)
     own, whole = (_median(pace.ratio) if pace else None for pace in (p.paces[init], source))
     if own is None or whole is None or whole >= 1:
@@ -178,29 +173,29 @@ def _kept(p: FinetunePlace, init: str) -> float | None:
 
 
 def _median(values: Iterable[float]) -> float | None:
-    held = list(values)
-    return float(np.median(held)) if held else None
+    numbers = list(values)
+    return float(np.median(numbers)) if numbers else None
 
 
 def _mean(values: np.ndarray) -> Datum:
-    held = values[~np.isnan(values)]
-    if not held.size:
+    known = values[~np.isnan(values)]
+    if not known.size:
         return Datum(None)
-    sd = format_number(float(held.std(ddof=1)), ".2f") if held.size > 1 else ""
-    return Datum(float(held.mean()), format_number(float(held.mean()), ".2f"), sd)
+    sd = format_number(float(known.std(ddof=1)), ".2f") if known.size > 1 else ""
+    return Datum(float(known.mean()), format_number(float(known.mean()), ".2f"), sd)
 
 
 def _figure(results: Results, full: Sequence[FinetunePlace], warning: str) -> Figure | None:
-    held = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:CKA_PANELS]
-    if not held:
+    shown = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:CKA_PANELS]
+    if not shown:
         return None
     init_looks = looks_of([row.init for row in results.rows])
-    shown = dict.fromkeys(init for p in held for init in p.rows if p.cka(init)[1].size)
+    inits = dict.fromkeys(init for p in shown for init in p.rows if p.cka(init)[1].size)
     with report_style():
-        panels = tuple(_panel(p, init_looks, warning) for p in held)
-        keys = tuple((legend_swatch(init_looks[init]), init) for init in shown)
+        panels = tuple(_panel(p, init_looks, warning) for p in shown)
+        keys = tuple((legend_swatch(init_looks[init]), init) for init in inits)
     caption = (
-        "How alike the features of each stage are before and after fine-tuning, from the first stage to the "
+        "Similarity of the features of each stage before and after fine-tuning, from the first stage to the "
         "last: debiased linear CKA (Kornblith et al. 2019) on the same validation images, mean and range "
         f"over seeds. 1 is the same up to rotation and scale, 0 is unrelated.{warning}"
     )
@@ -224,13 +219,13 @@ def _panel(p: FinetunePlace, init_looks: dict[str, InitLook], warning: str) -> F
         panel_title(axes, f"{p.task}, {p.arch}")
 
     ends = [(init, p.cka(init)[1]) for init in p.rows]
-    told = "; ".join(
+    by_init = "; ".join(
         f"{init}: {format_number(float(np.nanmean(v[:, 0])), '.2f')} to "
         f"{format_number(float(np.nanmean(v[:, -1])), '.2f')}"
         for init, v in ends
         if v.size
     )
     where = place_label(p.arch, p.block[1], p.block[2])
-    alt = f"CKA from the first stage to the last on {p.task}, {where}. {told}.{warning}"
+    alt = f"CKA from the first stage to the last on {p.task}, {where}. {by_init}.{warning}"
     facts = {"task": p.task, "protocol": p.block[4], "fraction": p.fraction}
     return draw_panel(paint, 330, 220, alt, facts=facts)

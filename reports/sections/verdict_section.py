@@ -1,4 +1,4 @@
-"""Verdicts: is one init better than another, how sure is that, and what would make it surer?"""
+"""Verdicts on pairs of inits, their evidence, flags and next steps."""
 
 import math
 from collections import defaultdict
@@ -24,37 +24,34 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableEntry
+from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 from ..elements.verdict_flags import flag_summary, flag_table
 from ..elements.verdict_format import by_pair, flag_names, keys_of, pair_name, pair_of, tally_text
 from ..elements.verdict_style import LOOKS
 
 MORE_IMAGES = "more images"
 OPEN = 60
-"""Rows of an open table; a browser lays out what is folded only when it is opened."""
+"""Most rows of an open table; a browser lays out a folded one only when it is opened."""
 OPTIONAL_STOPPING = (
-    "Settle the number of seeds beforehand and give it to all inits: who adds seeds to one comparison until "
-    "it has a verdict will find one by chance."
+    "Fix the number of seeds beforehand, the same for all inits: adding seeds to one comparison until it has "
+    "a verdict inflates the error rate."
 )
 
 
 @SECTIONS.register("verdicts")
 def verdict_section(results: Results) -> SectionContent | None:
-    """Give every verdict with its evidence, protocol by protocol, and answer three questions."""
+    """Show every verdict with its evidence, by protocol, and answer three questions."""
     if not results.rows:
         return None
     verdicts = compute_verdicts(results)
     steps = next_steps(results, verdicts)
-    answers = (
-        main_answer(results, verdicts),
-        by_modality_answer(results, verdicts),
-        next_answer(steps, verdicts),
-    )
+    modalities = by_modality_answer(results, verdicts)
+    answers = (main_answer(results, verdicts), modalities, next_answer(steps, verdicts))
     parts = [_lead(results, verdicts), *(_protocols(results, verdicts) if verdicts else ())]
     if verdicts:
         parts.append(_doubts(results, verdicts))
     if steps:
-        parts.append(SectionPart("What to run next", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
+        parts.append(SectionPart("Next steps", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
     return SectionContent("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
 
 
@@ -64,31 +61,30 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
         return SectionPart(lead=(f"Nothing can be compared: there are results of {inits} only.",))
     margin = f"{results.margin:g}"
     lead = (
-        "Each line compares two inits on the same test images and the same seeds. The difference is the mean "
-        "over seeds of the first one's test AUC minus the second one's: above 0 favors the first. Its "
-        f"95{NBSP}% interval says how far other test images and other training seeds could have moved it.",
-        "Better and worse: a true difference of 0 is refuted. Equivalent: a difference as large as the "
-        f"margin, {margin} AUC, is refuted on either side. Each kind of claim has an error rate of "
-        f"5{NBSP}% after Holm's correction over the tasks of which one question is asked: the same pair, "
-        "protocol, network and share of labels. Cannot tell: neither is refuted, which is not the same as "
-        "equal. The interval is neither corrected nor one-sided, so that it may leave out 0 where one cannot "
-        "tell, and reach a little beyond the margin where two inits are equivalent.",
-        "Detectable is the smallest true difference that so many seeds and images would have shown with "
-        f"80{NBSP}% probability. Seeds needed would show the difference as large as it looks now; where no "
-        "number of seeds would, only more test images can.",
+        "Each row compares two inits on the same test images and the same seeds. The difference is the test "
+        "AUC of the first init minus that of the second, mean over seeds; above 0 favors the first. Its "
+        f"95{NBSP}% interval covers other test images and other training seeds.",
+        "Better and worse: a true difference of 0 is rejected. Equivalent: a difference as large as the "
+        f"margin, {margin} AUC, is rejected on both sides. Undecided: neither is rejected, which is not the "
+        f"same as equal. Each kind of claim has an error rate of 5{NBSP}% after Holm's correction over the "
+        "tasks of one question: the same pair, protocol, network and share of labels. The interval is "
+        "neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little "
+        "beyond the margin for an equivalent one.",
+        "Detectable is the smallest true difference that this number of seeds and images would show with "
+        f"80{NBSP}% probability. Seeds needed would show a difference as large as the present estimate; "
+        "where no number of seeds would, only more test images help.",
     )
     return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
 
 
 def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
-    """Count the verdicts of each pair, real tasks apart from generated ones."""
+    """Count the verdicts of each pair, separately for real and generated tasks."""
     points = []
     for made in (False, True):
         chosen = [verdict for verdict in verdicts if results.generated(verdict.a.task) == made]
         warning = f" ({GENERATED})" if made else ""
-        points += [
-            f"{pair_name(pair)}{warning}: {tally_text(members)}." for pair, members in by_pair(chosen).items()
-        ]
+        pairs = by_pair(chosen).items()
+        points += [f"{pair_name(pair)}{warning}: {tally_text(of)}." for pair, of in pairs]
     return points
 
 
@@ -108,7 +104,7 @@ def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[SectionPar
 
 
 def _weights(verdicts: Sequence[Verdict]) -> list[str]:
-    """Say of the inits that were pretrained here on how many images."""
+    """List the labels of the inits that were pretrained here, with their number of images."""
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for verdict in verdicts:
         for row in (verdict.a, verdict.b):
@@ -118,7 +114,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
-    """Return one table, or where it would be long that of the largest fraction, and the rest folded."""
+    """Return one table; a long one is split into the largest fraction and a folded rest."""
     if len(verdicts) <= OPEN:
         return [_table(results, protocol, verdicts)]
     largest = max(verdict.a.fraction for verdict in verdicts)
@@ -131,26 +127,18 @@ def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> lis
 
 
 def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
-    extra = [
-        (column, field) for column, field in varying_columns(v.a for v in verdicts) if field != "variant"
-    ]
+    extra = [pair for pair in varying_columns(v.a for v in verdicts) if pair[1] != "variant"]
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Pair", facet="init"),
         *(column for column, _ in extra),
         TableColumn("Labels", "g", "share of the training and validation labels", facet="fraction"),
-        TableColumn(
-            "Difference in AUC", "+.3f", "first init minus second, mean over seeds, with its 95 % interval"
-        ),
+        TableColumn("Difference in AUC", "+.3f", "first init minus second, mean over seeds, 95 % interval"),
         TableColumn("Verdict"),
-        TableColumn(
-            "Detectable", ".3f", "smallest true difference that would be shown with 80 % probability"
-        ),
-        TableColumn("Seeds needed", ",.0f", "to show the difference as large as it looks now"),
-        TableColumn(
-            "p (Holm)", ".3f", "of no difference, corrected over the tasks; its note is that of equivalence"
-        ),
-        TableColumn("Seeds", "d", "that both inits have"),
+        TableColumn("Detectable", ".3f", "smallest true difference shown with 80 % probability"),
+        TableColumn("Seeds needed", ",.0f", "to show a difference as large as the present estimate"),
+        TableColumn("p (Holm)", ".3f", "p-value of no difference, Holm over tasks; note: of equivalence"),
+        TableColumn("Seeds", "d", "common seeds of both inits"),
         TableColumn("Test images", ",d"),
         TableColumn("Flags", "", "reasons to doubt, explained below"),
     )
@@ -162,7 +150,7 @@ def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
     return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
 
 
-def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[TableEntry, ...]:
+def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> TableRow:
     a, pair = verdict.a, pair_of(verdict)
     return (
         task_entry(results, a.task),
@@ -172,7 +160,7 @@ def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> tuple[Tabl
         _difference(verdict),
         _verdict(verdict),
         _detectable(verdict),
-        _needed(verdict),
+        _seeds_needed(verdict),
         _p(verdict),
         len(verdict.seeds),
         verdict.n_test or None,
@@ -189,20 +177,15 @@ def _difference(verdict: Verdict) -> Datum:
 
 
 def _verdict(verdict: Verdict) -> Datum:
-    told = verdict.verdict
-    return Datum(
-        told,
-        f"{LOOKS[told].glyph} {told}",
-        note=verdict.barred.name if verdict.barred else "",
-        strong=told != UNDECIDED,
-    )
+    name, note = verdict.verdict, verdict.barred.name if verdict.barred else ""
+    return Datum(name, f"{LOOKS[name].glyph} {name}", note=note, strong=name != UNDECIDED)
 
 
 def _detectable(verdict: Verdict) -> Datum:
     return Datum(None, "no difference") if math.isinf(verdict.mde) else Datum(verdict.mde)
 
 
-def _needed(verdict: Verdict) -> Datum:
+def _seeds_needed(verdict: Verdict) -> Datum:
     if math.isinf(verdict.seeds_needed):
         return Datum(None, MORE_IMAGES)
     return Datum(verdict.seeds_needed)
@@ -217,5 +200,5 @@ def _p(verdict: Verdict) -> Datum:
 def _doubts(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
-    lead = f"{flagged:,} of {count_noun(len(verdicts), 'comparison')} carry a flag."
+    lead = f"Comparisons with a flag: {flagged:,} of {len(verdicts):,}."
     return SectionPart("Flags, and where transfer works", (lead,), blocks=tuple(t for t in tables if t.rows))

@@ -66,7 +66,7 @@ def test_protocols_without_training_do_not_converge(tmp_path: Path):
 def test_without_scratch_no_init_is_called_faster(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("mednet", "imagenet"), fractions=(1.0,)))
     content = convergence_section(load_results([tmp_path]))
-    assert content and content.answers[0].sentence.endswith("can be paired with one from scratch.")
+    assert content and content.answers[0].sentence.startswith("Undecided: ")
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 23])
@@ -119,8 +119,8 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
 def test_the_essay_mixes_neither_generated_with_real_tasks_nor_networks(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "phantom-thorax"), archs=("resnet18", "resnet50")))
     results = load_results([tmp_path])
-    for text in (better_answer(results), needed_answer(results)):
-        assert "Generated tasks are left out." in text and GENERATED not in text
-        assert "of 6." in text  # one task, three fractions, two networks: the phantom is not among them
-        assert text.count("resnet18") == text.count("resnet50") > 0
-    assert "on 1 task (" in needed_answer(results) and "2 tasks" not in needed_answer(results)
+    for answer in (better_answer(results), needed_answer(results)):
+        assert "Generated tasks are left out." in answer and GENERATED not in answer
+        assert "of 6." in answer  # one task, three fractions, two networks: the phantom is not among them
+        assert answer.count("resnet18") == answer.count("resnet50") > 0
+    assert "on 1 of 1 task (" in needed_answer(results) and "2 tasks" not in needed_answer(results)

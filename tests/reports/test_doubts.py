@@ -125,7 +125,7 @@ def test_leaks_and_flags_are_the_first_doubts(tmp_path: Path) -> None:
     leak, flagged, *_ = doubts_of(results).points
     assert not doubts_of(results).lead
     assert leak.startswith("retinamnist: 140 of 300 test images stand in train or val")
-    assert flagged.startswith("1 of 1 comparison carry a flag: test-in-train 1, groups-in-train 1")
+    assert flagged.startswith("1 of 1 comparison has a flag: test-in-train 1, groups-in-train 1")
 
 
 def test_what_has_no_leak_and_no_flag_is_said_to_have_none(tmp_path: Path) -> None:
@@ -223,11 +223,9 @@ def test_most_of_a_test_set_near_train_or_of_its_patients_bars_a_verdict(
 
 def test_what_is_not_doubted_names_the_checks(tmp_path: Path) -> None:
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
-    assert (
-        "none has one of the 18 doubts that are looked for here: test images, or"
-        in data_quality_answer(results).sentence
-    )
-    assert "known caveats of the task" in data_quality_answer(results).sentence
+    sentence = data_quality_answer(results).sentence
+    assert "without any of the 18 problems checked: test images, or" in sentence
+    assert "known caveats of the task" in sentence
 
 
 def of_four_patients(record: Record, store: RecordStore) -> Record:
@@ -261,9 +259,9 @@ def of_unnamed_patients(record: Record, store: RecordStore) -> Record:
     [
         (of_four_patients, "1 with test images of fewer than 10 groups"),
         (of_a_perfect_score, "1 with a perfect score"),
-        (of_a_score_below_chance, "1 with an AUC below that of chance"),
+        (of_a_score_below_chance, "1 with an AUC below chance"),
         (of_two_training_images, "1 with fewer than 5 training images of a class"),
-        (of_unnamed_patients, "1 with test images of patients that are not known"),
+        (of_unnamed_patients, "1 with test images of unknown patients"),
     ],
 )
 def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, doubt: str) -> None:
@@ -271,13 +269,13 @@ def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, d
     results = rewritten(
         tmp_path, lambda record, store: change(undoubted(record, counted(known=300)), store), alone
     )
-    assert f"Of 1 average, each over 3 seeds, there are {doubt}." in data_quality_answer(results).sentence
+    assert f"Warnings on 1 average, each over 3 seeds: {doubt}." in data_quality_answer(results).sentence
 
 
 def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
     grid = replace(GRID, tasks=("dermamnist",))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)), grid)
-    assert "there are 2 with known caveats of the task." in data_quality_answer(results).sentence
+    assert ": 2 with known caveats of the task." in data_quality_answer(results).sentence
 
 
 @pytest.mark.parametrize(
@@ -291,6 +289,4 @@ def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
 def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) -> None:
     write_leakage(tmp_path / LEAKAGE_FOLDER, audit_of(**found))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
-    assert (
-        "there are 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence
-    )
+    assert ": 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence

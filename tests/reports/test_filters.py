@@ -1,4 +1,4 @@
-"""Sorting, filtering and linking in a real browser: what was chosen stands in the address."""
+"""Sorting, filtering and linking in a real browser: the address holds what was chosen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -186,4 +186,4 @@ def test_a_row_names_the_records_behind_it(browser: Chrome, page: str, hostile_p
 def test_the_link_can_be_copied_or_is_in_the_address_bar(browser: Chrome, page: str):
     click(browser, "#copy")
     said = WebDriverWait(browser, 60).until(lambda _: browser.find_element("id", "copied").text)
-    assert said in ("Link copied", "The link stands in the address bar")
+    assert said in ("Link copied", "The link is in the address bar")

@@ -94,11 +94,11 @@ def test_the_terminal_gets_none(
     run: Path, built: BuiltReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "100000")  # a line that is wrapped may begin with anything
-    told = [
+    texts = [
         leaderboard_board([run], BoardRequest(), format) for format in ("table", "markdown", "csv", "latex")
     ]
-    told += [leaderboard_text(built.results), verdict_text(built.results), comparison_markdown(run, run)]
-    assert [left(each) for each in told if left(each)] == []
+    texts += [leaderboard_text(built.results), verdict_text(built.results), comparison_markdown(run, run)]
+    assert [left(each) for each in texts if left(each)] == []
     finished = tmp_path / "finished"
     write_run(finished, Grid(tasks=(f"task{EVIL}",), fractions=(1.0,)))
     update_baseline(finished, tmp_path / f"base{CONTROL}.json")

@@ -125,10 +125,12 @@ def test_labels_are_saved_only_where_interval_and_verdict_say_so(
 
 def test_the_answer_says_first_on_how_many_tasks_labels_are_saved():
     fewer, more = SavedLabels(400, 80, 50, 90, 100), SavedLabels(400, math.inf, 120, math.inf, 100)
-    text = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
-    assert text.startswith("mednet saves labels on 1 and needs more labels on 1 of 3 tasks")
+    sentence = saving_sentence([saving(fewer, BETTER), saving(fewer, UNDECIDED), saving(more, WORSE)])
+    assert sentence.startswith(
+        "mednet saves labels on 1 and needs more labels on 1 of 3 tasks (1 undecided; "
+    )
     undecided = saving_sentence([saving(fewer, UNDECIDED)])
-    assert " on 1 task" in undecided and "saves labels" not in undecided
+    assert undecided.startswith("the label saving of mednet is undecided on 1 of 1 task")
     assert "80\u00a0% of the labels" in saving_sentence([saving(fewer, BETTER)])
 
 
@@ -185,7 +187,7 @@ def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrow
     assert [len(table.rows) for table in tables] == [6, 12]
     assert [table.folded for table in tables] == [False, True]
     assert all(len(table.keys) in (0, len(table.rows)) for table in tables)
-    assert {"Its own need", "None shown from"} <= {column.title for column in tables[0].columns}
+    assert {"Reference needs", "No difference from"} <= {column.title for column in tables[0].columns}
     assert "not corrected for the number of tasks" in content.parts[0].lead[0]
     assert "not corrected for the number of tasks" in content.answers[0].sentence
     assert learning_curves(results)

@@ -1,4 +1,4 @@
-"""What to run next: options that `run` knows, one number of seeds for the whole run, no seeds in vain."""
+"""Next steps: options that `run` knows, one number of seeds for the whole run, no seeds in vain."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return load_results([folder])
 
 
-def test_what_to_run_next_names_options_that_run_knows(results: Results):
+def test_next_steps_name_options_that_run_knows(results: Results):
     known = {name for group in options.run_options().values() for option in group for name in option.opts}
     steps = next_steps(results, compute_verdicts(results))
     asked = {word for step in steps for word in step.options.split() if word.startswith("--")}
@@ -45,7 +45,7 @@ def test_what_to_run_next_names_options_that_run_knows(results: Results):
 
 
 def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
-    """Ask what to run next where the first real comparisons would need so many seeds."""
+    """Return the step on seeds where the first real comparisons need so many."""
     real = [replace(v, verdict=UNDECIDED, flags=flags) for v in compute_verdicts(results) if not v.generated]
     asked = [replace(v, seeds_needed=n) for v, n in zip(real, needed, strict=False)]
     return [
@@ -56,14 +56,10 @@ def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = 
 def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
     (step,) = seeds_step(results, 7, 12, 900, 21, 3)  # with 3 of the 4 that there are, more are no cure
     assert step.gain == "Run all inits and tasks with 12 seeds instead of 4"
-    assert (
-        step.more.startswith(
-            "2 comparisons that cannot be told yet would then be settled, each with about 80"
-        )
-        and "one new look" in step.more
-    )
+    assert step.more.startswith("2 undecided comparisons would then be settled, each with about 80")
+    assert "one new look" in step.more
     assert "2 others would need 21 to 900 seeds" in step.more
-    assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 comparisons")
+    assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 undecided")
 
 
 def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: Results):
@@ -123,14 +119,16 @@ def test_where_no_score_is_defined_nothing_is_said_to_have_its_verdict(tmp_path:
     (step,) = [step for step in steps if "can have no verdict" in step.gain]
     assert step.gain.startswith("6 comparisons") and "AUC is undefined" in step.gain
     assert not any("grid" in step.options for step in steps)
-    for told in (next_answer(steps, verdicts).sentence, next_answer((), verdicts).sentence):
-        assert "every comparison has its verdict" not in told
-    assert "6 comparisons that cannot be told" in next_answer((), verdicts).sentence
+    for sentence in (next_answer(steps, verdicts).sentence, next_answer((), verdicts).sentence):
+        assert "every comparison has its verdict" not in sentence
+    assert "6 undecided comparisons" in next_answer((), verdicts).sentence
     assert "every comparison has its verdict" in next_answer((), ()).sentence
     trusted, reached = data_quality_answer(undefined).sentence, by_modality_answer(undefined, verdicts)
     assert trusted.startswith("No comparison here can have a verdict (no-evidence). ")
     assert "undefined scores" in trusted and "no doubt" not in trusted
-    assert reached and reached.sentence.startswith("Of mednet against scratch nothing is known: ")
+    assert reached and reached.sentence.startswith(
+        "mednet against scratch: none of 2 comparisons can have a verdict"
+    )
 
 
 def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tmp_path: Path):

@@ -68,7 +68,7 @@ def test_what_nobody_can_filter_by_leaves_a_row_in_every_view():
     assert marks(columns, ("gray:breastmnist", None), protocol="finetune") == set()
 
 
-def test_the_answers_stand_above_the_evidence_and_lead_to_it(built: BuiltReport):
+def test_the_answers_are_above_the_evidence_and_link_to_it(built: BuiltReport):
     content = built.html.read_text()
     cards = re.findall(r'<article class="card">.*?</article>', content, flags=re.S)
     assert len(cards) >= 2 and content.index("<article") < content.index('<section id="leaderboard"')

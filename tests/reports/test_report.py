@@ -1,4 +1,4 @@
-"""What stands on the page: every warning beside what it warns of, names as text, nothing from outside."""
+"""The page: every warning beside its number, names as text, nothing from outside."""
 
 import csv
 import re
@@ -154,12 +154,12 @@ def test_failures_gaps_undefined_metrics_and_contamination_are_listed(hostile: B
     assert "12 cells failed" in words and "the loss is not finite at step 40" in words
     assert "12 planned cells without a record" in words and "not run yet" in words
     assert f"because {EVIL}" in words
-    assert "declare to have seen nih-chestxray14" in words
+    assert "are declared to have seen nih-chestxray14" in words
     assert "lesions leak between the splits" in words
     assert "the edge of their grid" in words
 
 
-def test_the_label_of_pretrained_weights_stands_in_the_leaderboard(tmp_path: Path):
+def test_the_label_of_pretrained_weights_is_in_the_leaderboard(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=(0,)))
     built = build_report([tmp_path])
     label = "pretrained here on 7,308 images"
@@ -211,7 +211,7 @@ def test_the_figures_of_the_markdown_exist_and_are_whole(hostile: BuiltReport):
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_terminal_table_fits_and_warns(hostile: BuiltReport, width: int):
     shown = leaderboard_text(hostile.results, width)
-    assert "generated: not evidence\n" not in shown or width < 0  # the wrap stands in the task's own column
+    assert "generated: not evidence\n" not in shown or width < 0  # the wrap is in the task's own column
     assert "phantom-thorax" in shown and "generated: not evidence" in shown and "(2)" in shown
 
 

@@ -30,7 +30,7 @@ def test_seeds_of_two_runs_are_averaged_and_a_record_in_both_counts_once(tmp_pat
     assert results.folders == (tmp_path / "a", tmp_path / "b")
     assert len(results.records) == 3 and results.missing == () and results.repeated == {}
     text = " ".join(merged_notices(results))
-    assert "2 runs were merged" in text and "1 record stand" in text and "cannot" not in text
+    assert "2 runs were merged" in text and "1 record is in" in text and "cannot" not in text
 
 
 def test_predictions_are_found_in_the_run_that_holds_them(tmp_path: Path):

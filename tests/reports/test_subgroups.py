@@ -135,7 +135,7 @@ def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
     assert found["middle"].problem == "" and {each.gap for each in subgroup_gaps(results)} == {None}
     assert all(each.extra is None and each.alike == UNDECIDED for each in subgroup_gains(results))
     text = build_report([tmp_path]).markdown.read_text()
-    assert "(not stated)" in text and "under two subgroups have an AUC" in text and " nan" not in text
+    assert "(not stated)" in text and "fewer than two subgroups have an AUC" in text and " nan" not in text
 
 
 def test_images_of_one_patient_in_two_subgroups_count_as_one_draw(tmp_path):
@@ -199,7 +199,7 @@ def test_one_seed_gives_scores_and_no_claim(tmp_path):
     assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED} and subgroup_gains(results) == ()
     content = subgroups_section(results)
     answer = content.answers[0].sentence if content else ""
-    assert "One cannot tell" in answer and " nan" not in answer
+    assert "Undecided: " in answer and " nan" not in answer
     assert math.isnan(next(iter(split_subgroups(results).values()))[0].interval[0])
 
 

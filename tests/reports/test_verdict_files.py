@@ -74,11 +74,16 @@ def test_every_flag_is_documented(built: BuiltReport):
 
 
 def test_json_and_csv_say_the_same(built: BuiltReport):
-    told = whole(built)
-    assert (told["format"], told["margin"], told["alpha"], told["power"]) == (1, MARGIN, 0.05, 0.8)
+    content = whole(built)
+    assert (content["format"], content["margin"], content["alpha"], content["power"]) == (
+        2,
+        MARGIN,
+        0.05,
+        0.8,
+    )
     lines = rows(built)
-    assert len(told["verdicts"]) == len(lines)
-    for verdict, line in zip(told["verdicts"], lines, strict=True):
+    assert len(content["verdicts"]) == len(lines)
+    for verdict, line in zip(content["verdicts"], lines, strict=True):
         assert verdict["verdict"] == line["verdict"]
         assert verdict["difference"] == float(line["difference"])
         assert line["seeds"] == " ".join(map(str, verdict["seeds"]))
@@ -102,7 +107,7 @@ def test_the_keys_are_those_of_the_paired_seeds_in_their_order(built: BuiltRepor
             }
 
 
-def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the_json(built: BuiltReport):
+def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_null_in_the_json(built: BuiltReport):
     pairs = list(zip(whole(built)["verdicts"], rows(built), strict=True))
     unbounded = [line["seeds_needed"] for verdict, line in pairs if verdict["seeds_needed_unbounded"]]
     assert unbounded and set(unbounded) == {"inf"}
@@ -110,7 +115,7 @@ def test_a_number_of_seeds_without_bound_is_inf_in_the_csv_and_told_apart_in_the
         if not verdict["seeds_needed_unbounded"]:
             number = verdict["seeds_needed"]
             assert line["seeds_needed"] == ("" if number is None else str(number))
-            assert (number is None) == (verdict["verdict"] != "cannot tell")
+            assert (number is None) == (verdict["verdict"] != "undecided")
 
 
 def test_what_is_unknown_is_empty_and_null(tmp_path: Path):
@@ -138,7 +143,7 @@ def test_a_name_is_no_formula_in_the_csv_and_no_command_in_latex(built: BuiltRep
     assert "\u2212" not in text
 
 
-def test_the_margin_decides_and_is_told(tmp_path: Path):
+def test_the_margin_decides_and_is_written(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), seeds=tuple(range(5))))
     narrow, wide = (
         build_report([tmp_path], tmp_path / "narrow"),

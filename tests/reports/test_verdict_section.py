@@ -1,4 +1,4 @@
-"""The section of verdicts says what the verdicts say: in color, on gray paper, and to the color-blind."""
+"""The section of verdicts shows the verdicts in color, on gray paper, and to the color-blind."""
 
 import itertools
 from dataclasses import replace
@@ -12,7 +12,7 @@ from mednet_bench.reports.analysis.flags import DoubtFlag
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
-from mednet_bench.reports.answers.main_answer import main_answer, n_of
+from mednet_bench.reports.answers.main_answer import main_answer, n_of, pair_sentence
 from mednet_bench.reports.elements.forest import FOREST_ROWS, draw_forests, rows_to_draw
 from mednet_bench.reports.elements.format import GENERATED, format_percent
 from mednet_bench.reports.elements.section import Datum, ReportAnswer, SectionContent, Table
@@ -71,8 +71,8 @@ def test_every_comparison_has_a_row_with_its_n_and_its_records(results: Results)
         assert (entries["Seeds"], entries["Test images"]) == (4, 300)
         pair = entries["Pair"]
         assert isinstance(pair, Datum) and pair.stands_for == (verdict.a.init, verdict.b.init)
-        told = entries["Verdict"]
-        assert isinstance(told, Datum) and told.text == f"{LOOKS[verdict.verdict].glyph} {verdict.verdict}"
+        shown = entries["Verdict"]
+        assert isinstance(shown, Datum) and shown.text == f"{LOOKS[verdict.verdict].glyph} {verdict.verdict}"
         flags = entries["Flags"]
         assert all(flag.name in str(flags) for flag in verdict.flags)
 
@@ -113,7 +113,7 @@ def test_looks_differ_by_shape_fill_hatch_and_letter_and_are_seen_on_both_themes
 
 
 @pytest.mark.parametrize("kind", ["protanopia", "deuteranopia"])
-def test_colors_are_told_apart_without_one_kind_of_cone(kind: str):
+def test_colors_differ_without_one_kind_of_cone(kind: str):
     """Vienot, Brettel & Mollon 1999, in the LMS space of Smith and Pokorny; distances in CIELAB."""
     lms = np.array([[0.3140, 0.6395, 0.0465], [0.1554, 0.7579, 0.0867], [0.0178, 0.1094, 0.8726]])
     lost = {
@@ -179,7 +179,7 @@ def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(resul
     assert len(kept) <= FOREST_ROWS < len(many)
     assert min(v.a.fraction for v in kept) > min(v.a.fraction for v in many)
     (figure,) = draw_forests(results, many)["linear"]
-    assert f"Drawn are {len(kept):,} of {len(many):,} comparisons" in figure.caption
+    assert f"{len(kept):,} of {len(many):,} comparisons are drawn" in figure.caption
     assert len(figure.panels) > 3
 
 
@@ -188,42 +188,36 @@ def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results:
     assert answer.sentence.startswith("Generated tasks are left out.")
     real = [v for v in compute_verdicts(results) if not v.generated]
     for other in ("imagenet", "scratch"):
-        held = verdicts_between(real, "mednet", other)
-        counts = ", ".join(f"{name} {n}" for name, n in count_verdicts(held).items())
-        assert (
-            f"mednet over {other}: " in answer.sentence
-            and f"({counts} of {len(held)} comparisons" in answer.sentence
-        )
+        pair = verdicts_between(real, "mednet", other)
+        assert pair_sentence("mednet", other, pair) in answer.sentence
+        assert f"of {len(pair)} comparisons" in pair_sentence("mednet", other, pair)
     assert "3 tasks, 2 protocols, 3 label fractions, 4 seeds, 300 test images" in answer.sentence
 
 
 @pytest.mark.parametrize(
     ("said", "gist"),
     [
-        (["better", "better"], "yes"),
-        (["worse", "worse"], "no, it is worse"),
-        (["equivalent", "equivalent"], "no difference that matters"),
-        (["cannot tell", "cannot tell"], "cannot tell"),
-        (["better", "cannot tell"], "in some places better, else one cannot tell"),
-        (["worse", "cannot tell"], "in some places worse, else one cannot tell"),
-        (
-            ["equivalent", "cannot tell"],
-            "in some places no difference that matters, else one cannot tell",
-        ),
-        (["equivalent", "worse"], "in some places worse, in others no difference that matters"),
-        (["better", "worse"], "in some places better, in others worse"),
+        (["better", "better"], "mednet is better than scratch in 2 of 2 comparisons ("),
+        (["worse", "worse"], "mednet is worse than scratch in 2 of 2 comparisons ("),
+        (["equivalent", "equivalent"], "mednet is equivalent to scratch in 2 of 2 comparisons ("),
+        ([UNDECIDED, UNDECIDED], "Undecided: mednet against scratch in 2 of 2 comparisons ("),
+        (["better", UNDECIDED], "mednet is better than scratch in 1 of 2 comparisons (1 undecided; "),
+        (["worse", UNDECIDED], "mednet is worse than scratch in 1 of 2 comparisons (1 undecided; "),
+        (["equivalent", UNDECIDED], "mednet is equivalent to scratch in 1 of 2 comparisons (1 undecided; "),
+        (["equivalent", "worse"], "mednet is equivalent to scratch in 1 and worse in 1 of 2 comparisons ("),
+        (["better", "worse"], "mednet is better than scratch in 1 and worse in 1 of 2 comparisons ("),
     ],
 )
 def test_one_verdict_alone_never_makes_the_headline(results: Results, said: list[str], gist: str):
     pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
-    told = main_answer(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
-    assert f"mednet over scratch: {gist} (" in told.sentence
+    answer = main_answer(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
+    assert gist in answer.sentence
 
 
 def test_the_answer_says_how_small_the_medical_weights_are(results: Results):
     sentence = answer_of(results, "Does medical").sentence
     images = [record.counts.train for record in results.step("pretrain") if record.counts]
-    assert f"Here mednet means weights pretrained once, on {range_with_noun(images, 'image')}." in sentence
+    assert f"mednet was pretrained once here, on {range_with_noun(images, 'image')}." in sentence
 
 
 def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
@@ -259,16 +253,18 @@ def test_an_answer_that_cannot_be_given_says_so(tmp_path: Path):
     assert "--inits mednet,imagenet,scratch" in answer_of(alone, "What should I run next").sentence
     assert verdict_text(alone, 80) == ""
     single = run(tmp_path / "single", tasks=("breastmnist",), seeds=(7,), fractions=(1.0,))
-    assert "mednet over scratch: cannot tell" in answer_of(single, "Does medical").sentence
+    assert (
+        "Undecided: mednet against scratch in 1 of 1 comparison" in answer_of(single, "Does medical").sentence
+    )
     assert "no verdict where flagged single-seed" in answer_of(single, "Does medical").sentence
     assert "--seeds 0..1,7" in answer_of(single, "What should I run next").sentence
     without = run(
         tmp_path / "without", tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,)
     )
     assert answer_of(without, "Does medical").sentence.startswith(
-        "Not asked: this run has no medical weights"
+        "Not tested: this run has no medical weights"
     )
-    assert "imagenet over scratch" in answer_of(without, "Does medical").sentence
+    assert "imagenet against scratch" in answer_of(without, "Does medical").sentence
 
 
 def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Results):
