@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import torch
+from torchvision.models import get_model
+
 from ...core.errors import UserError
 from ..weights.layout import LAYOUTS, TargetModel
 from ..weights.layout_order import names_by_modules
@@ -59,9 +62,6 @@ def _by_rules(name: str) -> str:
 
 
 def _by_order(names: Sequence[str], target: TargetModel) -> dict[str, str] | None:
-    import torch
-    from torchvision.models import get_model
-
     with torch.device("meta"):
         reference = get_model(BY_ORDER[target.arch], weights=None)
     del reference.classifier

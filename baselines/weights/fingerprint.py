@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ...core.errors import UserError
 from ..init import InputSpec
@@ -32,8 +33,6 @@ def fingerprint(backbone: nn.Module, contract: InputSpec, input_size: int) -> tu
         contract: its input contract.
         input_size: in pixels; a fingerprint is valid for this size only.
     """
-    import torch
-
     from .prepare import InputPreparation
 
     device = next(backbone.parameters()).device

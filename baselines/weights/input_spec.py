@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import torch
+from torch import nn
 
 from ..init import InitCard, InputSpec
 from .load import load_backbone
@@ -102,8 +104,6 @@ def check_input_spec(
         input_size: in pixels, of the network's square input.
         images: uint8 [n, 1 or 3, h, w]; probe images by default.
     """
-    import torch
-
     from .prepare import InputPreparation
 
     shown = torch.from_numpy(probe_images(PROBES, input_size) if images is None else images)
@@ -209,9 +209,6 @@ class _ReachedError(Exception):
 
 def measure_stem(backbone: nn.Module, inputs: Tensor) -> StemStats | None:
     """Run the stem on [batch, 3, side, side]; None without batch norm after the convolution."""
-    import torch
-    from torch import nn
-
     outputs: list[tuple[nn.Conv2d, Tensor]] = []
     norms: list[tuple[nn.BatchNorm2d, Tensor]] = []
 

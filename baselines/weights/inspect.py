@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import timm
+import torch
 
 from ...core.errors import UserError
 from ...core.files import sha256_file
@@ -167,8 +169,6 @@ def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> l
 
     Archs that differ only in padding or epsilon (timm's `tf_` names) fit alike.
     """
-    import torch
-
     found = []
     for arch in _likely_archs(tensors):
         with torch.device("meta"):  # names, shapes and settings without memory for weights
@@ -183,8 +183,6 @@ def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> l
 
 def _build_model(arch: str) -> tuple[int, nn.Module]:
     """Return input size and network: `FINGERPRINT_SIDE`, or the only size that it takes."""
-    import timm
-
     try:
         return FINGERPRINT_SIDE, build_backbone(arch, FINGERPRINT_SIDE).eval()
     except UserError:
@@ -196,8 +194,6 @@ def _build_model(arch: str) -> tuple[int, nn.Module]:
 
 def _padding_twins(arch: str, names: KeyMap) -> tuple[str, ...]:
     """Return the arch that differs only in padding and epsilon, which no tensor shows."""
-    import timm
-
     twin = arch.removeprefix("tf_") if arch.startswith("tf_") else f"tf_{arch}"
     return (twin,) if names.layout == "timm" and timm.is_model(twin) else ()
 

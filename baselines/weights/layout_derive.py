@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from ...core.errors import UserError
 from .layout import LAYOUTS, TargetModel
 from .layout_order import names_by_order
@@ -194,8 +196,6 @@ def _is_excused(name: str, renamed: str, prefix: str, target: TargetModel, excus
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:
-    import torch
-
     return one.dtype == other.dtype and torch.equal(one, other)
 
 

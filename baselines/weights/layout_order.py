@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -52,8 +54,6 @@ def _difference(one: nn.Module, other: nn.Module) -> str:
 
 def _family(module: nn.Module) -> str:
     """Return the type of a module; timm's subclasses (batch norm with activation) count as base."""
-    from torch import nn
-
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)
     return next((kind.__name__ for kind in kinds if isinstance(module, kind)), type(module).__name__)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from ...core.errors import UserError
 from ...core.files import sha256_file
 from ..init import InitCard
@@ -44,8 +46,6 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
     Raises:
         UserError: the file is absent, damaged, or does not fit; or its hash or fingerprint is not the card's.
     """
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_backbone(arch, input_size)

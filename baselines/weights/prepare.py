@@ -6,6 +6,9 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+from torch.nn.functional import interpolate
+
 from ..init import InputSpec
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
@@ -25,8 +28,6 @@ class InputPreparation:
 
     def resize(self, images: Tensor) -> Tensor:
         """Resize levels [batch, channels, h, w] to floats 0..255 [batch, channels, side, side]."""
-        from torch.nn.functional import interpolate
-
         images = as_floats(images)
         if images.shape[-2:] == (self.side, self.side):
             return images
@@ -43,8 +44,6 @@ class InputPreparation:
 
     def normalize(self, images: Tensor) -> Tensor:
         """Convert floats 0..255 [batch, 1 or 3, side, side] to the network's input, channels last."""
-        import torch
-
         if self.contract.channels == "bgr" and images.shape[1] == CHANNELS:
             images = images.flip(1)
         scale, shift = _affine(self.contract, images.device)
@@ -58,16 +57,12 @@ class InputPreparation:
 
 def as_floats(images: Tensor) -> Tensor:
     """Convert levels of any shape, uint8 or 16 bits less 32768 as int16, to floats 0..255."""
-    import torch
-
     return images.float().add_(32768).div_(257) if images.dtype == torch.int16 else images.float()
 
 
 @functools.lru_cache(maxsize=32)  # a copy to a GPU inside a step would make the step wait for it
 def _affine(contract: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return scale and shift [1, 3, 1, 1] from 0..255 to the contract's units."""
-    import torch
-
     # cached tensors may be created in a validation, and are used in training
     with torch.inference_mode(False):
         mean = torch.tensor(contract.mean).view(1, CHANNELS, 1, 1)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ...core.errors import UserError
 from ..init import WeightTransform
@@ -42,8 +43,6 @@ def transform_weights(
     Raises:
         UserError: the network has fewer stages.
     """
-    import torch
-
     state = model.state_dict()  # not copies
     parameters = dict(model.named_parameters())
     if transform.kind == "partial":

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from ...core.files import write_atomic
 from ...tasks.images.perceptual_hash import perceptual_hash
 from ...tasks.pseudonymize import group_number
@@ -67,8 +70,6 @@ class CorpusPart:
 
 def index_schema() -> "pa.Schema":
     """Return the Arrow schema of the index; docs/build-a-mednet.md lists its columns."""
-    import pyarrow as pa
-
     text, wide, side = pa.string(), pa.int64(), pa.int32()
     types = (text, text, text, wide, wide, pa.list_(pa.int32()), wide, text, pa.uint64(), side, side)
     return pa.schema(list(zip(INDEX_COLUMNS, types, strict=True)))
@@ -85,9 +86,6 @@ def make_part(
     Raises:
         UserError, DiskFullError: as `write_atomic`; an unreadable image raises nothing.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
     part = CorpusPart(folder, source.facts.name, unit.number)
     columns: dict[str, list[Any]] = {name: [] for name in INDEX_COLUMNS}
     problems: list[ReadProblem] = []
@@ -136,7 +134,5 @@ def _index_rows(
 
 def read_problems(part: CorpusPart) -> list[ReadProblem]:
     """List the files of a finished unit that could not be read."""
-    from pyarrow import parquet
-
     notes = parquet.read_schema(part.table).metadata
     return [ReadProblem(*each) for each in json.loads(notes[b"problems"])]

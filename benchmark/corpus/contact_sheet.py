@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from ...core.files import write_atomic
 from .corpus import SHEET, Corpus, SourceFacts
@@ -18,8 +19,6 @@ COLUMNS, TILE, GAP, CAPTION = 12, 96, 4, 22
 
 def write_sheet(folder: Path, corpus: Corpus) -> Path:
     """Write the contact sheet of a corpus as PNG; returns its path."""
-    from PIL import Image
-
     width = COLUMNS * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, len(corpus.sources) * (CAPTION + TILE + GAP) + GAP), "white")
     starts = _first_rows(corpus)
@@ -40,8 +39,6 @@ def _first_rows(corpus: Corpus) -> dict[str, int]:
 
 
 def _draw_row(sheet: "Image.Image", folder: Path, source: SourceFacts, start: int, top: int) -> None:
-    from PIL import Image, ImageDraw, ImageFont
-
     caption = f"{source.name}   {source.images:,} images, {source.modality}, {source.license}"
     ImageDraw.Draw(sheet).text((GAP, top), caption, "black", ImageFont.load_default(14))
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from ...tasks.pseudonymize import NO_GROUP
 from .build_part import CorpusPart
@@ -62,8 +63,6 @@ def read_rows(parts: Sequence[CorpusPart], sources: Sequence[str]) -> RowFacts:
 
 
 def _read_part(part: CorpusPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
-    from pyarrow import parquet
-
     table = parquet.read_table(part.table, columns=["sha256", "label", "group"]).combine_chunks()
     n = len(table)
     if not n:

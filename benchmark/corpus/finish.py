@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from ...core.clock import utc_now
 from ...core.errors import UserError, one_line
@@ -98,8 +100,6 @@ def _kept_counts(rows: RowFacts, decision: RowDecision, position: int) -> dict[s
 
 def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep: NDArray[np.bool_]) -> str:
     """Write final shards and index, one row group per shard; returns the corpus's identity."""
-    from pyarrow import parquet
-
     pieces = zip(parts, rows.starts[:-1], rows.starts[1:], strict=True)
     in_order = sorted(pieces, key=lambda piece: (piece[0].source, piece[0].number))
     identity = hashlib.sha256()
@@ -120,9 +120,6 @@ def _write_index(folder: Path, parts: Sequence[CorpusPart], rows: RowFacts, keep
 
 def _finish_shard(part: CorpusPart, keep: NDArray[np.bool_]) -> "pa.Table":
     """Write a part's final shard without the rows that are dropped; returns the rows that stay."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     table = parquet.read_table(part.table).replace_schema_metadata(None)
     part.final.parent.mkdir(exist_ok=True)
     if keep.all():

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 SMALLEST_SIDE = 16
 """Pixels; images with a shorter side are too small to learn from."""
@@ -29,8 +30,6 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
     Raises:
         UnusableError: the image is not 8 bits gray or RGB, or too small.
     """
-    from PIL import Image
-
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise UnusableError(f"it is {pixels.dtype} {list(pixels.shape)} instead of 8 bits, gray or RGB")
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
@@ -50,8 +49,6 @@ def to_stored(pixels: NDArray, color: bool, side: int) -> NDArray[np.uint8]:
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Encode an image as PNG."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "png", compress_level=_LEVEL)
     return buffer.getvalue()
@@ -59,8 +56,6 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Decode a PNG of a corpus: uint8 [h, w] or [h, w, 3]."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from ...core.errors import UserError
 from .corpus import INDEX, SHARDS
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 def open_index(folder: Path) -> "ParquetFile":
     """Open the index, with one row group per shard, in order; `UserError` where it is damaged."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     try:
         return parquet.ParquetFile(folder / INDEX)
     except (OSError, LookupError, ValueError, pa.ArrowException) as error:
@@ -31,9 +30,6 @@ def open_index(folder: Path) -> "ParquetFile":
 
 def read_index_columns(folder: Path, columns: list[str]) -> "pa.Table":
     """Read columns of all rows, `source` and `shard` as dictionaries; errors as `open_index`."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     path = folder / INDEX
     try:
         return parquet.read_table(path, columns=columns, read_dictionary=["source", "shard"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from scipy.stats import t
 
 from .facts import PublishedMean
 
@@ -90,8 +91,6 @@ def tolerance(sd: float | None, seeds: int, published: PublishedMean) -> float:
         published: an unknown sd is taken as ours, and t has S - 1 degrees of freedom; with a known one t
             has Welch's degrees of freedom.
     """
-    from scipy.stats import t  # slow to import
-
     if sd is None:
         return PARITY_FLOOR
     mine, theirs = sd**2 / seeds, (sd if published.sd is None else published.sd) ** 2 / published.runs

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib
+from matplotlib.figure import Figure
+
 from ...core.files import write_atomic, write_bytes
 from .pretrain_result import CurvePoint
 
@@ -40,9 +43,6 @@ def write_curve(curve: Sequence[CurvePoint], path: Path) -> None:
 
 def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
     """Plot loss and held-out score of each source by step as PNG; errors as `write_atomic`."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     sources = list(curve[-1].losses) if curve else []
     styles = {
         name: (SOURCE_HUES[at % len(SOURCE_HUES)], MARKERS[at % len(MARKERS)], DASHES[at % len(DASHES)])

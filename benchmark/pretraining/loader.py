@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -92,8 +93,6 @@ class ShardImages:
 
     def _damage_error(self, damaged: DamagedBatch) -> UserError:
         """Return the error that names a damaged image by its key, which is looked up in the index."""
-        import pyarrow.compute as pc
-
         places = self.decoder.places
         shard, offset = places.shards[places.shard[damaged.row]], int(places.offset[damaged.row])
         table = read_index_columns(self.folder, ["key", "shard", "offset"])

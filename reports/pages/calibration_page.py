@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import tabulate
+
 from ..statistics.calibration import LEAST_COVERAGE, MOST_WRONG, PROMISED_AUC, ErrorRates, calibration_summary
 from .csv_table import csv_text
 
 
 def calibration_markdown(found: Sequence[ErrorRates]) -> str:
     """Write promised and measured error rates, and the coverage of a plain bootstrap."""
-    import tabulate
-
     broken = [rate for rate in found if not rate.holds]
     inside = [rate.covered for rate in found if rate.truth.auc <= PROMISED_AUC]
     above = [rate.covered for rate in found if rate.truth.auc > PROMISED_AUC]

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
+import jinja2
+from markupsafe import Markup
+
 from ..elements.format import as_datum, clean
 from ..elements.pictures import in_tags
 from ..elements.section import Datum, Figure, FigurePanel, Table, TableColumn
@@ -37,9 +40,6 @@ class TemplateRow:
 
 def render_html(page: ReportPage) -> str:
     """Render `page`; the template escapes everything but the drawings."""
-    import jinja2
-    from markupsafe import Markup
-
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from ...benchmark.schema.records import Record
 from ...core.errors import UserError, unknown_name_error
@@ -240,8 +241,6 @@ def seed_tolerance(before: Sequence[float], pool: PooledSpread | None, now: int,
     Returns:
         In units of the metric; 0 where all seeds are equal; infinite where no spread is known.
     """
-    from scipy.special import stdtrit  # scipy.stats takes seconds to import
-
     own = float(np.std(before, ddof=1)) if len(before) > 1 else math.nan
     if len(before) > 1 and np.ptp(before) == 0:
         return 0.0

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import tabulate
+
 from ...core.errors import UserError, unknown_name_error
 from ..analysis.load_results import load_results
 from ..analysis.results import PRIMARY_NAME
@@ -122,8 +124,6 @@ def _interval(judgment: RowJudgment) -> str:
 
 
 def _table(judgments: Sequence[RowJudgment]) -> str:
-    import tabulate
-
     headers = [
         "", "Task", "Init", "Protocol", "Labels", "Metric", "Baseline", "Now", "Change", "Allowed", "Why",
     ]  # fmt: skip

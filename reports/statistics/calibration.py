@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 
 from .influence import _Floats, auc_influence
 from .paired import ALPHA, CEILING, DIFFERENT, MARGIN, WITHIN, PairedDifference, decide, paired_difference
@@ -108,9 +110,6 @@ def class_distance(auc: float, seed_sd: float) -> tuple[float, float]:
     Raises:
         ValueError: no normal distance gives so large a spread at this AUC.
     """
-    from scipy.optimize import brentq
-    from scipy.special import ndtr, ndtri
-
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / weights.sum()
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from .dicom_numbers import bits_stored, element_number, element_text, element_value
 from .reader import ReaderTable
@@ -33,8 +34,6 @@ def gray_values(
     the percentiles of the image. `stored` is [h, w] as decoded; `transformation` holds the frame's
     RescaleSlope, `voi` its WindowCenter or VOI LUT.
     """
-    from pydicom.pixels.processing import apply_modality_lut
-
     bits = bits_stored(dataset)
     slope, intercept = _rescale(transformation)
     facts = {"rescale": f"{slope:g}, {intercept:g}"}
@@ -89,8 +88,6 @@ def _voi_table(
     voi: "Dataset", stored: NDArray[Any], slope: float, intercept: float
 ) -> tuple[NDArray[Any], GrayWindow]:
     """Apply the header's first VOI LUT to rescaled values."""
-    from pydicom.pixels.processing import apply_voi
-
     rescaled = stored
     if (slope, intercept) != (1.0, 0.0):
         rescaled = np.rint(stored * slope + intercept).astype(np.int64)

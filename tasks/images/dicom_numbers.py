@@ -4,6 +4,8 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pydicom.tag import Tag
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
 @cache  # pydicom first tries each keyword as a hexadecimal number, which takes longest
 def tag_of(keyword: str) -> "BaseTag":
     """Return the tag of an element."""
-    from pydicom.tag import Tag
-
     return Tag(keyword)
 
 

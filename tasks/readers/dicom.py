@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread, uid
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import get_expected_length
 
 from ..images.dicom_codestream import declared_size
 from ..images.dicom_gray import GrayValues, gray_values
@@ -72,8 +76,6 @@ def load_dataset(path: Path, pixels: bool = True) -> "Dataset":
     Raises:
         UnreadableError: not DICOM, or larger than memory. Broken bytes raise any exception.
     """
-    from pydicom import dcmread
-
     with path.open("rb") as file:
         head = file.read(4096)
         prefixed = head[128:132] == b"DICM"
@@ -145,9 +147,6 @@ def _count_frames(dataset: "Dataset") -> int:
 
 def _find_decoder(dataset: "Dataset") -> "Decoder":
     """Return the decoder of the transfer syntax; `UnreadableError` names a missing plugin."""
-    from pydicom import uid
-    from pydicom.pixels.decoders.base import get_decoder
-
     syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
     if syntax is None:
         implicit, little = dataset.original_encoding
@@ -165,9 +164,6 @@ def _find_decoder(dataset: "Dataset") -> "Decoder":
 
 def _check_content(dataset: "Dataset", decoder: "Decoder", frames: int) -> None:
     """Compare the pixel data with the header."""
-    from pydicom.encaps import generate_frames
-    from pydicom.pixels.utils import get_expected_length
-
     if "PixelData" not in dataset:
         return  # floats are never compressed, and pydicom compares their length
     pixels = dataset.PixelData

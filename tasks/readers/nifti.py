@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel import Nifti1Header, Nifti2Header, imageglobals
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
 from ..images.reader import (
@@ -30,8 +32,6 @@ PLANES = ("sagittal", "coronal", "axial")
 
 def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the selected slices of a file's first volume; errors as `read_images`."""
-    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-
     header, stored = _read_volume(path)
     affine = header.get_best_affine()
     turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "I")))
@@ -66,8 +66,6 @@ def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float
 
 def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
     """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] RGB."""
-    from nibabel import imageglobals
-
     with _open_volume(path) as (file, most), imageglobals.LoggingOutputSuppressor():
         header = _read_header(file)
         shape, kind = _declared_shape(header)
@@ -95,8 +93,6 @@ def _open_volume(path: Path) -> Iterator[tuple[Any, int]]:
 
 def _read_header(file: Any) -> Any:
     """Read a NIfTI-1 or NIfTI-2 header."""
-    from nibabel import Nifti1Header, Nifti2Header
-
     start = file.read(540)
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         raise UnreadableError("its values are in another file (.img): convert the pair to one .nii")

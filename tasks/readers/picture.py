@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from ..images.reader import (
     LARGEST_IMAGE,
@@ -30,8 +31,6 @@ WHITE_IS_ZERO, PHOTOMETRIC = 0, 262
 
 def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the image of a file, or the selected pages of a TIFF; errors as `read_images`."""
-    from PIL import Image
-
     try:
         image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError:
@@ -50,8 +49,6 @@ def read_picture(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
 
 def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadImage:
     """Decode the current page of a file."""
-    from PIL import ImageOps
-
     check_declared_size(image.height, image.width)
     facts = {"format": str(image.format), "mode": image.mode}
     white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
@@ -73,8 +70,6 @@ def _read_page(image: "Image.Image", page: int, reading: ReaderTable) -> ReadIma
 
 def _to_eight_bits(image: "Image.Image") -> NDArray[np.uint8]:
     """Convert any mode of 8 bits or less to gray or RGB; transparent pixels become black."""
-    from PIL import Image
-
     if image.mode in ("1", "L"):
         return np.array(image.convert("L"))
     if image.mode in ("LA", "La"):

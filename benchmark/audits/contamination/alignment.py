@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from ....tasks.images.perceptual_hash import luminance
 
@@ -76,8 +77,6 @@ def _details(pixels: NDArray[np.uint8], cuts: Cuts) -> _Floats:
 @lru_cache(maxsize=64)
 def _reduction_weights(side: int, cuts: Cuts) -> tuple[_Floats, _Floats]:
     """Return the reduction of each window, and with blur: [len(cuts) * THUMBNAIL_SIDE, side]."""
-    from scipy.ndimage import gaussian_filter1d
-
     means = np.stack([_area_weights(side, *cut) for cut in cuts])
     blurred = gaussian_filter1d(means, COARSE, axis=1, mode="nearest")
     return means.reshape(-1, side).astype(np.float32), blurred.reshape(-1, side).astype(np.float32)

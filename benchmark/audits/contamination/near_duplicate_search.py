@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from ....core.errors import UserError
 from ....core.files import sha256_file
@@ -94,8 +95,6 @@ def search_near_duplicates(images: NDArray[np.uint8], seen: SeenImages) -> Searc
 
 def share_interval(found: int, of: int) -> tuple[float, float]:
     """Return the 95 % Clopper-Pearson interval of `found` / `of`; (0, 1) if `of` is 0."""
-    from scipy.stats import binomtest
-
     if not of:
         return 0.0, 1.0
     exact = binomtest(found, of).proportion_ci(0.95, method="exact")

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ....core.hardware import allowed_cpus
 from ....tasks.images.perceptual_hash import BLANK
@@ -72,8 +73,6 @@ def _near_across(looks: SplitThumbnails, split: str, other: str) -> NearCopies:
 
 def _correlate_pairs(images: NDArray[np.uint8], hits: NeighborHits, known: _Floats) -> _Floats:
     """Correlate every pair, in threads, since numpy releases Python's lock."""
-    from threadpoolctl import threadpool_limits
-
     cuts = np.searchsorted(hits.query, np.arange(0, len(images) + _SHARE, _SHARE))
     parts = [
         NeighborHits(hits.query[low:high], hits.row[low:high], hits.distance[low:high])

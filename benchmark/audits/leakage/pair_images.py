@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...schema.split_overlap import ImagePlace
 from .outcome import ImagePair, LeakageAudit
@@ -36,8 +37,6 @@ def _pairs(found: LeakageAudit) -> Iterator[tuple[ImagePlace, ImagePlace]]:
 
 
 def _picture(images: _Images, left: ImagePlace, right: ImagePlace) -> ImagePair:
-    from PIL import Image
-
     sheet = Image.new("RGB", (2 * PAIR_SIDE, PAIR_SIDE))
     for at, (split, row) in enumerate((left, right)):
         image = Image.fromarray(np.ascontiguousarray(images[split][row])).convert("RGB")

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import StratifiedKFold
 
 from ....tasks.task import Split
 from .outcome import ShortcutHint
@@ -75,9 +78,6 @@ def _make_hint(target: str, name: str, figures: Figures, truth: NDArray[np.bool_
 
 def _permutation_aucs(figures: Figures, truth: NDArray[np.bool_]) -> Figures:
     """Return the macro AUC of the target, then of its permutations: [1 + PERMUTATIONS]."""
-    from sklearn.linear_model import Ridge
-    from sklearn.model_selection import StratifiedKFold
-
     rng = np.random.default_rng(_SEED)
     orders = [np.arange(len(truth)), *(rng.permutation(len(truth)) for _ in range(PERMUTATIONS))]
     total = np.zeros(len(orders))
@@ -116,8 +116,6 @@ def _bin_feature(known: NDArray[np.float64], asked: NDArray[np.float64]) -> tupl
 
 def _macro_auc(scores: Figures, truth: NDArray[np.bool_]) -> Figures:
     """Return the mean one-vs-rest AUC of each permutation: scores [n, p * c], truth [p, n, c]."""
-    from scipy.stats import rankdata
-
     ranks = rankdata(scores, axis=0).reshape(len(scores), len(truth), -1).transpose(1, 0, 2)
     positive = truth.sum(axis=1)
     negative = truth.shape[1] - positive

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import pandas as pd
 
 from ....core.errors import UserError, clean, unknown_name_error
 from ....core.files import write_bytes
@@ -167,8 +168,6 @@ def _confirm_download(plan: CollectionPlan, folder: Path, allowed: bool, agreed:
 
 def _read_series(name: str) -> "pd.DataFrame":
     """Read the series of a collection, without analysis results that were derived from it."""
-    import pandas as pd
-
     data = importlib.import_module("idc_index_data")  # by name: the packages of the extra need not be there
 
     more = ["license_short_name", "series_size_MB", "analysis_result_id"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ...benchmark.overlap.groups import in_several, known_groups, patients_known
 from ...core.errors import UserError, one_line
@@ -149,8 +150,6 @@ def _subgroup_table(name: str, splits: Mapping[str, Split]) -> str:
 
 def write_contact_sheets(task: Task, splits: Mapping[str, Split], folder: Path) -> int:
     """Write a PNG per class with random images, always the same; return the number of files."""
-    from PIL import Image
-
     for number, name in enumerate(task.classes):
         places = [
             (split, row) for split in splits.values() for row in np.flatnonzero(_is_class(split, number))
