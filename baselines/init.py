@@ -95,6 +95,8 @@ class InitCard:
         fingerprint_size: input size in pixels at which the fingerprint was computed.
         state_dict: which of the file's state dicts; "" where it holds one.
         objective: training objective, e.g. "supervised".
+        origin: "here" for weights pretrained here, "card" for a checkpoint of the user's: either is one
+            pretraining of many possible ones; "" for published or random weights.
     """
 
     name: str
@@ -115,6 +117,7 @@ class InitCard:
     state_dict: str = ""
     objective: str = ""
     license: str = ""
+    origin: Literal["", "here", "card"] = ""
 
     @property
     def source(self) -> "InitCard":

@@ -260,6 +260,8 @@ def _init_facts(cell: Cell) -> InitFacts:
     return InitFacts(
         label=labels.get(cell.init, "a checkpoint of the user"),
         identity=f"{cell.init}:1",
+        origin="here" if cell.init == "mednet" else "",
+        derived_from=cell.init.split(":")[1] if ":" in cell.init else "",
         contract={"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "channels": "rgb"},
         adapted=("1 channel repeated to 3",),
         corpora=("imagenet-1k",) if cell.init == "imagenet" else (),

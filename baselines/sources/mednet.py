@@ -43,6 +43,7 @@ def pretraining_card(name: str, need: InitRequest, start: InitCard | None = None
         file=need.cache / "mednet" / f"{pretraining.identity}.safetensors",
         corpora=tuple(sorted(seen)),
         pretraining=pretraining,
+        origin="here",
     )
 
 

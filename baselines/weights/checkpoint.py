@@ -148,4 +148,5 @@ def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
         fingerprint=card.fingerprint,
         fingerprint_size=card.input_size,
         license=card.license,
+        origin="card",
     )

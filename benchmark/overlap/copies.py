@@ -123,10 +123,11 @@ def dropped_copies(
     """Describe the images that `without_copies` dropped from each split, per class."""
     for name in _FROM[dedupe]:
         had, has = _class_counts(task, before[name]), _class_counts(task, after[name])
+        present = list(had)[: len(task.classes)]  # without those that lack a finding
         less = [
-            f"{many - has[which]:,} of the {many:,} {which}"
-            for which, many in had.items()
-            if has[which] < many and which.startswith("of ")
+            f"{had[which] - has[which]:,} of the {had[which]:,} {which}"
+            for which in present
+            if has[which] < had[which]
         ]
         count = len(before[name]) - len(after[name])
         total = f"{count:,} of {len(before[name]):,} {name} images, which also stand in {_BESIDE[dedupe]}"

@@ -90,6 +90,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         license=card.license,
         derived_from=card.source.name if card.transform else "",
         source_identity=card.source.identity if card.transform else "",
+        origin=card.origin,
         not_imagenet=beyond_imagenet(card.source.name, card.corpora),
     )
 

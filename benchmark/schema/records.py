@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -102,6 +104,8 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     derived_from: str = ""
     """Source init of a derived one, e.g. "imagenet" for `meanvar:imagenet`; else ""."""
     source_identity: str = ""
+    origin: Literal["", "here", "card"] = ""
+    """Weights pretrained here, or by the user: one pretraining of many; "" for published or random."""
     overlap: tuple[str, ...] = ()
     """Corpora that share a parent data set with the task: contamination."""
     possible: tuple[str, ...] = ()
@@ -278,8 +282,12 @@ class RecordStore:
 
 
 def _upgrade_record(record: Record) -> Record:
-    """Convert a record of version 0.1, where only an init's name says what it derives from."""
+    """Convert a record of version 0.1, where names and labels alone tell inits apart."""
     cell, init = upgrade_cell(record.cell), record.init
+    if init and "pretrained here" in init.label:
+        init = msgspec.structs.replace(init, origin="here")
+    elif init and re.search(r"(^|: )checkpoint ", init.label):
+        init = msgspec.structs.replace(init, origin="card")
     if init and ":" in cell.init:
         source = init.identity.split(":", cell.init.count(":"))[-1]
         init = msgspec.structs.replace(init, derived_from=cell.init.split(":")[1], source_identity=source)

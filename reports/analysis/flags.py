@@ -1,6 +1,5 @@
 """Flags: reasons to doubt a comparison."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +18,6 @@ FEW_TEST = 10
 FEW_GROUPS = 10
 LEAKS = ("test-in-train", "mostly-in-train", "groups-in-train", "near-copies-in-train")
 """Flags of a test set that the training partly knew; listed before all others."""
-
-ONCE = re.compile(r"pretrained here|(^|: )checkpoint ")
-"""Matches the label of weights that another pretraining would change: a MedNet from here or from a card."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
 def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
-        if ONCE.search(side.row.label):
+        if side.row.origin:
             reason = f"{side.row.init} was pretrained once: what another pretraining would give is not known"
             yield DoubtFlag("one-pretraining", reason)
 

@@ -227,6 +227,7 @@ def _row(
         keys=tuple(record.key for record in members),
         stats=stats,
         derived_from=init.derived_from if init else "",
+        origin=init.origin if init else "",
         leaked=leaked,
     )
 

@@ -9,6 +9,7 @@ from ...benchmark.audits.contamination.outcome import ContaminationAudit
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
 from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
+from ...tasks.task import TASKS
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat
 
@@ -42,6 +43,7 @@ class LeaderboardRow:
         keys: record keys, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
         derived_from: name of the init from whose weights this one is derived; "" if none.
+        origin: "here" or "card" for one pretraining of many possible ones, as in `InitFacts`.
         leaked: train or val contain most test images, near copies of them or images of their patients, so
             that scores do not apply to new images.
     """
@@ -65,6 +67,7 @@ class LeaderboardRow:
     keys: tuple[str, ...]
     stats: dict[str, MetricStat]
     derived_from: str = ""
+    origin: str = ""
     leaked: bool = False
 
     @property
@@ -191,9 +194,9 @@ class Results:
         )
 
     def generated(self, task: str) -> bool:
-        """Return whether the images of `task` are generated; by its name if no record says."""
-        facts = self.tasks.get(task)
-        return facts.generated if facts else task.startswith("phantom")
+        """Return whether the images of `task` are generated; by its card if no record says."""
+        facts = self.tasks.get(task) or (TASKS[task] if task in TASKS else None)
+        return facts is not None and facts.generated
 
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""

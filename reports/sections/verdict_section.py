@@ -108,7 +108,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
     labels: dict[str, dict[str, None]] = defaultdict(dict)
     for verdict in verdicts:
         for row in (verdict.a, verdict.b):
-            if "pretrained here" in row.label:
+            if row.origin == "here":
                 labels[row.init][shorten_label(row.label)] = None
     return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
 

@@ -225,3 +225,11 @@ def test_a_family_has_variants_and_numbers_of_images(need: InitRequest, tmp_path
     assert cards["meanvar:mednet@64"].source.name == cards["mednet@64"].name == "mednet@64"
     assert cards["partial:lab/large:2"].source.file == cards["lab/large"].file
     assert parse_init_name("partial:mednet@64:2") == InitName("partial", "mednet", 64, 2)
+
+
+def test_inits_declare_where_their_weights_come_from(need: InitRequest, tmp_path: Path) -> None:
+    words = f"mednet,meanvar:mednet,lab={toys.write_card(tmp_path)},scratch,continued"
+    cards = resolved(words, need)
+    assert {name: init_facts(card, need.task).origin for name, card in cards.items()} == {
+        "mednet": "here", "meanvar:mednet": "here", "lab": "card", "scratch": "", "continued": "here"
+    }  # fmt: skip
