@@ -195,8 +195,9 @@ class Results:
 
     def generated(self, task: str) -> bool:
         """Return whether the images of `task` are generated; by its card if no record says."""
-        facts = self.tasks.get(task) or (TASKS[task] if task in TASKS else None)
-        return facts is not None and facts.generated
+        if facts := self.tasks.get(task):
+            return facts.generated
+        return task in TASKS and TASKS[task].generated
 
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""
