@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator
 
 from ..analysis.convergence import ConvergencePace
 from ..analysis.results import BASELINE, Results
@@ -66,6 +65,8 @@ def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> 
     tasks = list(dict.fromkeys(pace.row.task for pace in chosen))[:MOST_LINES]
 
     def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator
+
         axes.axvline(1, color=INK, linewidth=0.9, alpha=0.7)
         for pace in chosen:
             if pace.row.task in tasks:

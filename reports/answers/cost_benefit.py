@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..analysis.aggregate import overall_differences
 from ..analysis.results import BASELINE, LeaderboardRow, Results
@@ -141,6 +140,8 @@ def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow
     score = primary_title(results)
 
     def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         for price in prices:
             look = init_looks[price.init]
             axes.plot(price.seconds, price.score, look.marker, color=look.color, markersize=8)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-from scikit_posthocs import critical_difference_diagram
-
 from ..analysis.aggregate import InitRanking
 from .format import GENERATED, NBSP, count_noun, format_number, format_percent, place_label
 from .pictures import INK, InitLook, draw_panel, panel_title, shorten_name
@@ -23,6 +20,9 @@ def draw_ranking(ranking: InitRanking, looks: dict[str, InitLook]) -> FigurePane
     found = dict(zip(names, ranks.mean.tolist(), strict=True))
 
     def paint(axes: Axes) -> None:
+        import pandas as pd
+        from scikit_posthocs import critical_difference_diagram
+
         critical_difference_diagram(
             found,
             pd.DataFrame(ranks.nemenyi, index=names, columns=names),

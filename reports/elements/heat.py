@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import seaborn
 
 from ..statistics.influence import _Floats
 from .pictures import PAPER
@@ -27,6 +26,8 @@ def draw_heat(axes: Axes, values: _Floats, texts: np.ndarray, scale: float, font
         scale: difference with full color.
         fontsize: size of the texts in points.
     """
+    import seaborn
+
     colors = seaborn.diverging_palette(40, 245, s=85, l=62, sep=24, center="light", as_cmap=True)
     seaborn.heatmap(
         values, ax=axes, cmap=colors, vmin=-scale, vmax=scale, cbar=False, mask=np.isnan(values),

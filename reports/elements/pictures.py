@@ -11,10 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import matplotlib
-import seaborn
-from matplotlib.figure import Figure
-
 from .format import clean
 from .section import FacetFacts, FigurePanel
 
@@ -62,6 +58,9 @@ def looks_of(inits: Sequence[str]) -> dict[str, InitLook]:
 @contextmanager
 def report_style() -> Iterator[None]:
     """Draw in the report's style inside the block; restore matplotlib's settings after it."""
+    import matplotlib
+    import seaborn
+
     ours: dict[str, object] = {
         "svg.fonttype": "none",  # text stays text: searchable, and set in the page's own font
         "svg.hashsalt": "mednet-bench",  # the same records give the same bytes
@@ -114,6 +113,8 @@ def draw_panel(
             have equal margins and line up.
         facts: facet values for the page's filters.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width * PX, height * PX))  # no pyplot, so no backend and no global state
     axes = figure.add_axes((44 / width, 38 / height, max(0.1, 1 - 56 / width), max(0.1, 1 - 72 / height)))
     paint(axes)

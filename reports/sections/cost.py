@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...benchmark.schema.records import Record
 from ..analysis.results import LeaderboardRow, Results
@@ -195,6 +194,8 @@ def _panel(
     protocol, arch, size, input_size = key
 
     def paint(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         for row, seconds in points:
             look = init_looks[row.init]
             score = row.stats[results.primary].mean

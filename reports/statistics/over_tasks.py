@@ -7,9 +7,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scikit_posthocs import posthoc_nemenyi_friedman
-from scipy import stats
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from .influence import _Floats
 from .paired import ALPHA, t_quantile
@@ -55,6 +52,8 @@ def mean_over(differences: _Floats) -> MeanOverTasks:
 
 def wilcoxon_p(differences: _Floats) -> float:
     """Return the signed-rank p-value of [units]; NaN for fewer than six, 1 where all are 0."""
+    from scipy import stats
+
     if len(differences) < WILCOXON_UNITS:
         return math.nan
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0  # type: ignore[attr-defined]
@@ -85,6 +84,8 @@ class RankTable:
 
 def rank_scores(scores: _Floats) -> RankTable:
     """Rank the scores [units, inits], higher is better, none NaN."""
+    from scipy.stats import friedmanchisquare, rankdata
+
     units, inits = scores.shape
     ranks = rankdata(-scores, axis=1)
     mean, borda = ranks.mean(axis=0), (inits - ranks).sum(axis=0)
@@ -99,10 +100,14 @@ def rank_scores(scores: _Floats) -> RankTable:
 
 def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
     """Return the distance of two mean ranks above which they differ (Nemenyi)."""
+    from scipy.stats import studentized_range
+
     q = float(studentized_range.ppf(1 - alpha, inits, np.inf)) / math.sqrt(2)
     return q * math.sqrt(inits * (inits + 1) / (6 * units))
 
 
 def nemenyi_p(scores: _Floats) -> _Floats:
     """Return the p-values [inits, inits] of Nemenyi's test on scores [units, inits]."""
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
     return posthoc_nemenyi_friedman(scores).to_numpy(dtype=float)

@@ -228,8 +228,8 @@ def test_a_family_has_variants_and_numbers_of_images(need: InitRequest, tmp_path
 
 
 def test_inits_declare_where_their_weights_come_from(need: InitRequest, tmp_path: Path) -> None:
-    words = f"mednet,meanvar:mednet,lab={toys.write_card(tmp_path)},scratch,continued"
+    words = f"mednet,meanvar:mednet,lab={toys.write_card(tmp_path)},scratch"
     cards = resolved(words, need)
     assert {name: init_facts(card, need.task).origin for name, card in cards.items()} == {
-        "mednet": "here", "meanvar:mednet": "here", "lab": "card", "scratch": "", "continued": "here"
+        "mednet": "here", "meanvar:mednet": "here", "lab": "card", "scratch": ""
     }  # fmt: skip

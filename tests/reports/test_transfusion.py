@@ -146,7 +146,7 @@ def test_gaps_of_few_and_many_labels_differ_or_not(
     outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few, many = SIGNS[outcome]
-    monkeypatch.setattr(synthetic, "_wanted", scored(lambda cell: few if cell.fraction < 1 else many))
+    monkeypatch.setattr(synthetic, "_expected_auc", scored(lambda cell: few if cell.fraction < 1 else many))
     results = planted(tmp_path, replace(TWO, fractions=(0.1, 1.0)))
     assert finding(results, FEW).outcome == outcome
     assert finding(results, NETWORK).outcome == UNTESTED
@@ -159,7 +159,7 @@ def test_gaps_of_large_and_small_networks_differ_or_not(
 ) -> None:
     large, small = SIGNS[outcome]
     gap = scored(lambda cell: large if cell.arch == "resnet50" else small)
-    monkeypatch.setattr(synthetic, "_wanted", gap)
+    monkeypatch.setattr(synthetic, "_expected_auc", gap)
     results = planted(tmp_path, replace(TWO, archs=("resnet50", "resnet18")))
     assert finding(results, NETWORK).outcome == outcome
     assert finding(results, FEW).outcome == UNTESTED and "--fractions" in finding(results, FEW).reason
@@ -179,7 +179,7 @@ def test_the_gap_with_much_data_is_that_of_the_verdicts(
 
 
 def test_one_seed_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "_wanted", scored(lambda cell: 0.3 if cell.fraction < 1 else 0.0))
+    monkeypatch.setattr(synthetic, "_expected_auc", scored(lambda cell: 0.3 if cell.fraction < 1 else 0.0))
     grid = replace(GRID, seeds=(0,), fractions=(0.1, 1.0), archs=("resnet50", "resnet18"), predictions=True)
     results = planted(tmp_path, grid, cka=CHANGES[REPRODUCED])
     found = transfusion_findings(results, finetune_places(results), "imagenet")

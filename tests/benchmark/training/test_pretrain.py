@@ -414,11 +414,11 @@ def test_each_image_is_mirrored_or_turned_only_as_its_own_source_bears() -> None
     turned = toys.task_of(toys.Toy(sizes=sizes), "cells", modality="microscopy")
     upright = toys.task_of(toys.Toy(sizes=sizes), "chest", modality="x-ray")
     sided = toys.task_of(toys.Toy(sizes=sizes), "organs", modality="ct", classes=("left", "right", "none"))
-    draws = PretrainTrainer(caught(plan_of((turned, upright, sided)))).draws
+    draws = PretrainTrainer(caught(plan_of((turned, upright, sided)))).sampler
     whose = np.repeat(np.arange(3), 500)
     corner = torch.zeros(1500, 1, 16, 16)
     corner[:, :, 1:6, 2:8] = 255  # lies at the top and at the left
-    numbers = torch.from_numpy(draws.changes(0, whose))
+    numbers = torch.from_numpy(draws.augmentation_draws(0, whose))
     images = AugmentRule(mirror=True, invert=True, color=False)(corner, numbers)[:, 0]
     right = (images[:, :, 8:].sum(dim=(1, 2)) > images[:, :, :8].sum(dim=(1, 2))).view(3, 500)
     below = (images[:, 8:].sum(dim=(1, 2)) > images[:, :8].sum(dim=(1, 2))).view(3, 500)
