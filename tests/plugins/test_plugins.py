@@ -20,7 +20,7 @@ from mednet_bench.reports.regression.baseline import SeedScore, read_baseline
 from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
 from mednet_bench.reports.sections.leaderboard import best_rows
 
-EXAMPLE = Path(__file__).parent / "example"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 SMALL = shlex.split("--input-size 28 --protocols knn --fractions 1.0 --seeds 0 --archs test_resnet")
 
 
