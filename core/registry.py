@@ -49,7 +49,10 @@ class Registry(Generic[_T]):
 
     @contextmanager
     def aside(self) -> Iterator[dict[str, _T]]:
-        """Collect what the block registers in the yielded mapping instead of the registry."""
+        """Keep registrations within the `with` block out of the registry.
+
+        They go into the yielded mapping.
+        """
         self._discover()
         before, self._things = self._things, {}
         try:

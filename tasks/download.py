@@ -330,7 +330,10 @@ def _too_large_error(url: str, size: str, most: int) -> UserError:
 def _copy_blocks(
     answer: http.client.HTTPResponse, file: BinaryIO, start: int, watch: _Watch, report: Callable[[int], None]
 ) -> int:
-    """Append blocks up to the first beyond `watch.most`; returns the size of the file."""
+    """Append to `file` from `start` until the response ends; return the size of the file in bytes.
+
+    Stops early once the file exceeds `watch.most` bytes.
+    """
     with watch.guard_change():
         done = file.seek(start)
         file.truncate()

@@ -39,7 +39,11 @@ class LocalSource:
         return () if self.path.is_file() else (MissingFile(self.path.name, place=self.path),)
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """Return the stored side, () if the file is missing; `UserError` if it is damaged."""
+        """Return (side,) of the stored images in pixels, or () if the file is missing.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         return (image_side(self.path),) if self.path.is_file() else ()
 
     def rows(self, split: str, size: int, places: DataLocations) -> NpzRows:

@@ -168,7 +168,10 @@ def format_input_spec(contract: InputSpec) -> str:
 
 
 def _channel_warnings(found: InputEvidence, contract: InputSpec) -> Iterator[str]:
-    """Yield the warnings of the channel means for a contract of the right scale."""
+    """Yield warnings if the channel means implied by the first batch norm do not fit `contract`.
+
+    Its scale is assumed correct.
+    """
     if not found.means:
         return
     if not _are_image_means(found.means):

@@ -123,7 +123,10 @@ def _rows_beyond_cap(
 def list_copies(
     parts: Sequence[CorpusPart], rows: RowFacts, decision: RowDecision
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield (key, source, kept key, its source, label agreement) of each copy."""
+    """Yield a row of text for each removed copy.
+
+    Its key and source, key and source of the image that is kept, and how their labels agree.
+    """
     for row in np.flatnonzero(decision.of >= 0):
         copy, place = _part_and_row(parts, rows, int(row))
         original, first = _part_and_row(parts, rows, int(decision.of[row]))

@@ -41,7 +41,7 @@ def facts_json(source: str, label: Iterable[int], digest: str) -> bytes:
 
 
 def copy_rows(shard: BinaryIO, keep: Iterable[bool], out: BinaryIO) -> None:
-    """Copy the images of a shard whose row is to be kept, in order, without decoding them."""
+    """Copy to `out` the images whose entry in `keep` is true, in order, without decoding."""
     writer = ShardWriter(out)
     with tarfile.open(fileobj=shard, mode="r:") as tar:
         for stays, (image, facts) in zip(keep, _pairs(tar), strict=True):

@@ -83,7 +83,7 @@ def jobs_option(text: str = "Number of processes.", least: int = 1) -> click.Opt
     return option("--jobs", text, default=least, type=click.IntRange(least), show_default=least > 0)
 
 
-def size_option(text: str = "Size of the stored images in pixels: 28, 64, 128 or 224.") -> click.Option:
+def size_option(text: str = "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files.") -> click.Option:
     """Return the option for the image size."""
     return option("--size", text, default=_DEFAULTS.size, type=int)
 
@@ -172,7 +172,7 @@ def _comparison_options() -> list[click.Parameter]:
         option("--tasks", f"Tasks, comma-separated: {groups}.", default=d.tasks),
         option("--inits", inits, default=d.inits),
         option("--archs", "Network architectures as timm names them, comma-separated.", default=d.archs),
-        option("--protocols", "Ways to train: finetune, linear, knn; comma-separated.", default=d.protocols),
+        option("--protocols", "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all.", default=d.protocols),
         option("--fractions", fractions, default=d.fractions),
         option("--seeds", "Random seeds, like 0..4 or 0,1,2.", default=d.seeds),
         size_option(),
@@ -225,7 +225,7 @@ def _grid_option(flag: str, text: str, grid: tuple[float, ...]) -> click.Option:
 
 def _output_options() -> list[click.Parameter]:
     choices = click.Choice(["only-missing", "always", "never"])
-    overwrite = "only-missing also retries failed cells, never skips them, always recomputes every cell."
+    overwrite = "only-missing: compute missing and failed cells; never: only missing ones; always: all."
     return [
         option("--out", "Run directory; the same one resumes a run.", default=_DEFAULTS.out),
         option("--overwrite", overwrite, default="only-missing", type=choices),

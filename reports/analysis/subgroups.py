@@ -136,7 +136,10 @@ def _hash(*arrays: NDArray[np.generic] | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """Test set of one row and column: truth [n, classes], scores [seeds, n, classes]."""
+    """Whole test set of one leaderboard row, to be divided by subgroup column `column`.
+
+    Truth is [n, classes], scores [seeds, n, classes].
+    """
 
     row: LeaderboardRow
     column: str

@@ -115,9 +115,10 @@ def class_images(root: Path, name: str) -> Iterator[str]:
 
 
 def splits_in_paths(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the split named in each path, all at the outermost depth that has two, else ().
+    """Return the split that a folder name gives each path, "" where none does.
 
-    "" for a path without one. A single split name, as of a folder `train` above all files, separates nothing.
+    Uses the outermost folder level with two or more split names; returns () if no level has two. A single
+    split name, as of a folder `train` above all files, separates nothing.
     """
     folders = [path.split("/")[:-1] for path in paths]
     for depth in range(max(map(len, folders), default=0)):

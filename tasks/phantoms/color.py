@@ -50,7 +50,10 @@ def _lymphoid(canvas: Canvas, dice: SeededDraws, nuclei: Plane) -> Plane:
 
 
 def _bands(canvas: Canvas, dice: SeededDraws, along: float, frequency: float, bend: float) -> Plane:
-    """Return parallel waves of unit height across the direction `along`, bent by `bend`."""
+    """Return stripes that run in direction `along` (radians), with random curvature `bend`.
+
+    A cosine of amplitude at most 1.
+    """
     across = canvas.y * np.cos(along) - canvas.x * np.sin(along)
     wander = bend * canvas.waves(dice, 4, 0.4, 1.5)
     fade = np.exp(-0.25 * (frequency * np.pi * canvas.edge) ** 2)

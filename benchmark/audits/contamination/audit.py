@@ -27,7 +27,8 @@ class ContaminationRequest:
 
     Attributes:
         request: the tasks, one init, its arch, the stored size and where data are.
-        run: run directory whose weights of that init are audited; None takes those of the request.
+        run: run directory whose weights of that init are audited; None: the weights that
+            `request` resolves to.
         corpus: the corpus that the weights have seen; None takes the hashes of the init's card, if any.
     """
 

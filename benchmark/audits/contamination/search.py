@@ -57,7 +57,7 @@ class NeighborHits:
         return len(self.query)
 
     def nearest(self, most: int) -> "NeighborHits":
-        """Return the `most` nearest distinct rows of each query; ties go to the lower row."""
+        """Keep at most `most` hits per query, nearest first, each row once; ties by ascending row."""
         order = np.lexsort((self.distance, self.row, self.query))
         query, row = self.query[order], self.row[order]
         order = order[(np.diff(query, prepend=-1) != 0) | (np.diff(row, prepend=-1) != 0)]
@@ -69,7 +69,10 @@ class NeighborHits:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Hashes sorted by the bits of a block; bucket k is order[start[k]:start[k + 1]]."""
+    """Index of hashes by one block of their bits.
+
+    Rows whose block equals k are order[start[k]:start[k + 1]].
+    """
 
     hashes: _Hashes
     order: NDArray[np.uint32]

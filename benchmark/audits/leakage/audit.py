@@ -119,7 +119,10 @@ def _eight_bits(images: Levels) -> NDArray[np.uint8]:
 def _empty_images(
     splits: Mapping[str, Split], hashes: Mapping[str, _Hashes]
 ) -> tuple[dict[str, _Rows], dict[str, _Rows]]:
-    """Return the rows of constant images and of mere noise, of the splits that have any."""
+    """Return (constant, noise): the rows of constant images and of images of pure noise.
+
+    Each by split, for the splits that have any.
+    """
     constant: dict[str, _Rows] = {}
     blank: dict[str, _Rows] = {}
     for name, split in splits.items():
