@@ -83,8 +83,9 @@ def jobs_option(text: str = "Number of processes.", least: int = 1) -> click.Opt
     return option("--jobs", text, default=least, type=click.IntRange(least), show_default=least > 0)
 
 
-def size_option(text: str = "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files.") -> click.Option:
+def size_option() -> click.Option:
     """Return the option for the image size."""
+    text = "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files."
     return option("--size", text, default=_DEFAULTS.size, type=int)
 
 
@@ -164,6 +165,7 @@ def _comparison_options() -> list[click.Parameter]:
     d = _DEFAULTS
     groups = "names, globs, or the groups all, available, medmnist, phantom, gray, color"
     inits = "Pretrained weights to compare, comma-separated; NAME=PATH adds your own, `ls` lists all."
+    protocols = "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all."
     input_size = f"Size of the network's input in pixels; 0 is the larger of --size and {MIN_INPUT_SIZE}."
     splits = click.Choice(["test", "train"])
     fractions = "Fractions of the training and validation labels in (0, 1], comma-separated."
@@ -172,7 +174,7 @@ def _comparison_options() -> list[click.Parameter]:
         option("--tasks", f"Tasks, comma-separated: {groups}.", default=d.tasks),
         option("--inits", inits, default=d.inits),
         option("--archs", "Network architectures as timm names them, comma-separated.", default=d.archs),
-        option("--protocols", "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all.", default=d.protocols),
+        option("--protocols", protocols, default=d.protocols),
         option("--fractions", fractions, default=d.fractions),
         option("--seeds", "Random seeds, like 0..4 or 0,1,2.", default=d.seeds),
         size_option(),

@@ -10,7 +10,7 @@ from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableRow
 from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
-    detectable_range,
+    difference_range,
     leaky_text,
     refusals,
     verdicts_between,
@@ -64,7 +64,7 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
                 rows.append(
                     (
                         value, dimension, Datum(init, f"{init} against {BASELINE}"),
-                        *(counts[name] for name in VERDICTS), detectable_range(group) or None,
+                        *(counts[name] for name in VERDICTS), difference_range(group) or None,
                         Datum(
                             listing, listing, stands_for=tasks,
                             note=GENERATED if all(map(results.generated, tasks)) else "",

@@ -10,7 +10,7 @@ from ..elements.section import ReportAnswer
 from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
-    detectable_range,
+    difference_range,
     leaky_text,
     range_with_noun,
     refusals,
@@ -76,7 +76,7 @@ def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
     counts = count_verdicts(verdicts)
     total, undecided = sum(counts.values()), counts[UNDECIDED]
     comparisons = "comparison" if total == 1 else "comparisons"
-    refused, span = refusals(verdicts), detectable_range(verdicts)
+    refused, span = refusals(verdicts), difference_range(verdicts)
     details = [
         f"{undecided} undecided" if 0 < undecided < total else "",
         f"difference in AUC {span}" if span else "",

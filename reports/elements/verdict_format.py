@@ -63,7 +63,7 @@ def range_with_noun(numbers: Iterable[int], noun: str) -> str:
     return (f"{ends[0]:,} to " if len(ends) > 1 else "") + count_noun(ends[-1], noun)
 
 
-def detectable_range(verdicts: Iterable[Verdict]) -> str:
+def difference_range(verdicts: Iterable[Verdict]) -> str:
     """Write the range of differences with a verdict, e.g. "from −0.244 to −0.077", or ""."""
     known = [v.difference for v in verdicts if not np.isnan(v.difference) and not v.barred]
     if not known:

@@ -17,7 +17,11 @@ TraitColumns = Mapping[str, NDArray[Any]]
 
 
 def traits_of(path: Path, picture: ReadImage) -> Traits:
-    """Return the properties of an image's file, and the facts of its reading."""
+    """Return the traits of an image that the audit searches for shortcuts.
+
+    Properties of its file (size in bytes and pixels, spacing in mm), how it was read (such as the window),
+    and fields of its header (such as the scanner).
+    """
     height, width = picture.values.shape[:2]
     down, right = picture.spacing or (math.nan, math.nan)
     size = {"bytes": float(path.stat().st_size), "height": float(height), "width": float(width)}

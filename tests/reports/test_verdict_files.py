@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
@@ -46,11 +47,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
 
 
 def test_the_lines_of_the_documentation_give_every_difference_and_interval(built: BuiltReport):
+    assert len(rows(built)) == 4 * 3 * 3
+    check_documented_lines(built)
+
+
+def test_the_lines_of_the_documentation_give_the_interval_of_images_in_groups(tmp_path: Path):
+    write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,)))
+    for path in tmp_path.glob("predictions/*.npz"):
+        arrays = dict(np.load(path))
+        np.savez(path, **arrays, groups=np.arange(len(arrays["labels"])) // 5)
+    check_documented_lines(build_report([tmp_path]))
+
+
+def check_documented_lines(built: BuiltReport) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", DOCS, flags=re.S)
     assert "mednet_bench" not in code
-    lines = rows(built)
-    assert len(lines) == 4 * 3 * 3
-    for line in lines:
+    for line in rows(built):
         names = {"RUN": built.results.folders[0], "KEYS_A": line["keys_a"], "KEYS_B": line["keys_b"]}
         exec(code, names)
         for name in ("difference", "low", "high"):

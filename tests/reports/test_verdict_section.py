@@ -18,7 +18,7 @@ from mednet_bench.reports.elements.format import GENERATED, format_percent
 from mednet_bench.reports.elements.section import Datum, ReportAnswer, SectionContent, Table
 from mednet_bench.reports.elements.verdict_format import (
     count_verdicts,
-    detectable_range,
+    difference_range,
     range_with_noun,
     verdicts_between,
 )
@@ -232,12 +232,12 @@ def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
         flags=(DoubtFlag("contaminated", "has seen the images"),),
     )
     assert (
-        detectable_range([wild, *rest])
-        == detectable_range(rest)
-        != detectable_range([first, *rest, replace(wild, flags=())])
+        difference_range([wild, *rest])
+        == difference_range(rest)
+        != difference_range([first, *rest, replace(wild, flags=())])
     )
     assert n_of([wild, *rest]) == n_of(rest)
-    assert detectable_range([wild]) == "" and n_of([wild]) == "0 comparisons"
+    assert difference_range([wild]) == "" and n_of([wild]) == "0 comparisons"
 
 
 def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):

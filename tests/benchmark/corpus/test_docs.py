@@ -21,7 +21,7 @@ COMMANDS = [line for line in LINES if line.startswith("mednet-bench corpus ")]
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: MedMNIST files, sets with the page's names, and its two source cards."""
+    """A reader's folder: MedMNIST files, the page's own set, and its two source cards."""
     real = DATA / "medmnist"
     if not (real / "retinamnist.npz").is_file():
         pytest.skip(
@@ -29,9 +29,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "medmnist").symlink_to(real)
-    npz(tmp_path / "data", "mednist-sample", range(6))
-    for number, name in enumerate(("bccd-cells", "pathmnist-subset")):
-        npz(tmp_path / "data", name, range(10 * number, 10 * number + 6), variant="color")
+    npz(tmp_path / "data", "cells", range(6), variant="color")
     for card in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL):
         name = re.findall(r'name = "(\w+)"', card)[0]
         (tmp_path / f"{name}.toml").write_text(card, encoding="utf-8")
