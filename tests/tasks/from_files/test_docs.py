@@ -30,7 +30,7 @@ def walked(desk: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run every command of the page on desk/scans, as its reader would; returns what was said."""
     monkeypatch.chdir(desk)
     said = "".join(invoke(f"{line} {SMALL.get(line.split()[1], '')}") for line in LINES)
-    commands = ["task", "validate", "audit", "run", "report"]
+    commands = ["task", "validate", "run", "audit", "report"]
     assert [line.split()[1] for line in LINES] == commands
     assert (desk / "runs/scans/report/report.html").is_file() and len(list(desk.glob("check/*.png"))) == 2
     return said
