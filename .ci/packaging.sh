@@ -54,7 +54,7 @@ elsewhere() {
     fail "the installed wheel fails in: $tool $* (log: $log)"
 }
 elsewhere python -c "import sys, mednet_bench.benchmark as b; assert b.__file__.startswith(sys.prefix), b.__file__"
-elsewhere python -m mednet_bench.cli.main --help
+elsewhere python -m mednet_bench --help
 elsewhere mednet-bench --help
 elsewhere mednet-bench ls
 # shellcheck disable=SC2086  # the arguments are words

@@ -54,7 +54,7 @@ def parse_init_name(name: str) -> InitName:
     stages = 0
     if kind == "partial":
         source, _, count = source.rpartition(":")
-        if not source or not re.fullmatch(r"[1-9]\d{0,3}", count):
+        if not source or not re.fullmatch(r"[1-9][0-9]{0,3}", count):
             raise UserError(
                 f"--inits: {name} must say how many stages to keep, 1 or more, as partial:imagenet:2 does."
             )
@@ -62,7 +62,7 @@ def parse_init_name(name: str) -> InitName:
     if ":" in source:
         raise UserError(f"--inits: {name} derives from a derived init: take an init itself.")
     base, at, images = source.partition("@")
-    if at and not re.fullmatch(r"[1-9]\d{0,9}", images):
+    if at and not re.fullmatch(r"[1-9][0-9]{0,9}", images):
         raise UserError(f"--inits: {name} must end in a number of images, as mednet@4000 does.")
     if not re.fullmatch(INIT_NAME, base, re.ASCII):
         raise UserError(f"--inits: '{base}' is no name: {INIT_NAME_RULE}.")

@@ -111,7 +111,10 @@ def write_run(folder: Path, grid: Grid | None = None) -> list[Record]:
     everything = [*before, *score]
     planned = tuple(PlannedCell(cell=cell, key=_key(cell, grid)) for cell in everything)
     plan = Plan(
-        request={"tasks": list(grid.tasks), "inits": list(grid.inits)}, recipe=grid.recipe, cells=planned
+        request={"tasks": list(grid.tasks), "inits": list(grid.inits)},
+        recipe=grid.recipe,
+        cells=planned,
+        generated=tuple(task for task in grid.tasks if task.startswith("phantom")),
     )
     plan.write(folder)
     store = RecordStore(folder)

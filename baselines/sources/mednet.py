@@ -79,7 +79,6 @@ def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> Pretra
             for task, side in zip(sources, sides, strict=True)
         ],
         start.decisive if start else "",
-        *([need.images] if need.images else []),
     ]
     return PretrainPlan(
         variant=need.task.variant,

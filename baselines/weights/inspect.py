@@ -171,10 +171,11 @@ def _fitting_archs(tensors: Mapping[str, Tensor], excused: tuple[str, ...]) -> l
     """
     found = []
     for arch in _likely_archs(tensors):
-        with torch.device("meta"):  # names, shapes and settings without memory for weights
-            target = TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
         try:
-            if not all(names.account.faults for names in candidate_maps(tensors, target, excused)):
+            with torch.device("meta"):  # names, shapes and settings without memory for weights
+                target = TargetModel(arch, build_backbone(arch, 224), classifier_names(arch))
+            maps = list(candidate_maps(tensors, target, excused))  # each may refuse
+            if not all(names.account.faults for names in maps):
                 found.append(arch)
         except UserError:  # torchvision's network differs in a setting
             continue

@@ -6,6 +6,7 @@ import msgspec
 
 from ...core.errors import UserError
 from ...core.files import write_json
+from ...core.toml_files import rename_keys
 from ...tasks.task import Kind, Variant
 
 CORPUS_FORMAT = 1
@@ -88,7 +89,7 @@ def read_corpus(folder: Path) -> Corpus:
             raise UserError(
                 f"{folder} has the format {found.get('format')} instead of {CORPUS_FORMAT}: build it anew."
             )
-        return msgspec.convert(found, Corpus)
+        return msgspec.convert(rename_keys(found), Corpus)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise UserError(f"{path} is damaged ({error}): build the corpus anew.") from error
 

@@ -120,7 +120,8 @@ class PretrainTrainer:
     def load_tensors(self, tensors: Tensors) -> None:
         """Load the tensors of a checkpoint."""
         self.network.load_state_dict(tensors["network"])
-        self.optimizer.load_state_dict(tensors["optimizer"])
+        optimizer = tensors["optimizer" if "optimizer" in tensors else "optimiser"]  # as version 0.1 wrote it
+        self.optimizer.load_state_dict(optimizer)
         if self.average:
             self.average.network.load_state_dict(tensors["average"])
         if self.ranks.first:  # the checkpoint has the sum over all processes

@@ -80,14 +80,15 @@ def build_plan(
         UserError: a name is unknown, or an init is unavailable.
     """
     cards = {
-        (task.name, arch, init.name): init(_init_request(request, task, arch, known, places))
+        (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
         for task in targets
         for arch in parse_names(request.archs, "archs")
         for init in requested_inits(request)
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
-    plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells)
+    generated = tuple(task.name for task in targets if task.generated)
+    plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells, generated=generated)
     return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
 
 
@@ -108,8 +109,11 @@ def requested_inits(request: RunConfig) -> list[NamedInit]:
 
 
 def _init_request(
-    request: RunConfig, task: Task, arch: str, known: Sequence[Task], places: DataLocations
+    request: RunConfig, task: Task, arch: str, init: NamedInit, known: Sequence[Task], places: DataLocations
 ) -> InitRequest:
+    recipe = request.recipe
+    if init.parts.images:
+        recipe = msgspec.structs.replace(recipe, pretrain_images=init.parts.images)
     return InitRequest(
         task=task,
         arch=arch,
@@ -118,7 +122,7 @@ def _init_request(
         tasks=tuple(known),
         places=places,
         path=None,  # set by the init's name
-        budget=encode_fields(request.recipe, PRETRAIN_FIELDS),
+        budget=encode_fields(recipe, PRETRAIN_FIELDS),
         cache=cache_folder(),
     )
 

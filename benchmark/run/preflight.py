@@ -65,7 +65,7 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         check_subgroups(f"Task '{task.name}'", splits)
         if task.name in resolved.tasks:
             _check_classes(task, splits)
-    return warnings
+    return list(dict.fromkeys(warnings))
 
 
 def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:

@@ -15,7 +15,7 @@ from ...core.files import UnwritableError, claim_lock, write_bytes
 from ...core.interrupts import remember_interrupts
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
-from ..schema.records import Record, RecordStore
+from ..schema.records import RECORD_FORMAT, Record, RecordStore, old_format_error
 from .planner import ResolvedPlan
 
 if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
@@ -79,6 +79,8 @@ def is_done(resolved: ResolvedPlan, store: RecordStore, planned: PlannedCell, ru
     record = store.read(planned.key)
     if record is None:
         return False
+    if record.format != RECORD_FORMAT:
+        raise old_format_error(store.folder)
     if rules.overwrite == "never":
         return True
     if rules.overwrite == "only-missing" and record.status == "ok":

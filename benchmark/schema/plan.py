@@ -139,6 +139,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Resolved options by their names on the command line."""
     recipe: TrainingConfig
     cells: tuple[PlannedCell, ...]
+    generated: tuple[str, ...] = ()
+    """Tasks whose images a program made."""
 
     def write(self, folder: Path) -> None:
         """Write `plan.json` into the run directory `folder`."""
@@ -152,4 +154,8 @@ def read_plan(folder: Path) -> Plan | None:
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
     cells = (msgspec.structs.replace(planned, cell=upgrade_cell(planned.cell)) for planned in plan.cells)
-    return msgspec.structs.replace(plan, cells=tuple(cells)) if plan.format == 1 else plan
+    if plan.format != 1:
+        return plan
+    cells = tuple(cells)
+    generated = sorted({planned.cell.task for planned in cells if planned.cell.task.startswith("phantom")})
+    return msgspec.structs.replace(plan, cells=cells, generated=tuple(generated))

@@ -218,7 +218,8 @@ class RecordStore:
         """Read the record of `key`; None where it is missing, damaged or altered."""
         try:
             content = read_regular(self.path(key))
-            record = _decode(content.replace(b'"licence":', b'"license":'))
+            old = b'"format":1,' in content
+            record = _decode(content.replace(b'"licence":', b'"license":') if old else content)
         except (OSError, ValueError, RecursionError):  # missing or damaged: the cell is run again
             return None
         if record.format not in (1, RECORD_FORMAT) or record.key != key:
@@ -226,7 +227,7 @@ class RecordStore:
         written = content.replace(record.content.encode(), b"", 1)
         if record.content and _sha256(written) != record.content:
             return None
-        return record if record.format == RECORD_FORMAT else _upgrade_record(record)
+        return _upgrade_record(record) if record.format == 1 else record
 
     def has_predictions(self, record: Record) -> bool:
         """Whether the predictions of an ok score record match its hash.
@@ -250,13 +251,9 @@ class RecordStore:
     def refuse_old_format(self) -> None:
         """Raise `UserError` for a run of version 0.1: its records do not mix with new ones."""
         plan = read_plan(self.folder)
-        first = next(self.records.glob("*.json"), None)
-        record = self.read(first.stem) if first else None
-        if (plan and plan.format == 1) or (record and record.format == 1):
-            raise UserError(
-                f"{self.folder} holds a run of version 0.1, which cannot be continued, only read by "
-                "`report`, `compare` and `regress`: name another folder with --out."
-            )
+        old = plan.format == 1 if plan else any(record.format == 1 for record in self.read_all())
+        if old:
+            raise old_format_error(self.folder)
 
     def unreadable_files(self) -> list[Path]:
         """List the record files that are damaged or altered."""
@@ -279,6 +276,14 @@ class RecordStore:
         """Return the arrays `labels`, `scores` and, where known, `groups` and `column NAME`."""
         with open_regular(self.predictions_of(key)) as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
+
+
+def old_format_error(folder: Path) -> UserError:
+    """Return the refusal to continue a run of version 0.1."""
+    return UserError(
+        f"{folder} holds a run of version 0.1, which cannot be continued, only read by `report`, "
+        "`leaderboard`, `compare` and `regress`: name another folder with --out."
+    )
 
 
 def _upgrade_record(record: Record) -> Record:

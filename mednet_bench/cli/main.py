@@ -51,7 +51,7 @@ def main() -> None:
     fix_threads()  # before numpy and torch are imported
     heed_sigterm()
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="mednet-bench", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

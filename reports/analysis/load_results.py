@@ -106,6 +106,9 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     """
     runs = merge_runs(folders)
     records, plan = runs.records, runs.plan
+    if any(isinstance(part, msgspec.Struct) for r in records for part in (r.cell.view, r.cell.labels)):
+        folders_text = ", ".join(map(str, runs.folders))
+        raise UserError(f"{folders_text}: views and labels per class need a newer version of mednet-bench.")
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
     counted, repeated = _latest_per_seed(r for r in records if r.cell.step == "score" and r.status == "ok")
@@ -129,14 +132,12 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
 def setting_hash(record: Record) -> str:
     """Return a short hash of everything that two inits must share to be compared.
 
-    Data, the part of the card that affects results, protocol version, recipe, kind of device (a GPU trains in
-    another precision), and non-default views and label budgets.
+    Data, the part of the card that affects results, protocol version, recipe and kind of device: a GPU trains
+    in another precision.
     """
     device = record.provenance.device.split(" ")[0].partition(":")[0]
     hashes = record.hashes
-    special = (part for part in (record.cell.view, record.cell.labels) if isinstance(part, msgspec.Struct))
-    apart = (msgspec.json.encode(part).decode() for part in special)
-    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device, *apart)
+    return _short(hashes.data, hashes.card, str(record.protocol_version), record.recipe_hash, device)
 
 
 def variant_of(record: Record) -> str:

@@ -9,7 +9,6 @@ from ...benchmark.audits.contamination.outcome import ContaminationAudit
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
 from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
-from ...tasks.task import TASKS
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat
 
@@ -194,10 +193,10 @@ class Results:
         )
 
     def generated(self, task: str) -> bool:
-        """Return whether the images of `task` are generated; by its card if no record says."""
+        """Return whether the images of `task` are generated; by the plan if no record says."""
         if facts := self.tasks.get(task):
             return facts.generated
-        return task in TASKS and TASKS[task].generated
+        return self.plan is not None and task in self.plan.generated
 
     def step(self, step: str) -> tuple[Record, ...]:
         """Return the ok records of one step: pretrain, tune or score."""

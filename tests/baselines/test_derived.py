@@ -16,6 +16,9 @@ from mednet_bench.baselines.weights.load import load_backbone
 from mednet_bench.baselines.weights.stages import stages
 from mednet_bench.baselines.weights.transform import check_transform
 from mednet_bench.benchmark.run.new_record import init_facts
+from mednet_bench.benchmark.run.resolve import resolve_request
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
 State = dict[str, torch.Tensor]
@@ -221,7 +224,6 @@ def test_a_family_has_variants_and_numbers_of_images(need: InitRequest, tmp_path
     cards = resolved(f"mednet,mednet@64,meanvar:mednet@64,lab/large={path},partial:lab/large:2", need)
     plans = {name: card.source.pretraining for name, card in cards.items()}
     assert [plan.images if plan else None for plan in plans.values()] == [0, 64, 64, None, None]
-    assert len({card.source.identity for card in cards.values()}) == 3
     assert cards["meanvar:mednet@64"].source.name == cards["mednet@64"].name == "mednet@64"
     assert cards["partial:lab/large:2"].source.file == cards["lab/large"].file
     assert parse_init_name("partial:mednet@64:2") == InitName("partial", "mednet", 64, 2)
@@ -233,3 +235,16 @@ def test_inits_declare_where_their_weights_come_from(need: InitRequest, tmp_path
     assert {name: init_facts(card, need.task).origin for name, card in cards.items()} == {
         "mednet": "here", "meanvar:mednet": "here", "lab": "card", "scratch": ""
     }  # fmt: skip
+
+
+def test_a_number_of_images_decides_alone_how_long_a_mednet_is_trained() -> None:
+    words = {"tasks": "phantom-organ", "protocols": "linear", "size": 28, "input_size": 32, "download": False}
+
+    def identities(inits: str, images: int) -> dict[str, str]:
+        recipe = TrainingConfig(pretrain_images=images)
+        cards = resolve_request(RunConfig(inits=inits, recipe=recipe, **words)).cards  # type: ignore[arg-type]
+        return {name: card.identity for (_, _, name), card in cards.items()}
+
+    few, many = (identities("mednet@64,mednet@96,mednet", images) for images in (64, 256))
+    assert few["mednet@64"] == many["mednet@64"] == few["mednet"] != many["mednet"]
+    assert len({*few.values(), *many.values()}) == 3

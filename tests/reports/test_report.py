@@ -289,7 +289,7 @@ def test_paths_of_the_request_do_not_travel_with_the_report(tmp_path: Path):
         assert "secret" not in path.read_text() and "clinic" not in path.read_text()
 
 
-def test_a_phantom_that_has_not_run_yet_is_known_by_its_card(tmp_path: Path):
+def test_a_phantom_that_has_not_run_yet_is_known_by_the_plan(tmp_path: Path):
     grid = Grid(tasks=("breastmnist", "phantom-organ"), skip=lambda cell: cell.task == "phantom-organ")
     write_run(tmp_path, grid)
     rows = re.findall(r"<tr.*?</tr>", build_report([tmp_path]).html.read_text(), flags=re.S)

@@ -18,9 +18,8 @@ from .report import write_report
 def run_command(values: ParsedValues) -> int:
     """Compute all cells without a record, then write the report."""
     folder = Path(values["out"])
-    grid = _resolve_plan(values, lambda: writable_folder(folder))
     store = schema.records.RecordStore(folder)
-    store.refuse_old_format()
+    grid = _resolve_plan(values, lambda: (writable_folder(folder), store.refuse_old_format()))
     sweep(folder)
     sweep(cache_folder())
     rules = run.scheduler.ResumeRules(values["overwrite"], values["limit"])
@@ -64,8 +63,8 @@ def run_command(values: ParsedValues) -> int:
 
 def plan_command(values: ParsedValues) -> int:
     """Print a run's cells, which are done, and the time left."""
-    grid = _resolve_plan(values)
-    store = schema.records.RecordStore(grid.request.folder)
+    store = schema.records.RecordStore(Path(values["out"]))
+    grid = _resolve_plan(values, store.refuse_old_format)
     waiting = run.scheduler.pending_cells(grid, store, run.scheduler.ResumeRules())
     if not values["estimate_only"]:
         echo(show.plan.plan_text(grid, waiting))

@@ -119,7 +119,7 @@ _LIST = [
     ),
     _MODALITY,
     click.Option(
-        ["--license"],
+        ["--license", "--licence"],
         type=click.Choice([terms.word for terms in LicenseTerms]),
         help="Only licenses with this strictest term.",
     ),

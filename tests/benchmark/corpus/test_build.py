@@ -199,3 +199,13 @@ def test_the_json_beside_an_image_is_its_row(tmp_path: Path) -> None:
 def test_a_card_of_another_kind_of_file_says_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no kind of source 'folders'; did you mean 'folder'"):
         made(tmp_path / "out", card(tmp_path / "wards.toml", kind="folders"))
+
+
+def test_a_corpus_of_version_0_1_is_read_and_not_built_again(tmp_path: Path) -> None:
+    source = npz(tmp_path, "set", range(20))
+    before = made(tmp_path / "out", source).corpus
+    described = tmp_path / "out" / "corpus.json"
+    described.write_text(described.read_text().replace('"license"', '"licence"'))
+    assert read_corpus(tmp_path / "out") == before
+    assert made(tmp_path / "out", source).corpus == before
+    assert '"licence"' in described.read_text()  # nothing was written

@@ -240,3 +240,10 @@ def test_a_file_that_is_cut_off_is_not_reported_as_an_interruption(monkeypatch: 
     monkeypatch.setattr("sys.argv", ["mednet-bench", "ls"])
     with pytest.raises(EOFError, match="too short"):
         main()
+
+
+def test_the_package_is_a_program_too() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "mednet_bench", "--version"], capture_output=True, text=True
+    )
+    assert (shown.returncode, shown.stderr) == (0, "") and "mednet-bench" in shown.stdout

@@ -63,8 +63,12 @@ def test_records_and_plan_are_read_with_their_present_names() -> None:
     assert made.task == "gray" and len(str(made.pretraining)) == 16
     plan = read_plan(OLD_RUN)
     assert plan and {planned.cell for planned in plan.cells} == {record.cell for record in records}
-    derived = {record.cell.init: record.init.derived_from for record in records if record.init}
+    inits = {record.cell.init: record.init for record in records if record.init}
+    derived = {name: init.derived_from for name, init in inits.items()}
     assert derived == {"mednet": "", "imagenet": "", "meanvar:imagenet": "imagenet", "scratch": ""}
+    assert inits["meanvar:imagenet"].source_identity == inits["imagenet"].identity
+    assert {name for name, init in inits.items() if init.origin} == {"mednet"}
+    assert plan.generated == ("phantom-organ",)
     results = load_results([OLD_RUN])
     assert len(results.rows) == 4 and not results.damaged and results.derived_inits == {"meanvar:imagenet"}
 
@@ -112,6 +116,31 @@ def test_a_run_of_version_0_1_is_reported_and_compared_but_not_continued(tmp_pat
     reported = CliRunner().invoke(cli, ["report", str(old), "--to", str(tmp_path / "report")])
     assert reported.exit_code == 0 and (tmp_path / "report" / "report.html").is_file()
     RecordStore(tmp_path / "new").refuse_old_format()  # an empty folder is no old run
+
+
+def test_one_record_of_version_0_1_among_new_ones_is_refused(tmp_path: Path) -> None:
+    words = (
+        "--tasks phantom-organ --inits scratch --protocols linear --fractions 1.0 --seeds 0..1 --size 28 "
+        f"--input-size 32 --pretrain-images 64 --no-download --out {tmp_path / 'run'}"
+    ).split()
+    shutil.copytree(OLD_RUN / "records", tmp_path / "run" / "records")
+    for command in ("plan", "run"):
+        refused = CliRunner().invoke(cli, [command, *words])
+        assert isinstance(refused.exception, UserError) and "version 0.1" in str(refused.exception)
+    plan = read_plan(OLD_RUN)
+    assert plan
+    msgspec.structs.replace(plan, format=2).write(tmp_path / "run")
+    refused = CliRunner().invoke(cli, ["run", *words])
+    assert isinstance(refused.exception, UserError) and "version 0.1" in str(refused.exception)
+
+
+def test_what_this_version_cannot_report_is_refused(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    for record in RecordStore(OLD_RUN).read_all():
+        cell = msgspec.structs.replace(record.cell, labels=LabelsPerClass(count=5))
+        store.write(msgspec.structs.replace(record, cell=cell, format=2))
+    with pytest.raises(UserError, match="newer version"):
+        load_results([tmp_path])
 
 
 @pytest.mark.parametrize("key", ["licence", "license"])
