@@ -125,23 +125,19 @@ def _init_sentence(results: Results, init: str, verdicts: Sequence[Verdict]) -> 
     dimensions = _by_dimension(results, verdicts)
     better = count_verdicts(verdicts)[BETTER]
     of = f"{better} of {count_noun(len(verdicts), 'comparison')}{_other_verdicts(verdicts)}"
+    claim = f"{init} is shown to be better than {BASELINE}"
     if not better:
         modalities = join_words(sorted(dimensions["modality"]))
-        return (
-            f"{init} is shown to be better than {BASELINE} in {of}, over all modalities here: {modalities}."
-        )
+        return f"{claim} in {of}, over all modalities here: {modalities}."
     not_shown = [
         NEVER[dimension].format(value) + _other_verdicts(group)
         for dimension, groups in dimensions.items()
         for value, group in groups.items()
         if not count_verdicts(group)[BETTER]
     ]
-    where = (
-        f"not shown {join_words(not_shown)}"
-        if not_shown
-        else "at least once in every modality and kind of task"
-    )
-    return f"{init} is shown to be better than {BASELINE} in {of}; {where}."
+    everywhere = "at least once in every modality and kind of task"
+    where = f"not shown {join_words(not_shown)}" if not_shown else everywhere
+    return f"{claim} in {of}; {where}."
 
 
 def _other_verdicts(verdicts: Sequence[Verdict]) -> str:

@@ -114,9 +114,12 @@ def _differences_text(verdicts: Sequence[Verdict]) -> str:
     """Write the range of differences with the number of comparisons that it is of, or ""."""
     judged = [verdict for verdict in verdicts if not verdict.barred]
     span = detectable_range(judged)
-    if len(judged) < 2:
-        return f"the difference in AUC of the one that may be judged is {span}" if span else ""
-    return f"the differences in AUC of all {len(judged):,} that may be judged are {span}" if span else ""
+    if not span:
+        return ""
+    some = " that may be judged" if len(judged) < len(verdicts) else ""
+    if len(judged) == 1:
+        return f"the difference in AUC{' of the one' * bool(some)}{some} is {span}"
+    return f"the differences in AUC of all {len(judged):,}{some} are {span}"
 
 
 def _pretraining_size(results: Results, verdicts: Sequence[Verdict]) -> str:
@@ -135,8 +138,7 @@ def _pretraining_sentence(init: str, made: Sequence[Record]) -> str:
     images = range_with_noun((record.counts.train for record in made if record.counts), "image")
     if len(made) == 1:
         return f" {init} was pretrained once here, on {images}."
-    kinds = {
-        (record.cell.arch, record.cell.size, record.cell.input_size, record.cell.task) for record in made
-    }
+    cells = [record.cell for record in made]
+    kinds = {(cell.arch, cell.size, cell.input_size, cell.task) for cell in cells}
     each = ", one for each network and kind of image" if len(kinds) == len(made) else ""
     return f" {len(made)} pretrainings of {init} here, on {images} each{each}."
