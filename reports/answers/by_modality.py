@@ -14,7 +14,7 @@ from ..elements.verdict_format import (
     excluded_text,
     is_undecided,
     leaky_text,
-    refusals,
+    no_verdict_sentence,
     verdicts_between,
     without_refused,
 )
@@ -118,9 +118,8 @@ def _by_dimension(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Gr
 
 def _init_sentence(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
     """Write how often one init is shown to be better than scratch, and where it never is."""
-    total = count_noun(len(verdicts), "comparison")
-    if all(verdict.barred for verdict in verdicts):
-        return f"{init} against {BASELINE}: none of {total} can have a verdict ({refusals(verdicts)})."
+    if sentence := no_verdict_sentence(init, BASELINE, verdicts):
+        return sentence
     verdicts = without_refused(verdicts)
     dimensions = _by_dimension(results, verdicts)
     better = count_verdicts(verdicts)[BETTER]

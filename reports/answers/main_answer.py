@@ -15,6 +15,7 @@ from ..elements.verdict_format import (
     excluded_text,
     is_undecided,
     leaky_text,
+    no_verdict_sentence,
     range_with_noun,
     verdicts_between,
 )
@@ -91,6 +92,8 @@ def _count_recipes(results: Results, verdicts: Sequence[Verdict]) -> int:
 
 def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
     """Write the verdicts of a pair, e.g. "mednet is worse than scratch in 8 of 9 comparisons."."""
+    if sentence := no_verdict_sentence(ours, theirs, verdicts):
+        return sentence
     counts = count_verdicts(verdicts)
     total, undecided = sum(counts.values()), sum(map(is_undecided, verdicts))
     comparisons = "comparison" if total == 1 else "comparisons"
@@ -102,8 +105,7 @@ def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
     bracket = f" ({'; '.join(filter(None, details))})" if any(details) else ""
     names = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     if not names:
-        start, count = ("Undecided", undecided) if undecided else ("No verdict", total)
-        return f"{start}: {ours} against {theirs} in {count} of {total} {comparisons}{bracket}."
+        return f"Undecided: {ours} against {theirs} in {undecided} of {total} {comparisons}{bracket}."
     first, *others = names
     claims = [f"{first} {COMPARED_WITH[first]} {theirs} in {counts[first]}"]
     claims += [f"{name} in {counts[name]}" for name in others]

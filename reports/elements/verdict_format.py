@@ -105,6 +105,14 @@ def refusals(verdicts: Iterable[Verdict]) -> str:
     return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
 
 
+def no_verdict_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
+    """Write that no comparison of a pair can have a verdict, and why; "" if one can."""
+    if not all(verdict.barred for verdict in verdicts):
+        return ""
+    total = count_noun(len(verdicts), "comparison")
+    return f"{ours} against {theirs}: none of {total} can have a verdict ({refusals(verdicts)})."
+
+
 def excluded_text(verdicts: Sequence[Verdict]) -> str:
     """Count what has no verdict, and why, e.g. "1 without a verdict: contaminated", or ""."""
     compared = [verdict for verdict in without_refused(verdicts) if verdict.barred]

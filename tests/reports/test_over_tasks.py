@@ -294,7 +294,7 @@ def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Pat
     answer, none = main_answer(results, [compared, refused]), main_answer(results, [refused])
     assert " of 1 comparison (" in answer.sentence and "; 1 refused: not-comparable)" in answer.sentence
     assert "undecided" not in answer.sentence.lower()
-    assert "of 0 comparisons (1 refused: not-comparable)" in none.sentence and not none.figure
+    assert "none of 1 comparison can have a verdict (not-comparable)" in none.sentence and not none.figure
     reached = by_modality_answer(results, [compared, refused])
     assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 
