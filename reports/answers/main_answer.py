@@ -97,13 +97,13 @@ def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
     counts = count_verdicts(verdicts)
     total, undecided = sum(counts.values()), sum(map(is_undecided, verdicts))
     comparisons = "comparison" if total == 1 else "comparisons"
+    names = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     details = [
-        f"{undecided} undecided" if 0 < undecided < total else "",
+        f"{undecided} undecided" if names and undecided else "",
         _differences_text(verdicts),
         excluded_text(verdicts),
     ]
     bracket = f" ({'; '.join(filter(None, details))})" if any(details) else ""
-    names = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     if not names:
         return f"Undecided: {ours} against {theirs} in {undecided} of {total} {comparisons}{bracket}."
     first, *others = names

@@ -269,6 +269,11 @@ def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
     assert "the difference in AUC of the one that may be judged is" in pair_sentence(
         "mednet", "scratch", [wild, decided]
     )
+    none = pair_sentence("mednet", "scratch", still)
+    start = (
+        f"Undecided: mednet against scratch in {len(rest) - 1} of {len(rest)} comparisons (the differences"
+    )
+    assert none.startswith(start) and "; 1 without a verdict: contaminated)" in none
     reached = by_modality_answer(results, [decided, *still])
     assert reached and f"({len(rest) - 1} undecided; 1 without a verdict: contaminated)" in reached.sentence
     assert "mednet is shown to be better than scratch in 1 of" in reached.sentence
