@@ -9,7 +9,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.plan import TrainingConfig
-from mednet_bench.reports.analysis.flags import DoubtFlag
+from mednet_bench.reports.analysis.flags import LEAKS, DoubtFlag
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
@@ -21,6 +21,7 @@ from mednet_bench.reports.elements.section import Datum, ReportAnswer, SectionCo
 from mednet_bench.reports.elements.verdict_format import (
     count_verdicts,
     detectable_range,
+    leaky_text,
     range_with_noun,
     verdicts_between,
 )
@@ -280,6 +281,26 @@ def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
     assert reached.sentence.endswith("Transfer may still work where the verdict is undecided.")
     barred = by_modality_answer(results, [decided, still[0]])
     assert barred and "where the verdict is undecided" not in barred.sentence
+
+
+@pytest.mark.parametrize("flag", LEAKS)
+def test_every_kind_of_leak_is_covered_by_the_sentence_on_leaks(results: Results, flag: str):
+    clean, other, *_ = compute_verdicts(results)
+    clean, leaky = replace(clean, flags=()), replace(other, flags=(DoubtFlag(flag, "found"),))
+    assert leaky_text([clean, leaky]) == (
+        " In 1 of 2 comparisons, some test images, near copies of them or their patients are also in train "
+        "or val."
+    )
+    assert leaky_text([clean]) == ""
+
+
+def test_where_transfer_is_not_shown_is_named_as_that(results: Results):
+    pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
+    tasks = dict.fromkeys(v.a.task for v in pair)
+    found = [replace(v, verdict=BETTER if v.a.task == next(iter(tasks)) else UNDECIDED) for v in pair]
+    reached = by_modality_answer(results, found)
+    assert reached and "mednet is shown to be better than scratch in 6 of 18 comparisons" in reached.sentence
+    assert "; not shown in " in reached.sentence and "never" not in reached.sentence
 
 
 def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):
