@@ -11,8 +11,10 @@ from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
     difference_range,
+    excluded_text,
+    is_undecided,
     leaky_text,
-    refusals,
+    no_verdict_sentence,
     verdicts_between,
     without_refused,
 )
@@ -25,12 +27,12 @@ NEVER = {
     "color": "on {} images",
     "labels": "at {} of the labels",
 }
-"""Dimension -> phrase for one of its values after the word never."""
+"""Dimension -> phrase for one of its values after "not shown"."""
 Groups = dict[str, list[Verdict]]
 
 
 def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
-    """Name where each pretrained init is never better than scratch."""
+    """Name where no pretrained init is shown to be better than scratch."""
     found, warning = _against_scratch(results, verdicts)
     if not found:
         return None
@@ -46,7 +48,9 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
         dict(sorted(lines.items())),
     )
     leaky = leaky_text([verdict for members in found.values() for verdict in members])
-    sentence = f"{warning} {by_init}{leaky} Transfer may still work where the verdict is undecided.".strip()
+    undecided = any(is_undecided(verdict) for members in found.values() for verdict in members)
+    hope = " Transfer may still work where the verdict is undecided." if undecided else ""
+    sentence = f"{warning} {by_init}{leaky}{hope}".strip()
     question = "For which modalities and kinds of data does transfer stop working?"
     return ReportAnswer(question, sentence, 20, figure)
 
@@ -113,29 +117,31 @@ def _by_dimension(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Gr
 
 
 def _init_sentence(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
-    """Write how often one init is better than scratch, and where it never is."""
-    total = count_noun(len(verdicts), "comparison")
-    if all(verdict.barred for verdict in verdicts):
-        return f"{init} against {BASELINE}: none of {total} can have a verdict ({refusals(verdicts)})."
+    """Write how often one init is shown to be better than scratch, and where it never is."""
+    if sentence := no_verdict_sentence(init, BASELINE, verdicts):
+        return sentence
     verdicts = without_refused(verdicts)
     dimensions = _by_dimension(results, verdicts)
     better = count_verdicts(verdicts)[BETTER]
     of = f"{better} of {count_noun(len(verdicts), 'comparison')}{_other_verdicts(verdicts)}"
+    claim = f"{init} is shown to be better than {BASELINE}"
     if not better:
         modalities = join_words(sorted(dimensions["modality"]))
-        return f"{init} is better than {BASELINE} in {of}, over all modalities here: {modalities}."
-    never = [
+        return f"{claim} in {of}, over all modalities here: {modalities}."
+    not_shown = [
         NEVER[dimension].format(value) + _other_verdicts(group)
         for dimension, groups in dimensions.items()
         for value, group in groups.items()
         if not count_verdicts(group)[BETTER]
     ]
-    where = f"never {join_words(never)}" if never else "at least once in every modality and kind of task"
-    return f"{init} is better than {BASELINE} in {of}; {where}."
+    everywhere = "at least once in every modality and kind of task"
+    where = f"not shown {join_words(not_shown)}" if not_shown else everywhere
+    return f"{claim} in {of}; {where}."
 
 
 def _other_verdicts(verdicts: Sequence[Verdict]) -> str:
     """Count the verdicts other than better in brackets, or ""."""
-    counts = count_verdicts(verdicts)
-    others = ", ".join(f"{name} {counts[name]}" for name in VERDICTS if name != BETTER and counts[name])
-    return f" ({others})" if others else ""
+    counts = count_verdicts(verdict for verdict in verdicts if not verdict.barred)
+    others = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name != BETTER and counts[name])
+    details = "; ".join(filter(None, (others, excluded_text(verdicts))))
+    return f" ({details})" if details else ""

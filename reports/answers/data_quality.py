@@ -106,7 +106,7 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     end = f"{f' {flagged}' if flagged else ''}{_audit_coverage(results)}"
     if touched:
         doubts = join_words([f"{rows:,} with {name}" for name, rows in touched.items()])
-        return f"{found}{cells}. Warnings on {averages}, each over {seeds}: {doubts}.{end}"
+        return f"{found}{cells}. Of {averages}, each over {seeds}, {doubts}.{end}"
     if flagged:
         return f"{cells}; {averages}, each over {seeds}.{end}"
     return (
@@ -149,4 +149,4 @@ def _figure(touched: dict[str, int], rows: int) -> Figure:
     with report_style():
         alt = f"Bars: of {count_noun(rows, 'average')}, {numbers}."
         panel = draw_panel(paint, 220, 74 + 20 * len(names), alt, tight=True)
-    return Figure("answer-trust", "Averages with each warning.", (panel,))
+    return Figure("answer-trust", "Number of averages with each warning.", (panel,))

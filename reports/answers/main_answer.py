@@ -3,17 +3,20 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ...benchmark.schema.records import Record
 from ..analysis.results import BASELINE, Results
-from ..analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict
+from ..analysis.verdicts import BETTER, EQUIVALENT, WORSE, Verdict
 from ..elements.format import GENERATED, count_noun, join_words
 from ..elements.section import ReportAnswer
 from ..elements.verdict_bars import draw_verdict_bars
 from ..elements.verdict_format import (
     count_verdicts,
     difference_range,
+    excluded_text,
+    is_undecided,
     leaky_text,
+    no_verdict_sentence,
     range_with_noun,
-    refusals,
     verdicts_between,
 )
 
@@ -37,13 +40,15 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
         pairs = [(IMAGENET, BASELINE)] if {*OTHERS} <= {*inits} else []
     found = {pair: members for pair in pairs if (members := verdicts_between(counted, *pair))}
     if not found:
-        return ReportAnswer(question, f"{note or 'Undecided: '}no two inits can be compared here.", 10)
+        start = f"{note}No" if note else "Undecided: no"
+        return ReportAnswer(question, f"{start} two inits can be compared here.", 10)
     by_pair = " ".join(pair_sentence(*pair, members) for pair, members in found.items())
     everything = [verdict for members in found.values() for verdict in members]
     lines = {f"{ours} against {theirs}": count_verdicts(of) for (ours, theirs), of in found.items()}
-    figure = draw_verdict_bars("answer-helps", f"Verdicts by pair: {n_of(everything)}.{warning}", lines)
+    size = n_of(results, everything)
+    figure = draw_verdict_bars("answer-helps", f"Verdicts by pair: {size}.{warning}", lines)
     weights = _pretraining_size(results, everything)
-    sentence = f"{warning} {note}{by_pair}{leaky_text(everything)}{weights} n = {n_of(everything)}."
+    sentence = f"{warning} {note}{by_pair}{leaky_text(everything)}{weights} n = {size}."
     return ReportAnswer(question, sentence.strip(), 10, figure)
 
 
@@ -55,15 +60,19 @@ def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Ver
     return (real, "") if real else (list(verdicts), f" Every task here is {GENERATED}." if verdicts else "")
 
 
-def n_of(verdicts: Sequence[Verdict]) -> str:
+def n_of(results: Results, verdicts: Sequence[Verdict]) -> str:
     """Write n without barred verdicts, e.g. "3 tasks, 3 seeds, 300 test images"."""
     judged = [verdict for verdict in verdicts if not verdict.barred]
     if not judged:
         return count_noun(0, "comparison")
     protocols = {verdict.a.protocol for verdict in judged}
+    networks = {verdict.a.arch for verdict in judged}
+    recipes = _count_recipes(results, judged)
     parts = [
         count_noun(len({verdict.a.task for verdict in judged}), "task"),
         *([count_noun(len(protocols), "protocol")] if len(protocols) > 1 else []),
+        *([count_noun(len(networks), "network")] if len(networks) > 1 else []),
+        *([count_noun(recipes, "recipe")] if recipes > 1 else []),
         count_noun(len({verdict.a.fraction for verdict in judged}), "label fraction"),
         range_with_noun((len(verdict.seeds) for verdict in judged), "seed"),
         range_with_noun((verdict.n_test for verdict in judged), "test image"),
@@ -71,35 +80,67 @@ def n_of(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(parts)
 
 
+def _count_recipes(results: Results, verdicts: Sequence[Verdict]) -> int:
+    """Count the recipes of the protocol with the most; each protocol hashes fields of its own."""
+    protocols = {key: verdict.a.protocol for verdict in verdicts for key in verdict.a.keys}
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in results.counted:
+        if record.key in protocols:
+            found[protocols[record.key]].add(record.recipe_hash)
+    return max(map(len, found.values()), default=0)
+
+
 def pair_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
     """Write the verdicts of a pair, e.g. "mednet is worse than scratch in 8 of 9 comparisons."."""
+    if sentence := no_verdict_sentence(ours, theirs, verdicts):
+        return sentence
     counts = count_verdicts(verdicts)
-    total, undecided = sum(counts.values()), counts[UNDECIDED]
+    total, undecided = sum(counts.values()), sum(map(is_undecided, verdicts))
     comparisons = "comparison" if total == 1 else "comparisons"
-    refused, span = refusals(verdicts), difference_range(verdicts)
+    names = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     details = [
-        f"{undecided} undecided" if 0 < undecided < total else "",
-        f"difference in AUC {span}" if span else "",
-        f"no verdict where flagged {refused}" if refused else "",
+        f"{undecided} undecided" if names and undecided else "",
+        _differences_text(verdicts),
+        excluded_text(verdicts),
     ]
     bracket = f" ({'; '.join(filter(None, details))})" if any(details) else ""
-    names = [name for name in (BETTER, EQUIVALENT, WORSE) if counts[name]]
     if not names:
-        return f"Undecided: {ours} against {theirs} in {total} of {total} {comparisons}{bracket}."
+        return f"Undecided: {ours} against {theirs} in {undecided} of {total} {comparisons}{bracket}."
     first, *others = names
     claims = [f"{first} {COMPARED_WITH[first]} {theirs} in {counts[first]}"]
     claims += [f"{name} in {counts[name]}" for name in others]
     return f"{ours} is {join_words(claims)} of {total} {comparisons}{bracket}."
 
 
+def _differences_text(verdicts: Sequence[Verdict]) -> str:
+    """Write the range of differences with the number of comparisons that it is of, or ""."""
+    judged = [verdict for verdict in verdicts if not verdict.barred]
+    span = difference_range(judged)
+    if not span:
+        return ""
+    some = " that may be judged" if len(judged) < len(verdicts) else ""
+    if len(judged) == 1:
+        return f"the difference in AUC{' of the one' * bool(some)}{some} is {span}"
+    return f"the differences in AUC of all {len(judged):,}{some} are {span}"
+
+
 def _pretraining_size(results: Results, verdicts: Sequence[Verdict]) -> str:
     """Write how many images the weights pretrained here have seen, or ""."""
     keys = {key: verdict.a.init for verdict in verdicts for key in verdict.a.keys}
     used = {r.init.identity: keys[r.key] for r in results.counted if r.init and r.key in keys}
-    images: dict[str, list[int]] = defaultdict(list)
+    pretrainings: dict[str, list[Record]] = defaultdict(list)
     for made in results.step("pretrain"):
         if made.init and made.counts and made.init.identity in used:
-            images[used[made.init.identity]].append(made.counts.train)
-    return "".join(
-        f" {init} was pretrained once here, on {range_with_noun(of, 'image')}." for init, of in images.items()
-    )
+            pretrainings[used[made.init.identity]].append(made)
+    return "".join(_pretraining_sentence(init, made) for init, made in pretrainings.items())
+
+
+def _pretraining_sentence(init: str, made: Sequence[Record]) -> str:
+    """Write how many pretrainings of an init there are, and on how many images."""
+    images = range_with_noun((record.counts.train for record in made if record.counts), "image")
+    if len(made) == 1:
+        return f" {init} was pretrained once here, on {images}."
+    cells = [record.cell for record in made]
+    kinds = {(cell.arch, cell.size, cell.input_size, cell.task) for cell in cells}
+    each = ", one for each network and kind of image" if len(kinds) == len(made) else ""
+    return f" {len(made)} pretrainings of {init} here, on {images} each{each}."

@@ -63,15 +63,20 @@ def _gains(members: Sequence[SubgroupGain]) -> str:
     ours, theirs = members[0].pair.a.init, members[0].pair.b.init
     of = count_noun(len(members), "subgroup")
     claims = [each.alike for each in members]
-    words = {MORE: MORE, LESS: LESS, ALIKE: "as much as the others"}
-    parts = [f"{claims.count(claim)} {text}" for claim, text in words.items() if claim in claims]
+    words = {MORE: ("larger", "than"), LESS: ("smaller", "than"), ALIKE: ("as large", "as")}
+    shown = {claim: claims.count(claim) for claim in words if claim in claims}
+    parts = [f"{words[claim][0]} in {count}" for claim, count in shown.items()]
     left = claims.count(UNDECIDED)
-    rest = f", {left} undecided" if left else ""
+    rest = f" ({left} undecided)" if left else ""
     start = f"Undecided: whether {ours} helps {of} alike compared with {theirs}."
-    if parts:
-        start = f"Compared with {theirs}, {ours} helps {join_words(parts)} ({of}{rest})."
+    if shown:
+        (claim, count), *_ = shown.items()
+        size, than = words[claim]
+        parts[0] = f"{size} {than} in the others in {count} of {of}"
+        start = f"The gain of {ours} over {theirs} is {join_words(parts)}{rest}."
     verdicts = [each.verdict for each in members]
-    return f"{start} It is better in {verdicts.count(BETTER)} of them and worse in {verdicts.count(WORSE)}."
+    better, worse = verdicts.count(BETTER), verdicts.count(WORSE)
+    return f"{start} {ours} is better in {better} of them and worse in {worse}."
 
 
 def _place(each: RowGap) -> str:

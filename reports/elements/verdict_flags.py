@@ -17,9 +17,10 @@ MEANINGS = {
     "groups-in-train": "test images are of patients or other groups that are also in train or val",
     "near-copies-in-train": "an audit found test images with an equal or near copy in train or val",
     "not-comparable": "the two inits differ in data, options, kind of device or test images",
-    "no-evidence": "no predictions, too few test images or none with an error: no estimate of the error",
+    "no-evidence": "no AUC or predictions, too few test images, or none with an error: neither the "
+    "difference nor its error can be judged",
     "phantom": "generated images: not evidence about real images",
-    "contaminated": "the weights have seen images of the task, as declared or found by an audit",
+    "contaminated": "the weights are declared, or were found, to have seen images of the task",
     "possibly-contaminated": "overlap is possible, or an audit found no more copies than look-alikes explain",
     "not-imagenet": "the weights called imagenet have seen other images too, or their data is not documented",
     "unpaired": "seeds that only one of the two inits has are left out",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..analysis.flags import LEAKS
-from ..analysis.verdicts import VERDICTS, Verdict
+from ..analysis.verdicts import UNDECIDED, VERDICTS, Verdict
 from .format import count_noun, format_interval, format_number
 
 FLAGS = 5
@@ -42,6 +42,11 @@ def count_verdicts(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """Count each of `VERDICTS`, 0 included, without refused pairs."""
     found = Counter(verdict.verdict for verdict in without_refused(verdicts))
     return {name: found[name] for name in VERDICTS}
+
+
+def is_undecided(verdict: Verdict) -> bool:
+    """Return whether it could have been decided and was not."""
+    return verdict.verdict == UNDECIDED and not verdict.barred
 
 
 def tally_text(verdicts: Sequence[Verdict]) -> str:
@@ -100,11 +105,29 @@ def refusals(verdicts: Iterable[Verdict]) -> str:
     return " or ".join(sorted({verdict.barred.name for verdict in verdicts if verdict.barred}))
 
 
+def no_verdict_sentence(ours: str, theirs: str, verdicts: Sequence[Verdict]) -> str:
+    """Write that no comparison of a pair can have a verdict, and why; "" if one can."""
+    if not all(verdict.barred for verdict in verdicts):
+        return ""
+    total = count_noun(len(verdicts), "comparison")
+    return f"{ours} against {theirs}: none of {total} can have a verdict ({refusals(verdicts)})."
+
+
+def excluded_text(verdicts: Sequence[Verdict]) -> str:
+    """Count what has no verdict, and why, e.g. "1 without a verdict: contaminated", or ""."""
+    compared = [verdict for verdict in without_refused(verdicts) if verdict.barred]
+    refused = len(verdicts) - len(without_refused(verdicts))
+    parts = [f"{len(compared):,} without a verdict: {refusals(compared)}"] * bool(compared)
+    parts += [f"{refused:,} refused: not-comparable"] * bool(refused)
+    return "; ".join(parts)
+
+
 def leaky_text(verdicts: Sequence[Verdict]) -> str:
-    """Count the comparisons whose training set contains test images or their patients, or ""."""
+    """Count the comparisons with test images, near copies or their patients in train or val, or ""."""
     leaky = sum(verdict.has(*LEAKS) for verdict in verdicts)
     of = f"{leaky:,} of {count_noun(len(verdicts), 'comparison')}"
-    return f" In {of}, test images or their patients are also in train or val." if leaky else ""
+    what = "some test images, near copies of them or their patients"
+    return f" In {of}, {what} are also in train or val." if leaky else ""
 
 
 def keys_of(verdict: Verdict) -> tuple[str, ...]:

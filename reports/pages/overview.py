@@ -171,7 +171,9 @@ def notices(results: Results) -> tuple[str, ...]:
         found.append(f"{damage}; see Warnings.")
     found += _equal_shares(results)
     if any(row.contaminated for row in results.rows):
-        found.append("Some weights have seen data of a task; see Warnings.")
+        found.append(
+            "Some weights have seen, or are declared to have seen, data that a task comes from; see Warnings."
+        )
     if any(row.ambiguous for row in results.rows):
         found.append("Some records here must not be averaged or compared with each other; see Warnings.")
     return tuple(found)

@@ -51,7 +51,8 @@ def cost_section(results: Results) -> SectionContent | None:
     lead = (
         "Wall-clock seconds from the records. Seconds of different devices, or of cells that ran at the same "
         "time, are not comparable. Shared work (pretrained weights, tuning, cached features) is charged to "
-        "the step or cell that did it. Memory is the peak of the device; without a GPU, of the process.",
+        "the step or cell that did it. Memory is the peak of the device; without a GPU, of the process "
+        "since its start, earlier cells included.",
     )
     part = SectionPart(lead=lead, blocks=(*tables, *_figures(results)))
     return SectionContent("Cost", 60, (part,), tuple(filter(None, (cost_benefit_answer(results),))))

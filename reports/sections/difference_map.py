@@ -76,7 +76,7 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
         f"{primary_title(results)} on the test set minus that from scratch with the same task, labels and "
         "seed, mean over the common seeds. Blue is above scratch, orange below, gray close to 0; colors are "
         f"full at {format_number(scale, '.2f')}. They show size, not certainty. {NO_VERDICT}",
-        *(("* These weights have seen data of the task, as declared or found by an audit.",) * starred),
+        *(("* These weights are declared, or were found, to have seen data of the task.",) * starred),
         *((f"{count_noun(cut, 'more map')} left out; the table has their numbers.",) * (cut > 0)),
     )
     return SectionContent(title, 40, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))

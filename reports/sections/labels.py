@@ -50,7 +50,8 @@ def labels_section(results: Results) -> SectionContent | None:
         "budgets. Where the reference's own curve is flat, it would reach its score with fewer labels too; "
         "the share is relative to that number. The 95 % interval is over test images and seeds and is not "
         "corrected for the number of tasks; with three seeds it is wide, and from the smallest budget to "
-        "\u201cnot reached\u201d it says nothing. No difference shown is no proof of no difference.",
+        "\u201cnot reached\u201d it says nothing. That no difference was shown does not prove that there "
+        "is none.",
     )
     blocks: list[Table | Figure] = []
     if savings:

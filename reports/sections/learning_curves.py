@@ -20,8 +20,9 @@ CURVE_PANELS = 120
 
 ARROWS_LEGEND = (
     "An arrow leads from the score of a reference to the same score on another curve, with the ratio of the "
-    "labels: to the left saves labels, to the right costs labels. It is dotted if the 95 % interval includes "
-    "no saving; the section Labels saved has the intervals."
+    "labels: to the left saves labels, to the right costs labels. It is dotted unless its whole "
+    "95 % interval is on one side of the reference's own number and the verdict agrees; the section Labels "
+    "saved has the intervals."
 )
 
 CurveKey = tuple[str, str]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...benchmark.training.metrics import ECE_BINS
 from ..analysis.influence_input import read_predictions
 from ..analysis.results import LeaderboardRow, Results
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
@@ -64,10 +65,10 @@ def reliability_section(results: Results) -> SectionContent | None:
         return None
     left = len(panels) - drawn if drawn == RELIABILITY_PANELS else 0
     lead = (
-        f"Share of correct decisions with {format_percent(largest)} of the labels, in {BINS} bins of equal "
-        "size by confidence, all seeds together. A calibrated network is on the diagonal, an overconfident "
-        "one below it. The legend has the expected calibration error, ECE, mean over seeds. No network was "
-        "calibrated after training.",
+        f"Share of correct decisions with {format_percent(largest)} of the labels, in {BINS} bins with "
+        "equally many decisions, sorted by confidence, all seeds together. A calibrated network is on the "
+        "diagonal, an overconfident one below it. The legend has the expected calibration error, ECE, from "
+        f"{ECE_BINS} bins of equal width, mean over seeds. No network was calibrated after training.",
         *((f"{count_noun(left, 'more panel')} left out.",) if left else ()),
     )
     blocks = tuple(

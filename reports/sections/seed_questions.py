@@ -40,8 +40,8 @@ def seed_questions(results: Results) -> SectionContent | None:
     if not any(row.init == MEDICAL for row in results.rows):
         return None
     lead = (
-        "An essay (arXiv 2110.06512) proposes a Medical ImageNet and leaves four questions open. These are "
-        "the answers of this run, and their limits.",
+        "An essay (arXiv 2110.06512) proposes a Medical ImageNet and leaves four questions open. This "
+        "is what this run says about them, and what it cannot say.",
     )
     answers = (
         ("Is such a data set feasible?", feasibility_answer(results)),
@@ -130,16 +130,18 @@ def limits_answer(results: Results) -> str:
     none = [task for task in judged if task not in helped]
     losses = [task for task in judged if task in harmed]
     of = f"of {count_noun(len(judged), 'task')}"
-    first = f"No pretraining was better than {BASELINE}, at any number of labels, on {len(none)} {of}"
-    second = f"at least one was worse on {len(losses)} {of}"
+    first = (
+        f"No pretraining was shown to be better than {BASELINE}, at any number of labels, on {len(none)} {of}"
+    )
+    second = f"at least one was shown to be worse on {len(losses)} {of}"
     first, second = (
         text + (f" ({join_words(tasks)})" if tasks else "")
         for text, tasks in ((first, none), (second, losses))
     )
     made = f" These images are {GENERATED}." if not real else ""
     return (
-        f"{first}; {second}.{made} A task without a better pretraining "
-        "may have one that was not detected: the section Verdicts has the detectable differences."
+        f"{first}; {second}.{made} That no pretraining was shown to be better does not mean that none "
+        "helps: the section Verdicts has the detectable differences."
     )
 
 

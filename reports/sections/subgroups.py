@@ -71,9 +71,9 @@ def _lead() -> tuple[str, ...]:
         f"than {FEWEST_PER_SIDE} images or patients on either side of a class has no AUC and is not in the "
         "gap.",
         "The gap is the highest minus the lowest AUC. It is never negative and larger than 0 by chance, "
-        "more so with few images: By chance is its mean if all subgroups were equal. Its interval is "
-        "simultaneous over all pairs of subgroups (Bonferroni) and starts at 0 if no pair is shown to "
-        "differ; the lowest subgroup is then the lowest in this test set only.",
+        "more so with few images: By chance is its mean if the AUC were the same in all subgroups. Its "
+        "interval is simultaneous over all pairs of subgroups (Bonferroni) and starts at 0 if no pair is "
+        "shown to differ; the lowest subgroup is then the lowest in this test set only.",
         "The gain is the first init's AUC minus the second's on the same images of a subgroup. Against the "
         "others is that gain minus the mean gain of the other subgroups, a difference of differences. "
         "Verdicts and p-values are after Holm's correction over the subgroups of one column, not over tasks, "
@@ -132,7 +132,8 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
         TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"),
         TableColumn("Highest"),
         TableColumn("Gap", ".3f"), TableColumn(RANGE, help="simultaneous over all pairs of subgroups"),
-        TableColumn("By chance", ".3f", "mean gap if all subgroups were equal"), TableColumn("Shown"),
+        TableColumn("By chance", ".3f", "mean gap if the AUC were the same in all subgroups"),
+        TableColumn("Shown"),
     )  # fmt: skip
     rows = [
         (

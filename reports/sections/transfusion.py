@@ -56,12 +56,12 @@ TRANSFUSION_QUESTION = "Are features reused, or only the scale of the weights?"
 VERBS = {
     REPRODUCED: "reproduces",
     CONTRADICTED: "contradicts",
-    UNCLEAR: "cannot judge",
+    UNCLEAR: "leaves undecided",
     UNTESTED: "does not test",
 }
 CLOSING = (
     "CKA measures how much the features of a stage changed, not whether the task needs them: features may "
-    "stay because no gradient moved them, as with scratch. It is measured on one sample of validation "
+    "stay because nothing moved them, as with scratch. It is measured on one sample of validation "
     "images, whose variance is not in these errors."
 )
 
@@ -104,7 +104,7 @@ def _sentence(source: str, judged: Sequence[TransfusionFinding], full: Sequence[
     known = any(init == f"meanvar:{source}" for each in full for init in each.rows)
     cure = "" if known else f" Add meanvar:{source} to --inits to test more findings."
     return (
-        f"Compared with Transfusion (Raghu et al. 2019), this run with {source} {'; '.join(parts)}. "
+        f"Of the findings of Transfusion (Raghu et al. 2019), with {source} this run {'; '.join(parts)}. "
         f"n = {tasks}, {networks}.{cure}"
     )
 

@@ -65,11 +65,12 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
         "AUC of the first init minus that of the second, mean over seeds; above 0 favors the first. Its "
         f"95{NBSP}% interval covers other test images and other training seeds.",
         "Better and worse: a true difference of 0 is rejected. Equivalent: a difference as large as the "
-        f"margin, {margin} AUC, is rejected on both sides. Undecided: neither is rejected, which is not the "
-        f"same as equal. Each kind of claim has an error rate of 5{NBSP}% after Holm's correction over the "
-        "tasks of one question: the same pair, protocol, network and share of labels. The interval is "
-        "neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little "
-        "beyond the margin for an equivalent one.",
+        f"margin, {margin} AUC, is rejected on both sides. Undecided: neither was shown, or a flag "
+        "excludes the verdict (or the claim of equivalence); this is not the same as equal. Each kind of "
+        f"claim has an error rate of 5{NBSP}% after Holm's correction over the tasks of one question: the "
+        "same pair, protocol, network and share of labels. The interval is neither corrected nor one-sided, "
+        "so it may exclude 0 for an undecided pair, and reach a little beyond the margin for an equivalent "
+        "one.",
         "Detectable is the smallest true difference that this number of seeds and images would show with "
         f"80{NBSP}% probability. Seeds needed would show a difference as large as the present estimate; "
         "where no number of seeds would, only more test images help.",

@@ -112,6 +112,7 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
     _, feasible, better, needed, limits, unsaid = content.parts
     assert "2 MedNets" in feasible.lead[0] and "3,000,000" in feasible.lead[0]
     assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
+    assert "No pretraining was shown to be better than scratch" in limits.lead[0]
     assert "of 3 tasks" in needed.lead[0] and "of 3 tasks" in limits.lead[0]
     assert any("clinical resolution" in point for point in unsaid.points)
 

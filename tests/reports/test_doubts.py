@@ -269,13 +269,13 @@ def test_doubts_of_one_row_touch_its_average(tmp_path: Path, change: Callable, d
     results = rewritten(
         tmp_path, lambda record, store: change(undoubted(record, counted(known=300)), store), alone
     )
-    assert f"Warnings on 1 average, each over 3 seeds: {doubt}." in data_quality_answer(results).sentence
+    assert f"Of 1 average, each over 3 seeds, {doubt}." in data_quality_answer(results).sentence
 
 
 def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
     grid = replace(GRID, tasks=("dermamnist",))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)), grid)
-    assert ": 2 with known caveats of the task." in data_quality_answer(results).sentence
+    assert ", 2 with known caveats of the task." in data_quality_answer(results).sentence
 
 
 @pytest.mark.parametrize(
@@ -289,4 +289,4 @@ def test_caveats_of_a_task_touch_its_averages(tmp_path: Path) -> None:
 def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) -> None:
     write_leakage(tmp_path / LEAKAGE_FOLDER, audit_of(**found))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
-    assert ": 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence
+    assert ", 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence

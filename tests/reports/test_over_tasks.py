@@ -30,6 +30,7 @@ from mednet_bench.reports.elements.format import format_number
 from mednet_bench.reports.elements.section import Figure
 from mednet_bench.reports.elements.verdict_format import count_verdicts, tally_text
 from mednet_bench.reports.pages.build import build_report
+from mednet_bench.reports.pages.overview import notices
 from mednet_bench.reports.sections.ranking import over_tasks
 from mednet_bench.reports.statistics.over_tasks import (
     critical_difference,
@@ -224,6 +225,7 @@ def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tm
     assert [each.tasks for each in overall_differences(results)] == [("breastmnist",)]
     answer = cost_benefit_answer(results)
     assert answer and "over 2 tasks" in answer.sentence and "imagenet* " in answer.sentence
+    assert "Some weights have seen, or are declared to have seen, data" in " ".join(notices(results))
     assert "differs from" not in answer.sentence and "means, not verdicts" in answer.sentence
 
 
@@ -292,9 +294,9 @@ def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Pat
     assert refused.has("not-comparable") and sum(count_verdicts([compared, refused]).values()) == 1
     assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
     answer, none = main_answer(results, [compared, refused]), main_answer(results, [refused])
-    assert " of 1 comparison (" in answer.sentence and "flagged not-comparable" in answer.sentence
+    assert " of 1 comparison (" in answer.sentence and "; 1 refused: not-comparable)" in answer.sentence
     assert "undecided" not in answer.sentence.lower()
-    assert "of 0 comparisons (no verdict where flagged not-comparable)" in none.sentence and not none.figure
+    assert "none of 1 comparison can have a verdict (not-comparable)" in none.sentence and not none.figure
     reached = by_modality_answer(results, [compared, refused])
     assert reached and "fundus" not in reached.sentence, "nothing was compared there"
 

@@ -40,6 +40,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuiltReport:
     return build_report([folder])
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Undecided: neither was shown, or a flag excludes the verdict (or the claim of equivalence)",
+        "in 10 bins with equally many decisions, sorted by confidence",
+        "ECE, from 15 bins of equal width",
+        "without a GPU, of the process since its start, earlier cells included",
+        "It is dotted unless its whole 95 % interval is on one side of the reference's own number",
+        "That no difference was shown does not prove that there is none.",
+        "This is what this run says about them, and what it cannot say.",
+        "Number of averages with each warning.",
+    ],
+)
+def test_limits_of_the_numbers_are_stated_as_they_are(built: BuiltReport, sentence: str):
+    assert sentence in built.markdown.read_text().replace("\N{NO-BREAK SPACE}", " ")
+
+
 def marks(columns: tuple[TableColumn, ...], row: tuple, **facts: str | float) -> set[str]:
     table = Table("", columns, (row,), facts=facts)
     return set(FacetMarks(FACETS, MODALITIES).of(row_facts(table, row)).split())

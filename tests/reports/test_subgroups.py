@@ -171,6 +171,8 @@ def test_the_report_answers_on_top_and_exports(tmp_path):
         [write(tmp_path, {"sex": halves(), "site": halves()[::-1]}, apart(halves() == "male", 4))]
     )
     page, text = built.html.read_text(), built.markdown.read_text()
+    assert "over scratch is larger than in the others in 2 of 4 subgroups and smaller in 2" in text
+    assert "mednet is better in 2 of them and worse in 0." in text
     assert "Does pretraining help everyone alike?" in page and "Does pretraining help everyone alike?" in text
     lines = list(csv.DictReader((built.csv.parent / "subgroups.csv").open(newline="")))
     counted = [line["quantity"] for line in lines]

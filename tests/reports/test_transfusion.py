@@ -225,6 +225,7 @@ def test_the_page_shows_the_section_only_where_it_has_something_to_say(tmp_path:
     content = section(results)
     assert content is not None
     sentence = content.answers[0].sentence
+    assert sentence.startswith("Of the findings of Transfusion (Raghu et al. 2019), with ")
     assert f"reproduces {SPEED}, {SCALE} and {LOWEST}; does not test" in sentence and "n = 1 task" in sentence
     text = build_report([tmp_path / "with"]).markdown.read_text()
     assert MEANVAR in text and "## Features or scale" in text and "0.95" in text

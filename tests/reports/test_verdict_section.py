@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.flags import DoubtFlag
+from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.reports.analysis.flags import LEAKS, DoubtFlag
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
+from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.main_answer import main_answer, n_of, pair_sentence
 from mednet_bench.reports.elements.forest import FOREST_ROWS, draw_forests, rows_to_draw
 from mednet_bench.reports.elements.format import GENERATED, format_percent
@@ -19,6 +21,7 @@ from mednet_bench.reports.elements.section import Datum, ReportAnswer, SectionCo
 from mednet_bench.reports.elements.verdict_format import (
     count_verdicts,
     difference_range,
+    leaky_text,
     range_with_noun,
     verdicts_between,
 )
@@ -216,8 +219,29 @@ def test_one_verdict_alone_never_makes_the_headline(results: Results, said: list
 
 def test_the_answer_says_how_small_the_medical_weights_are(results: Results):
     sentence = answer_of(results, "Does medical").sentence
-    images = [record.counts.train for record in results.step("pretrain") if record.counts]
-    assert f"mednet was pretrained once here, on {range_with_noun(images, 'image')}." in sentence
+    images = range_with_noun(
+        (record.counts.train for record in results.step("pretrain") if record.counts), "image"
+    )
+    assert f"2 pretrainings of mednet here, on {images} each." in sentence
+
+
+def test_one_pretraining_is_named_as_one(tmp_path: Path):
+    sentence = answer_of(run(tmp_path, tasks=("breastmnist",), fractions=(1.0,)), "Does medical").sentence
+    assert " mednet was pretrained once here, on " in sentence
+
+
+def test_networks_and_recipes_are_counted_if_there_are_several(tmp_path: Path):
+    several = Grid(tasks=("breastmnist",), archs=("resnet18", "resnet50"), fractions=(1.0,))
+    write_run(tmp_path, several)
+    sentence = answer_of(load_results([tmp_path]), "Does medical").sentence
+    assert "2 pretrainings of mednet here" in sentence and ", one for each network and kind" in sentence
+    assert "n = 1 task, 2 networks, 1 label fraction" in sentence
+    write_run(tmp_path, replace(several, recipe=TrainingConfig(steps=77)))
+    results = load_results([tmp_path])
+    judged = [v for v in compute_verdicts(results) if not v.barred]
+    assert "2 networks, 2 recipes, 1 label" in n_of(results, judged)
+    linear = [replace(v, a=replace(v.a, protocol="linear")) for v in judged[:1]]
+    assert "recipe" not in n_of(results, linear)
 
 
 def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
@@ -236,8 +260,47 @@ def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
         == difference_range(rest)
         != difference_range([first, *rest, replace(wild, flags=())])
     )
-    assert n_of([wild, *rest]) == n_of(rest)
-    assert difference_range([wild]) == "" and n_of([wild]) == "0 comparisons"
+    assert n_of(results, [wild, *rest]) == n_of(results, rest)
+    assert difference_range([wild]) == "" and n_of(results, [wild]) == "0 comparisons"
+    decided = replace(rest[0], verdict=BETTER)
+    still = [replace(verdict, verdict=UNDECIDED) for verdict in (wild, *rest[1:])]
+    sentence = pair_sentence("mednet", "scratch", [decided, *still])
+    assert f"({len(rest) - 1} undecided; the differences in AUC of all {len(rest)} that may be" in sentence
+    assert sentence.endswith("; 1 without a verdict: contaminated).")
+    assert "the difference in AUC of the one that may be judged is" in pair_sentence(
+        "mednet", "scratch", [wild, decided]
+    )
+    none = pair_sentence("mednet", "scratch", still)
+    start = (
+        f"Undecided: mednet against scratch in {len(rest) - 1} of {len(rest)} comparisons (the differences"
+    )
+    assert none.startswith(start) and "; 1 without a verdict: contaminated)" in none
+    reached = by_modality_answer(results, [decided, *still])
+    assert reached and f"({len(rest) - 1} undecided; 1 without a verdict: contaminated)" in reached.sentence
+    assert "mednet is shown to be better than scratch in 1 of" in reached.sentence
+    assert reached.sentence.endswith("Transfer may still work where the verdict is undecided.")
+    barred = by_modality_answer(results, [decided, still[0]])
+    assert barred and "where the verdict is undecided" not in barred.sentence
+
+
+@pytest.mark.parametrize("flag", LEAKS)
+def test_every_kind_of_leak_is_covered_by_the_sentence_on_leaks(results: Results, flag: str):
+    clean, other, *_ = compute_verdicts(results)
+    clean, leaky = replace(clean, flags=()), replace(other, flags=(DoubtFlag(flag, "found"),))
+    assert leaky_text([clean, leaky]) == (
+        " In 1 of 2 comparisons, some test images, near copies of them or their patients are also in train "
+        "or val."
+    )
+    assert leaky_text([clean]) == ""
+
+
+def test_where_transfer_is_not_shown_is_named_as_that(results: Results):
+    pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
+    tasks = dict.fromkeys(v.a.task for v in pair)
+    found = [replace(v, verdict=BETTER if v.a.task == next(iter(tasks)) else UNDECIDED) for v in pair]
+    reached = by_modality_answer(results, found)
+    assert reached and "mednet is shown to be better than scratch in 6 of 18 comparisons" in reached.sentence
+    assert "; not shown in " in reached.sentence and "never" not in reached.sentence
 
 
 def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_path: Path):
@@ -249,14 +312,14 @@ def test_of_phantoms_alone_the_answer_says_first_that_they_are_no_evidence(tmp_p
 
 def test_an_answer_that_cannot_be_given_says_so(tmp_path: Path):
     alone = run(tmp_path / "alone", tasks=("breastmnist",), inits=("scratch",), fractions=(1.0,))
-    assert "no two inits can be compared" in answer_of(alone, "Does medical").sentence
+    assert "only scratch. No two inits can be compared" in answer_of(alone, "Does medical").sentence
     assert "--inits mednet,imagenet,scratch" in answer_of(alone, "What should I run next").sentence
     assert verdict_text(alone, 80) == ""
     single = run(tmp_path / "single", tasks=("breastmnist",), seeds=(7,), fractions=(1.0,))
     assert (
-        "Undecided: mednet against scratch in 1 of 1 comparison" in answer_of(single, "Does medical").sentence
+        "mednet against scratch: none of 1 comparison can have a verdict (single-seed)."
+        in answer_of(single, "Does medical").sentence
     )
-    assert "no verdict where flagged single-seed" in answer_of(single, "Does medical").sentence
     assert "--seeds 0..1,7" in answer_of(single, "What should I run next").sentence
     without = run(
         tmp_path / "without", tasks=("breastmnist",), inits=("imagenet", "scratch"), fractions=(1.0,)
