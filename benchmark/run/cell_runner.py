@@ -20,7 +20,7 @@ from ..schema.plan import Cell, PlannedCell
 from ..schema.provenance import peak_memory_mb
 from ..schema.records import ContentHashes, ImageCounts, Record
 from ..training import subsets
-from ..training.device_data import TaskData
+from ..training.device_data import DeviceSplits
 from ..training.loop import retry_in_parts
 from ..training.metrics import MetricValues, Predictions, compute_metrics, metric_facts
 from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
@@ -77,14 +77,14 @@ class CellRunner:
     def _new_record(self, planned: PlannedCell) -> Record:
         return new_record(self.resolved, planned, self.device)
 
-    def _load_task(self, task: str, size: int) -> TaskData:
+    def _load_task(self, task: str, size: int) -> DeviceSplits:
         card = self.resolved.tasks[task]
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading
         found, dedupe = copies_in(card, splits, fingerprint), self.resolved.request.dedupe
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
-        return TaskData(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
+        return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
     def _eval_context(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
         data = self.data(cell.task, cell.size)

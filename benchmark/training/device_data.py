@@ -16,7 +16,7 @@ from ..schema.split_overlap import SplitOverlap
 
 
 @dataclass(eq=False)
-class TaskData:
+class DeviceSplits:
     """The splits of one (task, size), each moved to the device at most once.
 
     Attributes:

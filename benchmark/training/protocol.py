@@ -18,7 +18,7 @@ from ..schema.records import HyperparameterChoice, StageSimilarity, ValidationPo
 from .subsets import LabelSubset
 
 if TYPE_CHECKING:
-    from .device_data import TaskData
+    from .device_data import DeviceSplits
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class EvalContext:
 
     cell: Cell
     task: Task
-    data: TaskData
+    data: DeviceSplits
     subset: LabelSubset
     card: InitCard
     recipe: TrainingConfig

@@ -27,7 +27,7 @@ from mednet_bench.baselines.weights.archs import build_backbone
 from mednet_bench.baselines.weights.prepare import InputPreparation
 from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.training import features, subsets
-from mednet_bench.benchmark.training.device_data import TaskData, as_stored
+from mednet_bench.benchmark.training.device_data import DeviceSplits, as_stored
 from mednet_bench.benchmark.training.fit import TaskTraining
 from mednet_bench.benchmark.training.loop import BatchSource, OptimizerConfig, ValidationResult, fit
 from mednet_bench.benchmark.training.model import ImageClassifier, outputs_of, place_model
@@ -69,7 +69,7 @@ def job_of(
     cell = Cell(task=task.name, size=28, input_size=side, arch=arch, init="scratch", protocol="finetune")
     card = InitCard(name="scratch", label="random weights", identity="scratch", seeded=True)
     subset = subsets.choose_subset(splits["train"], splits["val"], 1.0, 0)
-    data, cache = TaskData(splits, "measured", device), Path(tempfile.gettempdir())
+    data, cache = DeviceSplits(splits, "measured", device), Path(tempfile.gettempdir())
     return EvalContext(cell, task, data, subset, card, recipe, device, cache)
 
 

@@ -16,7 +16,7 @@ from mednet_bench.benchmark.parity.run_arguments import run_arguments
 from mednet_bench.benchmark.parity.study import STUDIES, ParityStudy
 from mednet_bench.benchmark.protocols.published import LAST_EPOCH, MEDMNIST_V2, PublishedProtocol
 from mednet_bench.benchmark.run.cell_runner import CellRunner
-from mednet_bench.benchmark.training.device_data import TaskData
+from mednet_bench.benchmark.training.device_data import DeviceSplits
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from mednet_bench.cli.main import cli
 from mednet_bench.tasks.task import TASKS
@@ -189,7 +189,7 @@ def test_a_run_is_in_beside_its_own_values_and_a_broken_one_is_out(
 
     load = CellRunner._load_task
 
-    def shuffled(self: CellRunner, task: str, size: int) -> TaskData:
+    def shuffled(self: CellRunner, task: str, size: int) -> DeviceSplits:
         data = load(self, task, size)
         train = data.splits["train"]
         labels = np.random.default_rng(0).permutation(train.labels)

@@ -15,7 +15,7 @@ from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
 from mednet_bench.benchmark.schema.records import HyperparameterChoice
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import subsets
-from mednet_bench.benchmark.training.device_data import TaskData
+from mednet_bench.benchmark.training.device_data import DeviceSplits
 from mednet_bench.benchmark.training.protocol import EvalContext, ProtocolResult
 from mednet_bench.tasks.task import SPLITS, DataLocations, MissingFile, Split, Task
 
@@ -144,7 +144,7 @@ class Bench:
     recipe: TrainingConfig = QUICK
     arch: str = ARCH
     side: int = 16
-    data: TaskData = field(init=False)
+    data: DeviceSplits = field(init=False)
 
     def __post_init__(self) -> None:
         self.read()
@@ -153,7 +153,7 @@ class Bench:
         """Take the task's images again, after the task has been replaced."""
         size = self.task.source.sizes(NOWHERE)[0]
         splits = self.task.source.load(size, NOWHERE)
-        self.data = TaskData(splits, self.task.source.fingerprint(size, NOWHERE), "cpu")
+        self.data = DeviceSplits(splits, self.task.source.fingerprint(size, NOWHERE), "cpu")
 
     def job(self, protocol: str, fraction: float = 1.0, seed: int = 0, **facts: object) -> EvalContext:
         """Describe one cell; `facts` replace fields of the job."""
