@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 
 def major(program: str) -> str:
@@ -24,6 +25,15 @@ def browser_and_driver() -> tuple[str, str] | None:
     if driver is None:
         return None
     return next(((binary, driver) for binary in found if major(binary) == major(driver)), None)
+
+
+class LoadingChrome(webdriver.Chrome):
+    """Chrome whose `get` returns when the page has loaded: on a busy machine it may return before."""
+
+    def get(self, url: str) -> None:
+        super().get(url)
+        loaded = "return document.readyState === 'complete' && location.href.split('#')[0] === arguments[0]"
+        WebDriverWait(self, 60).until(lambda _: self.execute_script(loaded, url.partition("#")[0]))
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +57,6 @@ def browser() -> Iterator[webdriver.Chrome]:
         options.add_argument(argument)
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    chrome = LoadingChrome(options=options, service=webdriver.ChromeService(driver))
     yield chrome
     chrome.quit()

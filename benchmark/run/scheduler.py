@@ -115,8 +115,12 @@ def compute_cells(
             for planned in waiting:
                 check()
                 check_folder(runner.resolved.request.folder)
-                if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
-                    unsettled.discard(planned.key)
+                try:
+                    if unsettled.isdisjoint(planned.needs) and _try_cell(runner, planned, rules, watcher):
+                        unsettled.discard(planned.key)
+                except UnwritableError:
+                    check_folder(runner.resolved.request.folder)  # removed since the check above?
+                    raise
             if len(unsettled) == len(waiting):  # others compute them, or what they need
                 time.sleep(POLL_SECONDS)
             waiting = [planned for planned in waiting if planned.key in unsettled]

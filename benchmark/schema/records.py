@@ -251,8 +251,8 @@ class RecordStore:
     def refuse_old_format(self) -> None:
         """Raise `UserError` for a run of version 0.1: its records do not mix with new ones."""
         plan = read_plan(self.folder)
-        old = plan.format == 1 if plan else any(record.format == 1 for record in self.read_all())
-        if old:
+        first = plan or next(self.read_all(), None)  # others are refused when they are resumed
+        if first and first.format == 1:
             raise old_format_error(self.folder)
 
     def unreadable_files(self) -> list[Path]:

@@ -15,18 +15,11 @@ SHOWN = (
 MARKED = "return document.querySelectorAll('tr[data-marks]').length"
 
 
-def load_page(browser: Chrome, address: str) -> None:
-    """Open an address and wait until it has loaded: on a busy machine `get` alone may return before."""
-    browser.get(address)
-    complete = "return document.readyState === 'complete' && location.href.split('#')[0] === arguments[0]"
-    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(complete, address.partition("#")[0]))
-
-
 @pytest.fixture
 def page(browser: Chrome, hostile_page: Path, screen: Callable[..., None]) -> str:
     """The address of the page, which the browser shows."""
-    load_page(browser, "about:blank")
-    load_page(browser, hostile_page.as_uri())
+    browser.get("about:blank")
+    browser.get(hostile_page.as_uri())
     return hostile_page.as_uri()
 
 
@@ -110,7 +103,7 @@ def test_a_link_shows_the_same_in_a_fresh_tab(browser: Chrome, page: str):
     assert shown and "<" not in link
     first = browser.current_window_handle
     browser.switch_to.new_window("tab")
-    load_page(browser, link)
+    browser.get(link)
     assert browser.execute_script(SHOWN) == shown
     assert browser.current_url == link
     assert browser.get_log("browser") == []
@@ -133,8 +126,8 @@ def test_a_link_to_a_section_moves_there_and_keeps_the_filter(browser: Chrome, p
     assert browser.current_url.endswith("#cost&init=mednet") and names(browser, 1) == {"mednet"}
     top = "return document.getElementById('cost').getBoundingClientRect().top"
     WebDriverWait(browser, 10).until(lambda _: 0 <= browser.execute_script(top) < 100)  # it scrolls smoothly
-    load_page(browser, "about:blank")
-    load_page(browser, f"{page}#cost&init=mednet")
+    browser.get("about:blank")
+    browser.get(f"{page}#cost&init=mednet")
     assert 0 <= browser.execute_script(top) < 100
 
 
@@ -147,8 +140,8 @@ NONSENSE = (
 @pytest.mark.parametrize("fragment", [NONSENSE, "#%", "#=&=&", "#" + "a=b&" * 5000, "#constructor", "#sort"])
 def test_nonsense_in_the_address_chooses_nothing(browser: Chrome, page: str, fragment: str):
     everything = browser.execute_script(SHOWN)
-    load_page(browser, "about:blank")
-    load_page(browser, page + fragment)
+    browser.get("about:blank")
+    browser.get(page + fragment)
     assert browser.get_log("browser") == []
     assert browser.execute_script(SHOWN) == everything
     assert browser.execute_script("return document.images.length + document.scripts.length") == 1
