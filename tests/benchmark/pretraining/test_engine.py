@@ -223,3 +223,17 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert worst < CURVE_TOLERANCE
     # a checkpoint of two can be taken up by one
     assert newest_checkpoint(folders[1]) is not None
+
+
+def test_a_checkpoint_of_version_0_1_is_resumed() -> None:
+    trainer, resumed = PretrainTrainer(job()), PretrainTrainer(job())
+    for parameter in trainer.network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    trainer.optimizer.step()
+    tensors = trainer.state_tensors()
+    tensors["optimiser"] = tensors.pop("optimizer")
+    assert not resumed.optimizer.state
+    resumed.load_tensors(tensors)
+    assert len(resumed.optimizer.state) == len(trainer.optimizer.state) > 0
+    weights = zip(trainer.network.parameters(), resumed.network.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
