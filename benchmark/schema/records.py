@@ -189,6 +189,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     content: str = ""
     """SHA-256 of the record's file with this field empty; "" in older records."""
 
+    @property
+    def leakage_key(self) -> tuple[str, int, str]:
+        """Task, stored size and fingerprint of the data, before any `--dedupe`: the key of their audit."""
+        return self.cell.task, self.cell.size, self.hashes.data.partition(", ")[0]
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode

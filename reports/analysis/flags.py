@@ -115,10 +115,8 @@ def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
     for row in results.rows:
         held = [records[key] for key in row.keys]
         clauses = [record.copies.leak_clause for record in held if record.copies]
-        data = {record.hashes.data.partition(", ")[0] for record in held}
-        for audit in results.leakage_audits:
-            if (audit.task, audit.size) == (row.task, row.size) and audit.data in data:
-                clauses += audit.near_test
+        for key in sorted({record.leakage_key for record in held} & results.leakage.keys()):
+            clauses += results.leakage[key].near_test
         found[row] = tuple(dict.fromkeys(filter(None, clauses)))
     return found
 

@@ -196,8 +196,7 @@ def _rows(
 
 def _is_leaked(record: Record, leakage: LeakageAudits) -> bool:
     """Whether train or val contain most test images, near copies or images of their groups."""
-    data = record.hashes.data.partition(", ")[0]
-    audit, copies = leakage.get((record.cell.task, record.cell.size, data)), record.copies
+    audit, copies = leakage.get(record.leakage_key), record.copies
     scored = copies.n_scored if copies else audit.images.get("test", 0) if audit else 0
     near = audit.near_copies(unlike=copies is not None and copies.dropped) if audit else 0
     return 2 * near > scored or (copies is not None and copies.mostly_in_train)

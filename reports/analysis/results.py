@@ -178,7 +178,7 @@ class Results:
     @property
     def leakage_audits(self) -> tuple[LeakageAudit, ...]:
         """Leakage audits of the data that the records were computed on, with or without copies."""
-        used = {(r.cell.task, r.cell.size, r.hashes.data.partition(", ")[0]) for r in self.counted}
+        used = {record.leakage_key for record in self.counted}
         return tuple(audit for place, audit in sorted(self.leakage.items()) if place in used)
 
     @property

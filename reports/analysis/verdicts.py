@@ -110,14 +110,13 @@ def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
     """
     records = {record.key: record for record in results.counted}
     evidence = score_evidence(results)
-    audits = {(audit.task, audit.size, audit.data): audit for audit in results.leakage_audits}
     found: list[Verdict] = []
     for rows in _rows_by_place(results.rows):
         sides = []
         for row in rows:
             members = tuple(records[key] for key in row.keys)
-            data = members[-1].hashes.data.partition(", ")[0]
-            sides.append(ComparisonSide(row, evidence[row], members, audits.get((row.task, row.size, data))))
+            audit = results.leakage.get(members[-1].leakage_key)
+            sides.append(ComparisonSide(row, evidence[row], members, audit))
         pairs = ((a, b) for a, b in itertools.combinations(sides, 2) if a.row.init != b.row.init)
         found += (
             _compare_pair(a, b, results.margin, sides)
