@@ -13,7 +13,7 @@ from ...core.files import cache_folder
 from ...tasks.task import DataLocations, Task
 from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
-from ..schema.request import RunConfig, parse_fractions, parse_names, parse_seeds
+from ..schema.request import RunConfig
 from ..training.protocol import PROTOCOLS
 
 TUNING_SEED = 0
@@ -63,11 +63,9 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
 
 
 def check_option_values(request: RunConfig) -> None:
-    """Raise `UserError` for an impossible name or number, without reading data."""
-    parse_seeds(request.seeds)
-    parse_fractions(request.fractions)
+    """Raise `UserError` for an unknown init or protocol, without reading data."""
     requested_inits(request)
-    for protocol in parse_names(request.protocols, "protocols"):
+    for protocol in request.protocols:
         PROTOCOLS[protocol]
 
 
@@ -82,13 +80,13 @@ def build_plan(
     cards = {
         (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
         for task in targets
-        for arch in parse_names(request.archs, "archs")
+        for arch in request.archs
         for init in requested_inits(request)
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
     generated = tuple(task.name for task in targets if task.generated)
-    plan = Plan(request=msgspec.to_builtins(request), recipe=request.recipe, cells=cells, generated=generated)
+    plan = Plan(request=request.options, recipe=request.recipe, cells=cells, generated=generated)
     return ResolvedPlan(request, plan, {task.name: task for task in targets}, cards, places, fingerprints)
 
 
@@ -105,7 +103,7 @@ def _fingerprints(
 
 def requested_inits(request: RunConfig) -> list[NamedInit]:
     """Parse `--inits`; errors as in `read_inits` and `read_init_files`."""
-    return read_inits(parse_names(request.inits, "inits"), read_init_files(request.init_file))
+    return read_inits(request.inits, read_init_files(request.init_file))
 
 
 def _init_request(
@@ -146,7 +144,7 @@ def _plan_cells(
     for task in targets:
         size = stored_size(task, request, places)
         identity = data_identity(data[task.name, size], request.dedupe)
-        for arch in parse_names(request.archs, "archs"):
+        for arch in request.archs:
             for init in requested_inits(request):
                 card = cards[task.name, arch, init.name]
                 pretraining = tuple(_pretrain_cells(card, request, arch))
@@ -159,7 +157,7 @@ def _plan_cells(
                     arch=arch,
                     init=init.name,
                 )
-                for protocol in parse_names(request.protocols, "protocols"):
+                for protocol in request.protocols:
                     group = msgspec.structs.replace(base, protocol=protocol)
                     yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))
 
@@ -184,14 +182,14 @@ def _group_cells(
     """Yield the cells of one (task, arch, init, protocol): per fraction tuning, then seeds."""
     protocol = PROTOCOLS[group.protocol]
     decisive = (*identities, encode_fields(request.recipe, protocol.recipe_fields))
-    for fraction in parse_fractions(request.fractions):
+    for fraction in request.fractions:
         tuning: tuple[str, ...] = ()
         if protocol.tunes:
             cell = msgspec.structs.replace(group, step="tune", labels=fraction, seed=TUNING_SEED)
             planned = PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
             tuning = (planned.key,)
             yield planned
-        for seed in parse_seeds(request.seeds):
+        for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
             yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
 

@@ -31,7 +31,7 @@ def resolve_request(
     check_option_values(request)  # report typing errors before a download
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     tasks = catalog(places, [Path(path) for path in request.task_file])
-    targets = select_tasks(request.tasks, tasks, places, request.size)
+    targets = select_tasks(",".join(request.tasks), tasks, places, request.size)
     _check_run_directory(request.folder, targets)
     ready()
     if fetching and request.download:

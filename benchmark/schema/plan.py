@@ -3,10 +3,12 @@
 import hashlib
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
+from ...core.config_fields import described
 from ...core.files import read_regular, write_json
 
 PROTOCOL_VERSION = 1
@@ -16,28 +18,45 @@ PLAN_FORMAT = 2
 Step = Literal["pretrain", "tune", "score"]
 
 
+TRAINING = "Training"
+"""Heading of these options in the help."""
+Rates = tuple[Annotated[float, Meta(gt=0)], ...]
+
+
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyper-parameters of training, equal for every init; part of every cell's key."""
 
-    steps: int = 200
-    """Most optimizer steps of a fine-tuning; early stopping may end it before."""
-    batch_size: int = 32
-    lr_grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """AdamW learning rates to choose from on validation, per cell group."""
-    weight_decay: float = 0.01
-    evaluations: int = 10
-    """Number of validations during a fine-tuning."""
-    patience: int = 5
-    """Validations without a better score before it stops."""
-    augment: bool = True
-    l2_grid: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
-    """L2 penalties of the linear probe, per image: ``lambda = 1 / (C n)``."""
-    k_grid: tuple[int, ...] = (1, 5, 20, 50)
-    """Numbers of neighbors to choose from on validation (`knn`)."""
-    pretrain_images: int = 16_000
-    """Images that an automatic MedNet pretraining sees, with repetition."""
-    pretrain_lr: float = 1e-3
-    pretrain_batch: int = 64
+    steps: Annotated[
+        int,
+        described(
+            TRAINING, "Maximum optimizer steps of a fine-tuning; early stopping may end it before.", ge=1
+        ),
+    ] = 200
+    batch_size: Annotated[int, described(TRAINING, "Images per optimizer step.", ge=1)] = 32
+    lr_grid: Annotated[
+        Rates, described(TRAINING, "AdamW learning rates to try, comma-separated.", min_length=1)
+    ] = (3e-4, 1e-3, 3e-3)
+    weight_decay: Annotated[float, described(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
+    evaluations: Annotated[int, described(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
+    patience: Annotated[int, described(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
+    augment: Annotated[bool, described(TRAINING, "Augment training images, by modality.")] = True
+    l2_grid: Annotated[
+        Rates, described(TRAINING, "L2 penalties of `linear` to try, comma-separated.", min_length=1)
+    ] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
+    """Per image: ``lambda = 1 / (C n)``."""
+    k_grid: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        described(TRAINING, "Numbers of neighbors of `knn` to try, comma-separated.", min_length=1),
+    ] = (1, 5, 20, 50)
+    pretrain_images: Annotated[
+        int,
+        described(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
+    ] = 16_000
+    """With repetition."""
+    pretrain_lr: Annotated[float, described(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (
+        1e-3
+    )
+    pretrain_batch: Annotated[int, described(TRAINING, "Batch size of a `mednet` pretraining.", ge=1)] = 64
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True, tag="fold"):

@@ -1,38 +1,219 @@
-"""Options of `run` and `plan` as plain data."""
+"""`RunConfig`: every option of a run, with its type, default, limits and help.
 
+Command line, TOML files and the Python API follow from it: an option is added here and nowhere else.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
+from ...core.config_fields import config_fields, described, normalize
 from ...core.errors import UserError
-from .plan import TrainingConfig
+from .plan import TRAINING, TrainingConfig
 from .split_overlap import Dedupe
 
 MIN_INPUT_SIZE = 64
 """Pixels; below, weights trained at 224 px lose far more than those trained at the run's size."""
+MAX_SEED = 2**32 - 1
+"""Largest seed that every random number generator accepts."""
+MAX_SEED_RANGE = 100_000
+"""A longer range is taken for a typing error."""
+COMPARED, FILES, MACHINE, OUTPUT = "What to compare", "Files", "Machine", "Output"
+OPTION_GROUPS = (COMPARED, FILES, TRAINING, MACHINE, OUTPUT)
+"""Headings of the help, in their order."""
+Names = tuple[str, ...]
 
 
-class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Resolved options of one invocation, as written into `plan.json`."""
+def parse_seeds(value: object) -> object:
+    """Parse `0..4` (both ends included), `0,1,2` or a mixture; anything but a text is returned as it is."""
+    if isinstance(value, range) and len(value) > MAX_SEED_RANGE:
+        raise UserError(f"--seeds {value}: these are more than {MAX_SEED_RANGE:,} seeds.")
+    if not isinstance(value, str):
+        return value
+    found: list[int] = []
+    for part in filter(None, map(str.strip, value.split(","))):
+        first, dots, last = part.partition("..")
+        try:
+            low, high = int(first), int(last) if dots else int(first)
+        except ValueError:
+            raise UserError(f"--seeds {value}: '{part}' is neither a number nor a range like 0..4.") from None
+        if not 0 <= low <= high <= MAX_SEED:
+            raise UserError(f"--seeds {value}: '{part}' must rise, and lie between 0 and {MAX_SEED}.")
+        if high - low >= MAX_SEED_RANGE:
+            raise UserError(f"--seeds {value}: '{part}' are more than {MAX_SEED_RANGE:,} seeds.")
+        found.extend(range(low, high + 1))
+    return found
 
-    tasks: str = "available"
-    inits: str = "mednet,imagenet,scratch"
-    archs: str = "tf_efficientnet_lite0"
-    protocols: str = "finetune"
-    fractions: str = "0.1,1.0"
-    seeds: str = "0..2"
-    size: int = 28
-    input_size: int = 0
-    """0 for the larger of `size` and `MIN_INPUT_SIZE`."""
-    out: str = "runs/latest"
-    data_root: str = ""
-    task_file: tuple[str, ...] = ()
-    init_file: tuple[str, ...] = ()
-    device: str = "auto"
-    download: bool = True
-    dedupe: Dedupe | None = None
-    """Where images that are equal across splits are dropped: test, or train and val."""
-    recipe: TrainingConfig = TrainingConfig()
+
+def seed_list(seeds: Iterable[int]) -> str:
+    """Write seeds as `--seeds` takes them: 0..4,7."""
+    ranges: list[list[int]] = []
+    for seed in seeds:
+        if ranges and ranges[-1][-1] + 1 == seed:
+            ranges[-1] = [ranges[-1][0], seed]
+        else:
+            ranges.append([seed])
+    return ",".join("..".join(map(str, ends)) for ends in ranges)
+
+
+class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All options of a run; as written into `plan.json`.
+
+    Values may be texts as on the command line (``fractions="0.1,1"``, ``seeds="0..4"``), or lists, ranges,
+    paths and numbers; each is converted to the type of its field.
+
+    Raises:
+        UserError: a value has another type, or is out of range; the sentence is that of the command line.
+    """
+
+    tasks: Annotated[
+        Names,
+        described(
+            COMPARED,
+            "Tasks, comma-separated: names, globs or groups: all, available, medmnist, phantom, gray, color.",
+            min_length=1,
+        ),
+    ] = ("available",)
+    inits: Annotated[
+        Names,
+        described(
+            COMPARED,
+            "Pretrained weights to compare, comma-separated; NAME=PATH adds your own, `ls` lists all.",
+            min_length=1,
+        ),
+    ] = ("mednet", "imagenet", "scratch")
+    archs: Annotated[
+        Names,
+        described(COMPARED, "Network architectures as timm names them, comma-separated.", min_length=1),
+    ] = ("tf_efficientnet_lite0",)
+    protocols: Annotated[
+        Names,
+        described(
+            COMPARED, "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all.", min_length=1
+        ),
+    ] = ("finetune",)
+    protocol_option: Annotated[
+        dict[str, dict[str, Any]],
+        described(
+            COMPARED,
+            "PROTOCOL.OPTION=VALUE, an option of one protocol; may be repeated.",
+            hint="such as partial.stages=2",
+            metavar="TEXT",
+        ),
+    ] = msgspec.field(default_factory=dict)
+    fractions: Annotated[
+        tuple[Annotated[float, Meta(gt=0, le=1)], ...],
+        described(
+            COMPARED,
+            "Fractions of the training and validation labels in (0, 1], comma-separated.",
+            min_length=1,
+            hint="0.1 means 10 % of the labels",
+        ),
+    ] = (0.1, 1.0)
+    seeds: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
+        described(
+            COMPARED, "Random seeds, like 0..4 or 0,1,2.", min_length=1, parse=parse_seeds, write=seed_list
+        ),
+    ] = (0, 1, 2)
+    size: Annotated[
+        int,
+        described(
+            COMPARED,
+            "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files.",
+            ge=1,
+            hint="28, 64, 128 or 224 for MedMNIST",
+        ),
+    ] = 28
+    input_size: Annotated[
+        int,
+        described(
+            COMPARED,
+            f"Size of the network's input in pixels; 0 is the larger of --size and {MIN_INPUT_SIZE}.",
+            ge=0,
+        ),
+    ] = 0
+    dedupe: Annotated[
+        Dedupe | None,
+        described(
+            COMPARED,
+            "Drop test images that also occur in train or val; `train` drops the copies there instead.",
+            flag_value="test",
+        ),
+    ] = None
+    data_root: Annotated[str, described(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
+    task_file: Annotated[
+        Names,
+        described(FILES, "Card of your own data set (.toml); may be repeated.", repeat=True, metavar="FILE"),
+    ] = ()
+    init_file: Annotated[
+        Names,
+        described(
+            FILES,
+            "Card of weights (.toml) or code that registers inits (.py); may be repeated.",
+            repeat=True,
+            metavar="FILE",
+        ),
+    ] = ()
+    download: Annotated[bool, described(FILES, "Download missing data and weights.")] = True
+    device: Annotated[
+        str,
+        described(
+            MACHINE,
+            "Where to compute: auto, cpu, cuda, cuda:1 or mps.",
+            min_length=1,
+            if_empty="name auto, cpu, cuda, cuda:1 or mps",
+        ),
+    ] = "auto"
+    jobs: Annotated[int, described(MACHINE, "Processes that share the cells and the GPUs.", ge=1)] = 1
+    limit: Annotated[
+        int, described(MACHINE, "Maximum number of evaluations to compute now; 0 is all.", ge=0)
+    ] = 0
+    out: Annotated[
+        str,
+        described(
+            OUTPUT,
+            "Run directory; the same one resumes a run.",
+            min_length=1,
+            if_empty="name a folder for the run",
+        ),
+    ] = "runs/latest"
+    overwrite: Annotated[
+        Literal["only-missing", "always", "never"],
+        described(
+            OUTPUT,
+            "only-missing: compute missing and failed cells; never: only missing ones; always: all.",
+        ),
+    ] = "only-missing"
+    report: Annotated[bool, described(OUTPUT, "Write the report at the end.")] = True
+    open: Annotated[bool, described(OUTPUT, "Open the report in a browser at the end.")] = False
+    margin: Annotated[
+        float,
+        described(
+            OUTPUT,
+            "Differences of AUC below this count as equivalent in verdicts.",
+            gt=0,
+            lt=0.5,
+        ),
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        normalize(self)
+        msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+
+    @property
+    def recipe(self) -> TrainingConfig:
+        """The fields that decide how a cell is trained."""
+        return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.__struct_fields__})
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The other fields, as plain data by name."""
+        trained = TrainingConfig.__struct_fields__
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name not in trained}
 
     @property
     def folder(self) -> Path:
@@ -45,12 +226,6 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.input_size or max(self.size, MIN_INPUT_SIZE)
 
 
-MAX_SEED = 2**32 - 1
-"""Largest seed that every random number generator accepts."""
-MAX_SEED_RANGE = 100_000
-"""A longer range is taken for a typing error."""
-
-
 def parse_names(text: str, what: str) -> list[str]:
     """Split a comma-separated list and drop repetitions; `UserError` where it is empty."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -59,32 +234,6 @@ def parse_names(text: str, what: str) -> list[str]:
     return found
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Parse `0..4` (both ends included), `0,1,2` or a mixture."""
-    found: list[int] = []
-    for part in parse_names(text, "seeds"):
-        first, dots, last = part.partition("..")
-        try:
-            low, high = int(first), int(last) if dots else int(first)
-        except ValueError:
-            raise UserError(f"--seeds {text}: '{part}' is neither a number nor a range like 0..4.") from None
-        if not 0 <= low <= high <= MAX_SEED:
-            raise UserError(f"--seeds {text}: '{part}' must rise, and lie between 0 and {MAX_SEED}.")
-        if high - low >= MAX_SEED_RANGE:
-            raise UserError(f"--seeds {text}: '{part}' are more than {MAX_SEED_RANGE:,} seeds.")
-        found.extend(range(low, high + 1))
-    return list(dict.fromkeys(found))
-
-
-def parse_fractions(text: str) -> list[float]:
-    """Parse shares in (0, 1] and sort them."""
-    found = []
-    for part in parse_names(text, "fractions"):
-        try:
-            value = float(part)
-        except ValueError:
-            raise UserError(f"--fractions {text}: '{part}' is not a number.") from None
-        if not 0 < value <= 1:
-            raise UserError(f"--fractions {text}: {part} is not in (0, 1]; 0.1 means 10 % of the labels.")
-        found.append(value)
-    return sorted(set(found))
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """Parse shares in (0, 1] and sort them; errors as of `RunConfig`."""
+    return tuple(sorted(config_fields(RunConfig)["fractions"].convert(text)))

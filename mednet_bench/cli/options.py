@@ -1,22 +1,20 @@
-"""Options of the command line, configuration files, and the `RunConfig` made of them."""
+"""Options of the command line, made from the fields of `RunConfig`, and configuration files."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
-from ..benchmark.schema.plan import TrainingConfig
-from ..benchmark.schema.request import MIN_INPUT_SIZE, RunConfig
+from ..benchmark.schema.request import OPTION_GROUPS, RunConfig
+from ..core.config_fields import ConfigField, config_fields
 from ..core.errors import UserError, one_line, unknown_name_error
 from ..core.toml_files import read_toml
 
 OptionGroups = Mapping[str, Sequence[click.Parameter]]
 """Heading in the help -> its options."""
-_DEFAULTS = RunConfig()
-_RECIPE = _DEFAULTS.recipe
 POSITIVE, NOT_NEGATIVE = click.IntRange(1), click.IntRange(0)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -32,66 +30,65 @@ def flag_option(flag: str, text: str) -> click.Option:
     return click.Option([flag], is_flag=True, help=text)
 
 
-def _parse_floats(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[float, ...] | None:
-    """Read `1e-4,1e-3`, or the list of a configuration file."""
-    if value is None:
-        return None
-    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    try:
-        return tuple(float(part) for part in parts)
-    except ValueError:
-        raise click.BadParameter(f"'{value}' is not a list of numbers like 0.001,0.01") from None
+class FieldOption(click.Option):
+    """Option of a field of a configuration struct, which converts and checks the value.
+
+    Args:
+        field: the field, with its default and help.
+        settings: of click, which override those that follow from the field.
+    """
+
+    def __init__(self, field: ConfigField, **settings: Any) -> None:
+        self.field = field
+        flag = f"{field.flag}/--no-{field.key}" if field.is_flag and field.default else field.flag
+        default = field.default if field.is_flag else field.text(field.default)
+        kind: dict[str, Any] = {"type": str, "metavar": _metavar(field)}
+        if field.is_flag:
+            kind = {"is_flag": True}
+        elif field.repeats:
+            kind, default = {**kind, "multiple": True}, field.texts(field.default)
+        elif "flag_value" in field.extra:
+            kind |= {"is_flag": False, "flag_value": field.extra["flag_value"]}
+            default = field.default
+        shown = {"show_default": bool(default) or (field.is_flag and not field.repeats), "default": default}
+        super().__init__([flag], **{"help": field.help, **kind, **shown, **settings})
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Convert as `ConfigField.convert` does, so that errors read alike everywhere."""
+        found = super().process_value(ctx, value)
+        return found if self.type is PATH or found is None else self.field.convert(found)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete one of a few allowed words."""
+        return [CompletionItem(word) for word in self.field.choices if word.startswith(incomplete)]
 
 
-def _check_margin(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not 0 < value < 0.5:  # NaN is neither
-        raise click.BadParameter(f"{value:g} is no margin: pass a difference of AUC above 0 and below 0.5.")
-    return value
+def _metavar(field: ConfigField) -> str | None:
+    """Return the placeholder of the value in the help."""
+    kind = type(field.kind).__name__.removesuffix("Type")
+    words = {"Int": "INTEGER", "Float": "FLOAT", "VarTuple": "LIST"}
+    choices = f"[{'|'.join(field.choices)}]" if field.choices else ""
+    return choices or field.extra.get("metavar") or words.get(kind, "TEXT")
 
 
-def margin_option() -> click.Option:
-    """Return the option for the equivalence margin of verdicts."""
-    text = "Differences of AUC below this count as equivalent in verdicts."
-    return option("--margin", text, default=0.01, type=float, callback=_check_margin)
+def field_option(name: str, **settings: Any) -> FieldOption:
+    """Return the option of the field `name` of `RunConfig`; `settings` of click override it."""
+    return FieldOption(config_fields(RunConfig)[name], **settings)
 
 
 def data_root_option(**settings: Any) -> click.Option:
     """Return the option for the data folder: a path, unless `settings` of click say otherwise."""
-    text = "Folder with data files; overrides MEDNET_BENCH_DATA."
-    return option("--data-root", text, **{"type": PATH, "show_default": False, **settings})
-
-
-def task_file_option() -> click.Option:
-    """Return the option for cards of tasks."""
-    text = "Card of your own data set (.toml); may be repeated."
-    return option("--task-file", text, multiple=True, type=str)
+    return field_option("data_root", **{"type": PATH, "default": None, **settings})
 
 
 def init_file_option() -> click.Option:
     """Return the option for cards of weights, or code that registers inits."""
-    text = "Card of weights (.toml) or code that registers inits (.py); may be repeated."
-    return option("--init-file", text, multiple=True, type=str, callback=_announce_code)
-
-
-def device_option() -> click.Option:
-    """Return the option for the device."""
-    return option("--device", "Where to compute: auto, cpu, cuda, cuda:1 or mps.", default=_DEFAULTS.device)
+    return field_option("init_file", callback=_announce_code)
 
 
 def jobs_option(text: str = "Number of processes.", least: int = 1) -> click.Option:
     """Return the option for the number of processes."""
     return option("--jobs", text, default=least, type=click.IntRange(least), show_default=least > 0)
-
-
-def size_option() -> click.Option:
-    """Return the option for the image size."""
-    text = "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files."
-    return option("--size", text, default=_DEFAULTS.size, type=int)
-
-
-def download_option(text: str = "Download missing data and weights.") -> click.Option:
-    """Return the option that allows or forbids downloads."""
-    return option("--download/--no-download", text, default=True)
 
 
 def _announce_code(
@@ -108,150 +105,50 @@ def _announce_code(
 
 def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     """Make the file's values the defaults of the command; the command line overrides them."""
-    if value is None:
-        return None
-    known = {str(option.name): option for option in context.command.params if option.name != "config"}
-    defaults: dict[str, Any] = {}
-    for key, content in read_toml(value).items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise UserError(f"{value}: {unknown_name_error('key', key, known)}")
-        try:
-            defaults[name] = _as_command_line_value(content, known[name])
-            known[name].type_cast_value(context, defaults[name])
-        except (click.BadParameter, UserError) as error:
-            raise UserError(f"{value}: key '{key}': {str(error).rstrip('.')}.") from error
-    context.default_map = defaults
+    if value is not None:
+        options = {option.field.name: option.field for option in _field_options(context.command)}
+        context.default_map = read_config_file(value, options)
     return value
 
 
-def _as_command_line_value(content: Any, parameter: click.Parameter) -> str | list[str] | None:
-    """Return a value of a configuration file as it would be typed on the command line."""
-    is_option = isinstance(parameter, click.Option)
-    if isinstance(content, bool) and is_option and isinstance(parameter.flag_value, str):
-        return parameter.flag_value if content else None  # an option whose value may be left out
-    flag = is_option and parameter.is_flag
-    if flag or isinstance(content, bool):
-        if not (flag and isinstance(content, bool)):
-            raise UserError("it takes true or false" if flag else "it does not take true or false")
-        return str(content)
-    parts = content if isinstance(content, list) else [content]
-    if not all(isinstance(part, (str, int, float)) and not isinstance(part, bool) for part in parts):
-        raise UserError("it takes a text, a number, or a list of them")
-    return [str(part) for part in parts] if parameter.multiple else ",".join(map(str, parts))
+def _field_options(command: click.Command) -> list[FieldOption]:
+    return [option for option in command.params if isinstance(option, FieldOption)]
 
 
-def run_options() -> OptionGroups:
-    """Return the options of `run` and `plan`; the defaults are those of `RunConfig`."""
-    return {
-        "What to compare": _comparison_options(),
-        "Files": _file_options(),
-        "Training": _training_options(),
-        "Machine": [
-            device_option(),
-            jobs_option("Processes that share the cells and the GPUs."),
-            option(
-                "--limit",
-                "Maximum number of evaluations to compute now; 0 is all.",
-                default=0,
-                type=NOT_NEGATIVE,
-            ),
-        ],
-        "Output": _output_options(),
-    }
+def read_config_file(path: Path, fields: Mapping[str, ConfigField]) -> dict[str, Any]:
+    """Read a TOML file with option values; return them as they are typed on the command line.
+
+    Raises:
+        UserError: the file names an unknown option, or a value that it does not take.
+    """
+    found: dict[str, Any] = {}
+    for key, content in read_toml(path).items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            raise UserError(f"{path}: {unknown_name_error('key', key, [f.key for f in fields.values()])}")
+        field = fields[name]
+        try:
+            value = field.convert(content)
+        except UserError as error:
+            raise UserError(f"{path}: key '{key}': {str(error).removeprefix(field.flag).strip()}") from error
+        found[name] = value if field.is_flag else field.texts(value) if field.repeats else field.text(value)
+    return found
 
 
-def _comparison_options() -> list[click.Parameter]:
-    d = _DEFAULTS
-    groups = "names, globs, or the groups all, available, medmnist, phantom, gray, color"
-    inits = "Pretrained weights to compare, comma-separated; NAME=PATH adds your own, `ls` lists all."
-    protocols = "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all."
-    input_size = f"Size of the network's input in pixels; 0 is the larger of --size and {MIN_INPUT_SIZE}."
-    splits = click.Choice(["test", "train"])
-    fractions = "Fractions of the training and validation labels in (0, 1], comma-separated."
-    dedupe = "Drop test images that also occur in train or val; `train` drops the copies there instead."
-    return [
-        option("--tasks", f"Tasks, comma-separated: {groups}.", default=d.tasks),
-        option("--inits", inits, default=d.inits),
-        option("--archs", "Network architectures as timm names them, comma-separated.", default=d.archs),
-        option("--protocols", protocols, default=d.protocols),
-        option("--fractions", fractions, default=d.fractions),
-        option("--seeds", "Random seeds, like 0..4 or 0,1,2.", default=d.seeds),
-        size_option(),
-        option("--input-size", input_size, default=0, type=NOT_NEGATIVE),
-        option("--dedupe", dedupe, default=d.dedupe, is_flag=False, flag_value="test", type=splits),
-    ]
-
-
-def _file_options() -> list[click.Parameter]:
-    text = "TOML file with option values; the command line overrides it."
+def run_options(config: type[msgspec.Struct] = RunConfig) -> OptionGroups:
+    """Return the options of `run` and `plan`: one for every field of `RunConfig`."""
+    groups: dict[str, list[click.Parameter]] = {group: [] for group in OPTION_GROUPS}
+    for field in config_fields(config).values():
+        made = init_file_option() if field.name == "init_file" else FieldOption(field)
+        groups.setdefault(field.extra.get("group", OPTION_GROUPS[-1]), []).append(made)
+    text = "TOML file with option values; the command line overrides it. `config init` writes one."
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return [
-        click.Option(["--config"], type=file, is_eager=True, callback=_read_config, help=text),
-        data_root_option(type=str, default=""),
-        task_file_option(),
-        init_file_option(),
-        download_option(),
-    ]
+    groups["Files"].insert(
+        0, click.Option(["--config"], type=file, is_eager=True, callback=_read_config, help=text)
+    )
+    return groups
 
 
-def _training_options() -> list[click.Parameter]:
-    """Return the options for the training of a cell, equal for every init."""
-    r = _RECIPE
-    images = "Images seen in total by a `mednet` init that is pretrained here."
-    rate = click.FloatRange(0, min_open=True)
-    return [
-        option("--steps", "Maximum optimizer steps of a fine-tuning.", default=r.steps, type=POSITIVE),
-        option("--batch-size", "Images per optimizer step.", default=r.batch_size, type=POSITIVE),
-        option("--weight-decay", "AdamW weight decay.", default=r.weight_decay, type=click.FloatRange(0)),
-        option("--evaluations", "Validations per fine-tuning.", default=r.evaluations, type=POSITIVE),
-        option("--patience", "Validations without improvement to stop.", default=r.patience, type=POSITIVE),
-        option("--augment/--no-augment", "Augment training images, by modality.", default=r.augment),
-        _grid_option("--lr-grid", "AdamW learning rates to try, comma-separated.", r.lr_grid),
-        _grid_option("--l2-grid", "L2 penalties of `linear` to try, comma-separated.", r.l2_grid),
-        _grid_option("--k-grid", "Numbers of neighbors of `knn` to try, comma-separated.", r.k_grid),
-        option("--pretrain-images", images, default=r.pretrain_images, type=POSITIVE),
-        option("--pretrain-lr", "Learning rate of a `mednet` pretraining.", default=r.pretrain_lr, type=rate),
-        option(
-            "--pretrain-batch",
-            "Batch size of a `mednet` pretraining.",
-            default=r.pretrain_batch,
-            type=POSITIVE,
-        ),
-    ]
-
-
-def _grid_option(flag: str, text: str, grid: tuple[float, ...]) -> click.Option:
-    return option(flag, text, default=",".join(f"{value:g}" for value in grid), callback=_parse_floats)
-
-
-def _output_options() -> list[click.Parameter]:
-    choices = click.Choice(["only-missing", "always", "never"])
-    overwrite = "only-missing: compute missing and failed cells; never: only missing ones; always: all."
-    return [
-        option("--out", "Run directory; the same one resumes a run.", default=_DEFAULTS.out),
-        option("--overwrite", overwrite, default="only-missing", type=choices),
-        option("--report/--no-report", "Write the report at the end.", default=True),
-        margin_option(),
-    ]
-
-
-def request_of(values: dict[str, Any]) -> RunConfig:
-    """Build the request from parsed options; `UserError` names the wrong option."""
-    trained = {name: values[name] for name in TrainingConfig.__struct_fields__}
-    for name in ("lr_grid", "l2_grid", "k_grid"):
-        if not all(math.isfinite(value) and value > 0 for value in trained[name]):
-            raise UserError(f"--{name.replace('_', '-')} must hold positive numbers.")
-        trained[name] = tuple(dict.fromkeys(trained[name]))
-    for name in ("weight_decay", "pretrain_lr"):
-        if not math.isfinite(trained[name]):
-            raise UserError(f"--{name.replace('_', '-')} {trained[name]} is no finite number.")
-    if not all(k.is_integer() for k in trained["k_grid"]):
-        raise UserError("--k-grid must hold whole numbers: it counts neighbors.")
-    trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
-    chosen = {name: values[name] for name in RunConfig.__struct_fields__ if name != "recipe"}
-    if not chosen["out"].strip():
-        raise UserError("--out is empty: name a folder for the run.")
-    if chosen["size"] < 1:
-        raise UserError(f"--size {chosen['size']} is no image size in pixels: pass 28, 64, 128 or 224.")
-    return msgspec.convert({**chosen, "recipe": trained}, RunConfig)
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration that parsed options describe."""
+    return RunConfig(**{name: values[name] for name in RunConfig.__struct_fields__})

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...benchmark.schema.plan import TrainingConfig
+from ...benchmark.schema.request import seed_list
 from ..analysis.results import Results
 from ..analysis.verdicts import UNDECIDED, Verdict
 from ..elements.format import DASH, GENERATED, NBSP, count_noun, join_words
@@ -225,17 +226,6 @@ def more_seeds(used: Iterable[int], wanted: int) -> list[int]:
     kept = set(used)
     new = (seed for seed in range(wanted + len(kept)) if seed not in kept)
     return sorted(kept | set(itertools.islice(new, max(0, wanted - len(kept)))))
-
-
-def seed_list(seeds: Sequence[int]) -> str:
-    """Write ascending seeds as `--seeds` reads them, e.g. "0..4,7"."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    return ",".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def widen_grid(grid: Sequence[float], below: bool, above: bool, whole: bool = False) -> list[float]:

@@ -13,7 +13,7 @@ from ..analysis.results import Results
 from ..elements.format import GENERATED, compact_column, count_noun, place_label, task_entry
 from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 
-PATHS = ("out", "data_root", "task_file", "config")
+PATHS = ("out", "data_root", "task_file", "init_file", "config")
 HASH_DIGITS = 12
 """Digits of a hash or commit in a table."""
 
@@ -129,6 +129,8 @@ def _option_entry(results: Results, value: object) -> Datum:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

@@ -17,7 +17,6 @@ from mednet_bench.baselines.weights.stages import stages
 from mednet_bench.baselines.weights.transform import check_transform
 from mednet_bench.benchmark.run.new_record import init_facts
 from mednet_bench.benchmark.run.resolve import resolve_request
-from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
@@ -241,8 +240,8 @@ def test_a_number_of_images_decides_alone_how_long_a_mednet_is_trained() -> None
     words = {"tasks": "phantom-organ", "protocols": "linear", "size": 28, "input_size": 32, "download": False}
 
     def identities(inits: str, images: int) -> dict[str, str]:
-        recipe = TrainingConfig(pretrain_images=images)
-        cards = resolve_request(RunConfig(inits=inits, recipe=recipe, **words)).cards  # type: ignore[arg-type]
+        config = RunConfig(inits=inits, pretrain_images=images, **words)  # type: ignore[arg-type]
+        cards = resolve_request(config).cards
         return {name: card.identity for (_, _, name), card in cards.items()}
 
     few, many = (identities("mednet@64,mednet@96,mednet", images) for images in (64, 256))

@@ -12,7 +12,6 @@ from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.run.planner import ResolvedPlan
 from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compute_cells, pending_cells
-from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.tasks.catalog import catalog, is_available
@@ -46,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         request = RunConfig(
             tasks=tasks, inits=inits, protocols="linear", fractions=fractions, seeds=seeds, size=28,
             input_size=64, out=str(folder), download=False,
-            recipe=TrainingConfig(pretrain_images=PRETRAIN_IMAGES),
+            pretrain_images=PRETRAIN_IMAGES,
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MEDNET_BENCH_CACHE", str(cache))

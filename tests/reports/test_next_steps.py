@@ -24,7 +24,6 @@ from mednet_bench.reports.answers.next_steps import (
     more_seeds,
     next_answer,
     next_steps,
-    seed_list,
     widen_grid,
 )
 from mednet_bench.reports.sections.verdict_section import verdict_section
@@ -148,7 +147,7 @@ def test_a_few_test_images_carry_no_advice_on_grids_and_no_impossible_numbers(tm
 
 
 def test_seeds_and_grids_are_written_as_the_command_line_reads_them():
-    from mednet_bench.benchmark.schema.request import parse_seeds
+    from mednet_bench.benchmark.schema.request import parse_seeds, seed_list
 
     assert seed_list(more_seeds((0, 1, 2), 7)) == "0..6"
     assert seed_list(more_seeds((5, 9), 4)) == "0..1,5,9"

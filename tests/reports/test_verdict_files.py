@@ -168,8 +168,8 @@ def test_the_margin_decides_and_is_written(tmp_path: Path):
 
 
 def test_the_option_has_the_margin_of_the_reports_and_takes_no_other_kind_of_number():
-    option = options.margin_option()
-    assert option.default == MARGIN
+    option = options.field_option("margin")
+    assert float(option.default) == MARGIN
     for value in (0.0, -0.01, 0.5, math.nan, math.inf):
         with pytest.raises(Exception, match=r"above 0 and below 0\.5"):
             option.process_value(options.click.Context(options.click.Command("run")), value)

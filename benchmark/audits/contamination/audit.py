@@ -60,10 +60,10 @@ def audit_contamination(wanted: ContaminationRequest) -> Iterator[ContaminationA
     """Audit one init on each task; `UserError` for an unknown name, or missing data or corpus."""
     request = wanted.request
     if len(requested_inits(request)) > 1:
-        raise UserError(f"--init {request.inits} names several inits: audit one after the other.")
+        raise UserError(f"--init {','.join(request.inits)} names several inits: audit one after the other.")
     places = data_locations(Path(request.data_root) if request.data_root else None, request.download)
     known = catalog(places, [Path(path) for path in request.task_file])
-    targets = select_tasks(request.tasks, known, places, request.size)
+    targets = select_tasks(",".join(request.tasks), known, places, request.size)
     fetch_tasks(targets, request.size, places)
     require_tasks(targets, request.size, places)
     for variant in dict.fromkeys(task.variant for task in targets):  # a folder may hold a card for each

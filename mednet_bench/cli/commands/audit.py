@@ -86,21 +86,20 @@ def _contamination_row(audit: "contamination.outcome.ContaminationAudit") -> tup
     )
 
 
-_DEFAULTS = RunConfig()
 _DATA = [
-    options.size_option(),
-    options.data_root_option(type=str, default=""),
-    options.task_file_option(),
-    options.download_option("Download missing data."),
+    options.field_option("size"),
+    options.field_option("data_root"),
+    options.field_option("task_file"),
+    options.field_option("download", help="Download missing data."),
 ]
 _INIT = "One init, as for run; NAME=CARD.toml for your own weights."
 _CONTAMINATION = {
     "What to check": [
         click.Option(["--init"], required=True, help=_INIT),
-        option("--tasks", "Names, globs or groups, as for run.", default=_DEFAULTS.tasks),
+        options.field_option("tasks", help="Names, globs or groups, as for run."),
         click.Option(["--corpus"], type=PATH, help="Folder of `corpus build` with the images it has seen."),
         click.Option(["--run"], type=PATH, help="Run directory with the weights; results go there too."),
-        option("--arch", "Architecture of an init without card or run.", default=_DEFAULTS.archs),
+        option("--arch", "Architecture of an init without card or run.", default=RunConfig().archs[0]),
     ],
     "Files": [*_DATA, options.init_file_option()],
     "Output": [

@@ -5,7 +5,7 @@ import click
 from ... import tasks
 from ...benchmark import corpus
 from ...core.errors import one_line
-from ..options import PATH, data_root_option, download_option, flag_option, jobs_option, option
+from ..options import PATH, data_root_option, field_option, flag_option, jobs_option, option
 from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
 
 
@@ -61,7 +61,7 @@ _BUILD = [
     click.Option(["--splits"], multiple=True, help=_SPLITS),
     jobs_option(),
     data_root_option(),
-    download_option("Download the data of named tasks if missing."),
+    field_option("download", help="Download the data of named tasks if missing."),
     flag_option("--yes", "Download the files of idc:COLLECTION without asking."),
 ]
 _INFO = [_FOLDER, flag_option("--json", "Print JSON for other programs.")]

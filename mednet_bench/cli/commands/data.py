@@ -5,7 +5,7 @@ import click
 from ... import cli, tasks
 from ...core.progress import show_downloads
 from .. import show
-from ..options import data_root_option, size_option, task_file_option
+from ..options import data_root_option, field_option
 from .command import BenchCommand, ParsedValues, echo
 
 
@@ -42,14 +42,14 @@ def doctor_command(values: ParsedValues) -> int:
     return 0
 
 
-_DATA = [data_root_option(), task_file_option()]
+_DATA = [data_root_option(), field_option("task_file")]
 _TASKS = click.Argument(["tasks"], nargs=-1, required=True)
 DATA_COMMANDS = (
     BenchCommand(ls_command, _DATA, "mednet-bench ls"),
     BenchCommand(info_command, [click.Argument(["task"]), *_DATA], "mednet-bench info dermamnist"),
     BenchCommand(
         download_command,
-        [_TASKS, size_option(), data_root_option()],
+        [_TASKS, field_option("size"), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
     BenchCommand(doctor_command, [data_root_option()], "mednet-bench doctor"),

@@ -76,7 +76,7 @@ def _pretrain_options() -> OptionGroups:
             option("--seed", "Seed of weights, order and augmentation.", default=0, type=NOT_NEGATIVE),
         ],
         "Machine": [
-            options.device_option(),
+            options.field_option("device"),
             option(
                 "--workers",
                 "Processes that decode images, per training process.",

@@ -10,7 +10,7 @@ from ...benchmark.schema.request import parse_fractions, parse_names
 from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
 from ...reports import pages, regression, statistics
-from ..options import FILE, PATH, POSITIVE, flag_option, jobs_option, margin_option, option
+from ..options import FILE, PATH, POSITIVE, field_option, flag_option, jobs_option, option
 from .command import BenchCommand, ParsedValues, echo
 
 
@@ -20,12 +20,13 @@ def report_command(values: ParsedValues) -> int:
     return 0
 
 
-def write_report(folders: Sequence[Path], to: Path | None, margin: float) -> None:
-    """Write the report of run directories and print its leaderboard and verdicts."""
+def write_report(folders: Sequence[Path], to: Path | None, margin: float) -> Path:
+    """Write the report of run directories, print its leaderboard and verdicts, and return its page."""
     report = pages.build.build_report(folders, to, margin)
     echo(pages.terminal.leaderboard_text(report.results))
     echo(pages.terminal.verdict_text(report.results))
     echo(one_line(f"report: {report.html.resolve()}"))
+    return report.html
 
 
 def leaderboard_command(values: ParsedValues) -> int:
@@ -86,7 +87,7 @@ _REPORT = [
     click.Option(
         ["--to"], type=PATH, help="Folder to write; RUN/report by default, needed for several runs."
     ),
-    margin_option(),
+    field_option("margin"),
 ]
 _LEADERBOARD = [
     _RUNS,

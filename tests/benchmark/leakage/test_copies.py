@@ -19,7 +19,7 @@ from mednet_bench.benchmark.overlap.copies import copies_in, data_identity, drop
 from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
 from mednet_bench.cli.commands.compute import RUN
 from mednet_bench.cli.main import cli
-from mednet_bench.cli.options import request_of
+from mednet_bench.cli.options import config_of
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.aggregate import overall_differences
 from mednet_bench.reports.analysis.flags import LEAKS, leaks
@@ -213,7 +213,7 @@ def test_dedupe_may_stand_alone_also_in_a_configuration(
 ) -> None:
     (tmp_path / "run.toml").write_text(content)
     parameters = RUN.make_context("run", ["--config", str(tmp_path / "run.toml"), *words.split()]).params
-    assert request_of(parameters).dedupe == dedupe
+    assert config_of(parameters).dedupe == dedupe
 
 
 def with_copies(record: Record) -> Record:

@@ -12,13 +12,14 @@ from processes import CommandLine
 from mednet_bench.benchmark.parity import study as studies
 from mednet_bench.benchmark.parity.facts import PARITY_METRICS, PublishedMean
 from mednet_bench.benchmark.parity.judge import CAP, PARITY_FLOOR, check_tolerance, tolerance
-from mednet_bench.benchmark.parity.run_arguments import run_arguments
+from mednet_bench.benchmark.parity.run_config import run_config_of
 from mednet_bench.benchmark.parity.study import STUDIES, ParityStudy
 from mednet_bench.benchmark.protocols.published import LAST_EPOCH, MEDMNIST_V2, PublishedProtocol
 from mednet_bench.benchmark.run.cell_runner import CellRunner
 from mednet_bench.benchmark.training.device_data import DeviceSplits
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from mednet_bench.cli.main import cli
+from mednet_bench.core.config_fields import changed_arguments
 from mednet_bench.tasks.task import TASKS
 
 PLACE = ("breastmnist", "resnet18_cifar", 28)
@@ -129,13 +130,12 @@ def test_a_wrong_request_is_answered_with_its_cure(name: str, mednet_bench: Comm
 def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
     values = {"tasks": "organ?mnist,breastmnist", "archs": "densenet121", "size": 64, "seeds": "3", "out": ""}
     values |= {"imagenet": Path("w"), "data_root": None, "download": False, "device": "cpu", "jobs": 2}
-    given = run_arguments(STUDIES["medmnist-plus"], values)
-    options = dict(zip(given[:-1:2], given[1::2], strict=True))
-    expected = {"--tasks": "organamnist,organcmnist,organsmnist,breastmnist", "--inits": "imagenet=w"}
-    expected |= {"--archs": "densenet121", "--protocols": "medmnist-plus", "--fractions": "1", "--size": "64"}
-    expected |= {"--input-size": "224", "--out": "runs/parity-medmnist-plus"}
-    assert options.items() >= expected.items()
-    assert given[-1] == "--no-download"
+    given = changed_arguments(run_config_of(STUDIES["medmnist-plus"], values))
+    assert " ".join(given) == (
+        "--tasks organamnist,organcmnist,organsmnist,breastmnist --inits imagenet=w --archs densenet121 "
+        "--protocols medmnist-plus --fractions 1 --seeds 3 --size 64 --input-size 224 --no-download "
+        "--jobs 2 --out runs/parity-medmnist-plus"
+    )
 
 
 def toy_study(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

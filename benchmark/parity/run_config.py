@@ -1,4 +1,4 @@
-"""Arguments of the `run` that repeats a study, from the options of `parity`."""
+"""Configuration of the run that repeats a study, from the options of `parity`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ from ...core.files import cache_folder
 from ...tasks.catalog import TASK_GROUPS, catalog, select_tasks
 from ...tasks.data_paths import data_locations
 from ..run.preflight import resolve_device
-from ..schema.request import parse_names
+from ..schema.request import RunConfig, parse_names
 from .facts import StudyFacts
 from .study import ParityStudy
 
 
-def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the `run` that repeats a study, from `parity`'s options by name.
+def run_config_of(study: ParityStudy, values: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of the run that repeats a study, from `parity`'s options by name.
 
     `UserError` if nothing was published for them, or weights or data are unavailable.
     """
@@ -33,22 +33,18 @@ def run_arguments(study: ParityStudy, values: Mapping[str, Any]) -> list[str]:
         init = f"imagenet={values['imagenet']}"
     elif study.init == "imagenet":
         _require_weights(archs, tasks[0], values)
-    given = {
-        "--tasks": ",".join(tasks),
-        "--inits": init,
-        "--archs": ",".join(archs),
-        "--protocols": study.name,
-        "--fractions": "1",
-        "--seeds": values["seeds"],
-        "--size": str(size),
-        "--input-size": str(study.input_size),
-        "--out": values["out"] or f"runs/parity-{study.name}",
-        "--device": values["device"],
-        "--jobs": str(values["jobs"]),
-        **({"--data-root": str(values["data_root"])} if values["data_root"] else {}),
-    }
-    switch = [] if values["download"] else ["--no-download"]
-    return [*(word for pair in given.items() for word in pair), *switch]
+    given = {name: values[name] for name in ("seeds", "size", "device", "jobs", "download")}
+    return RunConfig(
+        tasks=tuple(tasks),
+        inits=(init,),
+        archs=tuple(archs),
+        protocols=(study.name,),
+        fractions=(1.0,),
+        input_size=study.input_size,
+        out=values["out"] or f"runs/parity-{study.name}",
+        data_root=str(values["data_root"] or ""),
+        **given,
+    )
 
 
 def _archs(study: ParityStudy, facts: StudyFacts, values: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,116 @@
+"""A whole run: resolve the configuration, check before the first cell, compute what is missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import StoppedError
+from ...core.files import cache_folder, sweep, writable_folder
+from ...core.progress import show_downloads
+from .. import run  # its modules that need torch are imported on first use
+from ..schema.plan import PlannedCell
+from ..schema.records import Record, RecordStore
+from ..schema.request import RunConfig
+from .planner import ResolvedPlan
+from .resolve import resolve_request
+from .scheduler import ResumeRules, check_folder, finished_records, pending_cells
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A plan, and the cells of it that have no record yet."""
+
+    resolved: ResolvedPlan
+    waiting: list[PlannedCell]
+    device: str
+    """Torch device on which the waiting cells would be computed; "" where none is waiting."""
+
+    @property
+    def cells(self) -> tuple[PlannedCell, ...]:
+        """All cells."""
+        return self.resolved.plan.cells
+
+    def estimate(self) -> "run.estimate.SecondsRange":
+        """Estimate the time that the waiting cells take, from a short timing of every network."""
+        if not self.waiting:
+            return run.estimate.SecondsRange(0.0, 0.0)
+        jobs = self.resolved.request.jobs
+        return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
+
+
+def plan_run(config: RunConfig) -> PlannedRun:
+    """Return the cells of a run, and which of them have no record yet; missing data are downloaded.
+
+    Raises:
+        UserError: a name is unknown, or weights or data are unavailable.
+    """
+    store = RecordStore(config.folder)
+    resolved = _resolve(config, store.refuse_old_format)
+    waiting = pending_cells(resolved, store, ResumeRules())
+    return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else "")
+
+
+def compute_run(config: RunConfig, tell: Tell) -> list[Record]:
+    """Compute the cells of a run that have no record yet, and return the records of all.
+
+    Args:
+        config: the options.
+        tell: called with each message for the user, a sentence.
+
+    Raises:
+        UserError: a name is unknown, or weights or data are unavailable.
+        StoppedError: the disk is full, or the run directory was removed.
+    """
+    folder = config.folder
+    store = RecordStore(folder)
+    resolved = _resolve(config, lambda: (writable_folder(folder), store.refuse_old_format()))
+    sweep(folder)
+    sweep(cache_folder())
+    rules = ResumeRules(config.overwrite, config.limit)
+    waiting = pending_cells(resolved, store, rules)
+    if waiting:
+        device = run.preflight.resolve_device(config.device)
+        for sentence in _check(resolved, waiting):
+            tell(sentence)
+        resolved.plan.write(folder)  # only now: a refused request keeps the last plan
+        share = f"{len(waiting)} of {len(resolved.plan.cells)}"
+        tell(f"{share} cells to compute on {device}; records in {folder}/records")
+        run.executor.execute_cells(resolved, waiting, rules.for_new_run(waiting, store), config.jobs, device)
+        check_folder(folder)
+    else:
+        resolved.plan.write(folder)
+        tell(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
+    done = list(finished_records(resolved.plan.cells, store))
+    if lost := {planned.key for planned in waiting} - {record.key for record in done}:
+        raise StoppedError(
+            f"{len(lost)} records of {folder} were removed meanwhile: run the same command again."
+        )
+    copies = [(record.cell.task, record.copies.sentence) for record in done if record.copies]
+    for task, sentence in dict.fromkeys(copies):
+        if sentence:
+            tell(f"warning: {task}: {sentence}")
+    return done
+
+
+def tell_failures(records: list[Record], folder: Path, tell: Tell) -> int:
+    """Name the first failed cells of a run; return how many there are."""
+    failed = [record for record in records if record.status != "ok"]
+    for record in failed[:5]:
+        tell(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
+    if failed:
+        tell(f"{len(failed)} cells failed; their tracebacks are in {folder}/logs. Run again to retry them.")
+    return len(failed)
+
+
+def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
+    """Return the warnings and notes about a run; `UserError` where it cannot work."""
+    checks = (run.preflight.check_before_run, run.preflight.equal_fraction_warnings)
+    warnings = [f"warning: {warning}" for check in checks for warning in check(resolved, waiting)]
+    return warnings + run.preflight.dedupe_sentences(resolved, waiting)
+
+
+def _resolve(config: RunConfig, ready: Callable[[], object]) -> ResolvedPlan:
+    with show_downloads() as progress:
+        return resolve_request(config, progress, ready)
