@@ -1,6 +1,6 @@
 """Options as fields of a struct, which declares type, default, limits and help of each one once.
 
-A field is ``steps: Annotated[int, described("Training", "Most optimizer steps.", ge=1)] = 200``. Command line,
+A field is ``steps: Annotated[int, described("Training", "Optimizer steps.", ge=1)] = 200``. Command line,
 TOML files and Python convert their values by `ConfigField.convert`, with the same errors.
 """
 

@@ -134,7 +134,7 @@ def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
     assert " ".join(given) == (
         "--tasks organamnist,organcmnist,organsmnist,breastmnist --inits imagenet=w --archs densenet121 "
         "--protocols medmnist-plus --fractions 1 --seeds 3 --size 64 --input-size 224 --no-download "
-        "--jobs 2 --out runs/parity-medmnist-plus"
+        "--device cpu --jobs 2 --out runs/parity-medmnist-plus"
     )
 
 

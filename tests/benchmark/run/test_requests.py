@@ -25,7 +25,7 @@ def refused(ended: Ended, folder: Path) -> str:
 WRONG = {
     "task": (["run", "--tasks", "phantom-organs"], "did you mean 'phantom-organ'?"),
     "glob": (["run", "--tasks", "organ?"], "No task matches 'organ?'"),
-    "no task": (["run", "--tasks", ","], "chooses no task"),
+    "no task": (["run", "--tasks", ","], "--tasks is empty: name at least one"),
     "init": (["run", *SMALL, "--inits", "imagnet"], "There is no init 'imagnet'; did you mean 'imagenet'?"),
     "init twice": (["run", *SMALL, "--inits", "mednet,mednet=x"], "one init is named twice"),
     "no path": (["run", *SMALL, "--inits", "mednet="], "there is no path after 'mednet='"),
@@ -36,7 +36,7 @@ WRONG = {
     "argument": (["run", "phantom-organ"], "unexpected extra argument"),
     "choice": (
         ["run", "--overwrite", "sometimes"],
-        "--overwrite sometimes: pass one of always, never, only-missing",
+        "--overwrite sometimes: pass one of always, never",
     ),
     "seeds": (["run", *SMALL, "--seeds", "0..x"], "'0..x' is neither a number nor a range like 0..4"),
     "falling seeds": (["run", *SMALL, "--seeds", "4..0"], "must rise"),
@@ -45,7 +45,7 @@ WRONG = {
     "many seeds": (["run", *SMALL, "--seeds", "0..4000000000"], "more than 100,000 seeds"),
     "fraction": (
         ["run", *SMALL, "--fractions", "10"],
-        "at most 1, separated by commas (0.1 means 10 % of the labels)",
+        "at most 1, separated by commas (0.1 means 10 %",
     ),
     "fraction of nothing": (["run", *SMALL, "--fractions", "0,0.5"], "pass numbers above 0"),
     "no number": (["run", *SMALL, "--fractions", "nan"], "pass numbers above 0"),
