@@ -34,6 +34,7 @@ class Registry(Generic[_T]):
         self.what, self._package, self._group, self._fault = what, package, group, fault
         self._things: dict[str, _T] = {}
         self._foreign: dict[str, str] = {}
+        self.added_here: set[str] = set()
         self._discovered = False
 
     def add(self, name: str, thing: _T) -> _T:
@@ -41,6 +42,21 @@ class Registry(Generic[_T]):
         if name in self._things:
             raise UserError(f"Two {self.what}s are called '{name}': rename one of them.")
         self._things[name] = thing
+        return thing
+
+    def add_here(self, name: str, thing: _T) -> _T:
+        """Register `thing` in this process only, in place of one that was added here before.
+
+        Raises:
+            UserError: the name is taken otherwise, or the thing has not the form that a plug-in needs.
+        """
+        self._discover()
+        if fault := self._fault(name, thing):
+            raise UserError(f"The {self.what} '{name}' {fault}.")
+        if name in self.added_here:
+            del self._things[name]
+        self.add(name, thing)
+        self.added_here.add(name)
         return thing
 
     def register(self, name: str) -> Callable[[_T], _T]:

@@ -1,5 +1,66 @@
-"""Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task?"""
+"""Does pretraining on medical images beat ImageNet transfer, or training from scratch, on your task?
+
+::
+
+    import mednet_bench as mb
+
+    results = mb.run(tasks=["breastmnist"], inits=["imagenet", "scratch"], protocols=["linear"], out="run")
+    results.verdicts()
+"""
+
+from typing import TYPE_CHECKING
 
 from .core.hardware import bound_spinning
+from .core.lazy import import_names_on_first_use
+
+if TYPE_CHECKING:
+    from .api import (
+        list_inits,
+        list_tasks,
+        load_results,
+        plan,
+        register_init,
+        register_metric,
+        register_protocol,
+        register_section,
+        register_task,
+        run,
+    )
+    from .benchmark.schema.request import RunConfig
+    from .core.errors import UserError
+    from .results import Results, RunPlan
+    from .version import __version__
+
+__all__ = [
+    "Results",
+    "RunConfig",
+    "RunPlan",
+    "UserError",
+    "__version__",
+    "list_inits",
+    "list_tasks",
+    "load_results",
+    "plan",
+    "register_init",
+    "register_metric",
+    "register_protocol",
+    "register_section",
+    "register_task",
+    "run",
+]
+_MODULES = {
+    **dict.fromkeys(__all__, "api"),
+    "Results": "results",
+    "RunConfig": "benchmark.schema.request",
+    "RunPlan": "results",
+    "UserError": "core.errors",
+    "__version__": "version",
+}
+"""Public name -> its module."""
 
 bound_spinning()  # here, since every way to torch leads through this package
+__getattr__ = import_names_on_first_use(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,7 @@ import torch
 from ...core.errors import StoppedError, UserError
 from ...core.hardware import worker_devices
 from ..schema.plan import PlannedCell
-from ..schema.records import RecordStore
+from ..schema.records import Record, RecordStore
 from ..schema.request import RunConfig
 from .cell_runner import CellRunner
 from .planner import ResolvedPlan
@@ -41,18 +41,24 @@ class WorkerArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def execute_cells(
-    resolved: ResolvedPlan, waiting: list[PlannedCell], rules: ResumeRules, jobs: int, device: str
+    resolved: ResolvedPlan,
+    waiting: list[PlannedCell],
+    rules: ResumeRules,
+    jobs: int,
+    device: str,
+    on_record: Callable[[Record], object] = lambda record: None,
 ) -> None:
     """Compute the waiting cells, from `pending_cells`, and show the progress.
 
     Args:
         jobs: number of processes; they share cells through locks in the run directory.
         device: torch device; "cuda" spreads the processes over all visible GPUs.
+        on_record: called in this process with each new record.
 
     Raises:
         StoppedError: the disk is full, or all workers ended early.
     """
-    progress = RunProgress(waiting, jobs)
+    progress = RunProgress(waiting, jobs, on_record=on_record)
     with progress.show():
         if jobs > 1:
             keys = tuple(planned.key for planned in waiting)

@@ -1,8 +1,8 @@
 """A whole run: resolve the configuration, check before the first cell, compute what is missing."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...core.errors import StoppedError
 from ...core.files import cache_folder, sweep, writable_folder
@@ -15,7 +15,7 @@ from .planner import ResolvedPlan
 from .resolve import resolve_request
 from .scheduler import ResumeRules, check_folder, finished_records, pending_cells
 
-Tell = Callable[[str], object]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ def plan_run(config: RunConfig) -> PlannedRun:
     return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else "")
 
 
-def compute_run(config: RunConfig, tell: Tell) -> list[Record]:
+def compute_run(
+    config: RunConfig, on_record: Callable[[Record], object] = lambda record: None
+) -> list[Record]:
     """Compute the cells of a run that have no record yet, and return the records of all.
 
     Args:
         config: the options.
-        tell: called with each message for the user, a sentence.
+        on_record: called with each new record, for instance to log it elsewhere.
 
     Raises:
         UserError: a name is unknown, or weights or data are unavailable.
@@ -72,16 +74,16 @@ def compute_run(config: RunConfig, tell: Tell) -> list[Record]:
     waiting = pending_cells(resolved, store, rules)
     if waiting:
         device = run.preflight.resolve_device(config.device)
-        for sentence in _check(resolved, waiting):
-            tell(sentence)
+        _check(resolved, waiting)
         resolved.plan.write(folder)  # only now: a refused request keeps the last plan
         share = f"{len(waiting)} of {len(resolved.plan.cells)}"
-        tell(f"{share} cells to compute on {device}; records in {folder}/records")
-        run.executor.execute_cells(resolved, waiting, rules.for_new_run(waiting, store), config.jobs, device)
+        _LOG.info(f"{share} cells to compute on {device}; records in {folder}/records")
+        new_rules = rules.for_new_run(waiting, store)
+        run.executor.execute_cells(resolved, waiting, new_rules, config.jobs, device, on_record)
         check_folder(folder)
     else:
         resolved.plan.write(folder)
-        tell(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
+        _LOG.info(f"All {len(resolved.plan.cells)} cells have their records in {folder}: nothing to compute.")
     done = list(finished_records(resolved.plan.cells, store))
     if lost := {planned.key for planned in waiting} - {record.key for record in done}:
         raise StoppedError(
@@ -90,25 +92,27 @@ def compute_run(config: RunConfig, tell: Tell) -> list[Record]:
     copies = [(record.cell.task, record.copies.sentence) for record in done if record.copies]
     for task, sentence in dict.fromkeys(copies):
         if sentence:
-            tell(f"warning: {task}: {sentence}")
+            _LOG.warning(f"warning: {task}: {sentence}")
     return done
 
 
-def tell_failures(records: list[Record], folder: Path, tell: Tell) -> int:
-    """Name the first failed cells of a run; return how many there are."""
-    failed = [record for record in records if record.status != "ok"]
+def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
+    """Name the first failed cells of a run, and how many there are."""
     for record in failed[:5]:
-        tell(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
+        cell = record.cell
+        _LOG.error(f"failed: {cell.task} {cell.init} {cell.protocol}: {record.error}")
     if failed:
-        tell(f"{len(failed)} cells failed; their tracebacks are in {folder}/logs. Run again to retry them.")
-    return len(failed)
+        logs = config.folder / "logs"
+        _LOG.error(f"{len(failed)} cells failed; their tracebacks are in {logs}. Run again to retry them.")
 
 
-def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list[str]:
-    """Return the warnings and notes about a run; `UserError` where it cannot work."""
-    checks = (run.preflight.check_before_run, run.preflight.equal_fraction_warnings)
-    warnings = [f"warning: {warning}" for check in checks for warning in check(resolved, waiting)]
-    return warnings + run.preflight.dedupe_sentences(resolved, waiting)
+def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:
+    """Log warnings and notes about a run; `UserError` where it cannot work."""
+    for check in (run.preflight.check_before_run, run.preflight.equal_fraction_warnings):
+        for warning in check(resolved, waiting):
+            _LOG.warning(f"warning: {warning}")
+    for sentence in run.preflight.dedupe_sentences(resolved, waiting):
+        _LOG.info(sentence)
 
 
 def _resolve(config: RunConfig, ready: Callable[[], object]) -> ResolvedPlan:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -24,10 +24,17 @@ def describe_cell(cell: Cell) -> str:
 class RunProgress:
     """Counts the waiting cells of a run and shows the current cell and the time left."""
 
-    def __init__(self, waiting: Iterable[PlannedCell], jobs: int = 1, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        waiting: Iterable[PlannedCell],
+        jobs: int = 1,
+        console: Console | None = None,
+        on_record: Callable[[Record], object] = lambda record: None,
+    ) -> None:
         self.waiting = {planned.key: planned.cell for planned in waiting}
         self.total, self.jobs = len(self.waiting), max(1, jobs)
         self.console = console or stderr_console()
+        self.on_record = on_record
         self.failed = 0
         self.running = ""
         self._seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -51,6 +58,7 @@ class RunProgress:
         """Count a cell whose record is written, and show it."""
         if self.waiting.pop(record.key, None) is None:
             return
+        self.on_record(record)
         self.failed += record.status != "ok"
         self._seconds[_cell_kind(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":

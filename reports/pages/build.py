@@ -51,7 +51,11 @@ def build_report(folders: Sequence[Path], out: Path | None = None, margin: float
         UserError: a folder has no readable record, several folders have no `out`, or `out` is not writable.
         DiskFullError: the disk is full; every file is then whole or unchanged.
     """
-    results = load_results(folders, margin)
+    return write_report(load_results(folders, margin), out)
+
+
+def write_report(results: Results, out: Path | None = None) -> BuiltReport:
+    """Write the files of a report of loaded results; arguments and errors as for `build_report`."""
     if out is None and len(results.folders) > 1:
         raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
     out = out or next(iter(results.folders)) / "report"

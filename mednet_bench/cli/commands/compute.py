@@ -1,17 +1,17 @@
 """`run`, `plan` and `parity`: the commands that plan or compute cells."""
 
 import shlex
-import webbrowser
 
 import click
 
+from ... import api
 from ...benchmark import parity, run
 from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import changed_arguments
 from ...core.progress import duration
 from .. import options, show
 from .command import BenchCommand, ParsedValues, echo, say
-from .report import write_report
+from .report import print_results
 
 
 def run_command(values: ParsedValues) -> int:
@@ -21,15 +21,10 @@ def run_command(values: ParsedValues) -> int:
 
 def run_and_report(config: RunConfig) -> int:
     """Compute a run, print its leaderboard and verdicts, and return the exit code."""
-    records = run.experiment.compute_run(config, say)
+    results = api.run(config)
     if config.report:
-        try:
-            report = write_report([config.folder], None, config.margin)
-        finally:  # if the folder was removed, say this rather than that records are missing
-            run.scheduler.check_folder(config.folder)
-        if config.open:
-            webbrowser.open(report.resolve().as_uri())
-    return 1 if run.experiment.tell_failures(records, config.folder, say) else 0
+        print_results(results.input, config.folder / "report" / "report.html")
+    return 1 if results.failed else 0
 
 
 def plan_command(values: ParsedValues) -> int:

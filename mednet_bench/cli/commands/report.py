@@ -1,7 +1,7 @@
 """`report`, `leaderboard`, `compare`, `regress`, `calibrate`: commands that read records."""
 
 import sys
-from collections.abc import Sequence
+import webbrowser
 from pathlib import Path
 
 import click
@@ -16,17 +16,18 @@ from .command import BenchCommand, ParsedValues, echo
 
 def report_command(values: ParsedValues) -> int:
     """Write the HTML and Markdown report of one or several runs."""
-    write_report(values["runs"], values["to"], values["margin"])
+    report = pages.build.build_report(values["runs"], values["to"], values["margin"])
+    print_results(report.results, report.html)
+    if values["open"]:
+        webbrowser.open(report.html.resolve().as_uri())
     return 0
 
 
-def write_report(folders: Sequence[Path], to: Path | None, margin: float) -> Path:
-    """Write the report of run directories, print its leaderboard and verdicts, and return its page."""
-    report = pages.build.build_report(folders, to, margin)
-    echo(pages.terminal.leaderboard_text(report.results))
-    echo(pages.terminal.verdict_text(report.results))
-    echo(one_line(f"report: {report.html.resolve()}"))
-    return report.html
+def print_results(results: "pages.build.Results", page: Path) -> None:
+    """Print leaderboard and verdicts, and where the report is."""
+    echo(pages.terminal.leaderboard_text(results))
+    echo(pages.terminal.verdict_text(results))
+    echo(one_line(f"report: {page.resolve()}"))
 
 
 def leaderboard_command(values: ParsedValues) -> int:
@@ -88,6 +89,7 @@ _REPORT = [
         ["--to"], type=PATH, help="Folder to write; RUN/report by default, needed for several runs."
     ),
     field_option("margin"),
+    field_option("open"),
 ]
 _LEADERBOARD = [
     _RUNS,

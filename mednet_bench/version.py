@@ -1,0 +1,6 @@
+"""Version of the installed package."""
+
+from importlib.metadata import version
+
+__version__ = version("mednet-bench")
+"""As in `pyproject.toml`."""
