@@ -9,11 +9,12 @@ from ..core.errors import StoppedError, UserError, clean
 from ..core.files import FULL
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
-from .commands import audit, compute, corpus, data, pretrain, report, sources, task, weights
+from .commands import audit, compute, config, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import CommandGroup, say
 
 ALL_COMMANDS = (
     *compute.COMPUTE_COMMANDS,
+    *config.CONFIG_COMMANDS,
     *report.REPORT_COMMANDS,
     *data.DATA_COMMANDS,
     *task.TASK_COMMANDS,
@@ -24,7 +25,7 @@ ALL_COMMANDS = (
     *weights.WEIGHTS_COMMANDS,
 )
 COMMAND_HEADINGS = {
-    "Everyday": ("run", "plan", "report", "ls"),
+    "Everyday": ("run", "plan", "report", "ls", "config"),
     "Results": ("leaderboard", "compare"),
     "Data": ("info", "download", "task", "validate", "sources"),
     "Weights": ("corpus", "pretrain", "inspect-weights"),

@@ -1,0 +1,110 @@
+"""Every option stands once, in `RunConfig`; command line, TOML files and Python follow from it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import numpy as np
+import pytest
+
+from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.cli.commands.command import BenchCommand
+from mednet_bench.cli.commands.compute import RUN
+from mednet_bench.cli.commands.config import config_template
+from mednet_bench.cli.options import config_of, read_config_file, run_options
+from mednet_bench.core.config_fields import changed_arguments, config_fields, described
+from mednet_bench.core.errors import UserError
+
+FIELDS = config_fields(RunConfig)
+WRONG = {
+    "steps": ["0", "many", "1.5"],
+    "fractions": ["0", "10", "nan", ""],
+    "seeds": ["4..0", "0..x", "-1", "0..4000000000"],
+    "size": ["0"],
+    "lr_grid": ["0.1,inf", "x"],
+    "k_grid": ["1.5"],
+    "weight_decay": ["-1", "nan"],
+    "dedupe": ["val"],
+    "overwrite": ["sometimes"],
+    "margin": ["0", "0.5", "nan"],
+    "tasks": [",", ""],
+    "out": [""],
+    "jobs": ["0"],
+    "protocol_option": ["partial", "partial.stages", "=2"],
+}
+
+
+class WiderConfig(RunConfig, frozen=True, kw_only=True):
+    """One more option than a run has."""
+
+    warmth: Annotated[int, described("Training", "How warm.", ge=2)] = 7
+
+
+def test_an_option_that_is_added_to_the_struct_is_one_of_command_line_toml_and_python(tmp_path: Path):
+    (option,) = [each for each in run_options(WiderConfig)["Training"] if each.name == "warmth"]
+    assert isinstance(option, click.Option)
+    assert (option.opts, option.help, option.default) == (["--warmth"], "How warm.", "7")
+    command = BenchCommand(lambda values: 0, run_options(WiderConfig), "run", "run")
+    assert command.make_context("run", ["--warmth", "9"]).params["warmth"] == 9
+    (tmp_path / "run.toml").write_text("warmth = 8\n")
+    assert command.make_context("run", ["--config", str(tmp_path / "run.toml")]).params["warmth"] == 8
+    assert WiderConfig(warmth="3").warmth == 3  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^--warmth 1: pass a whole number of at least 2\.$"):
+        WiderConfig(warmth=1)
+    with pytest.raises(UserError, match=r"^--warmth 1: pass a whole number of at least 2\.$"):
+        command.make_context("run", ["--warmth", "1"])
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
+def test_a_wrong_value_raises_the_same_sentence_everywhere(name: str, text: str, tmp_path: Path):
+    with pytest.raises(UserError) as by_python:
+        RunConfig(**{name: text})
+    with pytest.raises(UserError) as by_command_line:
+        RUN.make_context("run", [f"{FIELDS[name].flag}={text}"])
+    assert str(by_python.value) == str(by_command_line.value)
+    assert str(by_python.value).startswith(FIELDS[name].flag)
+    (tmp_path / "run.toml").write_text(f'{FIELDS[name].key} = "{text}"\n')
+    with pytest.raises(UserError, match=f"key '{FIELDS[name].key}': ") as by_file:
+        read_config_file(tmp_path / "run.toml", FIELDS)
+    assert str(by_python.value).removeprefix(FIELDS[name].flag).strip() in str(by_file.value)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_option_has_one_line_of_help_and_a_default_that_it_accepts(name: str):
+    field = FIELDS[name]
+    assert field.help.endswith(".") and "\n" not in field.help
+    assert field.convert(field.default) == field.default
+    typed = field.texts(field.default) if field.repeats else field.text(field.default)
+    assert field.convert(field.default if field.is_flag else typed) == field.default
+
+
+def test_python_values_become_those_of_the_command_line():
+    given = RunConfig(
+        tasks=["breastmnist", " retinamnist "],  # type: ignore[arg-type]
+        fractions=np.array([1, 0.1]),  # type: ignore[arg-type]
+        seeds=range(3),  # type: ignore[arg-type]
+        out=Path("run"),  # type: ignore[arg-type]
+        dedupe=True,  # type: ignore[arg-type]
+        protocol_option={"partial": {"stages": 2}},
+    )
+    words = "--tasks breastmnist,retinamnist --fractions 0.1,1 --seeds 0..2 --out run --dedupe"
+    typed = config_of(
+        RUN.make_context("run", [*words.split(), "--protocol-option", "partial.stages=2"]).params
+    )
+    assert typed.protocol_option == {"partial": {"stages": "2"}}, "typed by the protocol, not here"
+    assert given.options | {"protocol_option": {}} == typed.options | {"protocol_option": {}}
+    again = RUN.make_context("run", changed_arguments(given)).params
+    assert config_of(again).options | {"protocol_option": {}} == given.options | {"protocol_option": {}}
+
+
+def test_the_template_of_a_configuration_file_holds_every_option_with_its_default(tmp_path: Path):
+    path = tmp_path / "run.toml"
+    path.write_text(config_template())
+    assert read_config_file(path, FIELDS) == {}, "as written it changes nothing"
+    lines = config_template().splitlines()
+    keys = {field.key for field in FIELDS.values()}
+    settings = [line.removeprefix("# ") for line in lines if line.removeprefix("# ").split(" = ")[0] in keys]
+    path.write_text("\n".join(settings))
+    found = read_config_file(path, FIELDS)
+    assert set(found) == set(FIELDS)
+    assert RunConfig(**found) == RunConfig()
