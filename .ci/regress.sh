@@ -27,7 +27,6 @@ rm -rf "$home"
 mkdir -p "$home"
 export MEDNET_BENCH_CACHE="$home/cache"
 program=${VENV:-.venv}/bin/mednet-bench
-"$program" run --tasks breastmnist,pneumoniamnist,retinamnist --inits "$inits" --protocols linear \
-    --fractions 0.1,0.5,1.0 --seeds 0..2 --size 28 --input-size 64 --pretrain-images 3000 --out "$home/run"
-"$program" regress "$home/run" --against tests/regression/medmnist-linear.json --inits "$inits" \
+"$program" regress --config tests/regression/medmnist-linear.toml \
+    --against tests/regression/medmnist-linear.json --inits "$inits" \
     --summary "${GITHUB_STEP_SUMMARY:-$home/summary.md}"

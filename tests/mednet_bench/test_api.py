@@ -16,8 +16,8 @@ from mednet_bench.benchmark.training.metrics import METRICS
 from mednet_bench.benchmark.training.protocol import PROTOCOLS
 
 OPTIONS = {
-    "tasks": ["phantom-organ"], "inits": ["imagenet", "scratch"], "protocols": ["knn"], "fractions": [0.1, 1.0],
-    "seeds": range(2), "size": 28, "input_size": 32, "download": False,
+    "tasks": ["phantom-organ"], "inits": ["imagenet", "scratch"], "protocols": ["knn"],
+    "fractions": [0.1, 1.0], "seeds": range(2), "size": 28, "input_size": 32, "download": False,
 }  # fmt: skip
 HEAVY = ("torch", "pandas", "numpy", "matplotlib", "scipy", "sklearn")
 

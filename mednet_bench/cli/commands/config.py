@@ -33,7 +33,7 @@ def config_template() -> str:
 
 
 def _template_lines() -> Iterator[str]:
-    yield "# Options of `mednet-bench run --config FILE` with their defaults; the command line overrides them."
+    yield "# Options of `mednet-bench run --config FILE` and their defaults; the command line overrides them."
     fields = config_fields(RunConfig).values()
     for group in OPTION_GROUPS:
         yield from ("", f"# --- {group} ---")

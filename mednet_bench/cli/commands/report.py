@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
-from ...benchmark.schema.request import parse_fractions, parse_names
+import mednet_bench
+
+from ...benchmark.schema.request import RunConfig, parse_fractions, parse_names
+from ...core.config_fields import config_fields
 from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
 from ...reports import pages, regression, statistics
-from ..options import FILE, PATH, POSITIVE, field_option, flag_option, jobs_option, option
+from ..options import FILE, PATH, POSITIVE, field_option, flag_option, jobs_option, option, read_config_file
 from .command import BenchCommand, ParsedValues, echo
 
 
@@ -47,8 +50,18 @@ def compare_command(values: ParsedValues) -> int:
 
 
 def regress_command(values: ParsedValues) -> int:
-    """Compare RUN with a baseline; exit 3 where a score fell."""
+    """Compare RUN with a baseline; exit 3 where a score fell.
+
+    Instead of a RUN, --config computes the run that a file describes, or the part of it with --inits.
+    """
     inits = parse_names(values["inits"], "inits") if values["inits"] else []
+    if (values["run"] is None) == (values["config"] is None):
+        raise UserError("Name either a run directory or, with --config, the file of a run to compute.")
+    if values["config"]:
+        given = read_config_file(values["config"], config_fields(RunConfig))
+        config = RunConfig(**{**given, **({"inits": tuple(inits)} if inits else {})})
+        mednet_bench.run(config)
+        values = {**values, "run": config.folder}
     if values["update"]:
         if inits:
             raise UserError("--update writes every row of the run: leave out --inits.")
@@ -105,7 +118,8 @@ _LEADERBOARD = [
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
 _REGRESS = [
-    click.Argument(["run"], type=PATH),
+    click.Argument(["run"], type=PATH, required=False),
+    click.Option(["--config"], type=FILE, help="TOML file of a run to compute now, as for `run --config`."),
     click.Option(["--against"], type=FILE, required=True, help="Baseline file."),
     flag_option("--update", "Write the baseline from this run."),
     _text_option("--inits", "Compare only these inits, comma-separated."),
