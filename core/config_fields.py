@@ -131,12 +131,11 @@ class ConfigField:
         elif isinstance(value, Mapping) or not isinstance(value, Iterable):
             value = [value]
         for item in value:
-            if hasattr(item, "item"):  # a number of numpy
-                yield item.item()
-            elif isinstance(item, (str, os.PathLike)):
+            if isinstance(item, (str, os.PathLike)):
                 yield from filter(None, [os.fspath(item).strip()])
             else:
-                yield item
+                plain = getattr(item, "item", None)  # of a number of numpy
+                yield plain() if plain else item
 
     def _assignments(self, value: object) -> dict[str, dict[str, object]]:
         """Parse texts like `partial.stages=2` to nested dictionaries, which are also accepted."""

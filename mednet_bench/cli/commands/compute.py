@@ -4,8 +4,6 @@ import shlex
 
 import click
 
-import mednet_bench
-
 from ...benchmark import parity, run
 from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import changed_arguments
@@ -22,7 +20,9 @@ def run_command(values: ParsedValues) -> int:
 
 def run_and_report(config: RunConfig) -> int:
     """Compute a run, print its leaderboard and verdicts, and return the exit code."""
-    results = mednet_bench.run(config)
+    from ... import api  # late: `--help` needs none of it
+
+    results = api.run(config)
     if config.report:
         print_results(results.input, config.folder / "report" / "report.html")
     return 1 if results.failed else 0

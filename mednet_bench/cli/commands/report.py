@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-import mednet_bench
-
 from ...benchmark.schema.request import RunConfig, parse_fractions, parse_names
 from ...core.config_fields import config_fields
 from ...core.errors import UserError, one_line
@@ -60,7 +58,9 @@ def regress_command(values: ParsedValues) -> int:
     if values["config"]:
         given = read_config_file(values["config"], config_fields(RunConfig))
         config = RunConfig(**{**given, **({"inits": tuple(inits)} if inits else {})})
-        mednet_bench.run(config)
+        from ... import api  # late: `--help` needs none of it
+
+        api.run(config)
         values = {**values, "run": config.folder}
     if values["update"]:
         if inits:
