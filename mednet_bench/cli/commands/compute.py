@@ -9,9 +9,9 @@ import click
 from ...benchmark import parity, run, schema
 from ...core.errors import StoppedError
 from ...core.files import cache_folder, sweep, writable_folder
-from ...core.progress import duration, show_downloads
+from ...core.progress import show_downloads
 from .. import options, show
-from .command import BenchCommand, ParsedValues, echo, say
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_options, say
 from .report import write_report
 
 
@@ -66,17 +66,22 @@ def plan_command(values: ParsedValues) -> int:
     store = schema.records.RecordStore(Path(values["out"]))
     grid = _resolve_plan(values, store.refuse_old_format)
     waiting = run.scheduler.pending_cells(grid, store, run.scheduler.ResumeRules())
-    if not values["estimate_only"]:
-        echo(show.plan.plan_text(grid, waiting))
+    facts = {} if values["estimate_only"] else show.plan.plan_facts(grid, waiting)
+    as_json = values["format"] == "json"
+    if facts and not as_json:
+        echo(show.plan.plan_text(facts))
+    device = seconds = None
+    warnings = list(run.preflight.equal_fraction_warnings(grid, waiting)) if waiting else []
     if waiting:
         device = run.preflight.resolve_device(grid.request.device)
-        estimate = run.estimate.estimate_seconds(grid, waiting, device, values["jobs"])
-        cells = f"{len(waiting)} of {len(grid.plan.cells)} cells"
-        for warning in run.preflight.equal_fraction_warnings(grid, waiting):
-            say(f"warning: {warning}")
-        echo(f"{cells} on {device}: between {duration(estimate.low)} and {duration(estimate.high)}")
+        seconds = run.estimate.estimate_seconds(grid, waiting, device, values["jobs"])
+    for warning in warnings:
+        say(f"warning: {warning}")
+    estimate = show.plan.estimate_facts(grid, waiting, device, seconds)
+    if as_json:
+        echo_json({**estimate, "warnings": warnings, **facts})
     else:
-        echo(f"all {len(grid.plan.cells)} cells have their records")
+        echo(show.plan.estimate_text(estimate))
     return 0
 
 
@@ -127,7 +132,11 @@ def _parity_params() -> list[click.Parameter]:
 _GRID = options.run_options()
 _PLAN = {
     **_GRID,
-    "Output": [*_GRID["Output"], options.flag_option("--estimate-only", "Print only the time left.")],
+    "Output": [
+        *_GRID["Output"],
+        options.flag_option("--estimate-only", "Print only the time left."),
+        *format_options("json"),
+    ],
 }
 RUN = BenchCommand(run_command, _GRID, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
 COMPUTE_COMMANDS = (
