@@ -83,7 +83,7 @@ class BenchCommand(click.Command):
             for heading, group in groups.items()
         }
         names = [record[0] for group in records.values() for record in group if record]
-        width = max(len(name) for name in names if len(name) <= 30)  # click's widest column of names
+        width = min(30, max(map(len, names)))  # click's widest column of names
         for heading, group in records.items():
             shown = [(name.ljust(width), text) for name, text in filter(None, group)]
             if shown:

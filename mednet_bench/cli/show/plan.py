@@ -1,15 +1,17 @@
 """A plan as plain data, and as text for a terminal."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...benchmark.run.estimate import SecondsRange
 from ...benchmark.run.planner import ResolvedPlan
 from ...benchmark.schema.plan import PlannedCell
 from ...core.progress import duration
 from ...core.text_tables import tabulate
+
+if TYPE_CHECKING:  # it imports torch, which the plan of a finished run does not need
+    from ...benchmark.run.estimate import SecondsRange
 
 
 def plan_facts(grid: ResolvedPlan, waiting: list[PlannedCell]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def plan_text(facts: dict[str, Any]) -> str:
 
 
 def estimate_facts(
-    grid: ResolvedPlan, waiting: list[PlannedCell], device: str | None, seconds: SecondsRange | None
+    grid: ResolvedPlan, waiting: list[PlannedCell], device: str | None, seconds: "SecondsRange | None"
 ) -> dict[str, Any]:
     """Return the number of cells, and the time left; device and time are None where nothing is left."""
     estimate = {"low_seconds": seconds.low, "high_seconds": seconds.high} if seconds else None
