@@ -10,7 +10,7 @@ from ...core.errors import one_line
 from ...core.text_tables import tabulate
 from .. import options, show
 from ..options import PATH, flag_option, option
-from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_options, say
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag, say
 
 
 def contamination_command(values: ParsedValues) -> int:
@@ -118,7 +118,8 @@ _LEAKAGE = {
     "Output": [
         click.Option(["--out"], type=PATH, help="Folder for results; leakage/ of the run by default."),
         option("--pictures", _PAIRS, default=0, type=click.IntRange(0, 100)),
-        *format_options("json"),
+        json_flag(),
+        format_option("json"),
         flag_option("--strict", "Exit with 3 if a split leaks."),
     ],
 }

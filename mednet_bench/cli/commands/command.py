@@ -141,13 +141,14 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def format_options(*formats: str, text: str = "Format of the output.") -> list[click.Parameter]:
-    """Return the option --format, "table" by default, and --json, its old synonym without help."""
-    choices = click.Choice(["table", *formats])
-    return [  # --json first: the default is that of the last
-        click.Option(["--json", "format"], flag_value="json", hidden=True),
-        option("--format", text, default="table", type=choices),
-    ]
+def format_option(*formats: str, text: str = "Format of the output.") -> click.Option:
+    """Return the option for the format of a command's output, "table" by default."""
+    return option("--format", text, default="table", type=click.Choice(["table", *formats]))
+
+
+def json_flag() -> click.Option:
+    """Return --json, the name of `--format json` in version 0.1; it goes before `format_option`."""
+    return click.Option(["--json", "format"], flag_value="json", hidden=True, help="Same as --format json.")
 
 
 def echo_json(content: object) -> None:

@@ -11,7 +11,7 @@ from ...core.errors import StoppedError
 from ...core.files import cache_folder, sweep, writable_folder
 from ...core.progress import show_downloads
 from .. import options, show
-from .command import BenchCommand, ParsedValues, echo, echo_json, format_options, say
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option, say
 from .report import write_report
 
 
@@ -135,7 +135,7 @@ _PLAN = {
     "Output": [
         *_GRID["Output"],
         options.flag_option("--estimate-only", "Print only the time left."),
-        *format_options("json"),
+        format_option("json"),
     ],
 }
 RUN = BenchCommand(run_command, _GRID, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")

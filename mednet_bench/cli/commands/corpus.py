@@ -6,7 +6,7 @@ from ... import tasks
 from ...benchmark import corpus
 from ...core.errors import one_line
 from ..options import PATH, data_root_option, download_option, flag_option, jobs_option, option
-from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_options, say
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag, say
 
 
 def build_command(values: ParsedValues) -> int:
@@ -67,7 +67,7 @@ _BUILD = [
     download_option("Download the data of named tasks if missing."),
     flag_option("--yes", "Download the files of idc:COLLECTION without asking."),
 ]
-_INFO = [_FOLDER, *format_options("json")]
+_INFO = [_FOLDER, json_flag(), format_option("json")]
 _COMMANDS = (
     BenchCommand(
         build_command,

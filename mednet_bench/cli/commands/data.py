@@ -6,7 +6,7 @@ from ... import cli, tasks
 from ...core.progress import show_downloads
 from .. import show
 from ..options import data_root_option, size_option, task_file_option
-from .command import BenchCommand, ParsedValues, echo, echo_json, format_options
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def ls_command(values: ParsedValues) -> int:
@@ -54,7 +54,7 @@ def doctor_command(values: ParsedValues) -> int:
     return 0
 
 
-_DATA = [data_root_option(), task_file_option(), *format_options("json")]
+_DATA = [data_root_option(), task_file_option(), format_option("json")]
 _TASKS = click.Argument(["tasks"], nargs=-1, required=True)
 DATA_COMMANDS = (
     BenchCommand(ls_command, _DATA, "mednet-bench ls"),
@@ -64,5 +64,5 @@ DATA_COMMANDS = (
         [_TASKS, size_option(), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
-    BenchCommand(doctor_command, [data_root_option(), *format_options("json")], "mednet-bench doctor"),
+    BenchCommand(doctor_command, [data_root_option(), format_option("json")], "mednet-bench doctor"),
 )

@@ -12,7 +12,7 @@ from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
 from ...reports import pages, regression, statistics
 from ..options import FILE, PATH, POSITIVE, flag_option, jobs_option, margin_option, option
-from .command import BenchCommand, ParsedValues, echo, echo_json, format_options
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def report_command(values: ParsedValues) -> int:
@@ -42,7 +42,7 @@ def leaderboard_command(values: ParsedValues) -> int:
 
 
 def verdicts_command(values: ParsedValues) -> int:
-    """Print each verdict of one or several runs, with its interval."""
+    """Print every verdict of one or several runs."""
     runs, margin = values["runs"], values["margin"]
     if values["format"] == "json":
         echo_json(pages.verdict_board.verdict_facts(runs, margin))
@@ -103,7 +103,7 @@ _REPORT = [
     ),
     margin_option(),
 ]
-_FORMATS = format_options(
+_FORMAT = format_option(
     "markdown", "csv", "json", "latex", text="Format of the table; latex needs the package booktabs."
 )
 _LEADERBOARD = [
@@ -111,7 +111,7 @@ _LEADERBOARD = [
     _text_option("--protocol", "Show only these protocols, comma-separated."),
     _text_option("--fraction", "Show only these fractions of the labels, comma-separated."),
     _METRIC,
-    *_FORMATS,
+    _FORMAT,
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
 _REGRESS = [
@@ -132,7 +132,7 @@ REPORT_COMMANDS = (
     BenchCommand(leaderboard_command, _LEADERBOARD, "mednet-bench leaderboard runs/latest --format latex"),
     BenchCommand(
         verdicts_command,
-        [_RUNS, margin_option(), *_FORMATS],
+        [_RUNS, margin_option(), _FORMAT],
         "mednet-bench verdicts runs/latest --format json",
     ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),

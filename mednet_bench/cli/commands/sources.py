@@ -12,7 +12,7 @@ from ...tasks.databases.licenses import LicenseTerms, implied_terms
 from ...tasks.databases.tables import ImageDatabase
 from .. import show
 from ..options import flag_option
-from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_options
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag
 
 
 class ListingGroup(CommandGroup):
@@ -117,7 +117,7 @@ def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
     }
 
 
-_FORMAT = format_options("json")
+_FORMAT = (json_flag(), format_option("json"))
 _MODALITY = click.Option(["--modality"], default="", help="Only this modality, as the list names it.")
 _LIST = [
     click.Option(
