@@ -35,7 +35,7 @@ def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
         for row in results.rows
         for metric, stat in row.stats.items()
     ]
-    rows = [dict(zip(LEADERBOARD_COLUMNS, line, strict=True)) for line in lines]
+    rows: list[dict[str, Any]] = [dict(zip(LEADERBOARD_COLUMNS, line, strict=True)) for line in lines]
     order = (*LEADERBOARD_COLUMNS[:7], "metric", "variant")
     return sorted(rows, key=lambda row: [(isinstance(row[name], str), row[name]) for name in order])
 
