@@ -1,5 +1,6 @@
-"""Progress displays: a live line or bar in a terminal, plain lines elsewhere."""
+"""Progress displays: a live line or bar in a terminal, log records elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,25 @@ from rich.live import Live
 from rich.markup import escape
 
 from .errors import one_line
+
+_LOG = logging.getLogger(__name__)
+_live_displays = True
+_live_console: Console | None = None
+"""Console of the live line that is shown now."""
+
+
+def set_live_displays(shown: bool) -> None:
+    """Show live lines and bars in a terminal from now on, or treat it as a file."""
+    global _live_displays
+    _live_displays = shown
+
+
+def print_above_live_line(text: str) -> bool:
+    """Print text above the live line; False where there is none, and nothing is printed."""
+    if _live_console is None:
+        return False
+    _live_console.print(escape(text), soft_wrap=True, emoji=False)
+    return True
 
 
 def duration(seconds: float) -> str:
@@ -32,18 +52,27 @@ def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None
     if not console.is_terminal:
         yield None
         return
+    global _live_console
     with Live(get_renderable=lambda: escape_line(line()), console=console, refresh_per_second=4) as live:
-        yield live
+        _live_console = console
+        try:
+            yield live
+        finally:
+            _live_console = None
 
 
 def stderr_console() -> Console:
-    """Return a console on standard error; standard output stays parseable."""
-    return Console(file=sys.stderr, highlight=False)
+    """Return a console on standard error, for live displays; standard output stays parseable.
+
+    FORCE_COLOR makes no terminal of a file: codes that move the cursor would be written into it.
+    """
+    live = _live_displays and sys.stderr is not None and sys.stderr.isatty()
+    return Console(file=sys.stderr, highlight=False, force_terminal=None if live else False)
 
 
 @contextmanager
 def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
-    """Show downloads by a bar, or lines outside a terminal; yields (name, done, total) -> None."""
+    """Show downloads by a bar, or log them outside a terminal; yields (name, done, total) -> None."""
     from rich import progress as rich  # slow to import, like below
 
     console = stderr_console()
@@ -61,7 +90,7 @@ def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(known[name], completed=done, total=total or None)  # type: ignore[arg-type]
         elif total and (tenth := 10 * done // total) != tenths.get(name):
             tenths[name] = tenth
-            console.print(f"{escape_line(name)}: {10 * tenth} % of {total / 1e6:.1f} MB")
+            _LOG.info(f"{name}: {10 * tenth} % of {total / 1e6:.1f} MB")
 
     try:
         yield show
@@ -74,7 +103,7 @@ def show_downloads() -> Iterator[Callable[[str, int, int], None]]:
 def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
     """Show finished steps of `total` and the time left; yields (note) -> None, called per step.
 
-    A bar in a terminal; elsewhere a line for the first and last step, and every 30 s.
+    A bar in a terminal; elsewhere log records of the first and last step, and every 30 s.
     """
     from rich import progress as rich
 
@@ -94,8 +123,7 @@ def show_count(what: str, total: int, done: int = 0) -> Iterator[Callable[[str],
         if not console.is_terminal and (at == done + 1 or at == total or now - last > 30):
             last = now
             left = (now - began) / (at - done) * (total - at)
-            text = one_line(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
-            console.print(text, soft_wrap=True, markup=False)
+            _LOG.info(f"[{at}/{total}] {what}: {note}, about {duration(left)} left")
 
     if console.is_terminal:
         with bars:

@@ -7,8 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from .benchmark.run.experiment import PlannedRun
 from .benchmark.schema.records import Record
 from .reports import pages
@@ -115,19 +113,15 @@ class RunPlan:
 
     @property
     def cells(self) -> "pd.DataFrame":
-        """A row per cell: its fields, its key, and whether it has a record (`done`)."""
+        """A row per cell: its key, its fields, and its state, "done" or "to do"."""
         import pandas as pd
 
-        waiting = {planned.key for planned in self.planned.waiting}
-        return pd.DataFrame(
-            {**msgspec.to_builtins(each.cell), "key": each.key, "done": each.key not in waiting}
-            for each in self.planned.cells
-        )
+        return pd.DataFrame(self.planned.cell_facts())
 
     def seconds(self) -> tuple[float, float]:
         """Return the least and most seconds that the open cells may take, after timing every network."""
         estimate = self.planned.estimate()
-        return estimate.low, estimate.high
+        return (estimate.low, estimate.high) if estimate else (0.0, 0.0)
 
     def __repr__(self) -> str:
         """Return the numbers of cells and what they compare, in at most `MOST_SHOWN` characters."""

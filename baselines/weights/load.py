@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from .transform import transform_weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def load_backbone(card: InitCard, arch: str, input_size: int, seed: int) -> Load
         return LoadedBackbone(model, f"random:{seed}")
     if not card.file.is_file():
         raise UserError(f"The weights of {card.name} are not at {card.file}: run the same command again.")
+    _LOG.debug(f"reading the weights of {card.name} from {card.file}")
     found = sha256_file(card.file)
     if card.sha256 and found != card.sha256:
         cure = (

@@ -1,5 +1,6 @@
-"""Progress of a pretraining: a live line in a terminal, otherwise plain lines at intervals."""
+"""Progress of a pretraining: a live line in a terminal, otherwise log records at intervals."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +8,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import duration, escape_line, live_line, stderr_console
+from ...core.progress import duration, live_line, stderr_console
 from .pretrain_result import CurvePoint
+
+_LOG = logging.getLogger(__name__)
 
 QUIET_SECONDS = 30.0
 """Interval of plain lines without a validation."""
@@ -17,7 +20,7 @@ NAMED_SOURCES = 4
 
 
 class PretrainDisplay:
-    """Prints the progress, speed and losses of a pretraining."""
+    """Shows the progress, speed and losses of a pretraining."""
 
     def __init__(self, steps: int, console: Console | None = None) -> None:
         self.steps = steps
@@ -34,11 +37,11 @@ class PretrainDisplay:
         self._live = None
 
     def show(self, point: CurvePoint) -> None:
-        """Update the live line; print a plain line at a validation or after `QUIET_SECONDS`."""
+        """Update the live line; log a line at a validation or after `QUIET_SECONDS`."""
         self._line = self.format_line(point)
         now = time.monotonic()
         if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
-            self.console.print(escape_line(self._line), soft_wrap=True)
+            _LOG.info(self._line)
             self._printed_at = now
 
     def format_line(self, point: CurvePoint) -> str:

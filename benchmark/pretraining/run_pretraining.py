@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import msgspec
 
 from ...baselines.init import InitCard, contract_of
 from ...baselines.weights.archs import check_input_size
-from ...core.errors import StoppedError, UserError, one_line
+from ...core.errors import StoppedError, UserError
 from ...core.files import claim_lock
 from ...tasks.task import DataLocations, Task
 from ..corpus.corpus import Corpus, read_corpus
@@ -32,6 +32,7 @@ from .start import resolve_start
 from .stopping import stop_on_signal
 from .train_loop import run_training
 
+_LOG = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 
 
@@ -84,12 +85,12 @@ def _run_on_ranks(request: PretrainRequest, ranks: RankGroup) -> Path:
     left_out = related_sources(corpus.sources, request.leave_out)
     request, start = _resolve_request(request, corpus, left_out, ranks)
     if (request.out / CARD).is_file():
-        _print_on_first(f"{request.out} is finished: nothing to do.", ranks)
+        _log_on_first(f"{request.out} is finished: nothing to do.", ranks)
         return request.out / CARD
     for name, reason in left_out.items():
-        _print_on_first(f"left out: {name}, for {reason}", ranks)
+        _log_on_first(f"left out: {name}, for {reason}", ranks)
     if copies := copies_in_other_sources(request.corpus, left_out):
-        _print_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
+        _log_on_first(f"left out: {len(copies):,} images of other sources that equal one of these", ranks)
     result = _train(request, start, frozenset(left_out), ranks)
     if ranks.first:
         write_results(_make_result(request, result, start, tuple(left_out), ranks), request.out)
@@ -200,6 +201,6 @@ def _make_result(
     )  # fmt: skip
 
 
-def _print_on_first(text: str, ranks: RankGroup) -> None:
+def _log_on_first(text: str, ranks: RankGroup) -> None:
     if ranks.first:
-        print(one_line(text), file=sys.stderr)
+        _LOG.info(text)

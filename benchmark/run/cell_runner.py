@@ -1,6 +1,7 @@
 """Computing one cell from data, label subset, weights and protocol."""
 
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from ..training.protocol import PROTOCOLS, EvalContext, ProtocolResult
 from .new_record import add_job_facts, init_facts, new_record
 from .planner import ResolvedPlan
 
+_LOG = logging.getLogger(__name__)
 SAME_RESULT_NOTE = (
     "the seed changes nothing here: same labels and same weights as another seed, whose result is repeated"
 )
@@ -79,6 +81,7 @@ class CellRunner:
 
     def _load_task(self, task: str, size: int) -> DeviceSplits:
         card = self.resolved.tasks[task]
+        _LOG.debug(f"reading the images of {task} at {size} px")
         self.resolved.check_unchanged(card, size)
         splits = card.source.load(size, self.resolved.places)
         fingerprint = self.resolved.check_unchanged(card, size)  # may have changed while reading

@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from ...core.errors import StoppedError
 from ...core.files import cache_folder, sweep, writable_folder
@@ -24,18 +27,33 @@ class PlannedRun:
 
     resolved: ResolvedPlan
     waiting: list[PlannedCell]
-    device: str
-    """Torch device on which the waiting cells would be computed; "" where none is waiting."""
+    device: str | None
+    """Torch device on which the waiting cells would be computed; None where none is waiting."""
 
     @property
     def cells(self) -> tuple[PlannedCell, ...]:
         """All cells."""
         return self.resolved.plan.cells
 
-    def estimate(self) -> "run.estimate.SecondsRange":
-        """Estimate the time that the waiting cells take, from a short timing of every network."""
-        if not self.waiting:
-            return run.estimate.SecondsRange(0.0, 0.0)
+    def cell_facts(self) -> list[dict[str, Any]]:
+        """Return the key and the fields of every cell, and its `state`, "done" or "to do"."""
+        waiting = {planned.key for planned in self.waiting}
+        found = []
+        for planned in self.cells:
+            fields = dict.fromkeys(planned.cell.__struct_encode_fields__)  # also the unset ones, as None
+            fields |= msgspec.to_builtins(planned.cell)
+            state = "to do" if planned.key in waiting else "done"
+            found.append({"key": planned.key, "state": state, **fields, "needs": planned.needs})
+        return found
+
+    def warnings(self) -> list[str]:
+        """Return doubts about the waiting cells."""
+        return run.preflight.equal_fraction_warnings(self.resolved, self.waiting) if self.waiting else []
+
+    def estimate(self) -> "run.estimate.SecondsRange | None":
+        """Estimate the time that the waiting cells take, after timing every network; None without any."""
+        if self.device is None:
+            return None
         jobs = self.resolved.request.jobs
         return run.estimate.estimate_seconds(self.resolved, self.waiting, self.device, jobs)
 
@@ -49,7 +67,7 @@ def plan_run(config: RunConfig) -> PlannedRun:
     store = RecordStore(config.folder)
     resolved = _resolve(config, store.refuse_old_format)
     waiting = pending_cells(resolved, store, ResumeRules())
-    return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else "")
+    return PlannedRun(resolved, waiting, run.preflight.resolve_device(config.device) if waiting else None)
 
 
 def compute_run(

@@ -1,5 +1,6 @@
-"""Progress display of a run: a live line in a terminal, plain lines elsewhere."""
+"""Progress display of a run: a live line in a terminal, log records everywhere."""
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -8,9 +9,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import duration, escape_line, live_line, stderr_console
+from ...core.progress import duration, live_line, stderr_console
 from ..schema.plan import Cell, PlannedCell
 from ..schema.records import Record
+
+_LOG = logging.getLogger(__name__)
 
 
 def describe_cell(cell: Cell) -> str:
@@ -51,8 +54,8 @@ class RunProgress:
     def note_start(self, planned: PlannedCell) -> None:
         """Show that a cell starts."""
         self.running = describe_cell(planned.cell)
-        if self._live is None and planned.cell.step != "score":  # takes minutes
-            self._print(f"{self.line(short=True)} {self.running} ...")
+        if planned.cell.step != "score":  # takes minutes
+            self._log_line(f"{self.running} ...")
 
     def note_record(self, record: Record, own: bool = True) -> None:
         """Count a cell whose record is written, and show it."""
@@ -62,12 +65,11 @@ class RunProgress:
         self.failed += record.status != "ok"
         self._seconds[_cell_kind(record.cell)].append(record.seconds if own else 0.0)
         if record.status != "ok":
-            self._print(f"FAILED {describe_cell(record.cell)}: {record.error}")
-        elif self._live is None:
+            _LOG.error(f"FAILED {describe_cell(record.cell)}: {record.error}")
+        else:
             score = record.metrics.get("auc")
             found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
-            head = f"{self.line(short=True)} {describe_cell(record.cell)}"
-            self._print(f"{head}{found} ({duration(record.seconds)})")
+            self._log_line(f"{describe_cell(record.cell)}{found} ({duration(record.seconds)})")
 
     def line(self, short: bool = False) -> str:
         """Return the progress in one line."""
@@ -99,8 +101,9 @@ class RunProgress:
         total = sum(guess * kinds[kind] for kind, guess in guesses.items() if guess)
         return total / max(1, min(self.jobs, len(self.waiting)))
 
-    def _print(self, text: str) -> None:
-        self.console.print(escape_line(text), soft_wrap=True)
+    def _log_line(self, text: str) -> None:
+        """Log what the live line shows already as a detail, else as a message."""
+        _LOG.log(logging.DEBUG if self._live else logging.INFO, f"{self.line(short=True)} {text}")
 
 
 def _cell_kind(cell: Cell) -> tuple[str, str, str]:

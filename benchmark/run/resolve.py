@@ -1,5 +1,7 @@
 """Resolving a run's options: check names, find or download data, build the plan."""
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ...tasks.task import Task
 from ..schema.request import RunConfig
 from .planner import ResolvedPlan, build_plan, check_option_values
 
+_LOG = logging.getLogger(__name__)
 FetchProgress = Callable[[str, int, int], None]
 
 
@@ -37,7 +40,10 @@ def resolve_request(
     if fetching and request.download:
         fetch_tasks(targets, request.size, places, fetching)
     require_tasks(targets, request.size, places)
-    return build_plan(request, targets, tuple(tasks.values()), places)
+    started = time.perf_counter()
+    resolved = build_plan(request, targets, tuple(tasks.values()), places)
+    _LOG.debug(f"planned {len(resolved.plan.cells)} cells in {time.perf_counter() - started:.2f} s")
+    return resolved
 
 
 def _check_run_directory(folder: Path, targets: Sequence[Task]) -> None:

@@ -1,5 +1,6 @@
 """Scheduling of cells: resume, failed cells as records, any number of processes."""
 
+import logging
 import time
 import traceback
 import uuid
@@ -21,6 +22,7 @@ from .planner import ResolvedPlan
 if TYPE_CHECKING:  # importing torch takes seconds, and a finished run needs none of it
     from .cell_runner import CellRunner
 
+_LOG = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 """How often a process checks again for cells that other processes are computing."""
 
@@ -160,6 +162,7 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
         raise  # not specific to this cell
     except (Exception, SystemExit) as error:  # the other cells are computed
         write_bytes(traceback_path(store, planned.key), clean(traceback.format_exc()).encode())
+        _LOG.debug(f"traceback of cell {planned.key}:", exc_info=True)
         seconds = time.perf_counter() - started
         record, predictions = runner.failed_record(planned, _error_line(error), seconds), None
     return store.write(msgspec.structs.replace(record, run=run), predictions)

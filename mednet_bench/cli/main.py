@@ -1,16 +1,16 @@
 """`mednet-bench`: the program, its commands by heading, and its exit codes."""
 
 import sys
-import traceback
 
 import click
 
-from ..core.errors import StoppedError, UserError, clean
+from ..core.errors import StoppedError, UserError
 from ..core.files import FULL
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
 from .commands import audit, compute, config, corpus, data, pretrain, report, sources, task, weights
 from .commands.command import CommandGroup, say
+from .messages import LOGGER, send_messages
 
 ALL_COMMANDS = (
     *compute.COMPUTE_COMMANDS,
@@ -26,7 +26,7 @@ ALL_COMMANDS = (
 )
 COMMAND_HEADINGS = {
     "Everyday": ("run", "plan", "report", "ls", "config"),
-    "Results": ("leaderboard", "compare"),
+    "Results": ("leaderboard", "verdicts", "compare"),
     "Data": ("info", "download", "task", "validate", "sources"),
     "Weights": ("corpus", "pretrain", "inspect-weights"),
     "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),
@@ -43,12 +43,14 @@ cli = CommandGroup(
     "threshold was broken, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-click.version_option(package_name="mednet-bench")(cli)
+click.version_option(None, "-V", "--version", package_name="mednet-bench")(cli)
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.excepthook = lambda *error: click.echo(clean("".join(traceback.format_exception(*error))), err=True)
+    sys.excepthook = lambda *error: LOGGER.critical("", exc_info=error)
+    send_messages()
+    LOGGER.propagate = False  # a root handler, of a library, would print every message again
     fix_threads()  # before numpy and torch are imported
     heed_sigterm()
     try:
@@ -85,3 +87,5 @@ def main() -> None:
             raise
         say("mednet-bench: Disk full: free some space and retry.")
         sys.exit(1)
+    finally:
+        LOGGER.propagate = True

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UserError, one_line, unknown_name_error
 from ..analysis.load_results import load_results
 from ..analysis.results import LeaderboardRow, Results
 from ..elements.format import DASH, GENERATED, NBSP, format_percent, place_label, primary_title
 from ..statistics.stats import MetricStat
-from .csv_table import leaderboard_csv
+from .csv_table import leaderboard_csv, leaderboard_rows
 from .markdown_page import escape_markdown
 from .overview import notices
 from .terminal import by_line, leaderboard_text, score_text
@@ -57,6 +58,16 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
         caption = f"{protocol}: {place_label(arch, size, input_size)}; {score}"
         parts.append((_latex if format == "latex" else _markdown)(results, rows, caption))
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
+
+
+def leaderboard_facts(folders: Sequence[Path], wanted: BoardRequest) -> dict[str, Any]:
+    """Return the leaderboard as plain data: primary metric, notices, and `leaderboard_rows`."""
+    results = choose_rows_shown(load_results(folders), wanted)
+    return {
+        "primary_metric": results.primary,
+        "notices": [notice.replace(NBSP, " ") for notice in notices(results)],
+        "rows": leaderboard_rows(results),
+    }
 
 
 def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ...core.errors import one_line
 from ..analysis.flags import leaks_by_row
@@ -18,10 +19,15 @@ LEADERBOARD_COLUMNS = (
 
 
 def leaderboard_csv(results: Results) -> str:
-    """Write the averages, sorted by name, so that equal records give equal bytes.
+    """Write `leaderboard_rows`: undefined values are empty, numbers have full precision."""
+    return rows_csv(LEADERBOARD_COLUMNS, leaderboard_rows(results))
+
+
+def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
+    """Return the averages by `LEADERBOARD_COLUMNS`, sorted by name, so that equal records give equal rows.
 
     `n_seeds` counts the seeds with a defined metric, which `mean` and `sd` use; `n_undefined` the others.
-    Undefined values are empty, numbers have full precision. `leaks` lists test images or patients in train.
+    Undefined values are None. `leaks` lists test images or patients in train.
     """
     known = leaks_by_row(results)
     lines = [
@@ -29,8 +35,18 @@ def leaderboard_csv(results: Results) -> str:
         for row in results.rows
         for metric, stat in row.stats.items()
     ]
-    lines.sort(key=lambda line: tuple((isinstance(x, str), x) for x in (*line[:7], line[9], line[15])))
-    return csv_text(LEADERBOARD_COLUMNS, lines)
+    rows: list[dict[str, Any]] = [dict(zip(LEADERBOARD_COLUMNS, line, strict=True)) for line in lines]
+    order = (*LEADERBOARD_COLUMNS[:7], "metric", "variant")
+    return sorted(rows, key=lambda row: [(isinstance(row[name], str), row[name]) for name in order])
+
+
+def rows_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    """Write rows as `csv_text`, with true and false, and nothing for None."""
+
+    def as_text(value: object) -> object:
+        return str(value).lower() if isinstance(value, bool) else "" if value is None else value
+
+    return csv_text(columns, ([as_text(row[name]) for name in columns] for row in rows))
 
 
 def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -44,12 +60,12 @@ def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 
 def _line(
     results: Results, row: LeaderboardRow, metric: str, stat: MetricStat
-) -> tuple[str | int | float, ...]:
+) -> tuple[str | int | float | None, ...]:
     return (
         row.task, row.arch, row.init, row.protocol, row.size, row.input_size,
         row.fraction, _number(row.n_train), stat.n, metric, _number(stat.mean), _number(stat.sd),
         _number(stat.low), _number(stat.high), len(row.seeds) - stat.n, row.variant, row.setting,
-        row.label, "; ".join(row.overlap), str(results.generated(row.task)).lower(),
+        row.label, "; ".join(row.overlap), results.generated(row.task),
         _number(row.n_val),
     )  # fmt: skip
 
@@ -60,7 +76,7 @@ def spreadsheet_safe(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
-def _number(value: float) -> str | int | float:
+def _number(value: float) -> int | float | None:
     if math.isnan(value):
-        return ""
+        return None
     return int(value) if value == int(value) and abs(value) >= 2 else value

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,7 @@ from ..analysis.verdicts import POWER, Verdict, compute_verdicts
 from ..elements.format import clean
 from ..elements.verdict_format import keys_of
 from ..statistics.paired import ALPHA
-from .csv_table import csv_text
+from .csv_table import rows_csv
 
 VERDICT_FORMAT = 2
 """1 is version 0.1, which called "undecided" "cannot tell"."""
@@ -88,7 +89,12 @@ def verdict_lines(results: Results) -> tuple[VerdictLine, ...]:
 
 def verdicts_json(results: Results) -> bytes:
     """Write `verdicts.json`, indented."""
-    whole = VerdictFile(
+    return msgspec.json.format(msgspec.json.encode(verdict_file(results)), indent=1)
+
+
+def verdict_file(results: Results) -> VerdictFile:
+    """Return the content of `verdicts.json`."""
+    return VerdictFile(
         format=VERDICT_FORMAT,
         margin=results.margin,
         alpha=ALPHA,
@@ -96,30 +102,27 @@ def verdicts_json(results: Results) -> bytes:
         method=METHOD,
         verdicts=verdict_lines(results),
     )
-    return msgspec.json.format(msgspec.json.encode(whole), indent=1)
 
 
 def verdicts_csv(results: Results) -> str:
     """Write `verdicts.csv`: flags by name, names protected from being read as formulas."""
-    return csv_text(VERDICT_COLUMNS, map(_cells, verdict_lines(results)))
+    return rows_csv(VERDICT_COLUMNS, verdict_rows(results))
 
 
-def _cells(line: VerdictLine) -> list[str | int | float]:
+def verdict_rows(results: Results) -> list[dict[str, Any]]:
+    """Return every comparison by `VERDICT_COLUMNS`, in report order: None for unknown, lists as text."""
+    return [_row(line) for line in verdict_lines(results)]
+
+
+def _row(line: VerdictLine) -> dict[str, Any]:
     fields = msgspec.structs.asdict(line)
     fields["flags"] = "; ".join(dict.fromkeys(flag.name for flag in line.flags))
     if line.seeds_needed_unbounded:
-        fields["seeds_needed"] = "inf"
-    return [_cell(fields[name]) for name in VERDICT_COLUMNS]
-
-
-def _cell(value: object) -> str | int | float:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return value
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        fields["seeds_needed"] = math.inf
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            fields[name] = " ".join(map(str, value))
+    return {name: fields[name] for name in VERDICT_COLUMNS}
 
 
 def _line(results: Results, verdict: Verdict) -> VerdictLine:

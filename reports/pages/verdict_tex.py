@@ -24,17 +24,30 @@ SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
 }  # fmt: skip
-HEADINGS = ("Task", "Labels", "Pair", "Difference", r"95\,\% interval", "Verdict", "Seeds", "Images", "Flags")
+HEADINGS = ("Task", "Labels", "Pair", "Difference", "95 % interval", "Verdict", "Seeds", "Images", "Flags")
 
 
 def verdicts_tex(results: Results) -> str:
     """Write a `table` environment per protocol and network; names are escaped."""
+    tables = [_table(results, caption, members) for caption, members in captioned_verdicts(results)]
+    return LATEX_HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
+
+
+def captioned_verdicts(results: Results) -> list[tuple[str, list[Verdict]]]:
+    """Group the comparisons by protocol, network and image size, each group with its caption."""
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
     for verdict in compute_verdicts(results):
         a = verdict.a
         groups[a.protocol, a.arch, a.size, a.input_size].append(verdict)
-    tables = [_table(results, *key, members) for key, members in groups.items()]
-    return LATEX_HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
+    return [
+        (
+            f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first minus "
+            "second init, over seeds and test images; verdicts after Holm's correction over tasks, margin "
+            f"{results.margin:g}.",
+            members,
+        )
+        for (protocol, arch, size, input_size), members in groups.items()
+    ]
 
 
 def escape_latex(text: str) -> str:
@@ -43,36 +56,31 @@ def escape_latex(text: str) -> str:
     return "".join(SPECIAL.get(sign) or LATEX_SIGNS.get(sign) or sign for sign in flat)
 
 
-def _table(
-    results: Results, protocol: str, arch: str, size: int, input_size: int, verdicts: Sequence[Verdict]
-) -> str:
-    caption = (
-        f"{protocol}: {place_label(arch, size, input_size)}. Paired differences in test AUC, first minus "
-        "second init, over seeds and test images; verdicts after Holm's correction over tasks, margin "
-        f"{results.margin:g}."
-    )
+def _table(results: Results, caption: str, verdicts: Sequence[Verdict]) -> str:
     body, before = [], ""
     for verdict in verdicts:
         task = verdict.a.task
         if before and task != before:
             body.append(r"\midrule")
-        body.append(" & ".join(_cells(results, verdict, again=task == before)) + r" \\")
+        name, *cells = map(escape_latex, verdict_cells(results, verdict))
+        body.append(" & ".join(("" if task == before else name, *cells)) + r" \\")
         before = task
     return "\n".join(
         (
             r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{escape_latex(caption)}}}",
-            r"\begin{tabular}{llllllrrl}", r"\toprule", " & ".join(HEADINGS) + r" \\", r"\midrule",
-            *body, r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+            r"\begin{tabular}{llllllrrl}", r"\toprule",
+            " & ".join(HEADINGS).replace(" %", r"\,\%") + r" \\", r"\midrule", *body, r"\bottomrule",
+            r"\end{tabular}", r"\end{table}", "",
         )
     )  # fmt: skip
 
 
-def _cells(results: Results, verdict: Verdict, again: bool) -> list[str]:
+def verdict_cells(results: Results, verdict: Verdict) -> tuple[str, ...]:
+    """Return the texts of a comparison under `HEADINGS`."""
     a = verdict.a
-    name = f"{a.task} ({GENERATED})" if results.generated(a.task) else a.task
-    cells = (
-        "" if again else name, format_percent(a.fraction), pair_name(pair_of(verdict)),
+    return (
+        f"{a.task} ({GENERATED})" if results.generated(a.task) else a.task,
+        format_percent(a.fraction), pair_name(pair_of(verdict)),
         format_number(verdict.difference, "+.3f"), format_interval(*verdict.interval) or DASH,
         verdict.verdict, str(len(verdict.seeds)), f"{verdict.n_test:,}", ", ".join(flag_names(verdict)),
     )  # fmt: skip
-    return [escape_latex(cell) for cell in cells]

@@ -1,5 +1,6 @@
 """Parallel decoding of a task's files with bounded memory."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError
 from ...core.process_pool import map_in_processes
+from ...core.progress import stderr_console
 from .decode_chunk import ChunkDecoder, DecodedChunk, FileChunk
 from .file_traits import TraitColumns, join_columns
 from .listing import FileListing
 from .schema import FilesSpec
+
+_LOG = logging.getLogger(__name__)
 
 FILES_PER_CHUNK = 64
 """Files that a process decodes at a time."""
@@ -111,13 +115,13 @@ def _raise_first_fault(listing: FileListing, faults: list[tuple[int, str]]) -> N
 
 @contextmanager
 def _show_progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar in a terminal and one line elsewhere; yields (files) -> None."""
-    from rich.console import Console
+    """Show a bar in a terminal and log one line; yields (files) -> None."""
     from rich.progress import Progress
 
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        console.print(f"preparing {total:,} files of {name} (once)", soft_wrap=True, markup=False)
+    console = stderr_console()
+    _LOG.log(
+        logging.DEBUG if console.is_terminal else logging.INFO, f"preparing {total:,} files of {name} (once)"
+    )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"preparing {name} (once)", total=total)
         yield lambda files: bars.update(bar, advance=files)

@@ -1,5 +1,6 @@
 """Reader of the MedMNIST npz layout; every defect of a file is a one-sentence `UserError`."""
 
+import logging
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from ..subgroups import RESERVED, as_text, check_subgroups
 from ..task import SPLITS, Kind, Split, Variant
 from .npy_header import NpyHeader, read_npy_header
 from .npz_errors import open_npz
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def read_npz(path: Path, layout: NpzLayout) -> dict[str, Split]:
     Raises:
         UserError: missing, damaged, larger than memory, or another layout; pickles are never loaded.
     """
+    _LOG.debug(f"reading {path}")
     with open_npz(path, layout.cure) as archive:
         headers, splits = read_npz_headers(path, archive, layout)
         if len({headers[f"{name}_images"].shape[1] for name in splits}) > 1:

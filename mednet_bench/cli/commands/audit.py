@@ -10,7 +10,7 @@ from ...core.errors import one_line
 from ...core.text_tables import tabulate
 from .. import options, show
 from ..options import PATH, flag_option, option
-from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag, say
 
 
 def contamination_command(values: ParsedValues) -> int:
@@ -59,10 +59,10 @@ def leakage_command(values: ParsedValues) -> int:
     for audit in leakage.audit.audit_leakage(search):
         audits.append(audit)
         outcome.write_leakage(folder, audit)
-        if not values["json"]:
+        if values["format"] == "table":
             echo(show.leakage.leakage_text(audit) + "\n")
-    if values["json"]:
-        echo(as_json(audits))
+    if values["format"] == "json":
+        echo_json(audits)
     say(f"results in {folder}")
     return 3 if values["strict"] and any(audit.leaks for audit in audits) else 0
 
@@ -117,7 +117,8 @@ _LEAKAGE = {
     "Output": [
         click.Option(["--out"], type=PATH, help="Folder for results; leakage/ of the run by default."),
         option("--pictures", _PAIRS, default=0, type=click.IntRange(0, 100)),
-        flag_option("--json", "Print JSON for other programs."),
+        json_flag(),
+        format_option("json"),
         flag_option("--strict", "Exit with 3 if a split leaks."),
     ],
 }

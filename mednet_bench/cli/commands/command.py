@@ -1,21 +1,38 @@
 """Base classes and printing of the commands."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 import msgspec
 
-from ...core.errors import UserError, clean, one_line, unknown_name_error
+from ...core.errors import UserError, clean, unknown_name_error
 from ...core.plugins import broken
-from ..options import OptionGroups
+from ..messages import send_messages
+from ..options import FILE, OptionGroups, option
 
+_LOG = logging.getLogger(__name__)
 ParsedValues = dict[str, Any]
 """The parsed options and arguments of a command, by name."""
+MESSAGE_LEVELS = {"warning": logging.WARNING, "failed": logging.ERROR, "mednet-bench": logging.ERROR}
+"""How a message begins, before its colon -> its level; others are informative."""
+MESSAGE_OPTIONS: tuple[click.Parameter, ...] = (
+    click.Option(["-q", "--quiet"], is_flag=True, help="Print only results, warnings and errors."),
+    click.Option(
+        ["-v", "--verbose"], is_flag=True, help="Print details too: files read, cached features, tracebacks."
+    ),
+    click.Option(
+        ["--log"], type=FILE, help="File to append every message and detail to, with its time in UTC."
+    ),
+)
+"""Options of every command, beside --help."""
 
 
 class BenchCommand(click.Command):
     """A command whose function takes its options as one mapping, with an example in its help.
+
+    It has `MESSAGE_OPTIONS` too.
 
     Args:
         action: the function, whose docstring is the help; it returns the exit code.
@@ -44,30 +61,41 @@ class BenchCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does; `UserError` for an empty path, which would be the current folder."""
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
-        for parameter in self.params:
+        for parameter in self.get_params(ctx):
             value = given.get(str(parameter.name))
             values = value if isinstance(value, (list, tuple)) else [value]
             if isinstance(parameter.type, click.Path) and "" in values:
                 raise UserError(f"{parameter.get_error_hint(ctx)} is empty: name a folder or file.")
         return super().parse_args(ctx, args)
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """List its own parameters, then those of every command."""
+        own = len(self.params)
+        every = super().get_params(ctx)
+        return [*every[:own], *MESSAGE_OPTIONS, *every[own:]]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings, and --help below them."""
-        every = self.get_params(ctx)  # also --help
-        rest = [each for each in every if each not in self.params]
-        groups = {**self.groups, "Other": rest} if len(self.groups) > 1 else {"Options": every}
+        """Write the options under their headings, and those of every command below them."""
+        rest = [each for each in self.get_params(ctx) if each not in self.params]  # also --help
+        groups = {**self.groups, "Other": rest}
         records = {
             heading: [each.get_help_record(ctx) for each in group if isinstance(each, click.Option)]
             for heading, group in groups.items()
         }
         names = [record[0] for group in records.values() for record in group if record]
-        width = max(len(name) for name in names if len(name) <= 30)  # click's widest column of names
+        width = min(30, max(map(len, names)))  # click's widest column of names
         for heading, group in records.items():
-            with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), text) for name, text in filter(None, group)])
+            shown = [(name.ljust(width), text) for name, text in filter(None, group)]
+            if shown:
+                with formatter.section(heading):
+                    formatter.write_dl(shown)
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command and return its exit code; warn of plug-ins that it found broken."""
+        quiet, verbose = ctx.params["quiet"], ctx.params["verbose"]
+        if quiet and verbose:
+            raise UserError("--quiet and --verbose exclude each other: pass one of them.")
+        send_messages(quiet, verbose, ctx.params["log"])
         known = set(broken)  # by another command of this process
         try:
             return self.action(ctx.params)
@@ -107,14 +135,34 @@ class CommandGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command; `UserError` for an unknown name."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        unknown = args and args[0] not in self.commands and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # not while a shell completes a line
             raise unknown_name_error("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
 
 
-def as_json(content: object) -> str:
-    """Return plain data or structs as JSON, for programs that read the output of a command."""
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+def format_option(*formats: str, text: str = "Format of the output.") -> click.Option:
+    """Return the option for the format of a command's output, "table" by default."""
+    return option("--format", text, default="table", type=click.Choice(["table", *formats]))
+
+
+def json_flag() -> click.Option:
+    """Return --json, the name of `--format json` in version 0.1; it goes before `format_option`."""
+    return click.Option(["--json", "format"], flag_value="json", hidden=True, help="Same as --format json.")
+
+
+def echo_json(content: object) -> None:
+    """Print plain data or structs as one JSON document in UTF-8: every text clean, NaN as null."""
+    plain = _clean_texts(msgspec.to_builtins(content))
+    click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2))
+
+
+def _clean_texts(content: Any) -> Any:
+    if isinstance(content, str):
+        return clean(content)
+    if isinstance(content, dict):
+        return {_clean_texts(key): _clean_texts(value) for key, value in content.items()}
+    return [*map(_clean_texts, content)] if isinstance(content, (list, tuple)) else content
 
 
 def echo(text: str, nl: bool = True) -> None:
@@ -123,5 +171,5 @@ def echo(text: str, nl: bool = True) -> None:
 
 
 def say(sentence: str) -> None:
-    """Print a message on one line of standard error; standard output stays parseable."""
-    click.echo(one_line(sentence), err=True)
+    """Log a message, which the command line prints on one line of standard error."""
+    _LOG.log(MESSAGE_LEVELS.get(sentence.partition(":")[0], logging.INFO), sentence)

@@ -7,9 +7,8 @@ import click
 from ...benchmark import parity, run
 from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import changed_arguments
-from ...core.progress import duration
 from .. import options, show
-from .command import BenchCommand, ParsedValues, echo, say
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option, say
 from .report import print_results
 
 
@@ -31,16 +30,18 @@ def run_and_report(config: RunConfig) -> int:
 def plan_command(values: ParsedValues) -> int:
     """Print a run's cells, which are done, and the time left."""
     planned = run.experiment.plan_run(options.config_of(values))
-    if not values["estimate_only"]:
-        echo(show.plan.plan_text(planned.resolved, planned.waiting))
-    if planned.waiting:
-        estimate = planned.estimate()
-        cells = f"{len(planned.waiting)} of {len(planned.cells)} cells"
-        for warning in run.preflight.equal_fraction_warnings(planned.resolved, planned.waiting):
-            say(f"warning: {warning}")
-        echo(f"{cells} on {planned.device}: between {duration(estimate.low)} and {duration(estimate.high)}")
+    as_json = values["format"] == "json"
+    facts = {} if values["estimate_only"] else show.plan.plan_facts(planned.resolved, planned.waiting)
+    if facts and not as_json:
+        echo(show.plan.plan_text(facts))
+    warnings = planned.warnings()
+    for warning in warnings:
+        say(f"warning: {warning}")
+    estimate = show.plan.estimate_facts(planned)
+    if as_json:
+        echo_json({**estimate, "warnings": warnings, **facts})
     else:
-        echo(f"all {len(planned.cells)} cells have their records")
+        echo(show.plan.estimate_text(estimate))
     return 0
 
 
@@ -82,7 +83,11 @@ def _parity_params() -> list[click.Parameter]:
 _RUN = options.run_options()
 _PLAN = {
     **_RUN,
-    "Output": [*_RUN["Output"], options.flag_option("--estimate-only", "Print only the time left.")],
+    "Output": [
+        *_RUN["Output"],
+        options.flag_option("--estimate-only", "Print only the time left."),
+        format_option("json"),
+    ],
 }
 RUN = BenchCommand(run_command, _RUN, "mednet-bench run --tasks all --inits mednet,imagenet,scratch")
 COMPUTE_COMMANDS = (

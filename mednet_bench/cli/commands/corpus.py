@@ -6,7 +6,7 @@ from ... import tasks
 from ...benchmark import corpus
 from ...core.errors import one_line
 from ..options import PATH, data_root_option, field_option, flag_option, jobs_option, option
-from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo, say
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag, say
 
 
 def build_command(values: ParsedValues) -> int:
@@ -31,7 +31,10 @@ def build_command(values: ParsedValues) -> int:
 def corpus_info_command(values: ParsedValues) -> int:
     """Show a corpus: sources, duplicates, problems, modalities, licenses."""
     folder, describe = values["corpus"], corpus.describe
-    echo(as_json(describe.corpus_facts(folder)) if values["json"] else describe.describe_corpus(folder))
+    if values["format"] == "json":
+        echo_json(describe.corpus_facts(folder))
+    else:
+        echo(describe.describe_corpus(folder))
     return 0
 
 
@@ -64,7 +67,7 @@ _BUILD = [
     field_option("download", help="Download the data of named tasks if missing."),
     flag_option("--yes", "Download the files of idc:COLLECTION without asking."),
 ]
-_INFO = [_FOLDER, flag_option("--json", "Print JSON for other programs.")]
+_INFO = [_FOLDER, json_flag(), format_option("json")]
 _COMMANDS = (
     BenchCommand(
         build_command,

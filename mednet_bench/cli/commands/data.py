@@ -6,18 +6,26 @@ from ... import cli, tasks
 from ...core.progress import show_downloads
 from .. import show
 from ..options import data_root_option, field_option
-from .command import BenchCommand, ParsedValues, echo
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def ls_command(values: ParsedValues) -> int:
     """List tasks, inits, protocols, metrics and available data."""
-    echo(show.tasks.task_listing(values["data_root"], values["task_file"]))
+    where = values["data_root"], values["task_file"]
+    if values["format"] == "json":
+        echo_json(show.tasks.listing_facts(*where))
+    else:
+        echo(show.tasks.task_listing(*where))
     return 0
 
 
 def info_command(values: ParsedValues) -> int:
     """Show a task's classes, splits, license, citation and files."""
-    echo(show.tasks.task_card(values["task"], values["data_root"], values["task_file"]))
+    wanted = values["task"], values["data_root"], values["task_file"]
+    if values["format"] == "json":
+        echo_json(show.tasks.task_facts(*wanted))
+    else:
+        echo(show.tasks.task_card(*wanted))
     return 0
 
 
@@ -38,11 +46,15 @@ def download_command(values: ParsedValues) -> int:
 
 def doctor_command(values: ParsedValues) -> int:
     """Print versions, devices, and which data and weights exist."""
-    echo(cli.doctor.diagnosis(values["data_root"]))
+    facts = cli.doctor.machine_facts(values["data_root"])
+    if values["format"] == "json":
+        echo_json(facts)
+    else:
+        echo(cli.doctor.diagnosis(facts))
     return 0
 
 
-_DATA = [data_root_option(), field_option("task_file")]
+_DATA = [data_root_option(), field_option("task_file"), format_option("json")]
 _TASKS = click.Argument(["tasks"], nargs=-1, required=True)
 DATA_COMMANDS = (
     BenchCommand(ls_command, _DATA, "mednet-bench ls"),
@@ -52,5 +64,5 @@ DATA_COMMANDS = (
         [_TASKS, field_option("size"), data_root_option()],
         "mednet-bench download breastmnist retinamnist --size 64 --data-root data",
     ),
-    BenchCommand(doctor_command, [data_root_option()], "mednet-bench doctor"),
+    BenchCommand(doctor_command, [data_root_option(), format_option("json")], "mednet-bench doctor"),
 )

@@ -1,5 +1,6 @@
-"""`report`, `leaderboard`, `compare`, `regress`, `calibrate`: commands that read records."""
+"""`report`, `leaderboard`, `verdicts`, `compare`, `regress`, `calibrate`: commands that read records."""
 
+import io
 import sys
 import webbrowser
 from pathlib import Path
@@ -12,7 +13,7 @@ from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
 from ...reports import pages, regression, statistics
 from ..options import FILE, PATH, POSITIVE, field_option, flag_option, jobs_option, option, read_config_file
-from .command import BenchCommand, ParsedValues, echo
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
 def report_command(values: ParsedValues) -> int:
@@ -36,7 +37,20 @@ def leaderboard_command(values: ParsedValues) -> int:
     protocols = tuple(parse_names(values["protocol"], "protocol")) if values["protocol"] else ()
     fractions = tuple(parse_fractions(values["fraction"])) if values["fraction"] else ()
     request = pages.board.BoardRequest(protocols, fractions, values["metric"])
-    echo(pages.board.leaderboard_board(values["runs"], request, values["format"]), nl=False)
+    if values["format"] == "json":
+        echo_json(pages.board.leaderboard_facts(values["runs"], request))
+    else:
+        echo(pages.board.leaderboard_board(values["runs"], request, values["format"]), nl=False)
+    return 0
+
+
+def verdicts_command(values: ParsedValues) -> int:
+    """Print every verdict of one or several runs."""
+    runs, margin = values["runs"], values["margin"]
+    if values["format"] == "json":
+        echo_json(pages.verdict_board.verdict_facts(runs, margin))
+    else:
+        echo(pages.verdict_board.verdict_board(runs, margin, values["format"]), nl=False)
     return 0
 
 
@@ -78,7 +92,8 @@ def regress_command(values: ParsedValues) -> int:
 def calibrate_command(values: ParsedValues) -> int:
     """Simulate experiments to measure how often verdicts err."""
     folder = writable_folder(values["out"]) if values["out"] else None
-    with click.progressbar(length=1000, label="experiments", file=sys.stderr) as bar:
+    shown = io.StringIO() if values["quiet"] else sys.stderr
+    with click.progressbar(length=1000, label="experiments", file=shown) as bar:
         rates = statistics.calibration.calibrate_verdicts(
             values["experiments"], values["jobs"], lambda done, of: bar.update(done * 1000 // of - bar.pos)
         )
@@ -104,17 +119,15 @@ _REPORT = [
     field_option("margin"),
     field_option("open"),
 ]
+_FORMAT = format_option(
+    "markdown", "csv", "json", "latex", text="Format of the table; latex needs the package booktabs."
+)
 _LEADERBOARD = [
     _RUNS,
     _text_option("--protocol", "Show only these protocols, comma-separated."),
     _text_option("--fraction", "Show only these fractions of the labels, comma-separated."),
     _METRIC,
-    option(
-        "--format",
-        "Format of the table; latex needs the package booktabs.",
-        default="table",
-        type=click.Choice(["table", "markdown", "csv", "latex"]),
-    ),
+    _FORMAT,
 ]
 _COMPARE = [click.Argument(["run_a"], type=PATH), click.Argument(["run_b"], type=PATH), _METRIC]
 _REGRESS = [
@@ -134,6 +147,11 @@ _CALIBRATE = [
 REPORT_COMMANDS = (
     BenchCommand(report_command, _REPORT, "mednet-bench report runs/latest"),
     BenchCommand(leaderboard_command, _LEADERBOARD, "mednet-bench leaderboard runs/latest --format latex"),
+    BenchCommand(
+        verdicts_command,
+        [_RUNS, margin_option(), _FORMAT],
+        "mednet-bench verdicts runs/latest --format json",
+    ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),
     BenchCommand(regress_command, _REGRESS, "mednet-bench regress runs/latest --against baseline.json"),
     BenchCommand(calibrate_command, _CALIBRATE, "mednet-bench calibrate --jobs 2 --out calibration"),

@@ -12,7 +12,7 @@ from ...tasks.databases.licenses import LicenseTerms, implied_terms
 from ...tasks.databases.tables import ImageDatabase
 from .. import show
 from ..options import flag_option
-from .command import BenchCommand, CommandGroup, ParsedValues, as_json, echo
+from .command import BenchCommand, CommandGroup, ParsedValues, echo, echo_json, format_option, json_flag
 
 
 class ListingGroup(CommandGroup):
@@ -28,17 +28,20 @@ class ListingGroup(CommandGroup):
 def list_command(values: ParsedValues) -> int:
     """List databases with counts and licenses, and their sums."""
     rows = [row for row in tables.databases().values() if _fits(row, values)]
-    echo(as_json(rows) if values["json"] else show.sources.database_listing(rows))
+    if values["format"] == "json":
+        echo_json(rows)
+    else:
+        echo(show.sources.database_listing(rows))
     return 0
 
 
 def show_command(values: ParsedValues) -> int:
     """Show one database: evidence, parents, overlaps with tasks."""
     row = tables.find_database(values["id"])
-    if values["json"]:
+    if values["format"] == "json":
         tasks, others = show.sources.touched_tasks(row), show.sources.touched_databases(row)
         touched = {"touches_tasks": _reasons_json(tasks), "touches_databases": _reasons_json(others)}
-        echo(as_json({**msgspec.to_builtins(row), **touched}))
+        echo_json({**msgspec.to_builtins(row), **touched})
     else:
         echo(show.sources.database_card(row))
     return 0
@@ -51,8 +54,10 @@ def sources_plan_command(values: ParsedValues) -> int:
     """
     rules = plans.CompositionRules(values["with_registration"], values["non_commercial"])
     composition = plans.compose(values["variant"], rules)
-    as_text = show.composition.composition_text
-    echo(as_json(_plan_facts(composition)) if values["json"] else as_text(composition))
+    if values["format"] == "json":
+        echo_json(_plan_facts(composition))
+    else:
+        echo(show.composition.composition_text(composition))
     return 0
 
 
@@ -66,7 +71,10 @@ def idc_command(values: ParsedValues) -> int:
     if modality:
         _check_name("modality of the Imaging Data Commons", modality, (row.modality for row in rows))
         rows = tuple(row for row in rows if row.modality == modality)
-    echo(as_json(rows) if values["json"] else show.sources.commons_text(rows, bool(modality)))
+    if values["format"] == "json":
+        echo_json(rows)
+    else:
+        echo(show.sources.commons_text(rows, bool(modality)))
     return 0
 
 
@@ -109,7 +117,7 @@ def _plan_facts(composition: plans.CorpusComposition) -> dict[str, Any]:
     }
 
 
-_JSON = flag_option("--json", "Print JSON for other programs.")
+_FORMAT = (json_flag(), format_option("json"))
 _MODALITY = click.Option(["--modality"], default="", help="Only this modality, as the list names it.")
 _LIST = [
     click.Option(
@@ -129,18 +137,18 @@ _LIST = [
         help="Only databases with this kind of access.",
     ),
     click.Option(["--search"], default="", help="Only databases with this text in name, labels or note."),
-    _JSON,
+    *_FORMAT,
 ]
 _PLAN = [
     click.Argument(["variant"], type=click.Choice(["gray", "color"])),
     flag_option("--with-registration", "Include databases that require a registration."),
     flag_option("--non-commercial", "Include non-commercial, research-only and unclear licenses."),
-    _JSON,
+    *_FORMAT,
 ]
 _EACH = (
-    BenchCommand(show_command, [click.Argument(["id"]), _JSON], "mednet-bench sources show ham10000"),
+    BenchCommand(show_command, [click.Argument(["id"]), *_FORMAT], "mednet-bench sources show ham10000"),
     BenchCommand(sources_plan_command, _PLAN, "mednet-bench sources plan gray --with-registration", "plan"),
-    BenchCommand(idc_command, [_MODALITY, _JSON], "mednet-bench sources idc --modality PT"),
+    BenchCommand(idc_command, [_MODALITY, *_FORMAT], "mednet-bench sources idc --modality PT"),
 )
 _LISTED = BenchCommand(list_command, _LIST, "mednet-bench sources --variant color --access open")
 SOURCES_COMMANDS = (

@@ -1,23 +1,54 @@
-"""A plan as text for a terminal."""
+"""A plan as plain data, and as text for a terminal."""
 
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
-from ...benchmark.run.planner import ResolvedPlan
-from ...benchmark.schema.plan import PlannedCell
+from ...core.progress import duration
 from ...core.text_tables import tabulate
 
+if TYPE_CHECKING:
+    from ...benchmark.run.experiment import PlannedRun
 
-def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
+
+def plan_facts(planned: "PlannedRun") -> dict[str, Any]:
+    """Return every cell with its key, fields and state, and every init with its label."""
+    cards = planned.resolved.cards
+    inits = sorted({(task, arch, card.name, card.label) for (task, arch, _), card in cards.items()})
+    return {
+        "cells": planned.cell_facts(),
+        "inits": [dict(zip(("task", "arch", "init", "label"), init, strict=True)) for init in inits],
+    }
+
+
+def plan_text(facts: dict[str, Any]) -> str:
     """Return a table of the cells per (task, arch, init, protocol), and one of the inits."""
-    open_keys = {planned.key for planned in waiting}
     rows: dict[tuple[str, ...], Counter[str]] = {}
-    for planned in grid.plan.cells:
-        cell = planned.cell
-        line = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init, cell.protocol)
+    for cell in facts["cells"]:
+        pixels = f"{cell['size']}->{cell['input_size']}"
+        line = (cell["step"], cell["task"], pixels, cell["arch"], cell["init"], cell["protocol"] or "")
         count = rows.setdefault(line, Counter())
         count["cells"] += 1
-        count["to do"] += planned.key in open_keys
+        count["to do"] += cell["state"] == "to do"
     body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
     headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
-    inits = sorted({(task, card.name, card.label) for (task, _, _), card in grid.cards.items()})
+    inits = sorted({(each["task"], each["init"], each["label"]) for each in facts["inits"]})
     return f"{tabulate(body, headers)}\n\n{tabulate(inits, ['task', 'init', 'weights'])}"
+
+
+def estimate_facts(planned: "PlannedRun") -> dict[str, Any]:
+    """Return the number of cells, and the time left; device and time are None where nothing is left."""
+    seconds = planned.estimate()
+    return {
+        "n_cells": len(planned.cells),
+        "n_to_do": len(planned.waiting),
+        "device": planned.device,
+        "estimate": {"low_seconds": seconds.low, "high_seconds": seconds.high} if seconds else None,
+    }
+
+
+def estimate_text(facts: dict[str, Any]) -> str:
+    """Return the time left in one line."""
+    if facts["estimate"] is None:
+        return f"all {facts['n_cells']} cells have their records"
+    low, high = (duration(facts["estimate"][name]) for name in ("low_seconds", "high_seconds"))
+    return f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}: between {low} and {high}"

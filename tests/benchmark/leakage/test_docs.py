@@ -44,7 +44,7 @@ def test_the_page_prints_what_the_commands_print(desk: Path) -> None:
     assert len(audits) == len(TABLES) == 4
     for line in audits:
         task = shlex.split(line)[3]
-        said = squeezed(command(line.replace(" --json", "")).stdout)
+        said = squeezed(command(line.replace(" --format json", "")).stdout)
         missing = [row for row in squeezed(TABLES[task]) if row not in said]
         assert not missing, (task, missing, said)
 
