@@ -149,7 +149,7 @@ REPORT_COMMANDS = (
     BenchCommand(leaderboard_command, _LEADERBOARD, "mednet-bench leaderboard runs/latest --format latex"),
     BenchCommand(
         verdicts_command,
-        [_RUNS, margin_option(), _FORMAT],
+        [_RUNS, field_option("margin"), _FORMAT],
         "mednet-bench verdicts runs/latest --format json",
     ),
     BenchCommand(compare_command, _COMPARE, "mednet-bench compare runs/before runs/after"),
