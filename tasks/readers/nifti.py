@@ -24,7 +24,7 @@ from ..images.stored import DEFLATE_RATIO, stored_values
 from ..images.window import BYTES, GrayWindow, choose_window
 
 if TYPE_CHECKING:
-    import nibabel
+    import nibabel.imageglobals
     from nibabel import orientations
 else:
     nibabel = OptionalModule("nibabel", "nifti", "Reading NIfTI")
