@@ -19,20 +19,24 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test regress lint types package bench clean
+.PHONY: help demo test test-all regress lint types package bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Install into .venv and compare inits on generated images: leaderboard and HTML report
 	@sh .ci/setup.sh
 	@echo "mednet-bench $(DEMO)"
 	@"$(VENV)/bin/mednet-bench" $(DEMO)
 
-test: ## Install into .venv with the development extras and run the tests
+test: ## Install into .venv with the development extras and run the tests that are not slow
 	@sh .ci/setup.sh dev
-	@echo "pytest $(PYTEST_ARGS)"
-	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest $(PYTEST_ARGS)
+	@echo 'pytest -m "not slow" $(PYTEST_ARGS)'
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: test ## Run the tests, then those marked slow
+	@echo 'pytest -m slow $(PYTEST_ARGS)'
+	@OMP_NUM_THREADS=1 "$(VENV)/bin/python" -m pytest -m slow $(PYTEST_ARGS)
 
 regress: ## Compare scores on real MedMNIST sets with the stored baseline (if the data are available)
 	@sh .ci/setup.sh

@@ -14,6 +14,7 @@ from ...core.files import claim_lock, writable_folder, write_bytes
 from ...core.process_pool import map_in_processes
 from ...core.progress import show_count
 from ...tasks.pseudonymize import salt_trace
+from .arrow import require_arrow
 from .build_part import CorpusPart, CorpusSettings, make_part
 from .corpus import CORPUS, CORPUS_FORMAT, PARTS, SHARDS, Corpus, read_corpus
 from .finish import finish_corpus
@@ -39,10 +40,11 @@ def build_corpus(
     An image that several sources hold is kept from the first.
 
     Raises:
-        UserError: the folder holds another corpus or another build, a second process works on it, or a
-            source is of the other variant.
+        UserError: the folder holds another corpus or another build, a second process works on it, a source
+            is of the other variant, or pyarrow is not installed.
         StoppedError: the disk is full or a process died; the same call resumes.
     """
+    require_arrow()
     for source in sources:
         if source.facts.variant != settings.variant:
             raise UserError(

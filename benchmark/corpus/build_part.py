@@ -4,22 +4,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import pyarrow as pa
-from pyarrow import parquet
+from typing import Any, BinaryIO
 
 from ...core.files import write_atomic
 from ...tasks.images.perceptual_hash import perceptual_hash
 from ...tasks.pseudonymize import group_number
 from ...tasks.task import Variant
+from .arrow import pa, parquet
 from .corpus import PARTS, SHARDS
 from .images import UnusableError, encode_png, pixel_hash, to_stored
 from .shard import ShardWriter, facts_json
 from .source import CorpusSource, ReadProblem, WorkUnit
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 INDEX_COLUMNS = (
     "key", "source", "shard", "offset", "size", "label", "group", "sha256", "phash", "height", "width",

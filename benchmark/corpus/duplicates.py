@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from ...tasks.pseudonymize import NO_GROUP
+from .arrow import parquet
 from .build_part import CorpusPart
 from .corpus import SourceFacts
 

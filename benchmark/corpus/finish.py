@@ -7,26 +7,22 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from ...core.clock import utc_now
 from ...core.errors import UserError, one_line
 from ...core.files import write_atomic
 from ...tasks.pseudonymize import NO_GROUP
+from .arrow import pa, parquet
 from .build_part import CorpusPart, CorpusSettings, index_schema, read_problems
 from .contact_sheet import write_sheet
 from .corpus import DUPLICATES, INDEX, PARTS, PROBLEMS, Corpus, SourceFacts, write_corpus
 from .duplicates import CONFLICT, RowDecision, RowFacts, choose_rows, list_copies, read_rows
 from .shard import copy_rows, image_offsets
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _T = TypeVar("_T")
 _ENCODING: Any = {"use_dictionary": ["source", "shard"]}  # other columns have few repeats; ill typed

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from ...core.errors import UserError
+from .arrow import pa, parquet
 from .corpus import INDEX, SHARDS
 from .images import decode_png
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
 

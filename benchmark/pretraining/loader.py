@@ -8,10 +8,8 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,15 +18,13 @@ from torch.utils.data import DataLoader
 from ...baselines.init import InputSpec
 from ...core.errors import StoppedError, UserError
 from ...tasks.task import plausible_flips
+from ..corpus.arrow import pa, pc
 from ..corpus.corpus import SHARDS, SourceFacts, read_corpus
 from ..corpus.exact_duplicates import rows_without
 from ..corpus.index import read_index_columns
 from .shards import BatchDecoder, DamagedBatch, PngOffsets
 from .sources import LoaderConfig, SourcePool, _Rows, hold_out
 from .stopping import ignore_signals
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 AHEAD = 4
 """Batches that each worker decodes ahead of the training."""

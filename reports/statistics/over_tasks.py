@@ -1,6 +1,6 @@
 """Statistics over tasks: mean difference, interval, Wilcoxon, ranks, Friedman, Nemenyi.
 
-Sources: Demšar 2006, JMLR 7:1; Wilcoxon and Friedman by scipy, Nemenyi by scikit-posthocs.
+Sources: Demšar 2006, JMLR 7:1; Wilcoxon, Friedman and the studentized range by scipy.
 """
 
 import math
@@ -95,7 +95,7 @@ def rank_scores(scores: _Floats) -> RankTable:
         chi2, p = 0.0, 1.0  # scipy divides by the variance of the ranks
     else:
         chi2, p = map(float, friedmanchisquare(*scores.T))
-    return RankTable(mean, borda, units, chi2, p, critical_difference(inits, units), nemenyi_p(scores))
+    return RankTable(mean, borda, units, chi2, p, critical_difference(inits, units), nemenyi_p(mean, units))
 
 
 def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
@@ -106,8 +106,11 @@ def critical_difference(inits: int, units: int, alpha: float = ALPHA) -> float:
     return q * math.sqrt(inits * (inits + 1) / (6 * units))
 
 
-def nemenyi_p(scores: _Floats) -> _Floats:
-    """Return the p-values [inits, inits] of Nemenyi's test on scores [units, inits]."""
-    from scikit_posthocs import posthoc_nemenyi_friedman
+def nemenyi_p(mean_ranks: _Floats, units: int) -> _Floats:
+    """Return the p-values [inits, inits] of Nemenyi's test on mean ranks [inits] over `units` tasks."""
+    from scipy.stats import studentized_range
 
-    return posthoc_nemenyi_friedman(scores).to_numpy(dtype=float)
+    inits = len(mean_ranks)
+    standard_error = math.sqrt(inits * (inits + 1) / (6 * units))
+    apart = np.abs(mean_ranks[:, None] - mean_ranks) / standard_error  # [inits, inits]
+    return studentized_range.sf(math.sqrt(2) * apart, inits, np.inf)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
+from ...core.optional import import_extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,11 +93,13 @@ def _csv_reason(error: Exception) -> str:
 
 def _read_parquet(path: Path) -> "pd.DataFrame":
     import pandas as pd
-    import pyarrow
-    from pyarrow.parquet import read_metadata
 
+    pyarrow, parquet = (
+        import_extra(module, "corpus", f"{path} is a Parquet table, whose reading")
+        for module in ("pyarrow", "pyarrow.parquet")
+    )
     try:
-        declared = read_metadata(path)
+        declared = parquet.read_metadata(path)
         groups = (declared.row_group(number) for number in range(declared.num_row_groups))
         cells = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
         if cells > MOST_CELLS:

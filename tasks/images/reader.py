@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
 from ...core.registry import Registry
 from .window import BYTES, GrayWindow, brightness, to_levels
 
@@ -129,6 +130,7 @@ def read_images(path: Path, reading: ReaderTable | None = None) -> Iterator[Read
 
     Raises:
         UnreadableError: the file cannot be read; one sentence without path or patient.
+        UserError: reading its format needs a package that is not installed.
     """
     name, reader = _reader_of(path)
     found = reader.read(path, reading or ReaderTable())
@@ -138,7 +140,7 @@ def read_images(path: Path, reading: ReaderTable | None = None) -> Iterator[Read
                 picture = next(found)
         except StopIteration:
             return
-        except UnreadableError:
+        except (UnreadableError, UserError):
             raise
         except MemoryError as error:
             raise UnreadableError(f"it needs more memory than there is to be read as {name}") from error

@@ -6,13 +6,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nibabel import Nifti1Header, Nifti2Header, imageglobals
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
+from ...core.optional import OptionalModule
 from ..images.reader import (
     READERS,
     FormatReader,
@@ -24,6 +23,13 @@ from ..images.reader import (
 from ..images.stored import DEFLATE_RATIO, stored_values
 from ..images.window import BYTES, GrayWindow, choose_window
 
+if TYPE_CHECKING:
+    import nibabel.imageglobals
+    from nibabel import orientations
+else:
+    nibabel = OptionalModule("nibabel", "nifti", "Reading NIfTI")
+    orientations = OptionalModule("nibabel.orientations", "nifti", "Reading NIfTI")
+
 _SUFFIXES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 PLANES = ("sagittal", "coronal", "axial")
@@ -34,13 +40,14 @@ def read_nifti(path: Path, reading: ReaderTable) -> Iterator[ReadImage]:
     """Yield the selected slices of a file's first volume; errors as `read_images`."""
     header, stored = _read_volume(path)
     affine = header.get_best_affine()
-    turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "I")))
+    inferior = orientations.axcodes2ornt(("L", "P", "I"))
+    turn = orientations.ornt_transform(orientations.io_orientation(affine), inferior)
     if np.isnan(turn).any():
         raise UnreadableError("its orientation is broken: the affine drops an axis")
     axis = _acquisition_axis(header, turn) if reading.plane == "acquisition" else PLANES.index(reading.plane)
     window = _window(header, stored, reading)
     facts = {"format": "NIfTI", "plane": PLANES[axis], "window": window.origin}
-    slices = np.moveaxis(apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
+    slices = np.moveaxis(orientations.apply_orientation(stored, turn), axis, 0)  # views: nothing is copied
     deep = stored.ndim == 3 and stored.dtype.itemsize > 1
     for at in reading.frame_indices(len(slices)):
         plane = np.ascontiguousarray(slices[at].swapaxes(0, 1))
@@ -66,7 +73,7 @@ def _spacing(affine: NDArray[Any], turn: NDArray[Any], axis: int) -> tuple[float
 
 def _read_volume(path: Path) -> tuple[Any, NDArray[Any]]:
     """Read the header and the stored values of the first volume, [i, j, k] or [i, j, k, 3] RGB."""
-    with _open_volume(path) as (file, most), imageglobals.LoggingOutputSuppressor():
+    with _open_volume(path) as (file, most), nibabel.imageglobals.LoggingOutputSuppressor():
         header = _read_header(file)
         shape, kind = _declared_shape(header)
         size = int(np.prod(shape, dtype=object)) * kind.itemsize
@@ -96,7 +103,7 @@ def _read_header(file: Any) -> Any:
     start = file.read(540)
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         raise UnreadableError("its values are in another file (.img): convert the pair to one .nii")
-    kind = Nifti2Header if start[4:7] == b"n+2" else Nifti1Header
+    kind = nibabel.Nifti2Header if start[4:7] == b"n+2" else nibabel.Nifti1Header
     return kind.from_fileobj(io.BytesIO(start))
 
 

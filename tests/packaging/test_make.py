@@ -25,16 +25,17 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def make(checkout: Path, target: str = "demo", **settings: str) -> subprocess.CompletedProcess[str]:
+def make(checkout: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     # Without the settings of the make that runs these tests, and of pip's configuration on this machine.
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MAKE", "MFLAGS", "PIP_", "PYTHON")) and name not in ("VENV", "NEED_MB")
+        if not name.startswith(("MAKE", "MFLAGS", "PIP_", "PYTHON", "PYTEST_ARGS"))
+        and name not in ("VENV", "NEED_MB")
     }
     settings = {"PYTHON": sys.executable, **settings}
     return subprocess.run(
-        ["make", "--no-print-directory", target],
+        ["make", "--no-print-directory", *(arguments or ("demo",))],
         cwd=checkout,
         env=inherited | settings,
         text=True,
@@ -146,17 +147,25 @@ def test_installs_again_after_a_change_and_repairs_an_interrupted_install(checko
 
 
 def test_the_workflow_and_ci_run_call_only_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     run = (ROOT / ".ci/run").read_text()
-    called = set(" ".join(re.findall(r"(?:\.ci/run|\bmake) ([a-z ]+)$", workflow, re.MULTILINE)).split())
-    by_default = set(re.findall(r"set -- ([a-z ]+)$", run, re.MULTILINE)[0].split())
+    called = set(" ".join(re.findall(r"(?:\.ci/run|\bmake) ([a-z -]+)$", workflow, re.MULTILINE)).split())
+    by_default = set(re.findall(r"set -- ([a-z -]+)$", run, re.MULTILINE)[0].split())
     # GitHub runs every part of .ci/run.
     assert called == by_default
     assert called <= targets
 
 
+def test_make_test_leaves_out_what_is_slow_and_test_all_runs_both(checkout: Path) -> None:
+    runs = {
+        target: re.findall(r"-m pytest (-m .*) -n 2", make(checkout, "--dry-run", target).stdout)
+        for target in ("test", "test-all")
+    }
+    assert runs == {"test": ['-m "not slow"'], "test-all": ['-m "not slow"', "-m slow"]}
+
+
 def test_help_lists_every_target(checkout: Path) -> None:
     result = make(checkout, "help")
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert all(f"make {target} " in result.stdout for target in targets)

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs
+from matplotlib.figure import Figure as MatplotlibFigure
 from scipy import stats
 from synthetic import Grid, write_run
 
@@ -26,6 +28,7 @@ from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.cost_benefit import cost_benefit_answer
 from mednet_bench.reports.answers.main_answer import main_answer
+from mednet_bench.reports.elements.critical_difference import equal_runs, stack_bars
 from mednet_bench.reports.elements.format import format_number
 from mednet_bench.reports.elements.section import Figure
 from mednet_bench.reports.elements.verdict_format import count_verdicts, tally_text
@@ -35,7 +38,6 @@ from mednet_bench.reports.sections.ranking import over_tasks
 from mednet_bench.reports.statistics.over_tasks import (
     critical_difference,
     mean_over,
-    nemenyi_p,
     rank_scores,
     wilcoxon_p,
 )
@@ -137,9 +139,32 @@ def test_wilcoxon_knows_ties_zeros_and_too_few():
     assert 0 < wilcoxon_p(np.array([0.1, 0.1, 0.1, -0.1, 0.0, 0.2, 0.2])) < 1
 
 
-def test_nemenyi_is_symmetric():
-    values = nemenyi_p(DEMSAR)
-    assert pd.DataFrame(values).equals(pd.DataFrame(values.T))
+def draw_scores(seed: int) -> np.ndarray:
+    """Scores [units, inits] of inits that are apart by chance: some by much, some not at all."""
+    rng = np.random.default_rng(seed)
+    units, inits = rng.integers(5, 40), rng.integers(3, 11)
+    return rng.normal(size=(units, inits)) + rng.choice([0.0, 0.5, 1.0, 3.0], inits)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nemenyis_p_values_are_those_of_scikit_posthocs(seed: int):
+    scores = draw_scores(seed)
+    theirs = scikit_posthocs.posthoc_nemenyi_friedman(scores).to_numpy(dtype=float)
+    assert rank_scores(scores).nemenyi == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_bars_of_the_diagram_are_those_of_scikit_posthocs(seed: int):
+    ranks = rank_scores(draw_scores(seed))
+    axes = MatplotlibFigure().add_subplot()
+    drawn = scikit_posthocs.critical_difference_diagram(
+        dict(enumerate(ranks.mean)), pd.DataFrame(ranks.nemenyi), ax=axes
+    )["crossbars"]
+    lines = [line for (line,) in drawn]
+    theirs = sorted((line.get_ydata()[0], min(line.get_xdata()), max(line.get_xdata())) for line in lines)
+    order = ranks.mean.argsort()
+    ours = stack_bars(equal_runs(ranks.mean[order], ranks.nemenyi[np.ix_(order, order)]))
+    assert sorted(ours) == theirs
 
 
 def _with_group(folder: Path, tasks: tuple[str, ...], group: str) -> None:

@@ -5,13 +5,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.tasks.sources.medmnist import MedMNISTSource
+from mednet_bench.tasks.sources import medmnist as source_module
+from mednet_bench.tasks.sources.medmnist import MedMNISTSource, read_medmnist_info
 from mednet_bench.tasks.task import TASKS, DataLocations, MissingFile
 
 KINDS = {
@@ -46,6 +48,24 @@ def test_every_card_says_what_the_package_says(tmp_path, monkeypatch):
             assert file.url == info[f"url{suffix}"] and file.name == f"{name}{suffix}.npz"
             assert file.md5 == info[f"MD5{suffix}"]
             assert task.source.fingerprint(size, DataLocations()) == f"md5:{file.md5}"
+
+
+def test_the_facts_are_read_as_the_package_gives_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    from medmnist import INFO
+
+    assert read_medmnist_info() == INFO
+
+
+def test_a_medmnist_that_is_missing_or_different_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="medmnist is not installed: pip install medmnist"):
+        read_medmnist_info()
+    (tmp_path / "info.py").write_text("INFO_OF_TASKS = {}\n")
+    spec = ModuleSpec("medmnist", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(source_module, "find_spec", lambda name: spec)
+    with pytest.raises(UserError, match=r"info\.py defines no INFO"):
+        read_medmnist_info()
 
 
 def test_sets_of_one_parent_share_a_group():
@@ -107,7 +127,7 @@ def test_a_file_of_another_size_is_not_taken_for_this_one(real, tmp_path):
     (tmp_path / "breastmnist_64.npz").write_bytes(
         (real.roots[0] / "medmnist" / "breastmnist.npz").read_bytes()
     )
-    card = replace(source.card, md5={"64": source.card.md5["28"]})
+    card = replace(source.card, md5={64: source.card.md5[28]})
     with pytest.raises(UserError, match="this is not breastmnist"):
         replace(source, card=card).load(64, DataLocations((tmp_path,), download=False))
 
