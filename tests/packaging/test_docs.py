@@ -1,20 +1,24 @@
 """Documentation site: builds without a warning, asks no other host for anything, documents the public API."""
 
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import pytest
 
 import mednet_bench
+from mednet_bench.cli.main import cli
 
 pytest.importorskip("sphinx", reason="sphinx is not installed: pip install mednet-bench[docs]")
 pytest.importorskip("myst_parser", reason="myst-parser is not installed: pip install mednet-bench[docs]")
 pytest.importorskip("furo", reason="furo is not installed: pip install mednet-bench[docs]")
 
 DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
 FOREIGN = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 STYLE_REQUEST = re.compile(
     r"(?:@import\s*(?:url\()?|url\()\s*['\"]?((?:https?:)?//[^'\")\s]+)", re.IGNORECASE
@@ -85,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_built(site: Path) -> None:
-    assert {page.stem for page in DOCS.glob("*.md")} <= {page.stem for page in site.glob("*.html")}
+    assert {page.stem for page in PAGES} <= {page.stem for page in site.glob("*.html")}
 
 
 def test_no_file_of_the_site_requests_another_host(site: Path) -> None:
@@ -125,3 +129,30 @@ def test_every_public_name_is_on_the_api_page(site: Path) -> None:
     names = {f"mednet_bench.{name}" for name in getattr(mednet_bench, "__all__", ())}
     assert names - ids == set(), "docs/api.md: autodoc finds names that dir(mednet_bench) lists"
     assert {"mednet_bench.tasks.task.Task", "mednet_bench.baselines.init.InitCard"} <= ids
+
+
+BLOCKS = {page: re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL) for page in PAGES}
+COMMANDS = [
+    pytest.param(line, id=f"{page.stem}: {line}")
+    for page, blocks in BLOCKS.items()
+    for line in "".join(blocks).splitlines()
+    if line.startswith("mednet-bench ")
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_option_of_a_command_on_the_pages_exists(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").touch()
+    words, command = shlex.split(line, comments=True)[1:], cli
+    while (
+        isinstance(command, click.Group)
+        and words
+        and words[0] in command.list_commands(click.Context(command))
+    ):
+        command = command.get_command(click.Context(command), words.pop(0))
+    assert command and command is not cli
+    with command.make_context(command.name, words):
+        pass
