@@ -28,7 +28,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!mednet_bench).*")]
 html_theme = "furo"
 html_title = "mednet-bench"
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 
 ARRAY = r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\[\]]+)\]\]"
 

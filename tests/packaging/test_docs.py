@@ -127,7 +127,7 @@ def test_a_hyperlink_is_no_request() -> None:
 def test_every_public_name_is_on_the_api_page(site: Path) -> None:
     ids = read_page((site / "api.html").read_text(encoding="utf-8")).ids
     names = {f"mednet_bench.{name}" for name in getattr(mednet_bench, "__all__", ())}
-    assert names - ids == set(), "docs/api.md: autodoc finds names that dir(mednet_bench) lists"
+    assert names - ids == set(), "the API page has the names of dir(mednet_bench): list these in its __dir__"
     assert {"mednet_bench.tasks.task.Task", "mednet_bench.baselines.init.InitCard"} <= ids
 
 
