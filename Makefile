@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all regress lint types package bench clean
+.PHONY: help demo test test-all regress lint types docs package bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,11 @@ lint: ## Check style and format (ruff)
 types: ## Check types (pyright)
 	@sh .ci/setup.sh dev
 	@"$(VENV)/bin/pyright" --pythonpath "$(VENV)/bin/python"
+
+docs: ## Build the documentation site into build/docs; a warning is an error
+	@sh .ci/setup.sh dev
+	@"$(VENV)/bin/python" -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "build/docs/index.html"
 
 package: ## Build the wheel, install it into a clean environment, run it from another folder
 	@sh .ci/packaging.sh

@@ -282,7 +282,7 @@ def kappa(preds: Predictions) -> float:
 
 @METRICS.register("ece")
 def ece(preds: Predictions) -> float:
-    """Expected calibration error, |accuracy - confidence| over 15 equal bins, weighted by size."""
+    """Expected calibration error, `|accuracy - confidence|` over 15 equal bins, weighted by size."""
     confidence, correct = preds.confidence
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
     gap = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
