@@ -43,7 +43,7 @@ def leaderboard_section(results: Results) -> SectionContent | None:
     bold = f"Bold marks the {end} mean {shown.title} {among}. "
     bold = bold if shown.sign else f"Nothing is bold, since neither end of {shown.title} is better. "
     lead = (f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",)
-    return SectionContent("Leaderboard", 20, (SectionPart(lead=lead), *parts))
+    return SectionContent("Leaderboard", (SectionPart(lead=lead), *parts))
 
 
 def best_rows(

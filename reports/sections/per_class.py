@@ -47,7 +47,7 @@ def per_class(results: Results) -> SectionContent | None:
         "classes some differ by chance.",
         *((f"{count_noun(-left, 'more row')} in the records only.",) * (left < 0)),
     )
-    return SectionContent("Classes", 44, (SectionPart(lead=lead, blocks=tuple(tables)),))
+    return SectionContent("Classes", (SectionPart(lead=lead, blocks=tuple(tables)),))
 
 
 def _lines(results: Results, fraction: float) -> list[PerClassLine]:

@@ -52,7 +52,6 @@ def problems_section(results: Results) -> SectionContent:
     lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
     return SectionContent(
         "Warnings",
-        70,
         (SectionPart(lead=lead, points=points, blocks=blocks),),
         (data_quality_answer(results),),
     )

@@ -19,4 +19,4 @@ def summary(results: Results) -> SectionContent | None:
     )
     body = tuple((row.task, row.init, row.stats[METRIC].mean, row.stats[METRIC].n) for row in rows)
     table = Table("Recall of the worst class, mean over n seeds", columns, body)
-    return SectionContent("The worst class (example)", 200, (SectionPart(blocks=(table,)),))
+    return SectionContent("The worst class (example)", (SectionPart(blocks=(table,)),))
