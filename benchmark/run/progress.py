@@ -10,7 +10,7 @@ from rich.live import Live
 
 from ...core.progress import duration, escape_line, live_line, stderr_console
 from ..schema.plan import Cell, PlannedCell
-from ..schema.records import Record
+from ..schema.records import PRIMARY_METRIC, Record
 
 
 def describe_cell(cell: Cell) -> str:
@@ -56,8 +56,9 @@ class RunProgress:
         if record.status != "ok":
             self._print(f"FAILED {describe_cell(record.cell)}: {record.error}")
         elif self._live is None:
-            score = record.metrics.get("auc")
-            found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
+            score = record.metrics.get(PRIMARY_METRIC)
+            known = record.cell.step == "score" and score is not None
+            found = f" test {PRIMARY_METRIC.upper()} {score:.3f}" if known else ""
             head = f"{self.line(short=True)} {describe_cell(record.cell)}"
             self._print(f"{head}{found} ({duration(record.seconds)})")
 

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
-from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
+from ...benchmark.schema.records import PRIMARY_METRIC, MetricFacts, Record, RecordStore, TaskFacts
+from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat
 
-PRIMARY_NAME = "auc"
-ERRORS = ("ece", "brier")
-"""Built-in metrics where lower is better; plug-ins declare theirs in `MetricFacts`."""
 BASELINE = "scratch"
 """Init without pretraining, to which differences are measured."""
 
@@ -103,6 +104,17 @@ def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, 
     return *comparable_fields(of), of.init
 
 
+def look_up_metric(name: str, recorded: Mapping[str, MetricFacts] = MappingProxyType({})) -> MetricFacts:
+    """Return the facts of a metric: a built-in's own, else those that records keep of a plug-in's.
+
+    One without facts is shown under its name, and higher is better.
+    """
+    if name in BUILT_IN_METRICS:
+        return BUILT_IN_METRICS[name].facts
+    facts = recorded.get(name, MetricFacts())
+    return msgspec.structs.replace(facts, title=facts.title or name)
+
+
 @dataclass(frozen=True)
 class MissingCell:
     """Planned score cell without an ok record, with the reason."""
@@ -158,7 +170,7 @@ class Results:
     @property
     def primary(self) -> str:
         """Primary metric: AUC where any record has it, else the first by name."""
-        return PRIMARY_NAME if PRIMARY_NAME in self.metrics or not self.metrics else self.metrics[0]
+        return PRIMARY_METRIC if PRIMARY_METRIC in self.metrics or not self.metrics else self.metrics[0]
 
     @property
     def derived_inits(self) -> frozenset[str]:
@@ -168,8 +180,7 @@ class Results:
     @property
     def sign(self) -> int:
         """1 where a higher primary metric is better, -1 where a lower one is, 0 where neither is."""
-        facts = self.metric_facts.get(self.primary, MetricFacts(lower_is_better=self.primary in ERRORS))
-        return 0 if facts.lower_is_better is None else -1 if facts.lower_is_better else 1
+        return look_up_metric(self.primary, self.metric_facts).sign
 
     def scores_of(self, metric: str) -> dict[str, float | None]:
         """Return the values of one metric by key; None where undefined."""
