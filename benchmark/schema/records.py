@@ -101,6 +101,8 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     adapted: tuple[str, ...] = ()
     """Adaptations of the input, e.g. "1 channel repeated to 3"."""
     corpora: tuple[str, ...] = ()
+    random: bool = False
+    """Whether there is no pretraining; false in older records, scratch included."""
     derived_from: str = ""
     """Source init of a derived one, e.g. "imagenet" for `meanvar:imagenet`; else ""."""
     source_identity: str = ""

@@ -42,6 +42,7 @@ class LeaderboardRow:
         seeds: unique, ascending.
         keys: record keys, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
+        random: the init has no pretraining; only `BASELINE` is known of in records without this fact.
         derived_from: name of the init from whose weights this one is derived; "" if none.
         origin: "here" or "card" for one pretraining of many possible ones, as in `InitFacts`.
         leaked: train or val contain most test images, near copies of them or images of their patients, so
@@ -66,6 +67,7 @@ class LeaderboardRow:
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
     stats: dict[str, MetricStat]
+    random: bool = False
     derived_from: str = ""
     origin: str = ""
     leaked: bool = False
@@ -176,6 +178,11 @@ class Results:
     def derived_inits(self) -> frozenset[str]:
         """Inits derived from another's weights, which serve to explain that one."""
         return frozenset(row.init for row in self.rows if row.derived_from)
+
+    @property
+    def random_inits(self) -> frozenset[str]:
+        """Inits without pretraining: `BASELINE`, and others that say so."""
+        return frozenset(row.init for row in self.rows if row.random)
 
     @property
     def sign(self) -> int:

@@ -22,7 +22,7 @@ from ..elements.verdict_format import (
 
 IMAGENET = "imagenet"
 OTHERS = (IMAGENET, BASELINE)
-"""Comparators of medical weights; every other init that is not derived counts as medical."""
+"""Comparators of medical weights; every other pretrained init that is not derived counts as medical."""
 COMPARED_WITH = {BETTER: "than", EQUIVALENT: "to", WORSE: "than"}
 """Verdict -> the preposition before the comparator."""
 
@@ -32,7 +32,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits}]
+    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits, *results.random_inits}]
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:

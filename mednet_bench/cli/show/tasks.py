@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...baselines.init import INITS
+from ...baselines.init import INITS, init_help
 from ...baselines.naming import INIT_NAME_FORMS
 from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...benchmark.training.metrics import METRICS
@@ -34,6 +34,7 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
         ]
         for task in tasks.values()
     ]
+    inits = {name: phrase for name in INITS if (phrase := init_help(name))} | INIT_NAME_FORMS
     headers = ["task", "kind", "modality", "color", "classes", "role", "available (px)"]
     return "\n".join(
         [
@@ -41,7 +42,7 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
             "",
             f"groups:    {', '.join(TASK_GROUPS)}",
             f"inits:     {', '.join(INITS)}",
-            *(f"{'':11}{form:15}  {phrase}" for form, phrase in INIT_NAME_FORMS.items()),
+            *(f"{'':11}{form:15}  {phrase}" for form, phrase in inits.items()),
             f"protocols: {', '.join(PROTOCOLS)}",
             f"metrics:   {', '.join(METRICS)}",
             f"archs:     {DEFAULT_ARCH} by default, {', '.join(CIFAR_STEMS)}, and any that timm knows",
