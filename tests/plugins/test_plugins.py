@@ -177,6 +177,32 @@ def _check_direction(run: Path, records: list[Record]) -> None:
         assert found == red and ("fell or are missing" in summary) == red
 
 
+def test_a_protocol_of_a_package_brings_an_option_of_its_own(example: Path, tmp_path: Path) -> None:
+    words = (
+        "run",
+        "--tasks",
+        "example-rings",
+        "--inits",
+        "scratch",
+        *SMALL,
+        "--protocols",
+        "example-centroid",
+    )
+    records = {}
+    for value in ("0", "1"):
+        option = ("--protocol-option", f"example-centroid.shrinkage={value}")
+        ran = mednet_bench(tmp_path, *words, *option, "--out", value, sites=(example,))
+        assert ran.returncode == 0, ran.stderr
+        (records[value],) = RecordStore(tmp_path / value).read_all()
+        assert records[value].cell.protocol_options == {"shrinkage": float(value)}
+        assert f"shrinkage={value}" in (tmp_path / value / "report" / "report.md").read_text()
+    assert records["0"].key != records["1"].key
+    assert records["1"].metrics["auc"] == 0.5, "every class mean is that of all images"
+    assert (records["0"].metrics["auc"] or 0) > 0.5
+    refused = mednet_bench(tmp_path, *words, *option[:1], f"{option[1]}.5", "--out", "no", sites=(example,))
+    assert refused.returncode == 2 and "example-centroid.shrinkage=1.5: expected" in refused.stderr
+
+
 def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
     broken: Path, tmp_path: Path
 ) -> None:
