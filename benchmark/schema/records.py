@@ -158,8 +158,9 @@ class MetricFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def span(self) -> float:
         """Largest minus smallest possible value; 1 if not declared."""
-        ends = self.low is not None and self.high is not None and self.low < self.high
-        return self.high - self.low if ends else 1.0
+        if self.low is None or self.high is None or self.low >= self.high:
+            return 1.0
+        return self.high - self.low
 
     @property
     def title_with_direction(self) -> str:
