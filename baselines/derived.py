@@ -17,7 +17,7 @@ def derive_init(name: str, kind: str, source: InitCard, stages: int = 0) -> Init
     Raises:
         UserError: the source has random weights.
     """
-    if source.file is None:
+    if source.random:
         raise UserError(
             f"{name} has nothing to work on, since {source.name} is random weights: "
             f"name an init that loads some, such as {kind}:imagenet{':2' if kind == 'partial' else ''}."

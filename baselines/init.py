@@ -120,6 +120,11 @@ class InitCard:
     origin: Literal["", "here", "card"] = ""
 
     @property
+    def random(self) -> bool:
+        """Whether it has no pretraining."""
+        return self.file is None
+
+    @property
     def source(self) -> "InitCard":
         """The init whose weights are loaded: this one, or the source of a derived init."""
         return self.transform.source if self.transform else self
@@ -166,7 +171,7 @@ class InitRequest:
 
 
 class InitFamily(Protocol):
-    """A family of pretraining sources."""
+    """A family of pretraining sources; `ls` shows the first line of its docstring."""
 
     def __call__(self, request: InitRequest, /) -> InitCard:
         """Resolve the init; `UserError` where it is unavailable."""
@@ -182,6 +187,11 @@ def _fault(name: str, thing: object) -> str:
     """Describe what is wrong with a plug-in's init; "" if nothing."""
     fault = "" if re.fullmatch(INIT_NAME, name, re.ASCII) else f"has a name that is none: {INIT_NAME_RULE}"
     return not_callable(name, thing) or fault
+
+
+def init_help(name: str) -> str:
+    """Return what a registered init is, in one line, or ""."""
+    return next(iter((INITS[name].__doc__ or "").strip().splitlines()), "")
 
 
 INITS: Registry[InitFamily] = Registry("init", "mednet_bench.baselines.sources", "mednet_bench.inits", _fault)

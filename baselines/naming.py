@@ -12,14 +12,13 @@ from .init_file import InitFiles
 from .weights.checkpoint import from_checkpoint
 
 INIT_NAME_FORMS = {
-    "continued": "mednet pretrained here, but starting from ImageNet's weights",
     "mednet@IMAGES": "mednet, or continued, pretrained on IMAGES images, e.g. mednet@4000",
     "NAME=CARD.toml": "weights of your own, under any name, or family/variant",
     "meanvar:INIT": "random normal weights with each tensor's mean and variance: scale without features",
     "shuffled:INIT": "each tensor's values in random order",
     "partial:INIT:K": "the first K stages of INIT, the rest random",
 }
-"""Form of an init name -> explanation, as shown by `ls`."""
+"""Form of an init name -> explanation, as shown by `ls` after the registered inits."""
 
 
 @dataclass(frozen=True)

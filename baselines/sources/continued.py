@@ -10,16 +10,16 @@ START = "imagenet"
 
 
 @INITS.register("continued")
-def resolve_continued(need: InitRequest) -> InitCard:
-    """Resolve to a pretraining on every available independent source, from ImageNet's weights.
+def resolve_continued(request: InitRequest) -> InitCard:
+    """mednet pretrained here, but starting from ImageNet's weights.
 
     Raises:
         UserError: a path was given, or ImageNet's weights or an independent source are not available.
     """
-    if need.path is not None:
+    if request.path is not None:
         raise UserError(
-            f"continued is always made here, but --inits says continued={need.path}: give finished weights "
-            f"a name of their own, such as lab={need.path}."
+            f"continued is always made here, but --inits says continued={request.path}: give finished "
+            f"weights a name of their own, such as lab={request.path}."
         )
-    # the same ImageNet weights as `imagenet` in the same list
-    return pretraining_card("continued", need, INITS[START](replace(need, path=need.paths.get(START))))
+    start = replace(request, path=request.paths.get(START))  # the weights of `imagenet` in the same list
+    return pretraining_card("continued", request, INITS[START](start))

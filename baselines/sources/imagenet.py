@@ -56,12 +56,15 @@ PACKAGED = {
 
 
 @INITS.register("imagenet")
-def resolve_imagenet(need: InitRequest) -> InitCard:
-    """Resolve to a file with timm's weights of the arch; `UserError` says where to get one."""
-    if need.path is not None:
-        return _card_from_file(need, need.path, f"file {need.path.name}, given as timm's weights")
-    packaged = PACKAGED.get(need.arch)
-    if packaged and (file := packaged_file(need.arch)):
+def resolve_imagenet(request: InitRequest) -> InitCard:
+    """timm's weights of the architecture, most of them ImageNet's.
+
+    `UserError` says where to get a file.
+    """
+    if request.path is not None:
+        return _card_from_file(request, request.path, f"file {request.path.name}, given as timm's weights")
+    packaged = PACKAGED.get(request.arch)
+    if packaged and (file := packaged_file(request.arch)):
         return InitCard(
             name="imagenet",
             label=f"ImageNet-1k at {packaged.side} px (package {packaged.package})",
@@ -74,7 +77,7 @@ def resolve_imagenet(need: InitRequest) -> InitCard:
             objective="supervised",
             license="apache-2.0",
         )
-    return _card_from_file(need, _hub_file(need, packaged), _timm_cfg(need.arch).hf_hub_id or "")
+    return _card_from_file(request, _hub_file(request, packaged), _timm_cfg(request.arch).hf_hub_id or "")
 
 
 def packaged_file(arch: str) -> Path | None:
@@ -85,11 +88,11 @@ def packaged_file(arch: str) -> Path | None:
     return next((path for folder in folders or () if (path := Path(folder) / packaged.file).is_file()), None)
 
 
-def _card_from_file(need: InitRequest, file: Path, origin: str) -> InitCard:
+def _card_from_file(request: InitRequest, file: Path, origin: str) -> InitCard:
     """Resolve to a file with timm's weights of the arch; the label ends with `origin`."""
     if not file.is_file():
         raise UserError(f"There are no ImageNet weights at {file}: correct the path of imagenet=PATH.")
-    cfg = _timm_cfg(need.arch)
+    cfg = _timm_cfg(request.arch)
     declared = declare_tag(cfg)
     digest = sha256_file(file)
     return InitCard(
@@ -120,26 +123,26 @@ def _timm_cfg(arch: str) -> PretrainedCfg:
     return cfg
 
 
-def _hub_file(need: InitRequest, packaged: PackagedWeights | None) -> Path:
+def _hub_file(request: InitRequest, packaged: PackagedWeights | None) -> Path:
     """Return the hub's file from its cache or a download; fails within seconds when offline."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    repository = _timm_cfg(need.arch).hf_hub_id or ""
+    repository = _timm_cfg(request.arch).hf_hub_id or ""
     try:
         if not repository:
             raise LocalEntryNotFoundError("not on the hub")
         cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
         if isinstance(cached, str):
             return Path(cached)
-        if not need.places.download:
+        if not request.places.download:
             raise LocalEntryNotFoundError("downloads are switched off")
         _check_reachable(huggingface_hub.constants.ENDPOINT)
         return Path(huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=5))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         cure = f"install the package {packaged.package}, or " if packaged else ""
         raise UserError(
-            f"The weights that timm has for {need.arch} cannot be had from the model hub "
+            f"The weights that timm has for {request.arch} cannot be had from the model hub "
             f"({repository or 'not listed'}): {cure}pass a file of timm's weights as imagenet=PATH, or use "
             f"--archs {next(iter(PACKAGED))}, whose weights come with this package."
         ) from error

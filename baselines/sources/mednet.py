@@ -18,20 +18,20 @@ RECIPE = 3
 
 
 @INITS.register("mednet")
-def resolve_mednet(need: InitRequest) -> InitCard:
-    """Resolve to a user's checkpoint, or to a pretraining on every available independent source."""
-    if need.path is not None:
-        return from_checkpoint("mednet", need.path, need)
-    return pretraining_card("mednet", need)
+def resolve_mednet(request: InitRequest) -> InitCard:
+    """Weights pretrained here on the medical images of other tasks, or your checkpoint with mednet=PATH."""
+    if request.path is not None:
+        return from_checkpoint("mednet", request.path, request)
+    return pretraining_card("mednet", request)
 
 
-def pretraining_card(name: str, need: InitRequest, start: InitCard | None = None) -> InitCard:
+def pretraining_card(name: str, request: InitRequest, start: InitCard | None = None) -> InitCard:
     """Return the card of an init that is pretrained here from `start`, or from random weights.
 
     The input contract of `start` is kept, and its corpora are declared too. Raises `UserError` where no
     independent source is available.
     """
-    pretraining = plan_pretraining(need, start)
+    pretraining = plan_pretraining(request, start)
     names = ", ".join(source.name for source in pretraining.sources)
     origin = f" from {start.name}" if start else ""
     seen = set(start.corpora if start else ()).union(*(source.origin for source in pretraining.sources))
@@ -40,7 +40,7 @@ def pretraining_card(name: str, need: InitRequest, start: InitCard | None = None
         label=f"{pretraining.variant.capitalize()}-MedNet pretrained here{origin} on {names}",
         identity=f"mednet:{pretraining.identity}",
         contract=contract_of(start),
-        file=need.cache / "mednet" / f"{pretraining.identity}.safetensors",
+        file=request.cache / "mednet" / f"{pretraining.identity}.safetensors",
         corpora=tuple(sorted(seen)),
         pretraining=pretraining,
         origin="here",
@@ -56,39 +56,43 @@ def is_independent(source: Task, target: Task) -> bool:
     )
 
 
-def plan_pretraining(need: InitRequest, start: InitCard | None = None) -> PretrainPlan:
+def plan_pretraining(request: InitRequest, start: InitCard | None = None) -> PretrainPlan:
     """Choose the sources, and hash everything that decides the weights; see `pretraining_card`."""
     sources = sorted(
-        (task for task in need.tasks if is_independent(task, need.task) and _stored_size(task, need)),
+        (
+            task
+            for task in request.tasks
+            if is_independent(task, request.task) and _stored_size(task, request)
+        ),
         key=lambda task: task.name,
     )
     if not sources:
         raise UserError(
-            f"mednet cannot be pretrained for {need.task.name}: no other {need.task.variant} data set that "
-            "shares no parent with it is available; put one into the data root (`mednet-bench ls` shows "
+            f"mednet cannot be pretrained for {request.task.name}: no other {request.task.variant} data set "
+            "that shares no parent with it is available; put one into the data root (`mednet-bench ls` shows "
             "them), bring weights with mednet=PATH, or leave mednet out of --inits."
         )
-    sides = tuple(_stored_size(task, need) for task in sources)
+    sides = tuple(_stored_size(task, request) for task in sources)
     facts = [
         RECIPE,
-        need.arch,
-        need.input_size,
-        need.budget,
+        request.arch,
+        request.input_size,
+        request.budget,
         [
-            (task.name, task.source.fingerprint(side, need.places), side, *_card_facts(task))
+            (task.name, task.source.fingerprint(side, request.places), side, *_card_facts(task))
             for task, side in zip(sources, sides, strict=True)
         ],
         start.decisive if start else "",
     ]
     return PretrainPlan(
-        variant=need.task.variant,
+        variant=request.task.variant,
         sources=tuple(sources),
         sizes=sides,
-        arch=need.arch,
-        input_size=need.input_size,
+        arch=request.arch,
+        input_size=request.input_size,
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         start=start,
-        images=need.images,
+        images=request.images,
     )
 
 
@@ -97,11 +101,11 @@ def _card_facts(task: Task) -> tuple[object, ...]:
     return task.pretrain_splits, len(task.classes), task.kind, task.flips
 
 
-def _stored_size(task: Task, need: InitRequest) -> int:
+def _stored_size(task: Task, request: InitRequest) -> int:
     """Return the size to read of a source: the run's, else the largest; 0 where it is no source."""
     if not task.pretrain_splits:
         return 0
-    sides = task.source.sizes(need.places)
-    if not sides and not task.sizes and not task.source.missing(need.size, need.places):
-        return need.size  # local files are resized to any size
-    return need.size if need.size in sides else max(sides, default=0)
+    sides = task.source.sizes(request.places)
+    if not sides and not task.sizes and not task.source.missing(request.size, request.places):
+        return request.size  # local files are resized to any size
+    return request.size if request.size in sides else max(sides, default=0)

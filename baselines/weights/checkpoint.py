@@ -101,31 +101,31 @@ def card_path(path: Path, variant: str) -> Path:
     return path if path.suffix == ".toml" else path.with_suffix(".toml")
 
 
-def from_checkpoint(name: str, path: Path, need: InitRequest) -> InitCard:
+def from_checkpoint(name: str, path: Path, request: InitRequest) -> InitCard:
     """Resolve a user's checkpoint.
 
     Args:
         name: of the init, as in tables.
         path: the card; or the weights with a card of the same name ending in `.toml` beside them; or the
             folder of a pretraining, or one that holds such folders as `gray` and `color`.
-        need: the request; the card's arch and variant must agree with it.
+        request: the card's arch and variant must agree with it.
 
     Raises:
         UserError: no card, a wrong key, another arch or color than the run's, or another hash.
     """
-    card_at = card_path(path, need.task.variant)
+    card_at = card_path(path, request.task.variant)
     card = read_checkpoint_card(card_at)
     file = card_at.parent / card.path
     if not file.is_file():
         raise UserError(f"{card_at} names the weights {file}, which are not there: correct `path`.")
-    if card.arch != need.arch:
+    if card.arch != request.arch:
         raise UserError(
-            f"{card_at} holds weights for {card.arch}, the run asks for {need.arch}: "
+            f"{card_at} holds weights for {card.arch}, the run asks for {request.arch}: "
             f"pass --archs {card.arch}."
         )
-    if card.variant and card.variant != need.task.variant:
+    if card.variant and card.variant != request.task.variant:
         raise UserError(
-            f"{card_at} is a {card.variant} network and {need.task.name} is {need.task.variant}: "
+            f"{card_at} is a {card.variant} network and {request.task.name} is {request.task.variant}: "
             "choose --tasks of its color."
         )
     digest = sha256_file(file)

@@ -88,6 +88,7 @@ def init_facts(card: InitCard, task: Task | None) -> InitFacts:
         possible=tuple(_possible_contamination(card, task)) if task else (),
         objective=card.objective,
         license=card.license,
+        random=card.random,
         derived_from=card.source.name if card.transform else "",
         source_identity=card.source.identity if card.transform else "",
         origin=card.origin,

@@ -11,7 +11,7 @@ from rich.live import Live
 
 from ...core.progress import duration, live_line, stderr_console
 from ..schema.plan import Cell, PlannedCell
-from ..schema.records import Record
+from ..schema.records import PRIMARY_METRIC, Record
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,8 +67,9 @@ class RunProgress:
         if record.status != "ok":
             _LOG.error(f"FAILED {describe_cell(record.cell)}: {record.error}")
         else:
-            score = record.metrics.get("auc")
-            found = f" test AUC {score:.3f}" if record.cell.step == "score" and score is not None else ""
+            score = record.metrics.get(PRIMARY_METRIC)
+            known = record.cell.step == "score" and score is not None
+            found = f" test {PRIMARY_METRIC.upper()} {score:.3f}" if known else ""
             self._log_line(f"{describe_cell(record.cell)}{found} ({duration(record.seconds)})")
 
     def line(self, short: bool = False) -> str:

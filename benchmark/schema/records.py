@@ -101,6 +101,8 @@ class InitFacts(msgspec.Struct, frozen=True, kw_only=True):
     adapted: tuple[str, ...] = ()
     """Adaptations of the input, e.g. "1 channel repeated to 3"."""
     corpora: tuple[str, ...] = ()
+    random: bool = False
+    """Whether there is no pretraining; false in older records, scratch included."""
     derived_from: str = ""
     """Source init of a derived one, e.g. "imagenet" for `meanvar:imagenet`; else ""."""
     source_identity: str = ""
@@ -129,8 +131,12 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
+PRIMARY_METRIC = "auc"
+"""Metric that selects hyper-parameters and decides verdicts."""
+
+
 class MetricFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Description of a plug-in's metric, so that a report needs no plug-in."""
+    """Description of a metric; records keep those of plug-ins, so that a report needs no plug-in."""
 
     title: str = ""
     """Heading; "" for the metric's name."""
@@ -141,6 +147,34 @@ class MetricFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Smallest possible value; None where unbounded."""
     high: float | None = None
     """Largest possible value; None where unbounded."""
+    chance: float = 0.0
+    """Value without any learning, from which convergence is measured."""
+
+    @property
+    def sign(self) -> int:
+        """1 if higher is better, -1 if lower is, 0 if neither is."""
+        return 0 if self.lower_is_better is None else -1 if self.lower_is_better else 1
+
+    @property
+    def span(self) -> float:
+        """Largest minus smallest possible value; 1 if not declared."""
+        if self.low is None or self.high is None or self.low >= self.high:
+            return 1.0
+        return self.high - self.low
+
+    @property
+    def title_with_direction(self) -> str:
+        """The title, with the better direction unless higher is better."""
+        return f"{self.title} ({self._direction})" if self._direction else self.title
+
+    @property
+    def help_with_direction(self) -> str:
+        """The help, with the better direction unless higher is better."""
+        return ", ".join(filter(None, (self.help, self._direction)))
+
+    @property
+    def _direction(self) -> str:
+        return {1: "", 0: "neither end is better", -1: "lower is better"}[self.sign]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

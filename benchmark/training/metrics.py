@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.registry import Registry, not_callable
-from ..schema.records import MetricFacts
+from ..schema.records import PRIMARY_METRIC, MetricFacts
 from .subsets import one_hot
 
-PRIMARY_METRIC = "auc"
 ECE_BINS = 15
 
 _Array = NDArray[np.float64]
@@ -72,11 +71,33 @@ MetricFunction = Callable[[Predictions], float]
 
 
 @dataclass(frozen=True)
-class DescribedMetric:
-    """A plug-in's metric with title, help, direction and range; see `describe_metric`."""
+class PerClassScores:
+    """Values per class, of which a metric is a mean.
+
+    Attributes:
+        name: key in records; that of the metric where the two are called alike.
+        compute: labels and probabilities -> values [classes], NaN where undefined.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Predictions], _Array]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A test metric, and all that is known of it.
+
+    Attributes:
+        facts: title, help, direction and range.
+        kinds: kinds of task that have it; () for all.
+        per_class: for a built-in metric that is a mean over classes.
+    """
 
     compute: MetricFunction
     facts: MetricFacts
+    kinds: tuple[str, ...] = ()
+    per_class: PerClassScores | None = None
 
     def __call__(self, preds: Predictions) -> float:
         """Compute the metric; a value outside of its range counts as undefined."""
@@ -92,24 +113,28 @@ def describe_metric(
     lower_is_better: bool | None = False,
     low: float | None = None,
     high: float | None = None,
-) -> Callable[[MetricFunction], DescribedMetric]:
+    chance: float = 0.0,
+) -> Callable[[MetricFunction], Metric]:
     """Return a decorator for a plug-in's metric; see `MetricFacts`.
 
     Raises:
         ValueError: `low` is not below `high`, or an argument has a wrong type.
     """
-    facts = MetricFacts(title=title, help=help, lower_is_better=lower_is_better, low=low, high=high)
+    facts = MetricFacts(
+        title=title, help=help, lower_is_better=lower_is_better, low=low, high=high, chance=chance
+    )
     # a fact that cannot be decoded would make the record unreadable
     facts = msgspec.convert(msgspec.to_builtins(facts), MetricFacts)
     ends = [end for end in (low, high) if end is not None]
+    if not np.isfinite(chance):
+        raise ValueError(f"chance ({chance}) must be finite")
     if not np.isfinite(ends).all() or (len(ends) == 2 and ends[0] >= ends[1]):
         raise ValueError(f"low ({low}) and high ({high}) must be finite, or None, and low below high")
-    return lambda metric: DescribedMetric(metric, facts)
+    return lambda metric: Metric(metric, facts)
 
 
 METRICS: Registry[MetricFunction] = Registry("metric", group="mednet_bench.metrics", fault=not_callable)
-PER_CLASS: dict[str, Callable[[Predictions], _Array]] = {}
-"""Metrics that are a mean over classes: name -> values [classes], NaN where undefined."""
+"""Metrics by name: a `Metric`, or a plug-in's function without a description."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +151,7 @@ def compute_metrics(preds: Predictions, classes: tuple[str, ...]) -> MetricValue
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     for name, metric in METRICS.items():
-        if name == "kappa" and preds.kind != "ordinal":
+        if isinstance(metric, Metric) and metric.kinds and preds.kind not in metric.kinds:
             continue
         try:
             if not len(preds.truth):
@@ -143,18 +168,23 @@ def compute_metrics(preds: Predictions, classes: tuple[str, ...]) -> MetricValue
             # a plug-in must not discard hours of training
             values[name], undefined[name] = None, f"the plug-in failed ({type(error).__name__}: {error})"
     per_class = {
-        name: {
+        scores.name: {
             label: None if np.isnan(value) else float(value)
-            for label, value in zip(classes, of(preds), strict=True)
+            for label, value in zip(classes, scores.compute(preds), strict=True)
         }
-        for name, of in PER_CLASS.items()
+        for metric in BUILT_IN_METRICS.values()
+        if (scores := metric.per_class)
     }
     return MetricValues(values, undefined, per_class)
 
 
 def metric_facts() -> dict[str, MetricFacts]:
-    """Return title, help, direction and range of the metrics that plug-ins describe."""
-    return {name: metric.facts for name, metric in METRICS.items() if isinstance(metric, DescribedMetric)}
+    """Return the facts of the metrics that plug-ins describe."""
+    return {
+        name: metric.facts
+        for name, metric in METRICS.items()
+        if isinstance(metric, Metric) and name not in BUILT_IN_METRICS
+    }
 
 
 def primary_value(preds: Predictions) -> float | None:
@@ -224,21 +254,11 @@ def _f1_per_class(preds: Predictions) -> _Array:
     return np.where(total, twice_hits / np.maximum(total, 1), np.nan)
 
 
-PER_CLASS.update(
-    auc=_auc_per_class,
-    average_precision=_average_precision_per_class,
-    recall=_recall_per_class,
-    f1=_f1_per_class,
-)
-
-
-@METRICS.register("auc")
 def auc(preds: Predictions) -> float:
     """Macro one-vs-rest area under the ROC curve; for binary tasks that of class 1."""
     return _mean_over_classes(_auc_per_class, first=1 if preds.kind == "binary" else 0)(preds)
 
 
-@METRICS.register("accuracy")
 def accuracy(preds: Predictions) -> float:
     """Share of correct decisions; for multilabel tasks over all labels."""
     if preds.kind == "multilabel":
@@ -246,7 +266,6 @@ def accuracy(preds: Predictions) -> float:
     return float((preds.decisions == preds.labels).mean())
 
 
-@METRICS.register("balanced_accuracy")
 def balanced_accuracy(preds: Predictions) -> float:
     """Mean recall over classes; if multilabel, (sensitivity + specificity) / 2 over labels."""
     if preds.kind != "multilabel":
@@ -254,7 +273,6 @@ def balanced_accuracy(preds: Predictions) -> float:
     return _mean_over_classes(lambda s: (_recall_per_class(s) + _specificity_per_class(s)) / 2)(preds)
 
 
-@METRICS.register("macro_f1")
 def macro_f1(preds: Predictions) -> float:
     """Mean F1 over the classes that occur or are predicted."""
     values = _f1_per_class(preds)
@@ -263,13 +281,11 @@ def macro_f1(preds: Predictions) -> float:
     return float(np.nanmean(values))
 
 
-@METRICS.register("average_precision")
 def average_precision(preds: Predictions) -> float:
     """Macro area under the step-wise precision-recall curve; for binary tasks that of class 1."""
     return _mean_over_classes(_average_precision_per_class, first=1 if preds.kind == "binary" else 0)(preds)
 
 
-@METRICS.register("kappa")
 def kappa(preds: Predictions) -> float:
     """Quadratic weighted kappa of an ordinal task."""
     from sklearn.metrics import cohen_kappa_score
@@ -280,7 +296,6 @@ def kappa(preds: Predictions) -> float:
     return float(cohen_kappa_score(preds.labels, preds.decisions, labels=grades, weights="quadratic"))
 
 
-@METRICS.register("ece")
 def ece(preds: Predictions) -> float:
     """Expected calibration error, `|accuracy - confidence|` over 15 equal bins, weighted by size."""
     confidence, correct = preds.confidence
@@ -289,13 +304,48 @@ def ece(preds: Predictions) -> float:
     return float(np.abs(gap).sum() / len(confidence))
 
 
-@METRICS.register("brier")
 def brier(preds: Predictions) -> float:
     """Brier score: per label in [0, 1] if binary or multilabel, else over classes in [0, 2]."""
     squared = (preds.scores - preds.truth) ** 2
     if preds.kind == "binary":
         return float(squared[:, -1].mean())
     return float(squared.mean() if preds.kind == "multilabel" else squared.sum(axis=1).mean())
+
+
+BUILT_IN_METRICS = {
+    "auc": Metric(
+        auc,
+        MetricFacts(title="AUC", help="area under the ROC curve, macro one-vs-rest", chance=0.5),
+        per_class=PerClassScores("auc", "AUC", _auc_per_class),
+    ),
+    "accuracy": Metric(accuracy, MetricFacts(title="Accuracy", help="share of correct decisions")),
+    "balanced_accuracy": Metric(
+        balanced_accuracy,
+        MetricFacts(title="Balanced acc.", help="mean recall over classes"),
+        per_class=PerClassScores("recall", "Recall", _recall_per_class),
+    ),
+    "macro_f1": Metric(
+        macro_f1,
+        MetricFacts(title="Macro F1", help="mean F1 over classes"),
+        per_class=PerClassScores("f1", "F1", _f1_per_class),
+    ),
+    "average_precision": Metric(
+        average_precision,
+        MetricFacts(title="Avg. precision", help="area under the precision-recall curve, macro"),
+        per_class=PerClassScores("average_precision", "Avg. precision", _average_precision_per_class),
+    ),
+    "kappa": Metric(
+        kappa,
+        MetricFacts(title="Kappa", help="quadratic weighted kappa, ordinal tasks only"),
+        kinds=("ordinal",),
+    ),
+    "ece": Metric(ece, MetricFacts(title="ECE", help="expected calibration error", lower_is_better=True)),
+    "brier": Metric(brier, MetricFacts(title="Brier", help="Brier score", lower_is_better=True)),
+}
+"""Built-in metrics in the order of tables; readable without looking for plug-ins."""
+
+for _name, _metric in BUILT_IN_METRICS.items():
+    METRICS.add(_name, _metric)
 
 
 def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:

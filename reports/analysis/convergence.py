@@ -8,10 +8,7 @@ import numpy as np
 
 from ...benchmark.schema.records import Record
 from ..statistics.convergence import first_within, speed_ratios
-from .results import BASELINE, LeaderboardRow, Results
-
-CHANCE = {"auc": 0.5}
-"""Metric -> chance level; 0 for every other."""
+from .results import BASELINE, LeaderboardRow, Results, look_up_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +37,8 @@ class ConvergencePace:
 def convergence_paces(results: Results) -> list[ConvergencePace]:
     """Measure every row with curves, in the order of `results.rows`."""
     records = {record.key: record for record in results.counted}
-    measured = {row: _row_pace(results.primary, row, records) for row in results.rows}
+    chance = look_up_metric(results.primary, results.metric_facts).chance
+    measured = {row: _row_pace(results.primary, chance, row, records) for row in results.rows}
     scratch: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
         if row.init == BASELINE:
@@ -55,7 +53,9 @@ def convergence_paces(results: Results) -> list[ConvergencePace]:
     return paces
 
 
-def _row_pace(primary: str, row: LeaderboardRow, records: dict[str, Record]) -> ConvergencePace:
+def _row_pace(
+    primary: str, chance: float, row: LeaderboardRow, records: dict[str, Record]
+) -> ConvergencePace:
     curved, steps, gained, seconds = 0, {}, {}, {}
     for seed, key in zip(row.seeds, row.keys, strict=True):
         record = records[key]
@@ -68,7 +68,7 @@ def _row_pace(primary: str, row: LeaderboardRow, records: dict[str, Record]) -> 
         at = first_within(scores, final)
         if at is not None:
             steps[seed] = float(record.curve[at].step)
-        at = first_within(scores, final, chance=CHANCE.get(primary, 0.0))
+        at = first_within(scores, final, chance=chance)
         if at is not None:
             gained[seed], seconds[seed] = float(record.curve[at].step), record.curve[at].seconds
     return ConvergencePace(row, steps, gained, seconds, curved, np.empty(0), row.keys)

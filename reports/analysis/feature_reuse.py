@@ -9,7 +9,7 @@ import numpy as np
 from ...benchmark.schema.records import Record
 from ..statistics.influence import _Floats
 from .convergence import ConvergencePace, convergence_paces
-from .results import BASELINE, Block, LeaderboardRow, Results
+from .results import Block, LeaderboardRow, Results
 
 MAIN = "imagenet"
 """Init that the findings of the paper are about; they are tested on every other init too."""
@@ -101,5 +101,5 @@ def most_labels(found: Iterable[FinetunePlace]) -> list[FinetunePlace]:
 def learned_inits(found: Iterable[FinetunePlace]) -> list[str]:
     """Return the inits with learned weights, `MAIN` first."""
     rows = {init: row for place in found for init, row in place.rows.items()}
-    inits = [init for init, row in rows.items() if init != BASELINE and not row.derived_from]
+    inits = [init for init, row in rows.items() if not row.random and not row.derived_from]
     return sorted(inits, key=lambda init: init != MAIN)

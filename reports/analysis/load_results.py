@@ -18,7 +18,7 @@ from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordSt
 from ...core.errors import UserError
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
-from .results import LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
+from .results import BASELINE, LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +226,7 @@ def _row(
         seeds=tuple(record.cell.seed for record in members),
         keys=tuple(record.key for record in members),
         stats=stats,
+        random=cell.init == BASELINE or (init is not None and init.random),
         derived_from=init.derived_from if init else "",
         origin=init.origin if init else "",
         leaked=leaked,

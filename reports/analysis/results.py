@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
 
 from ...benchmark.audits.contamination.outcome import ContaminationAudit
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.plan import Cell, Plan
-from ...benchmark.schema.records import MetricFacts, Record, RecordStore, TaskFacts
+from ...benchmark.schema.records import PRIMARY_METRIC, MetricFacts, Record, RecordStore, TaskFacts
+from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat
 
-PRIMARY_NAME = "auc"
-ERRORS = ("ece", "brier")
-"""Built-in metrics where lower is better; plug-ins declare theirs in `MetricFacts`."""
 BASELINE = "scratch"
 """Init without pretraining, to which differences are measured."""
 
@@ -41,6 +42,7 @@ class LeaderboardRow:
         seeds: unique, ascending.
         keys: record keys, one per seed, in the same order.
         stats: metric -> statistics over the seeds where it is defined.
+        random: the init has no pretraining; only `BASELINE` is known of in records without this fact.
         derived_from: name of the init from whose weights this one is derived; "" if none.
         origin: "here" or "card" for one pretraining of many possible ones, as in `InitFacts`.
         leaked: train or val contain most test images, near copies of them or images of their patients, so
@@ -65,6 +67,7 @@ class LeaderboardRow:
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
     stats: dict[str, MetricStat]
+    random: bool = False
     derived_from: str = ""
     origin: str = ""
     leaked: bool = False
@@ -101,6 +104,17 @@ def comparable_fields(of: object) -> tuple[str, int, int, str, str, float]:
 def visible_fields(of: Cell | LeaderboardRow) -> tuple[str, int, int, str, str, float, str]:
     """Return the fields that distinguish rows in tables; equal rows differ in their variant."""
     return *comparable_fields(of), of.init
+
+
+def look_up_metric(name: str, recorded: Mapping[str, MetricFacts] = MappingProxyType({})) -> MetricFacts:
+    """Return the facts of a metric: a built-in's own, else those that records keep of a plug-in's.
+
+    One without facts is shown under its name, and higher is better.
+    """
+    if name in BUILT_IN_METRICS:
+        return BUILT_IN_METRICS[name].facts
+    facts = recorded.get(name, MetricFacts())
+    return msgspec.structs.replace(facts, title=facts.title or name)
 
 
 @dataclass(frozen=True)
@@ -158,7 +172,7 @@ class Results:
     @property
     def primary(self) -> str:
         """Primary metric: AUC where any record has it, else the first by name."""
-        return PRIMARY_NAME if PRIMARY_NAME in self.metrics or not self.metrics else self.metrics[0]
+        return PRIMARY_METRIC if PRIMARY_METRIC in self.metrics or not self.metrics else self.metrics[0]
 
     @property
     def derived_inits(self) -> frozenset[str]:
@@ -166,10 +180,14 @@ class Results:
         return frozenset(row.init for row in self.rows if row.derived_from)
 
     @property
+    def random_inits(self) -> frozenset[str]:
+        """Inits without pretraining: `BASELINE`, and others that say so."""
+        return frozenset(row.init for row in self.rows if row.random)
+
+    @property
     def sign(self) -> int:
         """1 where a higher primary metric is better, -1 where a lower one is, 0 where neither is."""
-        facts = self.metric_facts.get(self.primary, MetricFacts(lower_is_better=self.primary in ERRORS))
-        return 0 if facts.lower_is_better is None else -1 if facts.lower_is_better else 1
+        return look_up_metric(self.primary, self.metric_facts).sign
 
     def scores_of(self, metric: str) -> dict[str, float | None]:
         """Return the values of one metric by key; None where undefined."""

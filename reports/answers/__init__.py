@@ -1,1 +1,14 @@
-"""Answers at the top of the page, one module per question."""
+"""Answers at the top of the page, one module per question, and their order."""
+
+ANSWER_ORDER = (
+    "main",
+    "by-modality",
+    "labels-saved",
+    "convergence",
+    "transfusion",
+    "subgroups",
+    "cost-benefit",
+    "next-steps",
+    "data-quality",
+)
+"""Names from top to bottom; an answer that is not listed follows, by question."""

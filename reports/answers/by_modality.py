@@ -52,7 +52,7 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
     hope = " Transfer may still work where the verdict is undecided." if undecided else ""
     sentence = f"{warning} {by_init}{leaky}{hope}".strip()
     question = "For which modalities and kinds of data does transfer stop working?"
-    return ReportAnswer(question, sentence, 20, figure)
+    return ReportAnswer(question, sentence, "by-modality", figure)
 
 
 def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:

@@ -33,7 +33,7 @@ def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAns
     question = "How much faster does it converge?"
     if not settings:
         sentence = f"Undecided: no training of another init can be paired with one from {BASELINE}."
-        return ReportAnswer(question, sentence, 40)
+        return ReportAnswer(question, sentence, "convergence")
     chosen = max(settings.items(), key=lambda item: (item[0][0], len(item[1])))[1]  # real images first
     first = chosen[0].row
     inits = dict.fromkeys(pace.row.init for pace in chosen)
@@ -45,7 +45,7 @@ def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAns
         f"({first.protocol}, {format_percent(first.fraction)} of the labels). Faster is not better."
         + (f" These images are {GENERATED}." if made else "")
     )
-    return ReportAnswer(question, sentence, 40, _figure(results, chosen, made))
+    return ReportAnswer(question, sentence, "convergence", _figure(results, chosen, made))
 
 
 def _steps_text(paces: Sequence[ConvergencePace]) -> str:

@@ -64,7 +64,9 @@ def cost_benefit_answer(results: Results) -> ReportAnswer | None:
     where = f"{first.protocol}, {format_percent(first.fraction)} of the labels, {each}"
     gains = "; ".join(_gains(results, rows))
     sentence = f"{over} ({where}): {by_init}. {gains or 'These are means, not verdicts'}.{seen}{warning}"
-    return ReportAnswer("Is it worth its cost?", sentence, 50, _figure(results, prices, first, made))
+    return ReportAnswer(
+        "Is it worth its cost?", sentence, "cost-benefit", _figure(results, prices, first, made)
+    )
 
 
 def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:

@@ -26,7 +26,9 @@ def data_quality_answer(results: Results) -> ReportAnswer:
     checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in checked.items() if rows}
     figure = _figure(touched, len(results.rows)) if touched else None
-    return ReportAnswer("Can I trust these numbers?", _sentence(results, touched, tuple(checked)), 90, figure)
+    return ReportAnswer(
+        "Can I trust these numbers?", _sentence(results, touched, tuple(checked)), "data-quality", figure
+    )
 
 
 def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:

@@ -49,7 +49,9 @@ def labels_answer(results: Results, savings: Sequence[LabelSaving]) -> ReportAns
     n = f"{count_noun(len({each.init.task for each in chosen}), 'task')}, {first.protocol}, {seeds} seeds"
     made = f" These images are {GENERATED}." if results.generated(first.task) else ""
     sentence = f"{against} {LABELS_RULE} n = {n}.{made}"
-    return ReportAnswer("How many labels does it save?", sentence, 30, _figure(results, chosen, references))
+    return ReportAnswer(
+        "How many labels does it save?", sentence, "labels-saved", _figure(results, chosen, references)
+    )
 
 
 def answer_focus(results: Results, savings: Sequence[LabelSaving]) -> list[LabelSaving]:

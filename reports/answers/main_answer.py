@@ -22,7 +22,7 @@ from ..elements.verdict_format import (
 
 IMAGENET = "imagenet"
 OTHERS = (IMAGENET, BASELINE)
-"""Comparators of medical weights; every other init that is not derived counts as medical."""
+"""Comparators of medical weights; every other pretrained init that is not derived counts as medical."""
 COMPARED_WITH = {BETTER: "than", EQUIVALENT: "to", WORSE: "than"}
 """Verdict -> the preposition before the comparator."""
 
@@ -32,7 +32,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
     inits = list(dict.fromkeys(row.init for row in results.rows))
-    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits}]
+    medical = [init for init in inits if init not in {*OTHERS, *results.derived_inits, *results.random_inits}]
     pairs = [(init, other) for init in medical for other in OTHERS if other in inits]
     note = ""
     if not pairs:
@@ -41,7 +41,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     found = {pair: members for pair in pairs if (members := verdicts_between(counted, *pair))}
     if not found:
         start = f"{note}No" if note else "Undecided: no"
-        return ReportAnswer(question, f"{start} two inits can be compared here.", 10)
+        return ReportAnswer(question, f"{start} two inits can be compared here.", "main")
     by_pair = " ".join(pair_sentence(*pair, members) for pair, members in found.items())
     everything = [verdict for members in found.values() for verdict in members]
     lines = {f"{ours} against {theirs}": count_verdicts(of) for (ours, theirs), of in found.items()}
@@ -49,7 +49,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     figure = draw_verdict_bars("answer-helps", f"Verdicts by pair: {size}.{warning}", lines)
     weights = _pretraining_size(results, everything)
     sentence = f"{warning} {note}{by_pair}{leaky_text(everything)}{weights} n = {size}."
-    return ReportAnswer(question, sentence.strip(), 10, figure)
+    return ReportAnswer(question, sentence.strip(), "main", figure)
 
 
 def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:

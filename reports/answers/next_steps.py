@@ -62,7 +62,7 @@ def next_answer(steps: Sequence[NextStep], verdicts: Sequence[Verdict]) -> Repor
     if open_:
         nothing = f"No option of run would settle the {count_noun(open_, 'undecided comparison')}."
     sentence = f"{' '.join(parts)}{more}" if steps else nothing
-    return ReportAnswer("What should I run next to know more?", sentence, 80)
+    return ReportAnswer("What should I run next to know more?", sentence, "next-steps")
 
 
 def next_table(steps: Sequence[NextStep]) -> Table:

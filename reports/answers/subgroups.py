@@ -10,7 +10,6 @@ from ..elements.section import ReportAnswer
 from ..elements.verdict_format import range_with_noun
 
 SUBGROUP_QUESTION = "Does pretraining help everyone alike?"
-SUBGROUP_ORDER = 45
 
 
 def subgroups_answer(
@@ -37,7 +36,7 @@ def subgroups_answer(
         f"labels, {range_with_noun((len(row.seeds) for row in rows), 'seed')}."
     )
     made = f" These images are {GENERATED}." if results.generated(rows[0].task) else ""
-    return ReportAnswer(SUBGROUP_QUESTION, f"{gains} {gap} {n}{made}", SUBGROUP_ORDER)
+    return ReportAnswer(SUBGROUP_QUESTION, f"{gains} {gap} {n}{made}", "subgroups")
 
 
 def _focus(

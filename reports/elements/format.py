@@ -1,85 +1,30 @@
 """Format of names and numbers, the same on every page."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from ...benchmark.schema.records import MetricFacts
+from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ...core.errors import clean
-from ..analysis.results import ERRORS, LeaderboardRow, Results
+from ..analysis.results import LeaderboardRow, Results, look_up_metric
 from ..statistics.stats import MetricStat
 from .section import Datum, Table, TableColumn, TableEntry
 
 GENERATED = "generated: not evidence about real images"
 NO_VERDICT = "A higher mean is not a verdict: the section Verdicts says how certain an order is."
-NO_FACTS: Mapping[str, MetricFacts] = MappingProxyType({})
 _T = TypeVar("_T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
 
-@dataclass(frozen=True)
-class MetricLabel:
-    """Display name and direction of a metric.
-
-    Attributes:
-        lower_is_better: true for errors; None if neither end is better.
-        span: largest minus smallest possible value; 1 if not declared.
-    """
-
-    title: str
-    help: str
-    lower_is_better: bool | None = False
-    span: float = 1.0
-
-    @property
-    def sign(self) -> int:
-        """1 if higher is better, -1 if lower is, 0 if neither is."""
-        return 0 if self.lower_is_better is None else -1 if self.lower_is_better else 1
-
-    @property
-    def title_with_direction(self) -> str:
-        """The title, with the better direction unless higher is better."""
-        way = {1: "", 0: " (neither end is better)", -1: " (lower is better)"}
-        return self.title + way[self.sign]
-
-
-METRIC_LABELS = {
-    name: MetricLabel(title, help, name in ERRORS)
-    for name, title, help in (
-        ("auc", "AUC", "area under the ROC curve, macro one-vs-rest"),
-        ("accuracy", "Accuracy", "share of correct decisions"),
-        ("balanced_accuracy", "Balanced acc.", "mean recall over classes"),
-        ("macro_f1", "Macro F1", "mean F1 over classes"),
-        ("average_precision", "Avg. precision", "area under the precision-recall curve, macro"),
-        ("kappa", "Kappa", "quadratic weighted kappa, ordinal tasks only"),
-        ("ece", "ECE", "expected calibration error, lower is better"),
-        ("brier", "Brier", "Brier score, lower is better"),
-    )
-}
-
-
-def metric_label(name: str, facts: Mapping[str, MetricFacts] = NO_FACTS) -> MetricLabel:
-    """Return the label of metric `name`; one without `facts` keeps its name, higher is better."""
-    if name in METRIC_LABELS or name not in facts:
-        return METRIC_LABELS.get(name) or MetricLabel(name, "")
-    found = facts[name]
-    low, high = found.low, found.high
-    span = high - low if low is not None and high is not None and low < high else 1.0
-    shown = MetricLabel(found.title or name, found.help, found.lower_is_better, span)
-    way = shown.title_with_direction.removeprefix(shown.title).strip(" ()")
-    return replace(shown, help=", ".join(filter(None, (found.help, way))))
-
-
 def primary_title(results: Results) -> str:
     """Return the title of the primary metric, with the better direction unless higher is better."""
-    return metric_label(results.primary, results.metric_facts).title_with_direction
+    return look_up_metric(results.primary, results.metric_facts).title_with_direction
 
 
 def order_metrics(names: Iterable[str]) -> list[str]:
-    """Order metrics as `METRIC_LABELS` does, then the unknown ones by name."""
-    known = {name: place for place, name in enumerate(METRIC_LABELS)}
+    """Order built-in metrics as `BUILT_IN_METRICS` does, then the others by name."""
+    known = {name: place for place, name in enumerate(BUILT_IN_METRICS)}
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
 

@@ -133,14 +133,14 @@ class ReportAnswer:
 
     Attributes:
         sentence: the answer with its n; "undecided" is an answer too.
-        order: place among the answers.
+        name: decides the place among the answers, see `ANSWER_ORDER`.
         figure: one small figure with a unique name, or None.
         see: anchor of the section with the evidence, its registered name; "" is the answering section.
     """
 
     question: str
     sentence: str
-    order: int
+    name: str = ""
     figure: Figure | None = None
     see: str = ""
 
@@ -156,15 +156,17 @@ class SectionContent:
     """A section, ready to be rendered.
 
     Attributes:
-        order: place in the page; 0 to 19 belong to the verdicts.
         parts: at least one.
         answers: answers for the top of the page.
     """
 
     title: str
-    order: int
     parts: tuple[SectionPart, ...]
     answers: tuple[ReportAnswer, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple):  # a plug-in of version 0.1 gave its place here
+            raise TypeError(f"parts must be a tuple, not {self.parts!r}: drop a number that gives the place")
 
 
 class ReportSection(Protocol):

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from ..analysis.flags import leaks
 from ..analysis.results import Results
+from ..answers import ANSWER_ORDER
 from ..elements.format import GENERATED, TIMES, count_noun, format_percent
 from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionContent, SectionPart
+from ..sections import SECTION_ORDER
 from .facets import FilterFacet, list_facets
 
 MOST_LEAKS = 5
 """Leaks in the notices; the section Leakage lists all."""
-EMPTY_ORDER = 999
-"""Order of a section that failed."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ReportPage:
 
 def build_page(results: Results) -> ReportPage:
     """Build every registered section and sort them."""
-    found = ((name, _content(name, section, results)) for name, section in SECTIONS.items())
-    filled = ((name, content) for name, content in found if content)
-    sections = sorted(filled, key=lambda section: (section[1].order, section[0]))
+    names = sorted(SECTIONS, key=lambda name: _place(name, SECTION_ORDER))
+    found = ((name, _content(name, SECTIONS[name], results)) for name in names)
+    sections = [(name, content) for name, content in found if content]
     return ReportPage(
         title="mednet-bench report",
         headline=headline(results),
@@ -59,6 +59,11 @@ def build_page(results: Results) -> ReportPage:
     )
 
 
+def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
+    """Return a sort key: the place in a list, and after the listed names by name."""
+    return (order.index(name), "") if name in order else (len(order), name)
+
+
 def _content(name: str, section: ReportSection, results: Results) -> SectionContent | None:
     """Build a section; a failed plug-in is replaced by a sentence."""
     if not SECTIONS.is_foreign(name):
@@ -67,11 +72,11 @@ def _content(name: str, section: ReportSection, results: Results) -> SectionCont
         content = section(results)
         if content is None or isinstance(content, SectionContent):
             return content
-        reason = f"it gave {type(content).__name__} instead of Content"
+        reason = f"it gave {type(content).__name__} instead of SectionContent"
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
     return SectionContent(
-        name, EMPTY_ORDER, (SectionPart(lead=(f"The plug-in that makes this section failed ({reason}).",)),)
+        name, (SectionPart(lead=(f"The plug-in that makes this section failed ({reason}).",)),)
     )
 
 
@@ -90,7 +95,7 @@ def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[Rep
         for anchor, content in sections
         for answer in content.answers
     ]
-    return tuple(sorted(found, key=lambda answer: (answer.order, answer.question)))
+    return tuple(sorted(found, key=lambda answer: (_place(answer.name, ANSWER_ORDER), answer.question)))
 
 
 def headline(results: Results) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.results import LeaderboardRow, Results, comparable_fields, visible_fields
-from ..elements.format import metric_label
+from ..analysis.results import LeaderboardRow, Results, comparable_fields, look_up_metric, visible_fields
 from ..statistics.stats import describe_values
 from .changes import ComparisonPlace
 
@@ -119,7 +118,7 @@ def baseline_of(results: Results, metrics: Sequence[str]) -> BaselineFile:
     if len({visible_fields(row) for row in results.rows}) < len(results.rows):
         raise UserError(f"{run} holds rows that must not be averaged: make the baseline of a fresh run.")
     for name in metrics:
-        if not metric_label(name, results.metric_facts).sign:
+        if not look_up_metric(name, results.metric_facts).sign:
             raise UserError(f"Neither end of {name} is better, so that nothing can fall: leave it out.")
     records = {record.key: record for record in results.counted}
     last = max(results.counted, key=lambda record: record.finished)

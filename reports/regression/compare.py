@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ...core.errors import unknown_name_error
 from ..analysis.load_results import load_results
-from ..analysis.results import LeaderboardRow
-from ..elements.format import DASH, count_noun, format_number, format_percent, metric_label, place_label
+from ..analysis.results import LeaderboardRow, look_up_metric
+from ..elements.format import DASH, count_noun, format_number, format_percent, place_label
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
 from .changes import RowChange, RunChanges, pair_rows
@@ -32,7 +32,7 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     if name not in (known := {*ours.metrics, *theirs.metrics}):
         raise unknown_name_error("metric", name, known)
     found = pair_rows(ours, theirs, name)
-    shown = metric_label(name, {**ours.metric_facts, **theirs.metric_facts})
+    shown = look_up_metric(name, {**ours.metric_facts, **theirs.metric_facts})
     damages = (("A", damage_notice(ours)), ("B", damage_notice(theirs)))
     parts = [
         f"# {escape_markdown(f'Test {shown.title_with_direction}: B minus A')}",

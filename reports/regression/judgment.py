@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from ...benchmark.schema.records import Record
+from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError, unknown_name_error
-from ..analysis.results import Results, comparable_fields, visible_fields
-from ..elements.format import MetricLabel, format_percent, metric_label
+from ..analysis.results import Results, comparable_fields, look_up_metric, visible_fields
+from ..elements.format import format_percent
 from .baseline import BaselineFile, BaselineRow, SeedScore, basis_of, seed_score
 from .changes import ComparisonPlace
 
@@ -53,7 +53,7 @@ class RowJudgment:
     seeds: tuple[int, int]
     allowed: float
     why: str
-    metric: MetricLabel
+    metric: MetricFacts
 
     @property
     def red(self) -> bool:
@@ -111,18 +111,18 @@ def check_regression(
 
 def _metrics(
     baseline: BaselineFile, results: Results, lines: Sequence[BaselineRow]
-) -> dict[str, MetricLabel]:
+) -> dict[str, MetricFacts]:
     """Return the labels of a baseline's metrics; `UserError` if a direction is not clear."""
     found = {}
     for name in {line.metric for line in lines}:
-        before, now = (metric_label(name, of.metric_facts) for of in (baseline, results))
+        before, now = (look_up_metric(name, of.metric_facts) for of in (baseline, results))
         described = [of.metric_facts for of in (results, baseline) if name in of.metric_facts]
         if (len(described) == 2 and before.sign != now.sign) or not (before.sign and now.sign):
             raise UserError(
                 f"It is not clear which end of {name} is better: baseline and run must agree on it. Run both "
                 "with the same version of its plug-in, and write the baseline anew with --update."
             )
-        found[name] = metric_label(name, described[0] if described else {})
+        found[name] = look_up_metric(name, described[0] if described else {})
     return found
 
 
@@ -157,13 +157,13 @@ DIFFERENCE_WORDS = {
 }
 
 
-def _missing_row(line: BaselineRow, error: str, shown: MetricLabel) -> RowJudgment:
+def _missing_row(line: BaselineRow, error: str, shown: MetricFacts) -> RowJudgment:
     why = f"failed: {error}" if error else "the run has no score"
     return RowJudgment(line, "missing", line.mean, math.nan, (len(line.values), 0), math.nan, why, shown)
 
 
 def _judge_row(
-    line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricLabel
+    line: BaselineRow, now: dict[int, SeedScore], pool: PooledSpread | None, rows: int, shown: MetricFacts
 ) -> RowJudgment:
     """Judge one row by the sharpest valid comparison."""
     seeds = [] if line.trained else [s for s in line.values if s in now]

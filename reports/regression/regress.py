@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tabulate
 
+from ...benchmark.schema.records import PRIMARY_METRIC
 from ...core.errors import UserError, unknown_name_error
 from ..analysis.load_results import load_results
-from ..analysis.results import PRIMARY_NAME
 from ..elements.format import DASH, count_noun, format_number, format_percent
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
@@ -41,7 +41,7 @@ def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> st
     for name in metrics:
         if name not in results.metrics:
             raise unknown_name_error("metric", name, results.metrics)
-    baseline = baseline_of(results, metrics or (PRIMARY_NAME,))
+    baseline = baseline_of(results, metrics or (PRIMARY_METRIC,))
     baseline.write(against)
     seeds = min(line.n_seeds for line in baseline.lines)
     few = "; with so few, a run with other seeds is judged loosely" if seeds < 5 else ""

@@ -1,1 +1,23 @@
-"""Sections of the report, one module each."""
+"""Sections of the report, one module each, and their order on the page."""
+
+SECTION_ORDER = (
+    "verdicts",
+    "over-tasks",
+    "labels-saved",
+    "essay",
+    "leaderboard",
+    "learning-curves",
+    "difference-to-scratch",
+    "modality-map",
+    "subgroups",
+    "per-class",
+    "reliability",
+    "convergence",
+    "transfusion",
+    "training-curves",
+    "cost",
+    "leakage",
+    "problems",
+    "provenance",
+)
+"""Registered names from top to bottom; a section that is not listed follows, by name."""

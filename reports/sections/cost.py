@@ -55,7 +55,7 @@ def cost_section(results: Results) -> SectionContent | None:
         "since its start, earlier cells included.",
     )
     part = SectionPart(lead=lead, blocks=(*tables, *_figures(results)))
-    return SectionContent("Cost", 60, (part,), tuple(filter(None, (cost_benefit_answer(results),))))
+    return SectionContent("Cost", (part,), tuple(filter(None, (cost_benefit_answer(results),))))
 
 
 def _place(record: Record) -> CostPlace:

@@ -60,7 +60,7 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
         if BASELINE in inits:
             why = "no seed that two inits share on equal data"
         lead = f"Nothing can be compared with training from scratch: there is {why}."
-        return SectionContent(title, 40, (SectionPart(lead=(lead,)),))
+        return SectionContent(title, (SectionPart(lead=(lead,)),))
     figures: dict[tuple[str, str, int, int], list[PairedRows]] = defaultdict(list)
     for item in found:
         figures[item.row.protocol, item.row.arch, item.row.size, item.row.input_size].append(item)
@@ -79,7 +79,7 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
         *(("* These weights are declared, or were found, to have seen data of the task.",) * starred),
         *((f"{count_noun(cut, 'more map')} left out; the table has their numbers.",) * (cut > 0)),
     )
-    return SectionContent(title, 40, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
+    return SectionContent(title, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
 
 
 def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:

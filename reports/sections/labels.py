@@ -62,7 +62,7 @@ def labels_section(results: Results) -> SectionContent | None:
     points = tuple(f"{count_noun(n, 'pair')} could not be measured: {why}." for why, n in reasons.items())
     part = SectionPart(lead=lead, points=points, blocks=tuple(blocks))
     answer = labels_answer(results, savings) if savings else None
-    return SectionContent("Labels saved", 12, (part,), (answer,) if answer else ())
+    return SectionContent("Labels saved", (part,), (answer,) if answer else ())
 
 
 def _table(results: Results, savings: Sequence[LabelSaving], largest: bool) -> Table:

@@ -2,17 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from ...benchmark.schema.records import MetricFacts
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.results import LeaderboardRow, Results, look_up_metric
 from ..elements.format import (
-    NO_FACTS,
     NO_VERDICT,
     count_noun,
     format_percent,
     init_entry,
     mean_and_sd,
-    metric_label,
     order_metrics,
     place_label,
     task_entry,
@@ -37,17 +36,17 @@ def leaderboard_section(results: Results) -> SectionContent | None:
             for fraction in sorted(fractions, reverse=True)
         )
         parts.append(SectionPart(title=protocol, blocks=tuple(tables)))
-    shown = metric_label(results.primary, results.metric_facts)
+    shown = look_up_metric(results.primary, results.metric_facts)
     end = "lowest" if shown.lower_is_better else "highest"
     among = "among the inits of one task, architecture and image size"
     bold = f"Bold marks the {end} mean {shown.title} {among}. "
     bold = bold if shown.sign else f"Nothing is bold, since neither end of {shown.title} is better. "
     lead = (f"Test scores as mean ± standard deviation over seeds. {bold}{NO_VERDICT}",)
-    return SectionContent("Leaderboard", 20, (SectionPart(lead=lead), *parts))
+    return SectionContent("Leaderboard", (SectionPart(lead=lead), *parts))
 
 
 def best_rows(
-    rows: Iterable[LeaderboardRow], name: str, facts: Mapping[str, MetricFacts] = NO_FACTS
+    rows: Iterable[LeaderboardRow], name: str, facts: Mapping[str, MetricFacts] = MappingProxyType({})
 ) -> set[LeaderboardRow]:
     """Return the rows with the best mean of metric `name` among comparable rows.
 
@@ -59,7 +58,7 @@ def best_rows(
     for row in rows:
         if name in row.stats and row.stats[name].n:
             blocks[row.block].append(row)
-    sign = metric_label(name, facts).sign
+    sign = look_up_metric(name, facts).sign
     found: set[LeaderboardRow] = set()
     for block in blocks.values():
         if len({frozenset(row.seeds) for row in block}) > 1:
@@ -82,8 +81,8 @@ def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], fold
     best = best_rows(rows, first, results.metric_facts)
 
     def metric_column(name: str) -> TableColumn:
-        label = metric_label(name, results.metric_facts)
-        return TableColumn(label.title, ".3f", label.help)
+        label = look_up_metric(name, results.metric_facts)
+        return TableColumn(label.title, ".3f", label.help_with_direction)
 
     columns = (
         TableColumn("Task", facet="task"),

@@ -50,7 +50,7 @@ def leakage_section(results: Results) -> SectionContent | None:
     clauses = [(audit, clause) for audit in audits for clause in (*audit.doubts, *audit.shortcut_clauses)]
     points += [f"{audit.task}, {audit.size} px: {clause}." for audit, clause in clauses]
     part = SectionPart(lead=lead, points=tuple(dict.fromkeys(points)), blocks=blocks)
-    return SectionContent("Leakage", 68, (part,))
+    return SectionContent("Leakage", (part,))
 
 
 def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:

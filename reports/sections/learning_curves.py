@@ -62,12 +62,12 @@ def learning_curves(results: Results) -> SectionContent | None:
         *((ARROWS_LEGEND,) * pointed),
         *((f"{count_noun(-left, 'more panel')} left out; the tables have their numbers.",) * (left < 0)),
     )
-    return SectionContent("Learning curves", 30, (SectionPart(lead=lead, blocks=tuple(blocks)),))
+    return SectionContent("Learning curves", (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
 
 def _without_curves() -> SectionContent:
     lead = "Every task was run at one label fraction only: a curve needs several, e.g. 0.1, 0.5 and 1.0."
-    return SectionContent("Learning curves", 30, (SectionPart(lead=(lead,)),))
+    return SectionContent("Learning curves", (SectionPart(lead=(lead,)),))
 
 
 def _figure(

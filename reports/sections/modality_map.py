@@ -58,7 +58,7 @@ def modality_map(results: Results) -> SectionContent | None:
     )
     caption = f"Mean difference in {score} to {BASELINE}, by modality and init."
     figure = Figure("modality-map", caption, panels)
-    return SectionContent("By modality", 42, (SectionPart(lead=lead, blocks=(figure,)),))
+    return SectionContent("By modality", (SectionPart(lead=lead, blocks=(figure,)),))
 
 
 def _map(results: Results, each: SettingScores) -> SettingMap:

@@ -42,7 +42,7 @@ def convergence_section(results: Results) -> SectionContent | None:
     tables = tuple(_table(results, part, folded=at > 0) for at, part in enumerate(parts) if part)
     answer = pace_answer(results, parts[0])
     part = SectionPart(lead=lead, blocks=tables)
-    return SectionContent("Convergence", 48, (part,), (answer,) if answer else ())
+    return SectionContent("Convergence", (part,), (answer,) if answer else ())
 
 
 def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> Table:

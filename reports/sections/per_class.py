@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import LeaderboardRow, Results
+from ...benchmark.training.metrics import BUILT_IN_METRICS
+from ..analysis.results import LeaderboardRow, Results, look_up_metric
 from ..elements.format import (
     count_noun,
     format_percent,
     mean_and_sd,
-    metric_label,
     order_metrics,
     task_entry,
     varying_columns,
@@ -21,7 +21,6 @@ from ..statistics.stats import MetricStat, describe_values
 
 PER_CLASS_ROWS = 300
 """More rows make a page slow; the records have every class."""
-PER_CLASS_TITLES = {"recall": "Recall", "f1": "F1"}
 
 PerClassLine = tuple[LeaderboardRow, str, dict[str, MetricStat]]
 """(row, class, metric -> statistics over the seeds)"""
@@ -47,7 +46,7 @@ def per_class(results: Results) -> SectionContent | None:
         "classes some differ by chance.",
         *((f"{count_noun(-left, 'more row')} in the records only.",) * (left < 0)),
     )
-    return SectionContent("Classes", 44, (SectionPart(lead=lead, blocks=tuple(tables)),))
+    return SectionContent("Classes", (SectionPart(lead=lead, blocks=tuple(tables)),))
 
 
 def _lines(results: Results, fraction: float) -> list[PerClassLine]:
@@ -76,16 +75,14 @@ def _stats(records: Sequence[Record]) -> dict[str, dict[str, MetricStat]]:
 
 def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
     extra = varying_columns(row for row, _, _ in lines)
+    titles = {of.per_class.name: of.per_class.title for of in BUILT_IN_METRICS.values() if of.per_class}
     names = order_metrics({name for _, _, stats in lines for name in stats})
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Class"),
         TableColumn("Init", facet="init"),
         *(column for column, _ in extra),
-        *(
-            TableColumn(PER_CLASS_TITLES.get(name, metric_label(name).title), ".3f", metric_label(name).help)
-            for name in names
-        ),
+        *(TableColumn(titles.get(name, name), ".3f", look_up_metric(name).help) for name in names),
         TableColumn("Seeds", "d"),
     )
     body: list[TableRow] = [

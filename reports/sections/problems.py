@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ...benchmark.schema.plan import Cell
 from ..analysis.flags import leaks
-from ..analysis.results import Results
+from ..analysis.results import Results, look_up_metric
 from ..analysis.verdicts import compute_verdicts
 from ..answers.data_quality import data_quality_answer
 from ..elements.format import (
@@ -13,7 +13,6 @@ from ..elements.format import (
     compact_column,
     count_noun,
     format_percent,
-    metric_label,
     place_label,
     task_entry,
 )
@@ -52,7 +51,6 @@ def problems_section(results: Results) -> SectionContent:
     lead = () if points or blocks else ("Nothing failed, nothing is missing, and no flag was raised.",)
     return SectionContent(
         "Warnings",
-        70,
         (SectionPart(lead=lead, points=points, blocks=blocks),),
         (data_quality_answer(results),),
     )
@@ -218,7 +216,7 @@ def _undefined_metrics(results: Results) -> Table:
         for name, value in record.metrics.items():
             if value is None:
                 reason = record.undefined.get(name, "no reason was recorded")
-                title = metric_label(name, results.metric_facts).title
+                title = look_up_metric(name, results.metric_facts).title
                 found[_where(results, record.cell), title, reason] += 1
     rows: list[TableRow] = [(*where, name, cells, why) for (where, name, why), cells in found.items()]
     caption = "Undefined metrics: excluded from the mean, never counted as 0"

@@ -24,7 +24,7 @@ def provenance_section(results: Results) -> SectionContent | None:
     tables = (_tasks(results), _inits(results), _software(results), _recipe(results))
     lead = ("Everything that determines these numbers. Hashes are shortened; the records have them whole.",)
     parts = SectionPart(lead=lead, blocks=tuple(table for table in tables if table.rows))
-    return SectionContent("Provenance", 80, (parts,)) if parts.blocks else None
+    return SectionContent("Provenance", (parts,)) if parts.blocks else None
 
 
 def _some(values: Iterable[str], shorten: bool = False) -> str:

@@ -67,7 +67,7 @@ def over_tasks(results: Results) -> SectionContent | None:
         if lines:
             blocks.append(_ranks(lines, folded))
     part = SectionPart(lead=lead, points=_points(results), blocks=tuple(blocks))
-    return SectionContent("Over all tasks", 10, (part,))
+    return SectionContent("Over all tasks", (part,))
 
 
 def _points(results: Results) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def reliability_section(results: Results) -> SectionContent | None:
         Figure(f"reliability-{at + 1}", _caption(key), tuple(of), keys, folded=at > 0)
         for at, (key, of) in enumerate(figures.items())
     )
-    return SectionContent("Calibration", 46, (SectionPart(lead=lead, blocks=blocks),))
+    return SectionContent("Calibration", (SectionPart(lead=lead, blocks=blocks),))
 
 
 def bin_decisions(

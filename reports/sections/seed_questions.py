@@ -51,7 +51,7 @@ def seed_questions(results: Results) -> SectionContent | None:
     )
     parts = [SectionPart(title=question, lead=(sentence,)) for question, sentence in answers]
     limits = SectionPart(title="Not answered by this run", points=cannot_answer(results))
-    return SectionContent("The Medical ImageNet questions", 15, (SectionPart(lead=lead), *parts, limits))
+    return SectionContent("The Medical ImageNet questions", (SectionPart(lead=lead), *parts, limits))
 
 
 def feasibility_answer(results: Results) -> str:

@@ -61,7 +61,7 @@ def subgroups_section(results: Results) -> SectionContent | None:
     facts = {"fraction": largest}
     blocks = tuple(compact_column(Table(*table, facts=facts), "Protocol") for table in tables)
     part = SectionPart(lead=_lead(), blocks=blocks)
-    return SectionContent("Subgroups", 43, (part,), (subgroups_answer(results, at_top, compared),))
+    return SectionContent("Subgroups", (part,), (subgroups_answer(results, at_top, compared),))
 
 
 def _lead() -> tuple[str, ...]:

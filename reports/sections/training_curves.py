@@ -52,7 +52,7 @@ def training_curves(results: Results) -> SectionContent | None:
         "labels make these curves coarse.",
         *((f"{count_noun(-left, 'panel')} of smaller fractions or more networks left out.",) * (left < 0)),
     )
-    return SectionContent("Training curves", 50, (SectionPart(lead=lead, blocks=tuple(blocks)),))
+    return SectionContent("Training curves", (SectionPart(lead=lead, blocks=tuple(blocks)),))
 
 
 def _figure(

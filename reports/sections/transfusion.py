@@ -89,8 +89,10 @@ def transfusion_section(results: Results) -> SectionContent | None:
     figure = _figure(results, full, warning)
     blocks = (_findings_table(judged), _table(results, full), *((figure,) if figure else ()))
     part = SectionPart(lead=lead, points=(CLOSING,), blocks=blocks)
-    answer = ReportAnswer(TRANSFUSION_QUESTION, _sentence(of[0], judged[of[0]], full) + warning, 45, None)
-    return SectionContent("Features or scale", 49, (part,), (answer,))
+    answer = ReportAnswer(
+        TRANSFUSION_QUESTION, _sentence(of[0], judged[of[0]], full) + warning, "transfusion"
+    )
+    return SectionContent("Features or scale", (part,), (answer,))
 
 
 def _sentence(source: str, judged: Sequence[TransfusionFinding], full: Sequence[FinetunePlace]) -> str:

@@ -52,7 +52,7 @@ def verdict_section(results: Results) -> SectionContent | None:
         parts.append(_doubts(results, verdicts))
     if steps:
         parts.append(SectionPart("Next steps", (OPTIONAL_STOPPING,), blocks=(next_table(steps),)))
-    return SectionContent("Verdicts", 1, tuple(parts), tuple(filter(None, answers)))
+    return SectionContent("Verdicts", tuple(parts), tuple(filter(None, answers)))
 
 
 def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:

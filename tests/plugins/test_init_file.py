@@ -1,5 +1,9 @@
 """`--init-file`: inits of a card or Python file, with the code's hash in every key."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -10,6 +14,7 @@ from mednet_bench.baselines.init_file import read_init_files
 from mednet_bench.benchmark.audits.contamination.audit import ContaminationRequest, audit_contamination
 from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.schema.plan import read_plan
+from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 
@@ -96,3 +101,45 @@ def test_an_audit_knows_the_inits_of_files_too(tmp_path: Path) -> None:
     assert audit.init == "unscaled" and "code:" in audit.identity
     lab = ContaminationRequest(msgspec.structs.replace(request, inits="lab"), None, None)
     assert lab.card("gray") == tmp_path / "lab.toml"
+
+
+ONE_MODULE = '''"""A new init."""
+
+from mednet_bench.baselines.init import INITS, InitCard, InputSpec
+
+
+@INITS.register("sparse")
+def resolve_sparse(request):
+    """Random weights that see unscaled images."""
+    raw = InputSpec(mean=(0, 0, 0), std=(1, 1, 1))
+    return InitCard("sparse", "random weights, raw input", "sparse:1", contract=raw, seeded=True)
+'''
+START = """import sys
+import mednet_bench.baselines.sources as sources
+sources.__path__.append(sys.argv.pop(1))
+from mednet_bench.cli.main import main
+main()
+"""
+
+
+def test_an_init_is_one_module_in_the_folder_of_inits(tmp_path: Path) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "sparse.py").write_text(ONE_MODULE)
+
+    def program(*words: str) -> str:
+        command = [sys.executable, "-c", START, str(tmp_path / "sources"), *words]
+        own = {"MEDNET_BENCH_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | own, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.search(r"^ +sparse +Random weights that see unscaled images\.$", program("ls"), re.MULTILINE)
+    words = ["--tasks", "phantom-organ", "--inits", "sparse,scratch", "--archs", "test_resnet", "--protocols"]
+    words += ["knn", "--input-size", "28", "--fractions", "0.1", "--seeds", "0", "--out", "run"]
+    assert "sparse" in program("plan", *words)
+    program("run", *words)
+    facts = {record.cell.init: record.init for record in RecordStore(tmp_path / "run").read_all()}
+    assert facts["sparse"] and facts["sparse"].random and facts["sparse"].contract["mean"] == [0, 0, 0]
+    page = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert "random weights, raw input" in page
+    assert "Not tested: this run has no medical weights" in page

@@ -13,7 +13,14 @@ import msgspec
 import pytest
 
 from mednet_bench.benchmark.schema.records import MetricFacts, Record, RecordStore
-from mednet_bench.core.plugins import MOVED_SINCE_0_1, PlugInError, entry_points_of, load_entry_point
+from mednet_bench.core.plugins import (
+    GROUP_PREFIX,
+    MOVED_SINCE_0_1,
+    PLUGIN_KINDS,
+    PlugInError,
+    entry_points_of,
+    load_entry_point,
+)
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown, leaderboard_board
 from mednet_bench.reports.regression.baseline import SeedScore, read_baseline
@@ -129,17 +136,14 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
     ran = mednet_bench(tmp_path, "run", *words, sites=(example, broken))
     assert ran.returncode == 0, ran.stderr
     records = list(RecordStore(tmp_path / "run").read_all())
-    assert len(records) == 2 and all(0 <= (r.metrics["example_recall"] or 0) <= 1 for r in records)
+    assert len(records) == 2 and all(0 <= (r.metrics["example_miss"] or 0) <= 1 for r in records)
     text = (tmp_path / "run" / "report" / "report.md").read_text()
-    assert "The worst class (example)" in text and "Recall of the worst class, mean over n seeds" in text
-    assert "Worst recall" in text and "Worst miss" in text  # columns of the leaderboard
+    assert "The worst class (example)" in text and "Missed share of the worst class, mean over" in text
+    assert "Worst miss" in text  # a column of the leaderboard
     assert records[0].metric_facts == {
-        "example_recall": MetricFacts(
-            title="Worst recall", help="recall of the class that is recognized worst", low=0, high=1
-        ),
         "example_miss": MetricFacts(
-            title="Worst miss", help="missed share of that class", lower_is_better=True, low=0, high=1
-        ),
+            title="Worst miss", help="missed share of the worst class", lower_is_better=True, low=0, high=1
+        )
     }
     _check_direction(tmp_path / "run", records)
     # a metric and a section that fail cost neither a cell nor the report
@@ -173,6 +177,32 @@ def _check_direction(run: Path, records: list[Record]) -> None:
         assert found == red and ("fell or are missing" in summary) == red
 
 
+def test_a_protocol_of_a_package_brings_an_option_of_its_own(example: Path, tmp_path: Path) -> None:
+    words = (
+        "run",
+        "--tasks",
+        "example-rings",
+        "--inits",
+        "scratch",
+        *SMALL,
+        "--protocols",
+        "example-centroid",
+    )
+    records = {}
+    for value in ("0", "1"):
+        option = ("--protocol-option", f"example-centroid.shrinkage={value}")
+        ran = mednet_bench(tmp_path, *words, *option, "--out", value, sites=(example,))
+        assert ran.returncode == 0, ran.stderr
+        (records[value],) = RecordStore(tmp_path / value).read_all()
+        assert records[value].cell.protocol_options == {"shrinkage": float(value)}
+        assert f"shrinkage={value}" in (tmp_path / value / "report" / "report.md").read_text()
+    assert records["0"].key != records["1"].key
+    assert records["1"].metrics["auc"] == 0.5, "every class mean is that of all images"
+    assert (records["0"].metrics["auc"] or 0) > 0.5
+    refused = mednet_bench(tmp_path, *words, *option[:1], f"{option[1]}.5", "--out", "no", sites=(example,))
+    assert refused.returncode == 2 and "example-centroid.shrinkage=1.5: expected" in refused.stderr
+
+
 def test_a_broken_plug_in_is_named_in_one_sentence_and_breaks_nothing_else(
     broken: Path, tmp_path: Path
 ) -> None:
@@ -199,9 +229,12 @@ def test_only_who_asks_for_a_broken_plug_in_is_refused(broken: Path, tmp_path: P
     assert "The plug-in 'lost' (mednet_bench.tasks) of the package broken cannot be loaded" in shown.stderr
 
 
-def test_the_page_shows_the_files_that_are_built_here() -> None:
+def test_the_page_shows_code_of_the_example_as_it_is_built_here() -> None:
     page = (Path(__file__).parents[2] / "docs" / "plug-ins.md").read_text(encoding="utf-8")
-    files = [EXAMPLE / "pyproject.toml", *sorted((EXAMPLE / "mednet_bench_example").glob("*.py"))]
-    for file in files:
-        language = "toml" if file.suffix == ".toml" else "python"
-        assert f"```{language}\n{file.read_text()}```" in page, f"docs/plug-ins.md shows another {file.name}"
+    _, *blocks = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)  # the first is of --init-file
+    files = [EXAMPLE / "pyproject.toml", *(EXAMPLE / "mednet_bench_example").glob("*.py")]
+    shown = {file.name for block in blocks for file in files if block in file.read_text(encoding="utf-8")}
+    assert shown == {"pyproject.toml", "miss.py", "centroid.py", "summary.py"}
+    assert len(shown) == len(blocks)
+    points = re.findall(r'entry-points\."(.*?)"\]', (EXAMPLE / "pyproject.toml").read_text())
+    assert set(points) == {GROUP_PREFIX + group for group in PLUGIN_KINDS}, "the example has one of each kind"

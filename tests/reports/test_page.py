@@ -10,7 +10,9 @@ from synthetic import Grid, write_run
 from mednet_bench.reports.analysis.load_results import load_results
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.analysis.verdicts import EQUIVALENT, VERDICTS
+from mednet_bench.reports.answers import ANSWER_ORDER
 from mednet_bench.reports.elements.section import (
+    SECTIONS,
     Datum,
     Figure,
     ReportAnswer,
@@ -23,8 +25,10 @@ from mednet_bench.reports.elements.verdict_bars import draw_verdict_bars
 from mednet_bench.reports.pages.build import BuiltReport, build_report
 from mednet_bench.reports.pages.facets import FacetMarks, FilterFacet, row_facts
 from mednet_bench.reports.pages.overview import build_page, collect_answers
+from mednet_bench.reports.sections import SECTION_ORDER
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
+PLACES = ["verdicts", "provenance", "another", "unlisted"]
 FACETS = (
     FilterFacet("task", "Task", (("breastmnist", "breastmnist"), ("retinamnist", "retinamnist"))),
     FilterFacet("modality", "Modality", (("ultrasound", "ultrasound"), ("fundus", "fundus"))),
@@ -133,28 +137,43 @@ def test_the_pictures_of_the_answers_are_small_whatever_the_verdicts(built: Buil
 
 
 def test_answers_are_ordered_and_point_at_a_section_that_is_there():
-    late, early = ReportAnswer("Late?", "Yes.", 2, see="gone"), ReportAnswer("Early?", "No.", 1, see="b")
+    late, early = ReportAnswer("Late?", "Yes.", see="gone"), ReportAnswer("Zero?", "No.", "main", see="b")
     sections = [
-        ("a", SectionContent("A", 0, (SectionPart(),), (late, early))),
-        ("b", SectionContent("B", 1, (SectionPart(),))),
+        ("a", SectionContent("A", (SectionPart(),), (late, early))),
+        ("b", SectionContent("B", (SectionPart(),))),
     ]
     assert [(answer.question, answer.see) for answer in collect_answers(sections)] == [
-        ("Early?", "b"),
+        ("Zero?", "b"),
         ("Late?", "a"),
     ]
 
 
-def test_every_counted_record_is_named_by_a_row_of_the_leaderboard(built: BuiltReport):
-    leaderboard = built.html.read_text().split('<section id="leaderboard"')[1].split("</section>")[0]
-    named = set(re.findall(r"records/\w+\.json", leaderboard))
-    assert named == {f"records/{record.key}.json" for record in built.results.counted}
-    assert all((built.results.folders[0] / path).is_file() for path in named)
+def test_the_lists_of_sections_and_answers_hold_what_is_built_in(built: BuiltReport):
+    assert len(set(SECTION_ORDER)) == len(SECTION_ORDER)
+    assert set(SECTION_ORDER) == {name for name in SECTIONS if not SECTIONS.is_foreign(name)}
+    page = build_page(built.results)
+    shown = [name for name, _ in page.sections]
+    assert len(shown) > 9 and shown == [name for name in SECTION_ORDER if name in shown]
+    names = [answer.name for answer in page.answers]
+    assert names == [name for name in ANSWER_ORDER if name in names]
+    assert set(ANSWER_ORDER) - set(names) == {"transfusion", "subgroups"}, "they need other runs than this"
 
 
-def test_a_report_of_two_runs_names_the_folder_of_each_record(tmp_path: Path):
-    for name, seeds in (("first", (0, 1)), ("second", (2,))):
-        write_run(tmp_path / name, Grid(tasks=("breastmnist",), fractions=(1.0,), seeds=seeds))
-    content = build_report([tmp_path / "first", tmp_path / "second"], tmp_path / "out").html.read_text()
-    paths = set(re.findall(r"\w+/records/\w+\.json", content))
-    assert {path.split("/")[0] for path in paths} == {"first", "second"}
-    assert all((tmp_path / path).is_file() for path in paths)
+def test_a_section_that_is_not_listed_follows_by_name(built: BuiltReport):
+    with SECTIONS.aside() as added:
+        for name in ("verdicts", "unlisted", "another", "provenance"):
+            SECTIONS.add(name, lambda results: SectionContent("A title", (SectionPart(),)))
+        assert [name for name, _ in build_page(built.results).sections] == sorted(added, key=PLACES.index)
+
+
+@pytest.mark.parametrize("arguments", [{"order": 200}, {"parts": 200, "answers": (SectionPart(),)}])
+def test_a_plug_in_that_gives_its_section_a_number_reads_why_it_failed(
+    built: BuiltReport, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object]
+):
+    with SECTIONS.aside():
+        SECTIONS.add("old", lambda results: SectionContent(**{"title": "Old", "parts": ()} | arguments))
+        monkeypatch.setattr(SECTIONS, "is_foreign", lambda name: True)
+        ((_, content),) = build_page(built.results).sections
+    (sentence,) = content.parts[0].lead
+    assert "The plug-in that makes this section failed (TypeError" in sentence
+    assert "'order'" in sentence or "drop a number that gives the place" in sentence

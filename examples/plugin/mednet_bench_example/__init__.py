@@ -1,1 +1,1 @@
-"""A plug-in for mednet-bench: one task, one init, two metrics and one section of the report."""
+"""A plug-in for mednet-bench: one task, init, metric, protocol and section of the report each."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 from mednet_bench.baselines.init import INITS, InitCard, InitRequest, InputSpec
 
 
-def flat(need: InitRequest) -> InitCard:
-    """Take over `scratch`, with another input contract."""
-    scratch = INITS["scratch"](need)
+def flat(request: InitRequest) -> InitCard:
+    """Random weights that see their images without any scaling."""
+    scratch = INITS["scratch"](request)
     contract = InputSpec(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return replace(scratch, name="example-flat", label="random weights, unscaled input", contract=contract)

@@ -6,10 +6,10 @@ import numpy as np
 
 from mednet_bench.tasks.task import DataLocations, MissingFile, Split, Task
 
-SIDES, COUNTS = (28, 64), {"train": 48, "val": 24, "test": 24}
+SIZES, COUNTS = (28, 64), {"train": 48, "val": 24, "test": 24}
 
 
-class Rings:
+class RingSource:
     """Draws the images; a source that reads files would name those that it lacks in `missing`."""
 
     def fingerprint(self, size: int, places: DataLocations) -> str:
@@ -21,8 +21,8 @@ class Rings:
         return ()
 
     def sizes(self, places: DataLocations) -> tuple[int, ...]:
-        """Draw these sides in pixels."""
-        return SIDES
+        """Draw images of these sizes in pixels."""
+        return SIZES
 
     def load(self, size: int, places: DataLocations) -> Mapping[str, Split]:
         """Draw every split: uint8 images [n, size, size], int64 labels [n]."""
@@ -53,8 +53,8 @@ RINGS = Task(
     parents=(),
     license="CC0-1.0",
     citation="none",
-    source=Rings(),
-    sizes=SIDES,
+    source=RingSource(),
+    sizes=SIZES,
     split_sizes=(48, 24, 24),
     generated=True,
     family="example",

@@ -3,7 +3,7 @@
 from mednet_bench.reports.analysis.results import Results
 from mednet_bench.reports.elements.section import SectionContent, SectionPart, Table, TableColumn
 
-METRIC = "example_recall"
+METRIC = "example_miss"
 
 
 def summary(results: Results) -> SectionContent | None:
@@ -14,9 +14,9 @@ def summary(results: Results) -> SectionContent | None:
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Init", facet="init"),
-        TableColumn("Recall", ".3f"),
+        TableColumn("Missed", ".3f"),
         TableColumn("n", "d"),
     )
     body = tuple((row.task, row.init, row.stats[METRIC].mean, row.stats[METRIC].n) for row in rows)
-    table = Table("Recall of the worst class, mean over n seeds", columns, body)
-    return SectionContent("The worst class (example)", 200, (SectionPart(blocks=(table,)),))
+    table = Table("Missed share of the worst class, mean over n seeds", columns, body)
+    return SectionContent("The worst class (example)", (SectionPart(blocks=(table,)),))

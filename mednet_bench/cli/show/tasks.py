@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...baselines.init import INITS
+from ...baselines.init import INITS, init_help
 from ...baselines.naming import INIT_NAME_FORMS
 from ...baselines.weights.archs import CIFAR_STEMS, DEFAULT_ARCH
 from ...benchmark.training.metrics import METRICS
@@ -38,7 +38,7 @@ def listing_facts(data_root: Path | None, task_files: Iterable[str]) -> dict[str
             for task in catalog(places, [Path(path) for path in task_files]).values()
         ],
         "groups": [*TASK_GROUPS],
-        "inits": [*INITS],
+        "inits": {name: init_help(name) for name in INITS},
         "init_forms": INIT_NAME_FORMS,
         "protocols": [*PROTOCOLS],
         "metrics": [*METRICS],
@@ -64,13 +64,14 @@ def task_listing(data_root: Path | None, task_files: Iterable[str]) -> str:
     ]
     headers = ["task", "kind", "modality", "color", "classes", "role", "available (px)"]
     default, *others = facts["archs"]
+    inits = {name: phrase for name, phrase in facts["inits"].items() if phrase} | facts["init_forms"]
     return "\n".join(
         [
             tabulate(body, headers=headers, tablefmt="simple"),
             "",
             f"groups:    {', '.join(facts['groups'])}",
             f"inits:     {', '.join(facts['inits'])}",
-            *(f"{'':11}{form:15}  {phrase}" for form, phrase in facts["init_forms"].items()),
+            *(f"{'':11}{form:15}  {phrase}" for form, phrase in inits.items()),
             f"protocols: {', '.join(facts['protocols'])}",
             f"metrics:   {', '.join(facts['metrics'])}",
             f"archs:     {default} by default, {', '.join(others)}, and any that timm knows",

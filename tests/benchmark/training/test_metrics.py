@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from mednet_bench.benchmark.schema.records import MetricFacts
+from mednet_bench.benchmark.schema.records import PRIMARY_METRIC, MetricFacts
 from mednet_bench.benchmark.training.metrics import (
+    BUILT_IN_METRICS,
     METRICS,
     MetricValues,
     Predictions,
@@ -27,6 +28,7 @@ from mednet_bench.benchmark.training.metrics import (
     primary_value,
 )
 from mednet_bench.benchmark.training.subsets import one_hot
+from mednet_bench.reports.analysis.results import look_up_metric
 
 KINDS = {"binary": 2, "multiclass": 5, "multilabel": 4, "ordinal": 5}
 MEDMNIST = {
@@ -381,11 +383,31 @@ def test_a_value_within_the_range_is_kept_and_an_open_end_is_none():
         {"lower_is_better": "yes"},
         {"title": 3},
         {"low": "0"},
+        {"chance": float("nan")},
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused_when_the_plug_in_is_loaded(wrong: dict[str, Any]):
     with pytest.raises(ValueError):
         describe_metric(**wrong)
+
+
+def test_a_built_in_metric_is_one_object_that_reports_read_without_plug_ins():
+    assert list(BUILT_IN_METRICS) == [name for name in METRICS if not METRICS.is_foreign(name)]
+    for name, metric in BUILT_IN_METRICS.items():
+        assert (
+            METRICS[name] is metric
+            and look_up_metric(name, {name: MetricFacts(title="else")}) is metric.facts
+        )
+        assert metric.facts.title and metric.facts.help
+    assert {name for name, metric in BUILT_IN_METRICS.items() if metric.facts.sign < 0} == {"ece", "brier"}
+    assert PRIMARY_METRIC in BUILT_IN_METRICS and not set(BUILT_IN_METRICS) & set(metric_facts())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_guessing_gives_the_chance_level_of_the_primary_metric(kind: str):
+    preds = draw(kind, 0)
+    guess = Predictions(kind, preds.truth, np.full(preds.truth.shape, 1 / preds.truth.shape[1]))
+    assert primary_value(guess) == BUILT_IN_METRICS[PRIMARY_METRIC].facts.chance
 
 
 def test_an_infinite_end_is_refused_with_the_cure():
