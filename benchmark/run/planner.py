@@ -15,6 +15,7 @@ from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig, parse_fractions, parse_names, parse_seeds
 from ..training.protocol import PROTOCOLS
+from ..training.protocol_options import cell_options, resolve_protocol_options
 
 TUNING_SEED = 0
 """Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
@@ -67,8 +68,7 @@ def check_option_values(request: RunConfig) -> None:
     parse_seeds(request.seeds)
     parse_fractions(request.fractions)
     requested_inits(request)
-    for protocol in parse_names(request.protocols, "protocols"):
-        PROTOCOLS[protocol]
+    requested_options(request)
 
 
 def build_plan(
@@ -127,6 +127,11 @@ def _init_request(
     )
 
 
+def requested_options(request: RunConfig) -> dict[str, msgspec.Struct]:
+    """Return the options of each protocol of the run; errors as in `resolve_protocol_options`."""
+    return resolve_protocol_options(request.protocol_option, parse_names(request.protocols, "protocols"))
+
+
 def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
     """Return the size at which a task is read: the run's, or that of a local set's only file."""
     if task.sizes:
@@ -159,8 +164,9 @@ def _plan_cells(
                     arch=arch,
                     init=init.name,
                 )
-                for protocol in parse_names(request.protocols, "protocols"):
-                    group = msgspec.structs.replace(base, protocol=protocol)
+                for protocol, options in requested_options(request).items():
+                    chosen = cell_options(protocol, options, arch)
+                    group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
                     yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))
 
 

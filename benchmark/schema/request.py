@@ -1,6 +1,7 @@
 """Options of `run` and `plan` as plain data."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inits: str = "mednet,imagenet,scratch"
     archs: str = "tf_efficientnet_lite0"
     protocols: str = "finetune"
+    protocol_option: dict[str, dict[str, Any]] = {}
+    """Protocol -> option -> value, e.g. `{"partial": {"stages": 2}}`."""
     fractions: str = "0.1,1.0"
     seeds: str = "0..2"
     size: int = 28

@@ -249,7 +249,7 @@ def request_of(values: dict[str, Any]) -> RunConfig:
     if not all(k.is_integer() for k in trained["k_grid"]):
         raise UserError("--k-grid must hold whole numbers: it counts neighbors.")
     trained["k_grid"] = tuple(int(k) for k in trained["k_grid"])
-    chosen = {name: values[name] for name in RunConfig.__struct_fields__ if name != "recipe"}
+    chosen = {name: values[name] for name in RunConfig.__struct_fields__ if name in values}
     if not chosen["out"].strip():
         raise UserError("--out is empty: name a folder for the run.")
     if chosen["size"] < 1:

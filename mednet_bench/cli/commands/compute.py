@@ -55,7 +55,7 @@ def run_command(values: ParsedValues) -> int:
             run.scheduler.check_folder(folder)
     failed = [record for record in done if record.status != "ok"]
     for record in failed[:5]:
-        say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol}: {record.error}")
+        say(f"failed: {record.cell.task} {record.cell.init} {record.cell.protocol_label}: {record.error}")
     if failed:
         say(f"{len(failed)} cells failed; their tracebacks are in {folder}/logs. Run again to retry them.")
     return 1 if failed else 0

@@ -13,7 +13,8 @@ def plan_text(grid: ResolvedPlan, waiting: list[PlannedCell]) -> str:
     rows: dict[tuple[str, ...], Counter[str]] = {}
     for planned in grid.plan.cells:
         cell = planned.cell
-        line = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init, cell.protocol)
+        place = (cell.step, cell.task, f"{cell.size}->{cell.input_size}", cell.arch, cell.init)
+        line = (*place, cell.protocol_label)
         count = rows.setdefault(line, Counter())
         count["cells"] += 1
         count["to do"] += planned.key in open_keys
