@@ -31,12 +31,13 @@ class FinetuneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             msgspec.Meta(
                 gt=0,
                 le=1,
-                description="Factor of the learning rate per layer towards the input, above 0, at most 1; "
-                "by default 0.75 for vision transformers and 1 for other networks.",
+                description="Factor of the learning rate from a layer to the one before it, "
+                "above 0 and at most 1.",
             ),
         ]
         | None
     ) = None
+    """None for `VIT_LAYER_DECAY` of vision transformers, and 1 of other networks."""
 
 
 class FinetuneProtocol(TunedTraining):

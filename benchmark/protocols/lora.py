@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class LoraOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options of `lora`."""
 
-    rank: Annotated[int, msgspec.Meta(ge=1, description="Rank of each update, 1 or more.")] = 8
-    alpha: Annotated[float, msgspec.Meta(gt=0, description="Scale of the updates times rank, above 0.")] = 16
+    rank: Annotated[int, msgspec.Meta(ge=1, le=1024, description="Rank of each update, from 1 to 1024.")] = 8
+    alpha: Annotated[float, msgspec.Meta(gt=0, description="Scale of the updates, times rank; above 0.")] = 16
 
 
 class LoraProtocol(TunedTraining):

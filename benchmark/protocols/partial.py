@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class PartialOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options of `partial`."""
 
-    stages: Annotated[int, msgspec.Meta(ge=1, description="Number of last stages to train, 1 or more.")] = 1
+    stages: Annotated[
+        int, msgspec.Meta(ge=1, le=1000, description="Number of last stages to train, from 1.")
+    ] = 1
 
 
 class PartialProtocol(TunedTraining):

@@ -106,7 +106,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         if not self.protocol_options:
             return self.protocol
         values = (f"{name}={_option_text(value)}" for name, value in self.protocol_options.items())
-        return f"{self.protocol} ({', '.join(values)})"
+        return f"{self.protocol} ({' '.join(values)})"
 
     @property
     def fraction(self) -> float:

@@ -182,21 +182,27 @@ def _train(
 def parameter_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any]]:
     """Group the trainable parameters by `lr_scale`, their learning rate in units of the run's.
 
-    Layers are those of timm's `group_matcher`, as in BEiT (Bao et al. 2022); modules beside `backbone`
-    have 1.
+    The layers are those of timm for the network with its classifier, as in BEiT (Bao et al. 2022): the head
+    has 1, the last block `layer_decay`, and so on down to the embedding.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if layer_decay == 1:
         return [{"params": trained, "lr_scale": 1.0}]
     from timm.optim import param_groups_layer_decay
 
-    groups = [
-        {"params": group["params"], "lr_scale": group["lr_scale"]}  # the weight decay stays the run's
-        for group in param_groups_layer_decay(model.get_submodule("backbone"), layer_decay=layer_decay)
-    ]
-    grouped = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [parameter for parameter in trained if id(parameter) not in grouped]
-    return [*groups, {"params": rest, "lr_scale": 1.0}]
+    groups = param_groups_layer_decay(_NamedLayers(model), layer_decay=layer_decay)  # type: ignore[arg-type]
+    # without timm's weight decay, so that the run's applies to every group
+    return [{"params": group["params"], "lr_scale": group["lr_scale"]} for group in groups]
+
+
+class _NamedLayers:
+    """A classifier under the names that timm's `group_matcher` of its backbone knows."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.group_matcher = model, model.get_submodule("backbone").group_matcher
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name.removeprefix("backbone."), value) for name, value in self.model.named_parameters())
 
 
 def _optimizer_step(

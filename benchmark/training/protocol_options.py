@@ -57,14 +57,14 @@ def _check_option(name: str, option: str, value: object, protocols: Sequence[str
         raise UserError(f"this run has no protocol {name}; add it to --protocols, or drop the option.")
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     if option not in fields:
-        raise unknown_name_error(f"option of protocol {name}", option, fields)
+        raise unknown_name_error("protocol option", option, fields)
     wanted = fields[option].type
     try:
         converted = msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise UserError(f"{_plain(error)}; pass {_describe_value(fields[option])}.") from None
+        raise UserError(f"{_plain(error)}{_describe_value(fields[option])}.") from None
     if isinstance(converted, float) and not math.isfinite(converted):
-        raise UserError("the value is no finite number.")
+        raise UserError(f"the value is no finite number{_describe_value(fields[option])}.")
 
 
 def _convert_options(name: str, values: Mapping[str, object]) -> msgspec.Struct:
@@ -83,9 +83,11 @@ def _plain(error: msgspec.ValidationError) -> str:
 
 
 def _describe_value(field: Any) -> str:
-    """Describe the values of an option by its annotation."""
-    description = next((meta.description for meta in _metas(field.type) if meta.description), "another value")
-    return description[:1].lower() + description[1:].rstrip(".")
+    """Describe the values of an option in parentheses; "" where it has no description."""
+    for meta in _metas(field.type):
+        if meta.description:
+            return f" ({meta.description[:1].lower()}{meta.description[1:].rstrip('.')})"
+    return ""
 
 
 def _metas(kind: Any) -> list[msgspec.Meta]:
