@@ -185,10 +185,9 @@ def parameter_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any
     The layers are those of timm for the network with its classifier, as in BEiT (Bao et al. 2022): the head
     has 1, the last block `layer_decay`, and so on down to the embedding.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if layer_decay == 1:
-        return [{"params": trained, "lr_scale": 1.0}]
-    from timm.optim import param_groups_layer_decay
+        return [{"params": [p for p in model.parameters() if p.requires_grad], "lr_scale": 1.0}]
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
     groups = param_groups_layer_decay(_NamedLayers(model), layer_decay=layer_decay)  # type: ignore[arg-type]
     # without timm's weight decay, so that the run's applies to every group

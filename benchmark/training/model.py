@@ -45,7 +45,9 @@ class ImageClassifier(nn.Module):
 
 
 def freeze_tensors(network: nn.Module, names: Collection[str]) -> tuple[nn.Module, ...]:
-    """Exclude tensors from training, and return the modules all of whose tensors are frozen.
+    """Exclude tensors from training, and return the modules that must stay in eval mode for it.
+
+    These are the modules all of whose tensors are frozen, and batch norm with frozen statistics.
 
     Args:
         network: changed in place.
@@ -59,8 +61,9 @@ def freeze_tensors(network: nn.Module, names: Collection[str]) -> tuple[nn.Modul
     for name in network.state_dict():
         parts = name.split(".")[:-1]
         holders[name in names] |= {".".join(parts[:depth]) for depth in range(len(parts) + 1)}
-    whole = holders[True] - holders[False]
-    return tuple(module for name, module in network.named_modules() if name in whole)
+    still = holders[True] - holders[False]
+    still |= {name.removesuffix(".running_mean") for name in names if name.endswith(".running_mean")}
+    return tuple(module for name, module in network.named_modules() if name in still)
 
 
 def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:

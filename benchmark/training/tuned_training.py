@@ -30,8 +30,8 @@ class TunedTraining(BenchProtocol):
     def adapt_backbone(self, backbone: nn.Module, options: Any, seed: int) -> Collection[str]:
         """Change a loaded backbone in place, and return the keys of its `state_dict` to freeze.
 
-        A frozen tensor keeps its value; modules all of whose tensors are frozen stay in eval mode, so that
-        their batch norm uses the statistics of the init and leaves them as they are.
+        A frozen tensor keeps its value: batch norm with frozen statistics stays in eval mode, as do modules
+        all of whose tensors are frozen.
 
         Raises:
             UserError: the options do not fit the network.

@@ -1,5 +1,6 @@
 """Options of protocols: checked before a run, resolved in the cell, and part of its key."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -146,6 +147,23 @@ def test_a_foreign_protocol_has_options_or_none(tmp_path: Path) -> None:
 
 class ListOptions(msgspec.Struct, frozen=True):
     widths: tuple[int, ...] = (1, 2)
+
+
+def test_the_protocol_of_the_documentation_trains_what_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": __name__}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], names)
+    with PROTOCOLS.aside() as things:
+        things.update(bias=PROTOCOLS.add("bias", names["bias"]))  # type: ignore[arg-type]
+        job = toys.Bench(toys.task_of(toys.Toy()), tmp_path).job("bias", tuned=toys.TUNED)
+        counts = []
+        for scales in (False, True):
+            cell = msgspec.structs.replace(job.cell, protocol_options={"scales": scales})
+            counts.append(PROTOCOLS["bias"].score(replace(job, cell=cell)).parameters)
+    assert 0 < counts[0] < counts[1] < 10_000
+    for name in ("partial", "lora", "finetune"):
+        for field in msgspec.structs.fields(PROTOCOLS[name].options):
+            assert f"| `{name}.{field.name}` |" in page, "every option is documented"
 
 
 def test_options_that_are_no_struct_make_a_plug_in_faulty() -> None:

@@ -174,6 +174,12 @@ def test_frozen_modules_stay_in_eval_mode_and_others_do_not() -> None:
     assert freeze_tensors(nn.Linear(2, 2), ()) == ()
 
 
+def test_frozen_statistics_stay_where_the_scale_beside_them_is_trained() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    (norm,) = freeze_tensors(network, {name for name in network.state_dict() if name != "1.bias"})[1:]
+    assert norm is network[1] and norm.bias.requires_grad and not norm.weight.requires_grad
+
+
 def test_layer_decay_gives_each_layer_of_a_vit_its_rate() -> None:
     model = ImageClassifier(build_backbone("vit_tiny_patch16_224", 224), 2, 0)
     scales = {
