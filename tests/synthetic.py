@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from mednet_bench.benchmark.run.resolve import resolve_request
-from mednet_bench.benchmark.schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
+from mednet_bench.benchmark.schema.plan import Cell, OptionValue, Plan, PlannedCell, TrainingConfig, key_of
 from mednet_bench.benchmark.schema.records import (
     ContentHashes,
     HyperparameterChoice,
@@ -61,6 +61,7 @@ class Grid:
     inits: tuple[str, ...] = ("mednet", "imagenet", "scratch")
     archs: tuple[str, ...] = ("tf_efficientnet_lite0",)
     protocols: tuple[str, ...] = ("finetune",)
+    protocol_options: dict[str, OptionValue] | msgspec.UnsetType = msgspec.UNSET
     fractions: tuple[float, ...] = (0.1, 0.5, 1.0)
     seeds: tuple[int, ...] = (0, 1, 2)
     size: int = 28
@@ -88,7 +89,17 @@ def cells(grid: Grid) -> list[Cell]:
         grid.tasks, grid.archs, grid.inits, grid.protocols, grid.fractions, grid.seeds
     )
     return [
-        Cell(task=t, size=grid.size, input_size=grid.input_size, arch=a, init=i, protocol=p, labels=f, seed=s)
+        Cell(
+            task=t,
+            size=grid.size,
+            input_size=grid.input_size,
+            arch=a,
+            init=i,
+            protocol=p,
+            labels=f,
+            seed=s,
+            protocol_options=grid.protocol_options,
+        )
         for t, a, i, p, f, s in product
     ]
 

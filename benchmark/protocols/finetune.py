@@ -2,80 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ..schema.plan import TrainingConfig
-from ..schema.records import HyperparameterChoice
-from ..training.protocol import (
-    PROTOCOLS,
-    BenchProtocol,
-    CostEstimate,
-    EvalContext,
-    ProtocolResult,
-    describe_choice,
-)
+import msgspec
+
+from ..schema.plan import OptionValue
+from ..training.protocol import PROTOCOLS, EvalContext
+from ..training.tuned_training import TunedTraining
 
 if TYPE_CHECKING:
-    from ..training.loop import ValidationResult
+    from ..training.fit import TaskTraining
+
+VIT_LAYER_DECAY = 0.75
+"""Default of BEiT (Bao et al. 2022) and MAE (He et al. 2022) for their base models, and of timm."""
+VIT_PREFIXES = (
+    "aimv2_", "beit3_", "beit_", "beitv2_", "deit3_", "deit_", "eva02_", "eva_", "flexivit_", "naflexvit_",
+    "samvit_", "test_vit", "vit_",
+)  # fmt: skip
+"""First letters of timm's names of plain vision transformers: equal blocks, one resolution."""
 
 
-class FinetuneProtocol(BenchProtocol):
-    """AdamW with warm-up and cosine over a number of steps that is equal for every init."""
+class FinetuneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of `finetune`."""
 
-    recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
-    tunes = True
+    layer_decay: (
+        Annotated[
+            float,
+            msgspec.Meta(
+                gt=0,
+                le=1,
+                description="Factor of the learning rate from a layer to the one before it, "
+                "above 0 and at most 1.",
+            ),
+        ]
+        | None
+    ) = None
+    """None for `VIT_LAYER_DECAY` of vision transformers, and 1 of other networks."""
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Train with the full budget at each learning rate, and compare on validation.
 
-        Raises `DivergedError` where every learning rate failed.
-        """
-        from ..training.fit import TaskTraining
-        from ..training.loop import DivergedError
+class FinetuneProtocol(TunedTraining):
+    """AdamW on all weights, for vision transformers with smaller rates in early layers."""
 
-        best: ValidationResult | None = None
-        at, scores = -1, []
-        failures: list[str] = []
-        for place, lr in enumerate(job.recipe.lr_grid):
-            try:
-                result = TaskTraining.load(job).run(lr).best
-            except DivergedError as failure:
-                scores.append(None)
-                failures.append(str(failure))
-                continue
-            scores.append(-result.loss if result.few else result.score)
-            if result.beats(best):
-                best, at = result, place
-        if best is None:
-            raise DivergedError("; ".join(failures))
-        criterion = "negative validation loss" if best.few else "validation AUC, then validation loss"
-        return describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
+    options = FinetuneOptions
 
-    def score(self, job: EvalContext) -> ProtocolResult:
-        """Train with the group's learning rate, and predict the test split at the best validation."""
-        if job.tuned is None:
-            raise AssertionError("a finetune cell needs its tune cell")
-        from ..training.cka import similarities
-        from ..training.fit import TaskTraining
+    def cell_options(self, options: FinetuneOptions, arch: str) -> dict[str, OptionValue]:
+        """Return the decay of an architecture; none where it is 1, which is plain AdamW."""
+        decay = options.layer_decay
+        if decay is None:
+            decay = VIT_LAYER_DECAY if arch.startswith(VIT_PREFIXES) else 1.0
+        return {} if decay == 1 else {"layer_decay": decay}
 
-        training = TaskTraining.load(job)
-        before = training.grams()
-        fitted = training.run(job.tuned.value)
-        return ProtocolResult(
-            test_scores=training.predict("test"),
-            val_scores=training.predict("val"),
-            weights=training.weights,
-            choices=(job.tuned,),
-            curve=fitted.curve,
-            similarity=similarities(before, training.grams()),
-            parameters=sum(tensor.numel() for tensor in training.model.backbone.parameters()),
-        )
-
-    def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count all steps, without early stopping; the tune cell counts those of the tuning."""
-        return CostEstimate(
-            trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test
-        )
+    def build_training(self, job: EvalContext) -> TaskTraining:
+        """Build the network; a cell without options has no decay."""
+        training = super().build_training(job)
+        training.layer_decay = job.options.layer_decay or 1.0
+        return training
 
 
 PROTOCOLS.add("finetune", FinetuneProtocol())

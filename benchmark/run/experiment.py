@@ -43,7 +43,16 @@ class PlannedRun:
             fields = dict.fromkeys(planned.cell.__struct_encode_fields__)  # also the unset ones, as None
             fields |= msgspec.to_builtins(planned.cell)
             state = "to do" if planned.key in waiting else "done"
-            found.append({"key": planned.key, "state": state, **fields, "needs": planned.needs})
+            label = planned.cell.protocol_label
+            found.append(
+                {
+                    "key": planned.key,
+                    "state": state,
+                    **fields,
+                    "protocol_label": label,
+                    "needs": planned.needs,
+                }
+            )
         return found
 
     def warnings(self) -> list[str]:
@@ -118,7 +127,7 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
     """Name the first failed cells of a run, and how many there are."""
     for record in failed[:5]:
         cell = record.cell
-        _LOG.error(f"failed: {cell.task} {cell.init} {cell.protocol}: {record.error}")
+        _LOG.error(f"failed: {cell.task} {cell.init} {cell.protocol_label}: {record.error}")
     if failed:
         logs = config.folder / "logs"
         _LOG.error(f"{len(failed)} cells failed; their tracebacks are in {logs}. Run again to retry them.")

@@ -15,6 +15,7 @@ from ..overlap.copies import data_identity
 from ..schema.plan import Cell, Plan, PlannedCell, TrainingConfig, key_of
 from ..schema.request import RunConfig
 from ..training.protocol import PROTOCOLS
+from ..training.protocol_options import cell_options, resolve_protocol_options
 
 TUNING_SEED = 0
 """Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
@@ -65,8 +66,7 @@ def encode_fields(recipe: TrainingConfig, fields: Sequence[str]) -> str:
 def check_option_values(request: RunConfig) -> None:
     """Raise `UserError` for an unknown init or protocol, without reading data."""
     requested_inits(request)
-    for protocol in request.protocols:
-        PROTOCOLS[protocol]
+    requested_options(request)
 
 
 def build_plan(
@@ -125,6 +125,11 @@ def _init_request(
     )
 
 
+def requested_options(request: RunConfig) -> dict[str, msgspec.Struct]:
+    """Return the options of each protocol of the run; errors as in `resolve_protocol_options`."""
+    return resolve_protocol_options(request.protocol_option, request.protocols)
+
+
 def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
     """Return the size at which a task is read: the run's, or that of a local set's only file."""
     if task.sizes:
@@ -157,8 +162,9 @@ def _plan_cells(
                     arch=arch,
                     init=init.name,
                 )
-                for protocol in request.protocols:
-                    group = msgspec.structs.replace(base, protocol=protocol)
+                for protocol, options in requested_options(request).items():
+                    chosen = cell_options(protocol, options, arch)
+                    group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
                     yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import torch
 
@@ -16,6 +17,7 @@ from ...tasks.task import Split, Task
 from ..overlap.copies import copies_in, dropped_copies, without_copies
 from ..pretraining.mednet_cache import read_pretrain_facts
 from ..schema.plan import PlannedCell
+from ..training.protocol import PROTOCOLS, options_type
 from ..training.subsets import LEAST_PER_CLASS, choose_subset
 from .planner import ResolvedPlan
 
@@ -38,11 +40,12 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
     """Run each arch, load each checkpoint and read all data of waiting cells; return warnings.
 
     Raises:
-        UserError: an arch, checkpoint, task or size does not fit.
+        UserError: an arch, checkpoint, task, size or option of a protocol does not fit.
     """
     used = {(planned.cell.arch, planned.cell.input_size) for planned in waiting}
     for arch, input_size in sorted(used):
         check_input_size(arch, input_size)
+    _check_protocol_options(waiting)
     checked: set[tuple[str, str]] = set()
     warnings: list[str] = []
     for planned in waiting:
@@ -66,6 +69,17 @@ def check_before_run(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> list
         if task.name in resolved.tasks:
             _check_classes(task, splits)
     return list(dict.fromkeys(warnings))
+
+
+def _check_protocol_options(waiting: list[PlannedCell]) -> None:
+    """Raise `UserError` where the options of a protocol do not fit an architecture."""
+    cells = (planned.cell for planned in waiting if planned.cell.protocol_options)
+    once = {(cell.protocol_label, cell.arch, cell.input_size): cell for cell in cells}
+    for cell in once.values():
+        protocol = PROTOCOLS[cell.protocol]
+        if check := getattr(protocol, "check_arch", None):  # optional for a plug-in
+            options = msgspec.convert(cell.protocol_options, options_type(protocol))
+            check(cell.arch, cell.input_size, options)
 
 
 def _check_classes(task: Task, splits: Mapping[str, Split]) -> None:

@@ -20,7 +20,7 @@ def describe_cell(cell: Cell) -> str:
     """Describe a cell in one line."""
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
-    what = f"{cell.task} {cell.init} {cell.protocol} {cell.fraction:g}"
+    what = f"{cell.task} {cell.init} {cell.protocol_label} {cell.fraction:g}"
     return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
 
 

@@ -16,6 +16,8 @@ PROTOCOL_VERSION = 1
 PLAN_FORMAT = 2
 """1 is version 0.1."""
 Step = Literal["pretrain", "tune", "score"]
+OptionValue = int | float | str | bool | None
+"""Value of an option of a protocol."""
 
 
 TRAINING = "Training"
@@ -111,11 +113,28 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """How train and test are split; unset: the task's own splits."""
     pretraining: str | msgspec.UnsetType = msgspec.UNSET
     """Identity of the pretrained weights; unset for tune and score."""
+    protocol_options: dict[str, OptionValue] | msgspec.UnsetType = msgspec.UNSET
+    """Options of the protocol with their values, defaults included; unset for a protocol without options."""
+
+    def __hash__(self) -> int:  # a dict has no hash
+        return hash((self.step, self.task, self.arch, self.init, self.protocol, self.labels, self.seed))
+
+    @property
+    def protocol_label(self) -> str:
+        """Protocol with its options, as reports show it: "partial (stages=2)"."""
+        if not self.protocol_options:
+            return self.protocol
+        values = (f"{name}={_option_text(value)}" for name, value in self.protocol_options.items())
+        return f"{self.protocol} ({' '.join(values)})"
 
     @property
     def fraction(self) -> float:
         """Share of the labels; NaN where the budget is a number per class."""
         return self.labels if isinstance(self.labels, (int, float)) else math.nan
+
+
+def _option_text(value: OptionValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class PlannedCell(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,7 +92,9 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     protocols: Annotated[
         Names,
         described(
-            COMPARED, "Ways to train, comma-separated: finetune, linear, knn; `ls` lists all.", min_length=1
+            COMPARED,
+            "Ways to train, comma-separated: finetune, partial, lora, linear, knn; `ls` lists all.",
+            min_length=1,
         ),
     ] = ("finetune",)
     protocol_option: Annotated[

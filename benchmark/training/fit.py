@@ -1,12 +1,13 @@
 """Training of one network on one task: its batches, its validations and its predictions."""
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...baselines.weights.load import load_backbone
 from ...baselines.weights.prepare import InputPreparation
@@ -25,20 +26,35 @@ FEW_VALIDATION = 50
 
 @dataclass(eq=False)
 class TaskTraining:
-    """One network, loaded from an init, that is trained and scored on one task."""
+    """One network, loaded from an init, that is trained and scored on one task.
+
+    Attributes:
+        weights: "sha256:..." or "random:seed" of the loaded weights.
+        layer_decay: as in `OptimizerConfig`.
+    """
 
     job: EvalContext
     model: ImageClassifier
     prepare: InputPreparation
     weights: str
+    layer_decay: float = 1.0
 
     @classmethod
-    def load(cls, job: EvalContext) -> "TaskTraining":
-        """Load the weights and put a fresh head on them."""
+    def load(
+        cls, job: EvalContext, adapt: Callable[[nn.Module], Collection[str]] = lambda backbone: ()
+    ) -> "TaskTraining":
+        """Load the weights and put a fresh head on them.
+
+        Args:
+            job: the cell.
+            adapt: changes the loaded backbone in place, and returns the names of its frozen tensors.
+        """
         cell = job.cell
         backbone = load_backbone(job.card, cell.arch, cell.input_size, cell.seed)
-        model = place_model(ImageClassifier(backbone.module, len(job.task.classes), cell.seed), job.device)
-        return cls(job, model, InputPreparation(job.card.contract, cell.input_size), backbone.weights)
+        frozen = adapt(backbone.module)
+        model = ImageClassifier(backbone.module, len(job.task.classes), cell.seed, frozen)
+        prepare = InputPreparation(job.card.contract, cell.input_size)
+        return cls(job, place_model(model, job.device), prepare, backbone.weights)
 
     def run(self, lr: float) -> FitResult:
         """Train until the steps or the patience are used up."""
@@ -48,6 +64,7 @@ class TaskTraining:
             weight_decay=recipe.weight_decay,
             every=max(1, recipe.steps // recipe.evaluations),
             patience=recipe.patience,
+            layer_decay=self.layer_decay,
         )
         with seed_torch(self.job.device, self.job.cell.seed):
             return fit(self.model, self.batch_source(), hyper, self.validate)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,8 @@ class OptimizerConfig:
         patience: validations without improvement before the loop stops.
         warmup: share of the steps with linear warm-up, before a cosine.
         schedule: maps a step to the rate in units of the peak, instead of warm-up and cosine.
+        layer_decay: factor of the rate from each layer of the backbone to the one before it; the head and
+            the last layer have the full rate.
     """
 
     lr: float
@@ -78,6 +80,7 @@ class OptimizerConfig:
     patience: int
     warmup: float = 0.1
     schedule: Callable[[int], float] | None = None
+    layer_decay: float = 1.0
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step among `steps`."""
@@ -135,7 +138,7 @@ def _train(
 ) -> FitResult:
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
+        parameter_groups(model, hyper.layer_decay), lr=hyper.lr, weight_decay=hyper.weight_decay, fused=True
     )
     losses = torch.zeros(feed.steps, device=device)
     started, seen, stale = time.perf_counter(), 0, 0
@@ -145,7 +148,7 @@ def _train(
     model.train()
     for step in range(feed.steps):
         for group in optimizer.param_groups:
-            group["lr"] = hyper.rate(step, feed.steps)
+            group["lr"] = hyper.rate(step, feed.steps) * group["lr_scale"]
         losses[step] = _optimizer_step(model, feed, optimizer, step)
         if (step + 1) % hyper.every and step + 1 < feed.steps:
             continue
@@ -174,6 +177,31 @@ def _train(
     model.load_state_dict(kept)
     model.eval()
     return FitResult(tuple(curve), best)
+
+
+def parameter_groups(model: nn.Module, layer_decay: float) -> list[dict[str, Any]]:
+    """Group the trainable parameters by `lr_scale`, their learning rate in units of the run's.
+
+    The layers are those of timm for the network with its classifier, as in BEiT (Bao et al. 2022): the head
+    has 1, the last block `layer_decay`, and so on down to the embedding.
+    """
+    if layer_decay == 1:
+        return [{"params": [p for p in model.parameters() if p.requires_grad], "lr_scale": 1.0}]
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+
+    groups = param_groups_layer_decay(_NamedLayers(model), layer_decay=layer_decay)  # type: ignore[arg-type]
+    # without timm's weight decay, so that the run's applies to every group
+    return [{"params": group["params"], "lr_scale": group["lr_scale"]} for group in groups]
+
+
+class _NamedLayers:
+    """A classifier under the names that timm's `group_matcher` of its backbone knows."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.group_matcher = model, model.get_submodule("backbone").group_matcher
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name.removeprefix("backbone."), value) for name, value in self.model.named_parameters())
 
 
 def _optimizer_step(

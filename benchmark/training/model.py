@@ -1,6 +1,6 @@
 """Classifier of a backbone and a fresh head, with its loss and predictions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import numpy as np
@@ -21,18 +21,49 @@ Module = TypeVar("Module", bound=nn.Module)
 class ImageClassifier(nn.Module):
     """A backbone from [batch, 3, side, side] to [batch, features], and a linear head.
 
-    The head depends on the seed only, so that it is the same for every init.
+    The head depends on the seed only, so that it is the same for every init. The tensors of the backbone
+    named in `frozen`, keys of its `state_dict`, are not trained: neither weights nor batch-norm statistics.
     """
 
-    def __init__(self, backbone: nn.Module, outputs: int, seed: int) -> None:
+    def __init__(self, backbone: nn.Module, outputs: int, seed: int, frozen: Collection[str] = ()) -> None:
         super().__init__()
         self.backbone = backbone
+        self.frozen_modules = freeze_tensors(backbone, frozen)
         with seed_torch("cpu", seed):
             self.head = nn.Linear(feature_width(backbone), outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [batch, outputs]."""
         return self.head(self.backbone(images))
+
+    def train(self, mode: bool = True) -> "ImageClassifier":
+        """Set training mode, in which frozen modules stay in eval mode."""
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
+
+
+def freeze_tensors(network: nn.Module, names: Collection[str]) -> tuple[nn.Module, ...]:
+    """Exclude tensors from training, and return the modules that must stay in eval mode for it.
+
+    These are the modules all of whose tensors are frozen, and batch norm with frozen statistics.
+
+    Args:
+        network: changed in place.
+        names: keys of its `state_dict`, parameters and buffers.
+    """
+    names = set(names)
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if name in names:
+            parameter.requires_grad_(False)
+    holders: dict[bool, set[str]] = {True: set(), False: set()}  # by whether a tensor in it is frozen
+    for name in network.state_dict():
+        parts = name.split(".")[:-1]
+        holders[name in names] |= {".".join(parts[:depth]) for depth in range(len(parts) + 1)}
+    still = holders[True] - holders[False]
+    still |= {name.removesuffix(".running_mean") for name in names if name.endswith(".running_mean")}
+    return tuple(module for name, module in network.named_modules() if name in still)
 
 
 def loss_of(kind: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ...baselines.init import InitCard
 from ...core.registry import Registry
 from ...tasks.task import Split, Task
-from ..schema.plan import Cell, TrainingConfig
+from ..schema.plan import Cell, OptionValue, TrainingConfig
 from ..schema.records import HyperparameterChoice, StageSimilarity, ValidationPoint
 from .subsets import LabelSubset
 
 if TYPE_CHECKING:
     from .device_data import DeviceSplits
+
+
+class NoProtocolOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of a protocol that has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,12 @@ class EvalContext:
     tuned: HyperparameterChoice | None = None
     parts: int = 1
 
+    @property
+    def options(self) -> Any:
+        """Options of the cell, a struct of the protocol's type `options`."""
+        kind = options_type(PROTOCOLS[self.cell.protocol])
+        return msgspec.convert(self.cell.protocol_options or {}, kind)
+
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return the labels of the train or val subset, or of the whole test split."""
         part: Split = self.data.splits[split]
@@ -64,7 +75,7 @@ class ProtocolResult:
         curve: validations during training, if any.
         notes: sentences for the record.
         similarity: of the features before and after training, per stage.
-        parameters: number of weights of the backbone, where it was trained.
+        parameters: number of trained weights of the backbone; 0 where it is frozen.
         beside: test probabilities [n, classes] by further fixed rules, by name.
     """
 
@@ -99,6 +110,8 @@ class BenchProtocol(Protocol):
     """Whether a `tune` cell chooses a hyper-parameter for the group before the score cells."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
+    options: type[msgspec.Struct] = NoProtocolOptions
+    """Frozen struct of the options, of numbers, texts and flags with defaults; optional for a plug-in."""
 
     def tune(self, job: EvalContext) -> HyperparameterChoice:
         """Choose the group's hyper-parameter on validation labels; called only if `tunes`."""
@@ -112,6 +125,18 @@ class BenchProtocol(Protocol):
         """Estimate the cost of one `score` cell from numbers of images."""
         ...
 
+    def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
+        """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""
+        return msgspec.to_builtins(options)
+
+    def check_arch(self, arch: str, input_size: int, options: Any) -> None:
+        """Raise `UserError` where the options do not fit `arch`; called before the run."""
+
+
+def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
+    """Return the type of a protocol's options, also of a plug-in's without that attribute."""
+    return getattr(protocol, "options", NoProtocolOptions)
+
 
 PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
 
@@ -119,7 +144,11 @@ PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
 def _fault(name: str, thing: object) -> str:
     """Describe what is wrong with a plug-in's protocol; "" if nothing."""
     lacking = [part for part in PROTOCOL_PARTS if not hasattr(thing, part)]
-    return f"gives a protocol without {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"gives a protocol without {', '.join(lacking)}"
+    kind = options_type(thing)  # type: ignore[arg-type]
+    fits = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return "" if fits else "gives a protocol whose options are no msgspec.Struct class"
 
 
 PROTOCOLS: Registry[BenchProtocol] = Registry(

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -64,7 +65,7 @@ def merge_runs(folders: Sequence[Path]) -> MergedRuns:
     plans = {folder: read_plan(folder) for folder in folders}
     return MergedRuns(
         folders=folders,
-        records=tuple(by_key[key][0][0] for key in sorted(by_key)),
+        records=tuple(_label_protocol(by_key[key][0][0]) for key in sorted(by_key)),
         places={key: tuple(folder for _, folder in copies) for key, copies in by_key.items()},
         differing=tuple(key for key, copies in by_key.items() if _scores_differ([r for r, _ in copies])),
         plan=_merge_plans([plan for plan in plans.values() if plan]),
@@ -87,10 +88,22 @@ def _scores_differ(records: Sequence[Record]) -> bool:
     return any(other != scores[0] for other in scores[1:])
 
 
+_Planned = TypeVar("_Planned", Record, PlannedCell)
+
+
+def _label_protocol(of: _Planned) -> _Planned:
+    """Make the options of a cell part of its protocol's name, so that no report mixes them up."""
+    cell = of.cell
+    if not cell.protocol_options:
+        return of
+    named = msgspec.structs.replace(cell, protocol=cell.protocol_label, protocol_options=msgspec.UNSET)
+    return msgspec.structs.replace(of, cell=named)
+
+
 def _merge_plans(plans: Sequence[Plan]) -> Plan | None:
     if not plans:
         return None
-    cells: dict[str, PlannedCell] = {planned.key: planned for plan in plans for planned in plan.cells}
+    cells = {planned.key: _label_protocol(planned) for plan in plans for planned in plan.cells}
     return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))
 
 

@@ -30,6 +30,7 @@ class LeaderboardRow:
     Attributes:
         size: stored image size in pixels.
         input_size: image size in pixels as the network sees it.
+        protocol: with its options, if any: "partial (stages=2)".
         fraction: share of the labels, 0 to 1.
         setting: short hash that inits must share to be compared, see `setting_hash`.
         variant: setting and a short hash of the init's identity; only equal variants are averaged.
@@ -135,7 +136,8 @@ class Results:
         differing: keys whose records have different scores in two folders.
         plan: merged plans of the last invocation in each folder; None where none is readable.
         planless: folders without a readable plan.
-        records: every readable record of every step, by key.
+        records: every readable record of every step, by key. The protocol of a cell with options contains
+            them, here and in plan and rows: "partial (stages=2)".
         counted: the score records of `rows`: ok, and every seed once.
         rows: averages, in display order.
         failed: failed records of every step whose cell did not succeed under another key.

@@ -23,7 +23,7 @@ class BoardRequest:
     """Part of a leaderboard to show.
 
     Attributes:
-        protocols: names; empty means all.
+        protocols: names, with or without options; empty means all.
         fractions: shares of the labels; empty means all.
         metric: "" is the primary metric.
     """
@@ -73,7 +73,7 @@ def leaderboard_facts(folders: Sequence[Path], wanted: BoardRequest) -> dict[str
 def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:
     """Keep the wanted rows and metric."""
     for protocol in wanted.protocols:
-        if protocol not in (known := {row.protocol for row in results.rows}):
+        if protocol not in (known := {name for row in results.rows for name in _protocol_names(row)}):
             raise unknown_name_error("result of protocol", protocol, known)
     for fraction in wanted.fractions:
         if fraction not in (known := sorted({row.fraction for row in results.rows})):
@@ -84,10 +84,15 @@ def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:
     rows = tuple(
         row if not wanted.metric else replace(row, stats=_only(row, wanted.metric))
         for row in results.rows
-        if row.protocol in (wanted.protocols or (row.protocol,))
+        if _protocol_names(row) & {*(wanted.protocols or (row.protocol,))}
         and row.fraction in (wanted.fractions or (row.fraction,))
     )
     return replace(results, rows=rows, metrics=(wanted.metric,) if wanted.metric else results.metrics)
+
+
+def _protocol_names(row: LeaderboardRow) -> set[str]:
+    """Return the names by which a row's protocol is chosen: with its options, and without."""
+    return {row.protocol, row.protocol.partition(" (")[0]}
 
 
 def _only(row: LeaderboardRow, name: str) -> dict[str, MetricStat]:
