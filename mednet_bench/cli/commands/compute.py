@@ -31,7 +31,7 @@ def plan_command(values: ParsedValues) -> int:
     """Print a run's cells, which are done, and the time left."""
     planned = run.experiment.plan_run(options.config_of(values))
     as_json = values["format"] == "json"
-    facts = {} if values["estimate_only"] else show.plan.plan_facts(planned.resolved, planned.waiting)
+    facts = {} if values["estimate_only"] else show.plan.plan_facts(planned)
     if facts and not as_json:
         echo(show.plan.plan_text(facts))
     warnings = planned.warnings()

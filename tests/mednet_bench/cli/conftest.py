@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `synthetic`, which other tests share
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for `synthetic`, which other tests share
 
 Command = Callable[..., Result]
 SMALL = ["--tasks", "phantom-organ", "--inits", "scratch", "--protocols", "knn", "--seeds", "0"]
