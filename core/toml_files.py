@@ -1,6 +1,7 @@
 """Reading TOML files as plain data or structs, with errors that name the file."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 
 from .errors import UserError, unknown_name_error
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T", bound=msgspec.Struct)
 RENAMED_KEYS = {"licence": "license"}
 """Keys of version 0.1 -> present names."""
@@ -17,6 +19,7 @@ RENAMED_KEYS = {"licence": "license"}
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file and rename keys of version 0.1; `UserError` names file, line and column."""
+    _LOG.debug(f"reading {path}")
     # by name: only one of them is installed, and the type checker would look for both
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:

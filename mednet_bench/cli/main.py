@@ -64,8 +64,8 @@ def main() -> None:
         sys.exit(2)
     except UserError as error:
         say(f"mednet-bench: {error}")
-        if error.example:
-            click.echo(error.example, err=True)
+        for line in error.example.splitlines():
+            LOGGER.error(line)
         sys.exit(2)
     except StoppedError as error:
         say(f"mednet-bench: {error}")

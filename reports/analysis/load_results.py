@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from ...core.errors import UserError
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
 from .results import BASELINE, LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def merge_runs(folders: Sequence[Path]) -> MergedRuns:
     for folder in folders:
         store = RecordStore(folder)
         records = list(store.read_all())
+        _LOG.debug(f"read {len(records)} records of {folder}")
         keys = {record.key for record in records}
         unreadable = [path for path in sorted(store.records.glob("*.json")) if path.stem not in keys]
         if not records:

@@ -15,7 +15,10 @@ from ..options import FILE, OptionGroups, option
 _LOG = logging.getLogger(__name__)
 ParsedValues = dict[str, Any]
 """The parsed options and arguments of a command, by name."""
-MESSAGE_LEVELS = {"warning": logging.WARNING, "failed": logging.ERROR, "mednet-bench": logging.ERROR}
+MESSAGE_LEVELS = {
+    **dict.fromkeys(("warning", "Interrupted", "Terminated"), logging.WARNING),
+    **dict.fromkeys(("failed", "mednet-bench"), logging.ERROR),
+}
 """How a message begins, before its colon -> its level; others are informative."""
 MESSAGE_OPTIONS: tuple[click.Parameter, ...] = (
     click.Option(["-q", "--quiet"], is_flag=True, help="Print only results, warnings and errors."),

@@ -54,11 +54,16 @@ def doctor_command(values: ParsedValues) -> int:
     return 0
 
 
+def _complete_task(context: click.Context, argument: click.Parameter, start: str) -> list[str]:
+    return [name for name in tasks.task.TASKS if name.startswith(start)]
+
+
 _DATA = [data_root_option(), field_option("task_file"), format_option("json")]
-_TASKS = click.Argument(["tasks"], nargs=-1, required=True)
+_TASK = click.Argument(["task"], shell_complete=_complete_task)
+_TASKS = click.Argument(["tasks"], nargs=-1, required=True, shell_complete=_complete_task)
 DATA_COMMANDS = (
     BenchCommand(ls_command, _DATA, "mednet-bench ls"),
-    BenchCommand(info_command, [click.Argument(["task"]), *_DATA], "mednet-bench info dermamnist"),
+    BenchCommand(info_command, [_TASK, *_DATA], "mednet-bench info dermamnist"),
     BenchCommand(
         download_command,
         [_TASKS, field_option("size"), data_root_option()],

@@ -47,6 +47,11 @@ def test_commands_options_and_values_are_completed_without_torch() -> None:
     ]
 
 
+def test_info_and_download_complete_names_of_tasks() -> None:
+    assert complete("info", "derma") == "plain,dermamnist\n"
+    assert "plain,phantom-organ\n" in complete("download", "dermamnist", "phantom-o")
+
+
 def test_an_unknown_command_has_no_completions_and_no_error() -> None:
     assert "leaderboard" not in complete("nonsense", "--fo")
 

@@ -115,6 +115,15 @@ def test_the_log_gets_every_message_with_time_and_level_and_is_appended_to(comma
     assert "nothing to compute" in log.read_text("utf-8")
 
 
+def test_verbose_names_the_cards_and_records_that_are_read(command, records: Path) -> None:
+    count = len(list((records / "records").glob("*.json")))
+    assert f"read {count} records of {records}\n" in command("leaderboard", records, "-v").stderr
+    Path("mine.toml").write_text('kind = "binary"')
+    assert (
+        f"reading {Path('mine.toml').resolve()}\n" in command("ls", "--task-file", "mine.toml", "-v").stderr
+    )
+
+
 def test_the_log_gets_the_error_that_ends_the_program(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
