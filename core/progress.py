@@ -1,5 +1,6 @@
 """Progress displays: a live line or bar in a terminal, log records elsewhere."""
 
+import html
 import logging
 import sys
 import time
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from .errors import one_line
 
@@ -46,14 +49,57 @@ def escape_line(text: str) -> str:
     return escape(one_line(text))
 
 
+class NotebookBar:
+    """A progress bar with a line of text below a notebook's cell; `refresh` draws it anew."""
+
+    def __init__(self, line: Callable[[], str], share: Callable[[], float]) -> None:
+        from IPython.display import display
+
+        self._line, self._share = line, share
+        self._handle = display(self, display_id=True)
+
+    def refresh(self) -> None:
+        """Draw the present state."""
+        if self._handle:
+            self._handle.update(self)
+
+    def _repr_html_(self) -> str:
+        bar = f"<progress value='{self._share():.4f}' max='1'></progress>"
+        return f"<div>{bar} <code>{html.escape(one_line(self._line()))}</code></div>"
+
+    def __repr__(self) -> str:
+        return one_line(self._line())
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
 @contextmanager
-def live_line(console: Console, line: Callable[[], str]) -> Iterator[Live | None]:
-    """Show the text that `line` returns, four times a second; yields None outside of a terminal."""
+def live_line(
+    console: Console, line: Callable[[], str], share: Callable[[], float]
+) -> Iterator["Live | NotebookBar | None"]:
+    """Show a bar, and the text that `line` returns; yields None outside of a terminal or notebook.
+
+    A terminal draws it four times a second, a notebook on `refresh`; `share` returns the finished part.
+    """
+    if _live_displays and _in_notebook():
+        bar = NotebookBar(line, share)
+        yield bar
+        bar.refresh()
+        return
     if not console.is_terminal:
         yield None
         return
+
+    def draw() -> Table:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(ProgressBar(total=1.0, completed=share(), width=20), escape_line(line()))
+        return grid
+
     global _live_console
-    with Live(get_renderable=lambda: escape_line(line()), console=console, refresh_per_second=4) as live:
+    with Live(get_renderable=draw, console=console, refresh_per_second=4) as live:
         _live_console = console
         try:
             yield live

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .benchmark.schema.request import RunConfig
     from .core.errors import UserError
     from .results import Results, RunPlan
+    from .tensorboard import tensorboard_writer
     from .version import __version__
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "register_section",
     "register_task",
     "run",
+    "tensorboard_writer",
 ]
 _MODULES = {
     **dict.fromkeys(__all__, "api"),
@@ -54,6 +56,7 @@ _MODULES = {
     "RunConfig": "benchmark.schema.request",
     "RunPlan": "results",
     "UserError": "core.errors",
+    "tensorboard_writer": "tensorboard",
     "__version__": "version",
 }
 """Public name -> its module."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import duration, live_line, stderr_console
+from ...core.progress import NotebookBar, duration, live_line, stderr_console
 from .pretrain_result import CurvePoint
 
 _LOG = logging.getLogger(__name__)
@@ -26,19 +26,21 @@ class PretrainDisplay:
         self.steps = steps
         self.console = console or stderr_console()
         self._first: tuple[int, float] | None = None
-        self._printed_at, self._line = 0.0, ""
-        self._live: Live | None = None
+        self._printed_at, self._line, self._share = 0.0, "", 0.0
+        self._live: Live | NotebookBar | None = None
 
     @contextmanager
     def show_live(self) -> Iterator["PretrainDisplay"]:
         """Show the live line during the block, if the console is a terminal."""
-        with live_line(self.console, lambda: self._line) as self._live:
+        with live_line(self.console, lambda: self._line, lambda: self._share) as self._live:
             yield self
         self._live = None
 
     def show(self, point: CurvePoint) -> None:
         """Update the live line; log a line at a validation or after `QUIET_SECONDS`."""
-        self._line = self.format_line(point)
+        self._line, self._share = self.format_line(point), point.step / max(1, self.steps)
+        if self._live:
+            self._live.refresh()
         now = time.monotonic()
         if point.val_loss is not None or (self._live is None and now - self._printed_at > QUIET_SECONDS):
             _LOG.info(self._line)

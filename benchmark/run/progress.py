@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from ...core.progress import duration, live_line, stderr_console
+from ...core.progress import NotebookBar, duration, live_line, stderr_console
 from ..schema.plan import Cell, PlannedCell
 from ..schema.records import PRIMARY_METRIC, Record
 
@@ -42,12 +42,12 @@ class RunProgress:
         self.running = ""
         self._seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._started = time.perf_counter()
-        self._live: Live | None = None
+        self._live: Live | NotebookBar | None = None
 
     @contextmanager
     def show(self) -> Iterator["RunProgress"]:
         """Show the live line during the block, if the console is a terminal."""
-        with live_line(self.console, self.line) as self._live:
+        with live_line(self.console, self.line, self.share) as self._live:
             yield self
         self._live = None
 
@@ -56,6 +56,7 @@ class RunProgress:
         self.running = describe_cell(planned.cell)
         if planned.cell.step != "score":  # takes minutes
             self._log_line(f"{self.running} ...")
+        self._refresh()
 
     def note_record(self, record: Record, own: bool = True) -> None:
         """Count a cell whose record is written, and show it."""
@@ -71,6 +72,11 @@ class RunProgress:
             known = record.cell.step == "score" and score is not None
             found = f" test {PRIMARY_METRIC.upper()} {score:.3f}" if known else ""
             self._log_line(f"{describe_cell(record.cell)}{found} ({duration(record.seconds)})")
+        self._refresh()
+
+    def share(self) -> float:
+        """Return the finished part of the cells, 0 to 1."""
+        return (self.total - len(self.waiting)) / max(1, self.total)
 
     def line(self, short: bool = False) -> str:
         """Return the progress in one line."""
@@ -101,6 +107,10 @@ class RunProgress:
             return None
         total = sum(guess * kinds[kind] for kind, guess in guesses.items() if guess)
         return total / max(1, min(self.jobs, len(self.waiting)))
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.refresh()
 
     def _log_line(self, text: str) -> None:
         """Log what the live line shows already as a detail, else as a message."""

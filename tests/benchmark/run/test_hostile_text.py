@@ -184,7 +184,7 @@ def test_the_live_line_of_a_terminal_is_clean() -> None:
     reader, writer = pty.openpty()
     with os.fdopen(writer, "w") as screen:
         console = Console(file=screen, force_terminal=True, highlight=False, width=400)
-        with live_line(console, lambda: f"[1/2] pretrain {EVIL}"):
+        with live_line(console, lambda: f"[1/2] pretrain {EVIL}", lambda: 0.5):
             pass
         screen.flush()
         shown = b""

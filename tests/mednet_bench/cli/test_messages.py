@@ -198,7 +198,7 @@ def test_a_terminal_shows_a_live_line_with_messages_above_it(
     monkeypatch.delenv("NO_COLOR", raising=False)
     if name:
         monkeypatch.setenv(name, "1")
-    with live_line(stderr_console(), lambda: "[0/2] working") as live:
+    with live_line(stderr_console(), lambda: "[0/2] working", lambda: 0.0) as live:
         assert live is not None
         say(f"[red]warning[/red] :smile: {'long ' * 30}end")
     text = screen.getvalue()
@@ -223,7 +223,7 @@ def test_what_is_no_terminal_gets_no_live_display(monkeypatch: pytest.MonkeyPatc
     file = io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with live_line(stderr_console(), lambda: "[0/2] working") as live, show_downloads() as show:
+    with live_line(stderr_console(), lambda: "[0/2] working", lambda: 0.0) as live, show_downloads() as show:
         assert live is None
         show("file.npz", 5, 10)
     assert file.getvalue() == "file.npz: 50 % of 0.0 MB\n"
