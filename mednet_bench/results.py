@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from .benchmark.run.experiment import PlannedRun
 from .benchmark.schema.records import Record
 from .reports import pages
-from .reports.analysis.load_results import load_results as load_run_directories
-from .reports.analysis.results import Results as ReportInput
+from .reports.analysis.load_report_input import load_report_input
+from .reports.analysis.report_input import ReportInput
 from .reports.pages.build import write_report
 from .reports.pages.csv_table import leaderboard_csv
 from .reports.pages.verdict_files import verdicts_csv
@@ -49,7 +49,7 @@ class Results:
     @cached_property
     def input(self) -> ReportInput:
         """Averaged rows and records, from which reports are made."""
-        return load_run_directories(self.folders, self.margin)
+        return load_report_input(self.folders, self.margin)
 
     @property
     def failed(self) -> tuple[Record, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..statistics.influence import _Floats
 from ..statistics.over_tasks import MeanOverTasks, RankTable, mean_over, rank_scores
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 
 ScoresBySeed = dict[int, float]
 """Seed -> primary metric."""
@@ -106,7 +106,7 @@ class InitRanking:
 
 
 @lru_cache(maxsize=4)  # several sections need it
-def overall_differences(results: Results) -> tuple[OverallDifference, ...]:
+def overall_differences(results: ReportInput) -> tuple[OverallDifference, ...]:
     """Compare every two inits over tasks, in every setting, in the order of the rows.
 
     Tasks that the weights of an init have seen, as declared or as found, do not count for that init; tasks
@@ -126,7 +126,7 @@ def overall_differences(results: Results) -> tuple[OverallDifference, ...]:
 
 
 @lru_cache(maxsize=4)
-def rank_inits(results: Results) -> tuple[InitRanking, ...]:
+def rank_inits(results: ReportInput) -> tuple[InitRanking, ...]:
     """Rank the inits of every setting with at least two of them and a task that all share."""
     found = []
     for each in gather_scores(results):
@@ -139,7 +139,7 @@ def rank_inits(results: Results) -> tuple[InitRanking, ...]:
 
 
 @lru_cache(maxsize=4)
-def gather_scores(results: Results) -> tuple[SettingScores, ...]:
+def gather_scores(results: ReportInput) -> tuple[SettingScores, ...]:
     """Gather the primary metric of every row that may be compared, setting by setting."""
     scores = results.scores_of(results.primary)
     settings: dict[ComparableSetting, RowsByTask] = defaultdict(lambda: defaultdict(list))
@@ -151,7 +151,7 @@ def gather_scores(results: Results) -> tuple[SettingScores, ...]:
 
 
 def _gather_setting(
-    results: Results, where: ComparableSetting, tasks: RowsByTask, scores: dict[str, float | None]
+    results: ReportInput, where: ComparableSetting, tasks: RowsByTask, scores: dict[str, float | None]
 ) -> SettingScores:
     units: dict[str, dict[str, dict[str, ScoresBySeed]]] = defaultdict(dict)
     keys: dict[tuple[str, str], tuple[str, ...]] = {}

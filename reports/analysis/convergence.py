@@ -8,7 +8,7 @@ import numpy as np
 
 from ...benchmark.schema.records import Record
 from ..statistics.convergence import first_within, speed_ratios
-from .results import BASELINE, LeaderboardRow, Results, look_up_metric
+from .report_input import BASELINE, LeaderboardRow, ReportInput, look_up_metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class ConvergencePace:
     keys: tuple[str, ...]
 
 
-def convergence_paces(results: Results) -> list[ConvergencePace]:
+def convergence_paces(results: ReportInput) -> list[ConvergencePace]:
     """Measure every row with curves, in the order of `results.rows`."""
     records = {record.key: record for record in results.counted}
     chance = look_up_metric(results.primary, results.metric_facts).chance

@@ -9,7 +9,7 @@ import numpy as np
 from ...benchmark.schema.records import Record
 from ..statistics.influence import _Floats
 from .convergence import ConvergencePace, convergence_paces
-from .results import Block, LeaderboardRow, Results
+from .report_input import Block, LeaderboardRow, ReportInput
 
 MAIN = "imagenet"
 """Init that the findings of the paper are about; they are tested on every other init too."""
@@ -71,7 +71,7 @@ class FinetunePlace:
 
 
 @lru_cache(maxsize=4)  # for the section and its answer
-def finetune_places(results: Results) -> tuple[FinetunePlace, ...]:
+def finetune_places(results: ReportInput) -> tuple[FinetunePlace, ...]:
     """Gather the fine-tunings by place, on generated images only where there are no others."""
     curved = {pace.row: pace for pace in convergence_paces(results)}
     records = {record.key: record for record in results.counted}

@@ -9,7 +9,7 @@ from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.records import Record
 from ..statistics.paired import CEILING
 from .influence_input import METRIC, ScoreEvidence
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 
 HEADROOM = 0.995
 CHANCE_AUC = 0.5
@@ -98,7 +98,7 @@ def split_overlap_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtF
         yield DoubtFlag("near-copies-in-train", near)
 
 
-def leaks(results: Results) -> tuple[str, ...]:
+def leaks(results: ReportInput) -> tuple[str, ...]:
     """Return a clause per task and kind of leak from test to train or val, worst first."""
     records = {record.key: record for record in results.counted}
     rows = sorted(results.rows, key=lambda row: not row.leaked)  # the page's first lines name only a few
@@ -108,7 +108,7 @@ def leaks(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def leaks_by_row(results: Results) -> dict[LeaderboardRow, tuple[str, ...]]:
+def leaks_by_row(results: ReportInput) -> dict[LeaderboardRow, tuple[str, ...]]:
     """Return row -> a clause per kind of leak of its test images or patients to train or val."""
     records = {record.key: record for record in results.counted}
     found = {}

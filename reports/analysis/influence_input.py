@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
 from ..statistics.influence import _Floats, macro_auc_influence, sum_within_groups
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 
 METRIC = "auc"
 """Metric of the verdicts: the influence of every image on it has a closed form."""
@@ -50,13 +50,13 @@ class ScoreEvidence:
 
 
 @lru_cache(maxsize=1)  # several analyses need it; [seeds, units] of every row is large
-def score_evidence(results: Results) -> Mapping[LeaderboardRow, ScoreEvidence]:
+def score_evidence(results: ReportInput) -> Mapping[LeaderboardRow, ScoreEvidence]:
     """Read the predictions of every row."""
     records = {record.key: record for record in results.counted}
     return {row: _row_evidence(results, row, [records[key] for key in row.keys]) for row in results.rows}
 
 
-def _row_evidence(results: Results, row: LeaderboardRow, members: Sequence[Record]) -> ScoreEvidence:
+def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[Record]) -> ScoreEvidence:
     kind = members[0].task.kind if members[0].task else ""
     if any(record.metrics.get(METRIC) is None for record in members):
         return ScoreEvidence(problem="the AUC is undefined on this test set")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..statistics.labels_saved import SavedLabels, crossover, labels_saved
 from .influence_input import ScoreEvidence, score_evidence
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, WORSE, Verdict, compute_verdicts
 
 LATE = {"scratch": 2, "imagenet": 1}
@@ -62,7 +62,7 @@ class LabelSaving:
 
 
 @lru_cache(maxsize=4)  # for the table, the answer and the learning curves
-def label_savings(results: Results) -> tuple[LabelSaving, ...]:
+def label_savings(results: ReportInput) -> tuple[LabelSaving, ...]:
     """Measure every pair of inits with two or more fractions, in the order of `results.rows`."""
     evidence = score_evidence(results)
     pairs = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..statistics.stats import MetricStat, describe_values
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class PairedRows:
     keys: tuple[str, ...]
 
 
-def differences_to(results: Results, baseline: str, metric: str) -> list[PairedRows]:
+def differences_to(results: ReportInput, baseline: str, metric: str) -> list[PairedRows]:
     """Pair every row with the row of init `baseline` in its block, by seed.
 
     Returns:

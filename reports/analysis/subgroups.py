@@ -15,7 +15,7 @@ from ..statistics.influence import macro_auc_influence, sum_within_groups
 from ..statistics.paired import ALPHA, CEILING, NEITHER, WITHIN, PairedDifference, decide
 from ..statistics.subgroups import SubgroupGap, SubgroupScore, contrast_with_others, measure_gap
 from .influence_input import read_predictions, score_evidence, truth_of
-from .results import LeaderboardRow, Results
+from .report_input import LeaderboardRow, ReportInput
 from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, adjust_by_holm, compute_verdicts
 
 PREFIX = "column "
@@ -75,7 +75,7 @@ class SubgroupRow:
 
 
 @lru_cache(maxsize=1)  # for the section, the answer and the CSV file
-def split_subgroups(results: Results) -> Mapping[tuple[LeaderboardRow, str], tuple[SubgroupRow, ...]]:
+def split_subgroups(results: ReportInput) -> Mapping[tuple[LeaderboardRow, str], tuple[SubgroupRow, ...]]:
     """Return (row, column) -> its subgroups by value, for rows with subgroup columns.
 
     Rows whose AUC cannot be confirmed from the predictions are left out, as from the verdicts.
@@ -104,7 +104,7 @@ def read_subgroup_columns(path: Path | None) -> _Columns:
         return {}
 
 
-def _rows_with_columns(results: Results) -> list[LeaderboardRow]:
+def _rows_with_columns(results: ReportInput) -> list[LeaderboardRow]:
     """Return the rows that have columns, by one file for each task and setting."""
     has_columns: dict[tuple[str, str], bool] = {}
     for row in results.rows:
@@ -114,7 +114,7 @@ def _rows_with_columns(results: Results) -> list[LeaderboardRow]:
     return [row for row in results.rows if has_columns[row.task, row.setting]]
 
 
-def _split_row(results: Results, row: LeaderboardRow) -> Iterator[tuple[str, tuple[SubgroupRow, ...]]]:
+def _split_row(results: ReportInput, row: LeaderboardRow) -> Iterator[tuple[str, tuple[SubgroupRow, ...]]]:
     """Split one row by each column that is equal in all its seeds."""
     paths = [results.predictions_of(key) for key in row.keys]
     predictions = [arrays for arrays in map(read_predictions, paths) if arrays]
@@ -245,7 +245,7 @@ class SubgroupGain:
 
 
 @lru_cache(maxsize=1)
-def subgroup_gaps(results: Results) -> tuple[RowGap, ...]:
+def subgroup_gaps(results: ReportInput) -> tuple[RowGap, ...]:
     """Measure the gap of every row and column, in the order of `results.rows`.
 
     Inconclusive rows and perfect scores get the size of the gap only.
@@ -270,7 +270,7 @@ def _row_gap(row: LeaderboardRow, column: str, found: tuple[SubgroupRow, ...], m
 
 
 @lru_cache(maxsize=1)
-def subgroup_gains(results: Results) -> tuple[SubgroupGain, ...]:
+def subgroup_gains(results: ReportInput) -> tuple[SubgroupGain, ...]:
     """Compare every two inits subgroup by subgroup, wherever there is a verdict on all images.
 
     Holm's correction runs over the subgroups of one column, for one task, pair, protocol and fraction.

@@ -15,7 +15,7 @@ from ..statistics.influence import _Floats
 from ..statistics.paired import ALPHA, PairedDifference, paired_difference
 from .feature_reuse import FinetunePlace, most_labels
 from .influence_input import score_evidence
-from .results import BASELINE, Results
+from .report_input import BASELINE, ReportInput
 from .verdicts import BETTER, EQUIVALENT, WORSE, adjust_by_holm, compute_verdicts
 
 REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "undecided", "not tested"
@@ -63,11 +63,11 @@ GAP, FEW, NETWORK, SPEED, SCALE, LOWEST = (
     "that mean and variance keep much of the speed",
     "reuse in the lowest stages",
 )
-FindingTest = Callable[[Results, Sequence[FinetunePlace], str], TransfusionFinding]
+FindingTest = Callable[[ReportInput, Sequence[FinetunePlace], str], TransfusionFinding]
 
 
 def transfusion_findings(
-    results: Results, found: Sequence[FinetunePlace], source: str
+    results: ReportInput, found: Sequence[FinetunePlace], source: str
 ) -> tuple[TransfusionFinding, ...]:
     """Test every finding for the init `source`."""
     tests: tuple[FindingTest, ...] = (_no_gap, _few_labels, _large_network, _speed, _scale, _lowest)
@@ -114,7 +114,7 @@ def _outcome(favor: bool, against: bool) -> str:
     return REPRODUCED if favor else CONTRADICTED
 
 
-def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _no_gap(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     here = {row for p in most_labels(found) if p.labels >= MUCH for row in p.rows.values()}
     inits, verdicts = {source, BASELINE}, compute_verdicts(results)
     pairs = [v for v in verdicts if {v.a.init, v.b.init} == inits and {v.a, v.b} <= here]
@@ -132,7 +132,7 @@ def _no_gap(results: Results, found: Sequence[FinetunePlace], source: str) -> Tr
     return TransfusionFinding(GAP, _outcome(equal > 0, differ > 0), reason)
 
 
-def _few_labels(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _few_labels(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     contrasts = []
     for _, group in itertools.groupby(sorted(found, key=lambda p: repr(p.rest)), key=lambda p: p.rest):
         places = sorted(group, key=lambda place: place.fraction)
@@ -143,7 +143,7 @@ def _few_labels(results: Results, found: Sequence[FinetunePlace], source: str) -
     return weigh_contrasts(FEW, contrasts, results.margin, lacking, "gap with few minus gap with all labels")
 
 
-def _large_network(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _large_network(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     contrasts = []
 
     def alike(place: FinetunePlace) -> tuple[object, ...]:
@@ -162,7 +162,7 @@ def _large_network(results: Results, found: Sequence[FinetunePlace], source: str
     return weigh_contrasts(NETWORK, contrasts, results.margin, lacking, unit)
 
 
-def _gaps(results: Results, a: FinetunePlace, b: FinetunePlace, source: str) -> Iterable[PlaceContrast]:
+def _gaps(results: ReportInput, a: FinetunePlace, b: FinetunePlace, source: str) -> Iterable[PlaceContrast]:
     """Yield the gap of `a` minus that of `b`, with the errors of seeds and test images."""
     sides = [(place.rows.get(source), place.rows.get(BASELINE)) for place in (a, b)]
     rows = [row for pair in sides for row in pair if row is not None]
@@ -180,7 +180,7 @@ def _gap(of: Sequence[_Floats]) -> _Floats:
     return (of[0] - of[1]) - (of[2] - of[3])
 
 
-def _speed(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _speed(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     lacking = f"it needs {source} and {BASELINE}: add them to --inits with --protocols finetune."
     contrasts, least = speedups(found, source), -math.log(1 - QUICKER)
     return weigh_contrasts(SPEED, contrasts, least, lacking, "log of the steps saved")
@@ -191,7 +191,7 @@ def speedups(found: Sequence[FinetunePlace], source: str) -> list[PlaceContrast]
     return [c for place in most_labels(found) if (c := _steps(place, {BASELINE: 1.0, source: -1.0}))]
 
 
-def _scale(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _scale(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     name = f"meanvar:{source}"
     weights = {BASELINE: 1 - HALF, source: HALF, name: -1.0}
     contrasts = [c for place in most_labels(found) if (c := _steps(place, weights))]
@@ -219,7 +219,7 @@ def _steps(place: FinetunePlace, weights: dict[str, float]) -> PlaceContrast | N
     return PlaceContrast(place, _average_over_seeds(shares @ np.log(steps), rounding))
 
 
-def _lowest(results: Results, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
+def _lowest(results: ReportInput, found: Sequence[FinetunePlace], source: str) -> TransfusionFinding:
     """Test whether first-stage features change less than last-stage ones, beyond scratch.
 
     Lower stages change least from random weights too, which is no reuse of features.

@@ -12,7 +12,7 @@ import numpy as np
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
 from .flags import LEAKS, ComparisonSide, DoubtFlag, flags_of
 from .influence_input import score_evidence
-from .results import LeaderboardRow, Results, comparable_fields
+from .report_input import LeaderboardRow, ReportInput, comparable_fields
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 VERDICTS = (BETTER, EQUIVALENT, UNDECIDED, WORSE)
@@ -103,7 +103,7 @@ class Verdict:
 
 
 @lru_cache(maxsize=4)  # all sections need it
-def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
+def compute_verdicts(results: ReportInput) -> tuple[Verdict, ...]:
     """Compare every two inits wherever both saw the same task, labels and settings.
 
     In the order of `results.rows`; in each pair `a` is the init that comes first.

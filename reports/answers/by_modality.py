@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.verdicts import BETTER, VERDICTS, Verdict
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
 from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableRow
@@ -31,7 +31,7 @@ NEVER = {
 Groups = dict[str, list[Verdict]]
 
 
-def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
+def by_modality_answer(results: ReportInput, verdicts: Sequence[Verdict]) -> ReportAnswer | None:
     """Name where no pretrained init is shown to be better than scratch."""
     found, warning = _against_scratch(results, verdicts)
     if not found:
@@ -55,7 +55,7 @@ def by_modality_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportA
     return ReportAnswer(question, sentence, "by-modality", figure)
 
 
-def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
+def reach_table(results: ReportInput, verdicts: Sequence[Verdict]) -> Table:
     """Count the verdicts against scratch by modality, kind, color and labels."""
     found, warning = _against_scratch(results, verdicts)
     rows: list[TableRow] = []
@@ -87,14 +87,14 @@ def reach_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     return Table(caption, columns, tuple(rows), folded=True)
 
 
-def _against_scratch(results: Results, verdicts: Sequence[Verdict]) -> tuple[Groups, str]:
+def _against_scratch(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[Groups, str]:
     counted, warning = evidence_of(results, verdicts)
     inits = dict.fromkeys(row.init for row in results.rows if row.init != BASELINE)
     found = {init: verdicts_between(counted, init, BASELINE) for init in inits}
     return {init: members for init, members in found.items() if members}, warning
 
 
-def _by_dimension(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
+def _by_dimension(results: ReportInput, verdicts: Sequence[Verdict]) -> dict[str, Groups]:
     """Group comparisons by modality, kind, color and labels: dimension -> value -> comparisons."""
     tasks = results.tasks
 
@@ -116,7 +116,7 @@ def _by_dimension(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Gr
     return found
 
 
-def _init_sentence(results: Results, init: str, verdicts: Sequence[Verdict]) -> str:
+def _init_sentence(results: ReportInput, init: str, verdicts: Sequence[Verdict]) -> str:
     """Write how often one init is shown to be better than scratch, and where it never is."""
     if sentence := no_verdict_sentence(init, BASELINE, verdicts):
         return sentence

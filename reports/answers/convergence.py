@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.convergence import ConvergencePace
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
 from ..elements.pictures import INK, draw_panel, legend_swatch, looks_of, report_style, shorten_name
 from ..elements.section import Figure, ReportAnswer
@@ -22,7 +22,7 @@ MOST_LINES = 24
 """Tasks in the small figure; the table has all."""
 
 
-def pace_answer(results: Results, found: Sequence[ConvergencePace]) -> ReportAnswer | None:
+def pace_answer(results: ReportInput, found: Sequence[ConvergencePace]) -> ReportAnswer | None:
     """Compare the steps of each init with scratch in one setting, real images first."""
     settings: dict[tuple[object, ...], list[ConvergencePace]] = defaultdict(list)
     for pace in found:
@@ -59,7 +59,7 @@ def _steps_text(paces: Sequence[ConvergencePace]) -> str:
     return f"{paces[0].row.init} needs {median} times the steps of {BASELINE} ({spread}{over})"
 
 
-def _figure(results: Results, chosen: Sequence[ConvergencePace], made: bool) -> Figure:
+def _figure(results: ReportInput, chosen: Sequence[ConvergencePace], made: bool) -> Figure:
     init_looks = looks_of([row.init for row in results.rows])
     inits = list(dict.fromkeys(pace.row.init for pace in chosen))
     tasks = list(dict.fromkeys(pace.row.task for pace in chosen))[:MOST_LINES]

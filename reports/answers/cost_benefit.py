@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.aggregate import overall_differences
-from ..analysis.results import BASELINE, LeaderboardRow, Results
+from ..analysis.report_input import BASELINE, LeaderboardRow, ReportInput
 from ..elements.format import (
     GENERATED,
     count_noun,
@@ -48,7 +48,7 @@ class InitPrice:
     seen: bool
 
 
-def cost_benefit_answer(results: Results) -> ReportAnswer | None:
+def cost_benefit_answer(results: ReportInput) -> ReportAnswer | None:
     """Answer at the largest common fraction; None if no two inits can be compared."""
     rows = _comparable_rows(results)
     if not rows:
@@ -69,7 +69,7 @@ def cost_benefit_answer(results: Results) -> ReportAnswer | None:
     )
 
 
-def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
+def _gains(results: ReportInput, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
     """Yield each init's difference to scratch on these rows, with its 95 % interval.
 
     A pair that cannot be compared on all of the tasks is left out: it would not match the means.
@@ -85,7 +85,7 @@ def _gains(results: Results, rows: Sequence[LeaderboardRow]) -> Iterator[str]:
             yield f"{init} differs from {BASELINE} by {gain} ({known}, n = {mean.units}{once})"
 
 
-def _comparable_rows(results: Results) -> list[LeaderboardRow]:
+def _comparable_rows(results: ReportInput) -> list[LeaderboardRow]:
     """Return the rows of the largest setting, for tasks with equal seeds of all inits."""
     groups: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
     for row in results.rows:
@@ -110,7 +110,7 @@ def _complete_blocks(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     return [row for block in whole for row in block] if len(inits) > 1 else []
 
 
-def _prices(results: Results, rows: Sequence[LeaderboardRow]) -> list[InitPrice]:
+def _prices(results: ReportInput, rows: Sequence[LeaderboardRow]) -> list[InitPrice]:
     records = {record.key: record for record in results.counted}
     prices = []
     for init in dict.fromkeys(row.init for row in rows):
@@ -137,7 +137,7 @@ def _price_text(price: InitPrice) -> str:
     return f"{name} {format_number(price.score)} at {format_duration(price.seconds)} per cell{once}"
 
 
-def _figure(results: Results, prices: Sequence[InitPrice], first: LeaderboardRow, made: bool) -> Figure:
+def _figure(results: ReportInput, prices: Sequence[InitPrice], first: LeaderboardRow, made: bool) -> Figure:
     init_looks = looks_of([row.init for row in results.rows])
     score = primary_title(results)
 

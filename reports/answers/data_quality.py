@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..analysis.flags import CHANCE_AUC, FEW_GROUPS, FEW_PER_CLASS, FEW_TEST, leaks, mean_auc
 from ..analysis.influence_input import score_evidence
-from ..analysis.results import LeaderboardRow, Results, visible_fields
+from ..analysis.report_input import LeaderboardRow, ReportInput, visible_fields
 from ..analysis.verdicts import compute_verdicts
 from ..elements.format import count_noun, join_words
 from ..elements.pictures import INK, draw_panel, report_style
@@ -21,7 +21,7 @@ NAMED_LEAKS = 3
 """Leaks in the answer; the section Leakage lists all."""
 
 
-def data_quality_answer(results: Results) -> ReportAnswer:
+def data_quality_answer(results: ReportInput) -> ReportAnswer:
     """Answer from the leaks, the counts of cells and the warnings on averages."""
     checked = {name: sum(map(check, results.rows)) for name, check in _checks(results).items()}
     touched = {name: rows for name, rows in checked.items() if rows}
@@ -31,7 +31,7 @@ def data_quality_answer(results: Results) -> ReportAnswer:
     )
 
 
-def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
+def _checks(results: ReportInput) -> dict[str, Callable[[LeaderboardRow], bool]]:
     """Return the name of each problem, to follow "averages with", and its check."""
     records = {record.key: record for record in results.counted}
     known = score_evidence(results)
@@ -87,7 +87,7 @@ def _checks(results: Results) -> dict[str, Callable[[LeaderboardRow], bool]]:
     }
 
 
-def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) -> str:
+def _sentence(results: ReportInput, touched: dict[str, int], checks: Sequence[str]) -> str:
     if not results.rows:
         return "No: no cell has finished."
     waiting = sum(item.reason != "failed" for item in results.missing)
@@ -117,7 +117,7 @@ def _sentence(results: Results, touched: dict[str, int], checks: Sequence[str]) 
     )
 
 
-def _audit_coverage(results: Results) -> str:
+def _audit_coverage(results: ReportInput) -> str:
     """Count the pairs of pretrained init and task that were audited for contamination."""
     weights = {record.key: record.hashes.weights for record in results.counted}
     pairs: dict[tuple[str, str], bool] = {}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..analysis.labels_saved import FEWER, MORE, LabelSaving
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.format import (
     GENERATED,
     NBSP,
@@ -35,7 +35,7 @@ LABELS_RULE = (
 AT_MOST = f"\u2264{NBSP}"
 
 
-def labels_answer(results: Results, savings: Sequence[LabelSaving]) -> ReportAnswer:
+def labels_answer(results: ReportInput, savings: Sequence[LabelSaving]) -> ReportAnswer:
     """Compare the init in focus with each reference at its largest fraction."""
     chosen = answer_focus(results, savings)
     first = chosen[0].init
@@ -54,7 +54,7 @@ def labels_answer(results: Results, savings: Sequence[LabelSaving]) -> ReportAns
     )
 
 
-def answer_focus(results: Results, savings: Sequence[LabelSaving]) -> list[LabelSaving]:
+def answer_focus(results: ReportInput, savings: Sequence[LabelSaving]) -> list[LabelSaving]:
     """Choose one init, MedNet if there is one, in the setting with the most pairs."""
     init = next((each.init.init for each in savings if each.init.init == "mednet"), savings[0].init.init)
     settings: dict[tuple[object, ...], list[LabelSaving]] = defaultdict(list)
@@ -93,7 +93,7 @@ def _median_share(chosen: Sequence[LabelSaving]) -> str:
     return f"median: the same score with {bound}{share * 100:.0f}{NBSP}% of the labels"
 
 
-def _figure(results: Results, chosen: Sequence[LabelSaving], references: Sequence[str]) -> Figure:
+def _figure(results: ReportInput, chosen: Sequence[LabelSaving], references: Sequence[str]) -> Figure:
     shown = list(chosen[:SHOWN])
     init_looks = looks_of([row.init for row in results.rows])
     names = list(dict.fromkeys(each.init.task for each in shown))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.verdicts import BETTER, EQUIVALENT, WORSE, Verdict
 from ..elements.format import GENERATED, count_noun, join_words
 from ..elements.section import ReportAnswer
@@ -27,7 +27,7 @@ COMPARED_WITH = {BETTER: "than", EQUIVALENT: "to", WORSE: "than"}
 """Verdict -> the preposition before the comparator."""
 
 
-def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
+def main_answer(results: ReportInput, verdicts: Sequence[Verdict]) -> ReportAnswer:
     """Answer for every init except ImageNet and scratch; from real tasks only, if there are any."""
     question = "Does medical pretraining help here?"
     counted, warning = evidence_of(results, verdicts)
@@ -52,7 +52,7 @@ def main_answer(results: Results, verdicts: Sequence[Verdict]) -> ReportAnswer:
     return ReportAnswer(question, sentence.strip(), "main", figure)
 
 
-def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
+def evidence_of(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[list[Verdict], str]:
     """Return the comparisons on real tasks, or all if no task is real, and a warning or ""."""
     real = [verdict for verdict in verdicts if not results.generated(verdict.a.task)]
     if real and len(real) < len(verdicts):
@@ -60,7 +60,7 @@ def evidence_of(results: Results, verdicts: Sequence[Verdict]) -> tuple[list[Ver
     return (real, "") if real else (list(verdicts), f" Every task here is {GENERATED}." if verdicts else "")
 
 
-def n_of(results: Results, verdicts: Sequence[Verdict]) -> str:
+def n_of(results: ReportInput, verdicts: Sequence[Verdict]) -> str:
     """Write n without barred verdicts, e.g. "3 tasks, 3 seeds, 300 test images"."""
     judged = [verdict for verdict in verdicts if not verdict.barred]
     if not judged:
@@ -80,7 +80,7 @@ def n_of(results: Results, verdicts: Sequence[Verdict]) -> str:
     return ", ".join(parts)
 
 
-def _count_recipes(results: Results, verdicts: Sequence[Verdict]) -> int:
+def _count_recipes(results: ReportInput, verdicts: Sequence[Verdict]) -> int:
     """Count the recipes of the protocol with the most; each protocol hashes fields of its own."""
     protocols = {key: verdict.a.protocol for verdict in verdicts for key in verdict.a.keys}
     found: dict[str, set[str]] = defaultdict(set)
@@ -124,7 +124,7 @@ def _differences_text(verdicts: Sequence[Verdict]) -> str:
     return f"the differences in AUC of all {len(judged):,}{some} are {span}"
 
 
-def _pretraining_size(results: Results, verdicts: Sequence[Verdict]) -> str:
+def _pretraining_size(results: ReportInput, verdicts: Sequence[Verdict]) -> str:
     """Write how many images the weights pretrained here have seen, or ""."""
     keys = {key: verdict.a.init for verdict in verdicts for key in verdict.a.keys}
     used = {r.init.identity: keys[r.key] for r in results.counted if r.init and r.key in keys}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...benchmark.schema.plan import TrainingConfig
 from ...benchmark.schema.request import seed_list
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import UNDECIDED, Verdict
 from ..elements.format import DASH, GENERATED, NBSP, count_noun, join_words
 from ..elements.section import ReportAnswer, Table, TableColumn
@@ -39,7 +39,7 @@ class NextStep:
     more: str = ""
 
 
-def next_steps(results: Results, verdicts: Sequence[Verdict]) -> tuple[NextStep, ...]:
+def next_steps(results: ReportInput, verdicts: Sequence[Verdict]) -> tuple[NextStep, ...]:
     """Return what to run, the surest gain first."""
     found = (
         _gaps(results), _leaks(verdicts), _without_evidence(verdicts), _inits(results, verdicts),
@@ -72,7 +72,7 @@ def next_table(steps: Sequence[NextStep]) -> Table:
     return Table("Next steps, the surest gain first", columns, rows)
 
 
-def _gaps(results: Results) -> Iterator[NextStep]:
+def _gaps(results: ReportInput) -> Iterator[NextStep]:
     waiting = sum(item.reason != "failed" for item in results.missing)
     lost = [f"{count_noun(len(results.failed), 'cell')} failed"] * bool(results.failed)
     have = "has" if waiting == 1 else "have"
@@ -109,12 +109,12 @@ def _some(tasks: Iterable[str]) -> str:
     return join_words([*names[:NAMED_TASKS], *[count_noun(more, "more task")] * (more > 0)])
 
 
-def _inits(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _inits(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     if results.rows and not verdicts:
         yield NextStep("There is nothing to compare yet", "--inits mednet,imagenet,scratch")
 
 
-def _real_tasks(results: Results) -> Iterator[NextStep]:
+def _real_tasks(results: ReportInput) -> Iterator[NextStep]:
     if results.rows and all(results.generated(row.task) for row in results.rows):
         yield NextStep(f"Every task here is {GENERATED}; use real ones", "--tasks available")
 
@@ -136,7 +136,7 @@ def _refused_pairs(verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
         yield NextStep(f"{count_noun(refused, 'comparison')} refused: {why}", "--out runs/anew")
 
 
-def _seeds(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _seeds(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Advise one number of seeds for all: adding seeds to single pairs inflates the error rate."""
     open_ = [v for v in verdicts if _wants_seeds(v)]
     open_ = [v for v in open_ if not results.generated(v.a.task)] or open_
@@ -195,7 +195,7 @@ def _concludes(verdict: Verdict) -> bool:
     return not verdict.barred and not verdict.has("few-test", "few-groups")
 
 
-def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _grids(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     """Widen every grid with a choice at its edge, for comparisons with enough test images."""
     useful = {key for v in verdicts if _concludes(v) for key in (*v.a.keys, *v.b.keys)}
     edges: dict[tuple[str, tuple[float, ...]], list[float]] = defaultdict(list)
@@ -213,7 +213,7 @@ def _grids(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
             yield NextStep(gain, f"{GRIDS[name]} {','.join(f'{value:g}' for value in wide)}")
 
 
-def _steps(results: Results, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
+def _steps(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     late = [v for v in verdicts if _concludes(v) and v.has("still-improving")]
     if late:
         steps = results.plan.recipe.steps if results.plan else TrainingConfig().steps

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..analysis.subgroups import ALIKE, LESS, MORE, SHOWN, RowGap, SubgroupGain
 from ..analysis.verdicts import BETTER, UNDECIDED, WORSE
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
@@ -13,7 +13,7 @@ SUBGROUP_QUESTION = "Does pretraining help everyone alike?"
 
 
 def subgroups_answer(
-    results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
+    results: ReportInput, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
 ) -> ReportAnswer:
     """Compare the init in focus with each other init, and count the gaps that are shown.
 
@@ -40,7 +40,7 @@ def subgroups_answer(
 
 
 def _focus(
-    results: Results, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
+    results: ReportInput, found: Sequence[RowGap], compared: Sequence[SubgroupGain]
 ) -> tuple[list[RowGap], list[SubgroupGain]]:
     """Keep real images and the pairs of MedNet, if there are any."""
     real = any(not results.generated(each.row.task) for each in found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..analysis.labels_saved import LATE, LabelSaving, label_savings
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from .format import TIMES, format_number
 from .pictures import PAPER, InitLook
 
@@ -33,7 +33,7 @@ class LabelArrow:
     sure: bool
 
 
-def label_arrows(results: Results, rows: Sequence[LeaderboardRow]) -> list[LabelArrow]:
+def label_arrows(results: ReportInput, rows: Sequence[LeaderboardRow]) -> list[LabelArrow]:
     """Choose the arrows of MedNet, or the first init with any, against ImageNet and scratch.
 
     Each is at the score with the largest saving or loss that the init's curve crosses between two measured

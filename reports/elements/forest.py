@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import Verdict
 from .format import GENERATED, format_percent, place_label
 from .pictures import INK, draw_panel, panel_title, report_style, shorten_name
@@ -28,7 +28,7 @@ AXIS_REACH = 0.25
 """Largest extent of the axes beyond the outermost point, so that one wide interval hides no other."""
 
 
-def draw_forests(results: Results, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
+def draw_forests(results: ReportInput, verdicts: Sequence[Verdict]) -> dict[str, tuple[Figure, ...]]:
     """Draw protocol -> figures, one per architecture and image size, with panels per pair."""
     kept = rows_to_draw(verdicts)
     left_out = _left_out_text(verdicts, kept)
@@ -69,7 +69,7 @@ def _left_out_text(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> str:
     )
 
 
-def _panels(results: Results, verdicts: Sequence[Verdict]) -> Iterator[FigurePanel]:
+def _panels(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[FigurePanel]:
     """Yield the panels of one figure with a common scale; long pairs are split."""
     scale = _scale(verdicts, results.margin)
     for pair, members in by_pair(verdicts).items():
@@ -97,7 +97,7 @@ def _scale(verdicts: Sequence[Verdict], margin: float) -> tuple[float, float]:
 
 
 def _panel(
-    results: Results, pair: Pair, tasks: dict[str, list[Verdict]], scale: tuple[float, float]
+    results: ReportInput, pair: Pair, tasks: dict[str, list[Verdict]], scale: tuple[float, float]
 ) -> FigurePanel:
     made = {task: results.generated(task) for task in tasks}
     lines = sum(len(rows) + 1 + made[task] for task, rows in tasks.items())

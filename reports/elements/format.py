@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ...benchmark.training.metrics import BUILT_IN_METRICS
 from ...core.errors import clean
-from ..analysis.results import LeaderboardRow, Results, look_up_metric
+from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
 from ..statistics.stats import MetricStat
 from .section import Datum, Table, TableColumn, TableEntry
 
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 NBSP, DASH, TIMES = "\u00a0", "\u2013", "\u00d7"
 
 
-def primary_title(results: Results) -> str:
+def primary_title(results: ReportInput) -> str:
     """Return the title of the primary metric, with the better direction unless higher is better."""
     return look_up_metric(results.primary, results.metric_facts).title_with_direction
 
@@ -84,7 +84,7 @@ def mean_and_sd(stat: MetricStat | None, seeds: int | None = None, strong: bool 
     return Datum(stat.mean, format_number(stat.mean), sd, "" if stat.n == seeds else f"n = {stat.n}", strong)
 
 
-def task_entry(results: Results, task: str) -> Datum:
+def task_entry(results: ReportInput, task: str) -> Datum:
     """Name a task, with the warning for generated images."""
     return Datum(task, task, note=GENERATED if results.generated(task) else "")
 

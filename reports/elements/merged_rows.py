@@ -3,11 +3,11 @@
 from collections import defaultdict
 from pathlib import Path
 
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from .format import count_noun
 
 
-def merged_notices(results: Results) -> list[str]:
+def merged_notices(results: ReportInput) -> list[str]:
     """List the merged runs, their duplicate records, and runs without anything comparable."""
     if len(results.folders) < 2:
         return []
@@ -36,7 +36,7 @@ def merged_notices(results: Results) -> list[str]:
     return notices
 
 
-def _is_comparable(results: Results, folder: Path) -> bool:
+def _is_comparable(results: ReportInput, folder: Path) -> bool:
     """Whether an average or a comparison uses this run together with another."""
     blocks: dict[object, set[Path]] = defaultdict(set)
     for row in results.rows:

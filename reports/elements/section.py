@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...core.registry import Registry, not_callable
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 
 FACETS = ("task", "modality", "protocol", "fraction", "init")
 """Facets to filter by; the page adds the modality of a task."""
@@ -172,7 +172,7 @@ class SectionContent:
 class ReportSection(Protocol):
     """Function from results to one section of the report."""
 
-    def __call__(self, results: Results) -> SectionContent | None:
+    def __call__(self, results: ReportInput) -> SectionContent | None:
         """Return the section, or None if the results have nothing for it."""
         ...
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import EXCLUDING, Verdict
 from .format import format_percent, task_entry
 from .section import Datum, Table, TableColumn, TableRow
@@ -62,7 +62,7 @@ def flag_summary(verdicts: Sequence[Verdict]) -> Table:
     return Table(f"Flags: meaning and number of comparisons, of {len(verdicts):,}", columns, tuple(rows))
 
 
-def flag_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
+def flag_table(results: ReportInput, verdicts: Sequence[Verdict]) -> Table:
     """List every reason once per task, pair, protocol and fraction."""
     rows: dict[TableRow, None] = {}
     for verdict in verdicts:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, one_line, unknown_name_error
-from ..analysis.load_results import load_results
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.load_report_input import load_report_input
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..elements.format import DASH, GENERATED, NBSP, format_percent, place_label, primary_title
 from ..statistics.stats import MetricStat
 from .csv_table import leaderboard_csv, leaderboard_rows
@@ -44,7 +44,7 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
     Raises:
         UserError: a folder has no readable record, or no result that matches `wanted`.
     """
-    results = choose_rows_shown(load_results(folders), wanted)
+    results = choose_rows_shown(load_report_input(folders), wanted)
     if format == "csv":
         return leaderboard_csv(results)
     if format == "table":
@@ -62,7 +62,7 @@ def leaderboard_board(folders: Sequence[Path], wanted: BoardRequest, format: str
 
 def leaderboard_facts(folders: Sequence[Path], wanted: BoardRequest) -> dict[str, Any]:
     """Return the leaderboard as plain data: primary metric, notices, and `leaderboard_rows`."""
-    results = choose_rows_shown(load_results(folders), wanted)
+    results = choose_rows_shown(load_report_input(folders), wanted)
     return {
         "primary_metric": results.primary,
         "notices": [notice.replace(NBSP, " ") for notice in notices(results)],
@@ -70,7 +70,7 @@ def leaderboard_facts(folders: Sequence[Path], wanted: BoardRequest) -> dict[str
     }
 
 
-def choose_rows_shown(results: Results, wanted: BoardRequest) -> Results:
+def choose_rows_shown(results: ReportInput, wanted: BoardRequest) -> ReportInput:
     """Keep the wanted rows and metric."""
     for protocol in wanted.protocols:
         if protocol not in (known := {name for row in results.rows for name in _protocol_names(row)}):
@@ -99,7 +99,7 @@ def _only(row: LeaderboardRow, name: str) -> dict[str, MetricStat]:
     return {name: row.stats[name]} if name in row.stats else {}
 
 
-def _body(results: Results, rows: Sequence[LeaderboardRow]) -> tuple[list[str], list[list[str]]]:
+def _body(results: ReportInput, rows: Sequence[LeaderboardRow]) -> tuple[list[str], list[list[str]]]:
     """Return headers and cells: a row per task and fraction, a column per init."""
     inits = list(dict.fromkeys(row.init for row in rows))
     body = []
@@ -113,7 +113,7 @@ def _body(results: Results, rows: Sequence[LeaderboardRow]) -> tuple[list[str], 
     return ["Task", "Labels", *map(one_line, inits)], body
 
 
-def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
+def _markdown(results: ReportInput, rows: Sequence[LeaderboardRow], caption: str) -> str:
     import tabulate
 
     headers, body = _body(results, rows)
@@ -123,7 +123,7 @@ def _markdown(results: Results, rows: Sequence[LeaderboardRow], caption: str) ->
     return f"**{escape_markdown(caption)}**\n\n{table}"
 
 
-def _latex(results: Results, rows: Sequence[LeaderboardRow], caption: str) -> str:
+def _latex(results: ReportInput, rows: Sequence[LeaderboardRow], caption: str) -> str:
     """Write a `table` environment, with the notices in its caption.
 
     A table goes into a paper alone. `tabulate` escapes names; signs of numbers become mathematics.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.load_results import load_results
-from ..analysis.results import Results
+from ..analysis.load_report_input import load_report_input
+from ..analysis.report_input import ReportInput
 from ..statistics.paired import MARGIN
 from .csv_table import leaderboard_csv
 from .html_page import render_html
@@ -34,7 +34,7 @@ class BuiltReport:
     csv: Path
     figures: tuple[Path, ...]
     verdicts: tuple[Path, ...]
-    results: Results
+    results: ReportInput
 
 
 def build_report(folders: Sequence[Path], out: Path | None = None, margin: float = MARGIN) -> BuiltReport:
@@ -51,10 +51,10 @@ def build_report(folders: Sequence[Path], out: Path | None = None, margin: float
         UserError: a folder has no readable record, several folders have no `out`, or `out` is not writable.
         DiskFullError: the disk is full; every file is then whole or unchanged.
     """
-    return write_report(load_results(folders, margin), out)
+    return write_report(load_report_input(folders, margin), out)
 
 
-def write_report(results: Results, out: Path | None = None) -> BuiltReport:
+def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
     """Write the files of a report of loaded results; arguments and errors as for `build_report`."""
     if out is None and len(results.folders) > 1:
         raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import one_line
 from ..analysis.flags import leaks_by_row
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..statistics.stats import MetricStat
 
 LEADERBOARD_COLUMNS = (
@@ -18,12 +18,12 @@ LEADERBOARD_COLUMNS = (
 )  # fmt: skip
 
 
-def leaderboard_csv(results: Results) -> str:
+def leaderboard_csv(results: ReportInput) -> str:
     """Write `leaderboard_rows`: undefined values are empty, numbers have full precision."""
     return rows_csv(LEADERBOARD_COLUMNS, leaderboard_rows(results))
 
 
-def leaderboard_rows(results: Results) -> list[dict[str, Any]]:
+def leaderboard_rows(results: ReportInput) -> list[dict[str, Any]]:
     """Return the averages by `LEADERBOARD_COLUMNS`, sorted by name, so that equal records give equal rows.
 
     `n_seeds` counts the seeds with a defined metric, which `mean` and `sd` use; `n_undefined` the others.
@@ -59,7 +59,7 @@ def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 
 
 def _line(
-    results: Results, row: LeaderboardRow, metric: str, stat: MetricStat
+    results: ReportInput, row: LeaderboardRow, metric: str, stat: MetricStat
 ) -> tuple[str | int | float | None, ...]:
     return (
         row.task, row.arch, row.init, row.protocol, row.size, row.input_size,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.format import GENERATED, format_percent
 from ..elements.section import FACETS, Datum, FacetFacts, Table, TableRow
 
@@ -32,7 +32,7 @@ class FilterFacet:
     choices: tuple[tuple[str, str], ...]
 
 
-def list_facets(results: Results) -> tuple[FilterFacet, ...]:
+def list_facets(results: ReportInput) -> tuple[FilterFacet, ...]:
     """List the facets with more than one value in the cells of a run."""
     cells = [
         *results.rows,

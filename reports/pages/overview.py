@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..analysis.flags import leaks
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..answers import ANSWER_ORDER
 from ..elements.format import GENERATED, TIMES, count_noun, format_percent
 from ..elements.section import SECTIONS, ReportAnswer, ReportSection, SectionContent, SectionPart
@@ -41,7 +41,7 @@ class ReportPage:
     homes: dict[str, str]
 
 
-def build_page(results: Results) -> ReportPage:
+def build_page(results: ReportInput) -> ReportPage:
     """Build every registered section and sort them."""
     names = sorted(SECTIONS, key=lambda name: _place(name, SECTION_ORDER))
     found = ((name, _content(name, SECTIONS[name], results)) for name in names)
@@ -64,7 +64,7 @@ def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
     return (order.index(name), "") if name in order else (len(order), name)
 
 
-def _content(name: str, section: ReportSection, results: Results) -> SectionContent | None:
+def _content(name: str, section: ReportSection, results: ReportInput) -> SectionContent | None:
     """Build a section; a failed plug-in is replaced by a sentence."""
     if not SECTIONS.is_foreign(name):
         return section(results)
@@ -80,7 +80,7 @@ def _content(name: str, section: ReportSection, results: Results) -> SectionCont
     )
 
 
-def record_homes(results: Results) -> dict[str, str]:
+def record_homes(results: ReportInput) -> dict[str, str]:
     """Return the run directory's name per record, without its parents, since paths are private."""
     if len(results.folders) == 1:
         return {}
@@ -98,7 +98,7 @@ def collect_answers(sections: Sequence[tuple[str, SectionContent]]) -> tuple[Rep
     return tuple(sorted(found, key=lambda answer: (_place(answer.name, ANSWER_ORDER), answer.question)))
 
 
-def headline(results: Results) -> str:
+def headline(results: ReportInput) -> str:
     """Write in one line what was compared."""
     rows = results.rows
     if not rows:
@@ -115,7 +115,7 @@ def headline(results: Results) -> str:
     return f"{f' {TIMES} '.join(parts)}: {count_noun(len(results.counted), 'cell')}."
 
 
-def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
+def count_cells(results: ReportInput) -> tuple[tuple[int, str, str], ...]:
     """Count ok, failed and missing cells; a failed one is not missing too."""
     waiting = sum(item.reason != "failed" for item in results.missing)
     return (
@@ -125,7 +125,7 @@ def count_cells(results: Results) -> tuple[tuple[int, str, str], ...]:
     )
 
 
-def _equal_shares(results: Results) -> list[str]:
+def _equal_shares(results: ReportInput) -> list[str]:
     """Name the fractions of a task with the same training images."""
     shares: dict[tuple[str, int, str, int, int], set[float]] = defaultdict(set)
     for record in results.counted:
@@ -142,7 +142,7 @@ def _equal_shares(results: Results) -> list[str]:
     ]
 
 
-def damage_notice(results: Results) -> str:
+def damage_notice(results: ReportInput) -> str:
     """Count the damaged records and name the cure, without a full stop; "" if all are whole."""
     strays = [f"{path.parent.name}/{path.name}" for path in results.strays]
     broken = len(results.unreadable) + len(results.damaged)
@@ -156,7 +156,7 @@ def damage_notice(results: Results) -> str:
     return f"{whose} are damaged: {', and '.join(cures)}" if broken else ""
 
 
-def notices(results: Results) -> tuple[str, ...]:
+def notices(results: ReportInput) -> tuple[str, ...]:
     """Return the warnings to read before any number, leaks first."""
     tasks = {row.task for row in results.rows} or {
         r.cell.task for r in results.records if r.cell.step == "score"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.subgroups import RowGap, SubgroupGain, SubgroupRow, subgroup_gains, subgroup_gaps
 from ..statistics.paired import PairedDifference
 from .csv_table import csv_text
@@ -15,7 +15,7 @@ SUBGROUP_COLUMNS = (
 )  # fmt: skip
 
 
-def subgroups_csv(results: Results) -> str:
+def subgroups_csv(results: ReportInput) -> str:
     """Write the file, or "" if no task has subgroups.
 
     `quantity` is "auc" (of a subgroup), "gap" (`subgroup` is then "LOWEST < HIGHEST"), "gain" (init_a minus

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from ..analysis.flags import leaks
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import compute_verdicts
 from ..elements.format import (
     GENERATED,
@@ -23,7 +23,7 @@ from ..elements.verdict_format import by_pair, flagged_text, pair_name, tally_te
 from .overview import notices
 
 
-def leaderboard_text(results: Results, width: int | None = None) -> str:
+def leaderboard_text(results: ReportInput, width: int | None = None) -> str:
     """Return the leaderboard for `width` columns, by default of the terminal.
 
     Inits that do not fit side by side get a line each.
@@ -44,7 +44,7 @@ def leaderboard_text(results: Results, width: int | None = None) -> str:
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 
 
-def verdict_text(results: Results, width: int | None = None) -> str:
+def verdict_text(results: ReportInput, width: int | None = None) -> str:
     """Return the counts of verdicts per pair and the warnings; "" if nothing can be compared."""
     width = width or shutil.get_terminal_size((100, 24)).columns
     verdicts = compute_verdicts(results)
@@ -71,7 +71,7 @@ def _one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
-def _fitting_table(results: Results, rows: Sequence[LeaderboardRow], width: int) -> str:
+def _fitting_table(results: ReportInput, rows: Sequence[LeaderboardRow], width: int) -> str:
     wide = _wide_table(results, rows)
     return wide if max(map(len, wide.splitlines())) <= width else _long_table(results, rows)
 
@@ -89,7 +89,7 @@ def _labels(row: LeaderboardRow) -> str:
     return format_percent(row.fraction) + counted
 
 
-def score_text(results: Results, row: LeaderboardRow) -> str:
+def score_text(results: ReportInput, row: LeaderboardRow) -> str:
     """Write the primary metric of a row, e.g. "0.870 ± 0.012 (3)"."""
     stat = row.stats.get(results.primary)
     if stat is None or not stat.n:
@@ -98,7 +98,7 @@ def score_text(results: Results, row: LeaderboardRow) -> str:
     return f"{format_number(stat.mean)}{sd} ({stat.n})" + (f" [{row.variant}]" if row.ambiguous else "")
 
 
-def _task_names(results: Results, tasks: Sequence[str]) -> list[str]:
+def _task_names(results: ReportInput, tasks: Sequence[str]) -> list[str]:
     """Name every task once; the warning for generated images is on its next lines."""
     entries: list[str] = []
     for task, run in groupby(tasks):
@@ -108,7 +108,7 @@ def _task_names(results: Results, tasks: Sequence[str]) -> list[str]:
     return entries
 
 
-def _wide_table(results: Results, rows: Sequence[LeaderboardRow]) -> str:
+def _wide_table(results: ReportInput, rows: Sequence[LeaderboardRow]) -> str:
     inits = list(dict.fromkeys(row.init for row in rows))
     lines = by_line(rows)
     names = _task_names(results, [task for task, _ in lines])
@@ -123,7 +123,7 @@ def _wide_table(results: Results, rows: Sequence[LeaderboardRow]) -> str:
     return _simple_table(body, ["task", "labels", *map(_one_line, inits)])
 
 
-def _long_table(results: Results, rows: Sequence[LeaderboardRow]) -> str:
+def _long_table(results: ReportInput, rows: Sequence[LeaderboardRow]) -> str:
     names = _task_names(results, [row.task for row in rows])
     body = [
         [name, _labels(row), _one_line(row.init), score_text(results, row)]
@@ -141,7 +141,7 @@ def _weights(rows: Sequence[LeaderboardRow], width: int) -> str:
     return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 
 
-def _undefined_reasons(results: Results, width: int) -> str:
+def _undefined_reasons(results: ReportInput, width: int) -> str:
     """List the reasons for undefined scores per task, or ""."""
     title = primary_title(results)
     found = {

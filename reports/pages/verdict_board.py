@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import one_line
 from ...core.text_tables import tabulate
-from ..analysis.load_results import load_results
+from ..analysis.load_report_input import load_report_input
 from ..elements.format import NBSP
 from .markdown_page import escape_markdown
 from .overview import notices
@@ -20,8 +20,8 @@ ALIGNMENT = ["right" if heading in ("Seeds", "Images") else "left" for heading i
 
 
 def verdict_facts(folders: Sequence[Path], margin: float) -> VerdictFile:
-    """Return every comparison of run directories as plain data; `UserError` as `load_results`."""
-    return verdict_file(load_results(folders, margin))
+    """Return every comparison of run directories as plain data; `UserError` as `load_report_input`."""
+    return verdict_file(load_report_input(folders, margin))
 
 
 def verdict_board(folders: Sequence[Path], margin: float, format: str) -> str:
@@ -35,7 +35,7 @@ def verdict_board(folders: Sequence[Path], margin: float, format: str) -> str:
     Raises:
         UserError: a folder has no readable record.
     """
-    results = load_results(folders, margin)
+    results = load_report_input(folders, margin)
     if format == "csv":
         return verdicts_csv(results)
     if format == "latex":

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ..analysis.influence_input import METRIC
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import POWER, Verdict, compute_verdicts
 from ..elements.format import clean
 from ..elements.verdict_format import keys_of
@@ -82,17 +82,17 @@ VERDICT_COLUMNS = tuple(name for name in VerdictLine.__struct_fields__ if name !
 """Columns of the CSV, which writes an unbounded number of seeds as "inf"."""
 
 
-def verdict_lines(results: Results) -> tuple[VerdictLine, ...]:
+def verdict_lines(results: ReportInput) -> tuple[VerdictLine, ...]:
     """Return every comparison as plain data, in report order."""
     return tuple(_line(results, verdict) for verdict in compute_verdicts(results))
 
 
-def verdicts_json(results: Results) -> bytes:
+def verdicts_json(results: ReportInput) -> bytes:
     """Write `verdicts.json`, indented."""
     return msgspec.json.format(msgspec.json.encode(verdict_file(results)), indent=1)
 
 
-def verdict_file(results: Results) -> VerdictFile:
+def verdict_file(results: ReportInput) -> VerdictFile:
     """Return the content of `verdicts.json`."""
     return VerdictFile(
         format=VERDICT_FORMAT,
@@ -104,12 +104,12 @@ def verdict_file(results: Results) -> VerdictFile:
     )
 
 
-def verdicts_csv(results: Results) -> str:
+def verdicts_csv(results: ReportInput) -> str:
     """Write `verdicts.csv`: flags by name, names protected from being read as formulas."""
     return rows_csv(VERDICT_COLUMNS, verdict_rows(results))
 
 
-def verdict_rows(results: Results) -> list[dict[str, Any]]:
+def verdict_rows(results: ReportInput) -> list[dict[str, Any]]:
     """Return every comparison by `VERDICT_COLUMNS`, in report order: None for unknown, lists as text."""
     return [_row(line) for line in verdict_lines(results)]
 
@@ -125,7 +125,7 @@ def _row(line: VerdictLine) -> dict[str, Any]:
     return {name: fields[name] for name in VERDICT_COLUMNS}
 
 
-def _line(results: Results, verdict: Verdict) -> VerdictLine:
+def _line(results: ReportInput, verdict: Verdict) -> VerdictLine:
     a, b = verdict.a, verdict.b
     low, high = verdict.interval
     keys = keys_of(verdict)

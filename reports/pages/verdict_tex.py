@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ...core.errors import one_line
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import Verdict, compute_verdicts
 from ..elements.format import (
     DASH,
@@ -27,13 +27,13 @@ SPECIAL = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {
 HEADINGS = ("Task", "Labels", "Pair", "Difference", "95 % interval", "Verdict", "Seeds", "Images", "Flags")
 
 
-def verdicts_tex(results: Results) -> str:
+def verdicts_tex(results: ReportInput) -> str:
     """Write a `table` environment per protocol and network; names are escaped."""
     tables = [_table(results, caption, members) for caption, members in captioned_verdicts(results)]
     return LATEX_HEAD + ("\n".join(tables) or "% There is nothing to compare.\n")
 
 
-def captioned_verdicts(results: Results) -> list[tuple[str, list[Verdict]]]:
+def captioned_verdicts(results: ReportInput) -> list[tuple[str, list[Verdict]]]:
     """Group the comparisons by protocol, network and image size, each group with its caption."""
     groups: dict[tuple[str, str, int, int], list[Verdict]] = defaultdict(list)
     for verdict in compute_verdicts(results):
@@ -56,7 +56,7 @@ def escape_latex(text: str) -> str:
     return "".join(SPECIAL.get(sign) or LATEX_SIGNS.get(sign) or sign for sign in flat)
 
 
-def _table(results: Results, caption: str, verdicts: Sequence[Verdict]) -> str:
+def _table(results: ReportInput, caption: str, verdicts: Sequence[Verdict]) -> str:
     body, before = [], ""
     for verdict in verdicts:
         task = verdict.a.task
@@ -75,7 +75,7 @@ def _table(results: Results, caption: str, verdicts: Sequence[Verdict]) -> str:
     )  # fmt: skip
 
 
-def verdict_cells(results: Results, verdict: Verdict) -> tuple[str, ...]:
+def verdict_cells(results: ReportInput, verdict: Verdict) -> tuple[str, ...]:
     """Return the texts of a comparison under `HEADINGS`."""
     a = verdict.a
     return (

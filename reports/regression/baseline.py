@@ -9,7 +9,13 @@ import numpy as np
 from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError
 from ...core.files import write_bytes
-from ..analysis.results import LeaderboardRow, Results, comparable_fields, look_up_metric, visible_fields
+from ..analysis.report_input import (
+    LeaderboardRow,
+    ReportInput,
+    comparable_fields,
+    look_up_metric,
+    visible_fields,
+)
 from ..statistics.stats import describe_values
 from .changes import ComparisonPlace
 
@@ -105,7 +111,7 @@ def read_baseline(path: Path) -> BaselineFile:
     return baseline
 
 
-def baseline_of(results: Results, metrics: Sequence[str]) -> BaselineFile:
+def baseline_of(results: ReportInput, metrics: Sequence[str]) -> BaselineFile:
     """Make a baseline of a finished run.
 
     Raises:

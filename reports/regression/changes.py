@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import LeaderboardRow, Results, visible_fields
+from ..analysis.report_input import LeaderboardRow, ReportInput, visible_fields
 from ..statistics.stats import MetricStat, describe_values
 
 ComparisonPlace = tuple[str, int, int, str, str, float, str]
@@ -42,7 +42,7 @@ class RunChanges:
     only_b: tuple[LeaderboardRow, ...]
 
 
-def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
+def pair_rows(a: ReportInput, b: ReportInput, metric: str) -> RunChanges:
     """Pair the rows of run `a` with those of run `b`.
 
     Where a run has several rows at a place (other data, recipe or weights), equal variants are paired
@@ -58,7 +58,7 @@ def pair_rows(a: Results, b: Results, metric: str) -> RunChanges:
     )
 
 
-def _pairs(a: Results, b: Results) -> Iterator[tuple[LeaderboardRow, LeaderboardRow]]:
+def _pairs(a: ReportInput, b: ReportInput) -> Iterator[tuple[LeaderboardRow, LeaderboardRow]]:
     others: dict[ComparisonPlace, list[LeaderboardRow]] = defaultdict(list)
     for row in b.rows:
         others[visible_fields(row)].append(row)

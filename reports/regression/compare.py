@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.errors import unknown_name_error
-from ..analysis.load_results import load_results
-from ..analysis.results import LeaderboardRow, look_up_metric
+from ..analysis.load_report_input import load_report_input
+from ..analysis.report_input import LeaderboardRow, look_up_metric
 from ..elements.format import DASH, count_noun, format_number, format_percent, place_label
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
@@ -27,7 +27,7 @@ def comparison_markdown(a: Path, b: Path, name: str = "") -> str:
     Raises:
         UserError: a folder holds no readable record, or neither run knows the metric.
     """
-    ours, theirs = load_results([a]), load_results([b])
+    ours, theirs = load_report_input([a]), load_report_input([b])
     name = name or ours.primary
     if name not in (known := {*ours.metrics, *theirs.metrics}):
         raise unknown_name_error("metric", name, known)

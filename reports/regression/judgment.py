@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from ...benchmark.schema.records import MetricFacts, Record
 from ...core.errors import UserError, unknown_name_error
-from ..analysis.results import Results, comparable_fields, look_up_metric, visible_fields
+from ..analysis.report_input import ReportInput, comparable_fields, look_up_metric, visible_fields
 from ..elements.format import format_percent
 from .baseline import BaselineFile, BaselineRow, SeedScore, basis_of, seed_score
 from .changes import ComparisonPlace
@@ -75,7 +75,7 @@ class PooledSpread:
 
 
 def check_regression(
-    baseline: BaselineFile, results: Results, inits: Sequence[str] = ()
+    baseline: BaselineFile, results: ReportInput, inits: Sequence[str] = ()
 ) -> list[RowJudgment]:
     """Judge a run by every row of a baseline, or by those of `inits` if there are any.
 
@@ -110,7 +110,7 @@ def check_regression(
 
 
 def _metrics(
-    baseline: BaselineFile, results: Results, lines: Sequence[BaselineRow]
+    baseline: BaselineFile, results: ReportInput, lines: Sequence[BaselineRow]
 ) -> dict[str, MetricFacts]:
     """Return the labels of a baseline's metrics; `UserError` if a direction is not clear."""
     found = {}

@@ -8,7 +8,7 @@ import tabulate
 
 from ...benchmark.schema.records import PRIMARY_METRIC
 from ...core.errors import UserError, unknown_name_error
-from ..analysis.load_results import load_results
+from ..analysis.load_report_input import load_report_input
 from ..elements.format import DASH, count_noun, format_number, format_percent
 from ..pages.markdown_page import escape_markdown
 from ..pages.overview import damage_notice
@@ -27,7 +27,7 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
         UserError: run or baseline cannot be read, or do not fit each other.
     """
     baseline = read_baseline(against)
-    results = load_results([run])
+    results = load_report_input([run])
     judgments = check_regression(baseline, results, inits)
     # a damaged record that is in no plan may belong to any row
     hidden = not set(results.unreadable).isdisjoint(results.strays)
@@ -37,7 +37,7 @@ def regression_outcome(run: Path, against: Path, inits: Sequence[str] = ()) -> t
 
 def update_baseline(run: Path, against: Path, metrics: Sequence[str] = ()) -> str:
     """Write the baseline file of a finished run, return a line to print; see `baseline_of`."""
-    results = load_results([run])
+    results = load_report_input([run])
     for name in metrics:
         if name not in results.metrics:
             raise unknown_name_error("metric", name, results.metrics)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..answers.cost_benefit import cost_benefit_answer
 from ..elements.format import (
     GENERATED,
@@ -43,7 +43,7 @@ CostPlace = tuple[str, str, int, int, str]
 
 
 @SECTIONS.register("cost")
-def cost_section(results: Results) -> SectionContent | None:
+def cost_section(results: ReportInput) -> SectionContent | None:
     """Show seconds and memory of cells and pretraining, and the score against the seconds."""
     if not results.step("score") and not results.step("pretrain"):
         return None
@@ -84,7 +84,7 @@ def _memory(records: Sequence[Record]) -> float:
     return max((r.peak_memory_mb for r in records), default=float("nan"))
 
 
-def _cells(results: Results) -> Table:
+def _cells(results: ReportInput) -> Table:
     cells: dict[CostPlace, list[Record]] = defaultdict(list)
     tunings: dict[CostPlace, list[Record]] = defaultdict(list)
     for record in results.step("score"):
@@ -118,7 +118,7 @@ def _cells(results: Results) -> Table:
     return compact_column(Table("Cost of the cells", columns, tuple(rows), keys=keys), "Network")
 
 
-def _pretraining(results: Results) -> Table:
+def _pretraining(results: ReportInput) -> Table:
     rows: list[TableRow] = [
         (
             Datum(r.cell.init, r.cell.init, note=r.init.label if r.init else ""),
@@ -147,7 +147,7 @@ def _pretraining(results: Results) -> Table:
     return compact_column(table, "Network")
 
 
-def _users(results: Results, made: Record) -> Datum:
+def _users(results: ReportInput, made: Record) -> Datum:
     """Name the tasks scored with these weights."""
     identity = made.init.identity if made.init else None
     tasks = sorted({r.cell.task for r in results.counted if r.init and r.init.identity == identity})
@@ -162,7 +162,7 @@ def _held_out_auc(made: Record) -> str | None:
     return ", ".join(" ".join(pair) for pair in found) or None
 
 
-def _figures(results: Results) -> tuple[Figure, ...]:
+def _figures(results: ReportInput) -> tuple[Figure, ...]:
     """Draw score against seconds at the largest fraction, one panel per protocol and network."""
     seconds = {record.key: record.seconds for record in results.counted}
     panels: dict[tuple[str, str, int, int], list[tuple[LeaderboardRow, float]]] = defaultdict(list)
@@ -187,7 +187,7 @@ def _figures(results: Results) -> tuple[Figure, ...]:
 
 
 def _panel(
-    results: Results,
+    results: ReportInput,
     key: tuple[str, str, int, int],
     points: Sequence[tuple[LeaderboardRow, float]],
     init_looks: dict[str, InitLook],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.pairs import PairedRows, differences_to
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..elements.format import (
     GENERATED,
     NO_VERDICT,
@@ -48,7 +48,7 @@ MAP_ROWS = 300
 
 
 @SECTIONS.register("difference-to-scratch")
-def difference_to_scratch(results: Results) -> SectionContent | None:
+def difference_to_scratch(results: ReportInput) -> SectionContent | None:
     """Map task x init per fraction; one figure per protocol, architecture and image size."""
     inits = {row.init for row in results.rows}
     if not results.rows or inits == {BASELINE}:
@@ -82,7 +82,7 @@ def difference_to_scratch(results: Results) -> SectionContent | None:
     return SectionContent(title, (SectionPart(lead=lead, blocks=(*blocks, _table(results, found))),))
 
 
-def _panels(results: Results, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:
+def _panels(results: ReportInput, items: Sequence[PairedRows], scale: float) -> tuple[FigurePanel, ...]:
     """Split the fractions into panels of legible width."""
     fractions = list(dict.fromkeys(sorted(item.row.fraction for item in items)))
     inits = len({_name(item) for item in items})
@@ -98,7 +98,7 @@ def _name(item: PairedRows) -> str:
     return f"{name}*" if item.row.contaminated else name
 
 
-def _panel(results: Results, items: Sequence[PairedRows], scale: float) -> FigurePanel:
+def _panel(results: ReportInput, items: Sequence[PairedRows], scale: float) -> FigurePanel:
     tasks = list(dict.fromkeys(item.row.task for item in items))
     ordered = sorted(items, key=lambda item: item.row.fraction)
     columns = list(dict.fromkeys((item.row.fraction, _name(item)) for item in ordered))
@@ -149,7 +149,7 @@ def _group(axes: Axes, fractions: Sequence[float]) -> None:
             axes.axvline(first, color=PAPER, linewidth=5)
 
 
-def _table(results: Results, found: Sequence[PairedRows]) -> Table:
+def _table(results: ReportInput, found: Sequence[PairedRows]) -> Table:
     more = len(found) > MAP_ROWS
     cut = f" (the first {MAP_ROWS} of {len(found):,}; verdicts.csv has all)" if more else ""
     found = found[:MAP_ROWS]

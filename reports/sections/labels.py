@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..analysis.labels_saved import LabelSaving, label_savings
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..answers.labels import AT_MOST, NOT_REACHED, label_count, labels_answer
 from ..elements.format import (
     DASH,
@@ -37,7 +37,7 @@ SORT_LAST = 1e18
 
 
 @SECTIONS.register("labels-saved")
-def labels_section(results: Results) -> SectionContent | None:
+def labels_section(results: ReportInput) -> SectionContent | None:
     """Show the labels needed for the reference's score at all labels, and folded at fewer."""
     found = label_savings(results)
     if not found:
@@ -65,7 +65,7 @@ def labels_section(results: Results) -> SectionContent | None:
     return SectionContent("Labels saved", (part,), (answer,) if answer else ())
 
 
-def _table(results: Results, savings: Sequence[LabelSaving], largest: bool) -> Table:
+def _table(results: ReportInput, savings: Sequence[LabelSaving], largest: bool) -> Table:
     chosen = [
         (each, place)
         for each in savings

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from ...benchmark.schema.records import MetricFacts
-from ..analysis.results import LeaderboardRow, Results, look_up_metric
+from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
 from ..elements.format import (
     NO_VERDICT,
     count_noun,
@@ -21,7 +21,7 @@ from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, Tab
 
 
 @SECTIONS.register("leaderboard")
-def leaderboard_section(results: Results) -> SectionContent | None:
+def leaderboard_section(results: ReportInput) -> SectionContent | None:
     """Show one table per protocol and fraction, the largest fraction first and open."""
     if not results.rows:
         return None
@@ -74,7 +74,7 @@ def best_rows(
     return found
 
 
-def _table(results: Results, protocol: str, rows: Sequence[LeaderboardRow], folded: bool) -> Table:
+def _table(results: ReportInput, protocol: str, rows: Sequence[LeaderboardRow], folded: bool) -> Table:
     extra = varying_columns(rows)
     first = results.primary
     others = order_metrics({name for row in rows for name in row.stats} - {first})

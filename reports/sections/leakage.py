@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...benchmark.audits.leakage.outcome import ImagePair, LeakageAudit, ShortcutHint
 from ...benchmark.schema.records import SplitOverlap
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.format import count_noun, task_entry
 from ..elements.section import (
     SECTIONS,
@@ -25,7 +25,7 @@ _SIDE = TableColumn("Images, px", "d", "image size as stored")
 
 
 @SECTIONS.register("leakage")
-def leakage_section(results: Results) -> SectionContent | None:
+def leakage_section(results: ReportInput) -> SectionContent | None:
     """Show the test images that training could know; None if nothing was counted or audited."""
     copies, audits = _copies(results), results.leakage_audits
     if not copies and not audits:
@@ -53,7 +53,7 @@ def leakage_section(results: Results) -> SectionContent | None:
     return SectionContent("Leakage", (part,))
 
 
-def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:
+def _copies(results: ReportInput) -> dict[tuple[str, int], list[SplitOverlap]]:
     """Collect the distinct counts of each (task, size); old records have none."""
     found: dict[tuple[str, int], list[SplitOverlap]] = {}
     for record in results.counted:
@@ -64,7 +64,7 @@ def _copies(results: Results) -> dict[tuple[str, int], list[SplitOverlap]]:
     return dict(sorted(found.items()))
 
 
-def _copies_table(results: Results, copies: dict[tuple[str, int], list[SplitOverlap]]) -> Table:
+def _copies_table(results: ReportInput, copies: dict[tuple[str, int], list[SplitOverlap]]) -> Table:
     columns = (
         _TASK,
         _SIDE,
@@ -94,7 +94,7 @@ def _handling(copies: SplitOverlap) -> str:
     return "dropped" if copies.dropped else "kept"
 
 
-def _near_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
+def _near_table(results: ReportInput, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
         _SIDE,
@@ -110,7 +110,7 @@ def _near_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
     return Table("Near copies and shared groups", columns, rows)
 
 
-def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[TableRow]:
+def _near_rows(results: ReportInput, audit: LeakageAudit) -> Iterator[TableRow]:
     task = task_entry(results, audit.task)
     for near in audit.near:
         found = len(near.matches)
@@ -126,7 +126,7 @@ def _near_rows(results: Results, audit: LeakageAudit) -> Iterator[TableRow]:
         yield (task, audit.size, looked, "leak", each.known, each.images, share, None, None)
 
 
-def _hint_table(results: Results, audits: tuple[LeakageAudit, ...]) -> Table:
+def _hint_table(results: ReportInput, audits: tuple[LeakageAudit, ...]) -> Table:
     columns = (
         _TASK,
         TableColumn("Target"),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..elements.arrows import LabelArrow, draw_arrows, label_arrows
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
 from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
@@ -30,7 +30,7 @@ CurveKey = tuple[str, str]
 
 
 @SECTIONS.register("learning-curves")
-def learning_curves(results: Results) -> SectionContent | None:
+def learning_curves(results: ReportInput) -> SectionContent | None:
     """Draw one panel per task, one figure per protocol, architecture and image size."""
     figures: dict[tuple[str, str, int, int], dict[str, list[LeaderboardRow]]] = defaultdict(
         lambda: defaultdict(list)
@@ -71,7 +71,7 @@ def _without_curves() -> SectionContent:
 
 
 def _figure(
-    results: Results,
+    results: ReportInput,
     name: str,
     caption: str,
     tasks: dict[str, list[LeaderboardRow]],
@@ -104,7 +104,11 @@ def rows_by_curve(rows: Sequence[LeaderboardRow]) -> dict[CurveKey, list[Leaderb
 
 
 def _task_panel(
-    results: Results, task: str, setting: str, rows: Sequence[LeaderboardRow], init_looks: dict[str, InitLook]
+    results: ReportInput,
+    task: str,
+    setting: str,
+    rows: Sequence[LeaderboardRow],
+    init_looks: dict[str, InitLook],
 ) -> FigurePanel:
     lines = rows_by_curve(rows)
     several = {init for init, variant in lines if sum(other == init for other, _ in lines) > 1}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.aggregate import ComparableSetting, SettingScores, gather_scores
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label, primary_title
 from ..elements.heat import LEAST_SCALE, draw_heat
 from ..elements.pictures import draw_panel, panel_title, report_style, shorten_name
@@ -38,7 +38,7 @@ class SettingMap:
 
 
 @SECTIONS.register("modality-map")
-def modality_map(results: Results) -> SectionContent | None:
+def modality_map(results: ReportInput) -> SectionContent | None:
     """Draw a map per protocol and network at the largest fraction; None without modalities."""
     gathered = gather_scores(results)
     largest = max((each.setting.fraction for each in gathered), default=0.0)
@@ -61,7 +61,7 @@ def modality_map(results: Results) -> SectionContent | None:
     return SectionContent("By modality", (SectionPart(lead=lead, blocks=(figure,)),))
 
 
-def _map(results: Results, each: SettingScores) -> SettingMap:
+def _map(results: ReportInput, each: SettingScores) -> SettingMap:
     cells: dict[tuple[str, str], list[float]] = defaultdict(list)
     used: dict[str, None] = {}
     inits = [init for init in each.inits if init != BASELINE]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..analysis.convergence import ConvergencePace, convergence_paces
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..answers.convergence import pace_answer
 from ..elements.format import (
     compact_column,
@@ -20,7 +20,7 @@ from ..statistics.convergence import SHARE
 
 
 @SECTIONS.register("convergence")
-def convergence_section(results: Results) -> SectionContent | None:
+def convergence_section(results: ReportInput) -> SectionContent | None:
     """Show the steps and seconds of every fine-tuned row; None if no record has a curve."""
     found = convergence_paces(results)
     if not found:
@@ -45,7 +45,7 @@ def convergence_section(results: Results) -> SectionContent | None:
     return SectionContent("Convergence", (part,), (answer,) if answer else ())
 
 
-def _table(results: Results, found: Sequence[ConvergencePace], folded: bool) -> Table:
+def _table(results: ReportInput, found: Sequence[ConvergencePace], folded: bool) -> Table:
     extra, near = varying_columns(pace.row for pace in found), format_percent(SHARE)
     columns = (
         TableColumn("Task", facet="task"),

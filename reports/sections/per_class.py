@@ -7,7 +7,7 @@ import numpy as np
 
 from ...benchmark.schema.records import Record
 from ...benchmark.training.metrics import BUILT_IN_METRICS
-from ..analysis.results import LeaderboardRow, Results, look_up_metric
+from ..analysis.report_input import LeaderboardRow, ReportInput, look_up_metric
 from ..elements.format import (
     count_noun,
     format_percent,
@@ -27,7 +27,7 @@ PerClassLine = tuple[LeaderboardRow, str, dict[str, MetricStat]]
 
 
 @SECTIONS.register("per-class")
-def per_class(results: Results) -> SectionContent | None:
+def per_class(results: ReportInput) -> SectionContent | None:
     """Show one folded table per protocol; None if no record has scores of classes."""
     largest = max((row.fraction for row in results.rows), default=0.0)
     protocols: dict[str, list[PerClassLine]] = defaultdict(list)
@@ -49,7 +49,7 @@ def per_class(results: Results) -> SectionContent | None:
     return SectionContent("Classes", (SectionPart(lead=lead, blocks=tuple(tables)),))
 
 
-def _lines(results: Results, fraction: float) -> list[PerClassLine]:
+def _lines(results: ReportInput, fraction: float) -> list[PerClassLine]:
     """List the statistics of every init, by task and class."""
     records = {record.key: record for record in results.counted}
     tasks: dict[tuple[str, str], dict[str, list[PerClassLine]]] = defaultdict(lambda: defaultdict(list))
@@ -73,7 +73,7 @@ def _stats(records: Sequence[Record]) -> dict[str, dict[str, MetricStat]]:
     }
 
 
-def _table(results: Results, lines: Sequence[PerClassLine]) -> Table:
+def _table(results: ReportInput, lines: Sequence[PerClassLine]) -> Table:
     extra = varying_columns(row for row, _, _ in lines)
     titles = {of.per_class.name: of.per_class.title for of in BUILT_IN_METRICS.values() if of.per_class}
     names = order_metrics({name for _, _, stats in lines for name in stats})

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ...benchmark.schema.plan import Cell
 from ..analysis.flags import leaks
-from ..analysis.results import Results, look_up_metric
+from ..analysis.report_input import ReportInput, look_up_metric
 from ..analysis.verdicts import compute_verdicts
 from ..answers.data_quality import data_quality_answer
 from ..elements.format import (
@@ -26,7 +26,7 @@ PROBLEM_ROWS = 300
 
 
 @SECTIONS.register("problems")
-def problems_section(results: Results) -> SectionContent:
+def problems_section(results: ReportInput) -> SectionContent:
     """List the warnings on the numbers of the report."""
     points = (
         *(f"{leak}." for leak in leaks(results)),
@@ -56,7 +56,7 @@ def problems_section(results: Results) -> SectionContent:
     )
 
 
-def _counts(results: Results) -> list[str]:
+def _counts(results: ReportInput) -> list[str]:
     points = [
         f"There is no readable plan in {folder}: missing cells there are unknown."
         for folder in results.planless
@@ -100,12 +100,12 @@ def _is_constant(stat: MetricStat | None) -> bool:
     return stat is not None and stat.n > 1 and stat.low == stat.high
 
 
-def _generated_tasks(results: Results) -> list[str]:
+def _generated_tasks(results: ReportInput) -> list[str]:
     tasks = sorted({row.task for row in results.rows if results.generated(row.task)})
     return [f"{task}: {GENERATED}." for task in tasks]
 
 
-def _overlaps(results: Results) -> list[str]:
+def _overlaps(results: ReportInput) -> list[str]:
     seen = sorted({(row.init, row.task, corpus) for row in results.rows for corpus in row.overlap})
     found = sorted(
         {(row.task, row.audit.sentence) for row in results.rows if row.audit and row.audit.contaminated}
@@ -117,11 +117,11 @@ def _overlaps(results: Results) -> list[str]:
     ]
 
 
-def _task_name(results: Results, task: str) -> str:
+def _task_name(results: ReportInput, task: str) -> str:
     return f"{task} ({GENERATED})" if results.generated(task) else task
 
 
-def _separate_variants(results: Results) -> list[str]:
+def _separate_variants(results: ReportInput) -> list[str]:
     """Name the tasks with records that must not be averaged or compared."""
     tasks = Counter((row.task, row.protocol) for row in results.rows if row.ambiguous)
     return [
@@ -132,14 +132,14 @@ def _separate_variants(results: Results) -> list[str]:
     ]
 
 
-def _repeated_seeds(results: Results) -> list[str]:
+def _repeated_seeds(results: ReportInput) -> list[str]:
     return [
         f"{_task_name(results, task)}: {count_noun(dropped, 'record')} replaced by later ones of equal seeds."
         for task, dropped in sorted(results.repeated.items())
     ]
 
 
-def _mixed_software(results: Results) -> list[str]:
+def _mixed_software(results: ReportInput) -> list[str]:
     """Count the rows that average seeds of different package versions or devices."""
     made = {record.key: record.provenance for record in results.counted}
     differing = {
@@ -157,7 +157,7 @@ def _mixed_software(results: Results) -> list[str]:
     ]
 
 
-def _where(results: Results, cell: Cell) -> TableRow:
+def _where(results: ReportInput, cell: Cell) -> TableRow:
     step = {"pretrain": "pretraining", "tune": "tuning"}.get(cell.step, cell.protocol)
     network = place_label(cell.arch, cell.size, cell.input_size)
     labels = Datum(cell.fraction, format_percent(cell.fraction))
@@ -186,7 +186,7 @@ def _cells_table(
     return compact_column(table, "Network")
 
 
-def _failed_cells(results: Results) -> Table:
+def _failed_cells(results: ReportInput) -> Table:
     groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for record in sorted(results.failed, key=lambda record: _by_place(record.cell)):
         groups[_where(results, record.cell), record.error or "no error was recorded"].append(record.cell)
@@ -200,7 +200,7 @@ def _by_place(cell: Cell) -> tuple[object, ...]:
     return steps.index(cell.step), cell.task, cell.protocol, cell.arch, cell.init, cell.fraction, cell.seed
 
 
-def _missing_cells(results: Results) -> Table:
+def _missing_cells(results: ReportInput) -> Table:
     waiting = [item for item in results.missing if item.reason != "failed"]
     groups: dict[tuple[TableRow, str], list[Cell]] = defaultdict(list)
     for item in waiting:
@@ -210,7 +210,7 @@ def _missing_cells(results: Results) -> Table:
     return _cells_table(caption, (TableColumn("Seeds"), TableColumn("Why")), rows, folded=len(rows) > 20)
 
 
-def _undefined_metrics(results: Results) -> Table:
+def _undefined_metrics(results: ReportInput) -> Table:
     found: Counter[tuple[TableRow, str, str]] = Counter()
     for record in results.counted:
         for name, value in record.metrics.items():
@@ -223,7 +223,7 @@ def _undefined_metrics(results: Results) -> Table:
     return _cells_table(caption, (TableColumn("Metric"), TableColumn("Seeds", "d"), TableColumn("Why")), rows)
 
 
-def _edges(results: Results) -> Table:
+def _edges(results: ReportInput) -> Table:
     found: dict[tuple[TableRow, str, str], list[tuple[float, Cell]]] = defaultdict(list)
     for record in results.counted:
         for choice in record.choices:
@@ -240,7 +240,7 @@ def _edges(results: Results) -> Table:
     return _cells_table(caption, columns, rows, folded=True)
 
 
-def _caveats(results: Results) -> Table:
+def _caveats(results: ReportInput) -> Table:
     tasks = sorted({row.task for row in results.rows})
     rows = [
         (task_entry(results, task), caveat)
@@ -252,7 +252,7 @@ def _caveats(results: Results) -> Table:
     return Table("Known caveats of the tasks", columns, tuple(rows))
 
 
-def _notes(results: Results) -> Table:
+def _notes(results: ReportInput) -> Table:
     found = Counter((record.cell.task, note) for record in results.counted for note in record.notes)
     rows: list[TableRow] = [
         (task_entry(results, task), note, cells) for (task, note), cells in sorted(found.items())

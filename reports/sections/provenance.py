@@ -9,7 +9,7 @@ import msgspec
 
 from ...benchmark.schema.plan import Plan
 from ...benchmark.schema.records import InitFacts, Record
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.format import GENERATED, compact_column, count_noun, place_label, task_entry
 from ..elements.section import SECTIONS, Datum, SectionContent, SectionPart, Table, TableColumn, TableRow
 
@@ -19,7 +19,7 @@ HASH_DIGITS = 12
 
 
 @SECTIONS.register("provenance")
-def provenance_section(results: Results) -> SectionContent | None:
+def provenance_section(results: ReportInput) -> SectionContent | None:
     """Show tasks, inits, software and recipe of every counted record."""
     tables = (_tasks(results), _inits(results), _software(results), _recipe(results))
     lead = ("Everything that determines these numbers. Hashes are shortened; the records have them whole.",)
@@ -46,7 +46,7 @@ def _group_records(records: Iterable[Record], key: Callable[[Record], str]) -> d
     return dict(sorted(groups.items()))
 
 
-def _tasks(results: Results) -> Table:
+def _tasks(results: ReportInput) -> Table:
     rows: list[TableRow] = []
     for task, members in _group_records(results.counted, lambda record: record.cell.task).items():
         facts = results.tasks.get(task)
@@ -70,7 +70,7 @@ def _tasks(results: Results) -> Table:
     return Table("Tasks", columns, tuple(rows))
 
 
-def _inits(results: Results) -> Table:
+def _inits(results: ReportInput) -> Table:
     groups: dict[tuple[str, ...], list[tuple[Record, InitFacts]]] = defaultdict(list)
     for record in results.counted:
         if record.init:
@@ -120,7 +120,7 @@ def _request(plan: Plan) -> dict[str, object]:
     return found
 
 
-def _option_entry(results: Results, value: object) -> Datum:
+def _option_entry(results: ReportInput, value: object) -> Datum:
     """Write an option value, with the warning for generated tasks."""
     named = value if isinstance(value, (list, tuple)) else [value]
     made = sorted(task for task in named if isinstance(task, str) and results.generated(task))
@@ -134,7 +134,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _software(results: Results) -> Table:
+def _software(results: ReportInput) -> Table:
     """Show one row per (versions, commit, device), several if one changed during the run."""
     groups: Counter[tuple[str, str, str, str]] = Counter()
     for record in results.records:  # failed ones too: versions explain many failures
@@ -160,7 +160,7 @@ def _threads(records: Sequence[Record], device: str) -> str:
     return _some(str(record.provenance.threads) for record in records if record.provenance.device == device)
 
 
-def _recipe(results: Results) -> Table:
+def _recipe(results: ReportInput) -> Table:
     rows: list[TableRow] = []
     if results.plan:
         asked = {f"--{name.replace('_', '-')}": value for name, value in _request(results.plan).items()}

@@ -13,7 +13,7 @@ from ..analysis.aggregate import (
     overall_differences,
     rank_inits,
 )
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.critical_difference import draw_ranking
 from ..elements.format import (
     GENERATED,
@@ -43,7 +43,7 @@ DIAGRAMS = 12
 
 
 @SECTIONS.register("over-tasks")
-def over_tasks(results: Results) -> SectionContent | None:
+def over_tasks(results: ReportInput) -> SectionContent | None:
     """Show the differences over tasks and the ranks of every setting, the largest fraction open."""
     found = overall_differences(results)
     if not found:
@@ -70,7 +70,7 @@ def over_tasks(results: Results) -> SectionContent | None:
     return SectionContent("Over all tasks", (part,))
 
 
-def _points(results: Results) -> tuple[str, ...]:
+def _points(results: ReportInput) -> tuple[str, ...]:
     """Name the statistics with too few tasks, and the tasks that were left out."""
     units = max(each.mean.units for each in overall_differences(results))
     inits = max((len(each.inits) for each in rank_inits(results)), default=0)
@@ -194,7 +194,7 @@ def _labels(setting: ComparableSetting, folded: bool) -> str:
     return "with fewer labels" if folded else f"with {format_percent(setting.fraction)} of the labels"
 
 
-def _diagrams(results: Results, ranked: Sequence[InitRanking]) -> Figure | None:
+def _diagrams(results: ReportInput, ranked: Sequence[InitRanking]) -> Figure | None:
     drawable = [each for each in ranked if not math.isnan(each.ranks.critical)]
     if not drawable:
         return None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...benchmark.training.metrics import ECE_BINS
 from ..analysis.influence_input import read_predictions
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..elements.format import GENERATED, count_noun, format_number, format_percent, place_label
 from ..elements.pictures import INK, InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
@@ -42,7 +42,7 @@ class ReliabilityCurve:
 
 
 @SECTIONS.register("reliability")
-def reliability_section(results: Results) -> SectionContent | None:
+def reliability_section(results: ReportInput) -> SectionContent | None:
     """Draw a panel per task at the largest fraction, a line per init; None without predictions."""
     largest = max((row.fraction for row in results.rows), default=0.0)
     panels: dict[tuple[object, ...], list[LeaderboardRow]] = defaultdict(list)
@@ -104,7 +104,7 @@ def decisions(labels: NDArray[np.generic], scores: _Floats) -> tuple[_Floats, ND
     return scores.max(axis=1), scores.argmax(axis=1) == labels
 
 
-def _curve(results: Results, row: LeaderboardRow) -> ReliabilityCurve | None:
+def _curve(results: ReportInput, row: LeaderboardRow) -> ReliabilityCurve | None:
     found = [read_predictions(results.predictions_of(key)) for key in row.keys]
     known = [decisions(read[0], read[1].astype(float)) for read in found if read]
     if len(known) < len(found):
@@ -119,7 +119,7 @@ def _caption(key: tuple[object, ...]) -> str:
 
 
 def _panel(
-    results: Results, curves: Sequence[ReliabilityCurve], init_looks: dict[str, InitLook]
+    results: ReportInput, curves: Sequence[ReliabilityCurve], init_looks: dict[str, InitLook]
 ) -> FigurePanel:
     row = curves[0].row
     made = GENERATED if results.generated(row.task) else ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ...benchmark.schema.records import Record
 from ..analysis.aggregate import OverallDifference, overall_differences
 from ..analysis.labels_saved import LabelSaving, label_savings
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.verdicts import BETTER, WORSE, Verdict, compute_verdicts
 from ..answers.labels import saving_sentence
 from ..answers.main_answer import evidence_of
@@ -35,7 +35,7 @@ ASKED = 3_000_000
 
 
 @SECTIONS.register("essay")
-def seed_questions(results: Results) -> SectionContent | None:
+def seed_questions(results: ReportInput) -> SectionContent | None:
     """Answer each question in a sentence or two; None without medical weights."""
     if not any(row.init == MEDICAL for row in results.rows):
         return None
@@ -54,7 +54,7 @@ def seed_questions(results: Results) -> SectionContent | None:
     return SectionContent("The Medical ImageNet questions", (SectionPart(lead=lead), *parts, limits))
 
 
-def feasibility_answer(results: Results) -> str:
+def feasibility_answer(results: ReportInput) -> str:
     """Write the images, sources and seconds of the MedNets pretrained here."""
     made = _pretrain_records(results)
     if not made:
@@ -71,7 +71,7 @@ def feasibility_answer(results: Results) -> str:
     )
 
 
-def better_answer(results: Results) -> str:
+def better_answer(results: ReportInput) -> str:
     """Compare MedNet with ImageNet over tasks, and count the verdicts."""
     pair, warning = _pair(results, GENERAL)
     over = [each for each in overall_differences(results) if {each.a, each.b} == {MEDICAL, GENERAL}]
@@ -85,7 +85,7 @@ def better_answer(results: Results) -> str:
     return f"{MEDICAL} minus {GENERAL} over tasks: {means}. {_tally_sentence(pair, MEDICAL)}{warning}"
 
 
-def needed_answer(results: Results) -> str:
+def needed_answer(results: ReportInput) -> str:
     """Write how many labels MedNet saves, and its verdicts against scratch."""
     savings = [each for each in label_savings(results) if each.saved and each.init.init == MEDICAL]
     savings = [s for s in savings if not results.generated(s.init.task)] or savings  # as `_pair` does
@@ -107,13 +107,13 @@ def needed_answer(results: Results) -> str:
     return f"{' '.join(parts)} {gain}".strip()
 
 
-def _pair(results: Results, other: str) -> tuple[list[Verdict], str]:
+def _pair(results: ReportInput, other: str) -> tuple[list[Verdict], str]:
     """Return the verdicts on MedNet against another init, on real tasks if there are any."""
     pair = {MEDICAL, other}
     return evidence_of(results, [v for v in compute_verdicts(results) if {v.a.init, v.b.init} == pair])
 
 
-def limits_answer(results: Results) -> str:
+def limits_answer(results: ReportInput) -> str:
     """Name the tasks without a better pretraining, and those where one was worse than scratch."""
     plain = [v for v in compute_verdicts(results) if BASELINE in (v.a.init, v.b.init)]
     plain = [v for v in plain if not v.a.derived_from and not v.b.derived_from]
@@ -145,7 +145,7 @@ def limits_answer(results: Results) -> str:
     )
 
 
-def cannot_answer(results: Results) -> tuple[str, ...]:
+def cannot_answer(results: ReportInput) -> tuple[str, ...]:
     """List the questions that this run does not answer."""
     rows = [row for row in results.rows if row.init == MEDICAL]
     tasks = {row.task for row in rows}
@@ -166,7 +166,7 @@ def cannot_answer(results: Results) -> tuple[str, ...]:
     return tuple(filter(None, points))
 
 
-def _pretrain_records(results: Results) -> list[Record]:
+def _pretrain_records(results: ReportInput) -> list[Record]:
     return [record for record in results.step("pretrain") if record.cell.init == MEDICAL]
 
 
@@ -174,7 +174,7 @@ def _sources(made: Record) -> list[str]:
     return [name.rpartition(": ")[2] for name in made.metrics]
 
 
-def _mean(results: Results, each: OverallDifference, named: bool) -> str:
+def _mean(results: ReportInput, each: OverallDifference, named: bool) -> str:
     sign = 1 if each.a == MEDICAL else -1
     mean, setting = each.mean, each.setting
     ends = format_interval(*sorted((sign * mean.low, sign * mean.high)))

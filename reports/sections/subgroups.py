@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.subgroups import (
     FEWEST_PER_SIDE,
     UNKNOWN_VALUE,
@@ -46,7 +46,7 @@ RANGE = f"95{NBSP}% interval"
 
 
 @SECTIONS.register("subgroups")
-def subgroups_section(results: Results) -> SectionContent | None:
+def subgroups_section(results: ReportInput) -> SectionContent | None:
     """Show the largest label share in three tables; None without subgroup columns."""
     found = subgroup_gaps(results)
     if not found:
@@ -87,7 +87,7 @@ Raw = tuple[str, tuple[TableColumn, ...], tuple[TableRow, ...]]
 """Caption, columns and rows of a table."""
 
 
-def _scores(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
+def _scores(results: ReportInput, found: Sequence[RowGap], labels: str) -> Raw:
     extra = varying_columns(each.row for each in found)
     columns = (
         TASK, COLUMN, TableColumn("Subgroup"), INIT, PROTOCOL, *(column for column, _ in extra),
@@ -126,7 +126,7 @@ def _value(one: SubgroupRow) -> str:
     return NOT_STATED if one.value == UNKNOWN_VALUE else one.value
 
 
-def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
+def _gaps(results: ReportInput, found: Sequence[RowGap], labels: str) -> Raw:
     extra = varying_columns(each.row for each in found)
     columns = (
         TASK, COLUMN, INIT, PROTOCOL, *(column for column, _ in extra), TableColumn("Lowest"),
@@ -151,7 +151,7 @@ def _gaps(results: Results, found: Sequence[RowGap], labels: str) -> Raw:
     return f"Gap between the lowest and the highest subgroup of each init, {labels}", columns, tuple(rows)
 
 
-def _gains(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
+def _gains(results: ReportInput, found: Sequence[SubgroupGain], labels: str) -> Raw:
     extra = varying_columns(each.pair.a for each in found)
     columns = (
         TASK, COLUMN, TableColumn("Subgroup"), TableColumn("Inits", facet="init"), PROTOCOL,
@@ -174,7 +174,7 @@ def _gains(results: Results, found: Sequence[SubgroupGain], labels: str) -> Raw:
     return f"Gain of the first init over the second by subgroup, {labels}", columns, tuple(rows)
 
 
-def _names(results: Results, row: LeaderboardRow, column: str) -> tuple[TableEntry, TableEntry]:
+def _names(results: ReportInput, row: LeaderboardRow, column: str) -> tuple[TableEntry, TableEntry]:
     return task_entry(results, row.task), column
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...benchmark.schema.records import Record
-from ..analysis.results import Results
+from ..analysis.report_input import ReportInput
 from ..elements.format import GENERATED, count_noun, format_percent, place_label, primary_title
 from ..elements.pictures import InitLook, draw_panel, legend_swatch, looks_of, panel_title, report_style
 from ..elements.section import SECTIONS, Figure, FigurePanel, SectionContent, SectionPart
@@ -21,7 +21,7 @@ MOST_SEED_LINES = 10
 
 
 @SECTIONS.register("training-curves")
-def training_curves(results: Results) -> SectionContent | None:
+def training_curves(results: ReportInput) -> SectionContent | None:
     """Draw one panel per task; one figure per protocol, architecture, image size and fraction."""
     ranks = {row.task: place for place, row in enumerate(results.rows)}
     figures: dict[tuple[str, str, int, int, float], dict[str, list[Record]]] = defaultdict(
@@ -56,7 +56,7 @@ def training_curves(results: Results) -> SectionContent | None:
 
 
 def _figure(
-    results: Results,
+    results: ReportInput,
     name: str,
     caption: str,
     tasks: dict[str, list[Record]],
@@ -70,7 +70,7 @@ def _figure(
 
 
 def _panel(
-    results: Results, task: str, records: Sequence[Record], init_looks: dict[str, InitLook]
+    results: ReportInput, task: str, records: Sequence[Record], init_looks: dict[str, InitLook]
 ) -> FigurePanel:
     drawn: dict[str, list[Record]] = defaultdict(list)
     for record in records:

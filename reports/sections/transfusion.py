@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.feature_reuse import FinetunePlace, finetune_places, learned_inits, most_labels
-from ..analysis.results import BASELINE, Results
+from ..analysis.report_input import BASELINE, ReportInput
 from ..analysis.transfusion import (
     CONTRADICTED,
     HALF,
@@ -67,7 +67,7 @@ CLOSING = (
 
 
 @SECTIONS.register("transfusion")
-def transfusion_section(results: Results) -> SectionContent | None:
+def transfusion_section(results: ReportInput) -> SectionContent | None:
     """Compare derived inits with their source; None if there are none and no CKA was measured."""
     found = finetune_places(results)
     of = learned_inits(found)
@@ -126,7 +126,7 @@ def _findings_table(judged: dict[str, tuple[TransfusionFinding, ...]]) -> Table:
     return Table("Findings of Raghu et al. 2019", columns, tuple(rows))
 
 
-def _table(results: Results, full: Sequence[FinetunePlace]) -> Table:
+def _table(results: ReportInput, full: Sequence[FinetunePlace]) -> Table:
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Architecture"),
@@ -150,7 +150,7 @@ def _table(results: Results, full: Sequence[FinetunePlace]) -> Table:
     )
 
 
-def _line(results: Results, p: FinetunePlace, init: str) -> Iterator[TableEntry]:
+def _line(results: ReportInput, p: FinetunePlace, init: str) -> Iterator[TableEntry]:
     row, pace = p.rows[init], p.paces[init]
     yield task_entry(results, p.task)
     yield p.arch
@@ -187,7 +187,7 @@ def _mean(values: np.ndarray) -> Datum:
     return Datum(float(known.mean()), format_number(float(known.mean()), ".2f"), sd)
 
 
-def _figure(results: Results, full: Sequence[FinetunePlace], warning: str) -> Figure | None:
+def _figure(results: ReportInput, full: Sequence[FinetunePlace], warning: str) -> Figure | None:
     shown = [p for p in full if any(p.cka(init)[1].size for init in p.rows)][:CKA_PANELS]
     if not shown:
         return None

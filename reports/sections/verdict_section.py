@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..analysis.results import LeaderboardRow, Results
+from ..analysis.report_input import LeaderboardRow, ReportInput
 from ..analysis.verdicts import EQUIVALENT, UNDECIDED, Verdict, compute_verdicts
 from ..answers.by_modality import by_modality_answer, reach_table
 from ..answers.main_answer import main_answer
@@ -39,7 +39,7 @@ OPTIONAL_STOPPING = (
 
 
 @SECTIONS.register("verdicts")
-def verdict_section(results: Results) -> SectionContent | None:
+def verdict_section(results: ReportInput) -> SectionContent | None:
     """Show every verdict with its evidence, by protocol, and answer three questions."""
     if not results.rows:
         return None
@@ -55,7 +55,7 @@ def verdict_section(results: Results) -> SectionContent | None:
     return SectionContent("Verdicts", tuple(parts), tuple(filter(None, answers)))
 
 
-def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
+def _lead(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
     if not verdicts:
         inits = join_words(list(dict.fromkeys(row.init for row in results.rows)))
         return SectionPart(lead=(f"Nothing can be compared: there are results of {inits} only.",))
@@ -78,7 +78,7 @@ def _lead(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
     return SectionPart(lead=lead, points=tuple(_counts(results, verdicts)))
 
 
-def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
+def _counts(results: ReportInput, verdicts: Sequence[Verdict]) -> list[str]:
     """Count the verdicts of each pair, separately for real and generated tasks."""
     points = []
     for made in (False, True):
@@ -89,7 +89,7 @@ def _counts(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
     return points
 
 
-def _protocols(results: Results, verdicts: Sequence[Verdict]) -> list[SectionPart]:
+def _protocols(results: ReportInput, verdicts: Sequence[Verdict]) -> list[SectionPart]:
     drawn = draw_forests(results, verdicts)
     groups: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
@@ -114,7 +114,7 @@ def _weights(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{init}: {'; '.join(found)}." for init, found in labels.items()]
 
 
-def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
+def _tables(results: ReportInput, protocol: str, verdicts: Sequence[Verdict]) -> list[Table]:
     """Return one table; a long one is split into the largest fraction and a folded rest."""
     if len(verdicts) <= OPEN:
         return [_table(results, protocol, verdicts)]
@@ -127,7 +127,7 @@ def _tables(results: Results, protocol: str, verdicts: Sequence[Verdict]) -> lis
     return tables
 
 
-def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
+def _table(results: ReportInput, what: str, verdicts: Sequence[Verdict]) -> Table:
     extra = [pair for pair in varying_columns(v.a for v in verdicts) if pair[1] != "variant"]
     columns = (
         TableColumn("Task", facet="task"),
@@ -151,7 +151,7 @@ def _table(results: Results, what: str, verdicts: Sequence[Verdict]) -> Table:
     return Table(caption, columns, rows, facts={"protocol": verdicts[0].a.protocol}, keys=keys)
 
 
-def _row(results: Results, verdict: Verdict, extra: Sequence[str]) -> TableRow:
+def _row(results: ReportInput, verdict: Verdict, extra: Sequence[str]) -> TableRow:
     a, pair = verdict.a, pair_of(verdict)
     return (
         task_entry(results, a.task),
@@ -198,7 +198,7 @@ def _p(verdict: Verdict) -> Datum:
     return Datum(p, p_value(p), note=note)
 
 
-def _doubts(results: Results, verdicts: Sequence[Verdict]) -> SectionPart:
+def _doubts(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
     tables = (flag_summary(verdicts), flag_table(results, verdicts), reach_table(results, verdicts))
     flagged = sum(bool(verdict.flags) for verdict in verdicts)
     lead = f"Comparisons with a flag: {flagged:,} of {len(verdicts):,}."

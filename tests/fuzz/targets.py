@@ -20,7 +20,7 @@ from mednet_bench.benchmark.corpus.build_part import CorpusSettings
 from mednet_bench.benchmark.corpus.source import CorpusSource, SourceItem
 from mednet_bench.benchmark.corpus.source_args import open_sources
 from mednet_bench.benchmark.schema.plan import read_plan
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.tasks.from_files.prepared import prepare_task
 from mednet_bench.tasks.from_files.source import FilesSource
@@ -173,7 +173,7 @@ def make_run(folder: Path) -> None:
 
 def load_run(folder: Path) -> None:
     read_plan(folder)
-    compute_verdicts(load_results([folder]))
+    compute_verdicts(load_report_input([folder]))
 
 
 TARGETS = {

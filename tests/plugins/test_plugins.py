@@ -21,7 +21,7 @@ from mednet_bench.core.plugins import (
     entry_points_of,
     load_entry_point,
 )
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown, leaderboard_board
 from mednet_bench.reports.regression.baseline import SeedScore, read_baseline
 from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
@@ -155,7 +155,7 @@ def test_the_example_is_found_and_run_beside_plug_ins_that_fail(
 
 def _check_direction(run: Path, records: list[Record]) -> None:
     """Ranks and regression tests take the smaller miss for the better one, without the plug-in."""
-    results = choose_rows_shown(load_results([run]), BoardRequest(metric="example_miss"))
+    results = choose_rows_shown(load_report_input([run]), BoardRequest(metric="example_miss"))
     misses = {record.cell.init: record.metrics["example_miss"] or 0.0 for record in records}
     best = {row.init for row in best_rows(results.rows, "example_miss", results.metric_facts)}
     assert best == {init for init in misses if min(misses.values()) == misses[init] < max(misses.values())}

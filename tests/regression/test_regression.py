@@ -11,7 +11,7 @@ import pytest
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.benchmark.schema.records import RecordStore
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.regression.baseline import BaselineFile, read_baseline
 from mednet_bench.reports.regression.judgment import REGRESSION_FLOOR, RowJudgment, check_regression
 
@@ -44,7 +44,7 @@ def part(baseline: BaselineFile, folder: Path) -> list[RowJudgment]:
     }
     lines = tuple(line for line in baseline.lines if (line.task, line.init, line.fraction) in asked)
     assert len(lines) == len(asked) > 0
-    return check_regression(msgspec.structs.replace(baseline, lines=lines), load_results([folder]))
+    return check_regression(msgspec.structs.replace(baseline, lines=lines), load_report_input([folder]))
 
 
 def test_the_stored_baseline_covers_its_tasks_and_seeds(stored: BaselineFile):

@@ -11,7 +11,7 @@ from synthetic import Grid, record_of, write_run
 from mednet_bench.benchmark.schema.plan import Cell, Plan, PlannedCell, TrainingConfig
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.pairs import differences_to
 from mednet_bench.reports.pages.terminal import leaderboard_text
 from mednet_bench.reports.sections.leaderboard import best_rows
@@ -53,7 +53,7 @@ def test_groups_without_values_are_undefined_and_two_values_span_their_range():
 
 def test_every_seed_of_a_cell_goes_into_one_row(tmp_path: Path):
     keep(tmp_path, one("a", 0.80), one("b", 0.82, seed=1), one("c", 0.87, seed=2))
-    (row,) = load_results([tmp_path]).rows
+    (row,) = load_report_input([tmp_path]).rows
     assert row.seeds == (0, 1, 2) and row.keys == ("a", "b", "c")
     assert row.stats["auc"].mean == pytest.approx(0.83)
     assert row.stats["auc"].sd == pytest.approx(0.0360555, abs=1e-7)
@@ -61,7 +61,9 @@ def test_every_seed_of_a_cell_goes_into_one_row(tmp_path: Path):
 
 
 def test_an_undefined_metric_is_left_out_of_mean_and_n_and_of_nothing_else(tmp_path: Path):
-    results = load_results([keep(tmp_path, one("a", 0.8), one("b", None, seed=1), one("c", 0.9, seed=2))])
+    results = load_report_input(
+        [keep(tmp_path, one("a", 0.8), one("b", None, seed=1), one("c", 0.9, seed=2))]
+    )
     (row,) = results.rows
     assert row.stats["auc"].n == 2 and row.stats["auc"].mean == pytest.approx(0.85)
     assert row.stats["accuracy"].n == 3
@@ -80,7 +82,7 @@ def test_an_undefined_metric_is_left_out_of_mean_and_n_and_of_nothing_else(tmp_p
 )
 def test_records_that_differ_in_what_decides_them_are_never_averaged(tmp_path: Path, change):
     keep(tmp_path, one("a", 0.8), change(one("b", 0.9, seed=1)))
-    rows = load_results([tmp_path]).rows
+    rows = load_report_input([tmp_path]).rows
     assert sorted(row.stats["auc"].mean for row in rows) == [0.8, 0.9]
     assert all(row.ambiguous and row.stats["auc"].n == 1 for row in rows)
     assert len({row.variant for row in rows}) == 2
@@ -89,7 +91,7 @@ def test_records_that_differ_in_what_decides_them_are_never_averaged(tmp_path: P
 def test_inits_on_different_data_are_neither_compared_nor_subtracted(tmp_path: Path):
     other = one("b", 0.9, init="imagenet")
     other = replace(other, hashes=replace(other.hashes, data="x"))
-    results = load_results([keep(tmp_path, one("a", 0.8), other)])
+    results = load_report_input([keep(tmp_path, one("a", 0.8), other)])
     assert best_rows(results.rows, "auc") == set()
     assert differences_to(results, "scratch", "auc") == []
     assert all(row.ambiguous for row in results.rows)
@@ -99,7 +101,7 @@ def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_pat
     late, early = one("a", 0.9), one("b", 0.1)
     late = replace(late, finished="2026-05-02T00:00:00Z")
     keep(tmp_path, late, replace(early, finished="2026-05-01T00:00:00Z"))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert [row.stats["auc"].mean for row in results.rows] == [0.9]
     assert results.repeated == {"breastmnist": 1}
 
@@ -107,7 +109,7 @@ def test_a_seed_that_occurs_twice_counts_once_and_the_later_record_holds(tmp_pat
 def test_differences_pair_seeds_and_count_those_that_have_no_partner(tmp_path: Path):
     ours = [one(f"o{s}", v, seed=s, init="imagenet") for s, v in enumerate((0.90, 0.95, 0.99))]
     theirs = [one(f"t{s}", v, seed=s) for s, v in ((0, 0.80), (1, 0.90), (5, 0.10))]
-    (found,) = differences_to(load_results([keep(tmp_path, *ours, *theirs)]), "scratch", "auc")
+    (found,) = differences_to(load_report_input([keep(tmp_path, *ours, *theirs)]), "scratch", "auc")
     assert found.stat.n == 2 and found.unpaired == 2
     assert found.stat.mean == pytest.approx((0.10 + 0.05) / 2)
 
@@ -119,7 +121,7 @@ def test_the_highest_mean_is_marked_within_a_block_only_and_never_alone(tmp_path
         one("c", 0.7, task="retinamnist"),
         one("d", 0.5, task="bloodmnist"), one("e", 0.5, task="bloodmnist", init="imagenet"),
     )  # fmt: skip
-    marked = best_rows(load_results([tmp_path]).rows, "auc")
+    marked = best_rows(load_report_input([tmp_path]).rows, "auc")
     assert {(row.task, row.init) for row in marked} == {("breastmnist", "imagenet")}
 
 
@@ -132,7 +134,7 @@ def test_records_outside_the_plan_count_and_planned_cells_without_one_are_missin
         PlannedCell(cell=cells[2], key="never"),
     )
     Plan(request={}, recipe=TrainingConfig(), cells=planned).write(tmp_path)
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert [row.keys for row in results.rows] == [("old",)]
     assert [record.error for record in results.failed] == ["no room"]
     reasons = [item.reason for item in results.missing]
@@ -141,13 +143,13 @@ def test_records_outside_the_plan_count_and_planned_cells_without_one_are_missin
 
 def test_a_failure_that_another_record_made_good_is_no_failure(tmp_path: Path):
     keep(tmp_path, replace(one("a", 0.1), status="failed", error="no room"), one("b", 0.8))
-    assert load_results([tmp_path]).failed == ()
+    assert load_report_input([tmp_path]).failed == ()
 
 
 def test_an_unreadable_record_is_named_and_the_others_count(tmp_path: Path):
     keep(tmp_path, one("a", 0.8))
     (tmp_path / "records" / "cut.json").write_text('{"key": "cu')
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert [path.name for path in results.unreadable] == ["cut.json"] and len(results.rows) == 1
 
 
@@ -161,11 +163,11 @@ def test_a_folder_without_any_record_gives_one_sentence_with_its_cure(tmp_path: 
     if made == "broken":
         (folder / "records" / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"run"):
-        load_results([folder])
+        load_report_input([folder])
 
 
 def test_rows_are_in_the_order_of_the_plan(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "breastmnist"), inits=("scratch", "imagenet")))
-    rows = load_results([tmp_path]).rows
+    rows = load_report_input([tmp_path]).rows
     assert list(dict.fromkeys(row.task for row in rows)) == ["retinamnist", "breastmnist"]
     assert list(dict.fromkeys(row.init for row in rows)) == ["scratch", "imagenet"]

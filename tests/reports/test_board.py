@@ -8,7 +8,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.elements.format import GENERATED, format_number
 from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
 from mednet_bench.reports.pages.terminal import leaderboard_text
@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_is_the_one_at_the_end_of_a_run(run: Path):
-    assert leaderboard_board([run], BoardRequest(), "table") == leaderboard_text(load_results([run]))
+    assert leaderboard_board([run], BoardRequest(), "table") == leaderboard_text(load_report_input([run]))
 
 
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "latex"])
@@ -30,7 +30,7 @@ def test_only_what_is_wanted_is_shown_with_its_number(run: Path, format: str):
     shown = leaderboard_board([run], BoardRequest(("knn",), (0.5,), "accuracy"), format)
     row = next(
         row
-        for row in load_results([run]).rows
+        for row in load_report_input([run]).rows
         if (row.task, row.init, row.protocol, row.fraction) == ("breastmnist", "scratch", "knn", 0.5)
     )
     mean = row.stats["accuracy"].mean
@@ -40,7 +40,7 @@ def test_only_what_is_wanted_is_shown_with_its_number(run: Path, format: str):
 
 def test_the_csv_holds_one_line_per_row_and_metric(run: Path):
     lines = list(csv.DictReader(io.StringIO(leaderboard_board([run], BoardRequest(metric="auc"), "csv"))))
-    assert len(lines) == len(load_results([run]).rows) and {line["metric"] for line in lines} == {"auc"}
+    assert len(lines) == len(load_report_input([run]).rows) and {line["metric"] for line in lines} == {"auc"}
 
 
 def test_latex_is_escaped_and_ruled_as_booktabs_wants(run: Path):

@@ -8,7 +8,7 @@ from synthetic import Grid, record_of, write_run
 
 from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.records import Record, RecordStore
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.regression.changes import pair_rows
 from mednet_bench.reports.regression.compare import comparison_markdown
 
@@ -29,7 +29,7 @@ def keep(folder: Path, *records: Record) -> Path:
 
 def of(tmp_path: Path, a: list[Record], b: list[Record]):
     folders = keep(tmp_path / "a", *a), keep(tmp_path / "b", *b)
-    return pair_rows(*(load_results([folder]) for folder in folders), "auc")
+    return pair_rows(*(load_report_input([folder]) for folder in folders), "auc")
 
 
 def test_differences_are_b_minus_a_seed_by_seed(tmp_path: Path):

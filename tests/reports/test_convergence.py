@@ -8,7 +8,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.reports.analysis.convergence import convergence_paces
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.elements.format import GENERATED
 from mednet_bench.reports.elements.section import Figure, Table
 from mednet_bench.reports.sections.modality_map import modality_map
@@ -39,7 +39,7 @@ def test_ratios_pair_the_seeds_that_both_have():
 
 def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), fractions=(1.0,)))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     records = {(r.cell.init, r.cell.seed): r for r in results.counted}
     for pace in convergence_paces(results):
         assert pace.steps.keys() == pace.gained.keys() and pace.steps != pace.gained
@@ -60,12 +60,12 @@ def test_steps_are_those_of_the_curve_against_scratch_of_the_same_seed(tmp_path:
 
 def test_protocols_without_training_do_not_converge(tmp_path: Path):
     write_run(tmp_path, Grid(protocols=("linear",), fractions=(1.0,)))
-    assert convergence_section(load_results([tmp_path])) is None
+    assert convergence_section(load_report_input([tmp_path])) is None
 
 
 def test_without_scratch_no_init_is_called_faster(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("mednet", "imagenet"), fractions=(1.0,)))
-    content = convergence_section(load_results([tmp_path]))
+    content = convergence_section(load_report_input([tmp_path]))
     assert content and content.answers[0].sentence.startswith("Undecided: ")
 
 
@@ -88,7 +88,7 @@ def test_every_label_of_a_multilabel_image_is_a_decision():
 
 def test_the_other_sections_show_n_and_keep_their_facets(tmp_path: Path):
     write_run(tmp_path, Grid(fractions=(0.1, 1.0)))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     maps, classes, curves = modality_map(results), per_class(results), reliability_section(results)
     assert maps and classes and curves
     (heat,) = [block for block in maps.parts[0].blocks if isinstance(block, Figure)]
@@ -101,14 +101,14 @@ def test_the_other_sections_show_n_and_keep_their_facets(tmp_path: Path):
 
 def test_without_predictions_there_is_no_reliability(tmp_path: Path):
     write_run(tmp_path, Grid(predictions=False))
-    assert reliability_section(load_results([tmp_path])) is None
+    assert reliability_section(load_report_input([tmp_path])) is None
 
 
 def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_path: Path):
     write_run(tmp_path / "with", Grid())
     write_run(tmp_path / "without", Grid(inits=("imagenet", "scratch")))
-    content = seed_questions(load_results([tmp_path / "with"]))
-    assert content and seed_questions(load_results([tmp_path / "without"])) is None
+    content = seed_questions(load_report_input([tmp_path / "with"]))
+    assert content and seed_questions(load_report_input([tmp_path / "without"])) is None
     _, feasible, better, needed, limits, unsaid = content.parts
     assert "2 MedNets" in feasible.lead[0] and "3,000,000" in feasible.lead[0]
     assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
@@ -119,7 +119,7 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
 
 def test_the_essay_mixes_neither_generated_with_real_tasks_nor_networks(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "phantom-thorax"), archs=("resnet18", "resnet50")))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     for answer in (better_answer(results), needed_answer(results)):
         assert "Generated tasks are left out." in answer and GENERATED not in answer
         assert "of 6." in answer  # one task, three fractions, two networks: the phantom is not among them

@@ -18,8 +18,8 @@ from mednet_bench.benchmark.audits.leakage.outcome import (
     write_leakage,
 )
 from mednet_bench.benchmark.schema.records import Record, RecordStore, SplitOverlap
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.elements.section import SectionPart
@@ -29,13 +29,15 @@ GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,)
 Scores = np.ndarray
 
 
-def rewritten(folder: Path, change: Callable[[Record, RecordStore], Record], grid: Grid = GRID) -> Results:
+def rewritten(
+    folder: Path, change: Callable[[Record, RecordStore], Record], grid: Grid = GRID
+) -> ReportInput:
     """Invent a run, then change what its score cells left."""
     store = RecordStore(folder)
     for record in write_run(folder, grid):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(change(record, store)))
-    return load_results([folder])
+    return load_report_input([folder])
 
 
 def predicted(
@@ -114,7 +116,7 @@ def undoubted(record: Record, copies: SplitOverlap) -> Record:
     return msgspec.structs.replace(record, choices=choices, curve=(), copies=copies)
 
 
-def doubts_of(results: Results) -> SectionPart:
+def doubts_of(results: ReportInput) -> SectionPart:
     (part,) = problems_section(results).parts
     return part
 

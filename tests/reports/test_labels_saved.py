@@ -10,7 +10,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.reports.analysis.labels_saved import LabelSaving, label_savings
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from mednet_bench.reports.answers.labels import saving_sentence
 from mednet_bench.reports.elements.section import Table
@@ -161,17 +161,17 @@ def test_the_crossover_is_where_no_difference_is_shown_any_more(
 
 def test_a_run_is_measured_pair_by_pair_and_the_same_every_time(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",)))
-    found = label_savings(load_results([tmp_path]))
+    found = label_savings(load_report_input([tmp_path]))
     pairs = [(each.init.init, each.reference.init) for each in found]
     assert pairs == [("mednet", "imagenet"), ("mednet", "scratch"), ("imagenet", "scratch")]
     assert all(each.why == "" and len(each.saved) == 3 and each.seeds == (0, 1, 2) for each in found)
-    again = label_savings(load_results([tmp_path]))  # other results, the same records
+    again = label_savings(load_report_input([tmp_path]))  # other results, the same records
     assert [each.saved for each in again] == [each.saved for each in found]
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist",), predictions=False))
-    found = label_savings(load_results([tmp_path]))
+    found = label_savings(load_report_input([tmp_path]))
     assert found and not any(each.saved for each in found)
     assert all("predictions" in each.why for each in found)
 
@@ -180,7 +180,7 @@ def test_the_table_names_ends_of_what_was_measured_and_the_curves_say_what_arrow
     from mednet_bench.reports.sections.labels import labels_section
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist")))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     content = labels_section(results)
     assert content and "seeds" in content.answers[0].sentence
     tables = [block for part in content.parts for block in part.blocks if isinstance(block, Table)]

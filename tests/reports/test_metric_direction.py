@@ -11,8 +11,8 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.schema.records import MetricFacts, RecordStore
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.aggregate import rank_inits
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown, leaderboard_board
 from mednet_bench.reports.regression.compare import comparison_markdown
 from mednet_bench.reports.regression.regress import regression_outcome, update_baseline
@@ -36,12 +36,12 @@ def write(folder: Path, values: Mapping[str, float] = VALUES, facts: MetricFacts
     return folder
 
 
-def marked(results: Results) -> set[str]:
+def marked(results: ReportInput) -> set[str]:
     return {row.init for row in best_rows(results.rows, "missed", results.metric_facts)}
 
 
-def leading(folder: Path) -> Results:
-    return choose_rows_shown(load_results([folder]), BoardRequest(metric="missed"))
+def leading(folder: Path) -> ReportInput:
+    return choose_rows_shown(load_report_input([folder]), BoardRequest(metric="missed"))
 
 
 def test_the_best_is_the_lowest_where_lower_is_better(tmp_path: Path):

@@ -14,8 +14,8 @@ from synthetic import Grid, write_run
 from mednet_bench.benchmark.schema.records import Record, RecordStore
 from mednet_bench.cli import options
 from mednet_bench.reports.analysis.flags import DoubtFlag
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.data_quality import data_quality_answer
@@ -30,20 +30,20 @@ from mednet_bench.reports.sections.verdict_section import verdict_section
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder, Grid(tasks=("breastmnist", "phantom-thorax"), seeds=(0, 1, 2, 3)))
-    return load_results([folder])
+    return load_report_input([folder])
 
 
-def test_next_steps_name_options_that_run_knows(results: Results):
+def test_next_steps_name_options_that_run_knows(results: ReportInput):
     known = {name for group in options.run_options().values() for option in group for name in option.opts}
     steps = next_steps(results, compute_verdicts(results))
     asked = {word for step in steps for word in step.options.split() if word.startswith("--")}
     assert {"--seeds", "--lr-grid"} <= asked <= known
 
 
-def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
+def seeds_step(results: ReportInput, *needed: float, flags: tuple[DoubtFlag, ...] = ()) -> list[NextStep]:
     """Return the step on seeds where the first real comparisons need so many."""
     real = [replace(v, verdict=UNDECIDED, flags=flags) for v in compute_verdicts(results) if not v.generated]
     asked = [replace(v, seeds_needed=n) for v, n in zip(real, needed, strict=False)]
@@ -52,7 +52,7 @@ def seeds_step(results: Results, *needed: float, flags: tuple[DoubtFlag, ...] = 
     ]
 
 
-def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
+def test_seeds_are_advised_once_for_all_inits_and_tasks(results: ReportInput):
     (step,) = seeds_step(results, 7, 12, 900, 21, 3)  # with 3 of the 4 that there are, more are no cure
     assert step.gain == "Run all inits and tasks with 12 seeds instead of 4"
     assert step.more.startswith("2 undecided comparisons would then be settled, each with about 80")
@@ -61,14 +61,14 @@ def test_seeds_are_advised_once_for_all_inits_and_tasks(results: Results):
     assert next_answer([step], ()).sentence.startswith(f"{step.gain}: --seeds 0..11. 2 undecided")
 
 
-def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: Results):
+def test_seeds_that_only_some_have_are_advised_for_all_and_no_more_of_them(results: ReportInput):
     one = next(v for v in compute_verdicts(results) if not v.generated)
     lacking = replace(one, verdict=UNDECIDED, flags=(), seeds=(0, 1, 2), seeds_needed=4)
     (step,) = [step for step in next_steps(results, [lacking]) if "--seeds" in step.options]
     assert (step.gain, step.options) == ("Run all inits and tasks with the same 4 seeds", "--seeds 0..3")
 
 
-def test_no_seeds_are_advised_where_too_many_are_needed_or_seeds_change_nothing(results: Results):
+def test_no_seeds_are_advised_where_too_many_are_needed_or_seeds_change_nothing(results: ReportInput):
     (step,) = seeds_step(results, 21, 900)
     assert step.options == "" and "2 comparisons would need 21 to 900 seeds" in step.gain
     assert seeds_step(results, 7, 12, flags=(DoubtFlag("fixed-models", "two trained models only"),)) == []
@@ -82,18 +82,18 @@ def test_gaps_come_before_everything_else(tmp_path: Path):
         skip=lambda cell: cell.step == "score" and cell.init == "mednet" and cell.seed == 1,
     )
     write_run(tmp_path, grid)
-    lost = load_results([tmp_path])
+    lost = load_report_input([tmp_path])
     first = next_steps(lost, compute_verdicts(lost))[0]
     assert first.gain == "3 cells failed and 3 planned cells have no result: run the same command again"
 
 
-def rewritten(folder: Path, change: Callable[[Record, RecordStore], Record]) -> Results:
+def rewritten(folder: Path, change: Callable[[Record, RecordStore], Record]) -> ReportInput:
     """Invent a run of one small grid, then change what its score cells left."""
     store = RecordStore(folder)
     for record in write_run(folder, Grid(tasks=("retinamnist",), fractions=(0.1, 1.0), seeds=(0, 1))):
         if record.cell.step == "score":
             store.path(record.key).write_bytes(msgspec.json.encode(change(record, store)))
-    return load_results([folder])
+    return load_report_input([folder])
 
 
 def of_few_images(record: Record, store: RecordStore) -> Record:

@@ -7,7 +7,7 @@ import pytest
 
 from mednet_bench.reports.analysis.flags import ComparisonSide, one_pretraining_flags
 from mednet_bench.reports.analysis.influence_input import ScoreEvidence
-from mednet_bench.reports.analysis.results import LeaderboardRow
+from mednet_bench.reports.analysis.report_input import LeaderboardRow
 
 BLANK: dict[str, Any] = dict.fromkeys(LeaderboardRow.__dataclass_fields__)
 

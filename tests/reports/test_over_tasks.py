@@ -22,8 +22,8 @@ from mednet_bench.reports.analysis.aggregate import (
     overall_differences,
     rank_inits,
 )
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.cost_benefit import cost_benefit_answer
@@ -179,15 +179,15 @@ def _with_group(folder: Path, tasks: tuple[str, ...], group: str) -> None:
 ORGANS = ("organamnist", "organcmnist", "organsmnist")
 
 
-def mednet_over_scratch(results: Results) -> OverallDifference:
+def mednet_over_scratch(results: ReportInput) -> OverallDifference:
     return next(e for e in overall_differences(results) if (e.a, e.b) == ("mednet", "scratch"))
 
 
 def test_tasks_of_one_origin_count_once(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", *ORGANS), fractions=(1.0,)))
-    before = mednet_over_scratch(load_results([tmp_path]))
+    before = mednet_over_scratch(load_report_input([tmp_path]))
     _with_group(tmp_path, ORGANS, "lits")
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     after = mednet_over_scratch(results)
     assert (before.mean.units, after.mean.units) == (4, 2) and len(after.tasks) == 4
     answer = cost_benefit_answer(results)
@@ -198,7 +198,7 @@ def test_tasks_of_one_origin_count_once(tmp_path: Path):
 
 def test_generated_images_never_mix_with_real_ones(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist", "phantom-thorax"), fractions=(1.0,)))
-    found = overall_differences(load_results([tmp_path]))
+    found = overall_differences(load_report_input([tmp_path]))
     real, generated = (False, ("breastmnist", "retinamnist")), (True, ("phantom-thorax",))
     assert {(e.setting.generated, e.tasks) for e in found} == {real, generated}
 
@@ -208,7 +208,7 @@ def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_r
         return cell.init == "mednet" and (cell.task == "retinamnist" or cell.seed == 2)
 
     write_run(tmp_path, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,), skip=skip))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert [each.tasks for each in rank_inits(results)] == [("breastmnist",)]
     records = [r for r in results.counted if r.cell.task == "breastmnist"]
     scores = {(r.cell.init, r.cell.seed): r.metrics["auc"] for r in records}
@@ -218,7 +218,7 @@ def test_seeds_that_one_init_lacks_are_left_out_and_tasks_that_it_lacks_do_not_r
 
 def test_weights_that_may_have_seen_a_task_do_not_count_on_it(tmp_path: Path):
     write_run(tmp_path, Grid(inits=("radimagenet", "scratch"), fractions=(1.0,)))
-    assert overall_differences(load_results([tmp_path])) == ()
+    assert overall_differences(load_report_input([tmp_path])) == ()
 
 
 def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
@@ -227,7 +227,7 @@ def test_a_gain_is_of_the_tasks_that_the_means_beside_it_are_of(tmp_path: Path):
 
     tasks, inits = ("breastmnist", "retinamnist"), ("imagenet", "scratch")
     write_run(tmp_path, Grid(tasks=tasks, inits=inits, fractions=(1.0,), skip=skip))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     of = {(row.task, row.init): row.stats["auc"].mean for row in results.rows}
     gain = format_number(of["retinamnist", "imagenet"] - of["retinamnist", "scratch"], "+.3f")
     answer = cost_benefit_answer(results)
@@ -246,7 +246,7 @@ def test_no_gain_is_stated_beside_means_over_tasks_that_the_weights_have_seen(tm
             init = msgspec.structs.replace(record.init, overlap=("imagenet-1k",))
             changed = msgspec.structs.replace(record, init=init)
             store.path(record.key).write_bytes(msgspec.json.encode(changed))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert [each.tasks for each in overall_differences(results)] == [("breastmnist",)]
     answer = cost_benefit_answer(results)
     assert answer and "over 2 tasks" in answer.sentence and "imagenet* " in answer.sentence
@@ -293,18 +293,18 @@ def test_what_was_run_with_two_recipes_is_reported_apart(tmp_path: Path, grids: 
 def test_two_recipes_of_one_task_are_two_comparisons_and_none_of_them_refused(tmp_path: Path):
     for recipe in (TrainingConfig(), ANEW):
         write_run(tmp_path, alone("retinamnist", fractions=(1.0,), recipe=recipe))
-    found = compute_verdicts(load_results([tmp_path]))
+    found = compute_verdicts(load_report_input([tmp_path]))
     assert len({verdict.a.setting for verdict in found}) == len(found) == 2
     assert not any(verdict.has("not-comparable") for verdict in found)
 
 
 def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Path):
     write_run(tmp_path, alone("retinamnist", fractions=(1.0,)))
-    before = main_answer(results := load_results([tmp_path]), compute_verdicts(results))
+    before = main_answer(results := load_report_input([tmp_path]), compute_verdicts(results))
     for steps in (77, 78, 79):
         grid = alone("retinamnist", fractions=(1.0,), recipe=TrainingConfig(steps=steps))
         write_run(tmp_path, replace(grid, inits=("imagenet",)))
-    after = main_answer(results := load_results([tmp_path]), compute_verdicts(results))
+    after = main_answer(results := load_report_input([tmp_path]), compute_verdicts(results))
     assert len(results.rows) == 2 + 3 and len(compute_verdicts(results)) == 1
     assert after.sentence == before.sentence
 
@@ -314,7 +314,7 @@ def test_refused_pairs_are_counted_as_refused_and_not_as_undecided(tmp_path: Pat
     for init, recipe in (("imagenet", TrainingConfig()), ("scratch", ANEW)):
         grid = alone("retinamnist", fractions=(1.0,), recipe=recipe)
         write_run(tmp_path, replace(grid, inits=(init,)))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     compared, refused = sorted(compute_verdicts(results), key=lambda v: v.has("not-comparable"))
     assert refused.has("not-comparable") and sum(count_verdicts([compared, refused]).values()) == 1
     assert tally_text([compared, refused]).endswith(" of 1; 1 refused")
@@ -331,7 +331,7 @@ def test_too_few_tasks_are_named_and_many_get_a_diagram(tmp_path: Path):
     write_run(few, Grid(tasks=("breastmnist", "retinamnist"), fractions=(1.0,)))
     tasks = ("breastmnist", "retinamnist", "bloodmnist", "dermamnist", "octmnist", "pathmnist")
     write_run(many, Grid(tasks=tasks, fractions=(1.0,)))
-    lacking, whole = over_tasks(load_results([few])), over_tasks(load_results([many]))
+    lacking, whole = over_tasks(load_report_input([few])), over_tasks(load_report_input([many]))
     assert lacking and whole
     (point, *_) = lacking.parts[0].points
     assert "interval needs 3" in point and "Nemenyi's need 5" in point

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic import Grid, write_run
 
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import EQUIVALENT, VERDICTS
 from mednet_bench.reports.answers import ANSWER_ORDER
 from mednet_bench.reports.elements.section import (
@@ -102,7 +102,7 @@ def test_the_answers_are_above_the_evidence_and_link_to_it(built: BuiltReport):
     assert places == sorted(places) and places[-1] < markdown.index("## Leaderboard")
 
 
-def figures(results: Results) -> Iterator[Figure]:
+def figures(results: ReportInput) -> Iterator[Figure]:
     whole = build_page(results)
     blocks = [block for _, content in whole.sections for part in content.parts for block in part.blocks]
     yield from (block for block in blocks if isinstance(block, Figure))
@@ -111,7 +111,7 @@ def figures(results: Results) -> Iterator[Figure]:
 
 def test_no_title_or_label_of_a_picture_is_cut_off_above_or_below(tmp_path: Path):
     write_run(tmp_path, Grid(tasks=("retinamnist", "phantom-cells"), protocols=("linear", "finetune")))
-    drawn = list(figures(load_results([tmp_path])))
+    drawn = list(figures(load_report_input([tmp_path])))
     (calibration, _) = [figure for figure in drawn if figure.name.startswith("reliability")]
     for panel in calibration.panels:
         assert f">{panel.facts['task']}</text>" in panel.svg

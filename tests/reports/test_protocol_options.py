@@ -7,7 +7,7 @@ import pytest
 from synthetic import Grid, write_run
 
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.pages.board import BoardRequest, choose_rows_shown
 from mednet_bench.reports.pages.build import BuiltReport, build_report
@@ -102,4 +102,4 @@ def test_a_record_keeps_its_options(runs: list[Path]):
 
     options = [record.cell.protocol_options for record in RecordStore(runs[1]).read_all()]
     assert options and all(each == {"stages": 2} for each in options)
-    assert load_results(runs[1:]).plan is not None
+    assert load_report_input(runs[1:]).plan is not None

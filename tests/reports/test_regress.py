@@ -10,7 +10,7 @@ from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.records import Record, RecordStore, ValidationPoint
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.regression.baseline import BaselineFile, baseline_of, read_baseline
 from mednet_bench.reports.regression.compare import comparison_markdown
 from mednet_bench.reports.regression.judgment import (
@@ -42,13 +42,13 @@ def scored(folder: Path, aucs: dict[str, list[float]], first: int = 0, edit=lamb
 
 
 def baseline(folder: Path) -> BaselineFile:
-    return baseline_of(load_results([folder]), ["auc"])
+    return baseline_of(load_report_input([folder]), ["auc"])
 
 
 def judged(tmp_path: Path, before: Path, after: Path) -> list[RowJudgment]:
     path = tmp_path / "baseline.json"
     baseline(before).write(path)
-    return check_regression(read_baseline(path), load_results([after]))
+    return check_regression(read_baseline(path), load_report_input([after]))
 
 
 def test_the_tolerance_is_the_one_computed_by_hand():

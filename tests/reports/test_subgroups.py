@@ -10,7 +10,7 @@ import pytest
 from synthetic import Grid, cells, write_run
 
 from mednet_bench.benchmark.schema.records import RecordStore, SplitOverlap
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.subgroups import (
     LESS,
     MORE,
@@ -69,7 +69,7 @@ def apart(where: np.ndarray, by: float):
 
 def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
     women = halves() == "female"
-    results = load_results([write(tmp_path, {"sex": halves()}, apart(women, 2.0))])
+    results = load_report_input([write(tmp_path, {"sex": halves()}, apart(women, 2.0))])
     mednet, scratch = subgroup_gaps(results)
     assert mednet.shown == SHOWN and mednet.worst and mednet.worst.value == "male"
     assert mednet.gap and 0 < mednet.gap.low < mednet.gap.size < mednet.gap.high
@@ -86,29 +86,29 @@ def test_a_planted_gap_and_a_planted_unequal_gain_are_found(tmp_path):
 def test_on_a_test_set_that_training_knew_no_gap_is_shown(tmp_path):
     folder = write(tmp_path, {"sex": halves()}, apart(halves() == "female", 2.0))
     copies = SplitOverlap(test=300, in_train=300, in_val=0, either=300, conflicts=0, val=40, val_in_train=0)
-    for record in load_results([folder]).counted:
+    for record in load_report_input([folder]).counted:
         changed = type(record)(**{**fields(record), "copies": copies, "content": ""})
         RecordStore(folder).path(record.key).write_bytes(msgspec.json.encode(changed))
-    for each in subgroup_gaps(load_results([folder])):
+    for each in subgroup_gaps(load_report_input([folder])):
         assert each.shown == UNDECIDED and each.gap and each.gap.size > 0
         assert math.isnan(each.gap.low) and math.isnan(each.gap.high)
 
 
 def test_where_nothing_is_planted_one_cannot_tell(tmp_path):
-    results = load_results([write(tmp_path, {"sex": halves()})])
+    results = load_report_input([write(tmp_path, {"sex": halves()})])
     assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED}
     assert not {MORE, LESS} & {each.alike for each in subgroup_gains(results)}
 
 
 def test_a_gain_that_is_the_same_for_all_is_no_unequal_gain(tmp_path):
-    results = load_results([write(tmp_path, {"sex": halves()}, apart(np.ones(IMAGES, bool), 4.0))])
+    results = load_report_input([write(tmp_path, {"sex": halves()}, apart(np.ones(IMAGES, bool), 4.0))])
     assert {each.verdict for each in subgroup_gains(results)} == {BETTER}
     assert not {MORE, LESS} & {each.alike for each in subgroup_gains(results)}
 
 
 def test_the_auc_of_a_subgroup_is_that_of_its_images_alone(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    results = load_results([folder])
+    results = load_report_input([folder])
     (row, _), (women, _) = next(iter(split_subgroups(results).items()))
     kept = [RecordStore(folder).read_predictions(key) for key in row.keys]
     chosen = halves() == "female"
@@ -128,7 +128,7 @@ def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
     band[:60] = "middle"
     band[60:75] = "few"
     band[75:90] = ""
-    results = load_results([write(tmp_path, {"age band": band})])
+    results = load_report_input([write(tmp_path, {"age band": band})])
     found = {one.value: one for one in next(iter(split_subgroups(results).values()))}
     assert "one class" in found["young"].problem and math.isnan(found["young"].auc)
     assert "fewer than 10" in found["few"].problem and "says nothing" in found[""].problem
@@ -140,8 +140,8 @@ def test_one_class_few_images_and_no_value_have_a_reason_and_no_auc(tmp_path):
 
 def test_images_of_one_patient_in_two_subgroups_count_as_one_draw(tmp_path):
     groups = np.arange(IMAGES) // 2  # each patient has one image of either subgroup
-    alone = load_results([write(tmp_path / "alone", {"view": halves()})])
-    together = load_results([write(tmp_path / "together", {"view": halves()}, groups=groups)])
+    alone = load_report_input([write(tmp_path / "alone", {"view": halves()})])
+    together = load_report_input([write(tmp_path / "together", {"view": halves()}, groups=groups)])
     for results, units in ((alone, IMAGES), (together, IMAGES // 2)):
         for found in split_subgroups(results).values():
             assert {one.part.influence.shape[1] for one in found if one.part} == {units}
@@ -151,7 +151,7 @@ def test_images_of_one_patient_in_two_subgroups_count_as_one_draw(tmp_path):
 
 
 def test_few_patients_are_no_subgroup(tmp_path):
-    results = load_results([write(tmp_path, {"sex": halves()}, groups=np.arange(IMAGES) % 12)])
+    results = load_report_input([write(tmp_path, {"sex": halves()}, groups=np.arange(IMAGES) % 12)])
     assert all(
         "groups: fewer than 10" in one.problem for found in split_subgroups(results).values() for one in found
     )
@@ -159,7 +159,7 @@ def test_few_patients_are_no_subgroup(tmp_path):
 
 def test_holm_runs_over_the_subgroups_of_a_column(tmp_path):
     site = np.array(["a", "b", "c"])[np.arange(IMAGES) % 3]
-    found = subgroup_gains(load_results([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
+    found = subgroup_gains(load_report_input([write(tmp_path, {"site": site}, apart(site == "a", 2.0))]))
     assert [each.p for each in found] == adjust_by_holm([each.difference.p_value() for each in found])
     assert [each.p_extra for each in found] == adjust_by_holm(
         [each.extra.p_value() for each in found if each.extra]
@@ -185,7 +185,7 @@ def test_the_report_answers_on_top_and_exports(tmp_path):
 
 def test_without_columns_nothing_is_said(tmp_path):
     write_run(tmp_path, GRID)
-    assert subgroups_section(load_results([tmp_path])) is None
+    assert subgroups_section(load_report_input([tmp_path])) is None
     built = build_report([tmp_path])
     assert not (built.csv.parent / "subgroups.csv").exists()
     assert "everyone alike" not in built.html.read_text()
@@ -197,7 +197,7 @@ def test_one_seed_gives_scores_and_no_claim(tmp_path):
     for record in list(store.read_all()):
         if record.cell.seed > 0:
             store.path(record.key).unlink()
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     assert {each.shown for each in subgroup_gaps(results)} == {UNDECIDED} and subgroup_gains(results) == ()
     content = subgroups_section(results)
     answer = content.answers[0].sentence if content else ""
@@ -218,14 +218,14 @@ def test_of_several_classes_each_must_occur_in_a_subgroup(tmp_path):
 
 def test_a_damaged_file_of_predictions_takes_only_its_row_away(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    rows = load_results([folder]).rows
+    rows = load_report_input([folder]).rows
     RecordStore(folder).predictions_of(rows[0].keys[1]).write_bytes(b"no archive")
-    assert {row.init for row, _ in split_subgroups(load_results([folder]))} == {rows[1].init}
+    assert {row.init for row, _ in split_subgroups(load_report_input([folder]))} == {rows[1].init}
 
 
 def test_seeds_that_hold_other_columns_are_not_averaged(tmp_path):
     folder = write(tmp_path, {"sex": halves()})
-    store, row = RecordStore(folder), load_results([folder]).rows[0]
+    store, row = RecordStore(folder), load_report_input([folder]).rows[0]
     kept = store.read_predictions(row.keys[1])
     np.savez(store.predictions_of(row.keys[1]), **{**kept, "column sex": halves()[::-1]})
-    assert row.init not in {found.init for found, _ in split_subgroups(load_results([folder]))}
+    assert row.init not in {found.init for found, _ in split_subgroups(load_report_input([folder]))}

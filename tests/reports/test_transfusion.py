@@ -17,8 +17,8 @@ from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.records import Record, RecordStore, StageSimilarity, ValidationPoint
 from mednet_bench.reports.analysis import transfusion
 from mednet_bench.reports.analysis.feature_reuse import finetune_places, learned_inits
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.transfusion import (
     CONTRADICTED,
     FEW,
@@ -52,14 +52,14 @@ def flat(cell: Cell) -> tuple[float, ...]:
     return (0.5, 0.5, 0.5)
 
 
-def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) -> Results:
+def planted(folder: Path, grid: Grid = GRID, steps: Steps = as_named, cka=flat) -> ReportInput:
     """Write a run whose trainings converge after `steps`, with the CKA per stage of `cka`."""
     write_run(folder, grid)
     store = RecordStore(folder)
     for record in list(store.read_all()):
         if record.cell.step == "score":
             store.write(_planted(record, steps, cka))
-    return load_results([folder])
+    return load_report_input([folder])
 
 
 def curve_of(reached: int, every: int) -> tuple[ValidationPoint, ...]:
@@ -86,7 +86,7 @@ def _planted(record: Record, steps: Steps, cka: Callable[[Cell], tuple[float, ..
     )
 
 
-def finding(results: Results, claim: str) -> TransfusionFinding:
+def finding(results: ReportInput, claim: str) -> TransfusionFinding:
     found = transfusion_findings(results, finetune_places(results), "imagenet")
     return next(each for each in found if each.claim == claim)
 
@@ -195,7 +195,7 @@ def test_identical_seeds_are_no_certainty_where_validations_are_coarse(tmp_path:
     store = RecordStore(tmp_path)
     for record in list(store.read_all()):
         store.write(coarse(record) if record.cell.step == "score" else record)
-    assert finding(load_results([tmp_path]), SPEED).outcome == UNCLEAR
+    assert finding(load_report_input([tmp_path]), SPEED).outcome == UNCLEAR
 
 
 def test_what_is_not_there_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -230,4 +230,4 @@ def test_the_page_shows_the_section_only_where_it_has_something_to_say(tmp_path:
     text = build_report([tmp_path / "with"]).markdown.read_text()
     assert MEANVAR in text and "## Features or scale" in text and "0.95" in text
     write_run(tmp_path / "without")
-    assert section(load_results([tmp_path / "without"])) is None
+    assert section(load_report_input([tmp_path / "without"])) is None

@@ -10,8 +10,8 @@ from synthetic import Grid, write_run
 
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.reports.analysis.flags import LEAKS, DoubtFlag
-from mednet_bench.reports.analysis.load_results import load_results
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.main_answer import main_answer, n_of, pair_sentence
@@ -33,18 +33,18 @@ from mednet_bench.reports.sections.verdict_section import verdict_section
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 
 
-def run(folder: Path, **changes: object) -> Results:
+def run(folder: Path, **changes: object) -> ReportInput:
     write_run(folder, Grid(**changes))  # type: ignore[arg-type]
-    return load_results([folder])
+    return load_report_input([folder])
 
 
-def section_of(results: Results) -> SectionContent:
+def section_of(results: ReportInput) -> SectionContent:
     content = verdict_section(results)
     assert content is not None
     return content
 
 
-def answer_of(results: Results, start: str) -> ReportAnswer:
+def answer_of(results: ReportInput, start: str) -> ReportAnswer:
     (found,) = [answer for answer in section_of(results).answers if answer.question.startswith(start)]
     return found
 
@@ -54,14 +54,14 @@ def tables(content: SectionContent) -> list[Table]:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def results(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     tasks = (*REAL_TASKS, "phantom-thorax")
     return run(
         tmp_path_factory.mktemp("run"), tasks=tasks, protocols=("finetune", "linear"), seeds=(0, 1, 2, 3)
     )
 
 
-def test_every_comparison_has_a_row_with_its_n_and_its_records(results: Results):
+def test_every_comparison_has_a_row_with_its_n_and_its_records(results: ReportInput):
     found = [table for table in tables(section_of(results)) if table.keys]
     assert [table.facts["protocol"] for table in found] == ["finetune", "linear"]
     verdicts = compute_verdicts(results)
@@ -80,7 +80,7 @@ def test_every_comparison_has_a_row_with_its_n_and_its_records(results: Results)
         assert all(flag.name in str(flags) for flag in verdict.flags)
 
 
-def test_the_counts_add_up_and_keep_generated_tasks_apart(results: Results):
+def test_the_counts_add_up_and_keep_generated_tasks_apart(results: ReportInput):
     points = section_of(results).parts[0].points
     assert len(points) == 6
     for point in points:
@@ -94,7 +94,7 @@ def test_the_counts_add_up_and_keep_generated_tasks_apart(results: Results):
     assert {line for point in points for line in [point[:-1]]} <= set(verdict_text(results, 200).splitlines())
 
 
-def test_a_pair_turned_round_says_the_opposite(results: Results):
+def test_a_pair_turned_round_says_the_opposite(results: ReportInput):
     for verdict in compute_verdicts(results):
         turned = verdict.seen_from(verdict.b.init)
         assert (turned.a, turned.b) == (verdict.b, verdict.a)
@@ -146,7 +146,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
+def test_the_forest_tells_every_number_and_marks_the_phantoms(results: ReportInput):
     verdicts = compute_verdicts(results)
     figures = draw_forests(results, verdicts)
     assert list(figures) == ["finetune", "linear"]
@@ -171,7 +171,7 @@ def test_the_forest_tells_every_number_and_marks_the_phantoms(results: Results):
         assert all(f">{word}<" in panel.svg for word in words)  # a word beside every row, whatever the color
 
 
-def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: Results):
+def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(results: ReportInput):
     few = [v for v in compute_verdicts(results) if v.a.protocol == "linear"]
     many = [
         replace(v, a=replace(v.a, task=f"{v.a.task}{copy}"), b=replace(v.b, task=f"{v.a.task}{copy}"))
@@ -186,7 +186,7 @@ def test_a_forest_of_too_many_rows_keeps_the_largest_fractions_and_says_so(resul
     assert len(figure.panels) > 3
 
 
-def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results: Results):
+def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results: ReportInput):
     answer = answer_of(results, "Does medical")
     assert answer.sentence.startswith("Generated tasks are left out.")
     real = [v for v in compute_verdicts(results) if not v.generated]
@@ -211,13 +211,13 @@ def test_whether_it_helps_is_answered_from_real_tasks_with_counts_and_n(results:
         (["better", "worse"], "mednet is better than scratch in 1 and worse in 1 of 2 comparisons ("),
     ],
 )
-def test_one_verdict_alone_never_makes_the_headline(results: Results, said: list[str], gist: str):
+def test_one_verdict_alone_never_makes_the_headline(results: ReportInput, said: list[str], gist: str):
     pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
     answer = main_answer(results, [replace(v, verdict=word) for v, word in zip(pair, said, strict=False)])
     assert gist in answer.sentence
 
 
-def test_the_answer_says_how_small_the_medical_weights_are(results: Results):
+def test_the_answer_says_how_small_the_medical_weights_are(results: ReportInput):
     sentence = answer_of(results, "Does medical").sentence
     images = range_with_noun(
         (record.counts.train for record in results.step("pretrain") if record.counts), "image"
@@ -233,18 +233,18 @@ def test_one_pretraining_is_named_as_one(tmp_path: Path):
 def test_networks_and_recipes_are_counted_if_there_are_several(tmp_path: Path):
     several = Grid(tasks=("breastmnist",), archs=("resnet18", "resnet50"), fractions=(1.0,))
     write_run(tmp_path, several)
-    sentence = answer_of(load_results([tmp_path]), "Does medical").sentence
+    sentence = answer_of(load_report_input([tmp_path]), "Does medical").sentence
     assert "2 pretrainings of mednet here" in sentence and ", one for each network and kind" in sentence
     assert "n = 1 task, 2 networks, 1 label fraction" in sentence
     write_run(tmp_path, replace(several, recipe=TrainingConfig(steps=77)))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     judged = [v for v in compute_verdicts(results) if not v.barred]
     assert "2 networks, 2 recipes, 1 label" in n_of(results, judged)
     linear = [replace(v, a=replace(v.a, protocol="linear")) for v in judged[:1]]
     assert "recipe" not in n_of(results, linear)
 
 
-def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
+def test_what_may_not_be_judged_enters_neither_range_nor_n(results: ReportInput):
     first, *rest = verdicts_between(
         [v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch"
     )
@@ -284,7 +284,7 @@ def test_what_may_not_be_judged_enters_neither_range_nor_n(results: Results):
 
 
 @pytest.mark.parametrize("flag", LEAKS)
-def test_every_kind_of_leak_is_covered_by_the_sentence_on_leaks(results: Results, flag: str):
+def test_every_kind_of_leak_is_covered_by_the_sentence_on_leaks(results: ReportInput, flag: str):
     clean, other, *_ = compute_verdicts(results)
     clean, leaky = replace(clean, flags=()), replace(other, flags=(DoubtFlag(flag, "found"),))
     assert leaky_text([clean, leaky]) == (
@@ -294,7 +294,7 @@ def test_every_kind_of_leak_is_covered_by_the_sentence_on_leaks(results: Results
     assert leaky_text([clean]) == ""
 
 
-def test_where_transfer_is_not_shown_is_named_as_that(results: Results):
+def test_where_transfer_is_not_shown_is_named_as_that(results: ReportInput):
     pair = verdicts_between([v for v in compute_verdicts(results) if not v.generated], "mednet", "scratch")
     tasks = dict.fromkeys(v.a.task for v in pair)
     found = [replace(v, verdict=BETTER if v.a.task == next(iter(tasks)) else UNDECIDED) for v in pair]
@@ -330,7 +330,7 @@ def test_an_answer_that_cannot_be_given_says_so(tmp_path: Path):
     assert "imagenet against scratch" in answer_of(without, "Does medical").sentence
 
 
-def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Results):
+def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: ReportInput):
     (table,) = [t for t in tables(section_of(results)) if t.caption.startswith("Where transfer works")]
     real = [v for v in compute_verdicts(results) if not v.generated]
     for where, kind, pair, *counts, _, _ in table.rows:
@@ -346,7 +346,7 @@ def test_where_transfer_stops_is_counted_by_modality_kind_and_labels(results: Re
     assert GENERATED not in str(table.rows)
 
 
-def test_the_page_opens_with_the_verdicts(results: Results):
+def test_the_page_opens_with_the_verdicts(results: ReportInput):
     whole = build_page(results)
     assert whole.sections[0][0] == "verdicts"
     questions = [answer.question for answer in whole.answers]

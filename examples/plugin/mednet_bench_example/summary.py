@@ -1,12 +1,12 @@
 """A section of the report: the mean of the example's metric, per row of the leaderboard."""
 
-from mednet_bench.reports.analysis.results import Results
+from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.elements.section import SectionContent, SectionPart, Table, TableColumn
 
 METRIC = "example_miss"
 
 
-def summary(results: Results) -> SectionContent | None:
+def summary(results: ReportInput) -> SectionContent | None:
     """Make one table with its n; None where no record has the metric."""
     rows = [row for row in results.rows if METRIC in row.stats and row.stats[METRIC].n]
     if not rows:

@@ -25,7 +25,7 @@ def report_command(values: ParsedValues) -> int:
     return 0
 
 
-def print_results(results: "pages.build.Results", page: Path) -> None:
+def print_results(results: "pages.build.ReportInput", page: Path) -> None:
     """Print leaderboard and verdicts, and where the report is."""
     echo(pages.terminal.leaderboard_text(results))
     echo(pages.terminal.verdict_text(results))

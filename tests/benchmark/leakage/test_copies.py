@@ -23,7 +23,7 @@ from mednet_bench.cli.options import config_of
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.aggregate import overall_differences
 from mednet_bench.reports.analysis.flags import LEAKS, leaks
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.pages.board import BoardRequest, leaderboard_board
@@ -233,7 +233,7 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
     )
     write_leakage(tmp_path / LEAKAGE_FOLDER, found)
     assert list(read_leakage(tmp_path)) == [("breastmnist", 28, "sha256:breastmnist28")]
-    verdicts = compute_verdicts(load_results([tmp_path]))
+    verdicts = compute_verdicts(load_report_input([tmp_path]))
     names = [{flag.name for flag in verdict.flags} for verdict in verdicts]
     assert all({"test-in-train", "groups-in-train"} <= each for each in names)
     text = build_report([tmp_path]).html.read_text()
@@ -241,7 +241,7 @@ def test_the_report_flags_copies_and_shows_an_audit(tmp_path: Path, clean: Split
     assert "near copies within train" in text and "data:image/png;base64," in text
     (tmp_path / LEAKAGE_FOLDER / "broken.json").write_text("{")
     with pytest.raises(UserError, match="Cannot read the audit"):
-        load_results([tmp_path])
+        load_report_input([tmp_path])
 
 
 def counted(record: Record) -> Record:
@@ -306,9 +306,9 @@ def test_near_copies_that_an_audit_found_are_a_leak_of_just_the_data_audited(
     )
     for data, known in (("sha256:other", ()), ("sha256:breastmnist28", ("near-copies-in-train",))):
         write_leakage(tmp_path / LEAKAGE_FOLDER, msgspec.structs.replace(found, data=data))
-        (verdict,) = compute_verdicts(load_results([tmp_path]))
+        (verdict,) = compute_verdicts(load_report_input([tmp_path]))
         assert tuple(flag.name for flag in verdict.flags if flag.name in LEAKS) == known
-        assert data_quality_answer(load_results([tmp_path])).sentence.startswith(
+        assert data_quality_answer(load_report_input([tmp_path])).sentence.startswith(
             "breastmnist: 90 of 300"
         ) == bool(known)
         (leak,) = {

@@ -38,7 +38,7 @@ from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.analysis.aggregate import overall_differences
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.verdicts import compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.tasks.catalog import catalog
@@ -196,7 +196,7 @@ def flags(folder: Path) -> set[tuple[str, str]]:
     """Return (init, contamination flag) of the comparisons with scratch on breastmnist."""
     return {
         (verdict.a.init, flag.name)
-        for verdict in compute_verdicts(load_results([folder]))
+        for verdict in compute_verdicts(load_report_input([folder]))
         for flag in verdict.flags
         if "contaminated" in flag.name and verdict.a.task == "breastmnist" and verdict.b.init == "scratch"
     }
@@ -206,13 +206,13 @@ def test_what_was_found_bars_the_verdict_and_leaves_the_averages(tmp_path: Path)
     write_run(tmp_path, Grid())
     before = {
         each.tasks
-        for each in overall_differences(load_results([tmp_path]))
+        for each in overall_differences(load_report_input([tmp_path]))
         if {each.a, each.b} == {"imagenet", "scratch"}
     }
     assert all("breastmnist" in tasks for tasks in before)
     assert not flags(tmp_path)
     write_audit(tmp_path / CONTAMINATION_FOLDER, audit_of(60))
-    results = load_results([tmp_path])
+    results = load_report_input([tmp_path])
     after = {
         each.tasks for each in overall_differences(results) if {each.a, each.b} == {"imagenet", "scratch"}
     }
@@ -297,7 +297,7 @@ def test_a_verdict_says_where_imagenet_is_not_imagenet(
             card = InitCard(name="imagenet", label="", identity="imagenet:1", corpora=corpora)
             other = msgspec.structs.replace(init_facts(card, None), label=record.init.label)
             path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, init=other)))
-    pairs = [v for v in compute_verdicts(load_results([tmp_path])) if v.a.task == "breastmnist"]
+    pairs = [v for v in compute_verdicts(load_report_input([tmp_path])) if v.a.task == "breastmnist"]
     touched = {v for v in pairs if "imagenet" in (v.a.init, v.b.init)}
     flagged = {v: [flag.reason for flag in v.flags if flag.name == "not-imagenet"] for v in pairs}
     assert touched

@@ -21,7 +21,7 @@ from mednet_bench.benchmark.schema.plan import (
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.cli.main import cli
 from mednet_bench.core.errors import UserError
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.tasks.local_cards import local_task
 
 OLD_RUN = Path(__file__).parent / "run-0.1"
@@ -69,7 +69,7 @@ def test_records_and_plan_are_read_with_their_present_names() -> None:
     assert inits["meanvar:imagenet"].source_identity == inits["imagenet"].identity
     assert {name for name, init in inits.items() if init.origin} == {"mednet"}
     assert plan.generated == ("phantom-organ",)
-    results = load_results([OLD_RUN])
+    results = load_report_input([OLD_RUN])
     assert len(results.rows) == 4 and not results.damaged and results.derived_inits == {"meanvar:imagenet"}
 
 
@@ -140,7 +140,7 @@ def test_what_this_version_cannot_report_is_refused(tmp_path: Path) -> None:
         cell = msgspec.structs.replace(record.cell, labels=LabelsPerClass(count=5))
         store.write(msgspec.structs.replace(record, cell=cell, format=2))
     with pytest.raises(UserError, match="newer version"):
-        load_results([tmp_path])
+        load_report_input([tmp_path])
 
 
 @pytest.mark.parametrize("key", ["licence", "license"])

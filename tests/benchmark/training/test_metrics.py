@@ -28,7 +28,7 @@ from mednet_bench.benchmark.training.metrics import (
     primary_value,
 )
 from mednet_bench.benchmark.training.subsets import one_hot
-from mednet_bench.reports.analysis.results import look_up_metric
+from mednet_bench.reports.analysis.report_input import look_up_metric
 
 KINDS = {"binary": 2, "multiclass": 5, "multilabel": 4, "ordinal": 5}
 MEDMNIST = {

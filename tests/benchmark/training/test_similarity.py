@@ -26,7 +26,7 @@ from mednet_bench.benchmark.training.cka import (
 )
 from mednet_bench.benchmark.training.protocol import PROTOCOLS
 from mednet_bench.cli.main import cli
-from mednet_bench.reports.analysis.load_results import load_results
+from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.sections.transfusion import transfusion_section
 
 
@@ -143,5 +143,5 @@ def test_a_run_of_derived_inits_is_reported_whole(tmp_path: Path, monkeypatch: p
     assert len(records) == 5 and all(len(record.similarity) == 5 for record in records)
     labels = {record.cell.init: record.init.label for record in records if record.init}
     assert labels["partial:imagenet:2"] == f"first 2 stages of: {labels['imagenet']}"
-    text = str(transfusion_section(load_results([out])))
+    text = str(transfusion_section(load_report_input([out])))
     assert all(name in text for name in labels) and "one seed shows no spread" in text

@@ -1,4 +1,4 @@
-"""Load run directories as `Results`: merge records by key, average comparable ones."""
+"""Load run directories as `ReportInput`: merge records by key, average comparable ones."""
 
 import hashlib
 import json
@@ -20,14 +20,21 @@ from ...benchmark.schema.records import InitFacts, MetricFacts, Record, RecordSt
 from ...core.errors import UserError
 from ..statistics.paired import MARGIN
 from ..statistics.stats import MetricStat, describe_groups
-from .results import BASELINE, LeaderboardRow, MissingCell, Results, comparable_fields, visible_fields
+from .report_input import (
+    BASELINE,
+    LeaderboardRow,
+    MissingCell,
+    ReportInput,
+    comparable_fields,
+    visible_fields,
+)
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class MergedRuns:
-    """Records and plans of several run directories; fields as in `Results`.
+    """Records and plans of several run directories; fields as in `ReportInput`.
 
     Attributes:
         records: one per key, by key.
@@ -111,7 +118,7 @@ def _merge_plans(plans: Sequence[Plan]) -> Plan | None:
     return msgspec.structs.replace(plans[-1], cells=tuple(cells.values()))
 
 
-def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
+def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> ReportInput:
     """Read one run directory, or several as one.
 
     Args:
@@ -130,7 +137,7 @@ def load_results(folders: Sequence[Path], margin: float = MARGIN) -> Results:
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
     counted, repeated = _latest_per_seed(r for r in records if r.cell.step == "score" and r.status == "ok")
     store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
-    return Results(
+    return ReportInput(
         **vars(runs),
         counted=counted,
         rows=_rows(counted, _row_sort_key(plan, counted), audits, leakage),

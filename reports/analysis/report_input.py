@@ -127,7 +127,7 @@ class MissingCell:
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
+class ReportInput:
     """Records, rows and audits of one or several run directories.
 
     Attributes:
