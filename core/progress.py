@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.text import Text
 
 from .errors import one_line
 
 _LOG = logging.getLogger(__name__)
+BAR_WIDTH = 60
+"""Characters of a bar in a terminal."""
 _live_displays = True
 _live_console: Console | None = None
 """Console of the live line that is shown now."""
@@ -53,10 +54,8 @@ class NotebookBar:
     """A progress bar with a line of text below a notebook's cell; `refresh` draws it anew."""
 
     def __init__(self, line: Callable[[], str], share: Callable[[], float]) -> None:
-        from IPython.display import display
-
         self._line, self._share = line, share
-        self._handle = display(self, display_id=True)
+        self._handle = sys.modules["IPython"].display.display(self, display_id=True)
 
     def refresh(self) -> None:
         """Draw the present state."""
@@ -93,10 +92,9 @@ def live_line(
         yield None
         return
 
-    def draw() -> Table:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(ProgressBar(total=1.0, completed=share(), width=20), escape_line(line()))
-        return grid
+    def draw() -> Group:
+        done = round(BAR_WIDTH * share())
+        return Group(escape_line(line()), Text("#" * done + "-" * (BAR_WIDTH - done)))
 
     global _live_console
     with Live(get_renderable=draw, console=console, refresh_per_second=4) as live:

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from .baselines.init import INITS, InitCard, InitRequest
-from .benchmark import run as steps
+from .benchmark.run.scheduler import check_folder
 from .benchmark.schema.records import Record
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.metrics import METRICS
 from .benchmark.training.protocol import PROTOCOLS, BenchProtocol
 from .core.errors import UserError, unknown_name_error
 from .core.registry import Registry
+from .experiment import compute_run, log_failures, plan_run
 from .reports.elements.section import SECTIONS, ReportSection
 from .results import Results, RunPlan
 from .tasks.catalog import TASK_GROUPS, catalog
@@ -51,22 +52,22 @@ def run(
             f"--jobs {config.jobs} starts processes that do not know what was registered in this one "
             f"({', '.join(names)}): pass jobs=1, or make a package with entry points of it."
         )
-    records = steps.experiment.compute_run(config, on_record)
+    records = compute_run(config, on_record)
     results = Results([config.folder], config.margin, [r for r in records if r.status != "ok"])
     if config.report:
         try:
             page = results.report()
         finally:  # if the folder was removed, say this rather than that records are missing
-            steps.scheduler.check_folder(config.folder)
+            check_folder(config.folder)
         if config.open:
             webbrowser.open(page.resolve().as_uri())
-    steps.experiment.log_failures(results.failed, config)
+    log_failures(results.failed, config)
     return results
 
 
 def plan(config: RunConfig | None = None, /, **options: Any) -> RunPlan:
     """Return the cells of a run without computing any; arguments and errors as for `run`."""
-    return RunPlan(steps.experiment.plan_run(_configure(config, options)))
+    return RunPlan(plan_run(_configure(config, options)))
 
 
 def load_results(*folders: str | PathLike[str], margin: float = RunConfig().margin) -> Results:

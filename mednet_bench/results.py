@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .benchmark.run.experiment import PlannedRun
 from .benchmark.schema.records import Record
+from .experiment import PlannedRun
 from .reports import pages
 from .reports.analysis.load_report_input import load_report_input
 from .reports.analysis.report_input import ReportInput

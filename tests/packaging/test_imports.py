@@ -49,7 +49,8 @@ def imported_names(file: Path) -> set[str]:
 
 def _is_linked(name: str) -> bool:
     """Whether a name goes through `mednet_bench`'s links to the other packages."""
-    return name.startswith("mednet_bench.") and not name.startswith("mednet_bench.cli")
+    top, _, rest = name.partition(".")
+    return top == "mednet_bench" and rest.split(".")[0] in PACKAGES
 
 
 def own_imports(file: Path) -> set[str]:

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-from ...benchmark import parity, run
+from ...benchmark import parity
 from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import changed_arguments
 from .. import options, show
@@ -29,7 +29,9 @@ def run_and_report(config: RunConfig) -> int:
 
 def plan_command(values: ParsedValues) -> int:
     """Print a run's cells, which are done, and the time left."""
-    planned = run.experiment.plan_run(options.config_of(values))
+    from ...experiment import plan_run
+
+    planned = plan_run(options.config_of(values))
     as_json = values["format"] == "json"
     facts = {} if values["estimate_only"] else show.plan.plan_facts(planned)
     if facts and not as_json:

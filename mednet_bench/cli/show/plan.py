@@ -7,7 +7,7 @@ from ...core.progress import duration
 from ...core.text_tables import tabulate
 
 if TYPE_CHECKING:
-    from ...benchmark.run.experiment import PlannedRun
+    from ...experiment import PlannedRun
 
 
 def plan_facts(planned: "PlannedRun") -> dict[str, Any]:

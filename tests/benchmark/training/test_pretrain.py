@@ -167,7 +167,13 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """A pretraining and the scoring of its weights."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
-    options = {"inits": "mednet", "protocols": "knn", "fractions": "1", "seeds": "0", "recipe": RECIPE}
+    options = {
+        "inits": "mednet",
+        "protocols": "knn",
+        "fractions": "1",
+        "seeds": "0",
+        **msgspec.structs.asdict(RECIPE),
+    }
     request = toys.run_config(tmp_path / "run", **options)
     target = toys.task_of(toys.Toy(), "target")
     return build_plan(request, [target], [target, *sources()], toys.NOWHERE)

@@ -10,13 +10,10 @@ from mednet_bench.benchmark.run.planner import ResolvedPlan
 from mednet_bench.benchmark.run.preflight import check_before_run
 from mednet_bench.benchmark.run.resolve import resolve_request
 from mednet_bench.benchmark.run.scheduler import CellWatcher, ResumeRules, compute_cells, pending_cells
-from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import RecordStore
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.core.errors import UserError
 from mednet_bench.reports.pages.build import build_report
-
-FEW = TrainingConfig(steps=2, batch_size=4, lr_grid=(1e-3,), evaluations=1)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +33,10 @@ def resolve(out: Path, archs: str, protocols: str, **options: dict[str, object])
         input_size=32,
         out=str(out),
         download=False,
-        recipe=FEW,
+        steps=2,
+        batch_size=4,
+        lr_grid=(1e-3,),
+        evaluations=1,
     )
     return resolve_request(request)
 

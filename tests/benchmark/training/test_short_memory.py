@@ -116,7 +116,8 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=1))
     recipe = msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2)
-    request = toys.run_config(tmp_path / "run", inits="scratch", fractions="1", seeds="3", recipe=recipe)
+    options = {"inits": "scratch", "fractions": "1", "seeds": "3", **msgspec.structs.asdict(recipe)}
+    request = toys.run_config(tmp_path / "run", **options)
     return build_plan(request, [task], [task], toys.NOWHERE)
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from ...core.errors import StoppedError
-from ...core.files import cache_folder, sweep, writable_folder
-from ...core.progress import show_downloads
-from .. import run  # its modules that need torch are imported on first use
-from ..schema.plan import PlannedCell
-from ..schema.records import Record, RecordStore
-from ..schema.request import RunConfig
-from .planner import ResolvedPlan
-from .resolve import resolve_request
-from .scheduler import ResumeRules, check_folder, finished_records, pending_cells
+from .benchmark import run  # its modules that need torch are imported on first use
+from .benchmark.run.planner import ResolvedPlan
+from .benchmark.run.resolve import resolve_request
+from .benchmark.run.scheduler import ResumeRules, check_folder, finished_records, pending_cells
+from .benchmark.schema.plan import PlannedCell
+from .benchmark.schema.records import Record, RecordStore
+from .benchmark.schema.request import RunConfig
+from .core.errors import StoppedError
+from .core.files import cache_folder, sweep, writable_folder
+from .core.progress import show_downloads
 
 _LOG = logging.getLogger(__name__)
 
