@@ -23,6 +23,10 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False  # the signature has them
 nitpicky = True
 # the site is built without network, so it cannot know the pages of other libraries
+nitpick_ignore = [  # internal, but the type of an argument
+    ("py:class", "mednet_bench.core.registry.Registry"),
+    ("py:class", "mednet_bench.experiment.PlannedRun"),
+]
 nitpick_ignore_regex = [("py:.*", r"(?!mednet_bench).*")]
 
 html_theme = "furo"
