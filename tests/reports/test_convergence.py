@@ -109,8 +109,10 @@ def test_the_essays_four_questions_are_answered_with_numbers_or_not_at_all(tmp_p
     write_run(tmp_path / "without", Grid(inits=("imagenet", "scratch")))
     content = seed_questions(load_results([tmp_path / "with"]))
     assert content and seed_questions(load_results([tmp_path / "without"])) is None
-    _, feasible, better, needed, limits, unsaid = content.parts
-    assert "2 MedNets" in feasible.lead[0] and "3,000,000" in feasible.lead[0]
+    source, feasible, better, needed, limits, unsaid = content.parts
+    assert "2110.06512" not in source.lead[0]  # this is the MedNet paper, which is not the essay
+    assert "MedNet was proposed (arXiv 2110.06512) with 3,000,000 images" in feasible.lead[0]
+    assert "2 MedNets" in feasible.lead[0]
     assert "3 independent tasks" in better.lead[0] and "95 % interval" in better.lead[0]
     assert "No pretraining was shown to be better than scratch" in limits.lead[0]
     assert "of 3 tasks" in needed.lead[0] and "of 3 tasks" in limits.lead[0]
