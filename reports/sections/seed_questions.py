@@ -67,8 +67,8 @@ def feasibility_answer(results: Results) -> str:
     return (
         f"Only at a small scale: {count_noun(len(made), 'MedNet')} pretrained here, on {each}, from "
         f"{count_noun(len(sources), 'source')} ({join_words(sources)}), in {format_duration(seconds)} in "
-        f"total. MedNet was proposed (arXiv 2110.06512) with {ASKED:,} images, {times:,.0f} times as many as the "
-        "largest of these saw."
+        f"total. MedNet was proposed (arXiv 2110.06512) with {ASKED:,} images, {times:,.0f} times as many "
+        "as the largest of these saw."
     )
 
 
