@@ -26,7 +26,7 @@ MOVED_SINCE_0_1 = {
     "reports.elements.section.Column": "reports.elements.section.TableColumn",
     "reports.elements.section.Content": "reports.elements.section.SectionContent",
     "reports.elements.section.Part": "reports.elements.section.SectionPart",
-    "reports.findings": "reports.analysis.report_input",
+    "reports.findings": "reports.analysis",
     "reports.section": "reports.elements.section",
     "tasks.task.Missing": "tasks.task.MissingFile",
     "tasks.task.Places": "tasks.task.DataLocations",

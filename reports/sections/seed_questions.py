@@ -1,6 +1,6 @@
-"""The four open questions of the essay on a Medical ImageNet, with the answers of this run.
+"""The four open questions of the essay "A Medical ImageNet", with the answers of this run.
 
-Source: "A Medical ImageNet", arXiv 2110.06512.
+The proposed number of images is from another text, the MedNet paper, arXiv 2110.06512.
 """
 
 import math
@@ -31,7 +31,7 @@ from ..elements.verdict_format import range_with_noun, tally_text, verdicts_betw
 
 MEDICAL, GENERAL = "mednet", "imagenet"
 ASKED = 3_000_000
-"""Images that the essay proposes."""
+"""Images for each of Gray-MedNet and Color-MedNet that the paper proposes."""
 
 
 @SECTIONS.register("essay")
@@ -40,8 +40,8 @@ def seed_questions(results: ReportInput) -> SectionContent | None:
     if not any(row.init == MEDICAL for row in results.rows):
         return None
     lead = (
-        "An essay (arXiv 2110.06512) proposes a Medical ImageNet and leaves four questions open. This "
-        "is what this run says about them, and what it cannot say.",
+        'The essay "A Medical ImageNet" leaves four questions open. This is what this run says about them, '
+        "and what it cannot say.",
     )
     answers = (
         ("Is such a data set feasible?", feasibility_answer(results)),
@@ -67,7 +67,8 @@ def feasibility_answer(results: ReportInput) -> str:
     return (
         f"Only at a small scale: {count_noun(len(made), 'MedNet')} pretrained here, on {each}, from "
         f"{count_noun(len(sources), 'source')} ({join_words(sources)}), in {format_duration(seconds)} in "
-        f"total. The essay proposes {ASKED:,} images, {times:,.0f} times as many as the largest of these saw."
+        f"total. MedNet was proposed (arXiv 2110.06512) with {ASKED:,} images, {times:,.0f} times as many "
+        "as the largest of these saw."
     )
 
 

@@ -1,5 +1,6 @@
-"""Every command of the README is run as written, made small by options added at the end."""
+"""Every command and the Python example of the README are run; options at the end make commands small."""
 
+import io
 import os
 import re
 import shlex
@@ -7,11 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+(EXAMPLE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(EXAMPLE_OUTPUT,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+MOST_WORDS = 1000
 COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 
 # A later option overrides an earlier one.
@@ -21,12 +27,18 @@ SMALL_TRAINING = (
 SMALL = f"{SMALL_TRAINING} --seeds 0 --fractions 0.1 --limit 1 --input-size 32"
 
 
-def data() -> Path:
-    """Return the folder with real MedMNIST files."""
+def data_folder() -> Path | None:
+    """Return the folder with real MedMNIST files, or None where there is none."""
     folder = Path(os.environ.get("MEDNET_BENCH_DATA") or ROOT.parent / "shared" / "data")
-    if not (folder / "medmnist" / "breastmnist.npz").is_file():
+    return folder.resolve() if (folder / "medmnist" / "breastmnist.npz").is_file() else None
+
+
+def data() -> Path:
+    """Return the folder with real MedMNIST files; skip where there is none."""
+    folder = data_folder()
+    if not folder:
         pytest.skip("no MedMNIST files: MEDNET_BENCH_DATA names no folder with medmnist/breastmnist.npz")
-    return folder.resolve()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +91,13 @@ def run(command: str, desk: Path) -> subprocess.CompletedProcess[str]:
     """Run a command of the README on the desk, with the program installed in this environment."""
     words = shlex.split(command)
     words[0] = str(Path(sys.executable).parent / words[0])
+    return run_offline(words, desk, Path("data"))
+
+
+def run_offline(words: list[str], desk: Path, data: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "MEDNET_BENCH_DATA": "data",
+        "MEDNET_BENCH_DATA": str(data),
         "MEDNET_BENCH_CACHE": str(desk / "cache"),
         "MEDNET_BENCH_MIRROR": "http://127.0.0.1:9",  # no test may depend on a network
     }
@@ -151,3 +167,32 @@ def test_ci_runs_every_other_command() -> None:
 def test_every_link_of_the_readme_exists() -> None:
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_python_example_runs_as_written(tmp_path: Path) -> None:
+    """Without MedMNIST files a generated task takes the place of BreastMNIST."""
+    real = data_folder()
+    code = EXAMPLE if real else EXAMPLE.replace("breastmnist", "phantom-nodule")
+    ended = run_offline([sys.executable, "-c", code], tmp_path, real or tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / ended.stdout.split()[-1]).name == "report.html"
+    assert (tmp_path / ended.stdout.split()[-1]).is_file()
+    verdicts = pd.read_csv(tmp_path / "run" / "report" / "verdicts.csv")
+    if real:
+        shown = pd.read_csv(io.StringIO(EXAMPLE_OUTPUT), sep=r"\s+")
+        pd.testing.assert_frame_equal(verdicts[shown.columns], shown, check_exact=False, rtol=0, atol=0.01)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS, "move details to a page in docs/"
+
+
+def test_the_bibtex_entries_agree_with_the_citation_file() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (bibtex,) = re.findall(r"```bibtex\n(.*?)```", README, re.DOTALL)
+    titles = re.findall(r"title = {(.*?)},", bibtex)
+    assert titles == [citation["title"], *(each["title"] for each in citation["references"])]
+    assert f"version = {{{citation['version']}}}" in bibtex
+    for each in citation["references"]:
+        assert f"year = {{{each['year']}}}" in bibtex and each["authors"][0]["family-names"] in bibtex
