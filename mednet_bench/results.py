@@ -1,4 +1,4 @@
-"""What `run`, `plan` and `load_results` return: results and plans that a notebook can show."""
+"""Results and plans that `run`, `plan` and `load_results` return; notebooks show them as HTML."""
 
 import io
 from collections.abc import Sequence
@@ -94,9 +94,8 @@ class Results:
             f"<p><b>{escape(answer.question)}</b> {escape(answer.sentence)}</p>"
             for answer in self._page.answers[:1]
         )
-        board = self.leaderboard()
-        auc = board[board["metric"] == "auc"]
-        table = auc[SHOWN_COLUMNS].to_html(index=False, float_format=lambda value: f"{value:.3f}")
+        board = self.leaderboard().query(f"metric == {self.input.primary!r}")
+        table = board.to_html(columns=SHOWN_COLUMNS, index=False, float_format="{:.3f}".format)
         return f"<p>{escape(pages.overview.headline(self.input))}</p>{answers}{table}"
 
 
