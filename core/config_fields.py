@@ -1,6 +1,6 @@
 """Options as fields of a struct, which declares type, default, limits and help of each one once.
 
-A field is ``steps: Annotated[int, described("Training", "Optimizer steps.", ge=1)] = 200``. Command line,
+A field is ``steps: Annotated[int, field_meta("Training", "Optimizer steps.", ge=1)] = 200``. Command line,
 TOML files and Python convert their values by `ConfigField.convert`, with the same errors.
 """
 
@@ -20,7 +20,7 @@ from .errors import UserError
 LIMITS = ("gt", "ge", "lt", "le", "min_length")
 
 
-def described(group: str, help: str, **facts: Any) -> msgspec.Meta:
+def field_meta(group: str, help: str, **facts: Any) -> msgspec.Meta:
     """Return the metadata of a field for its annotation.
 
     Args:

@@ -9,7 +9,7 @@ from ...core.files import cache_folder
 from ...tasks.catalog import TASK_GROUPS, catalog, select_tasks
 from ...tasks.data_paths import data_locations
 from ..run.preflight import resolve_device
-from ..schema.request import RunConfig, parse_names
+from ..schema.request import RunConfig
 from .facts import StudyFacts
 from .study import ParityStudy
 
@@ -53,7 +53,7 @@ def _archs(study: ParityStudy, facts: StudyFacts, values: Mapping[str, Any]) -> 
         raise UserError(
             f"{study.name} has nothing published at --size {values['size']}: pass one of {sides}."
         )
-    wanted = parse_names(values["archs"] or study.arch, "archs")
+    wanted = list(values["archs"] or (study.arch,))
     for arch in wanted:
         if arch not in known:
             raise UserError(
@@ -68,7 +68,7 @@ def _tasks(study: ParityStudy, known: list[str], values: Mapping[str, Any]) -> l
     if not values["tasks"]:
         return [*study.light, *(() if resolve_device(values["device"]) == "cpu" else study.more)]
     tasks, found = catalog(places), []
-    for word in parse_names(values["tasks"].lower(), "tasks"):
+    for word in map(str.lower, values["tasks"]):
         chosen = [task.name for task in select_tasks(word, tasks, places, values["size"])]
         several = word in TASK_GROUPS or any(sign in word for sign in "*?[")
         if not several and chosen[0] not in known:
@@ -76,8 +76,8 @@ def _tasks(study: ParityStudy, known: list[str], values: Mapping[str, Any]) -> l
         found += [name for name in chosen if name in known]
     if not found:
         raise UserError(
-            f"--tasks {values['tasks']} holds no task of {study.name} at {values['size']} px: name one of "
-            f"{', '.join(known)}, and where its data are with --data-root."
+            f"--tasks {','.join(values['tasks'])} holds no task of {study.name} at {values['size']} px: "
+            f"name one of {', '.join(known)}, and where its data are with --data-root."
         )
     return list(dict.fromkeys(found))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ...core.config_fields import described
+from ...core.config_fields import field_meta
 from ...core.files import read_regular, write_json
 
 PROTOCOL_VERSION = 1
@@ -30,35 +30,35 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     steps: Annotated[
         int,
-        described(
+        field_meta(
             TRAINING, "Maximum optimizer steps of a fine-tuning; early stopping may end it before.", ge=1
         ),
     ] = 200
-    batch_size: Annotated[int, described(TRAINING, "Images per optimizer step.", ge=1)] = 32
+    batch_size: Annotated[int, field_meta(TRAINING, "Images per optimizer step.", ge=1)] = 32
     lr_grid: Annotated[
-        Rates, described(TRAINING, "AdamW learning rates to try, comma-separated.", min_length=1)
+        Rates, field_meta(TRAINING, "AdamW learning rates to try, comma-separated.", min_length=1)
     ] = (3e-4, 1e-3, 3e-3)
-    weight_decay: Annotated[float, described(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
-    evaluations: Annotated[int, described(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
-    patience: Annotated[int, described(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
-    augment: Annotated[bool, described(TRAINING, "Augment training images, by modality.")] = True
+    weight_decay: Annotated[float, field_meta(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
+    evaluations: Annotated[int, field_meta(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
+    patience: Annotated[int, field_meta(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
+    augment: Annotated[bool, field_meta(TRAINING, "Augment training images, by modality.")] = True
     l2_grid: Annotated[
-        Rates, described(TRAINING, "L2 penalties of `linear` to try, comma-separated.", min_length=1)
+        Rates, field_meta(TRAINING, "L2 penalties of `linear` to try, comma-separated.", min_length=1)
     ] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
     """Per image: ``lambda = 1 / (C n)``."""
     k_grid: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
-        described(TRAINING, "Numbers of neighbors of `knn` to try, comma-separated.", min_length=1),
+        field_meta(TRAINING, "Numbers of neighbors of `knn` to try, comma-separated.", min_length=1),
     ] = (1, 5, 20, 50)
     pretrain_images: Annotated[
         int,
-        described(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
+        field_meta(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
     ] = 16_000
     """With repetition."""
-    pretrain_lr: Annotated[float, described(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (
+    pretrain_lr: Annotated[float, field_meta(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (
         1e-3
     )
-    pretrain_batch: Annotated[int, described(TRAINING, "Batch size of a `mednet` pretraining.", ge=1)] = 64
+    pretrain_batch: Annotated[int, field_meta(TRAINING, "Batch size of a `mednet` pretraining.", ge=1)] = 64
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True, tag="fold"):

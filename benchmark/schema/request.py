@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ...core.config_fields import config_fields, described, normalize
+from ...baselines.weights.archs import DEFAULT_ARCH
+from ...core.config_fields import field_meta, normalize
 from ...core.errors import UserError
 from .plan import TRAINING, TrainingConfig
 from .split_overlap import Dedupe
@@ -71,7 +72,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     tasks: Annotated[
         Names,
-        described(
+        field_meta(
             COMPARED,
             "Tasks, comma-separated: names, globs or groups: all, available, medmnist, phantom, gray, color.",
             min_length=1,
@@ -79,7 +80,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = ("available",)
     inits: Annotated[
         Names,
-        described(
+        field_meta(
             COMPARED,
             "Pretrained weights to compare, comma-separated; NAME=PATH adds your own, `ls` lists all.",
             min_length=1,
@@ -87,11 +88,11 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = ("mednet", "imagenet", "scratch")
     archs: Annotated[
         Names,
-        described(COMPARED, "Network architectures as timm names them, comma-separated.", min_length=1),
-    ] = ("tf_efficientnet_lite0",)
+        field_meta(COMPARED, "Network architectures as timm names them, comma-separated.", min_length=1),
+    ] = (DEFAULT_ARCH,)
     protocols: Annotated[
         Names,
-        described(
+        field_meta(
             COMPARED,
             "Ways to train, comma-separated: finetune, partial, lora, linear, knn; `ls` lists all.",
             min_length=1,
@@ -99,7 +100,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = ("finetune",)
     protocol_option: Annotated[
         dict[str, dict[str, Any]],
-        described(
+        field_meta(
             COMPARED,
             "PROTOCOL.OPTION=VALUE, an option of one protocol; may be repeated.",
             hint="such as partial.stages=2",
@@ -108,7 +109,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = msgspec.field(default_factory=dict)
     fractions: Annotated[
         tuple[Annotated[float, Meta(gt=0, le=1)], ...],
-        described(
+        field_meta(
             COMPARED,
             "Fractions of the training and validation labels in (0, 1], comma-separated.",
             min_length=1,
@@ -117,13 +118,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = (0.1, 1.0)
     seeds: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
-        described(
+        field_meta(
             COMPARED, "Random seeds, like 0..4 or 0,1,2.", min_length=1, parse=parse_seeds, write=seed_list
         ),
     ] = (0, 1, 2)
     size: Annotated[
         int,
-        described(
+        field_meta(
             COMPARED,
             "Stored image size in pixels: 28, 64, 128 or 224 for MedMNIST, any for your own files.",
             ge=1,
@@ -132,7 +133,7 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 28
     input_size: Annotated[
         int,
-        described(
+        field_meta(
             COMPARED,
             f"Size of the network's input in pixels; 0 is the larger of --size and {MIN_INPUT_SIZE}.",
             ge=0,
@@ -140,43 +141,43 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 0
     dedupe: Annotated[
         Dedupe | None,
-        described(
+        field_meta(
             COMPARED,
             "Drop test images that also occur in train or val; `train` drops the copies there instead.",
             flag_value="test",
         ),
     ] = None
-    data_root: Annotated[str, described(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
+    data_root: Annotated[str, field_meta(FILES, "Folder with data files; overrides MEDNET_BENCH_DATA.")] = ""
     task_file: Annotated[
         Names,
-        described(FILES, "Card of your own data set (.toml); may be repeated.", repeat=True, metavar="FILE"),
+        field_meta(FILES, "Card of your own data set (.toml); may be repeated.", repeat=True, metavar="FILE"),
     ] = ()
     init_file: Annotated[
         Names,
-        described(
+        field_meta(
             FILES,
             "Card of weights (.toml) or code that registers inits (.py); may be repeated.",
             repeat=True,
             metavar="FILE",
         ),
     ] = ()
-    download: Annotated[bool, described(FILES, "Download missing data and weights.")] = True
+    download: Annotated[bool, field_meta(FILES, "Download missing data and weights.")] = True
     device: Annotated[
         str,
-        described(
+        field_meta(
             MACHINE,
             "Where to compute: auto, cpu, cuda, cuda:1 or mps.",
             min_length=1,
             if_empty="name auto, cpu, cuda, cuda:1 or mps",
         ),
     ] = "auto"
-    jobs: Annotated[int, described(MACHINE, "Processes that share the cells and the GPUs.", ge=1)] = 1
+    jobs: Annotated[int, field_meta(MACHINE, "Processes that share the cells and the GPUs.", ge=1)] = 1
     limit: Annotated[
-        int, described(MACHINE, "Maximum number of evaluations to compute now; 0 is all.", ge=0)
+        int, field_meta(MACHINE, "Maximum number of evaluations to compute now; 0 is all.", ge=0)
     ] = 0
     out: Annotated[
         str,
-        described(
+        field_meta(
             OUTPUT,
             "Run directory; the same one resumes a run.",
             min_length=1,
@@ -185,16 +186,16 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     ] = "runs/latest"
     overwrite: Annotated[
         Literal["only-missing", "always", "never"],
-        described(
+        field_meta(
             OUTPUT,
             "only-missing: compute missing and failed cells; never: only missing ones; always: all.",
         ),
     ] = "only-missing"
-    report: Annotated[bool, described(OUTPUT, "Write the report at the end.")] = True
-    open: Annotated[bool, described(OUTPUT, "Open the report in a browser at the end.")] = False
+    report: Annotated[bool, field_meta(OUTPUT, "Write the report at the end.")] = True
+    open: Annotated[bool, field_meta(OUTPUT, "Open the report in a browser at the end.")] = False
     margin: Annotated[
         float,
-        described(
+        field_meta(
             OUTPUT,
             "Differences of AUC below this count as equivalent in verdicts.",
             gt=0,
@@ -226,16 +227,3 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
     def network_input_size(self) -> int:
         """Side of the network's input in pixels, never 0."""
         return self.input_size or max(self.size, MIN_INPUT_SIZE)
-
-
-def parse_names(text: str, what: str) -> list[str]:
-    """Split a comma-separated list and drop repetitions; `UserError` where it is empty."""
-    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not found:
-        raise UserError(f"--{what} is empty: name at least one.")
-    return found
-
-
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """Parse shares in (0, 1] and sort them; errors as of `RunConfig`."""
-    return tuple(sorted(config_fields(RunConfig)["fractions"].convert(text)))

@@ -1,6 +1,7 @@
 """Options of the command line, made from the fields of `RunConfig`, and configuration files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from ..benchmark.schema.request import OPTION_GROUPS, RunConfig
+from ..benchmark.schema.request import FILES, OPTION_GROUPS, RunConfig
 from ..core.config_fields import ConfigField, config_fields
 from ..core.errors import UserError, one_line, unknown_name_error
 from ..core.toml_files import read_toml
@@ -50,7 +51,7 @@ class FieldOption(click.Option):
         elif "flag_value" in field.extra:
             kind |= {"is_flag": False, "flag_value": field.extra["flag_value"]}
             default = field.default
-        shown = {"show_default": bool(default) or (field.is_flag and not field.repeats), "default": default}
+        shown = {"show_default": bool(default) or field.is_flag, "default": default}
         super().__init__([flag], **{"help": field.help, **kind, **shown, **settings})
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
@@ -71,9 +72,15 @@ def _metavar(field: ConfigField) -> str | None:
     return choices or field.extra.get("metavar") or words.get(kind, "TEXT")
 
 
-def field_option(name: str, **settings: Any) -> FieldOption:
-    """Return the option of the field `name` of `RunConfig`; `settings` of click override it."""
-    return FieldOption(config_fields(RunConfig)[name], **settings)
+def field_option(name: str, option: str = "", **settings: Any) -> FieldOption:
+    """Return the option of the field `name` of `RunConfig`.
+
+    Args:
+        name: of the field.
+        option: another name for the option.
+        settings: of click, which override those of the field.
+    """
+    return FieldOption(replace(config_fields(RunConfig)[name], name=option or name), **settings)
 
 
 def data_root_option(**settings: Any) -> click.Option:
@@ -94,13 +101,16 @@ def jobs_option(text: str = "Number of processes.", least: int = 1) -> click.Opt
 def _announce_code(
     context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Announce the code that a configuration file runs: the user may not know of it."""
     if context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.DEFAULT_MAP:
-        for path in value:
-            if path.endswith(".py"):
-                where = context.params["config"]
-                click.echo(one_line(f"{where} names the init file {path}: its code runs now."), err=True)
+        announce_code(context.params["config"], value)
     return value
+
+
+def announce_code(config: Path, init_files: Iterable[str]) -> None:
+    """Announce the code that a configuration file runs: the user may not know of it."""
+    for path in init_files:
+        if path.endswith(".py"):
+            click.echo(one_line(f"{config} names the init file {path}: its code runs now."), err=True)
 
 
 def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -143,7 +153,7 @@ def run_options(config: type[msgspec.Struct] = RunConfig) -> OptionGroups:
         groups.setdefault(field.extra.get("group", OPTION_GROUPS[-1]), []).append(made)
     text = "TOML file with option values; the command line overrides it. `config init` writes one."
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    groups["Files"].insert(
+    groups[FILES].insert(
         0, click.Option(["--config"], type=file, is_eager=True, callback=_read_config, help=text)
     )
     return groups

@@ -1,4 +1,4 @@
-"""Every option stands once, in `RunConfig`; command line, TOML files and Python follow from it."""
+"""Every option is declared once, in `RunConfig`; command line, TOML files and Python follow from it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from mednet_bench.cli.commands.command import BenchCommand
 from mednet_bench.cli.commands.compute import RUN
 from mednet_bench.cli.commands.config import config_template
 from mednet_bench.cli.options import config_of, read_config_file, run_options
-from mednet_bench.core.config_fields import changed_arguments, config_fields, described
+from mednet_bench.core.config_fields import changed_arguments, config_fields, field_meta
 from mednet_bench.core.errors import UserError
 
 FIELDS = config_fields(RunConfig)
@@ -37,7 +37,7 @@ WRONG = {
 class WiderConfig(RunConfig, frozen=True, kw_only=True):
     """One more option than a run has."""
 
-    warmth: Annotated[int, described("Training", "How warm.", ge=2)] = 7
+    warmth: Annotated[int, field_meta("Training", "How warm.", ge=2)] = 7
 
 
 def test_an_option_that_is_added_to_the_struct_is_one_of_command_line_toml_and_python(tmp_path: Path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ...baselines.weights.archs import DEFAULT_ARCH
 from ...benchmark.audits import contamination, leakage
 from ...benchmark.schema.request import RunConfig
 from ...core.errors import one_line
@@ -99,7 +100,7 @@ _CONTAMINATION = {
         options.field_option("tasks", help="Names, globs or groups, as for run."),
         click.Option(["--corpus"], type=PATH, help="Folder of `corpus build` with the images it has seen."),
         click.Option(["--run"], type=PATH, help="Run directory with the weights; results go there too."),
-        option("--arch", "Architecture of an init without card or run.", default=RunConfig().archs[0]),
+        option("--arch", "Architecture of an init without card or run.", default=DEFAULT_ARCH),
     ],
     "Files": [*_DATA, options.init_file_option()],
     "Output": [

@@ -69,8 +69,8 @@ def _parity_params() -> list[click.Parameter]:
     weights = "File with timm's ImageNet weights, for medmnist-plus and one arch."
     return [
         click.Argument(["study"]),
-        click.Option(["--tasks"], default="", help=tasks),
-        click.Option(["--archs"], default="", help=archs),
+        options.field_option("tasks", default=None, help=tasks),
+        options.field_option("archs", default=None, help=archs),
         options.field_option("size"),
         options.field_option("seeds"),
         click.Option(["--out"], default="", help="Run directory; runs/parity-STUDY by default."),

@@ -3,6 +3,7 @@
 import click
 
 from ... import tasks
+from ...baselines.weights.archs import DEFAULT_ARCH
 from ...benchmark import pretraining, run
 from ...core.errors import one_line, unknown_name_error
 from .. import options
@@ -56,7 +57,7 @@ def _pretrain_options() -> OptionGroups:
             option("--variant", "Color of the corpus.", type=click.Choice(["gray", "color"]), required=True),
             option("--corpus", "Folder that `corpus build` wrote.", type=PATH, required=True),
             option("--leave-out", held_out, multiple=True),
-            option("--arch", "Network architecture as timm names it.", default="tf_efficientnet_lite0"),
+            option("--arch", "Network architecture as timm names it.", default=DEFAULT_ARCH),
             option("--from", "First weights: scratch, imagenet[=FILE] or NAME=CARD.toml.", default="scratch"),
         ],
         "Training": [

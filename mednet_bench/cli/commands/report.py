@@ -7,12 +7,22 @@ from pathlib import Path
 
 import click
 
-from ...benchmark.schema.request import RunConfig, parse_fractions, parse_names
+from ...benchmark.schema.request import RunConfig
 from ...core.config_fields import config_fields
 from ...core.errors import UserError, one_line
 from ...core.files import writable_folder, write_bytes
 from ...reports import pages, regression, statistics
-from ..options import FILE, PATH, POSITIVE, field_option, flag_option, jobs_option, option, read_config_file
+from ..options import (
+    FILE,
+    PATH,
+    POSITIVE,
+    announce_code,
+    field_option,
+    flag_option,
+    jobs_option,
+    option,
+    read_config_file,
+)
 from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
 
 
@@ -34,9 +44,7 @@ def print_results(results: "pages.build.ReportInput", page: Path) -> None:
 
 def leaderboard_command(values: ParsedValues) -> int:
     """Print the leaderboard of one or several runs."""
-    protocols = tuple(parse_names(values["protocol"], "protocol")) if values["protocol"] else ()
-    fractions = tuple(parse_fractions(values["fraction"])) if values["fraction"] else ()
-    request = pages.board.BoardRequest(protocols, fractions, values["metric"])
+    request = pages.board.BoardRequest(values["protocol"] or (), values["fraction"] or (), values["metric"])
     if values["format"] == "json":
         echo_json(pages.board.leaderboard_facts(values["runs"], request))
     else:
@@ -66,12 +74,13 @@ def regress_command(values: ParsedValues) -> int:
 
     Instead of a RUN, --config computes the run that a file describes, or the part of it with --inits.
     """
-    inits = parse_names(values["inits"], "inits") if values["inits"] else []
+    inits = values["inits"] or ()
     if (values["run"] is None) == (values["config"] is None):
         raise UserError("Name either a run directory or, with --config, the file of a run to compute.")
     if values["config"]:
         given = read_config_file(values["config"], config_fields(RunConfig))
-        config = RunConfig(**{**given, **({"inits": tuple(inits)} if inits else {})})
+        config = RunConfig(**{**given, **({"inits": inits} if inits else {})})
+        announce_code(values["config"], config.init_file)
         from ... import api  # late: `--help` needs none of it
 
         api.run(config)
@@ -79,8 +88,8 @@ def regress_command(values: ParsedValues) -> int:
     if values["update"]:
         if inits:
             raise UserError("--update writes every row of the run: leave out --inits.")
-        metrics = parse_names(values["metrics"], "metrics")
-        echo(one_line(regression.regress.update_baseline(values["run"], values["against"], metrics)))
+        line = regression.regress.update_baseline(values["run"], values["against"], values["metrics"])
+        echo(one_line(line))
         return 0
     summary, red = regression.regress.regression_outcome(values["run"], values["against"], inits)
     echo(summary, nl=False)
@@ -124,8 +133,13 @@ _FORMAT = format_option(
 )
 _LEADERBOARD = [
     _RUNS,
-    _text_option("--protocol", "Show only these protocols, comma-separated."),
-    _text_option("--fraction", "Show only these fractions of the labels, comma-separated."),
+    field_option("protocols", "protocol", default=None, help="Show only these protocols, comma-separated."),
+    field_option(
+        "fractions",
+        "fraction",
+        default=None,
+        help="Show only these fractions of the labels, comma-separated.",
+    ),
     _METRIC,
     _FORMAT,
 ]
@@ -135,8 +149,13 @@ _REGRESS = [
     click.Option(["--config"], type=FILE, help="TOML file of a run to compute now, as for `run --config`."),
     click.Option(["--against"], type=FILE, required=True, help="Baseline file."),
     flag_option("--update", "Write the baseline from this run."),
-    _text_option("--inits", "Compare only these inits, comma-separated."),
-    option("--metrics", "Metrics that --update writes into the baseline, comma-separated.", default="auc"),
+    field_option("inits", default=None, help="Compare only these inits, comma-separated."),
+    field_option(  # a list of names, too
+        "inits",
+        "metrics",
+        default="auc",
+        help="Metrics that --update writes into the baseline, comma-separated.",
+    ),
     click.Option(["--summary"], type=FILE, help="File to append the summary to."),
 ]
 _CALIBRATE = [

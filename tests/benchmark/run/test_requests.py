@@ -343,18 +343,18 @@ def test_a_configuration_that_is_wrong_names_file_and_key(
     assert cure in error
 
 
-@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("command", [["run"], ["plan"], ["regress", "--against", "baseline.json"]])
 def test_code_named_by_a_configuration_is_announced_and_code_typed_by_a_person_is_not(
-    command: str, mednet_bench: CommandLine, tmp_path: Path
+    command: list[str], mednet_bench: CommandLine, tmp_path: Path
 ):
     (tmp_path / "own.py").write_text("raise SystemExit('it ran')\n")
     (tmp_path / "run.toml").write_text('init-file = ["own.py"]\n')
-    ended = mednet_bench(command, "--config", "run.toml", *SMALL, "--out", "run")
+    ended = mednet_bench(*command, "--config", "run.toml")
     assert ended.stderr.splitlines() == [
         "run.toml names the init file own.py: its code runs now.",
         "mednet-bench: own.py cannot be run (SystemExit: it ran): mend it.",
     ]
-    ended = mednet_bench(command, "--config", "run.toml", "--init-file", "own.py", *SMALL, "--out", "run")
+    ended = mednet_bench("run", "--config", "run.toml", "--init-file", "own.py", *SMALL, "--out", "run")
     assert ended.stderr == "mednet-bench: own.py cannot be run (SystemExit: it ran): mend it.\n"
 
 
