@@ -8,7 +8,6 @@
     results.verdicts()
 """
 
-import warnings
 from typing import TYPE_CHECKING
 
 from .core.hardware import bound_spinning
@@ -63,7 +62,6 @@ _MODULES = {
 """Public name -> its module."""
 
 bound_spinning()  # here, since every way to torch leads through this package
-warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebook without ipywidgets
 __getattr__ = import_names_on_first_use(__name__, _MODULES)
 
 

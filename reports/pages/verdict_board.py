@@ -15,7 +15,7 @@ from .terminal import verdict_text
 from .verdict_files import VerdictFile, verdict_file, verdicts_csv
 from .verdict_tex import HEADINGS, captioned_verdicts, verdict_cells, verdicts_tex
 
-NOTHING = "There is nothing to compare: a verdict needs two inits of one task with the same labels and seeds."
+NO_PAIR = "There is nothing to compare: a verdict needs two inits of one task with the same labels and seeds."
 ALIGNMENT = ["right" if heading in ("Seeds", "Images") else "left" for heading in HEADINGS]
 
 
@@ -44,7 +44,7 @@ def verdict_board(folders: Sequence[Path], margin: float, format: str) -> str:
     found = captioned_verdicts(results)
     parts = [show(notice) for notice in notices(results)]
     parts += [show(caption, [verdict_cells(results, each) for each in members]) for caption, members in found]
-    parts += [] if found else [NOTHING]
+    parts += [] if found else [NO_PAIR]
     parts += [verdict_text(results).rstrip()] if found and format == "table" else []
     return "\n\n".join(parts).replace(NBSP, " ") + "\n"
 

@@ -45,6 +45,11 @@ def test_the_import_and_a_configuration_load_no_heavy_library():
     assert loaded_modules("import mednet_bench as mb\nmb.RunConfig(), mb.__version__, dir(mb)") == []
 
 
+def test_the_import_adds_no_filter_of_warnings():
+    code = "import warnings; old = [*warnings.filters]; import mednet_bench; assert warnings.filters == old"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_public_name_exists_and_no_other():
     assert sorted(mb.__all__) == mb.__all__ and set(mb.__all__) <= set(dir(mb))
     for name in mb.__all__:
@@ -113,6 +118,8 @@ def test_wrong_options_are_the_users_errors():
         mb.load_results("nowhere")
     with pytest.raises(mb.UserError, match="--margin 0"):
         mb.load_results("nowhere", margin=0)
+    with pytest.raises(mb.UserError, match="--size 0"):
+        mb.list_tasks(size=0)
 
 
 def test_lists_name_tasks_and_inits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

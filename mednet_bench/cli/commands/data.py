@@ -23,7 +23,7 @@ def info_command(values: ParsedValues) -> int:
     """Show a task's classes, splits, license, citation and files."""
     wanted = values["task"], values["data_root"], values["task_file"]
     if values["format"] == "json":
-        echo_json(show.tasks.task_facts(*wanted))
+        echo_json(show.tasks.task_card_facts(*wanted))
     else:
         echo(show.tasks.task_card(*wanted))
     return 0

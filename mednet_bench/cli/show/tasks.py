@@ -105,7 +105,7 @@ def _format_sizes(task: dict[str, Any]) -> str:
     return sizes or "-"
 
 
-def task_facts(name: str, data_root: Path | None, task_files: Iterable[str]) -> dict[str, Any]:
+def task_card_facts(name: str, data_root: Path | None, task_files: Iterable[str]) -> dict[str, Any]:
     """Return the facts of a task; `UserError` for an unknown one."""
     places = data_locations(data_root)
     tasks = catalog(places, [Path(path) for path in task_files])
@@ -151,8 +151,8 @@ def _file_facts(task: Task, places: DataLocations) -> list[dict[str, Any]]:
 
 
 def task_card(name: str, data_root: Path | None, task_files: Iterable[str]) -> str:
-    """Return `task_facts`, one per line."""
-    task = task_facts(name, data_root, task_files)
+    """Return `task_card_facts`, one per line."""
+    task = task_card_facts(name, data_root, task_files)
     splits = task["split_sizes"] or {}
     target = "target, and pretraining source for others"
     facts = {
