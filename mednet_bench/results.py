@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from .benchmark.schema.records import Record
 from .experiment import PlannedRun
-from .reports import pages
 from .reports.analysis.load_report_input import load_report_input
 from .reports.analysis.report_input import ReportInput
+from .reports.analysis.verdicts import compute_verdicts
+from .reports.answers.main_answer import main_answer
+from .reports.elements.section import ReportAnswer
 from .reports.pages.build import write_report
 from .reports.pages.csv_table import leaderboard_csv
+from .reports.pages.overview import headline
 from .reports.pages.verdict_files import verdicts_csv
 
 if TYPE_CHECKING:
@@ -79,24 +82,21 @@ class Results:
         return write_report(self.input, None if path is None else Path(path)).html
 
     @cached_property
-    def _page(self) -> "pages.overview.ReportPage":
-        return pages.overview.build_page(self.input)
+    def _answer(self) -> ReportAnswer:
+        """The main answer, without the figures of the other sections."""
+        return main_answer(self.input, compute_verdicts(self.input))
 
     def __repr__(self) -> str:
         """Return what was compared and the main answer, in at most `MOST_SHOWN` characters."""
-        answers = [answer.sentence for answer in self._page.answers[:1]]
         folders = ", ".join(map(str, self.folders))
-        return _shorten(" ".join([f"Results of {folders}: {pages.overview.headline(self.input)}", *answers]))
+        return _shorten(f"Results of {folders}: {headline(self.input)} {self._answer.sentence}")
 
     def _repr_html_(self) -> str:
         """Return the headline and the leaderboard of the primary metric as HTML."""
-        answers = "".join(
-            f"<p><b>{escape(answer.question)}</b> {escape(answer.sentence)}</p>"
-            for answer in self._page.answers[:1]
-        )
+        answer = f"<b>{escape(self._answer.question)}</b> {escape(self._answer.sentence)}"
         board = self.leaderboard().query(f"metric == {self.input.primary!r}")
         table = board.to_html(columns=SHOWN_COLUMNS, index=False, float_format="{:.3f}".format)
-        return f"<p>{escape(pages.overview.headline(self.input))}</p>{answers}{table}"
+        return f"<p>{escape(headline(self.input))}</p><p>{answer}</p>{table}"
 
 
 class RunPlan:

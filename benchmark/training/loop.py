@@ -70,8 +70,7 @@ class OptimizerConfig:
         patience: validations without improvement before the loop stops.
         warmup: share of the steps with linear warm-up, before a cosine.
         schedule: maps a step to the rate in units of the peak, instead of warm-up and cosine.
-        layer_decay: factor of the rate from each layer of the backbone to the one before it; the head and
-            the last layer have the full rate.
+        layer_decay: factor of the rate from each layer to the one before it; only the head has the full rate.
     """
 
     lr: float
