@@ -11,7 +11,7 @@ from .benchmark import run  # its modules that need torch are imported on first 
 from .benchmark.run.planner import ResolvedPlan
 from .benchmark.run.resolve import resolve_request
 from .benchmark.run.scheduler import ResumeRules, check_folder, finished_records, pending_cells
-from .benchmark.schema.plan import PlannedCell
+from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .core.errors import StoppedError
@@ -38,22 +38,18 @@ class PlannedRun:
     def cell_facts(self) -> list[dict[str, Any]]:
         """Return the key and the fields of every cell, and its `state`, "done" or "to do"."""
         waiting = {planned.key for planned in self.waiting}
-        found = []
-        for planned in self.cells:
-            fields = dict.fromkeys(planned.cell.__struct_encode_fields__)  # also the unset ones, as None
-            fields |= msgspec.to_builtins(planned.cell)
-            state = "to do" if planned.key in waiting else "done"
-            label = planned.cell.protocol_label
-            found.append(
-                {
-                    "key": planned.key,
-                    "state": state,
-                    **fields,
-                    "protocol_label": label,
-                    "needs": planned.needs,
-                }
-            )
-        return found
+        unset = dict.fromkeys(Cell.__struct_encode_fields__)  # to_builtins leaves these out
+        return [
+            {
+                "key": planned.key,
+                "state": "to do" if planned.key in waiting else "done",
+                **unset,
+                **msgspec.to_builtins(planned.cell),
+                "protocol_label": planned.cell.protocol_label,
+                "needs": planned.needs,
+            }
+            for planned in self.cells
+        ]
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells."""

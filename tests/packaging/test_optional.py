@@ -23,6 +23,7 @@ OPTIONAL = (
     "pylibjpeg",
     "scikit_posthocs",
     "statsmodels",
+    "tensorboard",
 )
 BLOCK = f"""
 import sys
@@ -60,6 +61,7 @@ def sentence(ended: subprocess.CompletedProcess[str]) -> str:
 
 def test_every_module_imports(tmp_path: Path) -> None:
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    files += [file for file in (ROOT / "mednet_bench").glob("*.py") if file.stem != "__main__"]
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     full = ["mednet_bench." + name.removeprefix("mednet_bench.").removesuffix(".__init__") for name in names]
     code = "import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)"
