@@ -69,7 +69,10 @@ def run(
 
 
 def plan(config: RunConfig | None = None, /, **options: Any) -> RunPlan:
-    """Return the cells of a run without computing any; arguments and errors as for `run`."""
+    """Return the cells of a run without computing any; missing data are downloaded.
+
+    Arguments and errors are those of `run`.
+    """
     return RunPlan(plan_run(_configure(config, options)))
 
 

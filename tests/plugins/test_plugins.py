@@ -83,12 +83,14 @@ def write_package(site: Path, name: str, files: dict[str, str], points: str) -> 
     return site
 
 
+INPUT = "reports.analysis.report_input"
 OLD = {
     "from mednet_bench.benchmark.metrics import METRICS": "benchmark.training.metrics",
     "from mednet_bench.benchmark import metrics": "benchmark.training.metrics",
     "import mednet_bench.benchmark.protocol": "benchmark.training.protocol",
     "from mednet_bench.reports.section import Content": "reports.elements.section",
-    "from mednet_bench.reports.findings.results import Results": "reports.analysis",
+    "from mednet_bench.reports.findings.results import Results": INPUT,
+    f"from mednet_bench.{INPUT} import Results": f"{INPUT}.ReportInput",
     "from mednet_bench.baselines.init import INITS, Need": "baselines.init.InitRequest",
     "from mednet_bench.tasks.task import Places, Task": "tasks.task.DataLocations",
 }
