@@ -14,6 +14,7 @@ import mednet_bench as mb
 from mednet_bench.benchmark.schema.records import Record
 from mednet_bench.benchmark.training.metrics import METRICS
 from mednet_bench.benchmark.training.protocol import PROTOCOLS
+from mednet_bench.reports.elements.section import SECTIONS
 
 OPTIONS = {
     "tasks": ["phantom-organ"], "inits": ["imagenet", "scratch"], "protocols": ["knn"],
@@ -122,12 +123,16 @@ def test_lists_name_tasks_and_inits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"imagenet", "mednet", "scratch"} <= set(mb.list_inits())
 
 
-def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for registry in (METRICS, PROTOCOLS):
-        monkeypatch.setattr(registry, "_things", dict(registry._things) or dict(registry.items()))
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after the test what it has registered."""
+    for registry in (METRICS, PROTOCOLS, SECTIONS):
+        monkeypatch.setattr(registry, "_things", dict(registry.items()))
         monkeypatch.setattr(registry, "added_here", set())
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_registered_here_is_used_here_and_not_by_other_processes(tmp_path: Path):
     mb.register_metric("largest_score", lambda predictions: float(np.max(predictions.scores)))
     mb.register_protocol("my-knn", PROTOCOLS["knn"])
     mb.register_protocol("my-knn", PROTOCOLS["knn"])  # as a notebook's cell that is run again
@@ -140,3 +145,17 @@ def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
         mb.register_protocol("knn", PROTOCOLS["knn"])
     with pytest.raises(mb.UserError, match="'nothing' gives a protocol without"):
         mb.register_protocol("nothing", object())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_registered_metric_or_section_that_fails_stops_no_run(tmp_path: Path):
+    def fail(given: object) -> float:
+        raise RuntimeError("my mistake")
+
+    mb.register_metric("failing", fail)
+    mb.register_section("failing", fail)  # type: ignore[arg-type]
+    results = mb.run(out=tmp_path / "run", **{**OPTIONS, "inits": "scratch", "fractions": 1, "seeds": 0})
+    (record,) = results.input.counted
+    assert record.metrics["failing"] is None and "RuntimeError: my mistake" in record.undefined["failing"]
+    page = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "The plug-in that makes this section failed (RuntimeError: my mistake)." in page
