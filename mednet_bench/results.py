@@ -12,6 +12,7 @@ from .experiment import PlannedRun
 from .reports import pages
 from .reports.analysis.load_report_input import load_report_input
 from .reports.analysis.report_input import ReportInput
+from .reports.elements.format import count_noun
 from .reports.pages.build import write_report
 from .reports.pages.csv_table import leaderboard_csv
 from .reports.pages.verdict_files import verdicts_csv
@@ -82,11 +83,16 @@ class Results:
     def _page(self) -> "pages.overview.ReportPage":
         return pages.overview.build_page(self.input)
 
+    @property
+    def _headline(self) -> str:
+        failed = f" Failed: {count_noun(len(self.failed), 'cell')}, see `failed`." if self.failed else ""
+        return pages.overview.headline(self.input) + failed
+
     def __repr__(self) -> str:
         """Return what was compared and the main answer, in at most `MOST_SHOWN` characters."""
         answers = [answer.sentence for answer in self._page.answers[:1]]
         folders = ", ".join(map(str, self.folders))
-        return _shorten(" ".join([f"Results of {folders}: {pages.overview.headline(self.input)}", *answers]))
+        return _shorten(" ".join([f"Results of {folders}: {self._headline}", *answers]))
 
     def _repr_html_(self) -> str:
         """Return the headline and the leaderboard of the primary metric as HTML."""
@@ -97,7 +103,7 @@ class Results:
         board = self.leaderboard()
         auc = board[board["metric"] == "auc"]
         table = auc[SHOWN_COLUMNS].to_html(index=False, float_format=lambda value: f"{value:.3f}")
-        return f"<p>{escape(pages.overview.headline(self.input))}</p>{answers}{table}"
+        return f"<p>{escape(self._headline)}</p>{answers}{table}"
 
 
 class RunPlan:
@@ -126,7 +132,7 @@ class RunPlan:
     def __repr__(self) -> str:
         """Return the numbers of cells and what they compare, in at most `MOST_SHOWN` characters."""
         config = self.planned.resolved.request
-        names = [f"{len(self.planned.resolved.tasks)} tasks"]
+        names = [count_noun(len(self.planned.resolved.tasks), "task")]
         names += [", ".join(part) for part in (config.inits, config.archs, config.protocols)]
         cells = f"{len(self.planned.waiting)} of {len(self.planned.cells)} cells to compute"
         return _shorten(f"Plan of {config.folder}: {cells}; {'; '.join(names)}")

@@ -107,7 +107,7 @@ def test_scalars_of_numpy_are_numbers_and_flags():
     )
     assert (given.size, given.margin, given.augment, given.fractions) == (28, 0.02, False, (0.5,))
     assert type(given.protocol_option["partial"]["stages"]) is int
-    with pytest.raises(UserError, match="^--fractions"):
+    with pytest.raises(UserError, match=r"^--fractions"):
         RunConfig(fractions=np.full((2, 2), 0.5))  # type: ignore[arg-type]
 
 
