@@ -85,7 +85,7 @@ class ConfigField:
             UserError: the value has another type, or is out of range.
         """
         found = self.extra["parse"](value) if "parse" in self.extra else value
-        found = os.fspath(found) if isinstance(found, os.PathLike) else found
+        found = os.fspath(found) if isinstance(found, os.PathLike) else _plain_scalar(found)
         if isinstance(self.kind, inspect.UnionType):  # the bare flag, or none
             found = self.extra.get("flag_value") if found is True else found or None
         if isinstance(self.kind, inspect.VarTupleType):
@@ -134,14 +134,16 @@ class ConfigField:
             if isinstance(item, (str, os.PathLike)):
                 yield from filter(None, [os.fspath(item).strip()])
             else:
-                plain = getattr(item, "item", None)  # of a number of numpy
-                yield plain() if plain else item
+                yield _plain_scalar(item)
 
     def _assignments(self, value: object) -> dict[str, dict[str, object]]:
         """Parse texts like `partial.stages=2` to nested dictionaries, which are also accepted."""
         if isinstance(value, Mapping):
             if all(isinstance(pairs, Mapping) for pairs in value.values()):
-                return {str(name): dict(pairs) for name, pairs in value.items()}
+                return {
+                    str(name): {key: _plain_scalar(one) for key, one in pairs.items()}
+                    for name, pairs in value.items()
+                }
             raise self._error(value)
         found: dict[str, dict[str, object]] = {}
         for item in [value] if isinstance(value, str) else value if isinstance(value, Iterable) else [value]:
@@ -199,6 +201,11 @@ def changed_arguments(config: msgspec.Struct) -> list[str]:
         if (value := getattr(config, field.name)) != field.default
         for word in field.arguments(value)
     ]
+
+
+def _plain_scalar(value: Any) -> Any:
+    """Return a number or flag of numpy or torch as one of Python, and anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _describe(kind: inspect.Type) -> str:

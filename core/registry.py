@@ -96,8 +96,8 @@ class Registry(Generic[_T]):
         return iter(self._things.items())
 
     def is_foreign(self, name: str) -> bool:
-        """Whether the thing called `name` comes from a plug-in."""
-        return name in self._foreign
+        """Whether the thing called `name` comes from a plug-in or was added by `add_here`."""
+        return name in self._foreign or name in self.added_here
 
     def origin(self, name: str) -> str:
         """Return the origin of the thing called `name`, for a message."""

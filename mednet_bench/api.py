@@ -29,7 +29,6 @@ warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebo
 
 def run(
     config: RunConfig | None = None,
-    /,
     *,
     on_record: Callable[[Record], object] = lambda record: None,
     **options: Any,
@@ -48,6 +47,8 @@ def run(
         UserError: a value is wrong, a name is unknown, or data or weights are unavailable.
     """
     config = _configure(config, options)
+    if not callable(on_record):
+        raise UserError(f"on_record={on_record!r} cannot be called: pass a function of a record, or none.")
     registries: tuple[Registry[Any], ...] = (TASKS, INITS, PROTOCOLS, METRICS)
     names = sorted(name for registry in registries for name in registry.added_here)
     if config.jobs > 1 and names:
@@ -68,7 +69,7 @@ def run(
     return results
 
 
-def plan(config: RunConfig | None = None, /, **options: Any) -> RunPlan:
+def plan(config: RunConfig | None = None, **options: Any) -> RunPlan:
     """Return the cells of a run without computing any; missing data are downloaded.
 
     Arguments and errors are those of `run`.
@@ -88,6 +89,11 @@ def load_results(*folders: str | PathLike[str], margin: float = RunConfig().marg
     """
     if not folders:
         raise UserError("load_results() names no run directory: pass the `out` of a run.")
+    for folder in folders:
+        if not isinstance(folder, (str, PathLike)):
+            raise UserError(
+                f"{folder!r} is no run directory: pass paths one by one, as in load_results('a', 'b')."
+            )
     results = Results([Path(folder) for folder in folders], RunConfig(margin=margin).margin)
     _ = results.input  # read now, so that a wrong folder is refused here
     return results
@@ -129,7 +135,7 @@ def list_inits() -> list[str]:
 
 def register_task(task: Task) -> Task:
     """Add a task under its own name to this process, and return it."""
-    return TASKS.add_here(task.name, task)
+    return TASKS.add_here(str(getattr(task, "name", task)), task)
 
 
 def register_init(name: str, resolve: Callable[[InitRequest], InitCard]) -> Callable[[InitRequest], InitCard]:
@@ -153,6 +159,8 @@ def register_section(name: str, section: ReportSection) -> ReportSection:
 
 
 def _configure(config: RunConfig | None, options: Mapping[str, Any]) -> RunConfig:
+    if not isinstance(config, (RunConfig, type(None))):
+        raise UserError(f"{config!r} is no RunConfig: pass options by name, such as tasks=['breastmnist'].")
     known = RunConfig.__struct_fields__
     for name in options:
         if name not in known:

@@ -13,6 +13,7 @@ from .reports.analysis.load_report_input import load_report_input
 from .reports.analysis.report_input import ReportInput
 from .reports.analysis.verdicts import compute_verdicts
 from .reports.answers.main_answer import main_answer
+from .reports.elements.format import count_noun
 from .reports.elements.section import ReportAnswer
 from .reports.pages.build import write_report
 from .reports.pages.csv_table import leaderboard_csv
@@ -86,17 +87,22 @@ class Results:
         """The main answer, without the figures of the other sections."""
         return main_answer(self.input, compute_verdicts(self.input))
 
+    @property
+    def _headline(self) -> str:
+        failed = f" Failed: {count_noun(len(self.failed), 'cell')}, see `failed`." if self.failed else ""
+        return headline(self.input) + failed
+
     def __repr__(self) -> str:
         """Return what was compared and the main answer, in at most `MOST_SHOWN` characters."""
         folders = ", ".join(map(str, self.folders))
-        return _shorten(f"Results of {folders}: {headline(self.input)} {self._answer.sentence}")
+        return _shorten(f"Results of {folders}: {self._headline} {self._answer.sentence}")
 
     def _repr_html_(self) -> str:
         """Return the headline and the leaderboard of the primary metric as HTML."""
         answer = f"<b>{escape(self._answer.question)}</b> {escape(self._answer.sentence)}"
         board = self.leaderboard().query(f"metric == {self.input.primary!r}")
         table = board.to_html(columns=SHOWN_COLUMNS, index=False, float_format="{:.3f}".format)
-        return f"<p>{escape(headline(self.input))}</p><p>{answer}</p>{table}"
+        return f"<p>{escape(self._headline)}</p><p>{answer}</p>{table}"
 
 
 class RunPlan:
@@ -125,7 +131,7 @@ class RunPlan:
     def __repr__(self) -> str:
         """Return the numbers of cells and what they compare, in at most `MOST_SHOWN` characters."""
         config = self.planned.resolved.request
-        names = [f"{len(self.planned.resolved.tasks)} tasks"]
+        names = [count_noun(len(self.planned.resolved.tasks), "task")]
         names += [", ".join(part) for part in (config.inits, config.archs, config.protocols)]
         cells = f"{len(self.planned.waiting)} of {len(self.planned.cells)} cells to compute"
         return _shorten(f"Plan of {config.folder}: {cells}; {'; '.join(names)}")

@@ -57,7 +57,10 @@ def build_report(folders: Sequence[Path], out: Path | None = None, margin: float
 def write_report(results: ReportInput, out: Path | None = None) -> BuiltReport:
     """Write the files of a report of loaded results; arguments and errors as for `build_report`."""
     if out is None and len(results.folders) > 1:
-        raise UserError("A report of several runs belongs to none of them: name a folder for it with --to.")
+        raise UserError(
+            "A report of several runs belongs to none of them: name a folder for it (--to, or in Python "
+            "report(path))."
+        )
     out = out or next(iter(results.folders)) / "report"
     whole = build_page(results)
     text, drawings = render_markdown(whole)

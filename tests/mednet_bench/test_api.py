@@ -1,6 +1,7 @@
 """The Python API: what a notebook calls."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from pandas.testing import assert_frame_equal
 import mednet_bench as mb
 from mednet_bench.benchmark.schema.records import Record
 from mednet_bench.benchmark.training.metrics import METRICS
-from mednet_bench.benchmark.training.protocol import PROTOCOLS
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, ProtocolResult
+from mednet_bench.reports.elements.section import SECTIONS
 
 OPTIONS = {
     "tasks": ["phantom-organ"], "inits": ["imagenet", "scratch"], "protocols": ["knn"],
@@ -85,7 +87,7 @@ def test_the_same_call_resumes_and_a_changed_margin_is_that_of_the_report(
     results: mb.Results, out: Path, tmp_path: Path
 ):
     seen: list[Record] = []
-    again = mb.run(mb.RunConfig(out=out, **OPTIONS), margin=0.2, on_record=seen.append)
+    again = mb.run(config=mb.RunConfig(out=out, **OPTIONS), margin=0.2, on_record=seen.append)
     assert (seen, again.margin) == ([], 0.2)
     page = again.report(tmp_path / "page")
     assert page == tmp_path / "page" / "report.html" and "0.2 AUC" in page.read_text()
@@ -107,7 +109,7 @@ def test_a_plan_lists_the_cells_and_which_are_done(results: mb.Results, out: Pat
         1: ["done"],
         2: ["to do"],
     }
-    assert "4 of 12 cells" in repr(plan) and len(repr(plan)) <= 500
+    assert "4 of 12 cells" in repr(plan) and "; 1 task; " in repr(plan) and len(repr(plan)) <= 500
     low, high = plan.seconds()
     assert 0 < low <= high
 
@@ -127,6 +129,26 @@ def test_wrong_options_are_the_users_errors():
         mb.list_tasks(size=0)
 
 
+def test_arguments_of_a_wrong_kind_are_the_users_errors(out: Path):
+    for function in (mb.run, mb.plan):
+        with pytest.raises(mb.UserError, match="'phantom-organ' is no RunConfig: pass options by name"):
+            function("phantom-organ")  # type: ignore[arg-type]
+    with pytest.raises(mb.UserError, match="on_record=None cannot be called"):
+        mb.run(out=out, on_record=None, **OPTIONS)  # type: ignore[arg-type]
+    with pytest.raises(mb.UserError, match=r"\['a', 'b'\] is no run directory: pass paths one by one"):
+        mb.load_results(["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(mb.UserError, match="The task 'rings' gives no Task"):
+        mb.register_task("rings")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("results")
+def test_several_runs_name_the_cure_for_a_report_without_a_path(out: Path, tmp_path: Path):
+    other = tmp_path / "copy"
+    shutil.copytree(out, other)
+    with pytest.raises(mb.UserError, match=r"--to, or in Python report\(path\)"):
+        mb.load_results(out, other).report()
+
+
 def test_lists_name_tasks_and_inits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MEDNET_BENCH_DATA", raising=False)
     assert {"breastmnist", "phantom-organ"} <= set(mb.list_tasks())
@@ -134,12 +156,16 @@ def test_lists_name_tasks_and_inits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"imagenet", "mednet", "scratch"} <= set(mb.list_inits())
 
 
-def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    for registry in (METRICS, PROTOCOLS):
-        monkeypatch.setattr(registry, "_things", dict(registry._things) or dict(registry.items()))
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after the test what it has registered."""
+    for registry in (METRICS, PROTOCOLS, SECTIONS):
+        monkeypatch.setattr(registry, "_things", dict(registry.items()))
         monkeypatch.setattr(registry, "added_here", set())
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_registered_here_is_used_here_and_not_by_other_processes(tmp_path: Path):
     mb.register_metric("largest_score", lambda predictions: float(np.max(predictions.scores)))
     mb.register_protocol("my-knn", PROTOCOLS["knn"])
     mb.register_protocol("my-knn", PROTOCOLS["knn"])  # as a notebook's cell that is run again
@@ -152,3 +178,31 @@ def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
         mb.register_protocol("knn", PROTOCOLS["knn"])
     with pytest.raises(mb.UserError, match="'nothing' gives a protocol without"):
         mb.register_protocol("nothing", object())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_registered_metric_or_section_that_fails_stops_no_run(tmp_path: Path):
+    def fail(given: object) -> float:
+        raise RuntimeError("my mistake")
+
+    mb.register_metric("failing", fail)
+    mb.register_section("failing", fail)  # type: ignore[arg-type]
+    results = mb.run(out=tmp_path / "run", **{**OPTIONS, "inits": "scratch", "fractions": 1, "seeds": 0})
+    (record,) = results.input.counted
+    assert record.metrics["failing"] is None and "RuntimeError: my mistake" in record.undefined["failing"]
+    page = (tmp_path / "run" / "report" / "report.html").read_text()
+    assert "The plug-in that makes this section failed (RuntimeError: my mistake)." in page
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_results_show_that_cells_failed(tmp_path: Path):
+    class FailingProtocol(type(PROTOCOLS["knn"])):
+        def score(self, job: EvalContext) -> ProtocolResult:
+            raise ValueError("my mistake")
+
+    mb.register_protocol("failing", FailingProtocol())
+    options = {"protocols": ["knn", "failing"], "inits": "scratch", "fractions": 1, "seeds": 0}
+    results = mb.run(out=tmp_path / "run", **{**OPTIONS, **options})
+    assert len(results.failed) == 1
+    for shown in (repr(results), results._repr_html_()):
+        assert "Failed: 1 cell, see `failed`." in shown

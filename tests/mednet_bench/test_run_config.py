@@ -97,6 +97,20 @@ def test_python_values_become_those_of_the_command_line():
     assert config_of(again).options | {"protocol_option": {}} == given.options | {"protocol_option": {}}
 
 
+def test_scalars_of_numpy_are_numbers_and_flags():
+    given = RunConfig(
+        size=np.int64(28),  # type: ignore[arg-type]
+        margin=np.array(0.02),  # type: ignore[arg-type]
+        augment=np.bool_(False),  # type: ignore[arg-type]
+        fractions=np.array(0.5),  # type: ignore[arg-type]
+        protocol_option={"partial": {"stages": np.int64(2)}},
+    )
+    assert (given.size, given.margin, given.augment, given.fractions) == (28, 0.02, False, (0.5,))
+    assert type(given.protocol_option["partial"]["stages"]) is int
+    with pytest.raises(UserError, match=r"^--fractions"):
+        RunConfig(fractions=np.full((2, 2), 0.5))  # type: ignore[arg-type]
+
+
 def test_the_template_of_a_configuration_file_holds_every_option_with_its_default(tmp_path: Path):
     path = tmp_path / "run.toml"
     path.write_text(config_template())
