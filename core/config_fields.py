@@ -120,7 +120,10 @@ class ConfigField:
         """Return the items of a repeated option as the command line takes them, one by one."""
         if isinstance(value, Mapping):
             given = ((f"{name}.{key}", one) for name, pairs in value.items() for key, one in pairs.items())
-            return [f"{name}={'null' if one is None else one}" for name, one in given]
+            return [
+                f"{name}={one if isinstance(one, str) else msgspec.json.encode(one).decode()}"
+                for name, one in given
+            ]
         return list(map(self.text, value))
 
     def arguments(self, value: Any) -> list[str]:

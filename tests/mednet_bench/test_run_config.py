@@ -113,6 +113,7 @@ def test_an_option_of_a_protocol_that_is_none_can_be_typed():
     words = FIELDS["protocol_option"].arguments({"finetune": {"layer_decay": None}})
     typed = config_of(RUN.make_context("run", words).params).protocol_option
     assert resolve_protocol_options(typed, ["finetune"]) == resolve_protocol_options({}, ["finetune"])
+    assert FIELDS["protocol_option"].texts({"a": {"b": True, "c": 0.5}}) == ["a.b=true", "a.c=0.5"]
 
 
 def test_the_template_of_a_configuration_file_holds_every_option_with_its_default(tmp_path: Path):
