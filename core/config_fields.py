@@ -20,6 +20,12 @@ from .errors import UserError
 LIMITS = ("gt", "ge", "lt", "le", "min_length")
 
 
+def write_number(value: float) -> str:
+    """Write a number so that it is read back exactly: 16 for 16.0, 0.1, 0.123456789."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def field_meta(group: str, help: str, **facts: Any) -> msgspec.Meta:
     """Return the metadata of a field for its annotation.
 
@@ -108,12 +114,16 @@ class ConfigField:
         if isinstance(value, tuple):
             write = self.extra.get("write")
             return write(value) if write else ",".join(map(self.text, value))
-        return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+        return write_number(value) if isinstance(value, float) else "" if value is None else str(value)
 
     def texts(self, value: Any) -> list[str]:
         """Return the items of a repeated option as the command line takes them, one by one."""
         if isinstance(value, Mapping):
-            return [f"{name}.{key}={one}" for name, pairs in value.items() for key, one in pairs.items()]
+            given = ((f"{name}.{key}", one) for name, pairs in value.items() for key, one in pairs.items())
+            return [
+                f"{name}={one if isinstance(one, str) else msgspec.json.encode(one).decode()}"
+                for name, one in given
+            ]
         return list(map(self.text, value))
 
     def arguments(self, value: Any) -> list[str]:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from ...core.errors import UserError
 from ..schema.plan import OptionValue
 from ..training.protocol import PROTOCOLS, EvalContext
+from ..training.protocol_options import option_text
 from ..training.tuned_training import TunedTraining
 
 if TYPE_CHECKING:
@@ -51,6 +53,15 @@ class FinetuneProtocol(TunedTraining):
         if decay is None:
             decay = VIT_LAYER_DECAY if arch.startswith(VIT_PREFIXES) else 1.0
         return {} if decay == 1 else {"layer_decay": decay}
+
+    def check_arch(self, arch: str, input_size: int, options: FinetuneOptions) -> None:
+        """Raise `UserError` for a decay where timm does not list the layers."""
+        from ...baselines.weights.archs import build_backbone
+
+        decay = options.layer_decay
+        if decay not in (None, 1) and not hasattr(build_backbone(arch, input_size), "group_matcher"):
+            given = option_text("finetune", "layer_decay", decay)
+            raise UserError(f"{arch}: {given}: timm lists no layers of this network; pass 1.")
 
     def build_training(self, job: EvalContext) -> TaskTraining:
         """Build the network; a cell without options has no decay."""

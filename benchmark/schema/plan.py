@@ -2,13 +2,14 @@
 
 import hashlib
 import math
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ...core.config_fields import field_meta
+from ...core.config_fields import field_meta, write_number
 from ...core.files import read_regular, write_json
 
 PROTOCOL_VERSION = 1
@@ -134,7 +135,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _option_text(value: OptionValue) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Write a value so that no other reads alike: texts that are no plain word stand in quotes."""
+    if isinstance(value, str):
+        return value if value.isidentifier() and not iskeyword(value) else repr(value)
+    return write_number(value) if isinstance(value, float) else str(value)
 
 
 class PlannedCell(msgspec.Struct, frozen=True, kw_only=True):

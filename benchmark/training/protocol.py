@@ -127,7 +127,8 @@ class BenchProtocol(Protocol):
 
     def cell_options(self, options: Any, arch: str) -> dict[str, OptionValue]:
         """Return the options that decide the result on `arch`; an empty dict leaves the key as without."""
-        return msgspec.to_builtins(options)
+        fields = msgspec.structs.fields(options)  # also those that `omit_defaults` leaves out of JSON
+        return msgspec.to_builtins({field.encode_name: getattr(options, field.name) for field in fields})
 
     def check_arch(self, arch: str, input_size: int, options: Any) -> None:
         """Raise `UserError` where the options do not fit `arch`; called before the run."""

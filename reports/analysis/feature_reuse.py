@@ -72,8 +72,12 @@ class FinetunePlace:
 
 @lru_cache(maxsize=4)  # for the section and its answer
 def finetune_places(results: ReportInput) -> tuple[FinetunePlace, ...]:
-    """Gather the fine-tunings by place, on generated images only where there are no others."""
-    curved = {pace.row: pace for pace in convergence_paces(results)}
+    """Gather the fine-tunings by place, on generated images only where there are no others.
+
+    Only `finetune` lets features change everywhere: a frozen stage has CKA 1, and `lora` trains few weights.
+    """
+    paces = convergence_paces(results)
+    curved = {pace.row: pace for pace in paces if pace.row.protocol_name == "finetune"}
     records = {record.key: record for record in results.counted}
     blocks: dict[Block, list[LeaderboardRow]] = {}
     for row in curved:

@@ -79,6 +79,11 @@ class LeaderboardRow:
         return *comparable_fields(self), self.setting
 
     @property
+    def protocol_name(self) -> str:
+        """The protocol without its options."""
+        return self.protocol.partition(" (")[0]
+
+    @property
     def contaminated(self) -> bool:
         """Whether the weights have seen images of the task, as declared or as found by an audit."""
         return bool(self.overlap) or (self.audit is not None and self.audit.contaminated)

@@ -92,7 +92,7 @@ def choose_rows_shown(results: ReportInput, wanted: BoardRequest) -> ReportInput
 
 def _protocol_names(row: LeaderboardRow) -> set[str]:
     """Return the names by which a row's protocol is chosen: with its options, and without."""
-    return {row.protocol, row.protocol.partition(" (")[0]}
+    return {row.protocol, row.protocol_name}
 
 
 def _only(row: LeaderboardRow, name: str) -> dict[str, MetricStat]:

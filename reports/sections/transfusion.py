@@ -23,6 +23,7 @@ from ..analysis.transfusion import (
 )
 from ..elements.format import (
     GENERATED,
+    compact_column,
     count_noun,
     format_number,
     format_percent,
@@ -130,6 +131,7 @@ def _table(results: ReportInput, full: Sequence[FinetunePlace]) -> Table:
     columns = (
         TableColumn("Task", facet="task"),
         TableColumn("Architecture"),
+        TableColumn("Protocol", facet="protocol"),
         TableColumn("Labels", "g", facet="fraction"),
         TableColumn("Init", facet="init"),
         TableColumn(primary_title(results), ".3f", "on the test images, mean and sd over seeds"),
@@ -141,19 +143,21 @@ def _table(results: ReportInput, full: Sequence[FinetunePlace]) -> Table:
         TableColumn("Seeds", "d"),
     )
     rows = [(p, init) for p in full for init in p.rows]
-    return Table(
+    table = Table(
         "Final score, speed and change of features, with the most labels of each task",
         columns,
         tuple(tuple(_line(results, p, init)) for p, init in rows),
         facts={"protocol": tuple(dict.fromkeys(p.block[4] for p in full))},
         keys=tuple(p.rows[init].keys for p, init in rows),
     )
+    return compact_column(table, "Protocol")
 
 
 def _line(results: ReportInput, p: FinetunePlace, init: str) -> Iterator[TableEntry]:
     row, pace = p.rows[init], p.paces[init]
     yield task_entry(results, p.task)
     yield p.arch
+    yield row.protocol
     yield Datum(p.fraction, format_percent(p.fraction))
     yield init
     yield mean_and_sd(row.stats.get(results.primary), len(row.seeds))
@@ -218,7 +222,7 @@ def _panel(p: FinetunePlace, init_looks: dict[str, InitLook], warning: str) -> F
         axes.set_xticks(range(len(names)), [str(at + 1) for at in range(len(names))])
         axes.set_ylim(-0.1, 1.05)
         axes.set_xlabel("stage")
-        panel_title(axes, f"{p.task}, {p.arch}")
+        panel_title(axes, f"{p.task}, {p.arch}", p.block[4])
 
     ends = [(init, p.cka(init)[1]) for init in p.rows]
     by_init = "; ".join(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mednet_bench.benchmark.schema.request import RunConfig
+from mednet_bench.benchmark.training.protocol_options import resolve_protocol_options
 from mednet_bench.cli.commands.command import BenchCommand
 from mednet_bench.cli.commands.compute import RUN
 from mednet_bench.cli.commands.config import config_template
@@ -109,6 +110,24 @@ def test_scalars_of_numpy_are_numbers_and_flags():
     assert type(given.protocol_option["partial"]["stages"]) is int
     with pytest.raises(UserError, match=r"^--fractions"):
         RunConfig(fractions=np.full((2, 2), 0.5))  # type: ignore[arg-type]
+
+
+def test_a_number_of_many_digits_is_the_same_in_python_a_file_and_arguments(tmp_path: Path):
+    given = RunConfig(fractions=(0.123456789, 1.0), lr_grid=(1e-3, 0.00123456789), margin=0.0123456789)
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "fractions = [0.123456789, 1.0]\nlr-grid = [1e-3, 0.00123456789]\nmargin = 0.0123456789\n"
+    )
+    assert RunConfig(**read_config_file(path, FIELDS)) == given
+    assert config_of(RUN.make_context("run", changed_arguments(given)).params) == given
+    assert FIELDS["lr_grid"].text((0.001, 1e-05, 3.0)) == "0.001,1e-05,3"
+
+
+def test_an_option_of_a_protocol_that_is_none_can_be_typed():
+    words = FIELDS["protocol_option"].arguments({"finetune": {"layer_decay": None}})
+    typed = config_of(RUN.make_context("run", words).params).protocol_option
+    assert resolve_protocol_options(typed, ["finetune"]) == resolve_protocol_options({}, ["finetune"])
+    assert FIELDS["protocol_option"].texts({"a": {"b": True, "c": 0.5}}) == ["a.b=true", "a.c=0.5"]
 
 
 def test_the_template_of_a_configuration_file_holds_every_option_with_its_default(tmp_path: Path):

@@ -34,6 +34,7 @@ from mednet_bench.reports.analysis.transfusion import (
     transfusion_findings,
 )
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
+from mednet_bench.reports.elements.section import Table
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.transfusion import transfusion_section as section
 
@@ -128,6 +129,22 @@ def test_reuse_is_lowest_where_cka_falls_with_depth_more_than_that_of_scratch(
     outcome: str, tmp_path: Path
 ) -> None:
     assert finding(planted(tmp_path, cka=CHANGES[outcome]), LOWEST).outcome == outcome
+
+
+def test_only_trainings_of_all_weights_count_and_two_decays_are_told_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("partial", "lora", "plain", "decay")]
+    planted(folders[0], replace(GRID, protocols=("partial",), protocol_options={"stages": 1}))
+    planted(folders[1], replace(GRID, protocols=("lora",), protocol_options={"rank": 8}))
+    planted(folders[2])
+    planted(folders[3], replace(GRID, protocol_options={"layer_decay": 0.75}))
+    assert section(load_report_input(folders[:2])) is None
+    results = load_report_input(folders)
+    protocols = ["finetune", "finetune (layer_decay=0.75)"]
+    assert sorted(place.block[4] for place in finetune_places(results)) == protocols
+    content = section(results)
+    assert content is not None
+    table = content.parts[0].blocks[1]
+    assert isinstance(table, Table) and "Protocol" in [column.title for column in table.columns]
 
 
 def scored(gap: Callable[[Cell], float]) -> Callable[[Cell, np.random.Generator], float]:

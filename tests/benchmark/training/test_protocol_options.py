@@ -10,7 +10,7 @@ import pytest
 import toys
 
 from mednet_bench.benchmark.run.planner import build_plan, check_option_values
-from mednet_bench.benchmark.schema.plan import Cell, PlannedCell, key_of, read_plan
+from mednet_bench.benchmark.schema.plan import Cell, OptionValue, PlannedCell, key_of, read_plan
 from mednet_bench.benchmark.training import protocol
 from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, NoProtocolOptions
 from mednet_bench.benchmark.training.protocol_options import cell_options, resolve_protocol_options
@@ -143,6 +143,45 @@ def test_a_foreign_protocol_has_options_or_none(tmp_path: Path) -> None:
         PROTOCOLS.add("lists", type("Lists", (Foreign,), {"options": ListOptions})())
         with pytest.raises(UserError, match="an option of protocol lists is no number, text or flag"):
             cell_options("lists", ListOptions(), "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"decay": 0.75}, {"decay": 0.75000001}),  # `:g` writes both as 0.75
+        ({"a": "x b=y", "b": "z"}, {"a": "x", "b": "y b=z"}),
+        ({"a": None}, {"a": "None"}),
+        ({"a": 1}, {"a": "1"}),
+        ({"a": True}, {"a": "True"}),
+    ],
+)
+def test_other_options_have_another_label(one: dict[str, OptionValue], other: dict[str, OptionValue]) -> None:
+    cells = [
+        Cell(task="a", size=28, input_size=28, arch="b", init="c", protocol="new", protocol_options=options)
+        for options in (one, other)
+    ]
+    assert key_of(cells[0]) != key_of(cells[1])
+    assert cells[0].protocol_label != cells[1].protocol_label
+
+
+class TerseOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    trees: int = 3
+
+
+def test_a_default_is_in_the_key_even_if_json_would_leave_it_out() -> None:
+    with PROTOCOLS.aside() as things:
+        things["terse"] = PROTOCOLS.add("terse", type("New", (Foreign,), {"options": TerseOptions})())
+        assert cell_options("terse", TerseOptions(), "resnet18") == {"trees": 3}
+
+
+def test_a_decay_is_refused_before_the_run_where_timm_lists_no_layers() -> None:
+    check, kind = PROTOCOLS["finetune"].check_arch, PROTOCOLS["finetune"].options
+    with pytest.raises(
+        UserError, match=r"^pit_ti_224: --protocol-option finetune.layer_decay=0.5: timm lists"
+    ):
+        check("pit_ti_224", 224, kind(layer_decay=0.5))
+    check("pit_ti_224", 224, kind())
+    check("test_vit", 64, kind(layer_decay=0.5))
 
 
 class ListOptions(msgspec.Struct, frozen=True):
