@@ -128,12 +128,19 @@ def register_init(name: str, resolve: Callable[[InitRequest], InitCard]) -> Call
 
 
 def register_metric(name: str, metric: Any) -> Any:
-    """Add a test metric to this process, and return it."""
+    """Add a test metric to this process, and return it.
+
+    It is computed when a cell runs. For cells that have a record, pass ``overwrite="always"`` to `run`.
+    """
     return METRICS.add_here(name, metric)
 
 
 def register_protocol(name: str, protocol: BenchProtocol) -> BenchProtocol:
-    """Add an evaluation protocol to this process, and return it."""
+    """Add an evaluation protocol to this process, and return it.
+
+    A cell's key has the name and the options of its protocol, not its code: after a change of the code, pass
+    ``overwrite="always"`` to `run`, or another `out` or name, since finished cells are not computed anew.
+    """
     return PROTOCOLS.add_here(name, protocol)
 
 
