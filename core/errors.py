@@ -38,6 +38,7 @@ class UserError(Exception):
     def __init__(self, sentence: str, example: str = "") -> None:
         super().__init__(sentence)
         self.example = example
+        self.__notes__ = [example] if example else []  # Python 3.11 and newer show it below the sentence
 
 
 class StoppedError(Exception):

@@ -1,5 +1,6 @@
 """The Python API: what `mednet_bench` offers at its top level, loaded on first use."""
 
+import logging
 import warnings
 import webbrowser
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ import msgspec
 
 from .baselines.init import INITS, InitCard, InitRequest
 from .benchmark.run.scheduler import check_folder
-from .benchmark.schema.records import Record
+from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
 from .benchmark.training.metrics import METRICS, MetricFunction
 from .benchmark.training.protocol import PROTOCOLS, BenchProtocol
@@ -23,6 +24,8 @@ from .results import Results, RunPlan
 from .tasks.catalog import TASK_GROUPS, catalog
 from .tasks.data_paths import data_locations
 from .tasks.task import TASKS, Task
+
+_LOG = logging.getLogger(__name__)
 
 warnings.filterwarnings("ignore", "IProgress not found")  # of tqdm, in a notebook without ipywidgets
 
@@ -55,6 +58,11 @@ def run(
         raise UserError(
             f"--jobs {config.jobs} starts processes that do not know what was registered in this one "
             f"({', '.join(names)}): pass jobs=1, or make a package with entry points of it."
+        )
+    if config.overwrite != "always" and names and RecordStore(config.folder).records.exists():
+        _LOG.warning(
+            f"warning: {', '.join(names)} belong to this process; finished cells keep the results of the code "
+            'that computed them: pass overwrite="always" after a change.'
         )
     records = compute_run(config, on_record)
     results = Results([config.folder], config.margin, [r for r in records if r.status != "ok"])
@@ -144,12 +152,19 @@ def register_init(name: str, resolve: Callable[[InitRequest], InitCard]) -> Call
 
 
 def register_metric(name: str, metric: MetricFunction) -> MetricFunction:
-    """Add a test metric to this process, a function from `Predictions` to a number, and return it."""
+    """Add a test metric to this process, a function from `Predictions` to a number, and return it.
+
+    It is computed when a cell runs. For cells that have a record, pass ``overwrite="always"`` to `run`.
+    """
     return METRICS.add_here(name, metric)
 
 
 def register_protocol(name: str, protocol: BenchProtocol) -> BenchProtocol:
-    """Add an evaluation protocol to this process, and return it."""
+    """Add an evaluation protocol to this process, and return it.
+
+    A cell's key has the name and the options of its protocol, not its code: after a change of the code, pass
+    ``overwrite="always"`` to `run`, or another `out` or name, since finished cells are not computed anew.
+    """
     return PROTOCOLS.add_here(name, protocol)
 
 

@@ -17,6 +17,7 @@ from .benchmark.schema.request import RunConfig
 from .core.errors import StoppedError
 from .core.files import cache_folder, sweep, writable_folder
 from .core.progress import show_downloads
+from .reports.elements.format import count_noun
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ def log_failures(failed: Sequence[Record], config: RunConfig) -> None:
         _LOG.error(f"failed: {cell.task} {cell.init} {cell.protocol_label}: {record.error}")
     if failed:
         logs = config.folder / "logs"
-        _LOG.error(f"{len(failed)} cells failed; their tracebacks are in {logs}. Run again to retry them.")
+        lost = count_noun(len(failed), "cell")
+        _LOG.error(f"{lost} failed; tracebacks are in {logs}. Run again to retry.")
 
 
 def _check(resolved: ResolvedPlan, waiting: list[PlannedCell]) -> None:

@@ -14,12 +14,22 @@ from ...baselines.weights.prepare import InputPreparation
 from .augment import UNIFORMS_PER_IMAGE, augment_for
 from .cka import Gram, gram_matrices, similarity_images
 from .device_data import as_targets, epoch_order
-from .loop import BatchSource, FitResult, OptimizerConfig, ValidationResult, fit, seed_torch
+from .loop import (
+    BatchSource,
+    FitResult,
+    OptimizerConfig,
+    ValidationResult,
+    autocast_precision,
+    fit,
+    seed_torch,
+)
 from .metrics import Predictions, primary_value
 from .model import ImageClassifier, loss_of, outputs_of, place_model, to_probabilities
 from .protocol import EvalContext
 from .subsets import one_hot
 
+STATISTICS_IMAGES = 512
+"""Most training images from which batch-norm statistics are estimated."""
 FEW_VALIDATION = 50
 """Validation images below which the loss, and not the AUC, chooses the epoch and the learning rate."""
 
@@ -54,7 +64,39 @@ class TaskTraining:
         frozen = adapt(backbone.module)
         model = ImageClassifier(backbone.module, len(job.task.classes), cell.seed, frozen)
         prepare = InputPreparation(job.card.contract, cell.input_size)
-        return cls(job, place_model(model, job.device), prepare, backbone.weights)
+        training = cls(job, place_model(model, job.device), prepare, backbone.weights)
+        if frozen and job.card.random:
+            training.estimate_batch_norm()
+        return training
+
+    @torch.no_grad()
+    def estimate_batch_norm(self) -> None:
+        """Set all batch-norm statistics from training images of the cell.
+
+        Random weights bring none (mean 0, variance 1). Frozen, these would stay, and activations grow or
+        shrink layer by layer: a handicap that no pretrained init has.
+        """
+        model, rows = self.model.eval(), self.job.subset.train[:STATISTICS_IMAGES]
+        norms = [
+            module
+            for module in model.backbone.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        ]
+        if len(rows) < 2 or not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over batches
+            norm.train()
+        images = self.job.data.images("train")
+        images = images[torch.from_numpy(rows).to(images.device)]
+        for batch in images.tensor_split(math.ceil(len(rows) / self.job.recipe.batch_size)):
+            with autocast_precision(images.device):
+                model.backbone(self.prepare(batch))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.eval()
 
     def run(self, lr: float) -> FitResult:
         """Train until the steps or the patience are used up."""

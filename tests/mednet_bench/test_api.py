@@ -129,6 +129,12 @@ def test_wrong_options_are_the_users_errors():
         mb.list_tasks(size=0)
 
 
+def test_an_error_that_announces_an_example_shows_it():
+    with pytest.raises(mb.UserError, match="write one there, for example:") as caught:
+        mb.plan(tasks="phantom-organ", inits="mine=nowhere.toml")
+    assert 'name = "my-mednet"' in "\n".join(caught.value.__notes__)
+
+
 def test_arguments_of_a_wrong_kind_are_the_users_errors(out: Path):
     for function in (mb.run, mb.plan):
         with pytest.raises(mb.UserError, match="'phantom-organ' is no RunConfig: pass options by name"):

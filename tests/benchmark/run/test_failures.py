@@ -36,7 +36,7 @@ def test_a_failed_cell_is_recorded_and_retried_and_the_overwrite_rules_are_kept(
     ended = mednet_bench(*command, QUICK_FAIL="score scratch 0.5 1")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
-    assert "1 cells failed" in ended.stderr
+    assert "1 cell failed" in ended.stderr
     failed = [record for record in planned_records(out) if record.status == "failed"]
     assert [name_of(record.cell) for record in failed] == ["score scratch 0.5 1"]
     # the record has the first line of the error, the log its traceback
@@ -178,7 +178,7 @@ def test_a_protocol_that_ends_the_process_fails_its_cell_only(mednet_bench: Comm
     command = [*QUICK, "--fractions", "1", "--seeds", "0..1", "--out", tmp_path / "run"]
     ended = mednet_bench(*command, QUICK_EXIT="score scratch 1 0")
     assert ended.returncode == 1
-    assert "1 cells failed" in ended.stderr
+    assert "1 cell failed" in ended.stderr
     assert [record.error for record in planned_records(tmp_path / "run")].count("SystemExit: 0") == 1
 
 

@@ -93,7 +93,7 @@ def test_a_clock_that_differs_from_that_of_the_disk_makes_no_record_old(
         *command, "--overwrite", "always", prepare=set_clock_ahead, QUICK_FAIL="score scratch 1 1"
     )
     assert ended.returncode == 1, ended.stderr
-    assert "1 cells failed" in ended.stderr
+    assert "1 cell failed" in ended.stderr
     assert "worker processes ended" not in ended.stderr
     assert len(tally(tmp_path / "tally")) == 2 * 4, "each cell once in each run, failed or not"
     second = {record.run for record in planned_records(tmp_path / "run")}

@@ -100,6 +100,7 @@ def test_lora_starts_as_the_init_and_draws_from_the_seed(tmp_path: Path) -> None
     job = job_of(tmp_path, "lora")
     one, again = (PROTOCOLS["lora"].build_training(job) for _ in range(2))  # type: ignore[attr-defined]
     plain = TaskTraining.load(job)
+    plain.estimate_batch_norm()  # as for every network with frozen random weights
     np.testing.assert_allclose(one.predict("test"), plain.predict("test"), rtol=0, atol=1e-7)
     seed = replace(job, cell=msgspec.structs.replace(job.cell, seed=1))
     other = PROTOCOLS["lora"].build_training(seed)  # type: ignore[attr-defined]
@@ -258,3 +259,23 @@ def test_no_protocol_makes_the_host_wait(protocol: str, options: dict[str, objec
     with watched() as (waits, pausing):
         fit(training.model, feed, hyper, pausing(training.validate))
     assert len(waits.seen) <= 2, waits.seen  # one validation
+
+
+@pytest.mark.parametrize("protocol", ["lora", "partial"])
+def test_frozen_random_weights_get_the_statistics_of_their_training_images(
+    protocol: str, tmp_path: Path
+) -> None:
+    job = job_of(tmp_path, protocol, "resnet18")
+    before, training = trained(job)
+    name = "layer1.0.bn1.running_mean"
+    assert before[name].abs().max() > 0.01, "timm's random weights have a mean of 0"
+    assert name not in changed(before, training)
+    backbone = training.model.backbone
+    images = training.prepare(job.data.images("train")[torch.from_numpy(job.subset.train)])
+    seen: list[Tensor] = []
+    backbone.get_submodule("layer1.0.conv1").register_forward_hook(lambda *call: seen.append(call[2]))
+    with torch.no_grad():
+        backbone.eval()(images)
+    torch.testing.assert_close(before[name], seen[0].mean(dim=(0, 2, 3)), rtol=0.2, atol=0.02)
+    loaded = replace(job, card=replace(job.card, seeded=False, file=Path("weights.safetensors")))
+    assert not loaded.card.random, "weights from a file keep their statistics"
