@@ -61,8 +61,8 @@ def run(
         )
     if config.overwrite != "always" and names and RecordStore(config.folder).records.exists():
         _LOG.warning(
-            f"warning: {', '.join(names)} belong to this process; finished cells keep the results of the code "
-            'that computed them: pass overwrite="always" after a change.'
+            f"warning: {', '.join(names)} belong to this process; finished cells keep the results of the "
+            'code that computed them: pass overwrite="always" after a change.'
         )
     records = compute_run(config, on_record)
     results = Results([config.folder], config.margin, [r for r in records if r.status != "ok"])

@@ -44,7 +44,7 @@ class Results:
     def __init__(
         self, folders: Sequence[Path], margin: float, failed: Sequence[Record] | None = None
     ) -> None:
-        self.folders = tuple(folder.absolute() for folder in folders)  # the working folder may change
+        self.folders = tuple(folders)
         """Run directories."""
         self.margin = margin
         """Margin of equivalence, in AUC."""

@@ -1,6 +1,7 @@
 """The Python API: what a notebook calls."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -171,11 +172,17 @@ def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_registries")
-def test_what_is_registered_here_is_used_here_and_not_by_other_processes(tmp_path: Path):
+def test_what_is_registered_here_is_used_here_and_not_by_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(logging.getLogger("mednet_bench"), "propagate", True)  # other tests run commands
     mb.register_metric("largest_score", lambda predictions: float(np.max(predictions.scores)))
     mb.register_protocol("my-knn", PROTOCOLS["knn"])
     mb.register_protocol("my-knn", PROTOCOLS["knn"])  # as a notebook's cell that is run again
     results = mb.run(out=tmp_path / "run", **{**OPTIONS, "protocols": "my-knn", "fractions": 1})
+    assert "belong to this process" not in caplog.text
+    mb.run(out=tmp_path / "run", **{**OPTIONS, "protocols": "my-knn", "fractions": 1})
+    assert "largest_score, my-knn belong to this process" in caplog.text
     board = results.leaderboard()
     assert {"largest_score", "auc"} <= set(board.metric) and set(board.protocol) == {"my-knn"}
     with pytest.raises(mb.UserError, match=r"was registered in this one \(largest_score, my-knn\)"):
