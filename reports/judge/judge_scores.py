@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import UserError, unknown_name_error
-from ..statistics.metric_influence import JUDGED_METRICS
+from ..statistics.metric_influence import JUDGED_METRICS, JudgedMetric
 from ..statistics.paired import MARGIN
 from .score_verdict import PairedScores, ScoreVerdict, judge_pairs
 
@@ -100,8 +100,7 @@ def check_scores(
     """Check the arguments of `judge` and bring them into one shape."""
     if kind not in KINDS:
         raise unknown_name_error("kind of task", str(kind), KINDS)
-    if metric not in JUDGED_METRICS:
-        raise unknown_name_error("metric with a known error", str(metric), JUDGED_METRICS)
+    find_metric(metric)
     if not 0 < margin < 0.5:
         raise UserError(f"margin is {margin}: pass a number above 0 and below 0.5.")
     classes_first = _read_labels(labels, kind)
@@ -123,6 +122,17 @@ def check_scores(
                 )
     check_classes(pair)
     return pair
+
+
+def find_metric(name: str) -> JudgedMetric:
+    """Return the metric of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in JUDGED_METRICS:
+        raise unknown_name_error("metric with a known error", str(name), JUDGED_METRICS)
+    return JUDGED_METRICS[name]
 
 
 def check_classes(pair: PairedScores, names: tuple[str, ...] = ()) -> None:

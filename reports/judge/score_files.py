@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError, one_line
 from ...tasks.from_files.table import COUNT_AS_NOTHING, read_table
-from ..statistics.metric_influence import JUDGED_METRICS
 from ..statistics.paired import MARGIN
 from ..statistics.verdict_terms import DoubtFlag
-from .judge_scores import check_classes
+from .judge_scores import check_classes, find_metric
 from .score_verdict import PairedScores
 
 if TYPE_CHECKING:
@@ -86,12 +85,12 @@ def read_score_files(path_a: Path, path_b: Path, options: ScoreFileOptions) -> d
     Raises:
         UserError: a file is no such table, a cell is wrong, or the two do not fit together.
     """
+    metric = find_metric(options.metric)
     a, b, unpaired = _read_matching_tables(path_a, path_b, options)
     is_multilabel = any(
         each.frame["label"].str.contains(CLASS_SEPARATOR, regex=False).any() for each in (a, b)
     )
     kind = "multilabel" if is_multilabel else "binary" if len(a.classes) < 3 else "multiclass"
-    metric = JUDGED_METRICS[options.metric]
     if metric.needs_probabilities(kind):
         for each in (a, b):
             outside = ((each.scores < 0) | (each.scores > 1)).any(axis=1)
@@ -267,7 +266,8 @@ def _take_common_seeds(
             where = f" of the task {one_line(task)}" if task else ""
             raise UserError(
                 f"{a.path} has the seeds {_join(sorted(seeds[0]))}{where} and {b.path} "
-                f"{_join(sorted(seeds[1]))}: compare trainings with the same seeds, or delete the column for one training of each."
+                f"{_join(sorted(seeds[1]))}: compare trainings with the same seeds, or delete the column "
+                "where there is one training of each."
             )
         for place, (each, rows) in enumerate(zip((a, b), members, strict=True)):
             keep[place] |= rows & each.frame["seed"].isin(common).to_numpy()
