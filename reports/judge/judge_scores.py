@@ -115,7 +115,8 @@ def check_scores(
     pair = PairedScores(kind, truth, a, b, _read_groups(groups, n), metric, float(margin))
     if pair.measure.needs_probabilities(kind):
         for name, scores in (("scores_a", a), ("scores_b", b)):
-            if outside := int(((scores < 0) | (scores > 1)).sum()):
+            judged = scores[..., 1:] if kind == "binary" else scores
+            if outside := int(((judged < 0) | (judged > 1)).sum()):
                 raise UserError(
                     f"{name} has {outside:,} values outside of [0, 1], and {pair.measure.title} needs "
                     "probabilities: apply a sigmoid or softmax first."
