@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import UserError, one_line
 from ...tasks.from_files.table import COUNT_AS_NOTHING, read_table
+from ...tasks.from_files.table_rows import LABEL_SEPARATOR
 from ..statistics.paired import MARGIN
 from ..statistics.verdict_terms import DoubtFlag
 from .judge_scores import check_classes, find_metric
@@ -17,8 +18,6 @@ from .score_verdict import PairedScores
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASS_SEPARATOR = "|"
-"""Separates the classes of one image of a multilabel task."""
 MOST_LINES = 20
 """Line numbers, or names, in one sentence."""
 _KEY = ["task", "seed", "id"]
@@ -88,12 +87,12 @@ def read_score_files(path_a: Path, path_b: Path, options: ScoreFileOptions) -> d
     metric = find_metric(options.metric)
     a, b, unpaired = _read_matching_tables(path_a, path_b, options)
     is_multilabel = any(
-        each.frame["label"].str.contains(CLASS_SEPARATOR, regex=False).any() for each in (a, b)
+        each.frame["label"].str.contains(LABEL_SEPARATOR, regex=False).any() for each in (a, b)
     )
     kind = "multilabel" if is_multilabel else "binary" if len(a.classes) < 3 else "multiclass"
     if metric.needs_probabilities(kind):
         for each in (a, b):
-            outside = ((each.scores < 0) | (each.scores > 1)).any(axis=1)
+            outside = np.any((each.scores < 0) | (each.scores > 1), axis=1)
             what = f"a score is outside of [0, 1], and {metric.title} needs probabilities"
             each.refuse(outside, what, "apply a sigmoid or softmax first")
     truth, other = (_read_truth(each, is_multilabel) for each in (a, b))
@@ -148,13 +147,18 @@ def _pair_rows(a: ScoreTable, b: ScoreTable, truth: NDArray[np.bool_], kind: str
     changed = (by_seed != by_seed[0]).any(axis=(0, 2)) | (groups != groups[0]).any(axis=0)
     first = a.take(np.arange(shape[1]))
     first.refuse(changed, "the label or group of the id differs between seeds", "correct it")
-    scores = (np.hstack([1 - s, s]) if s.shape[1] == 1 else s for s in (a.scores, b.scores))
     return PairedScores(
         kind,
-        by_seed[0],
-        *(each.reshape(*shape, -1) for each in scores),
-        np.unique(groups[0].astype(str), return_inverse=True)[1] if "group" in a.has else None,
+        truth=by_seed[0],
+        a=_with_both_classes(a.scores).reshape(*shape, -1),
+        b=_with_both_classes(b.scores).reshape(*shape, -1),
+        groups=np.unique(groups[0].astype(str), return_inverse=True)[1] if "group" in a.has else None,
     )
+
+
+def _with_both_classes(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores [rows, classes]; a single column is that of class 1."""
+    return np.hstack([1 - scores, scores]) if scores.shape[1] == 1 else scores
 
 
 def _read_score_table(path: Path, groups: str) -> ScoreTable:
@@ -210,7 +214,7 @@ def _check_cells(table: ScoreTable) -> None:
         )
     seeds = frame["seed"].to_numpy(dtype=np.float64)
     table.refuse(~(seeds % 1 == 0), "the seed is no whole number", "correct it, or delete the column")
-    wrong = ~np.isfinite(table.scores).all(axis=1)
+    wrong = ~np.all(np.isfinite(table.scores), axis=1)
     table.refuse(wrong, "a score is empty, NaN, infinite or no number", "correct it, or delete the image")
     if "group" in table.has:
         cure = "give an image of unknown group one of its own"
@@ -281,14 +285,14 @@ def _check_ids(a: ScoreTable, b: ScoreTable, show: bool) -> None:
     """Refuse rows without a partner; ids are named below the sentence only where `show` asks for it."""
     import pandas as pd
 
-    keys = [pd.MultiIndex.from_frame(each.frame[_KEY]) for each in (a, b)]
+    keys = [pd.MultiIndex.from_arrays([each.frame[name] for name in _KEY]) for each in (a, b)]
     alone = [~own.isin(other) for own, other in (keys, reversed(keys))]
     if not any(each.any() for each in alone):
         return
     parts, ids = [], []
     for table, rows, other in ((a, alone[0], b), (b, alone[1], a)):
         if rows.any():
-            own = table.frame["id"][rows].unique().tolist()
+            own = list(dict.fromkeys(table.frame["id"].to_numpy()[rows].tolist()))
             count = f"{len(own):,} id{'s' * (len(own) > 1)} of {table.path} ({table.lines(rows)})"
             parts.append(f"{count} {'have' if len(own) > 1 else 'has'} no row in {other.path}")
             ids += [one_line(f"{table.path}: {each}") for each in own]
@@ -311,8 +315,8 @@ def _read_truth(table: ScoreTable, is_multilabel: bool) -> NDArray[np.bool_]:
     """Return booleans [rows, classes] from the labels."""
     labels = table.frame["label"]
     if not is_multilabel:
-        cure = f"fill it in; classes of a multilabel task are separated by {CLASS_SEPARATOR}"
-        table.refuse((labels == "").to_numpy(), "the label is empty", cure)
+        cure = f"fill it in; classes of a multilabel task are separated by {LABEL_SEPARATOR}"
+        table.refuse((labels == "").to_numpy(), f"the label is empty; {COUNT_AS_NOTHING}", cure)
     if not table.classes:
         known = labels.isin(["0", "1", "0.0", "1.0"]).to_numpy()
         cure = "write 1 for the positive class, or name a column score_CLASS per class"
@@ -322,7 +326,7 @@ def _read_truth(table: ScoreTable, is_multilabel: bool) -> NDArray[np.bool_]:
     place = {name: at for at, name in enumerate(table.classes)}
     truth, wrong = np.zeros((len(labels), len(place)), dtype=bool), np.zeros(len(labels), dtype=bool)
     for row, label in enumerate(labels):
-        words = [word.strip() for word in label.split(CLASS_SEPARATOR)] if is_multilabel else [label]
+        words = [word.strip() for word in label.split(LABEL_SEPARATOR)] if is_multilabel else [label]
         known_words = [place[word] for word in words if word in place]
         truth[row, known_words] = True
         wrong[row] = len(known_words) < len([*filter(None, words)])

@@ -174,7 +174,7 @@ def with_columns(**columns: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
 WRONG = [
     (same, cell("label", 4, 1), "The labels of 1 rows differ between a.csv (line 6) and b.csv (line 6)"),
     (same, cell("label", 4, 2), "b.csv, line 6: the label is not 0 or 1 (1 of 60 rows): write 1"),
-    (same, cell("label", 4, ""), "b.csv, line 6: the label is empty (1 of 60 rows): fill it in"),
+    (same, cell("label", 4, ""), "b.csv, line 6: the label is empty; 'NaN' and 'none' count as nothing"),
     (cell("id", 5, f"{SECRET}-004"), same, "a.csv, lines 6, 7: the same id more than once (2 of 60 rows)"),
     (cell("id", 5, ""), same, "a.csv, line 7: the id is empty"),
     (cell("score", 5, "nan"), same, "a.csv, line 7: a score is empty, NaN, infinite or no number"),
