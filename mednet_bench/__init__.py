@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     )
     from .benchmark.schema.request import RunConfig
     from .core.errors import UserError
+    from .reports.judge.judge_scores import judge, judge_many
+    from .reports.judge.score_verdict import ScoreVerdict
     from .results import Results, RunPlan
     from .tensorboard import tensorboard_writer
     from .version import __version__
@@ -36,8 +38,11 @@ __all__ = [
     "Results",
     "RunConfig",
     "RunPlan",
+    "ScoreVerdict",
     "UserError",
     "__version__",
+    "judge",
+    "judge_many",
     "list_inits",
     "list_tasks",
     "load_results",
@@ -55,7 +60,10 @@ _MODULES = {
     "Results": "results",
     "RunConfig": "benchmark.schema.request",
     "RunPlan": "results",
+    "ScoreVerdict": "reports.judge.score_verdict",
     "UserError": "core.errors",
+    "judge": "reports.judge.judge_scores",
+    "judge_many": "reports.judge.judge_scores",
     "tensorboard_writer": "tensorboard",
     "__version__": "version",
 }

@@ -8,7 +8,7 @@ from ..core.errors import StoppedError, UserError
 from ..core.files import FULL
 from ..core.hardware import fix_threads
 from ..core.interrupts import TerminatedError, heed_sigterm
-from .commands import audit, compute, config, corpus, data, pretrain, report, sources, task, weights
+from .commands import audit, compute, config, corpus, data, judge, pretrain, report, sources, task, weights
 from .commands.command import CommandGroup, say
 from .messages import LOGGER, send_messages
 
@@ -16,6 +16,7 @@ ALL_COMMANDS = (
     *compute.COMPUTE_COMMANDS,
     *config.CONFIG_COMMANDS,
     *report.REPORT_COMMANDS,
+    *judge.JUDGE_COMMANDS,
     *data.DATA_COMMANDS,
     *task.TASK_COMMANDS,
     *corpus.CORPUS_COMMANDS,
@@ -26,7 +27,7 @@ ALL_COMMANDS = (
 )
 COMMAND_HEADINGS = {
     "Everyday": ("run", "plan", "report", "ls", "config"),
-    "Results": ("leaderboard", "verdicts", "compare"),
+    "Results": ("leaderboard", "verdicts", "compare", "judge"),
     "Data": ("info", "download", "task", "validate", "sources"),
     "Weights": ("corpus", "pretrain", "inspect-weights"),
     "Checks": ("doctor", "audit", "parity", "regress", "calibrate"),

@@ -8,29 +8,13 @@ import numpy as np
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.records import Record
 from ..statistics.paired import CEILING
+from ..statistics.verdict_terms import CHANCE_AUC, FEW_GROUPS, FEW_TEST, HEADROOM, DoubtFlag
 from .influence_input import METRIC, ScoreEvidence
 from .report_input import LeaderboardRow, ReportInput
 
-HEADROOM = 0.995
-CHANCE_AUC = 0.5
 FEW_PER_CLASS = 5
-FEW_TEST = 10
-FEW_GROUPS = 10
 LEAKS = ("test-in-train", "mostly-in-train", "groups-in-train", "near-copies-in-train")
 """Flags of a test set that the training partly knew; listed before all others."""
-
-
-@dataclass(frozen=True)
-class DoubtFlag:
-    """One reason to doubt.
-
-    Attributes:
-        name: short and stable, for tables and files.
-        reason: a clause with the numbers.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.schema.records import Record
-from ..statistics.influence import _Floats, macro_auc_influence, sum_within_groups
+from ..statistics.influence import (
+    _Floats,
+    has_one_group_side,
+    macro_auc_influence,
+    sum_within_groups,
+    truth_of,
+)
 from .report_input import LeaderboardRow, ReportInput
 
 METRIC = "auc"
@@ -83,7 +89,7 @@ def _row_evidence(results: ReportInput, row: LeaderboardRow, members: Sequence[R
         return ScoreEvidence(problem="its predictions do not give the AUC that its records state")
     if np.isnan(influence).any():
         return ScoreEvidence(problem="a class has a single test image, so that its AUC has no known error")
-    if first[1] is not None and _has_one_group_side(truth[:, keep], first[1]):
+    if first[1] is not None and has_one_group_side(truth[:, keep], first[1]):
         return ScoreEvidence(problem="all test images of a class are of one group: their error is unknown")
     return ScoreEvidence(
         seeds=row.seeds,
@@ -101,17 +107,6 @@ def _majority(truth: NDArray[np.bool_], kind: str) -> float:
     """Return the accuracy of always predicting the most frequent class, per label if multilabel."""
     share = truth.mean(axis=0)
     return float(np.maximum(share, 1 - share).mean() if kind == "multilabel" else share.max())
-
-
-def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
-    """Return booleans [n, classes] from class indices [n] or multilabel 0/1 [n, classes]."""
-    return labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes)  # type: ignore[operator]
-
-
-def _has_one_group_side(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> bool:
-    """Whether all positives or all negatives of a class are of one group: no known variance."""
-    sides = (side for column in truth.T for side in (column, ~column))
-    return any(len(np.unique(groups[side])) < 2 for side in sides)
 
 
 StoredPredictions = tuple[NDArray[np.generic], NDArray[np.float32], NDArray[np.generic] | None]

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics.influence import macro_auc_influence, sum_within_groups
+from ..statistics.multiplicity import adjust_by_holm
 from ..statistics.paired import ALPHA, CEILING, NEITHER, WITHIN, PairedDifference, decide
 from ..statistics.subgroups import SubgroupGap, SubgroupScore, contrast_with_others, measure_gap
 from .influence_input import read_predictions, score_evidence, truth_of
 from .report_input import LeaderboardRow, ReportInput
-from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, adjust_by_holm, compute_verdicts
+from .verdicts import BETTER, EQUIVALENT, UNDECIDED, WORSE, Verdict, compute_verdicts
 
 PREFIX = "column "
 FEWEST_PER_SIDE = 10

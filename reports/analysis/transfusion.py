@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..statistics.influence import _Floats
+from ..statistics.multiplicity import adjust_by_holm
 from ..statistics.paired import ALPHA, PairedDifference, paired_difference
 from .feature_reuse import FinetunePlace, most_labels
 from .influence_input import score_evidence
 from .report_input import BASELINE, ReportInput
-from .verdicts import BETTER, EQUIVALENT, WORSE, adjust_by_holm, compute_verdicts
+from .verdicts import BETTER, EQUIVALENT, WORSE, compute_verdicts
 
 REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED = "reproduces", "contradicts", "undecided", "not tested"
 OUTCOMES = (REPRODUCED, CONTRADICTED, UNCLEAR, UNTESTED)

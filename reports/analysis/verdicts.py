@@ -9,13 +9,21 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..statistics.multiplicity import adjust_by_holm
 from ..statistics.paired import ALPHA, NEITHER, WITHIN, PairedDifference, decide, paired_difference
-from .flags import LEAKS, ComparisonSide, DoubtFlag, flags_of
+from ..statistics.verdict_terms import (
+    BETTER,
+    EQUIVALENT,
+    NEVER_EQUIVALENT,
+    UNDECIDED,
+    WORSE,
+    DoubtFlag,
+    too_few_images_reason,
+)
+from .flags import LEAKS, ComparisonSide, flags_of
 from .influence_input import score_evidence
 from .report_input import LeaderboardRow, ReportInput, comparable_fields
 
-BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
-VERDICTS = (BETTER, EQUIVALENT, UNDECIDED, WORSE)
 POWER = 0.8
 LARGEST_DIFFERENCE = 1.0
 """Of two AUCs."""
@@ -23,9 +31,6 @@ MOST_SEEDS_NEEDED = 1000
 """A need for more seeds than this counts as infinite."""
 EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "not-comparable")
 """Flags that exclude a verdict."""
-NEVER_EQUIVALENT = ("near-ceiling", "few-test", "few-groups")
-"""Flags that exclude equivalence: an error from few images or patients is not reliable, and two perfect
-scores have none at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +195,8 @@ def _obstacle(
         return DoubtFlag("not-comparable", "the two were scored on different test images: refused")
     if not seeds:
         return DoubtFlag("no-evidence", "the two have no seed in common")
-    n, rarer = a.evidence.n_test, a.evidence.fewest
-    if 2 / math.comb(n, min(rarer, 4)) >= ALPHA:  # 4 and 4 suffice; comb is slow for more
-        few = f"{n} test images, {rarer} of the rarer side of a class, are too few"
-        reason = f"{few}: not even a perfect order of them has an exact p-value below {ALPHA:g}"
-        return DoubtFlag("no-evidence", reason)
-    return None
+    few = too_few_images_reason(a.evidence.n_test, a.evidence.fewest)
+    return DoubtFlag("no-evidence", few) if few else None
 
 
 def _decide_families(found: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -231,16 +232,6 @@ def _decide_verdict(verdict: Verdict, p: float, q: float, alpha: float) -> Verdi
         return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)
     wanted = max(abs(verdict.difference), verdict.margin)
     return replace(known, seeds_needed=seeds_needed(verdict.paired, wanted, alpha))
-
-
-def adjust_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values after Holm's step-down correction (Holm 1979), in the same order."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
-    return corrected
 
 
 def detectable_difference(measured: PairedDifference, alpha: float = ALPHA, power: float = POWER) -> float:

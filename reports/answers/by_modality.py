@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from ..analysis.report_input import BASELINE, ReportInput
-from ..analysis.verdicts import BETTER, VERDICTS, Verdict
+from ..analysis.verdicts import BETTER, Verdict
 from ..elements.format import GENERATED, count_noun, format_percent, join_words
 from ..elements.section import Datum, ReportAnswer, Table, TableColumn, TableRow
 from ..elements.verdict_bars import draw_verdict_bars
@@ -18,6 +18,7 @@ from ..elements.verdict_format import (
     verdicts_between,
     without_refused,
 )
+from ..statistics.verdict_terms import VERDICTS
 from .main_answer import evidence_of
 
 OTHER_MODALITY = "unknown"

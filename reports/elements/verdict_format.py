@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..analysis.flags import LEAKS
-from ..analysis.verdicts import UNDECIDED, VERDICTS, Verdict
+from ..analysis.verdicts import UNDECIDED, Verdict
+from ..statistics.verdict_terms import VERDICTS
 from .format import count_noun, format_interval, format_number
 
 FLAGS = 5

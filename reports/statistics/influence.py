@@ -79,3 +79,14 @@ def sum_within_groups(influence: _Floats, groups: NDArray[np.generic] | None) ->
     sums = np.stack([np.bincount(place, weights=row, minlength=len(names)) for row in flat])
     widen = np.sqrt(len(names) / max(len(names) - 1, 1))
     return widen * sums.reshape(*influence.shape[:-1], len(names))
+
+
+def has_one_group_side(truth: NDArray[np.bool_], groups: NDArray[np.generic]) -> bool:
+    """Whether all positives or all negatives of a class are of one group: no known variance."""
+    sides = (side for column in truth.T for side in (column, ~column))
+    return any(len(np.unique(groups[side])) < 2 for side in sides)
+
+
+def truth_of(labels: NDArray[np.generic], classes: int) -> NDArray[np.bool_]:
+    """Return booleans [n, classes] from class indices [n] or multilabel 0/1 [n, classes]."""
+    return labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes)  # type: ignore[operator]

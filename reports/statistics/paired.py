@@ -46,10 +46,10 @@ class PairedDifference:
         slightly too wide otherwise. A percentile bootstrap over three seeds is far too narrow;
         docs/calibration.md shows both.
         """
-        return math.hypot(
-            t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance),
-            t_quantile(alpha, self.seeds - 1) * math.sqrt(self.seed_variance),
-        )
+        of_images = t_quantile(alpha, self.test_freedom) * math.sqrt(self.test_variance)
+        if self.seed_variance == 0:  # two trained models, or seeds that agree
+            return of_images
+        return math.hypot(of_images, t_quantile(alpha, self.seeds - 1) * math.sqrt(self.seed_variance))
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Return the two-sided interval of confidence ``1 - alpha``."""

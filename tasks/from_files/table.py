@@ -34,7 +34,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     try:
         if path.stat().st_size > LARGEST_TABLE:
             raise UserError(
-                f"{path} has more than {LARGEST_TABLE:,} bytes: leave out what the card does not name."
+                f"{path} has more than {LARGEST_TABLE:,} bytes: leave out columns that are not needed."
             )
         frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except OSError as error:
@@ -42,7 +42,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     if len(set(frame.columns)) < len(frame.columns):
         raise UserError(f"{path} has two columns of one name: rename one.")
     if frame.empty:
-        raise UserError(f"{path} holds no rows: add one per file.")
+        raise UserError(f"{path} holds no rows: add one per image.")
     stripped = frame.apply(lambda column: column.str.strip())
     return stripped.mask(stripped.apply(lambda column: column.str.lower().isin(NOTHING)), "")
 
@@ -81,7 +81,7 @@ def _csv_reason(error: Exception) -> str:
     """Explain a CSV error without quoting its content."""
     message = str(error)
     if "No columns" in message:
-        return "it is empty: add a header, and a row per file"
+        return "it is empty: add a header, and a row per image"
     if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
         return f"line {found[2]} has {found[3]} cells and the header {found[1]}: quote cells that hold commas"
     if "Length of header" in message:
@@ -104,7 +104,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
         cells = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
         if cells > MOST_CELLS:
             raise UserError(
-                f"{path} has more than {MOST_CELLS:,} cells: leave out what the card does not name."
+                f"{path} has more than {MOST_CELLS:,} cells: leave out columns that are not needed."
             )
         frame = pd.read_parquet(path)
     except (pyarrow.ArrowException, ValueError) as error:

@@ -9,7 +9,7 @@ from synthetic import Grid, write_run
 
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.report_input import ReportInput
-from mednet_bench.reports.analysis.verdicts import EQUIVALENT, VERDICTS
+from mednet_bench.reports.analysis.verdicts import EQUIVALENT
 from mednet_bench.reports.answers import ANSWER_ORDER
 from mednet_bench.reports.elements.section import (
     SECTIONS,
@@ -26,6 +26,7 @@ from mednet_bench.reports.pages.build import BuiltReport, build_report
 from mednet_bench.reports.pages.facets import FacetMarks, FilterFacet, row_facts
 from mednet_bench.reports.pages.overview import build_page, collect_answers
 from mednet_bench.reports.sections import SECTION_ORDER
+from mednet_bench.reports.statistics.verdict_terms import VERDICTS
 
 MODALITIES = {"breastmnist": "ultrasound", "retinamnist": "fundus"}
 PLACES = ["verdicts", "provenance", "another", "unlisted"]

@@ -8,7 +8,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from mednet_bench.reports.analysis.verdicts import adjust_by_holm, detectable_difference, seeds_needed
+from mednet_bench.reports.analysis.verdicts import detectable_difference, seeds_needed
+from mednet_bench.reports.statistics.multiplicity import adjust_by_holm
 from mednet_bench.reports.statistics.paired import (
     TRUST,
     PairedDifference,

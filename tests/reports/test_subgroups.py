@@ -21,10 +21,11 @@ from mednet_bench.reports.analysis.subgroups import (
     subgroup_gains,
     subgroup_gaps,
 )
-from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, adjust_by_holm
+from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED
 from mednet_bench.reports.pages.build import build_report
 from mednet_bench.reports.sections.subgroups import subgroups_section
 from mednet_bench.reports.statistics.influence import auc_influence
+from mednet_bench.reports.statistics.multiplicity import adjust_by_holm
 
 GRID = Grid(tasks=("breastmnist",), inits=("mednet", "scratch"), fractions=(1.0,))
 IMAGES = 300

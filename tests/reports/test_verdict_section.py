@@ -12,7 +12,7 @@ from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.reports.analysis.flags import LEAKS, DoubtFlag
 from mednet_bench.reports.analysis.load_report_input import load_report_input
 from mednet_bench.reports.analysis.report_input import ReportInput
-from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, VERDICTS, WORSE, compute_verdicts
+from mednet_bench.reports.analysis.verdicts import BETTER, UNDECIDED, WORSE, compute_verdicts
 from mednet_bench.reports.answers.by_modality import by_modality_answer
 from mednet_bench.reports.answers.main_answer import main_answer, n_of, pair_sentence
 from mednet_bench.reports.elements.forest import FOREST_ROWS, draw_forests, rows_to_draw
@@ -29,6 +29,7 @@ from mednet_bench.reports.elements.verdict_style import LOOKS
 from mednet_bench.reports.pages.overview import build_page
 from mednet_bench.reports.pages.terminal import verdict_text
 from mednet_bench.reports.sections.verdict_section import verdict_section
+from mednet_bench.reports.statistics.verdict_terms import VERDICTS
 
 REAL_TASKS = ("breastmnist", "pneumoniamnist", "retinamnist")
 

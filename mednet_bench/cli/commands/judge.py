@@ -1,0 +1,37 @@
+"""`judge`: a verdict on predictions made elsewhere."""
+
+import click
+
+from ...reports import judge
+from .. import show
+from ..options import FILE, field_option, flag_option, option
+from .command import BenchCommand, ParsedValues, echo, echo_json, format_option
+
+
+def judge_command(values: ParsedValues) -> int:
+    """Judge whether the scores in file A are better than those in file B.
+
+    Columns: id, label, score (or score_CLASS per class); optionally seed, task, group.
+    """
+    files = values["a"], values["b"]
+    options = judge.score_files.ScoreFileOptions(
+        values["groups"], values["metric"], values["margin"], values["show_ids"]
+    )
+    verdicts = judge.score_verdict.judge_pairs(judge.score_files.read_score_files(*files, options))
+    if values["format"] == "json":
+        echo_json(show.judge.judge_facts(verdicts))
+    else:
+        echo(show.judge.judge_text(verdicts, *files))
+    return 0
+
+
+_PARAMS = [
+    click.Argument(["a"], type=FILE),
+    click.Argument(["b"], type=FILE),
+    option("--groups", "Column of groups, such as patients.", default="", show_default="group, if present"),
+    option("--metric", "auc, balanced_accuracy, average_precision or brier.", default="auc"),
+    field_option("margin", help="Smaller differences count as equivalent, in units of the metric."),
+    format_option("json"),
+    flag_option("--show-ids", "Name the ids that only one of the files has."),
+]
+JUDGE_COMMANDS = (BenchCommand(judge_command, _PARAMS, "mednet-bench judge a.csv b.csv --groups patient"),)
