@@ -3,7 +3,6 @@
 import functools
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -45,30 +44,22 @@ class CellRunner:
         self._last_result: tuple[tuple[Cell, str], ProtocolResult] | None = None
         self.data = functools.lru_cache(maxsize=1)(self._load_task)
 
-    def compute(
-        self, planned: PlannedCell, needs: Sequence[Record]
-    ) -> tuple[Record, PredictionArrays | None]:
-        """Return a cell's record and predictions, given the ok records that it depends on."""
+    def compute(self, planned: PlannedCell) -> tuple[Record, PredictionArrays | None]:
+        """Return a cell's record and predictions; all that it depends on is computed."""
         started = time.perf_counter()
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
         else:
-            (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, needs, parts))
+            (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, parts))
             record = msgspec.structs.replace(record, notes=(*_parts_note(parts), *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(
             record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
         ), predictions
 
-    def _evaluate(
-        self, planned: PlannedCell, needs: Sequence[Record], parts: int
-    ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a tune or score cell with each batch cut into `parts`."""
-        job = replace(self._eval_context(planned.cell, needs), parts=parts)
-        if planned.cell.step == "score":
-            return self._score(planned, job)
-        choice = PROTOCOLS[job.cell.protocol].tune(job)
-        return add_job_facts(self._new_record(planned), job, (choice,)), None
+    def _evaluate(self, planned: PlannedCell, parts: int) -> tuple[Record, PredictionArrays]:
+        """Compute a score cell with each batch cut into `parts`."""
+        return self._score(planned, replace(self._eval_context(planned.cell), parts=parts))
 
     def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
         """Return the record of a cell that could not be computed."""
@@ -89,13 +80,12 @@ class CellRunner:
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
-    def _eval_context(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
+    def _eval_context(self, cell: Cell) -> EvalContext:
         data = self.data(cell.task, cell.size)
         subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
         # with part of the hash: the data may change between runs into one directory
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
-        tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
         return EvalContext(
             cell=cell,
             task=self.resolved.tasks[cell.task],
@@ -105,7 +95,6 @@ class CellRunner:
             recipe=self.resolved.request.recipe,
             device=self.device,
             cache=cache_folder(),
-            tuned=tunings[0] if tunings else None,
         )
 
     def _init_card(self, cell: Cell) -> InitCard:

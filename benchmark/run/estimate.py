@@ -69,9 +69,6 @@ def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple
     protocol = PROTOCOLS[cell.protocol]
     train, val, test = resolved.tasks[cell.task].split_sizes or DEFAULT_SPLIT_SIZES
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
-    if cell.step == "tune":
-        trials = len(recipe.lr_grid)
-        return CostEstimate(trials * work.trained, trials * (work.seen - test)), True
     if not protocol.frozen:
         return work, True
     card = resolved.card(cell)

@@ -17,9 +17,6 @@ from ..schema.request import RunConfig
 from ..training.protocol import PROTOCOLS
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
-TUNING_SEED = 0
-"""Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
-
 InitCards = dict[tuple[str, str, str], InitCard]
 """(task, arch, init) -> resolved init."""
 Fingerprints = Mapping[tuple[str, int], str]
@@ -49,7 +46,7 @@ class ResolvedPlan:
         return found
 
     def card(self, cell: Cell) -> InitCard:
-        """Return the init of a score or tune cell."""
+        """Return the init of a score cell."""
         return self.cards[cell.task, cell.arch, cell.init]
 
     def pretraining(self, cell: Cell) -> InitCard:
@@ -185,19 +182,12 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol): per fraction tuning, then seeds."""
-    protocol = PROTOCOLS[group.protocol]
-    decisive = (*identities, encode_fields(request.recipe, protocol.recipe_fields))
+    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
+    decisive = (*identities, encode_fields(request.recipe, PROTOCOLS[group.protocol].recipe_fields))
     for fraction in request.fractions:
-        tuning: tuple[str, ...] = ()
-        if protocol.tunes:
-            cell = msgspec.structs.replace(group, step="tune", labels=fraction, seed=TUNING_SEED)
-            planned = PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
-            tuning = (planned.key,)
-            yield planned
         for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
+            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
 
 
 def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:

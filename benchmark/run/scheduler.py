@@ -71,7 +71,7 @@ def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules
 
 
 def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
-    """Drop tunings and pretrainings that no wanted cell needs, e.g. with a cleared cache."""
+    """Drop pretrainings that no wanted cell needs, e.g. with a cleared cache."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 
@@ -156,7 +156,7 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
         for record in needs:
             if record.status != "ok":
                 raise DependencyFailedError(f"its {record.cell.step} cell failed: {record.error}")
-        record, predictions = runner.compute(planned, needs)
+        record, predictions = runner.compute(planned)
         traceback_path(store, planned.key).unlink(missing_ok=True)  # of a failed attempt
     except (StoppedError, UnwritableError, KeyboardInterrupt):
         raise  # not specific to this cell

@@ -96,7 +96,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     step: Step = "score"
-    """score: evaluate; tune: choose a learning rate; pretrain: train weights."""
+    """score: evaluate; pretrain: train weights; tune: only in older plans, choice of a learning rate."""
     task: str
     """Target task; for a pretraining its variant, gray or color."""
     size: int
@@ -112,7 +112,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     view: View | msgspec.UnsetType = msgspec.UNSET
     """How train and test are split; unset: the task's own splits."""
     pretraining: str | msgspec.UnsetType = msgspec.UNSET
-    """Identity of the pretrained weights; unset for tune and score."""
+    """Identity of the pretrained weights; unset for score."""
     protocol_options: dict[str, OptionValue] | msgspec.UnsetType = msgspec.UNSET
     """Options of the protocol with their values, defaults included; unset for a protocol without options."""
 

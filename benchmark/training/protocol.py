@@ -35,7 +35,6 @@ class EvalContext:
         card: the resolved init, whose weights are available.
         recipe: settings that are equal for every init.
         cache: folder of features that runs share.
-        tuned: the learning rate chosen for the cell's group; None for a protocol that does not tune.
         parts: number of parts of each training batch; above 1 where memory is short.
     """
 
@@ -47,7 +46,6 @@ class EvalContext:
     recipe: TrainingConfig
     device: str
     cache: Path
-    tuned: HyperparameterChoice | None = None
     parts: int = 1
 
     @property
@@ -106,19 +104,13 @@ class BenchProtocol(Protocol):
 
     recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
-    tunes: bool = False
-    """Whether a `tune` cell chooses a hyper-parameter for the group before the score cells."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
     options: type[msgspec.Struct] = NoProtocolOptions
     """Frozen struct of the options, of numbers, texts and flags with defaults; optional for a plug-in."""
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Choose the group's hyper-parameter on validation labels; called only if `tunes`."""
-        raise AssertionError("this protocol has no tune cells")
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train on the subset and predict the test split, without test labels."""
+        """Choose on validation, train on the subset, and predict the test split, without test labels."""
         ...
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
@@ -138,7 +130,7 @@ def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
     return getattr(protocol, "options", NoProtocolOptions)
 
 
-PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
+PROTOCOL_PARTS = ("recipe_fields", "frozen", "score", "work")
 
 
 def _fault(name: str, thing: object) -> str:
@@ -146,6 +138,8 @@ def _fault(name: str, thing: object) -> str:
     lacking = [part for part in PROTOCOL_PARTS if not hasattr(thing, part)]
     if lacking:
         return f"gives a protocol without {', '.join(lacking)}"
+    if getattr(thing, "tunes", False):  # of version 0.1
+        return "gives a protocol with `tunes`, which is gone: choose in `score`, as the CHANGELOG says"
     kind = options_type(thing)  # type: ignore[arg-type]
     fits = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     return "" if fits else "gives a protocol whose options are no msgspec.Struct class"

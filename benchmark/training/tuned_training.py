@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
@@ -13,8 +14,20 @@ from .protocol import BenchProtocol, CostEstimate, EvalContext, ProtocolResult, 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
 
+    from .cka import Gram
     from .fit import TaskTraining
-    from .loop import ValidationResult
+    from .loop import FitResult
+
+
+@dataclass(frozen=True, eq=False)
+class BestTraining:
+    """The training of a cell that validation chose."""
+
+    training: TaskTraining
+    fitted: FitResult
+    choice: HyperparameterChoice
+    before: dict[str, Gram]
+    """Of the features of each stage before the training."""
 
 
 class TunedTraining(BenchProtocol):
@@ -25,7 +38,6 @@ class TunedTraining(BenchProtocol):
     """
 
     recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
-    tunes = True
 
     def adapt_backbone(self, backbone: nn.Module, options: Any, seed: int) -> Collection[str]:
         """Change a loaded backbone in place, and return the keys of its `state_dict` to freeze.
@@ -53,57 +65,62 @@ class TunedTraining(BenchProtocol):
         except UserError as error:
             raise UserError(f"{arch}: {error}") from error
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Train with the full budget at each learning rate, and compare on validation.
-
-        Raises `DivergedError` where every learning rate failed.
-        """
-        from .loop import DivergedError
-
-        best: ValidationResult | None = None
-        at, scores = -1, []
-        failures: list[str] = []
-        for place, lr in enumerate(job.recipe.lr_grid):
-            try:
-                result = self.build_training(job).run(lr).best
-            except DivergedError as failure:
-                scores.append(None)
-                failures.append(str(failure))
-                continue
-            scores.append(-result.loss if result.few else result.score)
-            if result.beats(best):
-                best, at = result, place
-        if best is None:
-            raise DivergedError("; ".join(failures))
-        criterion = "negative validation loss" if best.few else "validation AUC, then validation loss"
-        return describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train with the group's learning rate, and predict the test split at the best validation."""
-        if job.tuned is None:
-            raise AssertionError("a score cell of a training needs its tune cell")
+        """Train with the full budget at each learning rate; the best on validation predicts the test split.
+
+        Raises:
+            DivergedError: every learning rate failed.
+        """
         from .cka import similarities
 
-        training = self.build_training(job)
-        before = training.grams()
-        fitted = training.run(job.tuned.value)
+        best = self._train_best(job)
+        training = best.training
         trained = (tensor for tensor in training.model.backbone.parameters() if tensor.requires_grad)
         return ProtocolResult(
             test_scores=training.predict("test"),
             val_scores=training.predict("val"),
             weights=training.weights,
-            choices=(job.tuned,),
-            curve=fitted.curve,
-            similarity=similarities(before, training.grams()),
+            choices=(best.choice,),
+            curve=best.fitted.curve,
+            similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),
         )
 
+    def _train_best(self, job: EvalContext) -> BestTraining:
+        """Train at each rate with the cell's own labels and draws; keep the best network."""
+        from .loop import DivergedError
+
+        kept: tuple[int, TaskTraining, FitResult] | None = None
+        before: dict[str, Gram] | None = None
+        scores: list[float | None] = []
+        failures: list[str] = []
+        for place, lr in enumerate(job.recipe.lr_grid):
+            training = self.build_training(job)
+            before = training.grams() if before is None else before  # every rate starts from these weights
+            try:
+                fitted = training.run(lr)
+            except DivergedError as failure:
+                scores.append(None)
+                failures.append(str(failure))
+                continue
+            scores.append(-fitted.best.loss if fitted.best.few else fitted.best.score)
+            if kept is None or fitted.best.beats(kept[2].best):
+                kept = place, training, fitted
+        if kept is None or before is None:
+            raise DivergedError("; ".join(failures))
+        at, training, fitted = kept
+        criterion = "negative validation loss" if fitted.best.few else "validation AUC, then validation loss"
+        choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
+        return BestTraining(training, fitted, choice, before)
+
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count all steps, without early stopping; the tune cell counts those of the tuning.
+        """Count all steps at every learning rate, without early stopping, and one pass over the test split.
 
         Steps count in full where a part is frozen, too: its forward pass remains, and an adapter in the
         first layer needs the whole backward pass.
         """
+        rates = len(recipe.lr_grid)
         return CostEstimate(
-            trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test
+            trained=rates * recipe.steps * recipe.batch_size,
+            seen=rates * recipe.evaluations * val + val + test,
         )

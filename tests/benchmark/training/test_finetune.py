@@ -9,7 +9,7 @@ import pytest
 import torch
 import toys
 from torch import Tensor, nn
-from toys import TUNED, bits
+from toys import bits
 from waits import watched
 
 from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
@@ -38,10 +38,10 @@ def bench(tmp_path: Path, toy: toys.Toy | None = None, **recipe: object) -> toys
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
     here = bench(tmp_path)
-    one = bits(FINETUNE.score(here.job("finetune", tuned=TUNED)))
+    one = bits(FINETUNE.score(here.job("finetune")))
     torch.rand(3), np.random.rand(3)
-    assert bits(FINETUNE.score(here.job("finetune", tuned=TUNED))) == one
-    assert bits(FINETUNE.score(here.job("finetune", tuned=TUNED, seed=1))) != one
+    assert bits(FINETUNE.score(here.job("finetune"))) == one
+    assert bits(FINETUNE.score(here.job("finetune", seed=1))) != one
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Pat
 )
 def test_it_learns_what_can_be_learnt(toy: toys.Toy, tmp_path: Path) -> None:
     here = bench(tmp_path, replace(toy, sizes=(200, 60, 90), clear=4), steps=80, augment=False)
-    outcome = FINETUNE.score(here.job("finetune", tuned=TUNED))
+    outcome = FINETUNE.score(here.job("finetune"))
     truth = one_hot(here.data.splits["test"].labels, toy.classes)
     score = primary_value(Predictions(toy.kind, truth, outcome.test_scores))
     assert score is not None and score > 0.95
@@ -111,12 +111,14 @@ def test_only_the_subset_is_trained_on_and_each_image_keeps_its_label(tmp_path: 
     assert all(labels == {value % 3} for value, labels in seen.items())
 
 
-def test_batches_of_the_tuning_are_those_of_the_cell(tmp_path: Path) -> None:
-    # The rate is chosen for the very training that will use it.
-    here = bench(tmp_path, lr_grid=(3e-3,))
-    choice = FINETUNE.tune(here.job("finetune"))
-    outcome = FINETUNE.score(here.job("finetune", tuned=choice))
-    assert choice.scores == (-min(point.val_loss for point in outcome.curve),)
+def test_the_result_of_a_grid_is_that_of_its_best_rate_alone(tmp_path: Path) -> None:
+    # Each seed tunes itself: the winner's training is the cell, and the others leave no trace in it.
+    outcome = FINETUNE.score(bench(tmp_path, lr_grid=(1e-5, 3e-3, 1e30)).job("finetune", seed=2))
+    (choice,) = outcome.choices
+    alone = FINETUNE.score(bench(tmp_path, lr_grid=(choice.value,)).job("finetune", seed=2))
+    assert bits(outcome) == bits(alone) and outcome.similarity == alone.similarity
+    assert choice.value == 3e-3 and choice.scores[2] is None
+    assert choice.scores[1] == alone.choices[0].scores[0] == -min(point.val_loss for point in outcome.curve)
 
 
 @pytest.mark.parametrize(("images", "few"), [(30, True), (FEW_VALIDATION - 1, True), (FEW_VALIDATION, False)])
@@ -125,7 +127,7 @@ def test_on_few_validation_images_the_loss_decides_and_the_choice_says_so(
 ) -> None:
     # An AUC over a handful of images has a handful of values: ties and luck would choose.
     here = bench(tmp_path, toys.Toy(classes=2, kind="binary", sizes=(60, images, 45)))
-    choice = FINETUNE.tune(here.job("finetune"))
+    (choice,) = FINETUNE.score(here.job("finetune")).choices
     assert TaskTraining.load(here.job("finetune")).validate().few == few
     assert choice.criterion.startswith("negative validation loss" if few else "validation AUC")
     scores = [score for score in choice.scores if score is not None]
@@ -172,7 +174,7 @@ def test_the_best_rate_on_validation_is_taken_and_an_edge_is_marked(
 ) -> None:
     ends = {lr: ValidationResult(*r) if r else None for lr, r in zip(GRID, results, strict=True)}
     tried = scripted(monkeypatch, ends)
-    choice = FINETUNE.tune(bench(tmp_path, lr_grid=GRID).job("finetune"))
+    (choice,) = FINETUNE.score(bench(tmp_path, lr_grid=GRID).job("finetune")).choices
     assert (choice.value, choice.at_edge) == (value, edge)
     assert choice.grid == GRID and choice.scores == tuple(r[1] if r else None for r in results)
     assert tuple(tried) == GRID  # every rate has its trial: equal budgets
@@ -180,27 +182,17 @@ def test_the_best_rate_on_validation_is_taken_and_an_edge_is_marked(
 
 def test_a_grid_of_one_rate_has_no_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, {1e-3: ValidationResult(0.5, 0.7)})
-    assert not FINETUNE.tune(bench(tmp_path, lr_grid=(1e-3,)).job("finetune")).at_edge
+    assert not FINETUNE.score(bench(tmp_path, lr_grid=(1e-3,)).job("finetune")).choices[0].at_edge
 
 
 def test_where_every_rate_diverges_every_rate_is_named(tmp_path: Path) -> None:
     here = bench(tmp_path, lr_grid=(1e30, 1e32), augment=False)
     with pytest.raises(DivergedError) as error:
-        FINETUNE.tune(here.job("finetune"))
+        FINETUNE.score(here.job("finetune"))
     assert "learning rate 1e+30" in str(error.value) and "learning rate 1e+32" in str(error.value)
     # and one good rate among them is found
-    choice = FINETUNE.tune(bench(tmp_path, lr_grid=(1e-3, 1e30)).job("finetune"))
+    (choice,) = FINETUNE.score(bench(tmp_path, lr_grid=(1e-3, 1e30)).job("finetune")).choices
     assert choice.value == 1e-3 and choice.scores[1] is None
-
-
-def test_a_cell_does_not_train_with_another_rate_than_was_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, tried = bench(tmp_path), []
-    run = TaskTraining.run
-    monkeypatch.setattr(TaskTraining, "run", lambda self, lr: tried.append(lr) or run(self, lr))
-    outcome = FINETUNE.score(here.job("finetune", tuned=TUNED))
-    assert tried == [TUNED.value] and outcome.choices == (TUNED,)
 
 
 @pytest.mark.parametrize("protocol", ["linear", "knn", "finetune"])
@@ -210,8 +202,7 @@ def test_test_labels_choose_nothing(protocol: str, tmp_path: Path) -> None:
     outcomes = []
     for place, target in enumerate((task, toys.permuted_test_labels(task))):
         here = toys.Bench(target, tmp_path / str(place))
-        tuned = PROTOCOLS[protocol].tune(here.job(protocol)) if PROTOCOLS[protocol].tunes else None
-        outcomes.append(PROTOCOLS[protocol].score(here.job(protocol, tuned=tuned)))
+        outcomes.append(PROTOCOLS[protocol].score(here.job(protocol)))
     one, two = outcomes
     assert one.choices == two.choices and len(one.choices) == 1
     assert bits(one) == bits(two)
@@ -234,7 +225,7 @@ def test_validation_labels_do_choose(protocol: str, tmp_path: Path) -> None:
 
 def test_the_validation_of_a_cell_sees_its_subset_of_validation_labels(tmp_path: Path) -> None:
     here = bench(tmp_path)
-    job = here.job("finetune", fraction=0.5, tuned=TUNED)
+    job = here.job("finetune", fraction=0.5)
     outcome = FINETUNE.score(job)
     assert outcome.val_scores.shape == (15, 3) and outcome.test_scores.shape == (45, 3)
     best = min(outcome.curve, key=lambda point: point.val_loss)
@@ -280,7 +271,7 @@ def test_dropout_draws_from_the_seed_and_leaves_the_global_generator_alone(
     for seed in (1, 2):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        found.append(bits(FINETUNE.score(here.job("finetune", tuned=TUNED))))
+        found.append(bits(FINETUNE.score(here.job("finetune"))))
         assert torch.equal(torch.get_rng_state(), before)
     assert found[0] == found[1]
 
@@ -298,12 +289,12 @@ def test_the_loss_is_that_of_the_kind_of_task() -> None:
 
 def test_more_steps_than_images_and_fewer_images_than_a_batch_are_no_problem(tmp_path: Path) -> None:
     here = bench(tmp_path, toys.Toy(sizes=(6, 6, 6)), batch_size=32, steps=3)
-    assert FINETUNE.score(here.job("finetune", fraction=0.5, tuned=TUNED)).test_scores.shape == (6, 3)
+    assert FINETUNE.score(here.job("finetune", fraction=0.5)).test_scores.shape == (6, 3)
 
 
 def test_the_budget_is_a_number_of_steps_whatever_the_share_of_labels(tmp_path: Path) -> None:
     here = bench(tmp_path)
-    last = [FINETUNE.score(here.job("finetune", f, tuned=TUNED)).curve[-1].step for f in (0.1, 0.5, 1.0)]
+    last = [FINETUNE.score(here.job("finetune", f)).curve[-1].step for f in (0.1, 0.5, 1.0)]
     assert last == [toys.QUICK.steps] * 3
     assert FinetuneProtocol.recipe_fields and set(FinetuneProtocol.recipe_fields) <= set(
         TrainingConfig.__struct_fields__

@@ -202,8 +202,8 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
     request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2,1", seeds="0..1")
     grid = build_plan(request, [task], [task], toys.NOWHERE)
     together = CellRunner(grid, "cpu")
-    records = [together.compute(planned, [])[0] for planned in grid.plan.cells]
-    alone = [CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells]
+    records = [together.compute(planned)[0] for planned in grid.plan.cells]
+    alone = [CellRunner(grid, "cpu").compute(planned)[0] for planned in grid.plan.cells]
     assert [record.metrics for record in records] == [record.metrics for record in alone]
     part, other, whole, again = records
     assert part.hashes.subset != other.hashes.subset and not other.notes
