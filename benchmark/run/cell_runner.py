@@ -92,7 +92,7 @@ class CellRunner:
             data=data,
             subset=subset,
             card=self._init_card(cell),
-            recipe=self.resolved.request.recipe,
+            recipe=self.resolved.request.recipe_for(cell.arch),
             device=self.device,
             cache=cache_folder(),
         )

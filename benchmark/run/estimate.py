@@ -8,7 +8,7 @@ import torch
 
 from ...baselines.weights.archs import build_backbone
 from ...core.hardware import speedup
-from ..schema.plan import Cell, PlannedCell, TrainingConfig
+from ..schema.plan import Cell, PlannedCell
 from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, retry_in_parts
 from ..training.model import ImageClassifier, place_model
 from ..training.protocol import PROTOCOLS, CostEstimate
@@ -62,7 +62,7 @@ def estimate_seconds(
 
 def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple[CostEstimate, bool]:
     """Return a cell's cost, and whether it may stop early; features count once per weights."""
-    recipe: TrainingConfig = resolved.request.recipe
+    recipe = resolved.request.recipe_for(cell.arch)
     if cell.step == "pretrain":
         plan = resolved.pretraining(cell).pretraining
         return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False

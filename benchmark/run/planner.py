@@ -183,7 +183,10 @@ def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
     """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
-    decisive = (*identities, encode_fields(request.recipe, PROTOCOLS[group.protocol].recipe_fields))
+    decisive = (
+        *identities,
+        encode_fields(request.recipe_for(group.arch), PROTOCOLS[group.protocol].recipe_fields),
+    )
     for fraction in request.fractions:
         for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)

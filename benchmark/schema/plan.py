@@ -3,13 +3,15 @@
 import hashlib
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from ...core.config_fields import described
+from ...core.errors import UserError
 from ...core.files import read_regular, write_json
+from .budget import BUDGETS, STANDARD
 
 PROTOCOL_VERSION = 1
 """Raised when a change makes new records incomparable with old ones."""
@@ -25,19 +27,53 @@ TRAINING = "Training"
 Rates = tuple[Annotated[float, Meta(gt=0)], ...]
 
 
+BY_BUDGET: Any = None
+"""Default of an option that the budget sets: after `__post_init__` the field holds the budget's value."""
+
+
+def parse_steps(value: object) -> tuple[int, int]:
+    """Parse `200`, a fixed number of steps, or `1000..20000`, the least and the most."""
+    ends = value if isinstance(value, (tuple, list)) else str(value).split("..")
+    try:
+        least, most = [int(str(end)) for end in ends] * (3 - len(ends))
+        if not 1 <= least <= most:
+            raise ValueError
+    except ValueError:
+        said = f"--steps {value}: pass a whole number of at least 1, or a range like 1000..20000."
+        raise UserError(said) from None
+    return least, most
+
+
+def steps_text(steps: tuple[int, int]) -> str:
+    """Write limits of the steps as `--steps` takes them."""
+    return "..".join(map(str, dict.fromkeys(steps)))
+
+
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyper-parameters of training, equal for every init; part of every cell's key."""
 
+    passes: Annotated[
+        float, described(TRAINING, "Passes of a fine-tuning over the training labels of its cell.", gt=0)
+    ] = BY_BUDGET
     steps: Annotated[
-        int,
+        tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]],
         described(
-            TRAINING, "Maximum optimizer steps of a fine-tuning; early stopping may end it before.", ge=1
+            TRAINING,
+            "Optimizer steps of a fine-tuning: limits of those of --passes, like 1000..20000, or a number.",
+            parse=parse_steps,
+            write=steps_text,
+            metavar="STEPS",
         ),
-    ] = 200
+    ] = BY_BUDGET
     batch_size: Annotated[int, described(TRAINING, "Images per optimizer step.", ge=1)] = 32
     lr_grid: Annotated[
-        Rates, described(TRAINING, "AdamW learning rates to try, comma-separated.", min_length=1)
-    ] = (3e-4, 1e-3, 3e-3)
+        Rates,
+        described(
+            TRAINING,
+            "AdamW learning rates to try, comma-separated; those of --budget are a tenth for ViTs.",
+            min_length=1,
+        ),
+    ] = BY_BUDGET
     weight_decay: Annotated[float, described(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
     evaluations: Annotated[int, described(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
     patience: Annotated[int, described(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
@@ -53,12 +89,27 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pretrain_images: Annotated[
         int,
         described(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
-    ] = 16_000
+    ] = BY_BUDGET
     """With repetition."""
     pretrain_lr: Annotated[float, described(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (
         1e-3
     )
     pretrain_batch: Annotated[int, described(TRAINING, "Batch size of a `mednet` pretraining.", ge=1)] = 64
+
+    def __post_init__(self) -> None:
+        fill_by_budget(self, STANDARD)
+
+    def steps_for(self, n_train: int) -> int:
+        """Return the optimizer steps of a training on `n_train` labels, without early stopping."""
+        least, most = self.steps
+        return min(max(math.ceil(self.passes * n_train / self.batch_size), least), most)
+
+
+def fill_by_budget(config: msgspec.Struct, budget: str) -> None:
+    """Set the fields of a new frozen struct that are None to the values of a budget."""
+    for name, value in msgspec.structs.asdict(BUDGETS[budget]).items():
+        if getattr(config, name, value) is None:
+            msgspec.structs.force_setattr(config, name, value)
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True, tag="fold"):
@@ -188,7 +239,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_plan(folder: Path) -> Plan | None:
     """Read the plan of a run directory; None where it is missing or damaged."""
     try:
-        plan = msgspec.json.decode(read_regular(folder / "plan.json"), type=Plan)
+        plan = _decode_plan(read_regular(folder / "plan.json"))
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
     cells = (msgspec.structs.replace(planned, cell=upgrade_cell(planned.cell)) for planned in plan.cells)
@@ -197,3 +248,13 @@ def read_plan(folder: Path) -> Plan | None:
     cells = tuple(cells)
     generated = sorted({planned.cell.task for planned in cells if planned.cell.task.startswith("phantom")})
     return msgspec.structs.replace(plan, cells=cells, generated=tuple(generated))
+
+
+def _decode_plan(content: bytes) -> Plan:
+    """Decode a plan; one from before there were budgets has a fixed number of steps."""
+    try:
+        return msgspec.json.decode(content, type=Plan)
+    except msgspec.ValidationError:
+        plan = msgspec.json.decode(content, type=dict[str, Any])
+        recipe = msgspec.convert(plan.get("recipe"), dict[str, Any])
+        return msgspec.convert(plan | {"recipe": recipe | {"steps": [recipe.get("steps")] * 2}}, Plan)

@@ -31,13 +31,22 @@ class BestTraining:
 
 
 class TunedTraining(BenchProtocol):
-    """AdamW with warm-up and cosine over a number of steps that is equal for every init.
+    """AdamW with warm-up and cosine over passes of the labels, whose number is equal for every init.
 
     A protocol overrides `adapt_backbone`, which is enough to freeze a part or to add layers, or
     `build_training` for any other network.
     """
 
-    recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
+    recipe_fields = (
+        "passes",
+        "steps",
+        "batch_size",
+        "lr_grid",
+        "weight_decay",
+        "evaluations",
+        "patience",
+        "augment",
+    )
 
     def adapt_backbone(self, backbone: nn.Module, options: Any, seed: int) -> Collection[str]:
         """Change a loaded backbone in place, and return the keys of its `state_dict` to freeze.
@@ -121,6 +130,6 @@ class TunedTraining(BenchProtocol):
         """
         rates = len(recipe.lr_grid)
         return CostEstimate(
-            trained=rates * recipe.steps * recipe.batch_size,
+            trained=rates * recipe.steps_for(train) * recipe.batch_size,
             seen=rates * recipe.evaluations * val + val + test,
         )

@@ -32,6 +32,8 @@ FINETUNE = PROTOCOLS["finetune"]
 
 
 def bench(tmp_path: Path, toy: toys.Toy | None = None, **recipe: object) -> toys.Bench:
+    if steps := recipe.get("steps"):
+        recipe["steps"] = (steps, steps)
     settings = msgspec.structs.replace(toys.QUICK, **recipe)
     return toys.Bench(toys.task_of(toy or toys.Toy()), tmp_path, recipe=settings)
 
@@ -71,6 +73,7 @@ class Recorder:
         training = TaskTraining.load(job)
         feed = training.batch_source()
         self.batches = [feed.batch(step) for step in range(feed.steps)]
+        self.steps = len(self.batches)
         self.weights = training.weights
         self.head = training.model.head.weight.detach().clone()
 
@@ -292,10 +295,15 @@ def test_more_steps_than_images_and_fewer_images_than_a_batch_are_no_problem(tmp
     assert FINETUNE.score(here.job("finetune", fraction=0.5)).test_scores.shape == (6, 3)
 
 
-def test_the_budget_is_a_number_of_steps_whatever_the_share_of_labels(tmp_path: Path) -> None:
-    here = bench(tmp_path)
-    last = [FINETUNE.score(here.job("finetune", f)).curve[-1].step for f in (0.1, 0.5, 1.0)]
-    assert last == [toys.QUICK.steps] * 3
+def test_the_budget_is_passes_over_the_labels_of_the_cell_within_limits_of_the_steps(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(toys.QUICK, passes=3.0, steps=(5, 10), lr_grid=(1e-3,), patience=99)
+    here = toys.Bench(toys.task_of(toys.Toy()), tmp_path, recipe=recipe)
+    jobs = [here.job("finetune", fraction) for fraction in (0.1, 0.5, 1.0)]
+    assert [len(job.subset.train) for job in jobs] == [6, 30, 60]
+    assert [FINETUNE.score(job).curve[-1].step for job in jobs] == [5, 6, 10]  # ceil(3 * 30 / 16) is 6
+    assert [Recorder(job).steps for job in jobs] == [5, 6, 10]
+    fixed = msgspec.structs.replace(recipe, steps=(7, 7))
+    assert {fixed.steps_for(n) for n in (1, 100, 10**6)} == {7}
     assert FinetuneProtocol.recipe_fields and set(FinetuneProtocol.recipe_fields) <= set(
         TrainingConfig.__struct_fields__
     )

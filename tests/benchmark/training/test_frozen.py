@@ -181,7 +181,7 @@ def test_what_does_not_decide_the_features_shares_an_entry(
     features_of(here.job("linear"))
     features_of(here.job("knn", fraction=0.1, seed=3))
     features_of(bench(tmp_path, replace(loaded, name="renamed", label="x")).job("linear"))
-    recipe = msgspec.structs.replace(here.recipe, steps=7)
+    recipe = msgspec.structs.replace(here.recipe, steps=(7, 7))
     features_of(bench(tmp_path, loaded, recipe=recipe).job("linear"))
     assert spy.images == IMAGES and len(cached(tmp_path)) == 1
 

@@ -95,7 +95,7 @@ def test_the_prefixes_are_those_of_timms_plain_vision_transformers() -> None:
     import timm
     from timm.models import model_entrypoint
 
-    from mednet_bench.benchmark.protocols.finetune import VIT_PREFIXES
+    from mednet_bench.benchmark.schema.budget import VIT_PREFIXES
 
     modules = {"beit", "eva", "naflexvit", "vision_transformer", "vision_transformer_sam"}
     plain = [

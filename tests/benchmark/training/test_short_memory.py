@@ -115,7 +115,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     """One fine-tuning at two learning rates; 14 images in 4 parts are 4, 4, 3 and 3."""
     monkeypatch.setenv("MEDNET_BENCH_CACHE", str(tmp_path / "cache"))
     task = toys.task_of(toys.Toy(clear=1))
-    recipe = msgspec.structs.replace(toys.QUICK, steps=8, batch_size=14, evaluations=2)
+    recipe = msgspec.structs.replace(toys.QUICK, steps=(8, 8), batch_size=14, evaluations=2)
     options = {"inits": "scratch", "fractions": "1", "seeds": "3", **msgspec.structs.asdict(recipe)}
     request = toys.run_config(tmp_path / "run", **options)
     return build_plan(request, [task], [task], toys.NOWHERE)
@@ -163,7 +163,7 @@ def test_the_parts_matter_to_batch_norm_so_that_the_comparison_above_can_fail(gr
 def test_parts_have_two_images_at_least_and_then_the_device_has_the_last_word(
     batch: int, tmp_path: Path
 ) -> None:
-    recipe = msgspec.structs.replace(toys.QUICK, batch_size=batch, steps=4)
+    recipe = msgspec.structs.replace(toys.QUICK, batch_size=batch, steps=(4, 4))
     here = toys.Bench(toys.task_of(toys.Toy()), tmp_path, recipe=recipe)
     seen: list[int] = []
 

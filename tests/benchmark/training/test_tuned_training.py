@@ -24,7 +24,7 @@ from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.core.errors import UserError
 
 ARCHS = ("tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224")
-FEW = msgspec.structs.replace(toys.QUICK, steps=3, batch_size=8, evaluations=1)
+FEW = msgspec.structs.replace(toys.QUICK, steps=(3, 3), batch_size=8, evaluations=1)
 
 
 def job_of(tmp_path: Path, protocol: str, arch: str = toys.ARCH, **options: object) -> EvalContext:

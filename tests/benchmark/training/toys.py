@@ -116,7 +116,7 @@ def task_of(toy: Toy, name: str = "toy", **facts: object) -> Task:
 RANDOM = InitCard(name="scratch", label="random", identity="scratch", seeded=True)
 """What `scratch` resolves to."""
 
-QUICK = TrainingConfig(steps=20, batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
+QUICK = TrainingConfig(steps=(20, 20), batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
 """A fine-tuning that takes a second."""
 
 
