@@ -131,6 +131,7 @@ class CellRunner:
             notes=(*result.notes, *self._contract_warnings(job)),
             similarity=result.similarity,
             parameters=result.parameters,
+            passes=result.passes,
         )
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}

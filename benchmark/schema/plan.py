@@ -27,6 +27,10 @@ TRAINING = "Training"
 Rates = tuple[Annotated[float, Meta(gt=0)], ...]
 
 
+VALIDATION_SHARE = 0.3
+"""Largest cost of all validations of a training, in costs of its steps."""
+FORWARD_COST = 1 / 3
+"""Cost of a forward pass, in costs of a training step: the backward pass costs two."""
 BY_BUDGET: Any = None
 """Default of an option that the budget sets: after `__post_init__` the field holds the budget's value."""
 
@@ -75,7 +79,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = BY_BUDGET
     weight_decay: Annotated[float, described(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
-    evaluations: Annotated[int, described(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
+    evaluations: Annotated[int, described(TRAINING, "Most validations per fine-tuning.", ge=1)] = 10
     patience: Annotated[int, described(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
     augment: Annotated[bool, described(TRAINING, "Augment training images, by modality.")] = True
     l2_grid: Annotated[
@@ -103,6 +107,12 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Return the optimizer steps of a training on `n_train` labels, without early stopping."""
         least, most = self.steps
         return min(max(math.ceil(self.passes * n_train / self.batch_size), least), most)
+
+    def validations_for(self, n_train: int, n_val: int) -> int:
+        """Return the number of validations of a training; beyond two, within `VALIDATION_SHARE`."""
+        trained = self.steps_for(n_train) * self.batch_size
+        affordable = VALIDATION_SHARE * trained / (FORWARD_COST * max(1, n_val))
+        return min(self.evaluations, max(2, int(affordable)))
 
 
 def fill_by_budget(config: msgspec.Struct, budget: str) -> None:

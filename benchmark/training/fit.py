@@ -63,15 +63,15 @@ class TaskTraining:
 
     def run(self, lr: float) -> FitResult:
         """Train until the steps or the patience are used up."""
-        recipe = self.job.recipe
+        job, recipe = self.job, self.job.recipe
         hyper = OptimizerConfig(
             lr=lr,
             weight_decay=recipe.weight_decay,
-            every=max(1, self.steps // recipe.evaluations),
+            every=-(-self.steps // recipe.validations_for(len(job.subset.train), len(job.subset.val))),
             patience=recipe.patience,
             layer_decay=self.layer_decay,
         )
-        with seed_torch(self.job.device, self.job.cell.seed):
+        with seed_torch(job.device, job.cell.seed):
             return fit(self.model, self.batch_source(), hyper, self.validate)
 
     def batch_source(self) -> BatchSource:

@@ -74,6 +74,7 @@ class ProtocolResult:
         notes: sentences for the record.
         similarity: of the features before and after training, per stage.
         parameters: number of trained weights of the backbone; 0 where it is frozen.
+        passes: of the training over the labels of the subset until it ended; 0 where nothing is trained.
         beside: test probabilities [n, classes] by further fixed rules, by name.
     """
 
@@ -85,6 +86,7 @@ class ProtocolResult:
     notes: tuple[str, ...] = ()
     similarity: tuple[StageSimilarity, ...] = ()
     parameters: int = 0
+    passes: float = 0.0
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 

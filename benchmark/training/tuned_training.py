@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
-from ..schema.plan import TrainingConfig
+from ..schema.plan import FORWARD_COST, VALIDATION_SHARE, TrainingConfig
 from ..schema.records import HyperparameterChoice
 from .protocol import BenchProtocol, CostEstimate, EvalContext, ProtocolResult, describe_choice
 
@@ -91,6 +91,8 @@ class TunedTraining(BenchProtocol):
             weights=training.weights,
             choices=(best.choice,),
             curve=best.fitted.curve,
+            notes=_validation_note(job),
+            passes=best.fitted.curve[-1].step * job.recipe.batch_size / len(job.subset.train),
             similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),
         )
@@ -131,5 +133,15 @@ class TunedTraining(BenchProtocol):
         rates = len(recipe.lr_grid)
         return CostEstimate(
             trained=rates * recipe.steps_for(train) * recipe.batch_size,
-            seen=rates * recipe.evaluations * val + val + test,
+            seen=rates * recipe.validations_for(train, val) * val + val + test,
         )
+
+
+def _validation_note(job: EvalContext) -> tuple[str, ...]:
+    """Say where so many validation images make even the fewest validations expensive."""
+    train, val = len(job.subset.train), len(job.subset.val)
+    trained = job.recipe.steps_for(train) * job.recipe.batch_size
+    share = FORWARD_COST * job.recipe.validations_for(train, val) * val / trained
+    if share <= VALIDATION_SHARE:
+        return ()
+    return (f"validation cost {share:.0%} of a training, since it has at least two",)

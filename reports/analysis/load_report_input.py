@@ -254,6 +254,7 @@ def _row(
         derived_from=init.derived_from if init else "",
         origin=init.origin if init else "",
         leaked=leaked,
+        passes=min(record.passes for record in members),
     )
 
 

@@ -39,6 +39,7 @@ MEANINGS = {
     "few-test": "a class has so few test images that chance decides; never called equivalent",
     "few-groups": "the test images are of so few patients, smears or lesions that chance decides; never "
     "called equivalent",
+    "labels-unused": "a training of less than one pass did not see all of its labels",
 }
 """Flag -> meaning, the most serious first."""
 FLAG_ROWS = 300

@@ -14,6 +14,7 @@ from waits import watched
 
 from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
 from mednet_bench.benchmark.schema.plan import TrainingConfig
+from mednet_bench.benchmark.schema.records import ValidationPoint
 from mednet_bench.benchmark.training.fit import FEW_VALIDATION, TaskTraining
 from mednet_bench.benchmark.training.loop import (
     DivergedError,
@@ -147,7 +148,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, results: dict[float, ValidationRes
         result = results[lr]
         if result is None:
             raise DivergedError(f"the loss was not a number at step 1 with learning rate {lr:g}")
-        return FitResult((), result)
+        point = ValidationPoint(step=1, seconds=0, train_loss=1, val_loss=1, val_score=None)
+        return FitResult((point,), result)
 
     monkeypatch.setattr(TaskTraining, "run", run)
     return tried
@@ -307,3 +309,29 @@ def test_the_budget_is_passes_over_the_labels_of_the_cell_within_limits_of_the_s
     assert FinetuneProtocol.recipe_fields and set(FinetuneProtocol.recipe_fields) <= set(
         TrainingConfig.__struct_fields__
     )
+
+
+def test_validations_cost_at_most_a_share_of_the_training_and_are_at_least_two() -> None:
+    recipe = TrainingConfig(steps=(100, 100), batch_size=30, evaluations=10)  # 3,000 images trained
+    found = {n: recipe.validations_for(1000, n) for n in (0, 100, 270, 271, 900, 901, 10_000)}
+    assert found == {0: 10, 100: 10, 270: 10, 271: 9, 900: 3, 901: 2, 10_000: 2}
+    assert msgspec.structs.replace(recipe, evaluations=1).validations_for(1000, 100) == 1
+
+
+def test_many_validation_images_mean_few_validations_and_a_note_where_two_are_too_many(
+    tmp_path: Path,
+) -> None:
+    few = bench(tmp_path / "few", toys.Toy(sizes=(60, 90, 45)), steps=20, batch_size=8, lr_grid=(1e-3,))
+    many = bench(tmp_path / "many", toys.Toy(sizes=(60, 300, 45)), steps=20, batch_size=8, lr_grid=(1e-3,))
+    outcomes = [FINETUNE.score(each.job("finetune")) for each in (few, many)]
+    assert [len(outcome.curve) for outcome in outcomes] == [2, 2]
+    assert outcomes[0].notes == ("validation cost 38% of a training, since it has at least two",)
+    usual = FINETUNE.score(bench(tmp_path, steps=20, lr_grid=(1e-3,)).job("finetune"))
+    assert len(usual.curve) == 4 and usual.notes == ()
+
+
+def test_the_result_has_the_passes_over_its_labels(tmp_path: Path) -> None:
+    here = bench(tmp_path, steps=4, batch_size=8, lr_grid=(1e-3,), evaluations=1)
+    found = [FINETUNE.score(here.job("finetune", fraction)).passes for fraction in (0.5, 1.0)]
+    assert found == [4 * 8 / 30, 4 * 8 / 60]
+    assert PROTOCOLS["linear"].score(here.job("linear")).passes == 0
