@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -152,11 +152,28 @@ PROTOCOLS: Registry[BenchProtocol] = Registry(
 )
 
 
+EDGE_WINS = 0.84
+"""Share of draws in which an edge must beat its neighbor: one standard error of their difference."""
+
+
 def describe_choice(
-    name: str, grid: tuple[float, ...], scores: tuple[float | None, ...], best: int, criterion: str
+    name: str,
+    grid: tuple[float, ...],
+    scores: tuple[float | None, ...],
+    best: int,
+    criterion: str,
+    wins: Callable[[int, int], float] | None = None,
 ) -> HyperparameterChoice:
-    """Describe a choice from a grid; a grid of one value has no edge."""
-    edge = len(grid) > 1 and grid[best] in (min(grid), max(grid))
+    """Describe a choice from a grid; a grid of one value has no edge.
+
+    Args:
+        wins: returns how often one place of the grid beats another on other validation images, from 0 to 1,
+            as `share_of_wins` does: an edge that is no better than its neighbor but for them is none.
+    """
+    order = sorted(range(len(grid)), key=grid.__getitem__)
+    edge = len(grid) > 1 and best in (order[0], order[-1])
+    if edge and wins:
+        edge = wins(best, order[1] if best == order[0] else order[-2]) >= EDGE_WINS
     return HyperparameterChoice(
         name=name, value=grid[best], grid=grid, scores=scores, at_edge=edge, criterion=criterion
     )

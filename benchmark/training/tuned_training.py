@@ -6,10 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...core.errors import UserError
 from ..schema.plan import FORWARD_COST, VALIDATION_SHARE, TrainingConfig
 from ..schema.records import HyperparameterChoice
+from .metrics import share_of_wins
 from .protocol import BenchProtocol, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from .subsets import one_hot
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
@@ -28,6 +33,8 @@ class BestTraining:
     choice: HyperparameterChoice
     before: dict[str, Gram]
     """Of the features of each stage before the training."""
+    val_scores: NDArray[np.float64]
+    """Probabilities [n, classes] of the validation subset."""
 
 
 class TunedTraining(BenchProtocol):
@@ -87,7 +94,7 @@ class TunedTraining(BenchProtocol):
         trained = (tensor for tensor in training.model.backbone.parameters() if tensor.requires_grad)
         return ProtocolResult(
             test_scores=training.predict("test"),
-            val_scores=training.predict("val"),
+            val_scores=best.val_scores,
             weights=training.weights,
             choices=(best.choice,),
             curve=best.fitted.curve,
@@ -101,9 +108,10 @@ class TunedTraining(BenchProtocol):
         """Train at each rate with the cell's own labels and draws; keep the best network."""
         from .loop import DivergedError
 
-        kept: tuple[int, TaskTraining, FitResult] | None = None
+        kept: tuple[int, TaskTraining, FitResult, NDArray[np.float64]] | None = None
         before: dict[str, Gram] | None = None
         scores: list[float | None] = []
+        predicted: list[NDArray[np.float64] | None] = []
         failures: list[str] = []
         for place, lr in enumerate(job.recipe.lr_grid):
             training = self.build_training(job)
@@ -112,17 +120,28 @@ class TunedTraining(BenchProtocol):
                 fitted = training.run(lr)
             except DivergedError as failure:
                 scores.append(None)
+                predicted.append(None)
                 failures.append(str(failure))
                 continue
             scores.append(-fitted.best.loss if fitted.best.few else fitted.best.score)
+            on_val = training.predict("val")
+            predicted.append(on_val)
             if kept is None or fitted.best.beats(kept[2].best):
-                kept = place, training, fitted
+                kept = place, training, fitted, on_val
         if kept is None or before is None:
             raise DivergedError("; ".join(failures))
-        at, training, fitted = kept
+        at, training, fitted, on_val = kept
+
+        def wins(a: int, b: int) -> float:
+            one, two = predicted[a], predicted[b]
+            if one is None or two is None:  # it diverged
+                return float(two is None)
+            truth = one_hot(job.labels("val"), len(job.task.classes))
+            return share_of_wins(job.task.kind, truth, one, two, fitted.best.few)
+
         criterion = "negative validation loss" if fitted.best.few else "validation AUC, then validation loss"
-        choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
-        return BestTraining(training, fitted, choice, before)
+        choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion, wins)
+        return BestTraining(training, fitted, choice, before, on_val)
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
         """Count all steps at every learning rate, without early stopping, and one pass over the test split.
@@ -133,7 +152,7 @@ class TunedTraining(BenchProtocol):
         rates = len(recipe.lr_grid)
         return CostEstimate(
             trained=rates * recipe.steps_for(train) * recipe.batch_size,
-            seen=rates * recipe.validations_for(train, val) * val + val + test,
+            seen=rates * (recipe.validations_for(train, val) + 1) * val + test,
         )
 
 

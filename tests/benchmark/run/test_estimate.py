@@ -14,4 +14,4 @@ def test_a_cell_costs_a_training_per_rate_and_one_pass_over_the_test_split() -> 
     resolved = SimpleNamespace(request=config, tasks={"t": task})
     cell = Cell(task="t", size=28, input_size=64, arch="a", init="scratch", protocol="finetune", labels=0.5)
     cost, early = _cell_cost(resolved, cell, set())  # type: ignore[arg-type]
-    assert early and cost == CostEstimate(trained=3 * 100 * 10, seen=3 * 10 * 50 + 50 + 500)
+    assert early and cost == CostEstimate(trained=3 * 100 * 10, seen=3 * (10 + 1) * 50 + 500)

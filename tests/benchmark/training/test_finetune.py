@@ -15,6 +15,7 @@ from waits import watched
 from mednet_bench.benchmark.protocols.finetune import FinetuneProtocol
 from mednet_bench.benchmark.schema.plan import TrainingConfig
 from mednet_bench.benchmark.schema.records import ValidationPoint
+from mednet_bench.benchmark.training import tuned_training
 from mednet_bench.benchmark.training.fit import FEW_VALIDATION, TaskTraining
 from mednet_bench.benchmark.training.loop import (
     DivergedError,
@@ -23,9 +24,9 @@ from mednet_bench.benchmark.training.loop import (
     ValidationResult,
     fit,
 )
-from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value
+from mednet_bench.benchmark.training.metrics import Predictions, log_loss, primary_value, share_of_wins
 from mednet_bench.benchmark.training.model import loss_of
-from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
+from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext, describe_choice
 from mednet_bench.benchmark.training.subsets import one_hot
 from mednet_bench.tasks.task import Split
 
@@ -179,6 +180,7 @@ def test_the_best_rate_on_validation_is_taken_and_an_edge_is_marked(
 ) -> None:
     ends = {lr: ValidationResult(*r) if r else None for lr, r in zip(GRID, results, strict=True)}
     tried = scripted(monkeypatch, ends)
+    monkeypatch.setattr(tuned_training, "share_of_wins", lambda *_: 1.0)
     (choice,) = FINETUNE.score(bench(tmp_path, lr_grid=GRID).job("finetune")).choices
     assert (choice.value, choice.at_edge) == (value, edge)
     assert choice.grid == GRID and choice.scores == tuple(r[1] if r else None for r in results)
@@ -335,3 +337,31 @@ def test_the_result_has_the_passes_over_its_labels(tmp_path: Path) -> None:
     found = [FINETUNE.score(here.job("finetune", fraction)).passes for fraction in (0.5, 1.0)]
     assert found == [4 * 8 / 30, 4 * 8 / 60]
     assert PROTOCOLS["linear"].score(here.job("linear")).passes == 0
+
+
+@pytest.mark.parametrize(("best", "neighbor"), [(0, 1), (2, 1)])
+def test_an_edge_is_one_only_where_it_beats_its_neighbor_beyond_the_noise(best: int, neighbor: int) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def edge(share: float, at: int = best) -> bool:
+        wins = lambda a, b: asked.append((a, b)) or share  # noqa: E731
+        return describe_choice("lr", (1e-4, 1e-3, 1e-2), (0.5, 0.5, 0.5), at, "", wins).at_edge
+
+    assert edge(0.84) and not edge(0.83)
+    assert asked == [(best, neighbor)] * 2
+    assert not edge(1.0, at=1) and len(asked) == 2, "nothing is drawn inside the grid"
+
+
+@pytest.mark.parametrize("by_loss", [False, True])
+def test_wins_on_other_images_are_sure_where_the_gap_is_and_even_where_it_is_none(by_loss: bool) -> None:
+    rng = np.random.default_rng(1)
+    truth = one_hot(rng.integers(0, 3, 300), 3)
+    noise = [rng.dirichlet(np.ones(3), 300) for _ in range(2)]
+    good = 0.6 * truth + 0.4 * noise[0]
+    assert share_of_wins("multiclass", truth, good, noise[1], by_loss) == 1
+    assert share_of_wins("multiclass", truth, noise[1], good, by_loss) == 0
+    assert share_of_wins("multiclass", truth, good, good, by_loss) == 0
+    close = 0.6 * truth + 0.4 * noise[1]
+    share = share_of_wins("multiclass", truth, close, good, by_loss)
+    assert 0 < share < 1 and share == share_of_wins("multiclass", truth, close, good, by_loss)
+    assert share + share_of_wins("multiclass", truth, good, close, by_loss) == pytest.approx(1, abs=0.02)
