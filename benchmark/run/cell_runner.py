@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -44,22 +45,30 @@ class CellRunner:
         self._last_result: tuple[tuple[Cell, str], ProtocolResult] | None = None
         self.data = functools.lru_cache(maxsize=1)(self._load_task)
 
-    def compute(self, planned: PlannedCell) -> tuple[Record, PredictionArrays | None]:
-        """Return a cell's record and predictions; all that it depends on is computed."""
+    def compute(
+        self, planned: PlannedCell, needs: Sequence[Record] = ()
+    ) -> tuple[Record, PredictionArrays | None]:
+        """Return a cell's record and predictions, given the ok records that it depends on."""
         started = time.perf_counter()
         if planned.cell.step == "pretrain":
             record, predictions = self._pretrain(planned), None
         else:
-            (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, parts))
+            (record, predictions), parts = retry_in_parts(lambda parts: self._evaluate(planned, needs, parts))
             record = msgspec.structs.replace(record, notes=(*_parts_note(parts), *record.notes))
         seconds = record.seconds or time.perf_counter() - started
         return msgspec.structs.replace(
             record, seconds=seconds, peak_memory_mb=peak_memory_mb(self.device)
         ), predictions
 
-    def _evaluate(self, planned: PlannedCell, parts: int) -> tuple[Record, PredictionArrays]:
+    def _evaluate(
+        self, planned: PlannedCell, needs: Sequence[Record], parts: int
+    ) -> tuple[Record, PredictionArrays]:
         """Compute a score cell with each batch cut into `parts`."""
-        return self._score(planned, replace(self._eval_context(planned.cell), parts=parts))
+        job = replace(self._eval_context(planned.cell), parts=parts)
+        if planned.cell.longer:
+            rates = tuple(choice.value for record in needs for choice in record.choices)
+            job = replace(job, recipe=msgspec.structs.replace(job.recipe, lr_grid=rates))
+        return self._score(planned, job)
 
     def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
         """Return the record of a cell that could not be computed."""
@@ -92,7 +101,7 @@ class CellRunner:
             data=data,
             subset=subset,
             card=self._init_card(cell),
-            recipe=self.resolved.request.recipe_for(cell.arch),
+            recipe=self.resolved.request.recipe_for(cell),
             device=self.device,
             cache=cache_folder(),
         )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import torch
 
 from ...baselines.weights.archs import build_backbone
@@ -62,7 +63,9 @@ def estimate_seconds(
 
 def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple[CostEstimate, bool]:
     """Return a cell's cost, and whether it may stop early; features count once per weights."""
-    recipe = resolved.request.recipe_for(cell.arch)
+    recipe = resolved.request.recipe_for(cell)
+    if cell.longer:  # at one rate, which another cell chose
+        recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
     if cell.step == "pretrain":
         plan = resolved.pretraining(cell).pretraining
         return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False

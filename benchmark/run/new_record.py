@@ -21,7 +21,7 @@ from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
     """Return a cell's record with the fields that are known before computing."""
     cell = planned.cell
-    recipe = resolved.request.recipe_for(cell.arch)
+    recipe = resolved.request.recipe_for(cell)
     if cell.step == "pretrain":
         task, init, fields = None, None, PRETRAIN_FIELDS
     else:

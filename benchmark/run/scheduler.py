@@ -156,7 +156,7 @@ def _compute_record(runner: "CellRunner", store: RecordStore, planned: PlannedCe
         for record in needs:
             if record.status != "ok":
                 raise DependencyFailedError(f"its {record.cell.step} cell failed: {record.error}")
-        record, predictions = runner.compute(planned)
+        record, predictions = runner.compute(planned, needs)
         traceback_path(store, planned.key).unlink(missing_ok=True)  # of a failed attempt
     except (StoppedError, UnwritableError, KeyboardInterrupt):
         raise  # not specific to this cell

@@ -108,6 +108,11 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         least, most = self.steps
         return min(max(math.ceil(self.passes * n_train / self.batch_size), least), most)
 
+    def extended(self, factor: float) -> "TrainingConfig":
+        """Return the configuration with `factor` times the passes and limits of the steps."""
+        least, most = (math.ceil(factor * steps) for steps in self.steps)
+        return msgspec.structs.replace(self, passes=factor * self.passes, steps=(least, most))
+
     def validations_for(self, n_train: int, n_val: int) -> int:
         """Return the number of validations of a training; beyond two, within `VALIDATION_SHARE`."""
         trained = self.steps_for(n_train) * self.batch_size
@@ -176,6 +181,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of the pretrained weights; unset for score."""
     protocol_options: dict[str, OptionValue] | msgspec.UnsetType = msgspec.UNSET
     """Options of the protocol with their values, defaults included; unset for a protocol without options."""
+    longer: float | msgspec.UnsetType = msgspec.UNSET
+    """Factor of the passes of a control of random weights, left out of averages; unset for other cells."""
 
     def __hash__(self) -> int:  # a dict has no hash
         return hash((self.step, self.task, self.arch, self.init, self.protocol, self.labels, self.seed))

@@ -13,7 +13,7 @@ from msgspec import Meta
 from ...core.config_fields import config_fields, described, normalize
 from ...core.errors import UserError
 from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
-from .plan import BY_BUDGET, TRAINING, TrainingConfig, fill_by_budget
+from .plan import BY_BUDGET, TRAINING, Cell, TrainingConfig, fill_by_budget
 from .split_overlap import Dedupe
 
 MIN_INPUT_SIZE = 64
@@ -224,11 +224,12 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
         unset = {name: None for name, value in self.preset.items() if getattr(self, name) == value}
         return msgspec.structs.replace(self, **{**unset, **options})
 
-    def recipe_for(self, arch: str) -> TrainingConfig:
-        """The training configuration of an architecture: a budget's rates are lower for some."""
-        if is_vision_transformer(arch) and self.lr_grid == self.preset["lr_grid"]:
-            return msgspec.structs.replace(self.recipe, lr_grid=vit_rates(self.lr_grid))
-        return self.recipe
+    def recipe_for(self, cell: Cell) -> TrainingConfig:
+        """Return the training configuration of a cell; that of a control still has every rate."""
+        recipe = self.recipe
+        if is_vision_transformer(cell.arch) and self.lr_grid == self.preset["lr_grid"]:
+            recipe = msgspec.structs.replace(recipe, lr_grid=vit_rates(self.lr_grid))
+        return recipe.extended(cell.longer) if cell.longer else recipe
 
     @property
     def recipe(self) -> TrainingConfig:

@@ -87,7 +87,7 @@ def _memory(records: Sequence[Record]) -> float:
 def _cells(results: ReportInput) -> Table:
     cells: dict[CostPlace, list[Record]] = defaultdict(list)
     tunings: dict[CostPlace, list[Record]] = defaultdict(list)
-    for record in results.step("score"):
+    for record in (record for record in results.step("score") if not record.cell.longer):
         cells[_place(record)].append(record)
     for record in results.step("tune"):
         tunings[_place(record)].append(record)

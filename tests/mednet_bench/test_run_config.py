@@ -7,6 +7,7 @@ import click
 import numpy as np
 import pytest
 
+from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.cli.commands.command import BenchCommand
 from mednet_bench.cli.commands.compute import RUN
@@ -132,7 +133,11 @@ def test_a_given_value_outlives_another_budget_and_the_others_follow_it():
 
 
 def test_vision_transformers_have_lower_rates_by_default_and_those_that_are_given():
+    vit, cnn = (
+        Cell(task="t", size=28, input_size=64, arch=arch, init="scratch")
+        for arch in ("vit_tiny_patch16_224", "resnet18")
+    )
     config = RunConfig(budget="quick")
-    assert config.recipe_for("vit_tiny_patch16_224").lr_grid == (3e-5, 1e-4, 3e-4)
-    assert config.recipe_for("resnet18").lr_grid == config.lr_grid == (3e-4, 1e-3, 3e-3)
-    assert RunConfig(lr_grid="1e-3").recipe_for("vit_tiny_patch16_224").lr_grid == (1e-3,)
+    assert config.recipe_for(vit).lr_grid == (3e-5, 1e-4, 3e-4)
+    assert config.recipe_for(cnn).lr_grid == config.lr_grid == (3e-4, 1e-3, 3e-3)
+    assert RunConfig(lr_grid="1e-3").recipe_for(vit).lr_grid == (1e-3,)

@@ -31,7 +31,9 @@ def plan_text(facts: dict[str, Any]) -> str:
     rows: dict[tuple[str, ...], Counter[str]] = {}
     for cell in facts["cells"]:
         pixels = f"{cell['size']}->{cell['input_size']}"
-        line = (cell["step"], cell["task"], pixels, cell["arch"], cell["init"], cell["protocol_label"])
+        protocol = cell["protocol_label"]
+        protocol += f", {cell['longer']:g} x the passes" if cell["longer"] else ""
+        line = (cell["step"], cell["task"], pixels, cell["arch"], cell["init"], protocol)
         count = rows.setdefault(line, Counter())
         count["cells"] += 1
         count["to do"] += cell["state"] == "to do"
