@@ -50,7 +50,7 @@ def _training_rows(trainings: list[dict[str, Any]]) -> tuple[list[list[Any]], li
     """Return rows and headers of the passes that a training makes over its labels, before early stopping."""
     rows = [
         [
-            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], f"{each['passes']:.2g}",
+            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], f"{each['passes']:.3g}",
             "not all labels are seen" if each["passes"] < 1 else "",
         ]
         for each in trainings

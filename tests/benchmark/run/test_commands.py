@@ -134,7 +134,9 @@ def test_plan_prints_the_grid_and_a_range_and_leaves_nothing(mednet_bench: Comma
         place = f"phantom-organ 28->32 tf_efficientnet_lite0 {init}"
         assert f"score {place} linear 6 6".split() in lines
         assert f"score {place} finetune 6 6".split() in lines
-    assert re.search(r"^24 of 24 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
+    control = "score phantom-organ 28->32 tf_efficientnet_lite0 scratch finetune, 4 x the passes 6 6"
+    assert control.split() in lines
+    assert re.search(r"^30 of 30 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
 
 

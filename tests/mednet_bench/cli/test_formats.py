@@ -113,8 +113,8 @@ def test_plan_gives_the_passes_of_a_training_per_task_and_fraction(command, no_p
     ]
     assert trainings[1]["passes"] == 10 * 32 / 480
     lines = [line.split() for line in command("plan", *words).stdout.splitlines()]
-    assert ["phantom-organ", "0.1", "48", "10", "6.7"] in lines
-    assert ["phantom-organ", "1", "480", "10", "0.67", "not", "all", "labels", "are", "seen"] in lines
+    assert ["phantom-organ", "0.1", "48", "10", "6.67"] in lines
+    assert ["phantom-organ", "1", "480", "10", "0.667", "not", "all", "labels", "are", "seen"] in lines
     assert document(command("plan", *SMALL, "--format", "json"))["trainings"] == []  # of knn
 
 
