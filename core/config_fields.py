@@ -80,6 +80,11 @@ class ConfigField:
         return isinstance(self.kind, inspect.BoolType)
 
     @property
+    def is_pair(self) -> bool:
+        """Whether it is a tuple of fixed length."""
+        return isinstance(self.kind, inspect.TupleType)
+
+    @property
     def repeats(self) -> bool:
         """Whether the flag is given once per item."""
         return isinstance(self.kind, inspect.DictType) or bool(self.extra.get("repeat"))
@@ -90,6 +95,8 @@ class ConfigField:
         Raises:
             UserError: the value has another type, or is out of range.
         """
+        if value is None and self.default is None:  # the struct's `__post_init__` may set it
+            return None
         found = self.extra["parse"](value) if "parse" in self.extra else value
         found = os.fspath(found) if isinstance(found, os.PathLike) else _plain_scalar(found)
         if isinstance(self.kind, inspect.UnionType):  # the bare flag, or none
@@ -104,10 +111,11 @@ class ConfigField:
             result = msgspec.convert(found, self.extra["type"], strict=False)
         except msgspec.ValidationError:
             raise self._error(value) from None
-        numbers = result if isinstance(result, tuple) else (result,)
+        several = isinstance(result, tuple)
+        numbers = result if several else (result,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise self._error(value)
-        return tuple(dict.fromkeys(result)) if isinstance(result, tuple) else result
+        return tuple(dict.fromkeys(result)) if several and not self.is_pair else result
 
     def text(self, value: Any) -> str:
         """Return a converted value as the command line takes it; "" for None."""
@@ -202,13 +210,18 @@ def normalize(config: msgspec.Struct) -> None:
         msgspec.structs.force_setattr(config, name, field.convert(getattr(config, name)))
 
 
-def changed_arguments(config: msgspec.Struct) -> list[str]:
-    """Return the command-line arguments of every field that differs from its default."""
+def changed_arguments(config: msgspec.Struct, preset: Mapping[str, Any]) -> list[str]:
+    """Return the command-line arguments of every field that differs from its default.
+
+    Args:
+        config: the options.
+        preset: defaults that depend on another option, by field.
+    """
     fields = config_fields(type(config)).values()
     return [
         word
         for field in fields
-        if (value := getattr(config, field.name)) != field.default
+        if (value := getattr(config, field.name)) != preset.get(field.name, field.default)
         for word in field.arguments(value)
     ]
 

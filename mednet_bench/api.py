@@ -8,8 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from .baselines.init import INITS, InitCard, InitRequest
 from .benchmark.run.scheduler import check_folder
 from .benchmark.schema.records import Record, RecordStore
@@ -180,4 +178,4 @@ def _configure(config: RunConfig | None, options: Mapping[str, Any]) -> RunConfi
     for name in options:
         if name not in known:
             raise unknown_name_error("option", name, known)
-    return msgspec.structs.replace(config or RunConfig(), **options)
+    return (config or RunConfig()).with_options(options)

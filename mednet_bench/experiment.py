@@ -14,6 +14,7 @@ from .benchmark.run.scheduler import ResumeRules, check_folder, finished_records
 from .benchmark.schema.plan import Cell, PlannedCell
 from .benchmark.schema.records import Record, RecordStore
 from .benchmark.schema.request import RunConfig
+from .benchmark.training.protocol import PROTOCOLS
 from .core.errors import StoppedError
 from .core.files import cache_folder, sweep, writable_folder
 from .core.progress import show_downloads
@@ -51,6 +52,23 @@ class PlannedRun:
             }
             for planned in self.cells
         ]
+
+    def training_facts(self) -> list[dict[str, Any]]:
+        """Return the steps and passes of a training, per task and label fraction."""
+        recipe, resolved = self.resolved.request.recipe, self.resolved
+        trained = {name for name in resolved.request.protocols if "passes" in PROTOCOLS[name].recipe_fields}
+        cells = (planned.cell for planned in self.cells if planned.cell.protocol in trained)
+        found = []
+        for name, size, fraction in dict.fromkeys((cell.task, cell.size, cell.fraction) for cell in cells):
+            task = resolved.tasks[name]
+            whole = (task.split_sizes or [len(task.source.load(size, resolved.places)["train"])])[0]
+            n_train = max(1, round(whole * fraction))
+            steps = recipe.steps_for(n_train)
+            passes = steps * recipe.batch_size / n_train
+            found.append(
+                {"task": name, "fraction": fraction, "n_train": n_train, "steps": steps, "passes": passes}
+            )
+        return found
 
     def warnings(self) -> list[str]:
         """Return doubts about the waiting cells."""

@@ -4,7 +4,7 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +45,9 @@ REAL = {
 }
 
 
+RECIPE = TrainingConfig(steps=(200, 200), lr_grid=(3e-4, 1e-3, 3e-3))
+
+
 @dataclass(frozen=True)
 class Grid:
     """The cells to invent, and which of them fail or are missing.
@@ -70,7 +73,7 @@ class Grid:
     skip: Callable[[Cell], bool] = lambda cell: False
     predictions: bool = True
     data: str = ""
-    recipe: TrainingConfig = field(default_factory=TrainingConfig)
+    recipe: TrainingConfig = RECIPE
 
 
 LARGE = Grid(
@@ -245,8 +248,8 @@ def _expected_auc(cell: Cell, rng: np.random.Generator) -> float:
 
 
 def _curve(auc: float, recipe: TrainingConfig, rng: np.random.Generator) -> tuple[ValidationPoint, ...]:
-    steps = np.linspace(recipe.steps / recipe.evaluations, recipe.steps, recipe.evaluations).astype(int)
-    rise = 1 - np.exp(-3 * steps / recipe.steps)
+    steps = np.linspace(recipe.steps[1] / recipe.evaluations, recipe.steps[1], recipe.evaluations).astype(int)
+    rise = 1 - np.exp(-3 * steps / recipe.steps[1])
     return tuple(
         ValidationPoint(
             step=int(step), seconds=float(step) * 0.05, train_loss=float(1.2 - r), val_loss=float(1.3 - r),

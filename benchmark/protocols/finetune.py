@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from ...core.errors import UserError
+from ..schema.budget import is_vision_transformer
 from ..schema.plan import OptionValue
 from ..training.protocol import PROTOCOLS, EvalContext
 from ..training.protocol_options import option_text
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 VIT_LAYER_DECAY = 0.75
 """Default of BEiT (Bao et al. 2022) and MAE (He et al. 2022) for their base models, and of timm."""
-VIT_PREFIXES = (
-    "aimv2_", "beit3_", "beit_", "beitv2_", "deit3_", "deit_", "eva02_", "eva_", "flexivit_", "naflexvit_",
-    "samvit_", "test_vit", "vit_",
-)  # fmt: skip
-"""First letters of timm's names of plain vision transformers: equal blocks, one resolution."""
 
 
 class FinetuneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +47,7 @@ class FinetuneProtocol(TunedTraining):
         """Return the decay of an architecture; none where it is 1, which is plain AdamW."""
         decay = options.layer_decay
         if decay is None:
-            decay = VIT_LAYER_DECAY if arch.startswith(VIT_PREFIXES) else 1.0
+            decay = VIT_LAYER_DECAY if is_vision_transformer(arch) else 1.0
         return {} if decay == 1 else {"layer_decay": decay}
 
     def check_arch(self, arch: str, input_size: int, options: FinetuneOptions) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..training.metrics import Predictions, log_loss, primary_value
+from ..training.metrics import Predictions, log_loss, primary_value, share_of_wins
 from ..training.protocol import (
     PROTOCOLS,
     BenchProtocol,
@@ -41,9 +41,12 @@ class KnnProtocol(BenchProtocol):
         ]
         best = max(range(len(grid)), key=ranks.__getitem__)
         k = grid[best]
-        choice = describe_choice(
-            "k", tuple(map(float, grid)), scores, best, "validation AUC, then validation loss"
-        )
+
+        def wins(a: int, b: int) -> float:
+            return share_of_wins(job.task.kind, truth, val_scores[grid[a]], val_scores[grid[b]])
+
+        criterion = "validation AUC, then validation loss"
+        choice = describe_choice("k", tuple(map(float, grid)), scores, best, criterion, wins)
         return ProtocolResult(_vote(test, train, votes, (k,))[k], val_scores[k], features.weights, (choice,))
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schema.plan import TrainingConfig
-from ..training.metrics import log_loss
+from ..training.metrics import log_loss, share_of_wins
 from ..training.protocol import (
     PROTOCOLS,
     BenchProtocol,
@@ -59,7 +59,11 @@ class LinearProtocol(BenchProtocol):
             fitted = paths[0]
         scores = tuple(-log_loss(truth, on_val, job.task.kind) for on_val, _ in fitted)
         best = int(np.argmax(scores))
-        choice = describe_choice("l2", grid, scores, best, "validation log likelihood")
+
+        def wins(a: int, b: int) -> float:
+            return share_of_wins(job.task.kind, truth, fitted[a][0], fitted[b][0], by_loss=True)
+
+        choice = describe_choice("l2", grid, scores, best, "validation log likelihood", wins)
         on_val, on_test = fitted[best]
         return ProtocolResult(on_test, on_val, features.weights, (choice,))
 

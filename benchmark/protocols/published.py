@@ -33,6 +33,7 @@ class PublishedProtocol(BenchProtocol):
             val_scores=on_val,
             weights=training.weights,
             curve=curve,
+            passes=float(len(curve)),
             notes=(f"kept epoch {trained.kept} of {len(curve)}, {rule}",),
             beside={} if trained.last is None else {LAST_EPOCH: trained.last},
         )

@@ -46,7 +46,7 @@ class CellRunner:
         self.data = functools.lru_cache(maxsize=1)(self._load_task)
 
     def compute(
-        self, planned: PlannedCell, needs: Sequence[Record]
+        self, planned: PlannedCell, needs: Sequence[Record] = ()
     ) -> tuple[Record, PredictionArrays | None]:
         """Return a cell's record and predictions, given the ok records that it depends on."""
         started = time.perf_counter()
@@ -62,13 +62,13 @@ class CellRunner:
 
     def _evaluate(
         self, planned: PlannedCell, needs: Sequence[Record], parts: int
-    ) -> tuple[Record, PredictionArrays | None]:
-        """Compute a tune or score cell with each batch cut into `parts`."""
-        job = replace(self._eval_context(planned.cell, needs), parts=parts)
-        if planned.cell.step == "score":
-            return self._score(planned, job)
-        choice = PROTOCOLS[job.cell.protocol].tune(job)
-        return add_job_facts(self._new_record(planned), job, (choice,)), None
+    ) -> tuple[Record, PredictionArrays]:
+        """Compute a score cell with each batch cut into `parts`."""
+        job = replace(self._eval_context(planned.cell), parts=parts)
+        if planned.cell.longer:
+            rates = tuple(choice.value for record in needs for choice in record.choices)
+            job = replace(job, recipe=msgspec.structs.replace(job.recipe, lr_grid=rates))
+        return self._score(planned, job)
 
     def failed_record(self, planned: PlannedCell, error: str, seconds: float) -> Record:
         """Return the record of a cell that could not be computed."""
@@ -89,23 +89,21 @@ class CellRunner:
         splits = without_copies(card, splits, found, dedupe) if dedupe else splits
         return DeviceSplits(splits, data_identity(fingerprint, dedupe), self.device, found.after(dedupe))
 
-    def _eval_context(self, cell: Cell, needs: Sequence[Record]) -> EvalContext:
+    def _eval_context(self, cell: Cell) -> EvalContext:
         data = self.data(cell.task, cell.size)
         subset = subsets.choose_subset(data.splits["train"], data.splits["val"], cell.fraction, cell.seed)
         # with part of the hash: the data may change between runs into one directory
         name = f"{cell.task}-{cell.size}px-{cell.fraction:g}-seed{cell.seed}-{subset.digest[7:15]}"
         subsets.write_manifest(self.resolved.request.folder, name, subset)
-        tunings = [choice for record in needs if record.cell.step == "tune" for choice in record.choices]
         return EvalContext(
             cell=cell,
             task=self.resolved.tasks[cell.task],
             data=data,
             subset=subset,
             card=self._init_card(cell),
-            recipe=self.resolved.request.recipe,
+            recipe=self.resolved.request.recipe_for(cell),
             device=self.device,
             cache=cache_folder(),
-            tuned=tunings[0] if tunings else None,
         )
 
     def _init_card(self, cell: Cell) -> InitCard:
@@ -142,6 +140,7 @@ class CellRunner:
             notes=(*result.notes, *self._contract_warnings(job)),
             similarity=result.similarity,
             parameters=result.parameters,
+            passes=result.passes,
         )
         arrays: PredictionArrays = {"labels": test.labels, "scores": result.test_scores.astype(np.float32)}
         arrays |= {f"scores, {name}": scores.astype(np.float32) for name, scores in result.beside.items()}

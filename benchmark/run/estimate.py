@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import torch
 
 from ...baselines.weights.archs import build_backbone
 from ...core.hardware import speedup
-from ..schema.plan import Cell, PlannedCell, TrainingConfig
+from ..schema.plan import Cell, PlannedCell
 from ..training.loop import BatchSource, OptimizerConfig, ValidationResult, fit, retry_in_parts
 from ..training.model import ImageClassifier, place_model
 from ..training.protocol import PROTOCOLS, CostEstimate
@@ -62,16 +63,15 @@ def estimate_seconds(
 
 def _cell_cost(resolved: ResolvedPlan, cell: Cell, cached: set[object]) -> tuple[CostEstimate, bool]:
     """Return a cell's cost, and whether it may stop early; features count once per weights."""
-    recipe: TrainingConfig = resolved.request.recipe
+    recipe = resolved.request.recipe_for(cell)
+    if cell.longer:  # at one rate, which another cell chose
+        recipe = msgspec.structs.replace(recipe, lr_grid=recipe.lr_grid[:1])
     if cell.step == "pretrain":
         plan = resolved.pretraining(cell).pretraining
         return CostEstimate(trained=(plan.images if plan else 0) or recipe.pretrain_images), False
     protocol = PROTOCOLS[cell.protocol]
     train, val, test = resolved.tasks[cell.task].split_sizes or DEFAULT_SPLIT_SIZES
     work = protocol.work(recipe, round(train * cell.fraction), round(val * cell.fraction), test)
-    if cell.step == "tune":
-        trials = len(recipe.lr_grid)
-        return CostEstimate(trials * work.trained, trials * (work.seen - test)), True
     if not protocol.frozen:
         return work, True
     card = resolved.card(cell)

@@ -20,7 +20,8 @@ from .planner import PRETRAIN_FIELDS, ResolvedPlan, encode_fields
 
 def new_record(resolved: ResolvedPlan, planned: PlannedCell, device: str) -> Record:
     """Return a cell's record with the fields that are known before computing."""
-    cell, recipe = planned.cell, resolved.request.recipe
+    cell = planned.cell
+    recipe = resolved.request.recipe_for(cell)
     if cell.step == "pretrain":
         task, init, fields = None, None, PRETRAIN_FIELDS
     else:

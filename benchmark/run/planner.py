@@ -17,8 +17,8 @@ from ..schema.request import RunConfig
 from ..training.protocol import PROTOCOLS
 from ..training.protocol_options import cell_options, resolve_protocol_options
 
-TUNING_SEED = 0
-"""Seed whose subset chooses a group's learning rate: fixed, so more seeds change nothing."""
+LONGER, LONGER_SEEDS = 4.0, 3
+"""Factor of the passes of the controls of random weights, and how many seeds have one."""
 
 InitCards = dict[tuple[str, str, str], InitCard]
 """(task, arch, init) -> resolved init."""
@@ -49,7 +49,7 @@ class ResolvedPlan:
         return found
 
     def card(self, cell: Cell) -> InitCard:
-        """Return the init of a score or tune cell."""
+        """Return the init of a score cell."""
         return self.cards[cell.task, cell.arch, cell.init]
 
     def pretraining(self, cell: Cell) -> InitCard:
@@ -167,7 +167,10 @@ def _plan_cells(
                 for protocol, options in protocol_options.items():
                     chosen = cell_options(protocol, options, arch)
                     group = msgspec.structs.replace(base, protocol=protocol, protocol_options=chosen)
-                    yield from _group_cells(request, group, decisive, tuple(p.key for p in pretraining))
+                    made = list(_group_cells(request, group, decisive, tuple(p.key for p in pretraining)))
+                    yield from made
+                    if card.random and len(request.inits) > 1:  # something is compared with it
+                        yield from _longer_cells(request, made, decisive)
 
 
 def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[PlannedCell]:
@@ -187,19 +190,29 @@ def _pretrain_cells(card: InitCard, request: RunConfig, arch: str) -> Iterator[P
 def _group_cells(
     request: RunConfig, group: Cell, identities: tuple[str, ...], needs: tuple[str, ...]
 ) -> Iterator[PlannedCell]:
-    """Yield the cells of one (task, arch, init, protocol): per fraction tuning, then seeds."""
-    protocol = PROTOCOLS[group.protocol]
-    decisive = (*identities, encode_fields(request.recipe, protocol.recipe_fields))
+    """Yield the cells of one (task, arch, init, protocol), for every fraction and seed."""
+    decisive = (
+        *identities,
+        encode_fields(request.recipe_for(group), PROTOCOLS[group.protocol].recipe_fields),
+    )
     for fraction in request.fractions:
-        tuning: tuple[str, ...] = ()
-        if protocol.tunes:
-            cell = msgspec.structs.replace(group, step="tune", labels=fraction, seed=TUNING_SEED)
-            planned = PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
-            tuning = (planned.key,)
-            yield planned
         for seed in request.seeds:
             cell = msgspec.structs.replace(group, labels=fraction, seed=seed)
-            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=(*needs, *tuning))
+            yield PlannedCell(cell=cell, key=key_of(cell, *decisive), needs=needs)
+
+
+def _longer_cells(
+    request: RunConfig, made: Sequence[PlannedCell], identities: tuple[str, ...]
+) -> Iterator[PlannedCell]:
+    """Yield the controls of a group's cells: more passes, at the rate that the ordinary cell chose."""
+    if "passes" not in PROTOCOLS[made[0].cell.protocol].recipe_fields:
+        return
+    fractions, seeds = {request.fractions[0], request.fractions[-1]}, request.seeds[:LONGER_SEEDS]
+    for planned in made:
+        if planned.cell.fraction in fractions and planned.cell.seed in seeds:
+            cell = msgspec.structs.replace(planned.cell, longer=LONGER)
+            decisive = encode_fields(request.recipe_for(cell), PROTOCOLS[cell.protocol].recipe_fields)
+            yield PlannedCell(cell=cell, key=key_of(cell, *identities, decisive), needs=(planned.key,))
 
 
 def _unique_cells(cells: Iterator[PlannedCell]) -> Iterator[PlannedCell]:

@@ -21,7 +21,7 @@ def describe_cell(cell: Cell) -> str:
     if cell.step == "pretrain":
         return f"pretrain {cell.init} ({cell.task}) {cell.arch} {cell.input_size} px"
     what = f"{cell.task} {cell.init} {cell.protocol_label} {cell.fraction:g}"
-    return f"tune {what}" if cell.step == "tune" else f"{what} seed {cell.seed}"
+    return f"{what} seed {cell.seed}" + (f", {cell.longer:g} x the passes" if cell.longer else "")
 
 
 class RunProgress:

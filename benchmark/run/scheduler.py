@@ -71,7 +71,7 @@ def pending_cells(resolved: ResolvedPlan, store: RecordStore, rules: ResumeRules
 
 
 def _drop_unneeded(wanted: list[PlannedCell]) -> list[PlannedCell]:
-    """Drop tunings and pretrainings that no wanted cell needs, e.g. with a cleared cache."""
+    """Drop pretrainings that no wanted cell needs, e.g. with a cleared cache."""
     needs = {key for planned in wanted for key in planned.needs}
     return [planned for planned in wanted if planned.cell.step == "score" or planned.key in needs]
 

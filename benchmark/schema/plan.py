@@ -4,13 +4,15 @@ import hashlib
 import math
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from ...core.config_fields import field_meta, write_number
+from ...core.errors import UserError
 from ...core.files import read_regular, write_json
+from .budget import BUDGETS, STANDARD
 
 PROTOCOL_VERSION = 1
 """Raised when a change makes new records incomparable with old ones."""
@@ -26,21 +28,59 @@ TRAINING = "Training"
 Rates = tuple[Annotated[float, Meta(gt=0)], ...]
 
 
+VALIDATION_SHARE = 0.3
+"""Largest cost of all validations of a training, in costs of its steps."""
+FORWARD_COST = 1 / 3
+"""Cost of a forward pass, in costs of a training step: the backward pass costs two."""
+BY_BUDGET: Any = None
+"""Default of an option that the budget sets: after `__post_init__` the field holds the budget's value."""
+
+
+def parse_steps(value: object) -> tuple[int, int]:
+    """Parse `200`, a fixed number of steps, or `1000..20000`, the least and the most."""
+    ends = value if isinstance(value, (tuple, list)) else str(value).split("..")
+    try:
+        least, most = [int(str(end)) for end in ends] * (3 - len(ends))
+        if not 1 <= least <= most:
+            raise ValueError
+    except ValueError:
+        said = f"--steps {value}: pass a whole number of at least 1, or a range like 1000..20000."
+        raise UserError(said) from None
+    return least, most
+
+
+def steps_text(steps: tuple[int, int]) -> str:
+    """Write limits of the steps as `--steps` takes them."""
+    return "..".join(map(str, dict.fromkeys(steps)))
+
+
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hyper-parameters of training, equal for every init; part of every cell's key."""
 
+    passes: Annotated[
+        float, field_meta(TRAINING, "Passes of a fine-tuning over the training labels of its cell.", gt=0)
+    ] = BY_BUDGET
     steps: Annotated[
-        int,
+        tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]],
         field_meta(
-            TRAINING, "Maximum optimizer steps of a fine-tuning; early stopping may end it before.", ge=1
+            TRAINING,
+            "Optimizer steps of a fine-tuning: limits of those of --passes, like 1000..20000, or a number.",
+            parse=parse_steps,
+            write=steps_text,
+            metavar="STEPS",
         ),
-    ] = 200
+    ] = BY_BUDGET
     batch_size: Annotated[int, field_meta(TRAINING, "Images per optimizer step.", ge=1)] = 32
     lr_grid: Annotated[
-        Rates, field_meta(TRAINING, "AdamW learning rates to try, comma-separated.", min_length=1)
-    ] = (3e-4, 1e-3, 3e-3)
+        Rates,
+        field_meta(
+            TRAINING,
+            "AdamW learning rates to try, comma-separated; those of --budget are a tenth for ViTs.",
+            min_length=1,
+        ),
+    ] = BY_BUDGET
     weight_decay: Annotated[float, field_meta(TRAINING, "AdamW weight decay.", ge=0)] = 0.01
-    evaluations: Annotated[int, field_meta(TRAINING, "Validations per fine-tuning.", ge=1)] = 10
+    evaluations: Annotated[int, field_meta(TRAINING, "Most validations per fine-tuning.", ge=1)] = 10
     patience: Annotated[int, field_meta(TRAINING, "Validations without improvement to stop.", ge=1)] = 5
     augment: Annotated[bool, field_meta(TRAINING, "Augment training images, by modality.")] = True
     l2_grid: Annotated[
@@ -54,12 +94,38 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pretrain_images: Annotated[
         int,
         field_meta(TRAINING, "Images seen in total by a `mednet` init that is pretrained here.", ge=1),
-    ] = 16_000
+    ] = BY_BUDGET
     """With repetition."""
     pretrain_lr: Annotated[float, field_meta(TRAINING, "Learning rate of a `mednet` pretraining.", gt=0)] = (
         1e-3
     )
     pretrain_batch: Annotated[int, field_meta(TRAINING, "Batch size of a `mednet` pretraining.", ge=1)] = 64
+
+    def __post_init__(self) -> None:
+        fill_by_budget(self, STANDARD)
+
+    def steps_for(self, n_train: int) -> int:
+        """Return the optimizer steps of a training on `n_train` labels, without early stopping."""
+        least, most = self.steps
+        return min(max(math.ceil(self.passes * n_train / self.batch_size), least), most)
+
+    def extended(self, factor: float) -> "TrainingConfig":
+        """Return the configuration with `factor` times the passes and limits of the steps."""
+        least, most = (math.ceil(factor * steps) for steps in self.steps)
+        return msgspec.structs.replace(self, passes=factor * self.passes, steps=(least, most))
+
+    def validations_for(self, n_train: int, n_val: int) -> int:
+        """Return the number of validations of a training; beyond two, within `VALIDATION_SHARE`."""
+        trained = self.steps_for(n_train) * self.batch_size
+        affordable = VALIDATION_SHARE * trained / (FORWARD_COST * max(1, n_val))
+        return min(self.evaluations, max(2, int(affordable)))
+
+
+def fill_by_budget(config: msgspec.Struct, budget: str) -> None:
+    """Set the fields of a new frozen struct that are None to the values of a budget."""
+    for name, value in msgspec.structs.asdict(BUDGETS[budget]).items():
+        if getattr(config, name, value) is None:
+            msgspec.structs.force_setattr(config, name, value)
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True, tag="fold"):
@@ -97,7 +163,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     step: Step = "score"
-    """score: evaluate; tune: choose a learning rate; pretrain: train weights."""
+    """score: evaluate; pretrain: train weights; tune: only in older plans, choice of a learning rate."""
     task: str
     """Target task; for a pretraining its variant, gray or color."""
     size: int
@@ -113,9 +179,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     view: View | msgspec.UnsetType = msgspec.UNSET
     """How train and test are split; unset: the task's own splits."""
     pretraining: str | msgspec.UnsetType = msgspec.UNSET
-    """Identity of the pretrained weights; unset for tune and score."""
+    """Identity of the pretrained weights; unset for score."""
     protocol_options: dict[str, OptionValue] | msgspec.UnsetType = msgspec.UNSET
     """Options of the protocol with their values, defaults included; unset for a protocol without options."""
+    longer: float | msgspec.UnsetType = msgspec.UNSET
+    """Factor of the passes of a control of random weights, left out of averages; unset for other cells."""
 
     def __hash__(self) -> int:  # a dict has no hash
         return hash((self.step, self.task, self.arch, self.init, self.protocol, self.labels, self.seed))
@@ -192,7 +260,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def read_plan(folder: Path) -> Plan | None:
     """Read the plan of a run directory; None where it is missing or damaged."""
     try:
-        plan = msgspec.json.decode(read_regular(folder / "plan.json"), type=Plan)
+        plan = _decode_plan(read_regular(folder / "plan.json"))
     except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
     cells = (msgspec.structs.replace(planned, cell=upgrade_cell(planned.cell)) for planned in plan.cells)
@@ -201,3 +269,13 @@ def read_plan(folder: Path) -> Plan | None:
     cells = tuple(cells)
     generated = sorted({planned.cell.task for planned in cells if planned.cell.task.startswith("phantom")})
     return msgspec.structs.replace(plan, cells=cells, generated=tuple(generated))
+
+
+def _decode_plan(content: bytes) -> Plan:
+    """Decode a plan; one from before there were budgets has a fixed number of steps."""
+    try:
+        return msgspec.json.decode(content, type=Plan)
+    except msgspec.ValidationError:
+        plan = msgspec.json.decode(content, type=dict[str, Any])
+        recipe = msgspec.convert(plan.get("recipe"), dict[str, Any])
+        return msgspec.convert(plan | {"recipe": recipe | {"steps": [recipe.get("steps")] * 2}}, Plan)

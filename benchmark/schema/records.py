@@ -212,6 +212,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """From the first stage to the last; empty for frozen backbones and in older records."""
     parameters: int = 0
     """Number of trained backbone parameters; 0 where frozen, and in older records."""
+    passes: float = 0.0
+    """Passes of the training over its labels until it ended; 0 without a training, and in older records."""
     metric_facts: dict[str, MetricFacts] = {}
     """Metrics described by plug-ins; empty in older records."""
     copies: SplitOverlap | None = None

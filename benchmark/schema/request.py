@@ -3,7 +3,7 @@
 Command line, TOML files and the Python API follow from it: an option is added here and nowhere else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,8 @@ from msgspec import Meta
 from ...baselines.weights.archs import DEFAULT_ARCH
 from ...core.config_fields import field_meta, normalize
 from ...core.errors import UserError
-from .plan import TRAINING, TrainingConfig
+from .budget import BUDGETS, STANDARD, is_vision_transformer, vit_rates
+from .plan import BY_BUDGET, TRAINING, Cell, TrainingConfig, fill_by_budget
 from .split_overlap import Dedupe
 
 MIN_INPUT_SIZE = 64
@@ -107,6 +108,12 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             metavar="TEXT",
         ),
     ] = msgspec.field(default_factory=dict)
+    budget: Annotated[
+        Literal["quick", "standard", "thorough"],
+        field_meta(
+            COMPARED, "Default passes, steps, learning rates, seeds, fractions and pretraining images."
+        ),
+    ] = STANDARD
     fractions: Annotated[
         tuple[Annotated[float, Meta(gt=0, le=1)], ...],
         field_meta(
@@ -115,13 +122,13 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
             min_length=1,
             hint="0.1 means 10 % of the labels",
         ),
-    ] = (0.1, 1.0)
+    ] = BY_BUDGET
     seeds: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
         field_meta(
             COMPARED, "Random seeds, like 0..4 or 0,1,2.", min_length=1, parse=parse_seeds, write=seed_list
         ),
-    ] = (0, 1, 2)
+    ] = BY_BUDGET
     size: Annotated[
         int,
         field_meta(
@@ -205,7 +212,25 @@ class RunConfig(TrainingConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         normalize(self)
+        fill_by_budget(self, self.budget)
         msgspec.structs.force_setattr(self, "fractions", tuple(sorted(self.fractions)))
+
+    @property
+    def preset(self) -> dict[str, Any]:
+        """Values of the budget for the fields that it sets."""
+        return msgspec.structs.asdict(BUDGETS[self.budget])
+
+    def with_options(self, options: Mapping[str, Any]) -> "RunConfig":
+        """Return a copy with other options; fields with the value of the old budget follow a new one."""
+        unset = {name: None for name, value in self.preset.items() if getattr(self, name) == value}
+        return msgspec.structs.replace(self, **{**unset, **options})
+
+    def recipe_for(self, cell: Cell) -> TrainingConfig:
+        """Return the training configuration of a cell; that of a control still has every rate."""
+        recipe = self.recipe
+        if is_vision_transformer(cell.arch) and self.lr_grid == self.preset["lr_grid"]:
+            recipe = msgspec.structs.replace(recipe, lr_grid=vit_rates(self.lr_grid))
+        return recipe.extended(cell.longer) if cell.longer else recipe
 
     @property
     def recipe(self) -> TrainingConfig:

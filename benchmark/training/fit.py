@@ -98,26 +98,31 @@ class TaskTraining:
             norm.momentum = momentum
         model.eval()
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps without early stopping."""
+        return self.job.recipe.steps_for(len(self.job.subset.train))
+
     def run(self, lr: float) -> FitResult:
         """Train until the steps or the patience are used up."""
-        recipe = self.job.recipe
+        job, recipe = self.job, self.job.recipe
         hyper = OptimizerConfig(
             lr=lr,
             weight_decay=recipe.weight_decay,
-            every=max(1, recipe.steps // recipe.evaluations),
+            every=-(-self.steps // recipe.validations_for(len(job.subset.train), len(job.subset.val))),
             patience=recipe.patience,
             layer_decay=self.layer_decay,
         )
-        with seed_torch(self.job.device, self.job.cell.seed):
+        with seed_torch(job.device, job.cell.seed):
             return fit(self.model, self.batch_source(), hyper, self.validate)
 
     def batch_source(self) -> BatchSource:
         """Draw order and augmentation of the whole training from the seed, equal for every init."""
         job, recipe, device = self.job, self.job.recipe, self.job.device
         rng = np.random.default_rng([job.cell.seed, 1])
-        rows = job.subset.train[epoch_order(len(job.subset.train), recipe.steps, recipe.batch_size, rng)]
+        rows = job.subset.train[epoch_order(len(job.subset.train), self.steps, recipe.batch_size, rng)]
         order = torch.from_numpy(rows).to(device)
-        uniforms = rng.random((recipe.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
+        uniforms = rng.random((self.steps, recipe.batch_size, UNIFORMS_PER_IMAGE), dtype=np.float32)
         draws = torch.from_numpy(uniforms).to(device)
         images, targets = job.data.images("train"), as_targets(job.data.splits["train"].labels, device)
         augment = augment_for(job.task) if recipe.augment else None
@@ -127,7 +132,7 @@ class TaskTraining:
             pixels = augment(pixels, draws[step]) if augment else pixels
             return self.prepare.normalize(pixels), targets[order[step]]
 
-        return BatchSource(batch, loss_of(job.task.kind), recipe.steps, job.parts, recipe.batch_size)
+        return BatchSource(batch, loss_of(job.task.kind), self.steps, job.parts, recipe.batch_size)
 
     def _logits(self, split: str) -> Tensor:
         """Return logits of the val subset or of the whole test split, in eval mode."""

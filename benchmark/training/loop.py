@@ -67,7 +67,7 @@ class OptimizerConfig:
     Attributes:
         lr: peak learning rate.
         every: steps between two validations.
-        patience: validations without improvement before the loop stops.
+        patience: validations after the warm-up without improvement before the loop stops.
         warmup: share of the steps with linear warm-up, before a cosine.
         schedule: maps a step to the rate in units of the peak, instead of warm-up and cosine.
         layer_decay: factor of the rate from each layer to the one before it; only the head has the full rate.
@@ -83,7 +83,13 @@ class OptimizerConfig:
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step among `steps`."""
-        return self.lr * (self.schedule(step) if self.schedule else _schedule(step, steps, self.warmup))
+        if self.schedule:
+            return self.lr * self.schedule(step)
+        return self.lr * _schedule(step, steps, self.warmup_steps(steps))
+
+    def warmup_steps(self, steps: int) -> int:
+        """Return how many of the first steps warm up."""
+        return 0 if self.schedule else max(1, round(steps * self.warmup))
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def _train(
         if now.beats(best):
             best, stale = now, 0
             kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        else:
+        elif seen > hyper.warmup_steps(feed.steps):  # before, the rate is too low to judge by
             stale += 1
         if stale >= hyper.patience:
             break
@@ -302,9 +308,8 @@ def seed_torch(device: str, seed: int) -> Iterator[None]:
         yield
 
 
-def _schedule(step: int, steps: int, warmup: float) -> float:
-    """Return linear warm-up, then a cosine to 0, in units of the peak rate."""
-    rising = max(1, round(steps * warmup))
+def _schedule(step: int, steps: int, rising: int) -> float:
+    """Return linear warm-up over `rising` steps, then a cosine to 0, in units of the peak rate."""
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

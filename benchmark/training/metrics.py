@@ -358,3 +358,29 @@ def log_loss(truth: NDArray[np.bool_], scores: _Array, kind: str) -> float:
     if kind == "multilabel":
         return float(-np.where(truth, np.log(scores), np.log1p(-scores)).mean())
     return float(-np.log(scores[truth]).mean())
+
+
+DRAWS = 200
+"""Bootstrap draws of `share_of_wins`: a standard error of at most .036."""
+
+
+def share_of_wins(kind: str, truth: NDArray[np.bool_], a: _Array, b: _Array, by_loss: bool = False) -> float:
+    """Return how often predictions `a` beat `b` on validation images drawn anew, paired, with a fixed seed.
+
+    Args:
+        kind: binary, multiclass, multilabel or ordinal.
+        truth: [n, classes], like the probabilities `a` and `b`.
+        by_loss: compare by the loss, instead of by the primary metric and then, if it ties, by the loss.
+    """
+    rng = np.random.default_rng(0)
+    wins = 0
+    for _ in range(DRAWS):
+        rows = rng.integers(0, len(truth), len(truth))
+        drawn, one, two = truth[rows], a[rows], b[rows]
+        gain = log_loss(drawn, two, kind) - log_loss(drawn, one, kind)
+        if not by_loss:
+            first, second = (primary_value(Predictions(kind, drawn, scores)) for scores in (one, two))
+            if first is not None and second is not None and abs(first - second) > 1e-9:
+                gain = first - second
+        wins += gain > 0
+    return wins / DRAWS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,7 +35,6 @@ class EvalContext:
         card: the resolved init, whose weights are available.
         recipe: settings that are equal for every init.
         cache: folder of features that runs share.
-        tuned: the learning rate chosen for the cell's group; None for a protocol that does not tune.
         parts: number of parts of each training batch; above 1 where memory is short.
     """
 
@@ -47,7 +46,6 @@ class EvalContext:
     recipe: TrainingConfig
     device: str
     cache: Path
-    tuned: HyperparameterChoice | None = None
     parts: int = 1
 
     @property
@@ -76,6 +74,7 @@ class ProtocolResult:
         notes: sentences for the record.
         similarity: of the features before and after training, per stage.
         parameters: number of trained weights of the backbone; 0 where it is frozen.
+        passes: of the training over the labels of the subset until it ended; 0 where nothing is trained.
         beside: test probabilities [n, classes] by further fixed rules, by name.
     """
 
@@ -87,6 +86,7 @@ class ProtocolResult:
     notes: tuple[str, ...] = ()
     similarity: tuple[StageSimilarity, ...] = ()
     parameters: int = 0
+    passes: float = 0.0
     beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -106,19 +106,13 @@ class BenchProtocol(Protocol):
 
     recipe_fields: tuple[str, ...] = ()
     """Fields of the recipe that decide the result; only these enter a cell's key."""
-    tunes: bool = False
-    """Whether a `tune` cell chooses a hyper-parameter for the group before the score cells."""
     frozen: bool = False
     """Whether the backbone does not change, so that features can be shared."""
     options: type[msgspec.Struct] = NoProtocolOptions
     """Frozen struct of the options, of numbers, texts and flags with defaults; optional for a plug-in."""
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Choose the group's hyper-parameter on validation labels; called only if `tunes`."""
-        raise AssertionError("this protocol has no tune cells")
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train on the subset and predict the test split, without test labels."""
+        """Choose on validation, train on the subset, and predict the test split, without test labels."""
         ...
 
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
@@ -139,7 +133,7 @@ def options_type(protocol: BenchProtocol) -> type[msgspec.Struct]:
     return getattr(protocol, "options", NoProtocolOptions)
 
 
-PROTOCOL_PARTS = ("recipe_fields", "tunes", "frozen", "tune", "score", "work")
+PROTOCOL_PARTS = ("recipe_fields", "frozen", "score", "work")
 
 
 def _fault(name: str, thing: object) -> str:
@@ -147,6 +141,8 @@ def _fault(name: str, thing: object) -> str:
     lacking = [part for part in PROTOCOL_PARTS if not hasattr(thing, part)]
     if lacking:
         return f"gives a protocol without {', '.join(lacking)}"
+    if getattr(thing, "tunes", False):  # of version 0.1
+        return "gives a protocol with `tunes`, which is gone: choose in `score`, as the CHANGELOG says"
     kind = options_type(thing)  # type: ignore[arg-type]
     fits = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     return "" if fits else "gives a protocol whose options are no msgspec.Struct class"
@@ -157,11 +153,28 @@ PROTOCOLS: Registry[BenchProtocol] = Registry(
 )
 
 
+EDGE_WINS = 0.84
+"""Share of draws in which an edge must beat its neighbor: one standard error of their difference."""
+
+
 def describe_choice(
-    name: str, grid: tuple[float, ...], scores: tuple[float | None, ...], best: int, criterion: str
+    name: str,
+    grid: tuple[float, ...],
+    scores: tuple[float | None, ...],
+    best: int,
+    criterion: str,
+    wins: Callable[[int, int], float] | None = None,
 ) -> HyperparameterChoice:
-    """Describe a choice from a grid; a grid of one value has no edge."""
-    edge = len(grid) > 1 and grid[best] in (min(grid), max(grid))
+    """Describe a choice from a grid; a grid of one value has no edge.
+
+    Args:
+        wins: returns how often one place of the grid beats another on other validation images, from 0 to 1,
+            as `share_of_wins` does: an edge that is no better than its neighbor but for them is none.
+    """
+    order = sorted(range(len(grid)), key=grid.__getitem__)
+    edge = len(grid) > 1 and best in (order[0], order[-1])
+    if edge and wins:
+        edge = wins(best, order[1] if best == order[0] else order[-2]) >= EDGE_WINS
     return HyperparameterChoice(
         name=name, value=grid[best], grid=grid, scores=scores, at_edge=edge, criterion=criterion
     )

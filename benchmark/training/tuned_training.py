@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...core.errors import UserError
-from ..schema.plan import TrainingConfig
+from ..schema.plan import FORWARD_COST, VALIDATION_SHARE, TrainingConfig
 from ..schema.records import HyperparameterChoice
+from .metrics import share_of_wins
 from .protocol import BenchProtocol, CostEstimate, EvalContext, ProtocolResult, describe_choice
+from .subsets import one_hot
 
 if TYPE_CHECKING:  # importing torch takes seconds, and `ls` does not need it
     from torch import nn
 
+    from .cka import Gram
     from .fit import TaskTraining
-    from .loop import ValidationResult
+    from .loop import FitResult
+
+
+@dataclass(frozen=True, eq=False)
+class BestTraining:
+    """The training of a cell that validation chose."""
+
+    training: TaskTraining
+    fitted: FitResult
+    choice: HyperparameterChoice
+    before: dict[str, Gram]
+    """Of the features of each stage before the training."""
+    val_scores: NDArray[np.float64]
+    """Probabilities [n, classes] of the validation subset."""
 
 
 class TunedTraining(BenchProtocol):
-    """AdamW with warm-up and cosine over a number of steps that is equal for every init.
+    """AdamW with warm-up and cosine over passes of the labels, whose number is equal for every init.
 
     A protocol overrides `adapt_backbone`, which is enough to freeze a part or to add layers, or
     `build_training` for any other network.
     """
 
-    recipe_fields = ("steps", "batch_size", "lr_grid", "weight_decay", "evaluations", "patience", "augment")
-    tunes = True
+    recipe_fields = (
+        "passes",
+        "steps",
+        "batch_size",
+        "lr_grid",
+        "weight_decay",
+        "evaluations",
+        "patience",
+        "augment",
+    )
 
     def adapt_backbone(self, backbone: nn.Module, options: Any, seed: int) -> Collection[str]:
         """Change a loaded backbone in place, and return the keys of its `state_dict` to freeze.
@@ -53,57 +81,86 @@ class TunedTraining(BenchProtocol):
         except UserError as error:
             raise UserError(f"{arch}: {error}") from error
 
-    def tune(self, job: EvalContext) -> HyperparameterChoice:
-        """Train with the full budget at each learning rate, and compare on validation.
-
-        Raises `DivergedError` where every learning rate failed.
-        """
-        from .loop import DivergedError
-
-        best: ValidationResult | None = None
-        at, scores = -1, []
-        failures: list[str] = []
-        for place, lr in enumerate(job.recipe.lr_grid):
-            try:
-                result = self.build_training(job).run(lr).best
-            except DivergedError as failure:
-                scores.append(None)
-                failures.append(str(failure))
-                continue
-            scores.append(-result.loss if result.few else result.score)
-            if result.beats(best):
-                best, at = result, place
-        if best is None:
-            raise DivergedError("; ".join(failures))
-        criterion = "negative validation loss" if best.few else "validation AUC, then validation loss"
-        return describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion)
-
     def score(self, job: EvalContext) -> ProtocolResult:
-        """Train with the group's learning rate, and predict the test split at the best validation."""
-        if job.tuned is None:
-            raise AssertionError("a score cell of a training needs its tune cell")
+        """Train with the full budget at each learning rate; the best on validation predicts the test split.
+
+        Raises:
+            DivergedError: every learning rate failed.
+        """
         from .cka import similarities
 
-        training = self.build_training(job)
-        before = training.grams()
-        fitted = training.run(job.tuned.value)
+        best = self._train_best(job)
+        training = best.training
         trained = (tensor for tensor in training.model.backbone.parameters() if tensor.requires_grad)
         return ProtocolResult(
             test_scores=training.predict("test"),
-            val_scores=training.predict("val"),
+            val_scores=best.val_scores,
             weights=training.weights,
-            choices=(job.tuned,),
-            curve=fitted.curve,
-            similarity=similarities(before, training.grams()),
+            choices=(best.choice,),
+            curve=best.fitted.curve,
+            notes=_validation_note(job),
+            passes=best.fitted.curve[-1].step * job.recipe.batch_size / len(job.subset.train),
+            similarity=similarities(best.before, training.grams()),
             parameters=sum(tensor.numel() for tensor in trained),
         )
 
+    def _train_best(self, job: EvalContext) -> BestTraining:
+        """Train at each rate with the cell's own labels and draws; keep the best network."""
+        from .loop import DivergedError
+
+        kept: tuple[int, TaskTraining, FitResult, NDArray[np.float64]] | None = None
+        before: dict[str, Gram] | None = None
+        scores: list[float | None] = []
+        predicted: list[NDArray[np.float64] | None] = []
+        failures: list[str] = []
+        for place, lr in enumerate(job.recipe.lr_grid):
+            training = self.build_training(job)
+            before = training.grams() if before is None else before  # every rate starts from these weights
+            try:
+                fitted = training.run(lr)
+            except DivergedError as failure:
+                scores.append(None)
+                predicted.append(None)
+                failures.append(str(failure))
+                continue
+            scores.append(-fitted.best.loss if fitted.best.few else fitted.best.score)
+            on_val = training.predict("val")
+            predicted.append(on_val)
+            if kept is None or fitted.best.beats(kept[2].best):
+                kept = place, training, fitted, on_val
+        if kept is None or before is None:
+            raise DivergedError("; ".join(failures))
+        at, training, fitted, on_val = kept
+
+        def wins(a: int, b: int) -> float:
+            one, two = predicted[a], predicted[b]
+            if one is None or two is None:  # it diverged
+                return float(two is None)
+            truth = one_hot(job.labels("val"), len(job.task.classes))
+            return share_of_wins(job.task.kind, truth, one, two, fitted.best.few)
+
+        criterion = "negative validation loss" if fitted.best.few else "validation AUC, then validation loss"
+        choice = describe_choice("lr", job.recipe.lr_grid, tuple(scores), at, criterion, wins)
+        return BestTraining(training, fitted, choice, before, on_val)
+
     def work(self, recipe: TrainingConfig, train: int, val: int, test: int) -> CostEstimate:
-        """Count all steps, without early stopping; the tune cell counts those of the tuning.
+        """Count all steps at every learning rate, without early stopping, and one pass over the test split.
 
         Steps count in full where a part is frozen, too: its forward pass remains, and an adapter in the
         first layer needs the whole backward pass.
         """
+        rates = len(recipe.lr_grid)
         return CostEstimate(
-            trained=recipe.steps * recipe.batch_size, seen=recipe.evaluations * val + val + test
+            trained=rates * recipe.steps_for(train) * recipe.batch_size,
+            seen=rates * (recipe.validations_for(train, val) + 1) * val + test,
         )
+
+
+def _validation_note(job: EvalContext) -> tuple[str, ...]:
+    """Say where so many validation images make even the fewest validations expensive."""
+    train, val = len(job.subset.train), len(job.subset.val)
+    trained = job.recipe.steps_for(train) * job.recipe.batch_size
+    share = FORWARD_COST * job.recipe.validations_for(train, val) * val / trained
+    if share <= VALIDATION_SHARE:
+        return ()
+    return (f"validation cost {share:.0%} of a training, since it has at least two",)

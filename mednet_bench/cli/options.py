@@ -52,6 +52,8 @@ class FieldOption(click.Option):
             kind |= {"is_flag": False, "flag_value": field.extra["flag_value"]}
             default = field.default
         shown = {"show_default": bool(default) or field.is_flag, "default": default}
+        if field.default is None and "flag_value" not in field.extra:
+            shown = {"show_default": "by --budget", "default": None}
         super().__init__([flag], **{"help": field.help, **kind, **shown, **settings})
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:

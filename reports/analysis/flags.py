@@ -200,10 +200,20 @@ def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag
         yield DoubtFlag("few-groups", f"the test images are of only {a.evidence.groups} groups")
 
 
+def labels_unused_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """A training of less than one pass has not seen all labels that the tables count."""
+    for side in (a, b):
+        passes = [record.passes for record in side.records if 0 < record.passes < 1]
+        if passes:
+            reason = f"{side.row.init} was trained for {min(passes):.2g} passes: it did not see all labels"
+            yield DoubtFlag("labels-unused", reason)
+
+
 CHECKS: tuple[FlagCheck, ...] = (
     split_overlap_flags, generated_flags, contamination_flags, not_imagenet_flags, unpaired_flags, seed_flags,
     one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags, majority_flags,
     grid_edge_flags, still_improving_flags, few_images_flags,
+    labels_unused_flags,
 )  # fmt: skip
 """In display order."""
 

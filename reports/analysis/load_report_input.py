@@ -135,7 +135,8 @@ def load_report_input(folders: Sequence[Path], margin: float = MARGIN) -> Report
         raise UserError(f"{folders_text}: views and labels per class need a newer version of mednet-bench.")
     audits = {(a.init, a.identity, a.task): a for folder in runs.folders for a in read_audits(folder)}
     leakage = {place: audit for folder in runs.folders for place, audit in read_leakage(folder).items()}
-    counted, repeated = _latest_per_seed(r for r in records if r.cell.step == "score" and r.status == "ok")
+    scored = (r for r in records if r.cell.step == "score" and r.status == "ok" and not r.cell.longer)
+    counted, repeated = _latest_per_seed(scored)
     store_of = {key: RecordStore(folders[0]) for key, folders in runs.places.items()}
     return ReportInput(
         **vars(runs),
@@ -254,6 +255,7 @@ def _row(
         derived_from=init.derived_from if init else "",
         origin=init.origin if init else "",
         leaked=leaked,
+        passes=min(record.passes for record in members),
     )
 
 

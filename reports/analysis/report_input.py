@@ -48,6 +48,7 @@ class LeaderboardRow:
         origin: "here" or "card" for one pretraining of many possible ones, as in `InitFacts`.
         leaked: train or val contain most test images, near copies of them or images of their patients, so
             that scores do not apply to new images.
+        passes: fewest passes of a training over its labels; 0 where nothing was trained, or it is unknown.
     """
 
     task: str
@@ -72,6 +73,7 @@ class LeaderboardRow:
     derived_from: str = ""
     origin: str = ""
     leaked: bool = False
+    passes: float = 0.0
 
     @property
     def block(self) -> Block:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ from ..statistics.verdict_terms import (
 )
 from .flags import LEAKS, ComparisonSide, flags_of
 from .influence_input import score_evidence
+from .longer_scratch import LongerGain, longer_gains
 from .report_input import LeaderboardRow, ReportInput, comparable_fields
 
 POWER = 0.8
@@ -128,7 +129,18 @@ def compute_verdicts(results: ReportInput) -> tuple[Verdict, ...]:
             for a, b in pairs
             if not _has_own_comparison(a, b, rows)
         )
-    return _decide_families(found)
+    gains = longer_gains(results)
+    return tuple(_flag_longer_scratch(verdict, gains) for verdict in _decide_families(found))
+
+
+def _flag_longer_scratch(verdict: Verdict, gains: Mapping[LeaderboardRow, LongerGain]) -> Verdict:
+    """Say of "better than random weights" whether it survives when these are trained longer."""
+    swapped = verdict.verdict == WORSE
+    winner, loser = (verdict.b, verdict.a) if swapped else (verdict.a, verdict.b)
+    if verdict.verdict not in (BETTER, WORSE) or loser not in gains:
+        return verdict
+    flag = gains[loser].flag(winner.init, verdict.difference, verdict.interval)
+    return replace(verdict, flags=(*verdict.flags, flag))
 
 
 def _rows_by_place(rows: Sequence[LeaderboardRow]) -> Iterable[list[LeaderboardRow]]:

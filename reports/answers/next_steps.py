@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...benchmark.schema.plan import TrainingConfig
+from ...benchmark.schema.plan import TrainingConfig, steps_text
 from ...benchmark.schema.request import seed_list
 from ..analysis.report_input import ReportInput
 from ..analysis.verdicts import UNDECIDED, Verdict
@@ -216,9 +216,12 @@ def _grids(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextSt
 def _steps(results: ReportInput, verdicts: Sequence[Verdict]) -> Iterator[NextStep]:
     late = [v for v in verdicts if _concludes(v) and v.has("still-improving")]
     if late:
-        steps = results.plan.recipe.steps if results.plan else TrainingConfig().steps
+        recipe = results.plan.recipe if results.plan else TrainingConfig()
+        least, most = recipe.steps
+        more = f"--steps {steps_text((2 * least, 2 * most))}"
+        more = more if least == most else f"--passes {2 * recipe.passes:g} {more}"
         where = count_noun(len(late), "comparison")
-        yield NextStep(f"In {where} an init was still improving at its last step", f"--steps {2 * steps}")
+        yield NextStep(f"In {where} an init was still improving at its last step", more)
 
 
 def more_seeds(used: Iterable[int], wanted: int) -> list[int]:

@@ -92,7 +92,11 @@ def check_regression(
     lost: dict[ComparisonPlace, list[str]] = defaultdict(list)
     for missing in results.missing:
         lost[visible_fields(missing.cell)].append(f"seed {missing.cell.seed}: {missing.reason}")
-    errors = {visible_fields(r.cell): r.error for r in results.failed if r.cell.step == "score"}
+    errors = {
+        visible_fields(r.cell): r.error
+        for r in results.failed
+        if r.cell.step == "score" and not r.cell.longer
+    }
     spreads, metrics = pool_spreads(lines), _metrics(baseline, results, lines)
     judgments = []
     for line in lines:

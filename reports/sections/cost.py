@@ -50,7 +50,7 @@ def cost_section(results: ReportInput) -> SectionContent | None:
     tables = [table for table in (_cells(results), _pretraining(results)) if table.rows]
     lead = (
         "Wall-clock seconds from the records. Seconds of different devices, or of cells that ran at the same "
-        "time, are not comparable. Shared work (pretrained weights, tuning, cached features) is charged to "
+        "time, are not comparable. Shared work (pretrained weights, cached features) is charged to "
         "the step or cell that did it. Memory is the peak of the device; without a GPU, of the process "
         "since its start, earlier cells included.",
     )
@@ -87,7 +87,7 @@ def _memory(records: Sequence[Record]) -> float:
 def _cells(results: ReportInput) -> Table:
     cells: dict[CostPlace, list[Record]] = defaultdict(list)
     tunings: dict[CostPlace, list[Record]] = defaultdict(list)
-    for record in results.step("score"):
+    for record in (record for record in results.step("score") if not record.cell.longer):
         cells[_place(record)].append(record)
     for record in results.step("tune"):
         tunings[_place(record)].append(record)
@@ -100,7 +100,8 @@ def _cells(results: ReportInput) -> Table:
         rows.append(
             (
                 Datum(init, init, note=_labels(members)), protocol, place_label(arch, size, input_size),
-                len(members), _seconds(members), _total(members), _total(tuning), _memory(members), devices,
+                len(members), _seconds(members), _total(members), *([_total(tuning)] if tunings else []),
+                _memory(members), devices,
             )
         )  # fmt: skip
     columns = (
@@ -110,7 +111,7 @@ def _cells(results: ReportInput) -> Table:
         TableColumn("Cells", ",d"),
         TableColumn("Per cell", "g", "mean ± sd of the seconds of one cell"),
         TableColumn("All cells", "g"),
-        TableColumn("Tuning", "g", "all hyper-parameter searches together"),
+        *([TableColumn("Tuning", "g", "of older runs: searches of a learning rate")] if tunings else []),
         TableColumn("Peak memory, MiB", ",.0f"),
         TableColumn("Device"),
     )

@@ -17,7 +17,16 @@ from ..elements.format import (
     task_entry,
     varying_columns,
 )
-from ..elements.section import SECTIONS, SectionContent, SectionPart, Table, TableColumn, TableRow
+from ..elements.section import (
+    SECTIONS,
+    Datum,
+    SectionContent,
+    SectionPart,
+    Table,
+    TableColumn,
+    TableEntry,
+    TableRow,
+)
 
 
 @SECTIONS.register("leaderboard")
@@ -74,6 +83,11 @@ def best_rows(
     return found
 
 
+def _train_labels(row: LeaderboardRow) -> TableEntry:
+    """Return the number of training labels, with the passes where a training did not see all of them."""
+    return Datum(row.n_train, note=f"{row.passes:.2g} passes") if 0 < row.passes < 1 else row.n_train
+
+
 def _table(results: ReportInput, protocol: str, rows: Sequence[LeaderboardRow], folded: bool) -> Table:
     extra = varying_columns(rows)
     first = results.primary
@@ -101,7 +115,7 @@ def _table(results: ReportInput, protocol: str, rows: Sequence[LeaderboardRow], 
             *(getattr(row, field) for _, field in extra),
             mean_and_sd(row.stats.get(first), len(row.seeds), strong=row in best),
             len(row.seeds),
-            row.n_train,
+            _train_labels(row),
             row.n_val,
             *(mean_and_sd(row.stats.get(name), len(row.seeds)) for name in others),
         )

@@ -7,6 +7,7 @@ import click
 import numpy as np
 import pytest
 
+from mednet_bench.benchmark.schema.plan import Cell
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training.protocol_options import resolve_protocol_options
 from mednet_bench.cli.commands.command import BenchCommand
@@ -18,7 +19,9 @@ from mednet_bench.core.errors import UserError
 
 FIELDS = config_fields(RunConfig)
 WRONG = {
-    "steps": ["0", "many", "1.5"],
+    "steps": ["0", "many", "1.5", "20..10", "1..2..3"],
+    "passes": ["0", "nan"],
+    "budget": ["slow"],
     "fractions": ["0", "10", "nan", ""],
     "seeds": ["4..0", "0..x", "-1", "0..4000000000"],
     "size": ["0"],
@@ -75,8 +78,9 @@ def test_every_option_has_one_line_of_help_and_a_default_that_it_accepts(name: s
     field = FIELDS[name]
     assert field.help.endswith(".") and "\n" not in field.help
     assert field.convert(field.default) == field.default
-    typed = field.texts(field.default) if field.repeats else field.text(field.default)
-    assert field.convert(field.default if field.is_flag else typed) == field.default
+    usual = getattr(RunConfig(), name)  # of --budget where there is no default
+    typed = field.texts(usual) if field.repeats else field.text(usual)
+    assert usual is None or field.convert(usual if field.is_flag else typed) == usual
 
 
 def test_python_values_become_those_of_the_command_line():
@@ -94,7 +98,7 @@ def test_python_values_become_those_of_the_command_line():
     )
     assert typed.protocol_option == {"partial": {"stages": "2"}}, "typed by the protocol, not here"
     assert given.options | {"protocol_option": {}} == typed.options | {"protocol_option": {}}
-    again = RUN.make_context("run", changed_arguments(given)).params
+    again = RUN.make_context("run", changed_arguments(given, given.preset)).params
     assert config_of(again).options | {"protocol_option": {}} == given.options | {"protocol_option": {}}
 
 
@@ -141,3 +145,32 @@ def test_the_template_of_a_configuration_file_holds_every_option_with_its_defaul
     found = read_config_file(path, FIELDS)
     assert set(found) == set(FIELDS)
     assert RunConfig(**found) == RunConfig()
+
+
+def test_a_budget_sets_what_is_not_given_and_everything_holds_numbers():
+    standard, quick = RunConfig(), RunConfig(budget="quick", steps="300", seeds="7")
+    assert (standard.passes, standard.steps, standard.seeds) == (10.0, (1000, 20000), (0, 1, 2, 3, 4))
+    assert standard.fractions == (0.1, 0.25, 0.5, 1.0) and standard.pretrain_images == 3_000_000
+    assert (quick.passes, quick.steps, quick.seeds, quick.fractions) == (5.0, (300, 300), (7,), (0.1, 1.0))
+    assert quick.recipe.steps_for(10**9) == 300 and standard.recipe.steps_for(6400) == 2000
+    assert RunConfig(budget="thorough").recipe.lr_grid == (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+
+
+def test_a_given_value_outlives_another_budget_and_the_others_follow_it():
+    config = RunConfig(seeds="0..1", steps="1000..5000", pretrain_images=640)
+    quick = config.with_options({"budget": "quick", "pretrain_images": 64})
+    assert (quick.seeds, quick.steps, quick.pretrain_images) == ((0, 1), (1000, 5000), 64)
+    assert (quick.passes, quick.lr_grid) == (5.0, (3e-4, 1e-3, 3e-3))
+    words = ["--budget", "quick", "--seeds", "0..1", "--steps", "1000..5000", "--pretrain-images", "64"]
+    assert sorted(changed_arguments(quick, quick.preset)) == sorted(words)
+
+
+def test_vision_transformers_have_lower_rates_by_default_and_those_that_are_given():
+    vit, cnn = (
+        Cell(task="t", size=28, input_size=64, arch=arch, init="scratch")
+        for arch in ("vit_tiny_patch16_224", "resnet18")
+    )
+    config = RunConfig(budget="quick")
+    assert config.recipe_for(vit).lr_grid == (3e-5, 1e-4, 3e-4)
+    assert config.recipe_for(cnn).lr_grid == config.lr_grid == (3e-4, 1e-3, 3e-3)
+    assert RunConfig(lr_grid="1e-3").recipe_for(vit).lr_grid == (1e-3,)

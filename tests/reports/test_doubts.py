@@ -23,6 +23,7 @@ from mednet_bench.reports.analysis.report_input import ReportInput
 from mednet_bench.reports.analysis.verdicts import BETTER, EQUIVALENT, UNDECIDED, compute_verdicts
 from mednet_bench.reports.answers.data_quality import data_quality_answer
 from mednet_bench.reports.elements.section import SectionPart
+from mednet_bench.reports.sections.leaderboard import leaderboard_section
 from mednet_bench.reports.sections.problems import problems_section
 
 GRID = Grid(tasks=("retinamnist",), inits=("rival", "scratch"), fractions=(1.0,), protocols=("linear",))
@@ -292,3 +293,18 @@ def test_what_an_audit_doubts_touches_the_averages(tmp_path: Path, found: dict) 
     write_leakage(tmp_path / LEAKAGE_FOLDER, audit_of(**found))
     results = rewritten(tmp_path, lambda record, store: undoubted(record, counted(known=300)))
     assert ", 2 with look-alikes, unclear patients or shortcuts" in data_quality_answer(results).sentence
+
+
+@pytest.mark.parametrize(("passes", "flagged"), [(0.387, True), (1.0, False), (0.0, False)])
+def test_a_training_that_did_not_see_all_labels_is_flagged_with_its_passes(
+    passes: float, flagged: bool, tmp_path: Path
+) -> None:
+    def train_shortly(record: Record, store: RecordStore) -> Record:
+        return msgspec.structs.replace(record, passes=passes if record.cell.init == "rival" else 4.0)
+
+    results = rewritten(tmp_path, train_shortly)
+    (verdict,) = compute_verdicts(results)
+    reasons = [flag.reason for flag in verdict.flags if flag.name == "labels-unused"]
+    said = "rival was trained for 0.39 passes: it did not see all labels"
+    assert reasons == ([said] if flagged else [])
+    assert ("0.39 passes" in str(leaderboard_section(results))) == flagged

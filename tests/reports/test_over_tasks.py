@@ -302,7 +302,7 @@ def test_more_recipes_of_one_init_alone_change_no_count_of_verdicts(tmp_path: Pa
     write_run(tmp_path, alone("retinamnist", fractions=(1.0,)))
     before = main_answer(results := load_report_input([tmp_path]), compute_verdicts(results))
     for steps in (77, 78, 79):
-        grid = alone("retinamnist", fractions=(1.0,), recipe=TrainingConfig(steps=steps))
+        grid = alone("retinamnist", fractions=(1.0,), recipe=TrainingConfig(steps=(steps, steps)))
         write_run(tmp_path, replace(grid, inits=("imagenet",)))
     after = main_answer(results := load_report_input([tmp_path]), compute_verdicts(results))
     assert len(results.rows) == 2 + 3 and len(compute_verdicts(results)) == 1

@@ -237,7 +237,7 @@ def test_networks_and_recipes_are_counted_if_there_are_several(tmp_path: Path):
     sentence = answer_of(load_report_input([tmp_path]), "Does medical").sentence
     assert "2 pretrainings of mednet here" in sentence and ", one for each network and kind" in sentence
     assert "n = 1 task, 2 networks, 1 label fraction" in sentence
-    write_run(tmp_path, replace(several, recipe=TrainingConfig(steps=77)))
+    write_run(tmp_path, replace(several, recipe=TrainingConfig(steps=(77, 77))))
     results = load_report_input([tmp_path])
     judged = [v for v in compute_verdicts(results) if not v.barred]
     assert "2 networks, 2 recipes, 1 label" in n_of(results, judged)

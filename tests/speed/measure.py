@@ -113,7 +113,7 @@ def measure_loop(device: str, arch: str, side: int, rounds: int = 9) -> dict[str
     steps = 24 if device == "cpu" else 60
     task = catalog(DataLocations())["phantom-tissue"]
     splits = dict(task.source.load(28, DataLocations()))
-    job = job_of(task, splits, arch, side, TrainingConfig(steps=steps, batch_size=batch), device)
+    job = job_of(task, splits, arch, side, TrainingConfig(steps=(steps, steps), batch_size=batch), device)
     found = rates([bare(arch, side, steps, batch, device), ours(job, steps, batch)], rounds)
     return {**found, "ratio": found["ours"] / found["bare"]}
 
@@ -130,7 +130,9 @@ def measure_medmnist(rounds: int = 2) -> dict[str, float]:
     splits = dict(task.source.load(28, places))
     n = len(splits["train"])
     steps, batch = round(n / 128), 128  # rates are per image: 4 steps show 512 of the 546 images
-    job = job_of(task, splits, "resnet18_cifar", 28, TrainingConfig(steps=steps, batch_size=batch), "cpu")
+    job = job_of(
+        task, splits, "resnet18_cifar", 28, TrainingConfig(steps=(steps, steps), batch_size=batch), "cpu"
+    )
     training = TaskTraining.load(job)
     feed, hyper = (
         training.batch_source(),

@@ -54,7 +54,7 @@ def parity_command(values: ParsedValues) -> int:
     """
     study = parity.study.study_of(values["study"])
     config = parity.run_config.run_config_of(study, values)
-    say(f"Parity is this run: mednet-bench run {shlex.join(changed_arguments(config))}")
+    say(f"Parity is this run: mednet-bench run {shlex.join(changed_arguments(config, config.preset))}")
     run_and_report(config)  # a cell that failed is a missing value below
     result = parity.outcome.outcome_of(study, config.folder)
     parity.outcome.write_parity(result, config.folder)
@@ -72,7 +72,7 @@ def _parity_params() -> list[click.Parameter]:
         options.field_option("tasks", default=None, help=tasks),
         options.field_option("archs", default=None, help=archs),
         options.field_option("size"),
-        options.field_option("seeds"),
+        options.field_option("seeds", default="0..2", show_default=True),
         click.Option(["--out"], default="", help="Run directory; runs/parity-STUDY by default."),
         click.Option(["--imagenet"], type=options.PATH, help=weights),
         options.data_root_option(),

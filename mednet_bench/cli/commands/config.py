@@ -34,12 +34,13 @@ def config_template() -> str:
 
 def _template_lines() -> Iterator[str]:
     yield "# Options of `mednet-bench run --config FILE` and their defaults; the command line overrides them."
-    fields = config_fields(RunConfig).values()
+    fields, usual = config_fields(RunConfig).values(), RunConfig()
     for group in OPTION_GROUPS:
         yield from ("", f"# --- {group} ---")
         for field in fields:
             if field.extra["group"] == group:
-                value = field.default if field.default or not field.repeats else []
+                value = getattr(usual, field.name)
+                value = value if value or not field.repeats else []
                 line = tomli_w.dumps({field.key: "" if value is None else value}, multiline_strings=False)
                 setting = " ".join(line.split()).replace("[ ", "[").replace(", ]", "]")
                 yield from ("", f"# {field.help}", f"# {setting}")

@@ -10,39 +10,64 @@ if TYPE_CHECKING:
     from ...experiment import PlannedRun
 
 
+DAY = 24 * 3600
+"""Seconds; a longer run gets a proposal."""
+CHEAPER = "--budget quick"
+
+
 def plan_facts(planned: "PlannedRun") -> dict[str, Any]:
-    """Return every cell with its key, fields and state, and every init with its label."""
+    """Return every cell with its key, fields and state, every init with its label, and the trainings."""
     cards = planned.resolved.cards
     inits = sorted({(task, arch, card.name, card.label) for (task, arch, _), card in cards.items()})
     return {
         "cells": planned.cell_facts(),
         "inits": [dict(zip(("task", "arch", "init", "label"), init, strict=True)) for init in inits],
+        "trainings": planned.training_facts(),
     }
 
 
 def plan_text(facts: dict[str, Any]) -> str:
-    """Return a table of the cells per (task, arch, init, protocol), and one of the inits."""
+    """Return tables of the cells per (task, arch, init, protocol), of the inits and of the trainings."""
     rows: dict[tuple[str, ...], Counter[str]] = {}
     for cell in facts["cells"]:
         pixels = f"{cell['size']}->{cell['input_size']}"
-        line = (cell["step"], cell["task"], pixels, cell["arch"], cell["init"], cell["protocol_label"])
+        protocol = cell["protocol_label"]
+        protocol += f", {cell['longer']:g} x the passes" if cell["longer"] else ""
+        line = (cell["step"], cell["task"], pixels, cell["arch"], cell["init"], protocol)
         count = rows.setdefault(line, Counter())
         count["cells"] += 1
         count["to do"] += cell["state"] == "to do"
     body = [[*line, count["cells"], count["to do"]] for line, count in rows.items()]
     headers = ["step", "task", "px", "arch", "init", "protocol", "cells", "to do"]
     inits = sorted({(each["task"], each["init"], each["label"]) for each in facts["inits"]})
-    return f"{tabulate(body, headers)}\n\n{tabulate(inits, ['task', 'init', 'weights'])}"
+    tables = [tabulate(body, headers), tabulate(inits, ["task", "init", "weights"])]
+    if facts["trainings"]:
+        tables.append(tabulate(*_training_rows(facts["trainings"])))
+    return "\n\n".join(tables)
+
+
+def _training_rows(trainings: list[dict[str, Any]]) -> tuple[list[list[Any]], list[str]]:
+    """Return rows and headers of the passes that a training makes over its labels, before early stopping."""
+    rows = [
+        [
+            each["task"], f"{each['fraction']:.4g}", each["n_train"], each["steps"], f"{each['passes']:.3g}",
+            "not all labels are seen" if each["passes"] < 1 else "",
+        ]
+        for each in trainings
+    ]  # fmt: skip
+    return rows, ["task", "fraction", "train labels", "steps", "passes", ""]
 
 
 def estimate_facts(planned: "PlannedRun") -> dict[str, Any]:
     """Return the number of cells, and the time left; device and time are None where nothing is left."""
     seconds = planned.estimate()
+    is_long = seconds is not None and seconds.high > DAY
     return {
         "n_cells": len(planned.cells),
         "n_to_do": len(planned.waiting),
         "device": planned.device,
         "estimate": {"low_seconds": seconds.low, "high_seconds": seconds.high} if seconds else None,
+        "proposal": CHEAPER if is_long and planned.resolved.request.budget != "quick" else None,
     }
 
 
@@ -51,4 +76,6 @@ def estimate_text(facts: dict[str, Any]) -> str:
     if facts["estimate"] is None:
         return f"all {facts['n_cells']} cells have their records"
     low, high = (duration(facts["estimate"][name]) for name in ("low_seconds", "high_seconds"))
-    return f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}: between {low} and {high}"
+    line = f"{facts['n_to_do']} of {facts['n_cells']} cells on {facts['device']}: between {low} and {high}"
+    more = f"{facts['proposal']} gives a first answer sooner, with fewer seeds, fractions and passes"
+    return f"{line}\n{more}" if facts["proposal"] else line

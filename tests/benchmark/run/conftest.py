@@ -28,8 +28,7 @@ def environment(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     (plugin / "quick-1.dist-info").mkdir()
     (plugin / "quick-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: quick\nVersion: 1\n")
     (plugin / "quick-1.dist-info" / "entry_points.txt").write_text(
-        "[mednet_bench.protocols]\nquick = quick:quick\ntuned = quick:tuned\n"
-        "[mednet_bench.sections]\nmoving = quick:moving\n"
+        "[mednet_bench.protocols]\nquick = quick:quick\n[mednet_bench.sections]\nmoving = quick:moving\n"
     )
     inherited = {
         name: value

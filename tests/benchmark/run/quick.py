@@ -1,6 +1,6 @@
-"""Plug-in with two cheap protocols that log their cells.
+"""Plug-in with a cheap protocol, `quick`, that scores at random and logs its cells.
 
-`quick` scores at random; `tuned` also has a tune cell per group. Environment: QUICK_TALLY: file for a line
+Environment: QUICK_TALLY: file for a line
 per computed cell; QUICK_CROWD: processes that must have started a cell before any ends one; QUICK_SECONDS:
 duration of a cell; QUICK_FAIL: regular expression of cells that fail, e.g. "score scratch 0.5 0"; QUICK_EXIT:
 of cells that end their process; QUICK_MOVE: run directory to move away while its report is written.
@@ -17,25 +17,19 @@ from mednet_bench.benchmark.training.protocol import (
     CostEstimate,
     EvalContext,
     ProtocolResult,
-    describe_choice,
 )
 
 
 class Quick:
     recipe_fields = ()
-    tunes = False
     frozen = True
-
-    def tune(self, job: EvalContext):
-        self._log_cell("tune", job)
-        return describe_choice("lr", (0.1, 1.0), (0.6, 0.7), 1, "nothing")
 
     def score(self, job: EvalContext) -> ProtocolResult:
         self._log_cell("score", job)
         rng = np.random.default_rng(job.cell.seed)
         width = len(job.task.classes)
         parts = (rng.dirichlet(np.ones(width), len(job.labels(split))) for split in ("test", "val"))
-        return ProtocolResult(*parts, weights="random:0", choices=(job.tuned,) if job.tuned else ())
+        return ProtocolResult(*parts, weights="random:0")
 
     def work(self, recipe: object, train: int, val: int, test: int) -> CostEstimate:
         return CostEstimate()
@@ -54,14 +48,10 @@ class Quick:
             raise ArithmeticError(f"the test wants {cell} to fail\nand to say so at length")
 
 
-class Tuned(Quick):
-    tunes = True
-
-
 def moving(results: object) -> None:
     """Empty section of the report."""
     if folder := os.environ.get("QUICK_MOVE"):
         Path(folder).rename(f"{folder}-gone")
 
 
-quick, tuned = Quick(), Tuned()
+quick = Quick()

@@ -133,8 +133,10 @@ def test_plan_prints_the_grid_and_a_range_and_leaves_nothing(mednet_bench: Comma
     for init in ("scratch", "imagenet"):
         place = f"phantom-organ 28->32 tf_efficientnet_lite0 {init}"
         assert f"score {place} linear 6 6".split() in lines
-        assert f"tune {place} finetune 2 2".split() in lines
-    assert re.search(r"^28 of 28 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
+        assert f"score {place} finetune 6 6".split() in lines
+    control = "score phantom-organ 28->32 tf_efficientnet_lite0 scratch finetune, 4 x the passes 6 6"
+    assert control.split() in lines
+    assert re.search(r"^30 of 30 cells on cpu: between .+ and .+$", ended.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
 
 

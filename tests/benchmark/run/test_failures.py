@@ -67,26 +67,14 @@ def test_a_failed_cell_is_recorded_and_retried_and_the_overwrite_rules_are_kept(
     assert cells_in(tally(log_file))[5:] == ["score scratch 0.5 0", "score scratch 0.5 1"]
 
 
-def test_a_limit_counts_evaluations_and_brings_the_tuning_that_they_need(
+def test_a_limit_counts_evaluations_and_brings_the_pretraining_that_they_need(
     mednet_bench: CommandLine, tmp_path: Path
 ):
     out = tmp_path / "run"
-    command = [*QUICK, "--protocols", "tuned", "--fractions", "0.5,1", "--seeds", "0..1", "--out", out]
-    ended = mednet_bench.succeed(*command, "--limit", "1")
-    assert cells_in(tally(tmp_path / "tally")) == ["tune scratch 0.5 0", "score scratch 0.5 0"]
-    ended = mednet_bench(*command, QUICK_FAIL="tune")
-    assert ended.returncode == 1
-    assert cells_in(tally(tmp_path / "tally"))[2:] == ["score scratch 0.5 1", "tune scratch 1 0"]
-    reasons = {name_of(record.cell): record.error for record in planned_records(out) if record.error}
-    broken = "ArithmeticError: the test wants tune scratch 1 0 to fail"
-    assert reasons == {
-        "tune scratch 1 0": broken,
-        "score scratch 1 0": f"its tune cell failed: {broken}",
-        "score scratch 1 1": f"its tune cell failed: {broken}",
-    }
-    ended = mednet_bench(*command)  # the tuning is well again, and so is all that needs it
-    assert ended.returncode == 0, ended.stderr
-    assert {record.status for record in planned_records(out)} == {"ok"}
+    command = ["run", *SMALL, "--inits", "mednet,scratch", "--protocols", "knn", "--fractions", "0.5,1"]
+    command += ["--seeds", "0..1", "--pretrain-images", "64", "--pretrain-batch", "16", "--no-report"]
+    mednet_bench.succeed(*command, "--limit", "1", "--out", out)
+    assert sorted(record.cell.step for record in RecordStore(out).read_all()) == ["pretrain", "score"]
 
 
 def test_a_training_that_diverges_fails_what_needs_it_and_nothing_else(
@@ -104,13 +92,13 @@ def test_a_training_that_diverges_fails_what_needs_it_and_nothing_else(
     well = {name for name, record in records.items() if record.status == "ok"}
     assert well == {("score", "scratch", "knn")}
     assert "DivergedError" in records["pretrain", "mednet", ""].error
-    assert "DivergedError" in records["tune", "scratch", "finetune"].error
-    assert "1e+30" in records["tune", "scratch", "finetune"].error, "which learning rate it was"
+    assert "DivergedError" in records["score", "scratch", "finetune"].error
+    assert "1e+30" in records["score", "scratch", "finetune"].error, "which learning rate it was"
     needing = {
-        **{("score", "mednet", "knn"): "pretrain", ("tune", "mednet", "finetune"): "pretrain"},
-        **{("score", "mednet", "finetune"): "pretrain", ("score", "scratch", "finetune"): "tune"},
+        ("score", "mednet", "knn"): "pretrain",
+        ("score", "mednet", "finetune"): "pretrain",
     }
-    diverged = {("pretrain", "mednet", ""), ("tune", "scratch", "finetune")}
+    diverged = {("pretrain", "mednet", ""), ("score", "scratch", "finetune")}
     assert needing.keys() == records.keys() - well - diverged
     for name, step in needing.items():
         assert records[name].error.startswith(f"its {step} cell failed: ")

@@ -36,7 +36,7 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
 ):
     out = tmp_path / "run"
     # cells of a few milliseconds, so that a process spends most of its time with the writing of records
-    command = [*QUICK, "--protocols", "quick,tuned", "--fractions", "0.5,1", "--seeds", "0..99", "--out", out]
+    command = [*QUICK, "--fractions", "0.5,1", "--seeds", "0..199", "--out", out]
     kept: dict[str, tuple[int, bytes]] = {}
     for records in (1, 80, 160):  # and at least as many are left, however late this process notices
         with mednet_bench.start(*command) as process:
@@ -55,15 +55,15 @@ def test_a_run_that_is_killed_again_and_again_keeps_what_is_finished_and_complet
     now = states(out)
     assert {name: now[name] for name in kept} == kept
     records = planned_records(out)
-    assert len(records) == 2 * 2 * 100 + 2  # and a tuning per fraction
+    assert len(records) == 2 * 200
     assert {record.status for record in records} == {"ok"}
     done = cells_in(tally(tmp_path / "tally"))
-    assert len(set(done)) == 200 + 2  # the two protocols' cells have the same names in the tally
+    assert len(set(done)) == 400
     assert len(done) <= len(records) + 3, "each kill may cost the one cell that was running"
     assert not list(out.rglob("*.tmp")), "what the kills cut off was not removed"
 
     board = pd.read_csv(build_report([out]).csv)
-    assert set(board["n_seeds"]) == {100}
+    assert set(board["n_seeds"]) == {200}
 
 
 def test_what_a_killed_process_left_half_written_is_not_counted(

@@ -131,7 +131,8 @@ def test_a_study_is_a_run_of_its_protocol_at_its_side_on_all_labels():
     values = {"tasks": ("organ?mnist", "breastmnist"), "archs": ("densenet121",), "size": 64, "seeds": "3"}
     values |= {"imagenet": Path("w"), "data_root": None, "download": False, "device": "cpu", "jobs": 2}
     values["out"] = ""
-    given = changed_arguments(run_config_of(STUDIES["medmnist-plus"], values))
+    config = run_config_of(STUDIES["medmnist-plus"], values)
+    given = changed_arguments(config, config.preset)
     assert " ".join(given) == (
         "--tasks organamnist,organcmnist,organsmnist,breastmnist --inits imagenet=w --archs densenet121 "
         "--protocols medmnist-plus --fractions 1 --seeds 3 --size 64 --input-size 224 --no-download "

@@ -311,7 +311,7 @@ def test_the_command_line_overrides_the_configuration_and_that_the_defaults(
     assert {planned.cell.seed for planned in plan.cells} == {5}
     assert {planned.cell.init for planned in plan.cells} == {"scratch", "imagenet"}
     assert {planned.cell.fraction for planned in plan.cells} == {0.5, 1}
-    assert (plan.recipe.steps, plan.recipe.lr_grid, plan.recipe.augment) == (9, (0.1, 0.2), False)
+    assert (plan.recipe.steps, plan.recipe.lr_grid, plan.recipe.augment) == ((9, 9), (0.1, 0.2), False)
     assert plan.recipe.batch_size == 32, "a default that neither names"
     assert not (tmp_path / "there" / "report").exists()
     assert len(list((tmp_path / "there" / "records").iterdir())) == 1

@@ -181,7 +181,7 @@ def test_what_does_not_decide_the_features_shares_an_entry(
     features_of(here.job("linear"))
     features_of(here.job("knn", fraction=0.1, seed=3))
     features_of(bench(tmp_path, replace(loaded, name="renamed", label="x")).job("linear"))
-    recipe = msgspec.structs.replace(here.recipe, steps=7)
+    recipe = msgspec.structs.replace(here.recipe, steps=(7, 7))
     features_of(bench(tmp_path, loaded, recipe=recipe).job("linear"))
     assert spy.images == IMAGES and len(cached(tmp_path)) == 1
 
@@ -202,8 +202,8 @@ def test_a_seed_that_changes_nothing_repeats_the_result_and_says_so(
     request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2,1", seeds="0..1")
     grid = build_plan(request, [task], [task], toys.NOWHERE)
     together = CellRunner(grid, "cpu")
-    records = [together.compute(planned, [])[0] for planned in grid.plan.cells]
-    alone = [CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells]
+    records = [together.compute(planned)[0] for planned in grid.plan.cells]
+    alone = [CellRunner(grid, "cpu").compute(planned)[0] for planned in grid.plan.cells]
     assert [record.metrics for record in records] == [record.metrics for record in alone]
     part, other, whole, again = records
     assert part.hashes.subset != other.hashes.subset and not other.notes

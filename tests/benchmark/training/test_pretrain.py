@@ -193,7 +193,7 @@ def test_the_record_says_in_how_many_parts_a_pretraining_was_computed(
     monkeypatch.setattr(module, "train", run_short)
     note = "memory was short: each batch was accumulated in 2 parts"
     for notes in ((note,), (CACHED_WEIGHTS_NOTE, note)):
-        assert CellRunner(grid, "cpu").compute(grid.plan.cells[0], [])[0].notes == notes
+        assert CellRunner(grid, "cpu").compute(grid.plan.cells[0])[0].notes == notes
     assert tried == [1, 2]
 
 
@@ -209,7 +209,7 @@ def test_images_that_change_while_they_are_read_give_no_weights(
 
     monkeypatch.setattr(module, "_load_pools", change)
     with pytest.raises(StoppedError, match="changed after this run was planned"):
-        CellRunner(grid, "cpu").compute(first, [])
+        CellRunner(grid, "cpu").compute(first)
     file = grid.pretraining(first.cell).file
     assert file is not None and not file.exists()
 
@@ -219,7 +219,7 @@ def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
 ) -> None:
     first, score = grid.plan.cells
     bench, store = CellRunner(grid, "cpu"), RecordStore(tmp_path / "run")
-    record, _ = bench.compute(first, [])
+    record, _ = bench.compute(first)
     store.write(record, None)
     assert pending_cells(grid, store, ResumeRules()) == [score]
     file = grid.card(score.cell).file
@@ -229,7 +229,7 @@ def test_weights_that_changed_since_they_were_made_are_refused_and_made_anew(
         with pytest.raises(UserError, match="run the same command again"):
             bench.compute(score, [record])
         assert pending_cells(grid, store, ResumeRules()) == [first, score], name
-        again, _ = bench.compute(first, [])
+        again, _ = bench.compute(first)
         assert again.hashes == record.hashes and not again.notes, name
         scored, _ = bench.compute(score, [again])
         assert scored.hashes.weights == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"

@@ -60,17 +60,15 @@ def cells_of(tmp_path: Path, archs: str = toys.ARCH, **options: object) -> tuple
 def test_cells_and_keys_contain_the_options_with_defaults(tmp_path: Path) -> None:
     usual = cells_of(tmp_path, protocols="partial,lora")
     assert [(planned.cell.step, planned.cell.protocol_label) for planned in usual] == [
-        ("tune", "partial (stages=1)"),
         ("score", "partial (stages=1)"),
-        ("tune", "lora (rank=8 alpha=16)"),
         ("score", "lora (rank=8 alpha=16)"),
     ]
     said = {"partial": {"stages": "1"}, "lora": {"alpha": "16", "rank": "8"}}
     assert cells_of(tmp_path, protocols="partial,lora", protocol_option=said) == usual
     other = cells_of(tmp_path, protocols="partial,lora", protocol_option={"partial": {"stages": 2}})
     changed = [new.key != old.key for new, old in zip(other, usual, strict=True)]
-    assert changed == [True, True, False, False]
-    assert len({planned.cell for planned in (*usual, *other)}) == 6  # cells are hashable
+    assert changed == [True, False]
+    assert len({planned.cell for planned in (*usual, *other)}) == 3  # cells are hashable
 
 
 def test_a_protocol_without_options_keeps_its_cells_and_keys(tmp_path: Path) -> None:
@@ -86,7 +84,7 @@ def test_layer_decay_is_for_vision_transformers_unless_an_option_says_otherwise(
     def found(**values: object) -> list[object]:
         given = {"finetune": values} if values else {}
         cells = cells_of(tmp_path, archs=f"{toys.ARCH},test_vit", protocol_option=given)
-        return [planned.cell.protocol_options for planned in cells if planned.cell.step == "tune"]
+        return [planned.cell.protocol_options for planned in cells]
 
     assert found() == [msgspec.UNSET, {"layer_decay": 0.75}]
     assert found(layer_decay="1") == [msgspec.UNSET, msgspec.UNSET]
@@ -97,7 +95,7 @@ def test_the_prefixes_are_those_of_timms_plain_vision_transformers() -> None:
     import timm
     from timm.models import model_entrypoint
 
-    from mednet_bench.benchmark.protocols.finetune import VIT_PREFIXES
+    from mednet_bench.benchmark.schema.budget import VIT_PREFIXES
 
     modules = {"beit", "eva", "naflexvit", "vision_transformer", "vision_transformer_sam"}
     plain = [
@@ -115,7 +113,7 @@ class Foreign:
 
     recipe_fields = ()
     tunes = frozen = False
-    tune = score = work = None
+    score = work = None
 
 
 class ForeignOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,7 +192,7 @@ def test_the_protocol_of_the_documentation_trains_what_it_says(tmp_path: Path) -
     exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], names)
     with PROTOCOLS.aside() as things:
         things.update(bias=PROTOCOLS.add("bias", names["bias"]))  # type: ignore[arg-type]
-        job = toys.Bench(toys.task_of(toys.Toy()), tmp_path).job("bias", tuned=toys.TUNED)
+        job = toys.Bench(toys.task_of(toys.Toy()), tmp_path).job("bias")
         counts = []
         for scales in (False, True):
             cell = msgspec.structs.replace(job.cell, protocol_options={"scales": scales})
@@ -209,3 +207,8 @@ def test_options_that_are_no_struct_make_a_plug_in_faulty() -> None:
     assert protocol._fault("old", Foreign()) == ""
     wrong = type("Wrong", (Foreign,), {"options": {"stages": 1}})()
     assert protocol._fault("wrong", wrong) == "gives a protocol whose options are no msgspec.Struct class"
+
+
+def test_a_protocol_of_version_0_1_that_tunes_is_refused_with_the_change_to_make() -> None:
+    tuning = type("Tuning", (Foreign,), {"tunes": True})()
+    assert "`tunes`, which is gone: choose in `score`" in protocol._fault("old", tuning)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import toys
-from toys import TUNED, bits
+from toys import bits
 
 from mednet_bench.baselines.init import InputSpec
 from mednet_bench.baselines.weights.archs import build_backbone
@@ -102,14 +102,14 @@ def test_measuring_changes_no_bit_and_never_looks_at_test_images(
 
     monkeypatch.setattr(fit, "similarity_images", watched)
     finetune = PROTOCOLS["finetune"]
-    measured = finetune.score(here.job("finetune", tuned=TUNED))
+    measured = finetune.score(here.job("finetune"))
     assert len(seen) == 2 and all(images is here.data.images("val") for images in seen)
     assert measured.parameters == sum(p.numel() for p in build_backbone(toys.ARCH, 16).parameters())
     values = [each.cka for each in measured.similarity]
     assert len(values) == 5 and all(value is not None and -0.5 < value <= 1.001 for value in values)
     assert min(values) < 0.999  # type: ignore[type-var]  # it was trained
     monkeypatch.setattr(fit, "gram_matrices", lambda *arguments: {})
-    without = finetune.score(here.job("finetune", tuned=TUNED))
+    without = finetune.score(here.job("finetune"))
     assert without.similarity == () and bits(without) == bits(measured)
 
 

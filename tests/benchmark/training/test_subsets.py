@@ -187,7 +187,7 @@ def test_every_init_is_given_the_same_labels(tmp_path: Path, monkeypatch: pytest
     request = toys.run_config(tmp_path / "run", inits=inits, protocols="knn", fractions="0.2", seeds="4")
     task = toys.task_of(toys.Toy())
     grid = build_plan(request, [task], [task], toys.NOWHERE)
-    scratch, mednet = (CellRunner(grid, "cpu").compute(planned, [])[0] for planned in grid.plan.cells)
+    scratch, mednet = (CellRunner(grid, "cpu").compute(planned)[0] for planned in grid.plan.cells)
     assert {scratch.cell.init, mednet.cell.init} == {"scratch", "mednet"}
     assert scratch.hashes.weights != mednet.hashes.weights
     assert (scratch.hashes.subset, scratch.counts) == (mednet.hashes.subset, mednet.counts)

@@ -161,6 +161,14 @@ def test_training_stops_when_patience_is_at_an_end() -> None:
     assert all(torch.equal(model.state_dict()[name], value) for name, value in seen[1].items())
 
 
+def test_patience_counts_after_the_warm_up_only() -> None:
+    model, seen = network(), []
+    scores = [(1.0, 0.9), (1.0, 0.5), (1.0, 0.5), (1.0, 0.5), (1.0, 0.5), (1.0, 0.5)]
+    hyper = OptimizerConfig(lr=1e-2, weight_decay=0, every=2, patience=2, warmup=0.4)  # of 20 steps: 8
+    fitted = fit(model, feed_of(*data()), hyper, scripted(scores, model, seen))
+    assert [point.step for point in fitted.curve] == [2, 4, 6, 8, 10, 12]
+
+
 def test_the_rate_rises_then_falls_to_nothing() -> None:
     model, (images, labels) = network(), data()
     rates: list[float] = []

@@ -11,7 +11,7 @@ import pytest
 import torch
 import toys
 from torch import Tensor, nn
-from toys import TUNED, bits
+from toys import bits
 from waits import watched
 
 from mednet_bench.baselines.weights.archs import build_backbone
@@ -24,12 +24,12 @@ from mednet_bench.benchmark.training.protocol import PROTOCOLS, EvalContext
 from mednet_bench.core.errors import UserError
 
 ARCHS = ("tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224")
-FEW = msgspec.structs.replace(toys.QUICK, steps=3, batch_size=8, evaluations=1)
+FEW = msgspec.structs.replace(toys.QUICK, steps=(3, 3), batch_size=8, evaluations=1)
 
 
 def job_of(tmp_path: Path, protocol: str, arch: str = toys.ARCH, **options: object) -> EvalContext:
     here = toys.Bench(toys.task_of(toys.Toy()), tmp_path, arch=arch, side=32, recipe=FEW)
-    job = here.job(protocol, tuned=TUNED)
+    job = here.job(protocol)
     return replace(job, cell=msgspec.structs.replace(job.cell, protocol_options=options or msgspec.UNSET))
 
 
@@ -74,7 +74,7 @@ def test_more_stages_than_there_are_is_an_error_with_their_number(tmp_path: Path
     job = job_of(tmp_path, "partial", "resnet18", stages=6)
     said = "--protocol-option partial.stages=6: the network has 5 stages; pass at most 5"
     with pytest.raises(UserError, match=said):
-        PROTOCOLS["partial"].tune(job)
+        PROTOCOLS["partial"].score(job)
     with pytest.raises(UserError, match=f"resnet18: {said}"):
         PROTOCOLS["partial"].check_arch("resnet18", 32, job.options)
 

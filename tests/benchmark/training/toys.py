@@ -12,7 +12,6 @@ import pytest
 
 from mednet_bench.baselines.init import InitCard, InitRequest, InputSpec
 from mednet_bench.benchmark.schema.plan import Cell, TrainingConfig
-from mednet_bench.benchmark.schema.records import HyperparameterChoice
 from mednet_bench.benchmark.schema.request import RunConfig
 from mednet_bench.benchmark.training import subsets
 from mednet_bench.benchmark.training.device_data import DeviceSplits
@@ -117,10 +116,8 @@ def task_of(toy: Toy, name: str = "toy", **facts: object) -> Task:
 RANDOM = InitCard(name="scratch", label="random", identity="scratch", seeded=True)
 """What `scratch` resolves to."""
 
-QUICK = TrainingConfig(steps=20, batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
+QUICK = TrainingConfig(steps=(20, 20), batch_size=16, lr_grid=(1e-3, 1e-2), evaluations=4, patience=4)
 """A fine-tuning that takes a second."""
-
-TUNED = HyperparameterChoice(name="lr", value=3e-3, grid=(3e-3,), scores=(0.5,), criterion="", at_edge=False)
 
 
 def bits(outcome: ProtocolResult) -> tuple[object, ...]:

@@ -84,7 +84,48 @@ def test_plan_gives_every_cell_with_its_key_and_state(command, no_probe: None, t
 def test_plan_of_a_finished_run_has_null_for_device_and_time(command) -> None:
     command("run", *SMALL, "--no-report")
     plan = document(command("plan", *SMALL, "--estimate-only", "--format", "json"))
-    assert plan == {"n_cells": 4, "n_to_do": 0, "device": None, "estimate": None, "warnings": []}
+    assert plan == {
+        "n_cells": 4,
+        "n_to_do": 0,
+        "device": None,
+        "estimate": None,
+        "proposal": None,
+        "warnings": [],
+    }
+
+
+def test_plan_gives_the_passes_of_a_training_per_task_and_fraction(command, no_probe: None) -> None:
+    words = [
+        *SMALL,
+        "--inits",
+        "scratch",
+        "--protocols",
+        "finetune,knn",
+        "--fractions",
+        "0.1,1",
+        "--steps",
+        "10",
+    ]
+    trainings = document(command("plan", *words, "--format", "json"))["trainings"]
+    assert [(each["fraction"], each["n_train"], each["steps"]) for each in trainings] == [
+        (0.1, 48, 10),
+        (1.0, 480, 10),
+    ]
+    assert trainings[1]["passes"] == 10 * 32 / 480
+    lines = [line.split() for line in command("plan", *words).stdout.splitlines()]
+    assert ["phantom-organ", "0.1", "48", "10", "6.67"] in lines
+    assert ["phantom-organ", "1", "480", "10", "0.667", "not", "all", "labels", "are", "seen"] in lines
+    assert document(command("plan", *SMALL, "--format", "json"))["trainings"] == []  # of knn
+
+
+def test_plan_proposes_a_quick_budget_where_a_run_takes_more_than_a_day(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "estimate_seconds", lambda *_: estimate.SecondsRange(50_000.0, 90_000.0))
+    words = [*SMALL, "--estimate-only"]
+    assert "--budget quick gives a first answer sooner" in command("plan", *words).stdout
+    assert document(command("plan", *words, "--format", "json"))["proposal"] == "--budget quick"
+    assert "first answer" not in command("plan", *words, "--budget", "quick").stdout
 
 
 def test_a_warning_of_plan_is_in_the_document_and_on_standard_error(command, no_probe: None) -> None:
