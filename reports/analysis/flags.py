@@ -8,6 +8,7 @@ import numpy as np
 from ...benchmark.audits.leakage.outcome import LeakageAudit
 from ...benchmark.schema.records import Record
 from ..statistics.paired import CEILING
+from ..statistics.uneven_seeds import farthest_seed, seeds_are_uneven
 from .influence_input import METRIC, ScoreEvidence
 from .report_input import LeaderboardRow, ReportInput
 
@@ -142,6 +143,20 @@ def seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
         yield DoubtFlag("identical-seeds", f"{one}: nothing is known of other training images")
 
 
+def uneven_seed_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
+    """The t distribution fails where one init sometimes trains far worse than usual."""
+    common = sorted(set(a.evidence.seeds) & set(b.evidence.seeds))
+    if a.evidence.problem or b.evidence.problem or len(common) < 2:
+        return
+    values = np.stack([side.evidence.at(common)[0] for side in (a, b)])
+    if seeds_are_uneven(values):
+        init, place, apart = farthest_seed(values)
+        where = f"seed {common[place]} of {(a, b)[init].row.init} is {abs(apart):.3f}"
+        side = "below" if apart < 0 else "above"
+        reason = f"one training is far off: {where} {side} the median of its seeds"
+        yield DoubtFlag("uneven-seeds", f"{reason}; such luck makes false verdicts frequent")
+
+
 def one_pretraining_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag]:
     """Another pretraining of the same kind would give different weights."""
     for side in (a, b):
@@ -218,8 +233,8 @@ def few_images_flags(a: ComparisonSide, b: ComparisonSide) -> Iterator[DoubtFlag
 
 CHECKS: tuple[FlagCheck, ...] = (
     split_overlap_flags, generated_flags, contamination_flags, not_imagenet_flags, unpaired_flags, seed_flags,
-    one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags, majority_flags,
-    grid_edge_flags, still_improving_flags, few_images_flags,
+    uneven_seed_flags, one_pretraining_flags, headroom_flags, perfect_score_flags, below_chance_flags,
+    majority_flags, grid_edge_flags, still_improving_flags, few_images_flags,
 )  # fmt: skip
 """In display order."""
 

@@ -71,8 +71,8 @@ def _lead(results: ReportInput, verdicts: Sequence[Verdict]) -> SectionPart:
         "(Benjamini and Hochberg): the same pair, protocol, network and share of labels, whose tasks also "
         "share what they show of the spread over seeds. P(better) is the probability that the true "
         "difference is above the margin; the note beside it is that of a difference within it. The interval "
-        "is neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little beyond the margin for an equivalent "
-        "one.",
+        "is neither corrected nor one-sided, so it may exclude 0 for an undecided pair, and reach a little "
+        "beyond the margin for an equivalent one.",
         "Detectable is the smallest true difference that this number of seeds and images would show with "
         f"80{NBSP}% probability. Seeds needed would show a difference as large as the present estimate; "
         "where no number of seeds would, even if the true difference were at the end of the interval, only "

@@ -14,7 +14,7 @@ from .influence import _Floats
 from .paired import PairedDifference
 
 MOST_PRIOR_FREEDOM = 4.0
-"""Most degrees of freedom that the other tasks add to those of one task. Their estimate from a dozen variances
+"""Most degrees of freedom that the other tasks add to those of one task. Their estimate from few variances
 is uncertain: more of it gives false calls where tasks differ much; docs/calibration.md has the table."""
 LEAST_SEED_SD = 1e-6
 """Tasks whose difference varies less over seeds, such as two fixed models, are neither pooled nor changed."""
