@@ -34,7 +34,7 @@ EXCLUDING = ("mostly-in-train", "contaminated", "single-seed", "no-evidence", "n
 """Flags that exclude a verdict."""
 NEVER_EQUIVALENT = ("few-test", "few-groups")
 """Flags that exclude equivalence: an error from few images or patients is not reliable. Near the ceiling it
-has the stricter level `STRICT_ALPHA`."""
+has the stricter level `STRICT_ALPHA`, and `uneven-seeds` excludes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +254,10 @@ def _decide_verdict(verdict: Verdict, alpha: float) -> Verdict:
         raise AssertionError("a verdict with a p-value has a difference")
     least = detectable_difference(verdict.paired, alpha)
     known = replace(verdict, mde=least if least <= LARGEST_DIFFERENCE else math.inf)
-    level = STRICT_ALPHA if verdict.has("near-ceiling") else ALPHA
-    within = verdict.p_equivalent[1] < level
-    shown = decide(verdict.p[1] < ALPHA, within, verdict.has(*NEVER_EQUIVALENT))
+    top = verdict.has("near-ceiling")
+    within = verdict.p_equivalent[1] < (STRICT_ALPHA if top else ALPHA)
+    blunt = verdict.has(*NEVER_EQUIVALENT) or (top and verdict.has("uneven-seeds"))
+    shown = decide(verdict.p[1] < ALPHA, within, blunt)
     if shown != NEITHER:
         differs = BETTER if verdict.difference > 0 else WORSE
         return replace(known, verdict=EQUIVALENT if shown == WITHIN else differs)

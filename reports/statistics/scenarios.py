@@ -29,6 +29,7 @@ SKEW_SHARE, SKEW_LOSS = 0.15, 0.084
 """Share of one init's trainings that fail, and the AUC that they lose; its mean is that of the other."""
 RATE_AUCS = (0.85, 0.83, 0.81)
 """True AUC of each learning rate of the tuning scenario."""
+UNLIKE_RATES = "every seed, unlike rates"
 LEAST_LABELS_COVERAGE = 0.93
 
 
@@ -221,7 +222,8 @@ def luck_rates(draws: int, rng: np.random.Generator, setting: tuple[int, bool]) 
     def rate(name: str, of: np.ndarray, among: np.ndarray, limit: float = math.nan) -> ScenarioRate:
         count = int(among.sum())
         value = float(of[among].mean()) if count else math.nan
-        return ScenarioRate(family, text, name, draws, count, value, limit, promised=not skewed)
+        least = math.isnan(limit)
+        return ScenarioRate(family, text, name, draws, count, value, limit, least, promised=not skewed)
 
     every = np.ones(draws, dtype=bool)
     found = [rate("false better/worse", wrong, every, ALPHA)]
@@ -277,31 +279,41 @@ def _draw_structured(rng: np.random.Generator, kind: str, seeds: int, difference
 
 
 def ceiling_rates(
-    draws: int, rng: np.random.Generator, setting: tuple[int, float, tuple[int, float]]
+    draws: int, rng: np.random.Generator, setting: tuple[int, float, tuple[int, float], float]
 ) -> list[ScenarioRate]:
     """Count false verdicts near a perfect score, where equivalence has a stricter level."""
-    seeds, auc, (images, prevalence) = setting
+    seeds, auc, (images, prevalence), seed_sd = setting
+    promised = auc <= 0.995 or seed_sd <= 0.01  # beyond, nearly all of the spread is from rare failures
     seed = int(rng.integers(2**31))
     found = []
     for difference, name in ((0.0, "false better/worse"), (-MARGIN, "false equivalent at the margin")):
-        rates = error_rates(SimulatedTruth(seeds, images, prevalence, auc, difference, 0.002), draws, seed)
+        rates = error_rates(SimulatedTruth(seeds, images, prevalence, auc, difference, seed_sd), draws, seed)
         value = rates.wrong if difference == 0 else rates.wrong_equivalent
-        text = f"AUC {auc:g}, {seeds} seeds, {images:,} images, {prevalence:g} positive"
-        found.append(ScenarioRate("ceiling", text, name, draws, draws, value, ALPHA))
+        family = "ceiling" if promised else "ceiling, rare failures"
+        text = f"AUC {auc:g}, sd {seed_sd:g}, {seeds} seeds, {images:,} images, {prevalence:g} positive"
+        found.append(ScenarioRate(family, text, name, draws, draws, value, ALPHA, promised=promised))
         if difference == 0:
-            found.append(ScenarioRate("ceiling", text, "equivalent found", draws, draws, rates.equivalent))
+            name, value = "equivalent found", rates.equivalent
+            found.append(ScenarioRate(family, text, name, draws, draws, value, at_least=True))
     return found
 
 
 def tuning_rates(draws: int, rng: np.random.Generator, setting: tuple[str, int, int]) -> list[ScenarioRate]:
-    """Count false verdicts between equal inits whose learning rate is chosen on validation images."""
+    """Count false verdicts between equal inits whose learning rate is chosen on validation images.
+
+    All seeds share these images and what an init finds difficult in them; so do its rates, or each has its
+    own difficult images (the worst case: then all seeds tend to the same wrong rate).
+    """
     who, seeds, validation = setting
+    rates = len(RATE_AUCS) if who == UNLIKE_RATES else 1
     labels, seen = np.arange(2000) < 1000, np.arange(validation) < validation // 2
     wrong = 0
     for _ in range(draws):
         distances = np.stack([draw_distances(rng, (auc, auc), seeds, 0.005) for auc in RATE_AUCS])
-        scores = np.stack([draw_two_inits(rng, apart, seen) for apart in distances])
-        auc = auc_influence(seen, scores)[0]  # [rates, 2, seeds]
+        common = np.sqrt(IMAGE) * rng.standard_normal((rates, 1, 1, validation))
+        common = common + np.sqrt(OWN) * rng.standard_normal((rates, 2, 1, validation))
+        noise = np.sqrt(NOISE) * rng.standard_normal((*distances.shape, validation))
+        auc = auc_influence(seen, common + noise + distances[..., None] * seen)[0]  # [rates, 2, seeds]
         best = auc.argmax(axis=0)
         if who == "seed 0":
             best = np.broadcast_to(best[:, :1], best.shape)
@@ -382,8 +394,11 @@ def scenario_cells() -> list[Scenario]:
     kinds = ("groups", "several classes", "several labels")
     cells += [(structure_rates, each) for each in itertools.product(kinds, (3, 5))]
     sets = ((600, 0.5), (2000, 0.5), (2000, 0.1))
-    cells += [(ceiling_rates, each) for each in itertools.product((3, 10), (0.995, 0.998), sets)]
-    who = ("seed 0", "every seed")
+    cells += [
+        (ceiling_rates, each)
+        for each in itertools.product((3, 10), (0.995, 0.998), sets, (0.002, 0.01, 0.03))
+    ]
+    who = ("seed 0", "every seed", UNLIKE_RATES)
     cells += [(tuning_rates, each) for each in itertools.product(who, (3, 10), (78, 500))]
     cells += [(pool_rates, each) for each in itertools.product(("whole", "resampled"), (3, 5), (200, 546))]
     shares = ((0.1, 1.0), (0.1, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0))

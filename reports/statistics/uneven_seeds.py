@@ -5,6 +5,9 @@ import numpy as np
 from .influence import _Floats
 from .paired import ALPHA
 
+LEAST_APART = 0.005
+"""A score nearer to the median of its init is no outlier that matters, however close the others are."""
+
 
 def seeds_are_uneven(values: _Floats, alpha: float = ALPHA) -> bool:
     """Return whether one score is an outlier, or one init spreads more than the other.
@@ -20,7 +23,8 @@ def seeds_are_uneven(values: _Floats, alpha: float = ALPHA) -> bool:
     seeds = values.shape[1]
     if seeds < 2:
         return False
-    if not np.ptp(values, axis=1).all():  # fixed models of one init: another flag says so
+    fixed = not np.ptp(values, axis=1).all()  # another flag says so
+    if fixed or abs(farthest_seed(values)[2]) < LEAST_APART:
         return False
     squares = ((values - values.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     return min(_outlier_p(values, squares), _ratio_p(squares, seeds)) < alpha / 2

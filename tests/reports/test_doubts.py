@@ -180,11 +180,11 @@ def test_near_the_ceiling_equivalence_needs_the_stricter_level(tmp_path: Path) -
 
     results = rewritten(tmp_path, change)
     (found,) = compute_verdicts(results)
-    assert found.has("near-ceiling") and found.p_equivalent[1] < 0.005 and found.verdict == EQUIVALENT
+    assert found.has("near-ceiling") and found.p_equivalent[1] < 0.001 and found.verdict == EQUIVALENT
     low, high = found.interval
     reach = (high - low) / 2
     (unsure,) = compute_verdicts(replace(results, margin=abs(found.difference) + 1.1 * reach))
-    assert 0.005 < unsure.p_equivalent[1] < 0.05 and unsure.verdict == UNDECIDED
+    assert 0.001 < unsure.p_equivalent[1] < 0.05 and unsure.verdict == UNDECIDED
 
 
 def test_an_auc_below_chance_is_flagged(tmp_path: Path) -> None:

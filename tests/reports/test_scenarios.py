@@ -60,7 +60,7 @@ def test_groups_and_several_classes_keep_the_promise(kind: str):
 
 
 def test_near_the_ceiling_equivalence_is_found_and_rarely_wrong():
-    found = measure(ceiling_rates, 150, 10, 0.998, (2000, 0.5))
+    found = measure(ceiling_rates, 150, 10, 0.998, (2000, 0.5), 0.002)
     assert found["ceiling: equivalent found"].value > 0.3
     assert found["ceiling: false equivalent at the margin"].holds
 

@@ -31,6 +31,10 @@ def test_the_seed_that_is_far_off_is_named():
     assert (init, place) == (1, 1) and apart == pytest.approx(-0.08)
 
 
+def test_what_is_far_off_only_in_comparison_with_almost_no_spread_is_not_uneven():
+    assert not seeds_are_uneven(np.array([[0.997, 0.99701, 0.99702], [0.9968, 0.99701, 0.997]]))
+
+
 def test_models_without_any_spread_are_not_called_uneven():
     assert not seeds_are_uneven(np.array([[0.8, 0.8, 0.8], [0.8, 0.9, 0.85]]))
     assert not seeds_are_uneven(np.array([[0.8], [0.9]]))
