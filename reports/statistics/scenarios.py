@@ -359,7 +359,8 @@ def saving_rates(
 ) -> list[ScenarioRate]:
     """Count intervals of labels saved that hold the truth, between the budgets of a power law."""
     shares, scale, power = setting
-    labels, factor, images, seeds = np.round(546 * np.array(shares)), 3.3, 2000, 5
+    factor, images, seeds = 3.3, 2000, 5
+    labels = np.array([round(546 * share) for share in shares], dtype=np.float64)
     curves = 0.92 - scale * np.array([labels, factor * labels]) ** -power
     parts = np.array([[class_distance(round(float(auc), 4), 0.005) for auc in curve] for curve in curves])
     positive = np.arange(images) < 800
